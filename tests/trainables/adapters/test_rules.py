@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from trainables.adapters.rules import check
+
+
+def test_needs_no_torch() -> None:
+    code = "import sys, trainables.adapters.rules; print(any(m in sys.modules for m in ('torch', 'peft')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("fields", "faults"),
+    [
+        ({"adapter": "lora", "blocks": [3, 11]}, []),
+        (
+            {"adapter": "lora", "blocks": [3, 12]},
+            ["blocks [3, 12]: the model has 12 blocks; use numbers from 0 to 11"],
+        ),
+        (
+            {"adapter": "none", "freezing": "full", "frozen_blocks": 13},
+            ["frozen_blocks 13: the model has 12 blocks; use a number from 0 to 12"],
+        ),
+        ({"adapter": "localized_lora", "localized_lora": {"blocks": 16}}, []),
+        (
+            {"adapter": "localized_lora", "localized_lora": {"blocks": 5}},
+            [
+                "localized_lora.blocks 5 must divide the hidden size 768; "
+                "use 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256"
+            ],
+        ),
+    ],
+)
+def test_names_the_values_that_fit(fields: dict[str, Any], faults: list[str], trial) -> None:
+    assert check(trial(**fields), 768, 12) == faults
+
+
+def test_the_mlp_width_counts_where_the_mlp_is_adapted(trial) -> None:
+    config = trial(adapter="localized_lora", targets=["mlp"], localized_lora={"blocks": 3})
+    assert check(config, 6, 1, inner=9) == []
+    assert check(config, 6, 1, inner=8) == [
+        "localized_lora.blocks 3 must divide the hidden size 6 and the MLP width 8; use 2"
+    ]
+
+
+def test_every_fault_at_once(trial) -> None:
+    config = trial(
+        adapter="adalora", blocks=[0, 9], freezing="unfrozen", frozen_blocks=7, adalora={"interval": 50}
+    )
+    assert len(check(config, 32, 2, total_steps=60)) == 3

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables.config import Report, Task, TrialConfig, Workload
+from trainables.engine import Engine
+from trainables.preparation import prepare_workload
+from trainables.state import TrialState
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADAPTERTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+def workload(task: Task, *, train: int = 24, validation: int = 8) -> Workload:
+    metric = "map_50" if task is Task.DETECTION else "dice"
+    return Workload.model_validate_json(
+        f'{{"task": "{task}", "objective": {{"metric": "{metric}"}}, "data": {{"embedded": '
+        f'{{"domain": "inverted", "train": {train}, "validation": {validation}, "test": 4}}}}}}'
+    )
+
+
+@pytest.fixture(scope="session")
+def engine_of() -> Callable[[Task], Engine]:
+    """One engine a task for the whole session, as a reused worker has it."""
+    made: dict[Task, Engine] = {}
+
+    def engine(task: Task) -> Engine:
+        if task not in made:
+            asked = workload(task)
+            made[task] = Engine(asked, prepare_workload(asked), device="cpu")
+        return made[task]
+
+    return engine
+
+
+def config(text: str) -> TrialConfig:
+    return TrialConfig.model_validate_json(text)
+
+
+def run(engine: Engine, state: TrialState) -> list[Report]:
+    """All reports of a trial from where it stands."""
+    reports = []
+    while not state.done:
+        reports += [report for _, report in engine.advance([state])]
+    return reports
+
+
+def figures(reports: list[Report]) -> list[tuple[float, int, float, dict[str, float]]]:
+    """What must be equal between two runs of one configuration: all but the cost."""
+    return [(r.epoch, r.step, r.objective, r.metrics) for r in reports]
+
+
+def scratch(folder: Path, name: str) -> Path:
+    return folder / name / "state.ckpt"

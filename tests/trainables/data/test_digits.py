@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pytest
+from data_makers import prepared
+
+from trainables.config import Domain, EmbeddedData, Split, Task
+from trainables.data import embedded
+from trainables.data.digits import DigitSample, digits_identity, read_digits
+from trainables.data.resize import Resize
+
+
+def test_no_digit_stands_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {split: set(embedded.digits_of(split).tolist()) for split in Split}
+    assert not any(parts[a] & parts[b] for a, b in combinations(Split, 2))
+    assert set().union(*parts.values()) == set(range(1797))
+    # The scenes keep to the partition: digits of other splits are marked, and never turn up.
+    images, targets = embedded._digits()
+    for split in Split:
+        marked = np.full_like(targets, 99)
+        own = embedded.digits_of(split)
+        marked[own] = targets[own]
+        monkeypatch.setattr(embedded, "_digits", lambda marked=marked: (images, marked))
+        scenes = embedded.scenes(split, 40, domain=Domain.CLEAN, side=48)
+        assert all((scene.labels < 10).all() for scene in scenes)
+
+
+def test_classes_by_task() -> None:
+    spec = EmbeddedData(train=2, validation=1, test=1)
+    assert read_digits(spec, Task.DETECTION).classes == tuple("0123456789")
+    assert read_digits(spec, Task.SEGMENTATION).classes == ("background", *"0123456789")
+
+
+def test_boxes_are_tight_around_the_mask() -> None:
+    sample = DigitSample(EmbeddedData(side=64), Split.TRAIN, 3)
+    mask, found = sample.mask(), sample.annotations()
+    assert len(found.boxes)
+    for (x, y, w, h), label in zip(found.boxes.astype(int), found.labels, strict=True):
+        inside = mask[y : y + h, x : x + w] == label + 1
+        assert inside.any(axis=0)[[0, -1]].all()
+        assert inside.any(axis=1)[[0, -1]].all()
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_preparation(task: Task) -> None:
+    data = {"embedded": {"domain": "noisy", "train": 6, "validation": 3, "test": 2, "side": 64}}
+    held = prepared(task, data, Resize.fixed(64, 64))
+    assert held.meta["counts"] == {"train": 6, "validation": 3, "test": 2}
+    assert held.meta["faults"] == []
+    scene = embedded.scene(Split.VALIDATION, 1, domain=Domain.NOISY, side=64)
+    split = held.splits[Split.VALIDATION]
+    assert (split.image(1) == scene.image).all()
+    if task is Task.SEGMENTATION:
+        assert (split.mask(1) == scene.mask).all()
+    else:
+        assert (split.boxes(1) == scene.boxes).all()
+
+
+def test_identity_holds_every_parameter() -> None:
+    base = EmbeddedData()
+    others = [
+        EmbeddedData(domain=Domain.CLEAN), EmbeddedData(train=5), EmbeddedData(validation=5),
+        EmbeddedData(test=5), EmbeddedData(side=48), EmbeddedData(seed=1),
+    ]  # fmt: skip
+    seen = {json.dumps(digits_identity(spec)) for spec in [base, *others]}
+    assert len(seen) == 1 + len(EmbeddedData.model_fields)

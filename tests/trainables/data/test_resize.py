@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from trainables.data.resize import Resize
+
+
+def test_fixed_ignores_the_shape() -> None:
+    assert Resize.fixed(64, 96).target(480, 640) == (64, 96)
+    assert Resize.fixed(64, 96).is_fixed
+    assert not Resize.edges(64).is_fixed
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((480, 640), (800, 1066)),
+        ((640, 480), (1066, 800)),
+        ((400, 2000), (267, 1333)),  # the longest edge hits its cap
+        ((800, 1000), (800, 1000)),
+    ],
+)
+def test_shortest_edge_as_in_detr(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert Resize.edges(800, 1333).target(*shape) == expected
+
+
+def test_every_size_equals_transformers() -> None:
+    from transformers.image_transforms import get_size_with_aspect_ratio
+    from transformers.models.yolos.image_processing_pil_yolos import get_size_with_aspect_ratio_yolos
+
+    rng = np.random.default_rng(0)
+    for shortest, longest in ((800, 1333), (512, 864), (256, None), (64, 96)):
+        detr, yolos = Resize.edges(shortest, longest), Resize.edges(shortest, longest, multiple_of=16)
+        # Sizes around the caps too, where rounding decides.
+        shapes = [*rng.integers(48, 2000, (2000, 2)), *rng.integers(shortest - 3, shortest + 300, (2000, 2))]
+        for height, width in ((int(h), int(w)) for h, w in shapes):
+            assert detr.target(height, width) == get_size_with_aspect_ratio(
+                (height, width), shortest, longest
+            )
+            ours = yolos.target(height, width)
+            theirs = get_size_with_aspect_ratio_yolos((height, width), shortest, longest)
+            assert ours == (max(16, theirs[0]), max(16, theirs[1]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"height": 3},
+        {"longest_edge": 5},
+        {"height": 3, "width": 4, "shortest_edge": 5},
+        {"height": 0, "width": 1},
+    ],
+)
+def test_only_one_form(fields: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        Resize(**fields)
+
+
+def test_round_trip() -> None:
+    size = Resize.edges(256, 320, multiple_of=16)
+    assert Resize.model_validate_json(size.model_dump_json()) == size

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from data_makers import coco_folder, mask_folder, workload
+
+from trainables.config import Split, SplitSpec, Task
+from trainables.data.sources import Annotations, Part, divide, read_source
+from trainables.errors import DataError
+
+
+@dataclass(frozen=True)
+class Named:
+    name: str
+
+    @property
+    def origin(self) -> str:
+        return self.name
+
+    def image(self) -> None: ...
+    def mask(self) -> None: ...
+    def annotations(self) -> Annotations:
+        return Annotations.none()
+
+
+def _names(parts: dict[Split, Part]) -> dict[Split, set[str]]:
+    return {split: {s.name for s in part.samples} for split, part in parts.items()}
+
+
+def _divided(
+    count: int = 200, spec: SplitSpec | None = None, given: dict[Split, Part] | None = None
+) -> dict[Split, set[str]]:
+    train = Part([Named(f"image_{i}") for i in range(count)])  # type: ignore[list-item]
+    return _names(divide({Split.TRAIN: train} | (given or {}), spec or SplitSpec()))
+
+
+def test_parts_are_disjoint_whole_and_stable() -> None:
+    parts = _divided()
+    assert not any(parts[a] & parts[b] for a, b in combinations(Split, 2))
+    assert [len(parts[split]) for split in Split] == [140, 30, 30]
+    assert set().union(*parts.values()) == {f"image_{i}" for i in range(200)}
+    assert _divided() == parts
+    assert _divided(spec=SplitSpec(seed=1)) != parts
+
+
+def test_the_order_of_files_does_not_matter() -> None:
+    samples = [Named(f"image_{i}") for i in range(50)]
+    one = divide({Split.TRAIN: Part(samples)}, SplitSpec())  # type: ignore[arg-type]
+    other = divide({Split.TRAIN: Part(samples[::-1])}, SplitSpec())  # type: ignore[arg-type]
+    assert _names(one) == _names(other)
+
+
+def test_test_is_the_same_whatever_the_other_shares() -> None:
+    parts = _divided()
+    assert _divided(spec=SplitSpec(train=0.35, validation=0.5, test=0.15))[Split.TEST] == parts[Split.TEST]
+
+
+def test_one_more_image_hardly_moves_the_others() -> None:
+    before, after = _divided(200), _divided(201)
+    moved = [n for split in Split for n in before[split] if n not in after[split]]
+    assert len(moved) <= 2
+
+
+def test_given_parts_are_left_alone() -> None:
+    given = Part([Named("other")])  # type: ignore[list-item]
+    parts = _divided(given={Split.VALIDATION: given})
+    assert parts[Split.VALIDATION] == {"other"}
+    assert parts[Split.TEST] == _divided()[Split.TEST]
+    assert len(parts[Split.TRAIN]) == 170
+
+
+def test_no_share_no_part() -> None:
+    assert _divided(spec=SplitSpec(train=0.8, validation=0.2, test=0.0))[Split.TEST] == set()
+
+
+def test_too_few_images() -> None:
+    with pytest.raises(DataError, match="it has only 2"):
+        _divided(2)
+
+
+def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
+    masks = {"masks": {"train": mask_folder(tmp_path / "m", 3), "classes": ["a", "b"]}}
+    with pytest.raises(DataError, match="task 'detection' needs data of embedded, coco or hub, got masks"):
+        read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
+    coco = {"coco": {"train": coco_folder(tmp_path / "c", 3)}}
+    with pytest.raises(DataError, match="task 'segmentation' needs data of embedded or masks, got coco"):
+        read_source(workload(Task.SEGMENTATION, coco).data, Task.SEGMENTATION)

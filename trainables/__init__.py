@@ -1,0 +1,1 @@
+"""Trains: fine-tuning of one or several trials, and nothing of search."""

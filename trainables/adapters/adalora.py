@@ -1,0 +1,110 @@
+"""AdaLoRA: ranks that move to where they matter and shrink to a budget.
+
+PEFT's allocator does the work; here is what using it right takes: the real number of steps, a call
+after every optimizer step, the orthogonal term (PEFT adds it only in its wrapper's `forward`, which
+injection bypasses), and a state that survives a checkpoint (PEFT's saves neither the importance
+averages nor the weights of masked ranks).
+"""
+
+from __future__ import annotations
+
+import torch
+from peft import AdaLoraConfig, AdaLoraModel
+from torch import Tensor, nn
+
+from trainables.adapters.rules import AdaloraSteps
+from trainables.config import AdaloraSpec
+
+_AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
+_MASK = "mask/"
+
+
+def adalora(spec: AdaloraSpec, targets: list[str], steps: AdaloraSteps) -> AdaLoraConfig:
+    """ΔW = alpha/init_rank · B (E ⊙ A), E a diagonal that is masked to the budget (Zhang et al. 2023)."""
+    return AdaLoraConfig(
+        init_r=spec.init_rank,
+        target_r=spec.target_rank,
+        lora_alpha=spec.alpha,
+        lora_dropout=spec.dropout,
+        tinit=steps.tinit,
+        tfinal=steps.tfinal,
+        total_step=steps.total,
+        deltaT=spec.interval,
+        beta1=spec.beta1,
+        beta2=spec.beta2,
+        orth_reg_weight=spec.orthogonal_weight,
+        target_modules=targets,
+    )
+
+
+class RankAllocation:
+    """The allocator of one adapted model and the orthogonal term of its loss."""
+
+    def __init__(self, tuner: AdaLoraModel, adapter_name: str) -> None:
+        self._tuner = tuner
+        self._config: AdaLoraConfig = tuner.peft_config[adapter_name]
+        self._allocator = tuner.rankallocator
+        self._layers = {
+            name: layer
+            for name, layer in tuner.model.named_modules()
+            if isinstance(layer, tuner.tuner_layer_cls)
+        }
+        named = [p for p in tuner.model.named_parameters() if ".lora_" in p[0]]
+        self._parameters: list[nn.Parameter] = [p for _, p in named]
+        self._sides = [(p, ".lora_A." in n) for n, p in named if ".lora_A." in n or ".lora_B." in n]
+        self._adapter_name = adapter_name
+        # With equal ranks nothing is to be masked, and PEFT's k-th value would be asked for with k = 0.
+        self._shrinks = self._config.init_r > self._config.target_r
+
+    def penalty(self) -> Tensor | None:
+        """orthogonal_weight · mean over all A and B of ‖AAᵀ − I‖_F, ‖BᵀB − I‖_F."""
+        if not self._config.orth_reg_weight:
+            return None
+        terms = []
+        for side, is_a in self._sides:
+            covariance = side @ side.T if is_a else side.T @ side
+            identity = torch.eye(covariance.shape[0], device=side.device, dtype=side.dtype)
+            terms.append(torch.linalg.matrix_norm(covariance - identity))
+        weighted: Tensor = self._config.orth_reg_weight * torch.stack(terms).mean()
+        return weighted
+
+    def after_step(self, step: int) -> None:
+        """Update importances from this step's gradients and reallocate. step: optimizer steps done."""
+        if not self._shrinks:
+            return
+        for parameter in self._parameters:
+            if parameter.grad is None:  # a layer that this step's loss did not reach
+                parameter.grad = torch.zeros_like(parameter)
+        self._tuner.update_and_allocate(step)
+
+    def ranks(self) -> dict[str, int]:
+        """Each adapted layer's rank: of its initial rank what is not masked."""
+        pattern = self._config.rank_pattern or {}
+        kept = {name.rpartition(".lora_E.")[0]: sum(mask) for name, mask in pattern.items()}
+        return {name: kept.get(name, layer.r[self._adapter_name]) for name, layer in self._layers.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Importance averages and masks, flat."""
+        held = {
+            f"{kind}/{name}": tensor.clone()
+            for kind in _AVERAGES
+            for name, tensor in getattr(self._allocator, kind).items()
+        }
+        pattern = self._config.rank_pattern or {}
+        return held | {_MASK + name: torch.tensor(mask) for name, mask in pattern.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from `state()`."""
+        self._allocator.reset_ipt()
+        device = self._parameters[0].device
+        for kind in _AVERAGES:
+            averages = {
+                key.removeprefix(f"{kind}/"): tensor.to(device, copy=True)
+                for key, tensor in state.items()
+                if key.startswith(f"{kind}/")
+            }
+            setattr(self._allocator, kind, averages)
+            # PEFT zeroes the averages of a name that it has no sensitivity for yet.
+            self._allocator.ipt.update({name: torch.zeros_like(tensor) for name, tensor in averages.items()})
+        masks = {key.removeprefix(_MASK): mask for key, mask in state.items() if key.startswith(_MASK)}
+        self._config.rank_pattern = {name: mask.tolist() for name, mask in masks.items()} or None

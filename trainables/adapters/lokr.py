@@ -1,0 +1,24 @@
+"""LoKr: the update is a Kronecker product."""
+
+from __future__ import annotations
+
+from peft import LoKrConfig
+
+from trainables.config import LokrSpec
+
+
+def lokr(spec: LokrSpec, targets: list[str]) -> LoKrConfig:
+    """ΔW = alpha/rank · C ⊗ (B A) (Yeh et al. 2023).  decompose_both: C is low-rank too where that saves.
+
+    decompose_factor bounds the size of C; a factor that does not divide a layer's width is replaced
+    by the nearest split that does.
+    """
+    return LoKrConfig(
+        r=spec.rank,
+        alpha=spec.alpha,
+        rank_dropout=spec.rank_dropout,
+        module_dropout=spec.module_dropout,
+        decompose_both=spec.decompose_both,
+        decompose_factor=spec.decompose_factor,
+        target_modules=targets,
+    )

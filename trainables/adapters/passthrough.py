@@ -1,0 +1,110 @@
+"""Any other PEFT method, by the name of its PeftType and its configuration's arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from peft import PeftConfig, PeftType, PromptLearningConfig
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+
+from trainables.config import PeftSpec, Role, TrialConfig
+from trainables.errors import AdapterError
+from trainables.layout import Layout
+
+_OWN = {field.name for field in dataclasses.fields(PeftConfig)} | {
+    "target_modules",
+    "feedforward_modules",
+    "exclude_modules",
+    "target_parameters",
+    "layers_to_transform",
+    "layers_pattern",
+    "layer_replication",
+    "modules_to_save",
+    "trainable_token_indices",
+    "bias",
+    "runtime_config",
+}
+"""Arguments that `targets`, `blocks`, `freezing` or the engine decide."""
+
+_UNFIT = {
+    PeftType.ADALORA: "its ranks must be reallocated after every step; use adapter 'adalora'",
+    PeftType.ADAPTION_PROMPT: "it is made for language models",
+    PeftType.TRAINABLE_TOKENS: "it trains rows of a token embedding, which a vision model lacks",
+    PeftType.XLORA: "it mixes LoRA adapters that are trained already",
+    PeftType.POLY: "it needs a task id with every batch",
+    PeftType.SHADOW: "it is made for language models",
+}
+
+
+def methods() -> list[str]:
+    """The PEFT methods that may be named."""
+    return sorted(
+        kind.value
+        for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
+        if kind not in _UNFIT
+        and not issubclass(config, PromptLearningConfig)
+        and PEFT_TYPE_TO_TUNER_MAPPING.get(kind) is not None
+    )
+
+
+def passthrough(config: TrialConfig, layout: Layout) -> PeftConfig:
+    """The configuration of the method in `config.peft`.
+
+    Its targets are the linear layers of the roles; LN_TUNING's are the blocks' norm layers. IA3's
+    feed-forward modules, whose input it scales, are those with the role mlp_out.
+    Raises AdapterError for a method or argument that PEFT lacks or that cannot work here.
+    """
+    spec = config.section
+    kind = _kind(spec)
+    targets = layout.targets(config.roles, config.blocks)
+    own: dict[str, Any] = {"target_modules": list(targets)}
+    if kind is PeftType.LN_TUNING:
+        own["target_modules"] = list(layout.norms_in(config.blocks))
+    if kind is PeftType.IA3:
+        own["feedforward_modules"] = [t for t in targets if t in layout.linears.get(Role.MLP_OUT, ())]
+    made = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
+    known = [field.name for field in dataclasses.fields(made) if field.init]
+    faults = [
+        fault for name in spec.arguments if (fault := _argument_fault(spec.method, name, known)) is not None
+    ]
+    if faults:
+        raise AdapterError("; ".join(faults))
+    try:
+        return made(**spec.arguments, **own)
+    except Exception as error:  # whatever PEFT finds wrong with the arguments is the user's to mend
+        raise AdapterError(f"peft.arguments: {spec.method} refuses them: {error}") from error
+
+
+def _kind(spec: PeftSpec) -> PeftType:
+    name = spec.method.upper()
+    kind = next((k for k in PEFT_TYPE_TO_CONFIG_MAPPING if k.value == name), None)
+    if kind is None:
+        raise AdapterError(f"peft.method: PEFT has no method '{spec.method}'{_meant(name, methods())}")
+    if kind in _UNFIT:
+        raise AdapterError(f"peft.method: {name} cannot be used here: {_UNFIT[kind]}")
+    if name not in methods():
+        raise AdapterError(
+            f"peft.method: {name} learns prompt tokens, which a vision backbone does not take; "
+            f"use one of {', '.join(methods())}"
+        )
+    return kind
+
+
+def _argument_fault(method: str, name: str, known: Sequence[str]) -> str | None:
+    if name in _OWN:
+        return (
+            f"peft.arguments.{name} is not for the file to set: "
+            "targets, blocks and freezing say what is adapted and what trains"
+        )
+    if name not in known:
+        usable = [n for n in known if n not in _OWN]
+        return f"peft.arguments.{name}: {method.upper()} has no such argument{_meant(name, usable)}"
+    return None
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; it has {', '.join(known)}"

@@ -1,0 +1,89 @@
+"""Whether a configuration fits a model, without torch: what `validate`, a dry run and `adapt` check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainables.config import AdaloraSpec, Adapter, Role, TrialConfig
+from trainables.errors import AdapterError
+
+MOST_BLOCKS = 256
+"""The largest block count that a LocalizedLoraSpec takes."""
+
+
+def check(
+    config: TrialConfig,
+    hidden: int,
+    blocks: int,
+    *,
+    inner: int | None = None,
+    total_steps: int | None = None,
+) -> list[str]:
+    """Every way in which `config` does not fit a model, with the values that would; empty if it fits.
+
+    hidden: width of a token.  blocks: number of transformer blocks.  inner: width between the two MLP
+    layers, 4·hidden when unknown.  total_steps: optimizer steps of the trial, if known.
+    """
+    found = []
+    if config.blocks is not None and config.blocks[1] >= blocks:
+        found.append(
+            f"blocks {list(config.blocks)}: the model has {blocks} blocks; use numbers from 0 to {blocks - 1}"
+        )
+    if config.frozen_blocks > blocks:
+        found.append(
+            f"frozen_blocks {config.frozen_blocks}: the model has {blocks} blocks; "
+            f"use a number from 0 to {blocks}"
+        )
+    if config.adapter is Adapter.LOCALIZED_LORA:
+        found += _indivisible(config, hidden, inner or 4 * hidden)
+    if config.adapter is Adapter.ADALORA and total_steps:
+        try:
+            adalora_steps(config.section, total_steps)
+        except AdapterError as error:
+            found.append(str(error))
+    return found
+
+
+@dataclass(frozen=True)
+class AdaloraSteps:
+    """AdaLoRA's schedule in optimizer steps: `total`, and the ones before and after reallocation."""
+
+    total: int
+    tinit: int
+    tfinal: int
+
+
+def adalora_steps(spec: AdaloraSpec, total_steps: int) -> AdaloraSteps:
+    """The shares of `spec` as steps of a trial of `total_steps`.
+
+    Raises AdapterError if too few steps are left to reallocate ranks in. A trial without steps, or
+    whose ranks do not shrink, has no schedule and always fits.
+    """
+    if total_steps < 1 or spec.init_rank == spec.target_rank:
+        return AdaloraSteps(total=max(1, total_steps), tinit=0, tfinal=0)
+    tinit, tfinal = int(spec.tinit * total_steps), int(spec.tfinal * total_steps)
+    left, needed = total_steps - tinit - tfinal, max(2, spec.interval)
+    if left < needed:
+        raise AdapterError(
+            f"adalora needs at least {needed} optimizer steps between tinit and tfinal to shrink its ranks "
+            f"(interval {spec.interval}); of this trial's {total_steps} steps, tinit {spec.tinit} and tfinal "
+            f"{spec.tfinal} leave {left}: train for more epochs, use a smaller batch_size or accumulate, "
+            "or lower adalora.interval, tinit or tfinal"
+        )
+    return AdaloraSteps(total_steps, tinit, tfinal)
+
+
+def _indivisible(config: TrialConfig, hidden: int, inner: int) -> list[str]:
+    count = config.section.blocks
+    widths = [("hidden size", hidden)]
+    if {Role.MLP_IN, Role.MLP_OUT} & set(config.roles):
+        widths.append(("MLP width", inner))
+    if all(width % count == 0 for _, width in widths):
+        return []
+    allowed = [
+        n for n in range(2, min(hidden, MOST_BLOCKS) + 1) if all(width % n == 0 for _, width in widths)
+    ]
+    named = " and ".join(f"the {name} {width}" for name, width in widths)
+    if not allowed:
+        return [f"localized_lora.blocks {count} must divide {named}, which no number from 2 does"]
+    return [f"localized_lora.blocks {count} must divide {named}; use {', '.join(map(str, allowed))}"]

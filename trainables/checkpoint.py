@@ -1,0 +1,125 @@
+"""A trial's state on disk: adapter, head, moved backbone weights, optimizer, schedule, position.
+
+One file: a magic word, the SHA-256 of what follows, a torch archive read with `weights_only`.
+It is written under a temporary name and renamed, so that a reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.config import TRAINS_BACKBONE, TrialConfig
+from trainables.errors import CheckpointError, StorageError
+from trainables.schedule import Plateau
+from trainables.state import Best, TrialState
+
+MAGIC = b"adaptertune-checkpoint-1\n"
+
+
+def save_state(state: TrialState, path: Path) -> None:
+    """Write everything that `restore_state` needs to continue `state`. Raises StorageError."""
+    _write(
+        path,
+        {
+            **_weights(state),
+            "optimizer": state.optimizer.state_dict(),
+            "plateau": vars(state.plateau).copy(),
+            "best": vars(state.best).copy(),
+            "step": state.step,
+            "micro_batch": state.micro_batch,
+            "done": state.done,
+        },
+    )
+
+
+def save_weights(state: TrialState, path: Path) -> None:
+    """Write the weights alone, as they are kept for the best report. Raises StorageError."""
+    _write(path, _weights(state))
+
+
+def restore_state(state: TrialState, path: Path) -> None:
+    """Put a freshly started `state` where the checkpoint left off.
+
+    Raises CheckpointError if the file is damaged or of another configuration.
+    """
+    held = _read(path)
+    _load_weights(state, held, path)
+    state.optimizer.load_state_dict(held["optimizer"])
+    state.plateau = Plateau(**held["plateau"])
+    state.best = Best(**held["best"])
+    state.step = held["step"]
+    state.micro_batch = held["micro_batch"]
+    state.done = held["done"]
+
+
+def restore_weights(state: TrialState, path: Path) -> None:
+    """Load weights alone, from either kind of file. Raises CheckpointError."""
+    _load_weights(state, _read(path), path)
+
+
+def _weights(state: TrialState) -> dict[str, Any]:
+    """What differs from the backbone: the adapter, the head, and the backbone where it moves."""
+    moves = state.config.mode in TRAINS_BACKBONE
+    own = {**state.parts.adapter, **state.parts.head}
+    if moves:
+        own |= state.parts.backbone
+    buffers = {
+        name: tensor
+        for name, tensor in state.model.named_buffers()
+        if moves or name not in state.parts.backbone_buffers
+    }
+    return {
+        "config": state.config.model_dump_json(),
+        "weights": {name: tensor.detach() for name, tensor in (own | buffers).items()},
+        "adapted": state.adapted.state(),
+    }
+
+
+def _load_weights(state: TrialState, held: dict[str, Any], path: Path) -> None:
+    if TrialConfig.model_validate_json(held["config"]) != state.config:
+        raise CheckpointError(f"{path}: belongs to another configuration than the trial that asks for it")
+    present = dict(state.model.named_parameters()) | dict(state.model.named_buffers())
+    state.adapted.load_state(held["adapted"])
+    missing = [name for name in held["weights"] if name not in present]
+    if missing:
+        raise CheckpointError(f"{path}: holds {missing[0]}, which the model lacks")
+    with torch.no_grad():
+        for name, tensor in held["weights"].items():
+            present[name].copy_(tensor)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    payload = buffer.getbuffer()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(MAGIC + hashlib.sha256(payload).digest())
+            file.write(payload)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        why = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        raise StorageError(f"{path}: cannot write the checkpoint: {why}; the one before is kept") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+    digest = raw[len(MAGIC) : len(MAGIC) + 32]
+    payload = memoryview(raw)[len(MAGIC) + 32 :]
+    if not raw.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
+        raise CheckpointError(f"{path}: the checkpoint is damaged (its checksum does not match)")
+    held: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return held

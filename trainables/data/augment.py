@@ -1,0 +1,91 @@
+"""Random changes to a training image; its boxes and mask move along. Numpy and Pillow only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from trainables.config import Augment
+from trainables.data.prepared import Array
+
+SMALLEST = 1.0
+"""Pixels that a box must keep on both sides when a crop cuts it."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """image: (3, h, w) uint8.  boxes: (n, 4) xyxy in pixels.  kept: which boxes are left.  mask: (h, w)."""
+
+    image: Array
+    boxes: Array | None
+    kept: Array
+    mask: Array | None
+
+
+def augmented(
+    image: Array, boxes: Array | None, mask: Array | None, spec: Augment, rng: np.random.Generator
+) -> Changed:
+    """Change one image of (3, h, w) uint8; sizes stay.
+
+    Every draw is made whatever `spec` says, so that turning one change on leaves the others as
+    they were. As in DETR, a crop cuts boxes to what is left of them and drops those with nothing left.
+    """
+    share, left, top, flip, turn, light, range_ = rng.random(7)
+    kept = np.arange(0 if boxes is None else len(boxes))
+    if spec.crop < 1.0:
+        window = _window(image.shape[1:], spec.crop + (1.0 - spec.crop) * share, left, top)
+        image = _zoom(image.transpose(1, 2, 0), window, Image.Resampling.BILINEAR).transpose(2, 0, 1)
+        mask = None if mask is None else _zoom(mask, window, Image.Resampling.NEAREST)
+        if boxes is not None:
+            boxes, kept = _cut(boxes, window, image.shape[1:])
+    height, width = image.shape[1:]
+    if flip < spec.horizontal_flip:
+        image, mask = image[:, :, ::-1], None if mask is None else mask[:, ::-1]
+        boxes = None if boxes is None else _mirror(boxes, width, axis=0)
+    if turn < spec.vertical_flip:
+        image, mask = image[:, ::-1], None if mask is None else mask[::-1]
+        boxes = None if boxes is None else _mirror(boxes, height, axis=1)
+    if spec.brightness or spec.contrast:
+        image = _relight(image, 1 + spec.brightness * (2 * light - 1), 1 + spec.contrast * (2 * range_ - 1))
+    return Changed(image, boxes, kept, mask)
+
+
+def _window(size: tuple[int, ...], share: float, left: float, top: float) -> tuple[int, int, int, int]:
+    """(x0, y0, x1, y1) in whole pixels of a crop that keeps `share` of each side."""
+    height, width = size
+    h, w = max(1, round(share * height)), max(1, round(share * width))
+    x, y = int(left * (width - w + 1)), int(top * (height - h + 1))
+    return x, y, x + w, y + h
+
+
+def _zoom(pixels: Array, window: tuple[int, int, int, int], how: Image.Resampling) -> Array:
+    """The window of an (h, w, 3) image or (h, w) mask, enlarged to (h, w)."""
+    height, width = pixels.shape[:2]
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(picture.resize((width, height), how, box=window))
+
+
+def _cut(boxes: Array, window: tuple[int, int, int, int], size: tuple[int, ...]) -> tuple[Array, Array]:
+    x0, y0, x1, y1 = window
+    height, width = size
+    inside = np.clip(boxes - np.array([x0, y0, x0, y0]), 0, np.array([x1 - x0, y1 - y0] * 2))
+    kept = np.flatnonzero((inside[:, 2:] - inside[:, :2] >= SMALLEST).all(axis=1))
+    scale = np.array([width / (x1 - x0), height / (y1 - y0)] * 2)
+    return (inside[kept] * scale).astype(np.float32), kept
+
+
+def _mirror(boxes: Array, size: int, *, axis: int) -> Array:
+    out = boxes.copy()
+    out[:, axis], out[:, axis + 2] = size - boxes[:, axis + 2], size - boxes[:, axis]
+    return out
+
+
+def _relight(image: Array, brightness: float, contrast: float) -> Array:
+    """Brightness scales values, contrast their distance from the image's mean; one table look-up."""
+    table = np.arange(256, dtype=np.float32) * brightness
+    mean = float(image.mean()) * brightness
+    table = (table - mean) * contrast + mean
+    changed: Array = np.clip(np.rint(table), 0, 255).astype(np.uint8)[image]
+    return changed

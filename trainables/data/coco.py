@@ -1,0 +1,149 @@
+"""Detection from COCO JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydantic import JsonValue
+
+from trainables.config import CocoData, CocoPart, Split
+from trainables.data.faults import Action, Fault, Finding
+from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, need_folder, open_rgb
+from trainables.errors import DataError
+
+NOT_A_BOX = [math.nan] * 4
+
+
+@dataclass(frozen=True, eq=False)
+class CocoSample:
+    """One entry of `images` with its annotations. declared: (height, width), where the file says so."""
+
+    name: str
+    path: Path
+    declared: tuple[int, int] | None
+    found: Annotations
+
+    @property
+    def origin(self) -> str:
+        """The image's path."""
+        return str(self.path.resolve())
+
+    def image(self) -> Image.Image:
+        """The image; ValueError where it has another size than its boxes were drawn on."""
+        return open_rgb(self.path, declared=self.declared)
+
+    def annotations(self) -> Annotations:
+        """Its boxes, crowds too."""
+        return self.found
+
+    def mask(self) -> None:
+        """No mask."""
+
+
+def read_coco(spec: CocoData) -> Source:
+    """Read the parts that are given. Classes are the names of all files' categories, train's first."""
+    given = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
+    files = {split: (part, _load(part)) for split, part in given.items() if part is not None}
+    names = dict.fromkeys(name for _, file in files.values() for name in _categories(file).values())
+    classes = tuple(names)
+    parts = {split: _read_part(part, file, classes, split) for split, (part, file) in files.items()}
+    return Source(classes, parts)
+
+
+def coco_identity(spec: CocoData) -> JsonValue:
+    """The annotations' content, and the names, sizes and times of the image files."""
+    parts: list[JsonValue] = []
+    for part in (spec.train, spec.validation, spec.test):
+        if part is None:
+            parts.append(None)
+            continue
+        try:
+            content = hashlib.sha256(Path(part.annotations).read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"annotations must be a COCO JSON file: {error}") from error
+        parts.append([content, identity_of(need_folder(part.images, what="images"))])
+    return parts
+
+
+def _load(part: CocoPart) -> dict[str, Any]:
+    """The file with its three lists in place. Raises DataError."""
+    try:
+        file = json.loads(Path(part.annotations).read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"annotations must be a COCO JSON file, but {part.annotations}: {error}") from error
+    for key, needed in (
+        ("images", ("id", "file_name")),
+        ("annotations", ("image_id",)),
+        ("categories", ("id", "name")),
+    ):
+        entries = file.get(key) if isinstance(file, dict) else None
+        if not isinstance(entries, list):
+            raise DataError(f"{part.annotations} must hold a list '{key}', as COCO JSON does")
+        for place, entry in enumerate(entries):
+            absent = [n for n in needed if not isinstance(entry, dict) or n not in entry]
+            if absent:
+                raise DataError(f"{part.annotations}: {key}[{place}] must have {' and '.join(absent)}")
+    if not file["images"]:
+        raise DataError(f"{part.annotations} must list images, got none")
+    if not file["categories"]:
+        raise DataError(f"{part.annotations} must list categories, got none")
+    return dict(file)
+
+
+def _categories(file: dict[str, Any]) -> dict[int, str]:
+    return {entry["id"]: str(entry["name"]) for entry in sorted(file["categories"], key=lambda e: e["id"])}
+
+
+def _read_part(part: CocoPart, file: dict[str, Any], classes: tuple[str, ...], split: Split) -> Part:
+    folder = need_folder(part.images, what=f"data.coco.{split}.images")
+    place = {name: i for i, name in enumerate(classes)}
+    label = {key: place[name] for key, name in _categories(file).items()}
+    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for entry in file["annotations"]:
+        by_image[entry["image_id"]].append(entry)
+    samples: list[Sample] = []
+    for image in file["images"]:
+        entries = by_image.pop(image["id"], [])
+        name = str(image["file_name"])
+        samples.append(CocoSample(name, folder / name, _declared(image), _annotations(entries, label)))
+    faults = [
+        Finding(
+            split,
+            f"annotation {entry.get('id')}",
+            Fault.BAD_BOX,
+            Action.BOX_DROPPED,
+            f"it belongs to image {entry['image_id']}, which the file does not list",
+        )
+        for entries in by_image.values()
+        for entry in entries
+    ]
+    return Part(samples, tuple(faults))
+
+
+def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = image.get("height"), image.get("width")
+    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
+        return height, width
+    return None
+
+
+def _annotations(entries: list[dict[str, Any]], label: dict[int, int]) -> Annotations:
+    return Annotations.of(
+        [_numbers(entry.get("bbox")) for entry in entries],
+        [label.get(entry.get("category_id", -1), -1) for entry in entries],
+        [entry["area"] if isinstance(entry.get("area"), int | float) else math.nan for entry in entries],
+        [bool(entry.get("iscrowd", 0)) for entry in entries],
+    )
+
+
+def _numbers(bbox: Any) -> list[float]:
+    if isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, int | float) for v in bbox):
+        return [float(v) for v in bbox]
+    return NOT_A_BOX

@@ -1,0 +1,71 @@
+"""The embedded data set as a source; `embedded` draws it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from pydantic import JsonValue
+
+from trainables.config import EmbeddedData, Split, Task
+from trainables.data import embedded
+from trainables.data.sample import Annotations, Array, Part, Source
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class DigitSample:
+    """Scene `index` of `split`; drawn anew whenever it is asked for, so that none is kept."""
+
+    spec: EmbeddedData
+    split: Split
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Split and index."""
+        return f"{self.split}-{self.index:05d}"
+
+    @property
+    def origin(self) -> str:
+        """Split and index."""
+        return self.name
+
+    def image(self) -> Image.Image:
+        """The scene."""
+        return Image.fromarray(self._scene().image)
+
+    def annotations(self) -> Annotations:
+        """Boxes tight around the ink."""
+        scene = self._scene()
+        boxes = scene.boxes.tolist()
+        return Annotations.of(
+            boxes, scene.labels.tolist(), [w * h for _, _, w, h in boxes], [False] * len(boxes)
+        )
+
+    def mask(self) -> Array:
+        """0 for background, d + 1 for digit d."""
+        return self._scene().mask
+
+    def _scene(self) -> embedded.Scene:
+        spec = self.spec
+        return embedded.scene(self.split, self.index, domain=spec.domain, side=spec.side, seed=spec.seed)
+
+
+def read_digits(spec: EmbeddedData, task: Task) -> Source:
+    """Three parts of scenes; segmentation counts the background as its first class."""
+    counts = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
+    classes = embedded.CLASSES if task is Task.DETECTION else (BACKGROUND, *embedded.CLASSES)
+    return Source(
+        classes,
+        {split: Part([DigitSample(spec, split, i) for i in range(n)]) for split, n in counts.items()},
+    )
+
+
+def digits_identity(spec: EmbeddedData) -> JsonValue:
+    """The parameters, and the drawing's own code: a changed drawing is another data set."""
+    code = hashlib.sha256(Path(embedded.__file__).read_bytes()).hexdigest()
+    return {"parameters": spec.model_dump(mode="json"), "code": code}

@@ -1,0 +1,141 @@
+"""The embedded data set: scenes of real handwritten digits, built on the fly, in four domains.
+
+The 1,797 digits of 8×8 pixels are scikit-learn's copy of the UCI optical digits test set.
+A scene places one to three of them without overlap on a background. No digit stands in two
+splits, and a scene's layout depends on (seed, split, index) alone, so that the same scene
+can be drawn in every domain: what changes between domains is the look, never the content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from trainables.config import Domain, Split
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CLASSES = tuple(str(digit) for digit in range(10))
+SHARE = {Split.TRAIN: 0.6, Split.VALIDATION: 0.2, Split.TEST: 0.2}
+INK = 0.25
+"""Coverage from which a pixel belongs to a digit's mask."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One drawn scene.
+
+    image: (side, side, 3) uint8.  boxes: (n, 4) float32, absolute xywh, tight around the ink.
+    labels: (n,) int64 in 0..9.  mask: (side, side) uint8, 0 background, digit d as d + 1.
+    """
+
+    image: Array
+    boxes: Array
+    labels: Array
+    mask: Array
+
+
+@cache
+def _digits() -> tuple[Array, Array]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return (bunch.images / 16.0).astype(np.float32), bunch.target.astype(np.int64)
+
+
+@cache
+def digits_of(split: Split) -> Array:
+    """Indices of the digits that belong to `split`: a fixed, seeded partition of all 1,797."""
+    order = np.random.default_rng(20261124).permutation(len(_digits()[1]))
+    start = 0
+    for name, share in SHARE.items():
+        stop = len(order) if name is Split.TEST else start + round(share * len(order))
+        if name is split:
+            return order[start:stop]
+        start = stop
+    raise ValueError(f"no digits for split {split}")
+
+
+def scene(split: Split, index: int, *, domain: Domain, side: int, seed: int = 0) -> Scene:
+    """Draw scene `index` of `split` in `domain`, `side` pixels square."""
+    part = list(Split).index(split)
+    layout = np.random.default_rng([seed, part, index])
+    coverage = np.zeros((side, side), np.float32)
+    mask = np.zeros((side, side), np.uint8)
+    boxes: list[tuple[int, int, int, int]] = []
+    labels: list[int] = []
+    images, targets = _digits()
+    for _ in range(int(layout.integers(1, 4))):
+        chosen = int(layout.choice(digits_of(split)))
+        size = round(side * layout.uniform(0.34, 0.47))
+        ink = _enlarge(images[chosen], size)
+        for _attempt in range(30):
+            left, top = (int(v) for v in layout.integers(0, side - size + 1, 2))
+            # Whole cells are kept apart, so that boxes never overlap.
+            if not coverage[top : top + size, left : left + size].any():
+                break
+        else:
+            continue
+        coverage[top : top + size, left : left + size] = ink
+        covered = ink > INK
+        mask[top : top + size, left : left + size][covered] = targets[chosen] + 1
+        rows, columns = np.nonzero(covered)
+        boxes.append(
+            (
+                left + int(columns.min()),
+                top + int(rows.min()),
+                int(np.ptp(columns)) + 1,
+                int(np.ptp(rows)) + 1,
+            )
+        )
+        labels.append(int(targets[chosen]))
+    look = np.random.default_rng([seed, part, index, list(Domain).index(domain) + 1])
+    return Scene(
+        image=_draw(coverage, domain, look),
+        boxes=np.asarray(boxes, np.float32),
+        labels=np.asarray(labels, np.int64),
+        mask=mask,
+    )
+
+
+def scenes(split: Split, count: int, *, domain: Domain, side: int, seed: int = 0) -> Iterator[Scene]:
+    """The first `count` scenes of `split`."""
+    return (scene(split, index, domain=domain, side=side, seed=seed) for index in range(count))
+
+
+def _enlarge(digit: Array, size: int) -> Array:
+    picture = Image.fromarray((digit * 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture, np.float32) / 255.0
+
+
+def _draw(coverage: Array, domain: Domain, look: np.random.Generator) -> Array:
+    """Colour a coverage map: bright ink on a dark, softly lit ground; then the domain's shift."""
+    side = len(coverage)
+    paper = look.uniform(0.02, 0.22, 3)
+    colour = look.uniform(0.7, 1.0, 3)
+    slope = look.uniform(-0.08, 0.08, 2)
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)
+    light = (slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[..., None]
+    ground = paper + light
+    if domain is Domain.TEXTURED:
+        angle, period = look.uniform(0, np.pi), look.uniform(0.08, 0.2) * side
+        across = np.arange(side)[None, :] * np.cos(angle) + np.arange(side)[:, None] * np.sin(angle)
+        stripes = 0.5 + 0.5 * np.sin(2 * np.pi * across / period + look.uniform(0, 2 * np.pi))
+        ground = ground + 0.55 * stripes[..., None] * look.uniform(0.5, 1.0, 3)
+    image = ground + coverage[..., None] * (colour - ground)
+    if domain is Domain.INVERTED:
+        image = 1.0 - image
+    if domain is Domain.NOISY:
+        image = 0.25 + 0.5 * image + look.normal(0, 0.16, image.shape)
+        flips = look.random((side, side))
+        image[flips < 0.03] = 0.0
+        image[flips > 0.97] = 1.0
+    else:
+        image = image + look.normal(0, 0.02, image.shape)
+    drawn: Array = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return drawn

@@ -1,0 +1,218 @@
+"""Detection from the Hugging Face hub or a local copy, in the form of `detection-datasets/coco`.
+
+Rows of image, image_id and objects {bbox, category, area}; boxes are [x0, y0, x1, y1] there.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydantic import JsonValue
+
+from trainables.config import HubData, Split
+from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, open_rgb
+from trainables.errors import DataError
+
+PROBED = 100
+"""Images looked at to tell whether boxes are corners or not."""
+
+
+@dataclass(frozen=True, eq=False)
+class HubSample:
+    """One row. labels: class index of each category value."""
+
+    name: str
+    origin: str
+    rows: Any
+    row: int
+    labels: dict[Any, int]
+
+    def image(self) -> Image.Image:
+        """The image, upright, as `datasets` decodes it."""
+        held = self.rows.select_columns(["image"])[self.row]["image"]
+        if held is None or (held["bytes"] is None and not held["path"]):
+            raise FileNotFoundError("the row holds no image")
+        if held["bytes"] is not None:
+            return open_rgb(io.BytesIO(held["bytes"]), upright=True)
+        if "://" not in held["path"]:
+            return open_rgb(held["path"], upright=True)
+        picture: Image.Image = self.rows.features["image"].decode_example(held)
+        return picture.convert("RGB")
+
+    def annotations(self) -> Annotations:
+        """Its boxes, from corners to xywh."""
+        objects = _columns(self.rows.select_columns(["objects"])[self.row]["objects"])
+        corners = [_corners(box) for box in objects["bbox"]]
+        count = len(corners)
+        return Annotations.of(
+            [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in corners],
+            [self.labels.get(value, -1) for value in objects["category"]],
+            [math.nan if a is None else a for a in objects.get("area", [math.nan] * count)],
+            [bool(c) for c in objects.get("iscrowd", [False] * count)],
+        )
+
+    def mask(self) -> None:
+        """No mask."""
+
+
+def read_hub(spec: HubData) -> Source:
+    """Load the parts that are named. Raises DataError where that fails or the form is another."""
+    named = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
+    tables = {split: _load(spec, part) for split, part in named.items() if part is not None}
+    for split, table in tables.items():
+        _check_form(table, f"{spec.path} ({named[split]})")
+    classes = tuple(dict.fromkeys(name for table in tables.values() for name in _names(table, spec.path)))
+    parts = {split: _part(table, classes, str(named[split]), spec.path) for split, table in tables.items()}
+    return Source(classes, parts)
+
+
+def hub_identity(spec: HubData) -> JsonValue:
+    """A local copy's files; for the hub, the cached files of the revision that is loaded."""
+    local = Path(spec.path)
+    if local.is_dir():
+        return {"spec": spec.model_dump(mode="json", exclude={"path"}), "files": identity_of(local)}
+    files: list[JsonValue] = []
+    for part in (spec.train, spec.validation, spec.test):
+        if part is None:
+            continue
+        table = _load(spec, part)
+        cached = [Path(f["filename"]) for f in table.cache_files]
+        # The folder is named by the revision's commit.
+        names: list[JsonValue] = ["/".join(path.parts[-2:]) for path in cached]
+        files.append([table.num_rows, names])
+    return {"spec": spec.model_dump(mode="json"), "files": files}
+
+
+def _load(spec: HubData, part: str) -> Any:
+    import datasets
+
+    path = Path(spec.path)
+    try:
+        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+            loaded = _saved(datasets.load_from_disk(str(path)), part)
+        else:
+            loaded = datasets.load_dataset(spec.path, spec.name, revision=spec.revision, split=part)
+    except DataError:
+        raise
+    # `datasets` raises whatever its many readers raise, none of it under one root.
+    except Exception as error:
+        raise DataError(
+            f"data.hub must be loadable by `datasets`, but part '{part}' of {spec.path} is not: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if "image" in loaded.features and isinstance(loaded.features["image"], datasets.Image):
+        loaded = loaded.cast_column("image", datasets.Image(decode=False))
+    return loaded.with_format(None)
+
+
+def _saved(held: Any, part: str) -> Any:
+    """A part of what `save_to_disk` wrote: `train`, or `train[:100]`."""
+    match = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", part)
+    if match is None:
+        raise DataError(f"a part of a saved data set must look like 'train' or 'train[0:100]', got '{part}'")
+    name, first, last = match.groups()
+    if hasattr(held, "keys"):
+        if name not in held:
+            raise DataError(f"data.hub has no part '{name}'; it has {', '.join(held.keys())}")
+        held = held[name]
+    if first is None:
+        return held
+    return held.select(range(int(first or 0), min(int(last or len(held)), len(held))))
+
+
+def _check_form(table: Any, where: str) -> None:
+    import datasets
+
+    features = table.features
+    absent = [c for c in ("image", "objects") if c not in features]
+    if absent:
+        raise DataError(
+            f"{where} must have columns image and objects, as detection-datasets/coco has; "
+            f"got {', '.join(features)}"
+        )
+    if not isinstance(features["image"], datasets.Image):
+        raise DataError(f"{where}: column image must be of feature Image, got {features['image']}")
+    inside = _fields(features["objects"])
+    absent = [c for c in ("bbox", "category") if c not in inside]
+    if absent:
+        raise DataError(f"{where}: objects must have bbox and category; got {', '.join(inside) or 'none'}")
+
+
+def _fields(objects: Any) -> dict[str, Any]:
+    """Features inside `objects`, be it a dict of lists or a list of dicts."""
+    inner = getattr(objects, "feature", objects)
+    return dict(inner) if isinstance(inner, dict) else {}
+
+
+def _category(table: Any) -> Any:
+    feature = _fields(table.features["objects"])["category"]
+    return getattr(feature, "feature", feature)
+
+
+def _names(table: Any, where: str) -> list[str]:
+    feature = _category(table)
+    if hasattr(feature, "names"):
+        return list(feature.names)
+    if getattr(feature, "dtype", None) == "string":
+        rows = (_columns(row["objects"])["category"] for row in table.select_columns(["objects"]))
+        return sorted({name for row in rows for name in row if name is not None})
+    raise DataError(
+        f"{where}: objects.category must be a ClassLabel or a name, so that classes have names; got {feature}"
+    )
+
+
+def _part(table: Any, classes: tuple[str, ...], part: str, where: str) -> Part:
+    place = {name: i for i, name in enumerate(classes)}
+    feature = _category(table)
+    if hasattr(feature, "names"):
+        labels: dict[Any, int] = {i: place[name] for i, name in enumerate(feature.names)}
+    else:
+        labels = dict(place)
+    ids = list(table["image_id"]) if "image_id" in table.features else list(range(table.num_rows))
+    base = part.split("[")[0]
+    samples: list[Sample] = [
+        HubSample(name=str(key), origin=f"{base}/{key}", rows=table, row=row, labels=labels)
+        for row, key in enumerate(ids)
+    ]
+    if not samples:
+        raise DataError(f"{where} must hold images, but its part '{part}' is empty")
+    _check_corners(table, where)
+    return Part(samples)
+
+
+def _check_corners(table: Any, where: str) -> None:
+    """Refuse boxes that are plainly [x, y, width, height]: their areas say so."""
+    as_sizes = as_corners = 0
+    for row in table.select(range(min(PROBED, table.num_rows))).select_columns(["objects"]):
+        objects = _columns(row["objects"])
+        for box, area in zip(objects["bbox"], objects.get("area", []), strict=False):
+            x0, y0, x1, y1 = _corners(box)
+            as_sizes += bool(area) and math.isclose(area, x1 * y1, rel_tol=0.01)
+            as_corners += bool(area) and math.isclose(area, (x1 - x0) * (y1 - y0), rel_tol=0.01)
+    if as_sizes > 10 * max(1, as_corners):
+        raise DataError(
+            f"{where}: boxes must be [x0, y0, x1, y1] as in detection-datasets/coco, but their areas say "
+            "[x, y, width, height]; convert them, or use data.coco with COCO JSON"
+        )
+
+
+def _columns(objects: Any) -> dict[str, list[Any]]:
+    if objects is None:
+        return {"bbox": [], "category": []}
+    if isinstance(objects, list):
+        keys = objects[0].keys() if objects else ("bbox", "category")
+        return {key: [entry[key] for entry in objects] for key in keys}
+    return {key: ([] if values is None else list(values)) for key, values in objects.items()}
+
+
+def _corners(box: Any) -> list[float]:
+    if box is None or len(box) != 4 or any(v is None for v in box):
+        return [math.nan] * 4
+    return [float(v) for v in np.asarray(box, np.float64)]

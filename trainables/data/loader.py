@@ -1,0 +1,213 @@
+"""Batches of prepared data: pure functions of (seed, epoch, index), with no state to checkpoint.
+
+Images stay uint8; they are normalised on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import overload
+
+import numpy as np
+import torch
+
+from trainables.config import Augment
+from trainables.data.augment import augmented
+from trainables.data.prepared import IGNORE, Array, Prepared, PreparedSplit, Truth, open_prepared
+
+__all__ = [
+    "IGNORE", "Batch", "Batches", "Prepared", "PreparedSplit", "Truth",
+    "eval_batches", "open_prepared", "train_batches",
+]  # fmt: skip
+
+
+NOTHING = Augment()
+"""No augmentation."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and what is to be learned from them.
+
+    images: (B, 3, H, W) uint8, smaller ones padded at the bottom and right with zeros.
+    valid: (height, width) of each image without its padding.
+    targets: per image `class_labels` (n,) int64 and `boxes` (n, 4) float32, cxcywh as shares of
+    the padded image, crowds left out; None for segmentation.
+    masks: (B, H, W) uint8 class indices, 255 for what counts nowhere, the padding too; None for detection.
+    indices: the images' places in their split.
+    """
+
+    images: torch.Tensor
+    valid: list[tuple[int, int]]
+    targets: list[dict[str, torch.Tensor]] | None
+    masks: torch.Tensor | None
+    indices: list[int]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on `device`."""
+        if self.images.device == device:
+            return self
+        targets = self.targets
+        if targets is not None:
+            targets = [{k: v.to(device, non_blocking=True) for k, v in t.items()} for t in targets]
+        return Batch(
+            images=self.images.to(device, non_blocking=True),
+            valid=self.valid,
+            targets=targets,
+            masks=None if self.masks is None else self.masks.to(device, non_blocking=True),
+            indices=self.indices,
+        )
+
+    def pieces(self, size: int) -> Iterator[Batch]:
+        """The batch in pieces of at most `size` images, with the whole batch's padding."""
+        if size >= len(self.indices):
+            yield self
+            return
+        for start in range(0, len(self.indices), size):
+            part = slice(start, start + size)
+            yield Batch(
+                images=self.images[part],
+                valid=self.valid[part],
+                targets=None if self.targets is None else self.targets[part],
+                masks=None if self.masks is None else self.masks[part],
+                indices=self.indices[part],
+            )
+
+
+@dataclass(frozen=True)
+class Batches(Sequence[Batch]):
+    """All batches of one pass over a split; the last may be smaller. `[i]` depends on nothing but `i`."""
+
+    split: PreparedSplit
+    batch_size: int
+    epoch: int = 0
+    seed: int | None = None
+    """None keeps the stored order and augments nothing."""
+    augment: Augment = NOTHING
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return -(-len(self.split) // self.batch_size)
+
+    @overload
+    def __getitem__(self, i: int) -> Batch: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Batch]: ...
+    def __getitem__(self, i: int | slice) -> Batch | list[Batch]:
+        """Batch `i`, or the batches of a slice."""
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        place = i + len(self) if i < 0 else i
+        if not 0 <= place < len(self):
+            raise IndexError(f"batch {i} of {len(self)}")
+        first, last = place * self.batch_size, min((place + 1) * self.batch_size, len(self.split))
+        if self.seed is None:
+            return _assemble(self.split, list(range(first, last)))
+        indices = _order(len(self.split), self.seed, self.epoch)[first:last].tolist()
+        if self.augment == NOTHING:
+            return _assemble(self.split, indices)
+        return _augmented(self.split, indices, self.augment, (self.seed, self.epoch))
+
+
+def train_batches(
+    split: PreparedSplit, *, epoch: int, seed: int, batch_size: int, augment: Augment
+) -> Batches:
+    """The shuffled, augmented batches of one epoch."""
+    return Batches(split, batch_size, epoch=epoch, seed=seed, augment=augment)
+
+
+def eval_batches(split: PreparedSplit, *, batch_size: int) -> Batches:
+    """All images in their stored order."""
+    return Batches(split, batch_size)
+
+
+@lru_cache(maxsize=16)
+def _order(count: int, seed: int, epoch: int) -> Array:
+    # A seed sequence ends in implied zeros, so streams are told apart by a number above 0.
+    return np.random.default_rng([seed, epoch, 0]).permutation(count)
+
+
+def _image_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    return np.random.default_rng([seed, epoch, 1 + index])
+
+
+def _assemble(split: PreparedSplit, indices: list[int]) -> Batch:
+    """A batch as stored; one copy of the images where they are all of one size."""
+    images = split.stacked(indices)
+    masks: Array | None = None
+    if images is None:
+        images = _padded([split.planes(i) for i in indices], 0)
+    if split.has_masks:
+        masks = split.stacked_masks(indices)
+        if masks is None:
+            masks = _padded([split.mask(i) for i in indices], IGNORE)
+    boxes = None if split.has_masks else [_boxes(split, i) for i in indices]
+    return _batch(split, images, masks, boxes, indices)
+
+
+def _augmented(split: PreparedSplit, indices: list[int], spec: Augment, key: tuple[int, int]) -> Batch:
+    images, masks, boxes = [], [], []
+    for i in indices:
+        corners, labels = (None, None) if split.has_masks else _boxes(split, i)
+        mask = split.mask(i) if split.has_masks else None
+        changed = augmented(split.planes(i), corners, mask, spec, _image_rng(*key, i))
+        images.append(changed.image)
+        if changed.mask is not None:
+            masks.append(changed.mask)
+        if changed.boxes is not None and labels is not None:
+            boxes.append((changed.boxes, labels[changed.kept]))
+    if split.has_masks:
+        return _batch(split, _padded(images, 0), _padded(masks, IGNORE), None, indices)
+    return _batch(split, _padded(images, 0), None, boxes, indices)
+
+
+def _boxes(split: PreparedSplit, i: int) -> tuple[Array, Array]:
+    """Boxes to train on as xyxy in stored pixels, and their labels."""
+    starts, corners, labels = split.trainable
+    return corners[starts[i] : starts[i + 1]], labels[starts[i] : starts[i + 1]]
+
+
+def _batch(
+    split: PreparedSplit,
+    images: Array,
+    masks: Array | None,
+    boxes: list[tuple[Array, Array]] | None,
+    indices: list[int],
+) -> Batch:
+    return Batch(
+        images=torch.from_numpy(images),
+        valid=[(h, w) for h, w in split.sizes[indices].tolist()],
+        targets=None if boxes is None else _targets(boxes, *images.shape[2:]),
+        masks=None if masks is None else torch.from_numpy(masks),
+        indices=indices,
+    )
+
+
+def _targets(boxes: list[tuple[Array, Array]], height: int, width: int) -> list[dict[str, torch.Tensor]]:
+    """xyxy in pixels to cxcywh as shares of a padded image; all images' boxes in one go."""
+    corners = np.concatenate([c for c, _ in boxes])
+    size = np.array([width, height], np.float32)
+    shares = np.empty((len(corners), 4), np.float32)
+    shares[:, :2] = (corners[:, :2] + corners[:, 2:]) / (2 * size)
+    shares[:, 2:] = (corners[:, 2:] - corners[:, :2]) / size
+    counts = [len(c) for c, _ in boxes]
+    labels = torch.from_numpy(np.concatenate([names for _, names in boxes]))
+    return [
+        {"class_labels": names, "boxes": places}
+        for names, places in zip(
+            torch.split(labels, counts), torch.split(torch.from_numpy(shares), counts), strict=True
+        )
+    ]
+
+
+def _padded(arrays: list[Array], fill: int) -> Array:
+    """Arrays of (…, h, w) in one (B, …, H, W), each at the top left."""
+    sizes = [a.shape[-2:] for a in arrays]
+    height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
+    shape = (len(arrays), *arrays[0].shape[:-2], height, width)
+    out = np.empty(shape, np.uint8) if len(set(sizes)) == 1 else np.full(shape, fill, np.uint8)
+    for place, array in enumerate(arrays):
+        out[place, ..., : array.shape[-2], : array.shape[-1]] = array
+    return out

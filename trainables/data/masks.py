@@ -1,0 +1,179 @@
+"""Segmentation from folders of images and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import JsonValue
+
+from trainables.config import MaskData, MaskPart, Split
+from trainables.data.faults import Action, Fault, Finding
+from trainables.data.prepared import IGNORE
+from trainables.data.sample import (
+    Annotations,
+    Array,
+    Part,
+    Sample,
+    Source,
+    identity_of,
+    need_folder,
+    open_rgb,
+)
+from trainables.errors import DataError
+
+VALUES = 2**16
+"""Mask values are 8 or 16 bits wide."""
+
+
+@dataclass(frozen=True)
+class MaskSample:
+    """An image and its mask. table: class index of each mask value, -1 for none."""
+
+    name: str
+    picture: Path
+    drawing: Path | None
+    table: Array
+    binary_as_grey: bool
+
+    @property
+    def origin(self) -> str:
+        """The image's path."""
+        return str(self.picture.resolve())
+
+    def image(self) -> Image.Image:
+        """The image, turned as its mask is."""
+        return open_rgb(self.picture, declared=self._turned())
+
+    def annotations(self) -> Annotations:
+        """No boxes."""
+        return Annotations.none()
+
+    def mask(self) -> Array:
+        """Class indices. Raises ValueError for a value that stands for no class."""
+        if self.drawing is None:
+            raise FileNotFoundError(f"no mask is named like {self.name}")
+        with Image.open(self.drawing) as drawing:
+            raw = np.asarray(drawing.convert("L") if drawing.mode == "1" and self.binary_as_grey else drawing)
+        return _classes(_one_channel(raw), self.table)
+
+    def _turned(self) -> tuple[int, int] | None:
+        """The mask's size where it is the image's turned on its side: what a camera's tag may mean."""
+        try:
+            with Image.open(self.picture) as picture, Image.open(self.drawing or "") as drawing:
+                ours, theirs = (picture.height, picture.width), (drawing.height, drawing.width)
+        except (OSError, SyntaxError, ValueError):
+            return None
+        return theirs if theirs == ours[::-1] and theirs != ours else None
+
+
+def read_masks(spec: MaskData) -> Source:
+    """Read the parts that are given. Raises DataError for wrong classes, values or folders."""
+    table = _table(spec)
+    given = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
+    parts = {split: _read_part(part, spec, table, split) for split, part in given.items() if part is not None}
+    return Source(spec.classes, parts)
+
+
+def masks_identity(spec: MaskData) -> JsonValue:
+    """Classes and values, and the files of all folders."""
+    given = [part for part in (spec.train, spec.validation, spec.test) if part is not None]
+    return {
+        "classes": list(spec.classes),
+        "values": list(spec.values) if spec.values is not None else None,
+        "ignore": spec.ignore,
+        "given": [part is not None for part in (spec.train, spec.validation, spec.test)],
+        "files": [
+            [
+                identity_of(need_folder(part.images, what="images")),
+                identity_of(need_folder(part.masks, what="masks")),
+            ]
+            for part in given
+        ],
+    }
+
+
+def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split) -> Part:
+    pictures = _by_stem(need_folder(part.images, what=f"data.masks.{split}.images"))
+    drawings = _by_stem(need_folder(part.masks, what=f"data.masks.{split}.masks"))
+    samples: list[Sample] = [
+        MaskSample(
+            name=path.relative_to(part.images).as_posix(),
+            picture=path,
+            drawing=drawings.get(stem),
+            table=table,
+            binary_as_grey=spec.values is not None,
+        )
+        for stem, path in sorted(pictures.items())
+    ]
+    if not samples:
+        raise DataError(f"data.masks.{split}.images must hold images, but {part.images} holds none")
+    alone = [
+        drawings[stem].relative_to(part.masks).as_posix() for stem in sorted(set(drawings) - set(pictures))
+    ]
+    faults = (
+        Finding(split, name, Fault.MISSING_FILE, Action.IGNORED, "no image is named like this mask")
+        for name in alone
+    )
+    return Part(samples, tuple(faults))
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Image files below `folder` by their path without suffix."""
+    known = Image.registered_extensions()
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or path.suffix.lower() not in known or not path.is_file():
+            continue
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(
+                f"a pair shares its file name, so names must differ by more than their suffix; "
+                f"{found[stem]} and {path} do not"
+            )
+        found[stem] = path
+    return found
+
+
+def _table(spec: MaskData) -> Array:
+    """(65536,) int16: the class index of each mask value, 255 for ignored, -1 for none."""
+    if len(spec.classes) > IGNORE:
+        raise DataError(f"data.masks.classes must name at most {IGNORE} classes, got {len(spec.classes)}")
+    values = spec.values if spec.values is not None else tuple(range(len(spec.classes)))
+    if len(values) != len(spec.classes) or len(set(values)) != len(values):
+        raise DataError(
+            f"data.masks.values must hold one value for each of the {len(spec.classes)} classes, "
+            f"no two alike, got {list(values)}"
+        )
+    outside = [v for v in (*values, *([] if spec.ignore is None else [spec.ignore])) if not 0 <= v < VALUES]
+    if outside:
+        raise DataError(f"mask values must lie in 0 to {VALUES - 1}, got {outside}")
+    if spec.ignore in values:
+        raise DataError(f"data.masks.ignore must not be the value of a class, got {spec.ignore}")
+    table = np.full(VALUES, -1, np.int16)
+    table[list(values)] = np.arange(len(values))
+    if spec.ignore is not None:
+        table[spec.ignore] = IGNORE
+    return table
+
+
+def _one_channel(raw: Array) -> Array:
+    if raw.ndim == 2:
+        return raw
+    colours = raw[..., : 3 if raw.shape[-1] >= 3 else 1]
+    if (colours != colours[..., :1]).any():
+        raise ValueError("it is in colour; a mask holds one value a pixel")
+    return colours[..., 0]
+
+
+def _classes(raw: Array, table: Array) -> Array:
+    if raw.dtype.kind not in "bui" or (raw.size and (raw.min() < 0 or raw.max() >= VALUES)):
+        raise ValueError(f"its values must be whole numbers in 0 to {VALUES - 1}")
+    classes = table[raw.astype(np.uint16)]
+    if (classes < 0).any():
+        strange = np.unique(raw[classes < 0])
+        shown = ", ".join(str(int(v)) for v in strange[:8])
+        raise ValueError(f"values without a class: {shown}{' …' if len(strange) > 8 else ''}")
+    return classes.astype(np.uint8)

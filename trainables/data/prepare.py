@@ -1,0 +1,319 @@
+"""Prepares a data set once: decoded, resized, checked, as memory-mapped Arrow in a cache.
+
+The folder's name is a fingerprint of everything the result depends on. Whoever comes second,
+in another process or another sweep, finds it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+from PIL import Image
+
+from trainables.config import Split, Task, Workload
+from trainables.data.faults import Action, Fault, Finding, sound_boxes, stop_message, stopping
+from trainables.data.prepared import COLUMNS, IGNORE, SCHEMA
+from trainables.data.resize import Resize
+from trainables.data.sample import Annotations, Array, Sample, Source
+from trainables.data.sources import read_source, source_identity
+from trainables.errors import DataError, StorageError
+
+CHUNK_BYTES = 64 * 2**20
+"""Pixels a record batch holds before it is written: bounds the memory of a preparation."""
+
+
+def cache_root() -> Path:
+    """`ADAPTERTUNE_CACHE`, or ~/.cache/adaptertune."""
+    given = os.environ.get("ADAPTERTUNE_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "adaptertune"
+
+
+def fingerprint(workload: Workload, size: Resize) -> str:
+    """Names the prepared data: the source's identity, task, splits, fault rules, size, stored form."""
+    depends = {
+        "schema": SCHEMA,
+        "task": str(workload.task),
+        "source": source_identity(workload.data),
+        "splits": workload.data.splits.model_dump(mode="json"),
+        "faults": workload.data.faults.model_dump(mode="json"),
+        "size": size.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def prepare(workload: Workload, *, size: Resize, progress: bool = False) -> Path:
+    """The folder of prepared data, made if it is not there yet; processes that ask at once make one.
+
+    progress: show a bar on the terminal.
+    Raises DataError for a source that cannot be read, or faults whose rule is to stop, all by
+    name; StorageError where the cache cannot be written. Neither leaves a folder behind.
+    """
+    name = fingerprint(workload, size)
+    root = cache_root() / "prepared"
+    final, temporary = root / name, root / f".{name}.tmp"
+    if (final / "meta.json").is_file():
+        return final
+    with _storage(root):
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / f".{name}.lock")
+        lock.acquire()
+    try:
+        if (final / "meta.json").is_file():
+            return final
+        source = read_source(workload.data, workload.task)
+        with _storage(root):
+            for leftover in (temporary, final):  # of a process that was killed
+                if leftover.exists():
+                    shutil.rmtree(leftover)
+            temporary.mkdir()
+        _write(workload, source, size, temporary, name, progress)
+        with _storage(root):
+            os.replace(temporary, final)
+        return final
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
+
+
+# --- one image ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An image as it will be stored."""
+
+    name: str
+    planes: bytes
+    mask: bytes | None
+    size: tuple[int, int]
+    original: tuple[int, int]
+    found: Annotations
+
+
+@dataclass(frozen=True)
+class _Checked:
+    row: _Row | None
+    findings: list[Finding]
+
+
+def _check(sample: Sample, *, split: Split, classes: Sequence[str], task: Task, size: Resize) -> _Checked:
+    """Load, check and resize one image; None with a finding where it has to go."""
+
+    def gone(fault: Fault, detail: object) -> _Checked:
+        return _Checked(None, [Finding(split, sample.name, fault, Action.IMAGE_DROPPED, str(detail))])
+
+    try:
+        image, found = sample.image(), sample.annotations()
+    except FileNotFoundError as error:
+        return gone(Fault.MISSING_FILE, error)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error …
+        return gone(Fault.UNREADABLE_IMAGE, error)
+    height, width = image.height, image.width
+    target = size.target(height, width)
+    findings: list[Finding] = []
+    mask = None
+    if task is Task.DETECTION:
+        found, wrong = sound_boxes(found, height=height, width=width, classes=classes)
+        findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
+    else:
+        try:
+            mask = sample.mask()
+        except FileNotFoundError as error:
+            return gone(Fault.MISSING_FILE, error)
+        except MemoryError:
+            raise
+        except Exception as error:
+            return gone(Fault.BAD_MASK, error)
+        if mask is None or mask.shape != (height, width):
+            shape = "no mask" if mask is None else f"a mask of {mask.shape[1]}×{mask.shape[0]}"
+            return gone(Fault.BAD_MASK, f"{shape} pixels for an image of {width}×{height}")
+        if not ((mask != 0) & (mask != IGNORE)).any():
+            return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[0]}")
+    row = _Row(sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found)
+    return _Checked(row, findings)
+
+
+def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:
+    if (image.height, image.width) != target:
+        image = image.resize((target[1], target[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1).tobytes()
+
+
+def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:
+    if mask is None:
+        return None
+    if mask.shape != target:
+        mask = np.asarray(Image.fromarray(mask).resize((target[1], target[0]), Image.Resampling.NEAREST))
+    return mask.tobytes()
+
+
+# --- all images ---------------------------------------------------------------------------------
+
+
+def _write(workload: Workload, source: Source, size: Resize, folder: Path, name: str, progress: bool) -> None:
+    findings: list[Finding] = []
+    counts: dict[str, int] = {}
+    boxes: dict[str, int] = {}
+    total = sum(len(part.samples) for part in source.parts.values())
+    with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
+        for split, part in source.parts.items():
+            findings += part.faults
+            work = partial(_check, split=split, classes=source.classes, task=workload.task, size=size)
+            rows = _rows(_ahead(pool, work, part.samples), findings, advance)
+            with _storage(folder.parent):
+                counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)
+    stops = stopping(findings, workload.data.faults)
+    if stops:
+        raise DataError(stop_message(stops))
+    _check_counts(workload, source, counts, boxes, findings)
+    meta = {
+        "schema": SCHEMA,
+        "fingerprint": name,
+        "task": str(workload.task),
+        "classes": list(source.classes),
+        "size": size.model_dump(mode="json", exclude_none=True),
+        "counts": counts,
+        "boxes": boxes,
+        "faults": [finding.record() for finding in findings],
+    }
+    splits = {str(split): [s.name for s in part.samples] for split, part in source.parts.items()}
+    with _storage(folder.parent):
+        # meta.json is written last: a folder that has it is whole.
+        (folder / "splits.json").write_text(json.dumps(splits, indent=1), encoding="utf-8")
+        (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _rows(
+    results: Iterable[_Checked], findings: list[Finding], advance: Callable[[], None]
+) -> Iterator[_Row]:
+    """The rows among `results`; what was found goes to `findings`."""
+    for checked in results:
+        advance()
+        findings.extend(checked.findings)
+        if checked.row is not None:
+            yield checked.row
+
+
+def _write_split(path: Path, rows: Iterable[_Row]) -> tuple[int, int]:
+    """Write one part; its number of images and of boxes."""
+    images = boxes = held = 0
+    pending: list[_Row] = []
+    with path.open("wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
+        for row in rows:
+            images, boxes = images + 1, boxes + len(row.found.boxes)
+            pending.append(row)
+            held += len(row.planes)
+            if held >= CHUNK_BYTES:
+                writer.write_batch(_record_batch(pending))
+                pending, held = [], 0
+        if pending:
+            writer.write_batch(_record_batch(pending))
+    return images, boxes
+
+
+def _record_batch(rows: list[_Row]) -> Any:
+    columns = {
+        "name": [r.name for r in rows],
+        "image": [r.planes for r in rows],
+        "mask": [r.mask for r in rows],
+        "height": [r.size[0] for r in rows],
+        "width": [r.size[1] for r in rows],
+        "original_height": [r.original[0] for r in rows],
+        "original_width": [r.original[1] for r in rows],
+        "boxes": [r.found.boxes.tolist() for r in rows],
+        "labels": [r.found.labels.tolist() for r in rows],
+        "areas": [r.found.areas.tolist() for r in rows],
+        "crowds": [r.found.crowds.tolist() for r in rows],
+    }
+    return pa.record_batch([pa.array(columns[f.name], f.type) for f in COLUMNS], schema=COLUMNS)
+
+
+def _check_counts(
+    workload: Workload,
+    source: Source,
+    counts: dict[str, int],
+    boxes: dict[str, int],
+    findings: Sequence[Finding],
+) -> None:
+    """Refuse a data set that nothing can be learned from, or judged on."""
+    lost = f"; {len(findings)} faults were found:\n{_listed(findings)}" if findings else ""
+    for split in (Split.TRAIN, Split.VALIDATION):
+        if not counts[split]:
+            raise DataError(
+                f"{split} must hold images, but none of its {len(source.parts[split].samples)} is left{lost}"
+            )
+        if workload.task is Task.DETECTION and not boxes[split]:
+            raise DataError(f"{split} must hold boxes, but none is left{lost}")
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    lines = [f"  {f.split}  {f.name}  {f.fault}: {f.detail}" for f in findings[:20]]
+    return "\n".join(lines + (["  …"] if len(findings) > 20 else []))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Sample], _Checked], samples: Iterable[Sample]
+) -> Iterator[_Checked]:
+    """Results in order, with only a few images under way or waiting."""
+    waiting: deque[Future[_Checked]] = deque()
+    window = 4 * _workers()
+    try:
+        for sample in samples:
+            waiting.append(pool.submit(work, sample))
+            if len(waiting) >= window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _workers() -> int:
+    """Pillow decodes and resizes without the interpreter's lock, so threads are enough."""
+    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, able)
+
+
+@contextmanager
+def _storage(root: Path) -> Iterator[None]:
+    """An OSError inside is the cache's: a full or read-only disk."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"prepared data must be written to {root}, but that failed: {error.strerror or error}; "
+            "free space there, or point ADAPTERTUNE_CACHE at another folder"
+        ) from error
+
+
+@contextmanager
+def _bar(total: int, progress: bool) -> Iterator[Callable[[], None]]:
+    """Yields what to call after each image; draws only on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not progress or not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (TextColumn("preparing data"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

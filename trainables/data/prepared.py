@@ -1,0 +1,279 @@
+"""Prepared data as it lies on disk: one memory-mapped Arrow file a split, and `meta.json`.
+
+Opening maps files and reads a few hundred bytes; images become numpy views of the map, so all
+workers of a node share one copy. No torch here.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trainables.config import Split, Task
+from trainables.errors import DataError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SCHEMA = 1
+"""Version of the stored form; another one is another fingerprint."""
+IGNORE = 255
+"""Mask value that counts nowhere."""
+
+COLUMNS = pa.schema(
+    [
+        ("name", pa.string()),
+        ("image", pa.large_binary()),  # planar: 3 · height · width bytes, so that stacking gives (B, 3, H, W)
+        ("mask", pa.large_binary()),  # height · width bytes, or null
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("original_height", pa.int32()),
+        ("original_width", pa.int32()),
+        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xywh in ORIGINAL pixels
+        ("labels", pa.list_(pa.int64())),
+        ("areas", pa.list_(pa.float64())),
+        ("crowds", pa.list_(pa.bool_())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of one image, in its original pixels; what detections are judged against.
+
+    boxes: (n, 4) float32, absolute xywh.  labels: (n,) int64 class indices.  areas: (n,) float64
+    as annotated.  crowds: (n,) bool.
+    """
+
+    name: str
+    height: int
+    width: int
+    boxes: Array
+    labels: Array
+    areas: Array
+    crowds: Array
+
+
+class PreparedSplit:
+    """One part of a prepared data set, in its stored order. Arrays are read-only views."""
+
+    def __init__(self, path: Path, task: Task) -> None:
+        """Map the file at `path`. Raises DataError where it is damaged."""
+        self.path, self.task = path, task
+        try:
+            self._table: Any = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(
+                f"prepared data must be readable, but {path} is not ({error}); "
+                f"remove the folder {path.parent} and prepare again"
+            ) from error
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return int(self._table.num_rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A split travels as its path, never as its pixels."""
+        return PreparedSplit, (self.path, self.task)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether images carry masks (segmentation) and not boxes (detection)."""
+        return self.task is Task.SEGMENTATION
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All image names."""
+        return list(self._table["name"].to_pylist())
+
+    @cached_property
+    def sizes(self) -> Array:
+        """(n, 2) stored (height, width)."""
+        return self._pair("height", "width")
+
+    @cached_property
+    def original_sizes(self) -> Array:
+        """(n, 2) (height, width) of the source's image."""
+        return self._pair("original_height", "original_width")
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all images are stored at one size."""
+        return len(self) > 0 and bool((self.sizes == self.sizes[0]).all())
+
+    def planes(self, i: int) -> Array:
+        """Image i as a (3, height, width) uint8 view."""
+        height, width = self.sizes[i]
+        return self._images.at(i).reshape(3, height, width)
+
+    def image(self, i: int) -> Array:
+        """Image i as a (height, width, 3) uint8 view."""
+        return self.planes(i).transpose(1, 2, 0)
+
+    def mask(self, i: int) -> Array:
+        """Mask i as a (height, width) uint8 view: class indices, 255 to be ignored."""
+        return self._masks.at(i).reshape(tuple(self.sizes[i]))
+
+    def stacked(self, indices: list[int]) -> Array | None:
+        """(B, 3, height, width) copied in one go, or None where sizes differ or lie in several chunks."""
+        return None if self._block is None else self._block[indices]
+
+    def stacked_masks(self, indices: list[int]) -> Array | None:
+        """(B, height, width) masks, as `stacked`."""
+        return None if self._mask_block is None else self._mask_block[indices]
+
+    def boxes(self, i: int) -> Array:
+        """(n, 4) float32 xywh in original pixels."""
+        offsets, values = self._boxes
+        return values[offsets[i] : offsets[i + 1]]
+
+    def labels(self, i: int) -> Array:
+        """(n,) int64 class indices."""
+        offsets, values = self._labels
+        return values[offsets[i] : offsets[i + 1]]
+
+    def crowds(self, i: int) -> Array:
+        """(n,) bool."""
+        offsets, values = self._crowds
+        return values[offsets[i] : offsets[i + 1]]
+
+    def areas(self, i: int) -> Array:
+        """(n,) float64, as annotated."""
+        offsets, values = self._areas
+        return values[offsets[i] : offsets[i + 1]]
+
+    @cached_property
+    def trainable(self) -> tuple[Array, Array, Array]:
+        """What is trained on: (n + 1,) offsets of each image's boxes; the boxes as (N, 4) float32 xyxy
+        in STORED pixels, cut to the image; their (N,) labels. Crowds are left out.
+        """
+        offsets, boxes = self._boxes
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        wanted = ~self._crowds[1]
+        owner, boxes, labels = owner[wanted], boxes[wanted], self._labels[1][wanted]
+        limits = self.sizes[:, ::-1].astype(np.float32)
+        scale = (limits / self.original_sizes[:, ::-1].astype(np.float32))[owner]
+        near = boxes[:, :2] * scale
+        far = (boxes[:, :2] + boxes[:, 2:]) * scale
+        corners = np.clip(np.concatenate([near, far], axis=1), 0, np.tile(limits[owner], 2))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(self)))])
+        return starts, corners.astype(np.float32), labels
+
+    def truth(self, i: int) -> Truth:
+        """All that is known of image i."""
+        height, width = (int(v) for v in self.original_sizes[i])
+        return Truth(
+            name=self._table["name"][i].as_py(),
+            height=height,
+            width=width,
+            boxes=self.boxes(i),
+            labels=self.labels(i),
+            areas=self.areas(i),
+            crowds=self.crowds(i),
+        )
+
+    # --- views --------------------------------------------------------------------------------
+
+    def _pair(self, *columns: str) -> Array:
+        return np.stack([self._table[c].to_numpy() for c in columns], axis=1)
+
+    @cached_property
+    def _images(self) -> _Binary:
+        return _Binary(self._table["image"])
+
+    @cached_property
+    def _masks(self) -> _Binary:
+        return _Binary(self._table["mask"])
+
+    @cached_property
+    def _block(self) -> Array | None:
+        whole = self._images.whole() if self.uniform else None
+        return None if whole is None else whole.reshape(len(self), 3, *self.sizes[0])
+
+    @cached_property
+    def _mask_block(self) -> Array | None:
+        whole = self._masks.whole() if self.uniform and self.has_masks else None
+        return None if whole is None else whole.reshape(len(self), *self.sizes[0])
+
+    def _lists(self, column: str) -> tuple[Array, Any]:
+        joined = pa.concat_arrays(self._table[column].chunks or [pa.array([], COLUMNS.field(column).type)])
+        return joined.offsets.to_numpy(), joined.values
+
+    @cached_property
+    def _boxes(self) -> tuple[Array, Array]:
+        offsets, values = self._lists("boxes")
+        return offsets, values.values.to_numpy().reshape(-1, 4)
+
+    @cached_property
+    def _labels(self) -> tuple[Array, Array]:
+        offsets, values = self._lists("labels")
+        return offsets, values.to_numpy()
+
+    @cached_property
+    def _areas(self) -> tuple[Array, Array]:
+        offsets, values = self._lists("areas")
+        return offsets, values.to_numpy()
+
+    @cached_property
+    def _crowds(self) -> tuple[Array, Array]:
+        offsets, values = self._lists("crowds")
+        return offsets, values.to_numpy(zero_copy_only=False)
+
+
+class _Binary:
+    """Rows of a chunked binary column as uint8 views of its buffers."""
+
+    def __init__(self, column: Any) -> None:
+        self._starts = [0]
+        self._parts: list[tuple[Array, Array]] = []
+        for chunk in column.chunks:
+            self._starts.append(self._starts[-1] + len(chunk))
+            offsets = np.frombuffer(chunk.buffers()[1], np.int64, len(chunk) + 1, chunk.offset * 8)
+            data = chunk.buffers()[2]
+            self._parts.append((offsets, np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)))
+
+    def at(self, i: int) -> Array:
+        part = bisect_right(self._starts, i) - 1
+        offsets, data = self._parts[part]
+        row = i - self._starts[part]
+        return data[offsets[row] : offsets[row + 1]]
+
+    def whole(self) -> Array | None:
+        """All rows end to end, where they lie in one chunk."""
+        if len(self._parts) != 1:
+            return None
+        offsets, data = self._parts[0]
+        return data[offsets[0] : offsets[-1]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set. `meta` holds fingerprint, task, size, counts and the list of faults."""
+
+    path: Path
+    classes: tuple[str, ...]
+    splits: dict[Split, PreparedSplit]
+    meta: dict[str, Any]
+
+
+def open_prepared(path: Path) -> Prepared:
+    """Map a folder that `prepare` has made. Raises DataError where it is damaged or of another version."""
+    try:
+        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        version = meta["schema"]
+        classes, task = tuple(meta["classes"]), Task(meta["task"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} must be a folder of prepared data ({error}); prepare again") from error
+    if version != SCHEMA:
+        raise DataError(
+            f"{path} must hold prepared data of version {SCHEMA}, got {version}; "
+            "remove the folder and prepare again"
+        )
+    splits = {split: PreparedSplit(path / f"{split}.arrow", task) for split in Split}
+    return Prepared(path=path, classes=classes, splits=splits, meta=meta)

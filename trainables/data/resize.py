@@ -1,0 +1,72 @@
+"""To which size an image is resized: the rule of a checkpoint's processor, as a value."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from trainables.config import Count, Spec
+
+
+class Resize(Spec):
+    """Either a fixed `height` and `width`, or a `shortest_edge` with an optional cap on the longest.
+
+    multiple_of: both sides of the second form are rounded down to a multiple of it; YOLOS
+    processors use 16, DETR's use 1.
+    """
+
+    height: Count | None = None
+    width: Count | None = None
+    shortest_edge: Count | None = None
+    longest_edge: Count | None = None
+    multiple_of: Count = 1
+
+    @classmethod
+    def fixed(cls, height: int, width: int) -> Resize:
+        """Every image to (height, width), whatever its shape."""
+        return cls(height=height, width=width)
+
+    @classmethod
+    def edges(cls, shortest: int, longest: int | None = None, *, multiple_of: int = 1) -> Resize:
+        """The shape kept: the shortest edge to `shortest`, or less where the longest hits its cap."""
+        return cls(shortest_edge=shortest, longest_edge=longest, multiple_of=multiple_of)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all images come out at one size."""
+        return self.height is not None
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) after resizing an image of `height` by `width` pixels.
+
+        The arithmetic and its rounding are those of `get_size_with_aspect_ratio` in transformers
+        (DETR) and of its YOLOS twin, so that a checkpoint sees the sizes it was trained on.
+        """
+        if self.height is not None and self.width is not None:
+            return self.height, self.width
+        assert self.shortest_edge is not None
+        short: int | float = self.shortest_edge
+        low, high = min(height, width), max(height, width)
+        edge, capped = self.shortest_edge, False
+        if self.longest_edge is not None and high / low * self.shortest_edge > self.longest_edge:
+            short, capped = self.longest_edge * low / high, True
+            edge = round(short)
+        # YOLOS goes through its rounding even where a portrait's edge fits already.
+        if low == edge and not (self.multiple_of > 1 and width < height):
+            out = (height, width)
+        elif width < height:
+            out = (int((short if capped else edge) * height / width), edge)
+        else:
+            out = (edge, int((short if capped else edge) * width / height))
+        step = self.multiple_of
+        return max(step, out[0] - out[0] % step), max(step, out[1] - out[1] % step)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        fixed = self.height is not None and self.width is not None
+        partly = (self.height is None) != (self.width is None)
+        edges = self.shortest_edge is not None
+        if partly or fixed == edges or (self.longest_edge is not None and not edges):
+            raise ValueError("give height and width, or shortest_edge with an optional longest_edge")
+        return self

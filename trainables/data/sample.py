@@ -1,0 +1,168 @@
+"""What every source yields: samples that load themselves, and how their files are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from trainables.config import Split
+from trainables.errors import DataError
+
+if TYPE_CHECKING:
+    from trainables.data.faults import Finding
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The boxes of one image.
+
+    boxes: (n, 4) float32, absolute xywh in original pixels, NaN where they could not be read.
+    labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64.  crowds: (n,) bool.
+    """
+
+    boxes: Array
+    labels: Array
+    areas: Array
+    crowds: Array
+
+    @classmethod
+    def none(cls) -> Annotations:
+        """No boxes."""
+        return cls.of([], [], [], [])
+
+    @classmethod
+    def of(
+        cls,
+        boxes: Sequence[Sequence[float]],
+        labels: Sequence[int],
+        areas: Sequence[float],
+        crowds: Sequence[bool],
+    ) -> Annotations:
+        """From plain lists; an area that is not a number above 0 becomes the box's own."""
+        xywh = np.asarray(boxes, np.float32).reshape(-1, 4)
+        given = np.asarray(areas, np.float64).reshape(-1)
+        own = xywh[:, 2].astype(np.float64) * xywh[:, 3]
+        return cls(
+            boxes=xywh,
+            labels=np.asarray(labels, np.int64).reshape(-1),
+            areas=np.where(np.isfinite(given) & (given > 0), given, own),
+            crowds=np.asarray(crowds, bool).reshape(-1),
+        )
+
+
+class Sample(Protocol):
+    """One image with what is known of it. The three methods may be called from any thread."""
+
+    @property
+    def name(self) -> str:
+        """Its name in lists of faults and splits."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """What must not stand in two splits: the file's path, or the row."""
+        ...
+
+    def image(self) -> Image.Image:
+        """The image in RGB. Raises FileNotFoundError, or whatever makes it unreadable."""
+        ...
+
+    def annotations(self) -> Annotations:
+        """Its boxes; none for segmentation."""
+        ...
+
+    def mask(self) -> Array | None:
+        """(height, width) uint8 class indices, 255 for ignored. Raises FileNotFoundError or ValueError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a source, and the faults that stand in no sample."""
+
+    samples: Sequence[Sample]
+    faults: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source as read: class names in their order, and the parts it gives itself."""
+
+    classes: tuple[str, ...]
+    parts: dict[Split, Part] = field(default_factory=dict)
+
+
+def open_rgb(
+    file: str | Path | IO[bytes], *, declared: tuple[int, int] | None = None, upright: bool = False
+) -> Image.Image:
+    """Decode an image to RGB.
+
+    declared: the (height, width) that the annotations mean.  A photo held sideways is turned
+    only if that makes it the declared size, or always with `upright`: annotation tools differ.
+    Raises ValueError for another size than declared, and whatever Pillow raises.
+    """
+    with Image.open(file) as picture:
+        picture.load()
+        sideways = picture.getexif().get(ORIENTATION, 1) >= 5
+        size = (picture.height, picture.width)
+        if upright or (declared is not None and size != declared and sideways):
+            turned = ImageOps.exif_transpose(picture)
+            size = (turned.height, turned.width)
+        else:
+            turned = picture
+        if declared is not None and size != declared:
+            raise ValueError(f"it is {size[1]}×{size[0]} pixels but annotated as {declared[1]}×{declared[0]}")
+        return _rgb(turned)
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        # Pillow would cut 16-bit values off at 255.
+        high = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(high).convert("RGB")
+    if picture.mode in {"I", "F"}:
+        raise ValueError(f"pixels of mode '{picture.mode}' have no known range; store 8 or 16 bits")
+    return picture.convert("RGB")
+
+
+def need_folder(path: str, *, what: str) -> Path:
+    """`path` as a folder that is there."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise DataError(f"{what} must be a folder, but there is none at {folder.absolute()}")
+    return folder
+
+
+def identity_of(folder: Path) -> str:
+    """A digest of all files below `folder`: names, sizes and times of change, not their content."""
+    digest = hashlib.sha256()
+    for entry in sorted(_files(folder), key=lambda e: e[0]):
+        digest.update(repr(entry).encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    found = []
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        inside = os.path.relpath(root, folder)
+        for name in names:
+            try:
+                stat = os.stat(os.path.join(root, name))
+            except OSError:
+                found.append((os.path.join(inside, name), -1, -1))
+            else:
+                found.append((os.path.join(inside, name), stat.st_size, stat.st_mtime_ns))
+    return found

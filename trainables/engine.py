@@ -1,0 +1,311 @@
+"""Advances trial states. Knows nothing of search, of Ray, or of who drives it.
+
+`advance` moves one or several states to their next report, taking their steps in turn: solo
+training is one state, and a worker, a mid-epoch checkpoint and a pack are the same call.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.adapters.inject import adapt
+from trainables.config import (
+    TRAINS_BACKBONE,
+    Optimizer,
+    Precision,
+    Report,
+    Schedule,
+    Split,
+    TrialConfig,
+    Workload,
+)
+from trainables.data.loader import Batch, open_prepared, train_batches
+from trainables.errors import AdaptertuneError, ModelError
+from trainables.freezing import Parts, apply_freezing, parts_of
+from trainables.schedule import Plateau, rate_factor
+from trainables.state import Best, Pace, Spent, TrialState
+from trainables.tasks.registry import load_task
+
+LOOK_EVERY = 32
+"""Steps between looks at the loss on a GPU, where a look waits for the device."""
+
+
+class Engine:
+    """One backbone, one data set, one device; any number of trial states over them."""
+
+    def __init__(self, workload: Workload, prepared: Path, *, device: str | None = None) -> None:
+        """Load the backbone and map the prepared data. Raises ModelError or DataError."""
+        self.workload = workload
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.data = open_prepared(prepared)
+        self.task = load_task(workload, self.data.classes, self.device)
+
+    def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
+        """A new trial at step 0. Raises AdapterError where the adapter does not fit the model."""
+        torch.manual_seed(_seed(config.seed, 0, stream=1))
+        pace = Pace.of(config, len(self.data.splits[Split.TRAIN]))
+        shares = config.mode not in TRAINS_BACKBONE
+        model = self.task.assemble(config, share=shares)
+        base = {id(p) for p in model.parameters()}
+        adapted = adapt(model, config, self.task.layout_in(model), total_steps=pace.total_steps)
+        model.to(self.device)
+        parts = parts_of(
+            model, base=base, head=self.task.head_names(model), layout=self.task.layout_in(model)
+        )
+        apply_freezing(parts, config, epoch=0.0)
+        direction = self.workload.direction
+        return TrialState(
+            number=number,
+            config=config,
+            model=model,
+            adapted=adapted,
+            parts=parts,
+            optimizer=_optimizer(parts, config),
+            pace=pace,
+            best=Best.start(direction),
+            plateau=Plateau.start(direction),
+            micro_batch=config.batch_size,
+        )
+
+    def advance(
+        self, states: Sequence[TrialState], *, steps: int | None = None
+    ) -> Iterator[tuple[TrialState, Report]]:
+        """Move every state to its next report, or by `steps` optimizer steps if that comes first."""
+        running = [s for s in states if not s.done]
+        taken = 0
+        while running and (steps is None or taken < steps):
+            taken += 1
+            for state in list(running):
+                report = self._advance_one(state)
+                if report is not None:
+                    running.remove(state)
+                    yield state, report
+
+    def evaluate(self, model: nn.Module, config: TrialConfig, split: Split) -> dict[str, float]:
+        """Figures of `model` on a split."""
+        model.eval()
+        with torch.inference_mode():
+            return self.task.evaluate(
+                model,
+                self.data.splits[split],
+                batch_size=max(16, 2 * config.batch_size),
+                device=self.device,
+                precision=config.precision,
+                config=config,
+            )
+
+    def untouched(self) -> dict[str, float] | None:
+        """Validation figures of the model as it came, or None where its head is fresh, so says nothing."""
+        if self.task.fresh_head:
+            return None
+        config = TrialConfig.model_validate_json('{"adapter": "none"}')
+        return self.evaluate(self.task.assemble(config, share=True), config, Split.VALIDATION)
+
+    # --- one step ---------------------------------------------------------------------------
+
+    def _advance_one(self, state: TrialState) -> Report | None:
+        if state.config.epochs == 0:
+            return self._report(state)
+        started = time.perf_counter()
+        finite = self._step(state)
+        state.spent.train_s += time.perf_counter() - started
+        if not finite:
+            return self._diverged(state)
+        if state.pace.reports_after(state.step):
+            return self._report(state)
+        return None
+
+    def _step(self, state: TrialState) -> bool:
+        """One optimizer step; whether the loss was finite, as far as it was looked at."""
+        config, pace = state.config, state.pace
+        epoch, inside = divmod(state.step, pace.steps_per_epoch)
+        apply_freezing(state.parts, config, epoch=float(epoch))
+        self._set_rates(state)
+        batches = train_batches(
+            self.data.splits[Split.TRAIN],
+            epoch=epoch,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            augment=config.augment,
+        )
+        first = inside * config.accumulate
+        waited = time.perf_counter()
+        group = [batches[i] for i in range(first, min(first + config.accumulate, pace.batches_per_epoch))]
+        state.spent.wait_s += time.perf_counter() - waited
+        _train_mode(state)
+        loss = self._backward(state, group)
+        trainable = [p for p in state.model.parameters() if p.grad is not None]
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(trainable, config.clip_norm)
+        look = self.device.type == "cpu" or state.step % LOOK_EVERY == 0
+        if look and not math.isfinite(float(loss)):
+            return False
+        state.optimizer.step()
+        state.step += 1
+        state.adapted.after_step(state.step)
+        state.optimizer.zero_grad(set_to_none=True)
+        state.spent.samples += sum(len(b.indices) for b in group)
+        return True
+
+    def _backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
+        """Gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
+        while True:
+            try:
+                torch.manual_seed(_seed(state.config.seed, state.step))
+                return self._accumulate(state, group)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                state.optimizer.zero_grad(set_to_none=True)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                if state.micro_batch == 1:
+                    raise ModelError(
+                        "out of memory with a single image at a time; "
+                        "use a smaller model.image_size, precision bf16, or a device with more memory"
+                    ) from error
+                state.micro_batch = -(-state.micro_batch // 2)
+
+    def _accumulate(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
+        images = sum(len(b.indices) for b in group)
+        total = torch.zeros((), device=self.device)
+        for batch in group:
+            for piece in batch.pieces(state.micro_batch):
+                with self._autocast(state.config):
+                    loss = self.task.loss(state.model, piece.to(self.device), state.config)
+                loss = loss * (len(piece.indices) / images)
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+        penalty = state.adapted.penalty()
+        if penalty is not None:
+            penalty.backward()  # type: ignore[no-untyped-call]
+            total += penalty.detach()
+        return total
+
+    def _autocast(self, config: TrialConfig) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=config.precision is Precision.BF16
+        )
+
+    def _set_rates(self, state: TrialState) -> None:
+        factor = rate_factor(state.config, step=state.step, total_steps=state.pace.total_steps)
+        if state.config.schedule is Schedule.PLATEAU:
+            factor = state.plateau.factor
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    # --- reports ----------------------------------------------------------------------------
+
+    def _report(self, state: TrialState) -> Report:
+        started = time.perf_counter()
+        metrics = self.evaluate(state.model, state.config, Split.VALIDATION)
+        evaluate_s = time.perf_counter() - started
+        value = metrics.get(self.workload.objective.metric)
+        if value is None:
+            raise AdaptertuneError(
+                f"objective.metric '{self.workload.objective.metric}' is not among the figures reported: "
+                f"{', '.join(sorted(metrics))}"
+            )
+        if not math.isfinite(value):
+            return self._diverged(state)
+        direction, config = self.workload.direction, state.config
+        epoch = state.pace.epoch_of(state.step) if config.epochs else 0.0
+        stopping = config.early_stopping
+        before = state.best.epoch
+        state.best = state.best.after(value, epoch, direction, stopping.min_delta if stopping else 0.0)
+        state.improved = state.best.epoch != before
+        state.plateau = state.plateau.after(value, config, direction)
+        finished = state.step >= state.pace.total_steps
+        stopped = stopping is not None and state.best.stale >= stopping.patience and not finished
+        state.done = finished or stopped
+        return self._close_report(
+            state,
+            metrics=metrics,
+            objective=state.best.objective(value, self.workload.objective.value),
+            epoch=epoch,
+            evaluate_s=evaluate_s,
+            outcome=("early_stopped" if stopped else "completed") if state.done else None,
+        )
+
+    def _diverged(self, state: TrialState) -> Report:
+        state.done, state.improved = True, False
+        return self._close_report(
+            state,
+            metrics={},
+            objective=math.nan,
+            epoch=state.pace.epoch_of(state.step),
+            evaluate_s=0.0,
+            outcome="diverged",
+        )
+
+    def _close_report(
+        self,
+        state: TrialState,
+        *,
+        metrics: dict[str, float],
+        objective: float,
+        epoch: float,
+        evaluate_s: float,
+        outcome: str | None,
+    ) -> Report:
+        spent, state.spent = state.spent, Spent()
+        return Report(
+            epoch=epoch,
+            step=state.step,
+            metrics=metrics,
+            objective=objective,
+            train_s=spent.train_s,
+            evaluate_s=evaluate_s,
+            wait_s=spent.wait_s,
+            samples=spent.samples,
+            peak_mb=peak_memory_mb(self.device),
+            done=state.done,
+            outcome=outcome,  # type: ignore[arg-type]
+        )
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in MB: allocated on the device for a GPU, resident in the process for a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
+    """AdamW or Adam; adapters and backbone at `learning_rate`, the head at its own."""
+    body = [*parts.adapter.values(), *parts.movable(config).values()]
+    groups = [
+        {"params": body, "base_lr": config.learning_rate},
+        {"params": list(parts.head.values()), "base_lr": config.head_rate},
+    ]
+    kind = torch.optim.AdamW if config.optimizer is Optimizer.ADAMW else torch.optim.Adam
+    return kind(
+        [g for g in groups if g["params"]],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _train_mode(state: TrialState) -> None:
+    state.model.train()
+    for module in state.parts.frozen_modules(state.config, state.step // state.pace.steps_per_epoch):
+        module.eval()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _seed(seed: int, step: int, *, stream: int = 0) -> int:
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)

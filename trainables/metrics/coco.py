@@ -1,0 +1,175 @@
+"""The twelve COCO figures, and AP by class, of boxes in original pixels.
+
+hotcoco computes them; pycocotools is the oracle in the tests and may be asked for instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+
+from trainables.config import COCO_FIGURES
+from trainables.errors import AdaptertuneError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+LIMIT = 100
+"""Detections that count for an image, by falling score."""
+
+
+class Backend(StrEnum):
+    """Who computes; both give the same figures."""
+
+    HOTCOCO = "hotcoco"
+    PYCOCOTOOLS = "pycocotools"
+
+
+class Truth(Protocol):
+    """The annotations of an image.
+
+    boxes: (n, 4) xywh, original pixels.  labels: (n,) class indices.  areas: (n,) the annotated areas,
+    which sort objects into small, medium and large.  crowds: (n,) bool; a crowd box is never missed, and
+    what falls into it is no false alarm.
+    """
+
+    @property
+    def boxes(self) -> Array: ...  # noqa: D102
+    @property
+    def labels(self) -> Array: ...  # noqa: D102
+    @property
+    def areas(self) -> Array: ...  # noqa: D102
+    @property
+    def crowds(self) -> Array: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in an image. boxes: (n, 4) xywh, original pixels.  scores: (n,).  labels: (n,)."""
+
+    boxes: Array
+    scores: Array
+    labels: Array
+
+
+def coco_figures(
+    truths: Sequence[Truth],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    backend: Backend = Backend.HOTCOCO,
+) -> dict[str, float]:
+    """COCO_FIGURES and `map/CLASS`, images in the same order in both sequences.
+
+    A figure without a single object to count (COCO's -1) is left out, except `map`, which is then 0.
+    """
+    if backend is Backend.PYCOCOTOOLS:
+        precision, recall = _pycocotools(truths, detections, classes)
+    else:
+        precision, recall = _hotcoco(truths, detections, classes)
+    # precision: (IoU, recall, class, size, limit), recall: (IoU, class, size, limit); -1 where undefined.
+    # Sizes are all, small, medium, large; limits 1, 10, 100; IoU .5, .55, … .95.
+    values = [
+        precision[..., 0, 2], precision[0, ..., 0, 2], precision[5, ..., 0, 2],
+        precision[..., 1, 2], precision[..., 2, 2], precision[..., 3, 2],
+        recall[..., 0, 0], recall[..., 0, 1], recall[..., 0, 2],
+        recall[..., 1, 2], recall[..., 2, 2], recall[..., 3, 2],
+    ]  # fmt: skip
+    figures = dict(zip(COCO_FIGURES, map(_mean, values), strict=True))
+    for index, name in enumerate(classes):
+        figures[f"map/{name}"] = _mean(precision[:, :, index, 0, 2])
+    found = {name: value for name, value in figures.items() if value is not None}
+    return {"map": 0.0} | found
+
+
+def _mean(values: Array) -> float | None:
+    defined = values[values > -1]
+    return float(np.mean(defined)) if defined.size else None
+
+
+def _hotcoco(
+    truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]
+) -> tuple[Array, Array]:
+    import hotcoco
+
+    truth = hotcoco.COCO(_dataset(truths, classes))
+    evaluation = hotcoco.COCOeval(truth, truth.load_res(_results(detections)), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    result: Any = evaluation.eval
+    return np.asarray(result["precision"]), np.asarray(result["recall"])
+
+
+def _pycocotools(
+    truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]
+) -> tuple[Array, Array]:
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise AdaptertuneError(
+            "pycocotools is not installed; install adaptertune[coco], or use hotcoco"
+        ) from error
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth, found = COCO(), COCO()
+        truth.dataset = _dataset(truths, classes)
+        truth.createIndex()
+        rows = _results(detections)
+        if len(rows):
+            found = truth.loadRes(rows)
+        else:  # its loadRes cannot take none
+            found.dataset = _dataset([], classes)
+            found.createIndex()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+def _dataset(truths: Sequence[Truth], classes: Sequence[str]) -> dict[str, Any]:
+    """Ground truth as a COCO dict; image, class and box numbers start at 1 (0 reads as 'unmatched')."""
+    annotations: list[dict[str, Any]] = []
+    for image, truth in enumerate(truths, start=1):
+        rows = zip(
+            truth.boxes.tolist(),
+            truth.labels.tolist(),
+            truth.areas.tolist(),
+            truth.crowds.tolist(),
+            strict=True,
+        )
+        for box, label, area, crowd in rows:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": int(label) + 1,
+                    "bbox": box,
+                    "area": area,
+                    "iscrowd": int(crowd),
+                }
+            )
+    return {
+        "images": [{"id": image} for image in range(1, len(truths) + 1)],
+        "annotations": annotations,
+        "categories": [{"id": index, "name": name} for index, name in enumerate(classes, start=1)],
+    }
+
+
+def _results(detections: Sequence[Detections]) -> Array:
+    """(n, 7) float64: image, x, y, width, height, score, class."""
+    rows = [
+        np.column_stack([np.full(len(d.scores), image), d.boxes, d.scores, d.labels + 1])
+        for image, d in enumerate(detections, start=1)
+        if len(d.scores)
+    ]
+    return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 7))
+
+
+def top(boxes: Array, scores: Array, labels: Array, *, limit: int = LIMIT) -> Detections:
+    """The `limit` best of an image's detections, by falling score, ties in the order given."""
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return Detections(boxes=boxes[best], scores=scores[best], labels=labels[best])

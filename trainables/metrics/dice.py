@@ -1,0 +1,47 @@
+"""Dice and IoU from one confusion matrix over a whole set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trainables.data.prepared import IGNORE
+
+
+class ConfusionMatrix:
+    """Counts of (true class, predicted class) over pixels, kept on the device they come from."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64)
+        """(true, predicted), int64."""
+
+    def update(self, predicted: Tensor, target: Tensor, *, ignore: int = IGNORE) -> None:
+        """Count two index maps of the same shape; pixels whose target is `ignore` are left out."""
+        size = len(self.classes)
+        counted = target != ignore
+        pairs = target[counted].long() * size + predicted[counted].long()
+        counts = torch.bincount(pairs, minlength=size * size).view(size, size)
+        self.counts = self.counts.to(counts.device) + counts
+
+    def figures(self) -> dict[str, float]:
+        """`dice` and `iou`, means over the classes present in truth or prediction, and each class's own.
+
+        Dice 2·TP / (2·TP + FP + FN), IoU TP / (TP + FP + FN). A class that is present nowhere is left out.
+        Without a single counted pixel both means are 0.
+        """
+        counts = self.counts.cpu().double()
+        hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+        present = (truth + predicted) > 0
+        found: dict[str, float] = {}
+        for name, values in (
+            ("dice", 2 * hits / (truth + predicted)),
+            ("iou", hits / (truth + predicted - hits)),
+        ):
+            found[name] = float(values[present].mean()) if present.any() else 0.0
+            for index, label in enumerate(self.classes):
+                if present[index]:
+                    found[f"{name}/{label}"] = float(values[index])
+        return found

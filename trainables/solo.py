@@ -1,0 +1,31 @@
+"""One configuration, start to end, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trainables.checkpoint import save_state, save_weights
+from trainables.config import Report, TrialConfig, Workload
+from trainables.engine import Engine
+from trainables.preparation import prepare_workload
+
+
+def train_solo(
+    workload: Workload, config: TrialConfig, *, folder: Path, on_report: Callable[[Report], None]
+) -> Report:
+    """Train `config`; the state (`last.ckpt`) and the best weights (`best.ckpt`) go into `folder`.
+
+    Returns the last report. Raises AdaptertuneError for what the user can mend.
+    """
+    engine = Engine(workload, prepare_workload(workload, progress=True))
+    state = engine.start(config)
+    while True:
+        for _, report in engine.advance([state]):
+            on_report(report)
+            if report.outcome != "diverged":
+                save_state(state, folder / "last.ckpt")
+            if state.improved:
+                save_weights(state, folder / "best.ckpt")
+            if state.done:
+                return report

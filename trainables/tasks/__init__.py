@@ -1,0 +1,1 @@
+"""Detection and segmentation: model, loss and figures."""

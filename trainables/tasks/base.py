@@ -1,0 +1,166 @@
+"""What a task must offer to the engine, and what all tasks share.
+
+A worker holds one `TaskModel`, and in it one pristine backbone that no trial ever writes to.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import Precision, TrialConfig
+from trainables.data.loader import Batch
+from trainables.data.prepared import PreparedSplit
+from trainables.data.resize import Resize
+from trainables.layout import Layout
+
+
+class TaskModel(Protocol):
+    """A pretrained model with its loss and its figures; one for a worker, shared by its trials.
+
+    classes: of the data.  layout: names relative to an assembled model.  resize, scale: from the processor.
+    fresh_head: the checkpoint has no head for these classes, so an untrained model says nothing.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The data's classes."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """Where things are, named relative to an assembled model."""
+        ...
+
+    @property
+    def resize(self) -> Resize:
+        """How images are resized before they reach the model."""
+        ...
+
+    @property
+    def scale(self) -> Scale:
+        """How pixels are scaled before they reach the model."""
+        ...
+
+    @property
+    def fresh_head(self) -> bool:
+        """Whether the checkpoint has no head for these classes, so that an untrained model says nothing."""
+        ...
+
+    def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
+        """A model for one trial, in training shape but without its adapter, nothing requiring gradients.
+
+        share: the backbone's tensors are the worker's own and must not be written to; otherwise they
+        are copies. The head is always the trial's own: a copy of the checkpoint's, or a new one drawn
+        from torch's global generator. Raises ModelError where `config` does not fit the task.
+        """
+        ...
+
+    def layout_in(self, model: nn.Module) -> Layout:
+        """The layout of an assembled model, adapted or not."""
+        ...
+
+    def head_names(self, model: nn.Module) -> set[str]:
+        """Names of the head's parameters in an assembled model."""
+        ...
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Raw outputs (images, …) for a batch on the model's device."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
+        """The training loss of a batch on the model's device, float32, a mean over its images.
+
+        To be called inside the autocast context, if there is one; the loss itself is taken in float32.
+        """
+        ...
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        split: PreparedSplit,
+        *,
+        batch_size: int,
+        device: torch.device,
+        precision: Precision,
+        config: TrialConfig,
+    ) -> dict[str, float]:
+        """The figures of a model in evaluation mode; they do not depend on `batch_size`.
+
+        Figures that the split leaves undefined are left out; of a model with non-finite outputs all are NaN.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The processor's arithmetic on pixels: (value · factor − mean) / std, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    factor: float = 1 / 255
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> float32 on the same device."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        return (images.to(torch.float32) * self.factor - mean) / std
+
+
+def pixels(batch: Batch, scale: Scale) -> Tensor:
+    """A batch's scaled images; padding is 0 after scaling, as the processors leave it."""
+    scaled = scale(batch.images)
+    if _is_padded(batch):
+        for image, (height, width) in zip(scaled, batch.valid, strict=True):
+            image[:, height:] = 0
+            image[:, :, width:] = 0
+    return scaled
+
+
+def unpadded(batch: Batch) -> Iterator[Batch]:
+    """The batch's images in pieces of one size each, cut to that size.
+
+    A model that takes no padding mask sees padding as black ground; evaluated without any, an
+    image's figures do not depend on its neighbours.
+    """
+    if not _is_padded(batch):
+        yield batch
+        return
+    height, width = batch.images.shape[-2:]
+    for size in dict.fromkeys(batch.valid):
+        places = [place for place, valid in enumerate(batch.valid) if valid == size]
+        targets = batch.targets
+        if targets is not None:
+            back = targets[0]["boxes"].new_tensor([width / size[1], height / size[0]] * 2)
+            targets = [{**targets[p], "boxes": targets[p]["boxes"] * back} for p in places]
+        yield Batch(
+            images=batch.images[places][..., : size[0], : size[1]],
+            valid=[size] * len(places),
+            targets=targets,
+            masks=None if batch.masks is None else batch.masks[places][..., : size[0], : size[1]],
+            indices=[batch.indices[p] for p in places],
+        )
+
+
+def _is_padded(batch: Batch) -> bool:
+    return any(valid != tuple(batch.images.shape[-2:]) for valid in batch.valid)
+
+
+def clone(module: nn.Module, *, sharing: Iterable[Tensor] = ()) -> nn.Module:
+    """A structural copy of `module` that holds the very tensors in `sharing`, and copies of all others."""
+    return copy.deepcopy(module, memo={id(tensor): tensor for tensor in sharing})
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """All parameters and buffers."""
+    return [*module.parameters(), *module.buffers()]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """bf16 autocast, or a context that does nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision is Precision.BF16)

@@ -1,0 +1,272 @@
+"""Object detection: YOLOS or DETR under its own Hungarian loss, judged by COCO's figures."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import COCO_FIGURES, HeadSpec, ModelSpec, Precision, Task, TrialConfig
+from trainables.data.loader import Batch, eval_batches
+from trainables.data.prepared import PreparedSplit
+from trainables.data.resize import Resize
+from trainables.errors import ModelError
+from trainables.layout import Layout, layout_of
+from trainables.metrics.coco import Detections, coco_figures, top
+from trainables.tasks import hub
+from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
+
+MODELS = ("yolos", "detr")
+"""Model types whose scores are a softmax with 'no object' last, and whose loss is DETR's."""
+CLASSIFIER, BOXES = "class_labels_classifier", "bbox_predictor"
+LOSS_GROUP = 16
+"""Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""
+
+
+@dataclass(frozen=True)
+class DetectionTask:
+    """A worker's detector. `TaskModel` describes what it offers."""
+
+    model: Any
+    """Pristine, on the device, nothing requiring gradients."""
+    classes: tuple[str, ...]
+    layout: Layout
+    resize: Resize
+    scale: Scale
+    ids: Tensor | None
+    """The checkpoint's label for each class of the data; None where it does not know them all."""
+
+    @property
+    def fresh_head(self) -> bool:
+        """Whether the checkpoint does not know these classes."""
+        return self.ids is None
+
+    def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
+        """The detector; for unknown classes with a new last layer of the classifier, the rest kept."""
+        if config.loss is not None:
+            raise ModelError(f"loss '{config.loss}': detection has the model's own Hungarian loss; remove it")
+        if config.head != HeadSpec():
+            raise ModelError("head: detection keeps the model's own head; remove its settings")
+        head = {id(t) for name in (CLASSIFIER, BOXES) for t in tensors_of(getattr(self.model, name))}
+        shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
+        model: Any = clone(self.model, sharing=shared)
+        if self.ids is None:
+            fresh = _renew_last_layer(getattr(model, CLASSIFIER), len(self.classes) + 1, model.config)
+            setattr(model, CLASSIFIER, fresh.to(model.device))
+        for name in (CLASSIFIER, BOXES):
+            _in_float32(getattr(model, name))
+        whole: nn.Module = model.eval()
+        return whole
+
+    def layout_in(self, model: nn.Module) -> Layout:
+        """The detector's layout; adapters leave names as they are."""
+        return self.layout
+
+    def head_names(self, model: nn.Module) -> set[str]:
+        """The classifier's and the box predictor's parameters; detection tokens belong to the backbone."""
+        return {n for n, _ in model.named_parameters() if n.startswith((f"{CLASSIFIER}.", f"{BOXES}."))}
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(B, queries, labels + 1 + 4): logits, then boxes as shares of the image, cxcywh."""
+        found = self._forward(model, batch)
+        return torch.cat([found.logits, found.pred_boxes], dim=-1)
+
+    def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
+        """The model's own loss: matched once per image, its box terms a mean over the batch's boxes."""
+        loss: Tensor = self._forward(model, batch, labels=self._labels(batch)).loss
+        return loss
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        split: PreparedSplit,
+        *,
+        batch_size: int,
+        device: torch.device,
+        precision: Precision,
+        config: TrialConfig,
+    ) -> dict[str, float]:
+        """COCO_FIGURES, `map/CLASS` and `loss`, boxes in original pixels, all scores kept."""
+        found: list[Detections] = []
+        loss = _GroupedLoss(model)
+        finite = True
+        for batch in eval_batches(split, batch_size=batch_size):
+            images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
+            for piece in unpadded(batch.to(device)):
+                with autocast(device, precision):
+                    out = self._forward(model, piece)
+                logits, boxes = out.logits.float(), out.pred_boxes.float()
+                finite = finite and bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all())
+                detections = self._detections(logits, boxes, [split.truth(i) for i in piece.indices])
+                rows = zip(detections, logits, boxes, self._labels(piece), strict=True)
+                images |= dict(zip(piece.indices, rows, strict=True))
+            for index in sorted(images):
+                detected, logits, boxes, target = images[index]
+                found.append(detected)
+                loss.add(logits, boxes, target)
+        if not finite:
+            names = (*COCO_FIGURES, *(f"map/{name}" for name in self.classes), "loss")
+            return dict.fromkeys(names, math.nan)
+        truths = [split.truth(i) for i in range(len(split))]
+        return coco_figures(truths, found, self.classes) | {"loss": loss.mean()}
+
+    def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
+        images = pixels(batch, self.scale)
+        if "pixel_mask" in inspect.signature(self.model.forward).parameters:
+            options["pixel_mask"] = _pixel_mask(batch)
+        return model(pixel_values=images, **options)
+
+    def _labels(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """Targets with the checkpoint's label numbers."""
+        assert batch.targets is not None
+        if self.ids is None:
+            return batch.targets
+        return [{**t, "class_labels": self.ids[t["class_labels"]]} for t in batch.targets]
+
+    def _detections(self, logits: Tensor, boxes: Tensor, truths: list[Any]) -> list[Detections]:
+        """One detection a query, of its best class, as YOLOS's processor does; labels are the data's classes.
+
+        Among the checkpoint's labels only those that the data has can be an answer.
+        """
+        known = logits.softmax(-1)[..., :-1]
+        scores, labels = (known if self.ids is None else known[..., self.ids]).max(-1)
+        size = boxes.new_tensor([[t.width, t.height, t.width, t.height] for t in truths])
+        absolute = boxes * size[:, None]
+        absolute[..., :2] -= absolute[..., 2:] / 2
+        rows = (t.cpu().numpy() for t in (absolute, scores, labels))
+        return [top(*image) for image in zip(*rows, strict=True)]
+
+
+def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> DetectionTask:
+    """Load a detector and map the data's class names onto its labels. Raises ModelError."""
+    from transformers import AutoModelForObjectDetection
+
+    config = hub.read_config(spec, Task.DETECTION)
+    processor = hub.read_processor(spec, Task.DETECTION)
+    resized = resize(config, processor, spec)
+    model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
+    for name in (CLASSIFIER, BOXES):
+        _in_float32(getattr(model, name))
+    model.loss_function = _InFloat32(model.loss_function)
+    ids = _ids(model.config.id2label, classes)
+    if ids is None:
+        model.config.id2label = dict(enumerate(classes))
+        model.config.label2id = {name: i for i, name in enumerate(classes)}
+    return DetectionTask(
+        model=model,
+        classes=classes,
+        layout=layout_of(model),
+        resize=resized,
+        scale=hub.scale_from(processor),
+        ids=None if ids is None else torch.tensor(ids, device=device),
+    )
+
+
+def resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
+    """The resize rule. Raises ModelError for another kind of model."""
+    if config.model_type not in MODELS:
+        raise ModelError(
+            f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
+            f"detection takes {', '.join(MODELS)}"
+        )
+    # YOLOS's processor rounds sides down to multiples of 16.
+    return hub.resize_from(processor, spec, multiple_of=16 if config.model_type == "yolos" else 1)
+
+
+def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:
+    """The label of each class by its name; None unless every name stands for exactly one label."""
+    names = list(labels.values())
+    by_name = {name: int(number) for number, name in labels.items() if names.count(name) == 1}
+    return [by_name[name] for name in classes] if all(name in by_name for name in classes) else None
+
+
+def _pixel_mask(batch: Batch) -> Tensor:
+    mask = torch.zeros(
+        (len(batch.valid), *batch.images.shape[-2:]), dtype=torch.int64, device=batch.images.device
+    )
+    for image, (height, width) in zip(mask, batch.valid, strict=True):
+        image[:height, :width] = 1
+    return mask
+
+
+def _renew_last_layer(classifier: nn.Module, outputs: int, config: Any) -> nn.Module:
+    """The classifier with a new last linear layer, drawn as transformers draws one."""
+    name, last = [(n, m) for n, m in classifier.named_modules() if isinstance(m, nn.Linear)][-1]
+    fresh = nn.Linear(last.in_features, outputs).requires_grad_(False)
+    nn.init.normal_(fresh.weight, std=float(getattr(config, "initializer_range", 0.02)))
+    nn.init.zeros_(fresh.bias)
+    if not name:
+        return fresh
+    parent, _, leaf = name.rpartition(".")
+    setattr(classifier.get_submodule(parent), leaf, fresh)
+    return classifier
+
+
+class _Float32(nn.Module):
+    """Leaves autocast: a box in bfloat16 would be off by pixels."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        with torch.autocast(tokens.device.type, enabled=False):
+            out: Tensor = super().forward(tokens.float())
+        return out
+
+
+def _in_float32(module: nn.Module) -> None:
+    """Let a head compute in float32 also under autocast; its parameters and their names stay."""
+    if not isinstance(module, _Float32):
+        module.__class__ = type(f"Float32{type(module).__name__}", (_Float32, type(module)), {})
+
+
+@dataclass(frozen=True)
+class _InFloat32:
+    """A model's loss function outside autocast, NaN for outputs that no box can be matched to."""
+
+    function: Callable[..., Any]
+
+    def __call__(
+        self, logits: Tensor, labels: Any, device: Any, boxes: Tensor, *rest: Any, **options: Any
+    ) -> Any:
+        logits, boxes = logits.float(), boxes.float()
+        if not bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
+            return (logits.sum() + boxes.sum()) * math.nan, {}, None
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.function(logits, labels, device, boxes, *rest, **options)
+
+
+class _GroupedLoss:
+    """The mean over images of the loss taken in groups of LOSS_GROUP images, however they were batched."""
+
+    def __init__(self, model: Any) -> None:
+        self._function = model.loss_function
+        self._config = copy.copy(model.config)
+        self._config.auxiliary_loss = False
+        self._waiting: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+        self._total, self._images = 0.0, 0
+
+    def add(self, logits: Tensor, boxes: Tensor, target: dict[str, Tensor]) -> None:
+        """One more image."""
+        self._waiting.append((logits, boxes, target))
+        if len(self._waiting) == LOSS_GROUP:
+            self._take()
+
+    def mean(self) -> float:
+        """The mean over all images."""
+        if self._waiting:
+            self._take()
+        return self._total / self._images
+
+    def _take(self) -> None:
+        logits, boxes, targets = zip(*self._waiting, strict=True)
+        whole = torch.stack(logits)
+        loss, _, _ = self._function(
+            whole, list(targets), whole.device, torch.stack(boxes), self._config, None, None
+        )
+        self._total += float(loss) * len(targets)
+        self._images += len(targets)
+        self._waiting = []

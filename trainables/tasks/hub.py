@@ -1,0 +1,146 @@
+"""Reads a checkpoint in hub format, embedded, local or from the hub: its config, processor, weights.
+
+Code that a repository brings along is never run. A checkpoint that lacks weights is refused:
+they would be random, and every figure after that meaningless.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.config import ModelSpec, Task
+from trainables.data.resize import Resize
+from trainables.errors import ModelError
+from trainables.tasks.base import Scale
+
+EMBEDDED = {Task.DETECTION: "yolos_digits", Task.SEGMENTATION: "vit_digits"}
+_BACKBONES = Path(__file__).parents[1] / "backbones"
+
+
+def folder_of(spec: ModelSpec, task: Task) -> Path | None:
+    """The local folder that `spec` names; None for a hub id. Raises ModelError for a missing folder."""
+    if spec.name == "embedded":
+        return _BACKBONES / EMBEDDED[task]
+    path = Path(spec.name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or spec.name.startswith((".", "~")) or spec.name.count("/") > 1:
+        raise ModelError(
+            f"model.name: no folder {spec.name}; give a folder in hub format, a hub id or 'embedded'"
+        )
+    return None
+
+
+def read_config(spec: ModelSpec, task: Task) -> Any:
+    """The model's config. Raises ModelError."""
+    from transformers import AutoConfig
+
+    return _read(spec, task, "config", AutoConfig.from_pretrained)
+
+
+def read_processor(spec: ModelSpec, task: Task) -> Any:
+    """The image processor's settings. Raises ModelError."""
+    from transformers import AutoImageProcessor
+
+    return _read(spec, task, "image processor settings", AutoImageProcessor.from_pretrained, backend="pil")
+
+
+def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Module:
+    """The model in float32 and evaluation mode. Raises ModelError, also if weights are missing."""
+    model, report = _read(
+        spec,
+        task,
+        "weights",
+        auto.from_pretrained,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
+    )
+    absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    if absent:
+        raise ModelError(
+            f"model.name '{spec.name}': the checkpoint lacks {len(absent)} of {type(model).__name__}'s "
+            f"weights ({', '.join(absent[:3])}{', …' if len(absent) > 3 else ''}), which would be random; "
+            "use a checkpoint of this kind of model"
+        )
+    loaded: nn.Module = model.eval().requires_grad_(False)
+    return loaded
+
+
+def resize_from(processor: Any, spec: ModelSpec, *, multiple_of: int = 1) -> Resize:
+    """How images are resized: as `model.image_size` says, else as the processor does.
+
+    multiple_of: what sides that follow from an image's shape are rounded down to a multiple of.
+    A processor that resizes and then crops its centre out (DeiT) is taken as resizing the whole
+    image to the crop's size: nothing may be lost at the borders. Raises ModelError.
+    """
+    if spec.image_size is not None:
+        return Resize.fixed(*spec.image_size)
+    crop = (
+        _sizes(getattr(processor, "crop_size", None)) if getattr(processor, "do_center_crop", False) else {}
+    )
+    for size in (crop, _sizes(getattr(processor, "size", None)) if processor.do_resize else {}):
+        if "height" in size and "width" in size:
+            return Resize.fixed(size["height"], size["width"])
+        if "shortest_edge" in size:
+            return Resize.edges(size["shortest_edge"], size.get("longest_edge"), multiple_of=multiple_of)
+    raise ModelError(
+        f"model.name '{spec.name}': its processor settings give no size to resize to; "
+        "set model.image_size to [height, width]"
+    )
+
+
+def scale_from(processor: Any) -> Scale:
+    """How pixel values are scaled."""
+    factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
+    if not processor.do_normalize:
+        return Scale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), factor)
+    mean, std = (tuple(float(v) for v in values) for values in (processor.image_mean, processor.image_std))
+    return Scale(mean, std, factor)
+
+
+def _sizes(size: Any) -> dict[str, int]:
+    return {} if size is None else {key: int(value) for key, value in dict(size).items() if value is not None}
+
+
+def _read(spec: ModelSpec, task: Task, what: str, reader: Callable[..., Any], **options: Any) -> Any:
+    folder = folder_of(spec, task)
+    where = spec.name if folder is None else str(folder)
+    try:
+        with _quiet():
+            return reader(where, revision=spec.revision or "main", trust_remote_code=False, **options)
+    except Exception as error:  # whatever keeps a checkpoint from loading is the user's to mend
+        tried = (
+            f"the folder {where}" if folder is not None else f"the hub (revision {spec.revision or 'main'})"
+        )
+        offline = (
+            " without network (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+        )
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"model.name '{spec.name}': cannot read its {what}; tried {tried}{offline}: {reason}; "
+            "give a folder in hub format, a hub id that is reachable or cached, or 'embedded'"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' notes on unused weights and its progress bars."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

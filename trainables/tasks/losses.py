@@ -1,0 +1,153 @@
+"""Segmentation losses, and the soft Dice of study B.
+
+All take logits (images, classes, H, W) and a target (images, H, W) of class indices in which IGNORE
+counts nowhere, and work in float32 from two measures of each image: its mean cross-entropy, and
+per class the soft overlap with the truth. So a figure over many images is formed from fixed
+groups of images, however they were batched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.config import Loss
+from trainables.data.prepared import IGNORE
+
+GROUP = 32
+"""Images whose Dice is taken together in evaluation: study B's batch."""
+_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What the losses are made of, an image a row.
+
+    entropy: (images,) cross-entropy, mean over an image's counted pixels.
+    overlap, predicted, true: (images, classes) sums over counted pixels of p·t, p and t, for
+    predicted probabilities p and one-hot truth t.
+    """
+
+    entropy: Tensor
+    overlap: Tensor
+    predicted: Tensor
+    true: Tensor
+
+    @classmethod
+    def join(cls, parts: Sequence[Measures]) -> Measures:
+        """All images of `parts`, in order."""
+        return cls(*(torch.cat(rows) for rows in zip(*(p._rows for p in parts), strict=True)))
+
+    def take(self, places: Sequence[int]) -> Measures:
+        """The images at `places`, in that order."""
+        chosen = torch.as_tensor(places, device=self.entropy.device)
+        return Measures(*(rows[chosen] for rows in self._rows))
+
+    def groups(self, size: int = GROUP) -> list[Measures]:
+        """Consecutive groups of `size` images, the last one maybe smaller."""
+        return [
+            Measures(*parts) for parts in zip(*(torch.split(rows, size) for rows in self._rows), strict=True)
+        ]
+
+    @property
+    def _rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.entropy, self.overlap, self.predicted, self.true
+
+
+def measure(logits: Tensor, target: Tensor) -> Measures:
+    """Both measures of each image."""
+    return Measures(_entropy(logits, target), *_overlap(logits, target))
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
+    """The loss of a batch.
+
+    cross_entropy is a mean over images of means over pixels; the Dice losses are taken over the
+    batch as a whole, so that a class that a single image lacks does not upset it.
+    """
+    images, classes = len(logits), logits.shape[1]
+    nothing = logits.new_zeros((images, classes), dtype=torch.float32)
+    entropy = nothing[:, 0] if loss in _WITHOUT_ENTROPY else _entropy(logits, target)
+    overlap = (nothing, nothing, nothing) if loss is Loss.CROSS_ENTROPY else _overlap(logits, target)
+    return loss_of(Measures(entropy, *overlap), loss)
+
+
+_WITHOUT_ENTROPY = (Loss.DICE, Loss.LOG_COSH_DICE)
+
+
+def loss_of(measures: Measures, loss: Loss) -> Tensor:
+    """The loss of a group of images from its measures.
+
+    dice           1 − mean of the soft Dice 2·Σpt / (Σp + Σt) over the classes present in the truth
+    log_cosh_dice  log cosh(1 − weighted soft Dice), study B; see `weighted_soft_dice`
+    """
+    match loss:
+        case Loss.CROSS_ENTROPY:
+            return measures.entropy.mean()
+        case Loss.DICE:
+            return _dice_loss(measures)
+        case Loss.LOG_COSH_DICE:
+            return torch.log(torch.cosh(1 - weighted_soft_dice(measures)))
+        case Loss.CROSS_ENTROPY_DICE:
+            return measures.entropy.mean() + _dice_loss(measures)
+        case _:
+            assert_never(loss)
+
+
+def weighted_soft_dice(measures: Measures) -> Tensor:
+    """Study B's figure: Σ_c w_c · Dice_c, w_c ∝ 1 / pixels of class c in the group, Σ w_c = 1.
+
+    Classes absent from the group's truth have no weight; without a counted pixel it is 1.
+    """
+    true = measures.true.sum(0)
+    present = true > 0
+    weights = present / true.clamp(min=1.0)
+    if not present.any():
+        return measures.overlap.sum() * 0 + 1
+    return (weights / weights.sum() * _dice(measures)).sum()
+
+
+def soft_dice(measures: Measures) -> float:
+    """`weighted_soft_dice` of groups of GROUP images, averaged by their numbers of images."""
+    return _over_groups(measures, [weighted_soft_dice(g) for g in measures.groups()])
+
+
+def mean_loss(measures: Measures, loss: Loss) -> float:
+    """The loss of groups of GROUP images, averaged by their numbers of images."""
+    return _over_groups(measures, [loss_of(g, loss) for g in measures.groups()])
+
+
+def _over_groups(measures: Measures, values: list[Tensor]) -> float:
+    sizes = [len(g.entropy) for g in measures.groups()]
+    return sum(float(v) * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
+
+
+def _dice_loss(measures: Measures) -> Tensor:
+    present = measures.true.sum(0) > 0
+    if not present.any():
+        return measures.overlap.sum() * 0
+    return 1 - _dice(measures)[present].mean()
+
+
+def _dice(measures: Measures) -> Tensor:
+    """(classes,) soft Dice over the group."""
+    both = measures.predicted.sum(0) + measures.true.sum(0)
+    return 2 * measures.overlap.sum(0) / both.clamp(min=_EPS)
+
+
+def _entropy(logits: Tensor, target: Tensor) -> Tensor:
+    lost = functional.cross_entropy(logits.float(), target.long(), ignore_index=IGNORE, reduction="none")
+    return lost.sum((1, 2)) / (target != IGNORE).sum((1, 2)).clamp(min=1)
+
+
+def _overlap(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    counted = (target != IGNORE).unsqueeze(1)
+    true = target.unsqueeze(1) == classes
+    guess = logits.float().softmax(1) * counted
+    return (guess * true).sum((2, 3)), guess.sum((2, 3)), true.sum((2, 3)).float()

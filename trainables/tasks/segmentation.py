@@ -1,0 +1,214 @@
+"""Semantic segmentation: a ViT's patch tokens and a convolutional head."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trainables.config import Loss, ModelSpec, Precision, Task, TrialConfig
+from trainables.data.loader import Batch, eval_batches
+from trainables.data.prepared import PreparedSplit
+from trainables.data.resize import Resize
+from trainables.errors import ModelError
+from trainables.layout import Layout, layout_of
+from trainables.metrics.dice import ConfusionMatrix
+from trainables.tasks import hub
+from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.head import SegmentationHead
+from trainables.tasks.losses import Measures, mean_loss, measure, segmentation_loss, soft_dice
+
+BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
+"""Model types whose tokens are: class token, maybe distillation or register tokens, then the patches."""
+
+
+class Segmenter(nn.Module):
+    """A ViT backbone without its class token, and a head; images in, logits at their size out."""
+
+    def __init__(self, backbone: nn.Module, head: SegmentationHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        config: Any = backbone.config
+        self.patch = _pair(config.patch_size)
+        self.pretrained_size = _pair(config.image_size)
+        self.prefix = 1 + (config.model_type == "deit") + int(getattr(config, "num_register_tokens", 0) or 0)
+        """Tokens before the patches'."""
+        self._may_interpolate = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) scaled images -> (B, classes, H, W) logits; H and W are multiples of the patch."""
+        height, width = images.shape[-2:]
+        options: dict[str, bool] = {}
+        if self._may_interpolate and (height, width) != self.pretrained_size:
+            options["interpolate_pos_encoding"] = True
+        tokens = self.backbone(pixel_values=images, **options).last_hidden_state[:, self.prefix :]
+        logits: Tensor = self.head(
+            tokens, grid=(height // self.patch[0], width // self.patch[1]), size=(height, width)
+        )
+        return logits
+
+
+@dataclass(frozen=True)
+class SegmentationTask:
+    """A worker's ViT. `TaskModel` describes what it offers."""
+
+    backbone: nn.Module
+    """Pristine, on the device, nothing requiring gradients."""
+    classes: tuple[str, ...]
+    layout: Layout
+    resize: Resize
+    scale: Scale
+    pretrained_head: dict[str, Tensor] | None
+
+    @property
+    def fresh_head(self) -> bool:
+        """Whether the checkpoint has no head for these classes."""
+        return self.pretrained_head is None
+
+    def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
+        """A Segmenter; its head is the checkpoint's where `config.head` asks for the same shape."""
+        backbone = clone(self.backbone, sharing=tensors_of(self.backbone) if share else ())
+        head = SegmentationHead(
+            self.layout.hidden,
+            len(self.classes),
+            width=config.head.width,
+            norm=config.head.norm,
+            dropout=config.head.dropout,
+        )
+        held = self.pretrained_head
+        if held is not None and _shapes(held) == _shapes(head.state_dict()):
+            head.load_state_dict(held)
+        head.requires_grad_(False).eval()
+        return Segmenter(backbone, head.to(_device(self.backbone))).eval()
+
+    def layout_in(self, model: nn.Module) -> Layout:
+        """The backbone's layout; adapters leave names as they are."""
+        return self.layout
+
+    def head_names(self, model: nn.Module) -> set[str]:
+        """Everything under `head`."""
+        return {name for name, _ in model.named_parameters() if name.startswith("head.")}
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(B, classes, H, W) logits."""
+        logits: Tensor = model(pixels(batch, self.scale))
+        return logits
+
+    def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
+        """The loss of `config.loss`, cross_entropy when absent."""
+        assert batch.masks is not None
+        logits = self.outputs(model, batch)
+        with torch.autocast(logits.device.type, enabled=False):
+            return segmentation_loss(logits, batch.masks, config.loss or Loss.CROSS_ENTROPY)
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        split: PreparedSplit,
+        *,
+        batch_size: int,
+        device: torch.device,
+        precision: Precision,
+        config: TrialConfig,
+    ) -> dict[str, float]:
+        """Dice and IoU from one confusion matrix at mask resolution, `soft_dice` (study B) and `loss`."""
+        matrix = ConfusionMatrix(self.classes)
+        measured: list[Measures] = []
+        for batch in eval_batches(split, batch_size=batch_size):
+            parts, places = [], []
+            for piece in unpadded(batch.to(device)):
+                assert piece.masks is not None
+                with autocast(device, precision):
+                    logits = self.outputs(model, piece)
+                matrix.update(logits.argmax(1), piece.masks)
+                parts.append(measure(logits, piece.masks))
+                places += piece.indices
+            # Pieces go by size; groups of images go by their order in the split.
+            measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
+        whole = Measures.join(measured)
+        figures = matrix.figures() | {
+            "soft_dice": soft_dice(whole),
+            "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
+        }
+        finite = bool(torch.isfinite(whole.entropy).all())
+        return figures if finite else dict.fromkeys(figures, math.nan)
+
+
+def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
+    """Load a ViT checkpoint, and its head if there is one for these classes. Raises ModelError."""
+    from transformers import AutoModel
+
+    config = hub.read_config(spec, Task.SEGMENTATION)
+    processor = hub.read_processor(spec, Task.SEGMENTATION)
+    resized = resize(config, processor, spec)
+    options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
+    backbone = hub.read_model(spec, Task.SEGMENTATION, AutoModel, **options).to(device)
+    return SegmentationTask(
+        backbone=backbone,
+        classes=classes,
+        layout=layout_of(backbone).under("backbone"),
+        resize=resized,
+        scale=hub.scale_from(processor),
+        pretrained_head=_pretrained_head(spec, classes, device),
+    )
+
+
+def resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
+    """The resize rule. Raises ModelError for another kind of model, or sides that patches do not fill."""
+    if config.model_type not in BACKBONES:
+        raise ModelError(
+            f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation takes "
+            f"{', '.join(BACKBONES)}"
+        )
+    patch = _pair(config.patch_size)
+    rule = hub.resize_from(processor, spec, multiple_of=math.lcm(*patch))
+    if (
+        rule.height is not None
+        and rule.width is not None
+        and (rule.height % patch[0] or rule.width % patch[1])
+    ):
+        near = [max(1, round(side / p)) * p for side, p in zip((rule.height, rule.width), patch, strict=True)]
+        raise ModelError(
+            f"model.image_size: sides must be multiples of the patch, {patch[0]}×{patch[1]} pixels, "
+            f"got {[rule.height, rule.width]}; use {near}"
+        )
+    return rule
+
+
+def _pretrained_head(
+    spec: ModelSpec, classes: tuple[str, ...], device: torch.device
+) -> dict[str, Tensor] | None:
+    """The head that lies beside the backbone, if it is for exactly these classes."""
+    folder = hub.folder_of(spec, Task.SEGMENTATION)
+    if folder is None or not (folder / "head.json").exists():
+        return None
+    try:
+        if tuple(json.loads((folder / "head.json").read_text(encoding="utf-8"))["classes"]) != classes:
+            return None
+        held: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
+        return held
+    except Exception as error:  # a torn file in any of its forms
+        raise ModelError(
+            f"model.name '{spec.name}': cannot read the head in {folder} ({error}); "
+            "remove head.json to start with a new one"
+        ) from error
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    height, width = (value, value) if isinstance(value, int) else value
+    return int(height), int(width)
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
