@@ -29,7 +29,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Clash(ValueError):
+class ClashError(ValueError):
     """Settings that do not go together; `faults` has each rule that they break."""
 
     def __init__(self, faults: list[str]) -> None:
@@ -544,7 +544,7 @@ class TrialConfig(Spec):
     def _fits_together(self) -> Self:
         faults = list(self._faults())
         if faults:
-            raise Clash(faults)
+            raise ClashError(faults)
         return self
 
     def _faults(self) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from trainables.backbones import EMBEDDED
 from trainables.config import Workload
 from trainables.data.prepare import prepare
-from trainables.tasks.registry import resize_of
+from trainables.data.resize import Resize
 
 
 def prepare_workload(workload: Workload, *, progress: bool = False) -> Path:
@@ -14,4 +16,15 @@ def prepare_workload(workload: Workload, *, progress: bool = False) -> Path:
 
     Raises ModelError where the processor cannot be read, DataError for faults in the data.
     """
-    return prepare(workload, size=resize_of(workload.model, workload.task), progress=progress)
+    return prepare(workload, size=_size(workload), progress=progress)
+
+
+def _size(workload: Workload) -> Resize:
+    model = workload.model
+    if model.name == "embedded" and model.image_size is None:
+        # Importing transformers takes a driver longer than all the rest of a small sweep's start.
+        settings = json.loads((EMBEDDED[workload.task] / "preprocessor_config.json").read_text())
+        return Resize.fixed(settings["size"]["height"], settings["size"]["width"])
+    from trainables.tasks.registry import resize_of
+
+    return resize_of(model, workload.task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -18,7 +19,7 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class DigitSample:
-    """Scene `index` of `split`; drawn anew whenever it is asked for, so that none is kept."""
+    """Scene `index` of `split`, drawn when it is asked for."""
 
     spec: EmbeddedData
     split: Split
@@ -51,8 +52,13 @@ class DigitSample:
         return self._scene().mask
 
     def _scene(self) -> embedded.Scene:
-        spec = self.spec
-        return embedded.scene(self.split, self.index, domain=spec.domain, side=spec.side, seed=spec.seed)
+        return _drawn(self.spec, self.split, self.index)
+
+
+@lru_cache(maxsize=64)
+def _drawn(spec: EmbeddedData, split: Split, index: int) -> embedded.Scene:
+    """A scene; the last ones are kept, for whoever asks for an image and then for its boxes."""
+    return embedded.scene(split, index, domain=spec.domain, side=spec.side, seed=spec.seed)
 
 
 def read_digits(spec: EmbeddedData, task: Task) -> Source:

@@ -14,21 +14,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from filelock import FileLock
-from PIL import Image
 
 from trainables.config import Split, Task, Workload
-from trainables.data.faults import Action, Fault, Finding, sound_boxes, stop_message, stopping
-from trainables.data.prepared import COLUMNS, IGNORE, SCHEMA
+from trainables.data.check import Checked, Row, check
+from trainables.data.faults import Finding, stop_message, stopping
+from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
-from trainables.data.sample import Annotations, Array, Sample, Source
+from trainables.data.sample import Sample, Source
 from trainables.data.sources import read_source, source_identity
 from trainables.errors import DataError, StorageError
 
@@ -89,83 +87,6 @@ def prepare(workload: Workload, *, size: Resize, progress: bool = False) -> Path
         lock.release()
 
 
-# --- one image ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An image as it will be stored."""
-
-    name: str
-    planes: bytes
-    mask: bytes | None
-    size: tuple[int, int]
-    original: tuple[int, int]
-    found: Annotations
-
-
-@dataclass(frozen=True)
-class _Checked:
-    row: _Row | None
-    findings: list[Finding]
-
-
-def _check(sample: Sample, *, split: Split, classes: Sequence[str], task: Task, size: Resize) -> _Checked:
-    """Load, check and resize one image; None with a finding where it has to go."""
-
-    def gone(fault: Fault, detail: object) -> _Checked:
-        return _Checked(None, [Finding(split, sample.name, fault, Action.IMAGE_DROPPED, str(detail))])
-
-    try:
-        image, found = sample.image(), sample.annotations()
-    except FileNotFoundError as error:
-        return gone(Fault.MISSING_FILE, error)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error …
-        return gone(Fault.UNREADABLE_IMAGE, error)
-    height, width = image.height, image.width
-    target = size.target(height, width)
-    findings: list[Finding] = []
-    mask = None
-    if task is Task.DETECTION:
-        found, wrong = sound_boxes(found, height=height, width=width, classes=classes)
-        findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
-    else:
-        try:
-            mask = sample.mask()
-        except FileNotFoundError as error:
-            return gone(Fault.MISSING_FILE, error)
-        except MemoryError:
-            raise
-        except Exception as error:
-            return gone(Fault.BAD_MASK, error)
-        if mask is None or mask.shape != (height, width):
-            shape = "no mask" if mask is None else f"a mask of {mask.shape[1]}×{mask.shape[0]}"
-            return gone(Fault.BAD_MASK, f"{shape} pixels for an image of {width}×{height}")
-        if not ((mask != 0) & (mask != IGNORE)).any():
-            return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[0]}")
-    row = _Row(sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found)
-    return _Checked(row, findings)
-
-
-def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:
-    if (image.height, image.width) != target:
-        image = image.resize((target[1], target[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1).tobytes()
-
-
-def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:
-    if mask is None:
-        return None
-    if mask.shape != target:
-        mask = np.asarray(Image.fromarray(mask).resize((target[1], target[0]), Image.Resampling.NEAREST))
-    return mask.tobytes()
-
-
-# --- all images ---------------------------------------------------------------------------------
-
-
 def _write(workload: Workload, source: Source, size: Resize, folder: Path, name: str, progress: bool) -> None:
     findings: list[Finding] = []
     counts: dict[str, int] = {}
@@ -174,7 +95,7 @@ def _write(workload: Workload, source: Source, size: Resize, folder: Path, name:
     with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
         for split, part in source.parts.items():
             findings += part.faults
-            work = partial(_check, split=split, classes=source.classes, task=workload.task, size=size)
+            work = partial(check, split=split, classes=source.classes, task=workload.task, size=size)
             rows = _rows(_ahead(pool, work, part.samples), findings, advance)
             with _storage(folder.parent):
                 counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)
@@ -199,9 +120,7 @@ def _write(workload: Workload, source: Source, size: Resize, folder: Path, name:
         (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _rows(
-    results: Iterable[_Checked], findings: list[Finding], advance: Callable[[], None]
-) -> Iterator[_Row]:
+def _rows(results: Iterable[Checked], findings: list[Finding], advance: Callable[[], None]) -> Iterator[Row]:
     """The rows among `results`; what was found goes to `findings`."""
     for checked in results:
         advance()
@@ -210,10 +129,10 @@ def _rows(
             yield checked.row
 
 
-def _write_split(path: Path, rows: Iterable[_Row]) -> tuple[int, int]:
+def _write_split(path: Path, rows: Iterable[Row]) -> tuple[int, int]:
     """Write one part; its number of images and of boxes."""
     images = boxes = held = 0
-    pending: list[_Row] = []
+    pending: list[Row] = []
     with path.open("wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
         for row in rows:
             images, boxes = images + 1, boxes + len(row.found.boxes)
@@ -227,7 +146,7 @@ def _write_split(path: Path, rows: Iterable[_Row]) -> tuple[int, int]:
     return images, boxes
 
 
-def _record_batch(rows: list[_Row]) -> Any:
+def _record_batch(rows: list[Row]) -> Any:
     columns = {
         "name": [r.name for r in rows],
         "image": [r.planes for r in rows],
@@ -268,10 +187,10 @@ def _listed(findings: Sequence[Finding]) -> str:
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Sample], _Checked], samples: Iterable[Sample]
-) -> Iterator[_Checked]:
+    pool: ThreadPoolExecutor, work: Callable[[Sample], Checked], samples: Iterable[Sample]
+) -> Iterator[Checked]:
     """Results in order, with only a few images under way or waiting."""
-    waiting: deque[Future[_Checked]] = deque()
+    waiting: deque[Future[Checked]] = deque()
     window = 4 * _workers()
     try:
         for sample in samples:

@@ -21,11 +21,7 @@ from trainables.layout import Layout
 
 
 class TaskModel(Protocol):
-    """A pretrained model with its loss and its figures; one for a worker, shared by its trials.
-
-    classes: of the data.  layout: names relative to an assembled model.  resize, scale: from the processor.
-    fresh_head: the checkpoint has no head for these classes, so an untrained model says nothing.
-    """
+    """A pretrained model with its loss and its figures; one for a worker, shared by its trials."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,7 +49,7 @@ class TaskModel(Protocol):
         ...
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
-        """A model for one trial, in training shape but without its adapter, nothing requiring gradients.
+        """A model for one trial before its adapter, in evaluation mode, nothing requiring gradients.
 
         share: the backbone's tensors are the worker's own and must not be written to; otherwise they
         are copies. The head is always the trial's own: a copy of the checkpoint's, or a new one drawn

@@ -15,19 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainables.backbones import EMBEDDED
 from trainables.config import ModelSpec, Task
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.tasks.base import Scale
 
-EMBEDDED = {Task.DETECTION: "yolos_digits", Task.SEGMENTATION: "vit_digits"}
-_BACKBONES = Path(__file__).parents[1] / "backbones"
-
 
 def folder_of(spec: ModelSpec, task: Task) -> Path | None:
     """The local folder that `spec` names; None for a hub id. Raises ModelError for a missing folder."""
     if spec.name == "embedded":
-        return _BACKBONES / EMBEDDED[task]
+        return EMBEDDED[task]
     path = Path(spec.name).expanduser()
     if path.is_dir():
         return path
@@ -113,19 +111,20 @@ def _sizes(size: Any) -> dict[str, int]:
 def _read(spec: ModelSpec, task: Task, what: str, reader: Callable[..., Any], **options: Any) -> Any:
     folder = folder_of(spec, task)
     where = spec.name if folder is None else str(folder)
+    revision = spec.revision or "main"
+    # huggingface_hub looks at the variable when it is imported, which may have been long ago.
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "on", "yes")
     try:
         with _quiet():
-            return reader(where, revision=spec.revision or "main", trust_remote_code=False, **options)
+            return reader(
+                where, revision=revision, trust_remote_code=False, local_files_only=offline, **options
+            )
     except Exception as error:  # whatever keeps a checkpoint from loading is the user's to mend
-        tried = (
-            f"the folder {where}" if folder is not None else f"the hub (revision {spec.revision or 'main'})"
-        )
-        offline = (
-            " without network (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
-        )
+        hub = "the hub's cache (HF_HUB_OFFLINE is set)" if offline else "the hub and its cache"
+        tried = f"the folder {where}" if folder is not None else f"{hub}, revision {revision}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"model.name '{spec.name}': cannot read its {what}; tried {tried}{offline}: {reason}; "
+            f"model.name '{spec.name}': cannot read its {what}; tried {tried}: {reason}; "
             "give a folder in hub format, a hub id that is reachable or cached, or 'embedded'"
         ) from error
 

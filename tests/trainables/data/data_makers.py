@@ -42,7 +42,7 @@ def coco_folder(
     annotations: list[dict[str, Any]] | None = None,
     start: int = 0,
 ) -> dict[str, str]:
-    """`count` images with two boxes each (or `annotations`), and their COCO JSON; the part of a `coco` section."""
+    """`count` images with two boxes each, or `annotations`, and their COCO JSON: a part of `coco`."""
     images = root / "images"
     images.mkdir(parents=True, exist_ok=True)
     listed = []

@@ -70,16 +70,16 @@ def test_modes(tmp_path: Path, mode: str) -> None:
 
 
 def test_faults_are_listed_by_name(tmp_path: Path) -> None:
-    part = mask_folder(tmp_path, 12)
+    part = mask_folder(tmp_path, 30, side=60)
     images, masks = Path(part["images"]), Path(part["masks"])
-    save_mask(masks / "cell_000.png", np.zeros((40, 40), np.uint8))
-    save_mask(masks / "cell_001.png", np.ones((20, 40), np.uint8))
-    save_mask(masks / "cell_002.png", np.full((40, 40), 7, np.uint8))
+    save_mask(masks / "cell_000.png", np.zeros((60, 60), np.uint8))
+    save_mask(masks / "cell_001.png", np.ones((20, 60), np.uint8))
+    save_mask(masks / "cell_002.png", np.full((60, 60), 7, np.uint8))
     (masks / "cell_003.png").unlink()
     (masks / "cell_004.png").write_bytes(b"torn")
     (images / "cell_005.jpg").write_bytes(b"torn")
     (images / "cell_006.jpg").unlink()
-    save_mask(masks / "cell_007.png", np.random.default_rng(0).integers(0, 2, (40, 40, 3), np.uint8))
+    save_mask(masks / "cell_007.png", np.random.default_rng(0).integers(0, 2, (60, 60, 3), np.uint8))
     drop = dict.fromkeys(("missing_file", "bad_mask"), "drop")
     held = prepared(Task.SEGMENTATION, {"masks": {"train": part, "classes": list(CLASSES)}, "faults": drop})
     seen = {f["name"]: (f["fault"], f["detail"]) for f in held.meta["faults"]}
@@ -93,9 +93,9 @@ def test_faults_are_listed_by_name(tmp_path: Path) -> None:
         "cell_006.png": "missing_file",
         "cell_007.jpg": "bad_mask",
     }
-    assert seen["cell_001.jpg"][1] == "a mask of 40×20 pixels for an image of 40×40"
+    assert seen["cell_001.jpg"][1] == "a mask of 60×20 pixels for an image of 60×60"
     assert seen["cell_002.jpg"][1] == "values without a class: 7"
-    assert sum(held.meta["counts"].values()) == 4
+    assert sum(held.meta["counts"].values()) == 22
 
 
 def test_stop_lists_all_of_them(tmp_path: Path, cache: Path) -> None:

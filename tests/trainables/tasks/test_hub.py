@@ -99,7 +99,7 @@ def test_embedded_backbones_know_the_digits(task: Task) -> None:
 @pytest.mark.parametrize("task", list(Task))
 def test_a_missing_model_says_what_was_tried(task: Task, tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"no-such/model.*the hub \(revision main\).*HF_HUB_OFFLINE.*'embedded'"
+        ModelError, match=r"no-such/model.*the hub's cache \(HF_HUB_OFFLINE.*revision main.*'embedded'"
     ):
         load(task, "no-such/model", ("a",))
     with pytest.raises(ModelError, match="no folder"):

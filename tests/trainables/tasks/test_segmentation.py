@@ -143,7 +143,8 @@ def _rename(path: Path) -> bool:
     names = {
         ".layers.": ".encoder.layer.", "attention.q_proj": "attention.attention.query",
         "attention.k_proj": "attention.attention.key", "attention.v_proj": "attention.attention.value",
-        "attention.o_proj": "attention.output.dense", "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense",
+        "attention.o_proj": "attention.output.dense", "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
     }  # fmt: skip
     renamed = {}
     for name, tensor in load_file(path / "model.safetensors").items():

@@ -1,0 +1,117 @@
+"""Fine-tuning with transformers and peft alone, as a careful user writes it; shared by both peers.
+
+Data is drawn once and held in memory; the loop normalises, trains and evaluates once an epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+from transformers import AutoImageProcessor, ViTModel
+
+from benchmarks.task16 import (
+    BATCH,
+    CLIP,
+    DOMAIN,
+    EPOCHS,
+    SIDE,
+    WARMUP,
+    WEIGHT_DECAY,
+    backbone,
+)
+from trainables.config import Domain, Split
+from trainables.data.embedded import scenes
+
+
+class Segmenter(nn.Module):
+    """ViT patch tokens -> 3×3 conv -> ReLU -> 1×1 conv -> bilinear upsampling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vit: Any = ViTModel.from_pretrained(backbone(), add_pooling_layer=False)
+        hidden = self.vit.config.hidden_size
+        classes = len(json.loads((backbone() / "head.json").read_text())["classes"])
+        self.reduce = nn.Conv2d(hidden, hidden // 2, 3, padding=1)
+        self.classify = nn.Conv2d(hidden // 2, classes, 1)
+        self.load_state_dict(load_file(backbone() / "head.safetensors"), strict=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = self.vit(pixels, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
+        side = math.isqrt(tokens.shape[1])
+        maps = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
+        scores = self.classify(functional.relu(self.reduce(maps)))
+        return functional.interpolate(scores, size=pixels.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def data(split: Split, count: int) -> TensorDataset:
+    processor = AutoImageProcessor.from_pretrained(backbone(), backend="pil")
+    drawn = list(scenes(split, count, domain=Domain(DOMAIN), side=SIDE))
+    pixels = processor([s.image for s in drawn], return_tensors="pt")["pixel_values"]
+    return TensorDataset(pixels, torch.from_numpy(np.stack([s.mask for s in drawn])).long())
+
+
+def train(
+    configuration: dict[str, Any],
+    training: TensorDataset,
+    validation: TensorDataset,
+    report: Callable[[int, float], None],
+) -> float:
+    """Fine-tune one configuration; returns the best validation Dice."""
+    torch.manual_seed(0)
+    model = Segmenter()
+    lora = LoraConfig(
+        r=configuration["rank"], lora_alpha=configuration["alpha"], target_modules=["q_proj", "v_proj"]
+    )
+    model.vit = get_peft_model(model.vit, lora)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=configuration["learning_rate"], weight_decay=WEIGHT_DECAY)
+    loader = DataLoader(training, batch_size=BATCH, shuffle=True)
+    total = EPOCHS * len(loader)
+
+    def factor(step: int) -> float:
+        warmup = WARMUP * total
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / (total - warmup))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    best = 0.0
+    for epoch in range(EPOCHS):
+        model.train()
+        for pixels, masks in loader:
+            loss = functional.cross_entropy(model(pixels), masks)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trainable, CLIP)
+            optimizer.step()
+            schedule.step()
+        score = dice(model, validation)
+        best = max(best, score)
+        report(epoch + 1, score)
+    return best
+
+
+def dice(model: nn.Module, validation: TensorDataset) -> float:
+    """Mean Dice over the classes from one confusion matrix."""
+    model.eval()
+    counts: Tensor | None = None
+    with torch.inference_mode():
+        for pixels, masks in DataLoader(validation, batch_size=32):
+            scores = model(pixels)
+            classes = scores.shape[1]
+            flat = (masks * classes + scores.argmax(1)).flatten()
+            counted = torch.bincount(flat, minlength=classes**2).view(classes, classes)
+            counts = counted if counts is None else counts + counted
+    assert counts is not None
+    sums = counts.sum(0) + counts.sum(1)
+    return float((2 * counts.diag() / sums)[sums > 0].mean())

@@ -1,0 +1,52 @@
+"""The experiment files that ship with adaptertune, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An experiment file of the package.
+
+    headline: what it asks, the first line of its header.  description: the whole header, with the
+    command that runs it and the result to expect.
+    """
+
+    name: str
+    path: Path
+    headline: str
+    description: str
+
+
+def shipped() -> tuple[Shipped, ...]:
+    """Every experiment file that ships, by name."""
+    found = sorted(
+        (f for f in files("search_spaces").iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name
+    )
+    return tuple(_read(resource.name.removesuffix(".yaml")) for resource in found)
+
+
+def resolve(name: str) -> Path | None:
+    """The file of a shipped experiment by its name; None if there is none of that name."""
+    if not name or Path(name).name != name:
+        return None
+    resource = files("search_spaces") / f"{name.removesuffix('.yaml')}.yaml"
+    if not resource.is_file():
+        return None
+    with as_file(resource) as path:
+        # Packages are installed unpacked, so the path outlives the context.
+        return Path(path)
+
+
+def _read(name: str) -> Shipped:
+    path = resolve(name)
+    assert path is not None
+    header = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        header.append(line.removeprefix("#").removeprefix(" "))
+    return Shipped(name, path, header[0] if header else "", "\n".join(header))

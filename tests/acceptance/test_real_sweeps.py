@@ -1,0 +1,89 @@
+"""Sweeps on real images from the embedded backbones, through the command line, start to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuning.ledger import History, Outcome, StoppedBy, read_history
+
+DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not beside the checkout"),
+]
+COMMON = [
+    *("--set", "trial.epochs=4", "--set", "scheduler.asha.reduction_factor=2", "--trials", "8"),
+    *("--set", "search.tpe.startup_trials=8"),
+]
+
+
+def adaptertune(*arguments: str, cwd: Path) -> str:
+    environment = os.environ | {"ADAPTERTUNE_CACHE": str(cwd / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "tuning.cli", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def check_sweep(folder: Path, metric: str) -> History:
+    """Eight trials, some stopped by ASHA, every report whole, `best` names the best of them."""
+    history = read_history(folder)
+    assert len(history.trials) == 8
+    outcomes = [trial.ended.outcome for trial in history.trials.values() if trial.ended]
+    assert set(outcomes) <= {Outcome.COMPLETED, Outcome.PRUNED}
+    assert outcomes.count(Outcome.PRUNED) >= 1
+    for trial in history.trials.values():
+        assert [report.epoch for report in trial.reports] == [float(e + 1) for e in range(len(trial.reports))]
+        assert all(metric in report.metrics for report in trial.reports)
+        pruned = trial.ended is not None and trial.ended.outcome is Outcome.PRUNED
+        assert (trial.stopped is not None and trial.stopped.by is StoppedBy.ASHA) == pruned
+        assert pruned or len(trial.reports) == 4
+    best = json.loads(adaptertune("best", str(folder), "--format", "json", cwd=folder.parent))
+    top = max(trial.value for trial in history.trials.values() if trial.value is not None)
+    assert top in _numbers(best)
+    return history
+
+
+def _numbers(value: object) -> set[float]:
+    if isinstance(value, dict):
+        return set().union(*map(_numbers, value.values())) if value else set()
+    if isinstance(value, list):
+        return set().union(*map(_numbers, value)) if value else set()
+    return {float(value)} if isinstance(value, int | float) else set()
+
+
+def test_detection_on_blood_cells(tmp_path: Path) -> None:
+    cells = (DATA / "bccd").resolve()
+    parts = [("train", "train"), ("validation", "val"), ("test", "test")]
+    sets = []
+    for part, file in parts:
+        sets += ["--set", f"data.coco.{part}.images={cells / 'images'}"]
+        sets += ["--set", f"data.coco.{part}.annotations={cells / f'instances_{file}.json'}"]
+    adaptertune("launch", "coco_folder", "--storage", str(tmp_path), *sets, *COMMON, cwd=tmp_path)
+    history = check_sweep(tmp_path / "coco_folder", "map_50")
+    assert history.prepared is not None
+    assert history.prepared.counts == {"train": 205, "validation": 87, "test": 72}
+    assert max(t.value or 0.0 for t in history.trials.values()) > 0.05
+
+
+def test_segmentation_of_nuclei(tmp_path: Path) -> None:
+    nuclei = (DATA / "dsb2018" / "fluo_256").resolve()
+    sets = ["--set", f"data.masks.train.images={nuclei / 'images'}"]
+    sets += ["--set", f"data.masks.train.masks={nuclei / 'masks'}"]
+    sets += ["--set", "data.masks.classes=[background, nucleus]"]
+    adaptertune("launch", "mask_folder", "--storage", str(tmp_path), *sets, *COMMON, cwd=tmp_path)
+    history = check_sweep(tmp_path / "mask_folder", "dice")
+    assert max(t.value or 0.0 for t in history.trials.values()) > 0.7

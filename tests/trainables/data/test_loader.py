@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data_makers import box, coco_folder, mask_folder, prepared
+
+from trainables.config import Augment, Split, Task
+from trainables.data.loader import IGNORE, Batch, Batches, PreparedSplit, eval_batches, train_batches
+from trainables.data.resize import Resize
+
+EVERYTHING = Augment(horizontal_flip=0.5, vertical_flip=0.5, brightness=0.3, contrast=0.3, crop=0.6)
+DIGITS = {"embedded": {"train": 11, "validation": 5, "test": 2, "side": 48}}
+
+
+@pytest.fixture(params=list(Task))
+def split(request: pytest.FixtureRequest) -> PreparedSplit:
+    return prepared(request.param, DIGITS, Resize.fixed(48, 48)).splits[Split.TRAIN]
+
+
+def _epoch(split: PreparedSplit, epoch: int = 0, seed: int = 0, augment: Augment = EVERYTHING) -> Batches:
+    return train_batches(split, epoch=epoch, seed=seed, batch_size=4, augment=augment)
+
+
+def _same(one: Batch, other: Batch) -> bool:
+    if one.indices != other.indices or not torch.equal(one.images, other.images):
+        return False
+    if one.masks is not None and other.masks is not None:
+        return torch.equal(one.masks, other.masks)
+    assert one.targets is not None
+    assert other.targets is not None
+    return all(torch.equal(a[k], b[k]) for a, b in zip(one.targets, other.targets, strict=True) for k in a)
+
+
+@pytest.mark.parametrize("augment", [Augment(), EVERYTHING])
+def test_a_batch_depends_on_seed_epoch_and_index_alone(split: PreparedSplit, augment: Augment) -> None:
+    forwards = [_epoch(split, augment=augment)[i] for i in range(3)]
+    np.random.default_rng().random()
+    torch.rand(3)
+    backwards = [_epoch(split, augment=augment)[i] for i in (2, 1, 0)][::-1]
+    assert all(_same(a, b) for a, b in zip(forwards, backwards, strict=True))
+    travelled: Batches = pickle.loads(pickle.dumps(_epoch(split, augment=augment)))
+    assert _same(travelled[1], forwards[1])
+    assert not _same(_epoch(split, epoch=1, augment=augment)[0], forwards[0])
+    assert not _same(_epoch(split, seed=1, augment=augment)[0], forwards[0])
+
+
+def test_an_image_s_changes_do_not_depend_on_its_batch(split: PreparedSplit) -> None:
+    fours, ones = _epoch(split), train_batches(split, epoch=0, seed=0, batch_size=1, augment=EVERYTHING)
+    assert torch.equal(torch.cat([b.images for b in fours]), torch.cat([b.images for b in ones]))
+
+
+def test_every_image_once(split: PreparedSplit) -> None:
+    batches = _epoch(split)
+    assert len(batches) == 3
+    assert [len(b.indices) for b in batches] == [4, 4, 3]
+    assert sorted(i for b in batches for i in b.indices) == list(range(11))
+    assert [i for b in eval_batches(split, batch_size=4) for i in b.indices] == list(range(11))
+    assert [i for b in batches for i in b.indices] != list(range(11))
+
+
+def test_a_sequence(split: PreparedSplit) -> None:
+    batches = eval_batches(split, batch_size=4)
+    assert _same(batches[-1], batches[2])
+    assert [b.indices for b in batches[1:]] == [[4, 5, 6, 7], [8, 9, 10]]
+    with pytest.raises(IndexError):
+        batches[3]
+
+
+def test_images_and_masks_as_stored(split: PreparedSplit) -> None:
+    batch = eval_batches(split, batch_size=4)[1]
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.shape == (4, 3, 48, 48)
+    assert batch.images.is_contiguous()
+    assert batch.valid == [(48, 48)] * 4
+    assert (batch.images[2].permute(1, 2, 0).numpy() == split.image(6)).all()
+    if split.has_masks:
+        assert batch.targets is None
+        assert batch.masks is not None
+        assert batch.masks.dtype == torch.uint8
+        assert (batch.masks[2].numpy() == split.mask(6)).all()
+    else:
+        assert batch.masks is None
+
+
+def test_pieces_are_the_whole(split: PreparedSplit) -> None:
+    batch = _epoch(split)[0]
+    assert list(batch.pieces(4)) == [batch]
+    pieces = list(batch.pieces(3))
+    assert [len(p.indices) for p in pieces] == [3, 1]
+    assert torch.equal(torch.cat([p.images for p in pieces]), batch.images)
+    assert [i for p in pieces for i in p.indices] == batch.indices
+    if split.has_masks:
+        assert torch.equal(torch.cat([p.masks for p in pieces if p.masks is not None]), batch.masks)
+    else:
+        assert [t for p in pieces for t in p.targets or []] == batch.targets
+    assert batch.to(torch.device("cpu")) is batch
+
+
+def test_targets_are_shares_of_the_padded_image(tmp_path: Path) -> None:
+    sizes = ((40, 60), (40, 20))
+    annotations = [box(i, [4, 5, 12, 10]) for i in range(12)]
+    annotations += [box(i, [0, 0, 20, 40], iscrowd=1) for i in range(12)]
+    data = {"coco": {"train": coco_folder(tmp_path, 12, sizes=sizes, annotations=annotations)}}
+    split = prepared(Task.DETECTION, data, Resize.edges(20)).splits[Split.TRAIN]
+    assert not split.uniform
+    batch = eval_batches(split, batch_size=len(split))[0]
+    assert set(batch.valid) == {(20, 30), (40, 20)}
+    assert batch.images.shape[2:] == (40, 30)
+    assert batch.targets is not None
+    for i, (height, width) in enumerate(batch.valid):
+        scale = height / split.original_sizes[i, 0]
+        expected = np.array([10 / 30, 10 / 40, 12 / 30, 10 / 40]) * scale
+        assert batch.targets[i]["class_labels"].tolist() == [0]
+        assert batch.targets[i]["class_labels"].dtype == torch.int64
+        assert batch.targets[i]["boxes"].dtype == torch.float32
+        np.testing.assert_allclose(batch.targets[i]["boxes"].numpy(), expected[None], rtol=1e-6)
+        assert (batch.images[i, :, :height, :width].numpy() == split.planes(i)).all()
+        assert not batch.images[i, :, height:].any()
+        assert not batch.images[i, :, :, width:].any()
+    # The crowd is left out of training only.
+    assert split.truth(0).crowds.tolist() == [False, True]
+
+
+def test_masks_are_padded_with_what_counts_nowhere(tmp_path: Path) -> None:
+    from PIL import Image
+
+    part = mask_folder(tmp_path, 8)
+    for kind in ("images", "masks"):
+        for path in sorted(Path(part[kind]).iterdir())[::2]:
+            Image.open(path).crop((0, 0, 20, 40)).save(path)
+    data = {"masks": {"train": part, "classes": ["ground", "cell"]}}
+    split = prepared(Task.SEGMENTATION, data, Resize.edges(20)).splits[Split.TRAIN]
+    batch = eval_batches(split, batch_size=len(split))[0]
+    assert batch.masks is not None
+    assert set(batch.valid) == {(20, 20), (40, 20)}
+    for i, (height, width) in enumerate(batch.valid):
+        assert (batch.masks[i, :height, :width].numpy() == split.mask(i)).all()
+        assert (batch.masks[i, height:] == IGNORE).all()
+
+
+def test_an_image_without_boxes(tmp_path: Path) -> None:
+    part = coco_folder(tmp_path / "a", 12, annotations=[box(i, [4, 5, 12, 10]) for i in range(0, 12, 2)])
+    data = {"coco": {"train": part, "validation": coco_folder(tmp_path / "b", 2, start=50)}}
+    split = prepared(Task.DETECTION, data).splits[Split.TRAIN]
+    for batches in (eval_batches(split, batch_size=5), _epoch(split)):
+        targets = [t for b in batches for t in b.targets or []]
+        assert {tuple(t["boxes"].shape) for t in targets} == {(0, 4), (1, 4)}
+        assert {tuple(t["class_labels"].shape) for t in targets} == {(0,), (1,)}
+
+
+def test_streams_differ_between_images_and_from_the_order() -> None:
+    from trainables.data.loader import _image_rng
+
+    first = {float(_image_rng(3, 5, i).random()) for i in range(50)}
+    first.add(float(np.random.default_rng([3, 5]).random()))
+    assert len(first) == 51

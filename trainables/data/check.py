@@ -1,0 +1,89 @@
+"""Loads, checks and resizes one image: what `prepare` does to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from trainables.config import Split, Task
+from trainables.data.faults import Action, Fault, Finding, sound_boxes
+from trainables.data.prepared import IGNORE
+from trainables.data.resize import Resize
+from trainables.data.sample import Annotations, Array, Sample
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image as it will be stored."""
+
+    name: str
+    planes: bytes
+    mask: bytes | None
+    size: tuple[int, int]
+    original: tuple[int, int]
+    found: Annotations
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of an image: its row, or None, and all that was wrong with it."""
+
+    row: Row | None
+    findings: list[Finding]
+
+
+def check(sample: Sample, *, split: Split, classes: Sequence[str], task: Task, size: Resize) -> Checked:
+    """Load, check and resize one image; None with a finding where it has to go."""
+
+    def gone(fault: Fault, detail: object) -> Checked:
+        return Checked(None, [Finding(split, sample.name, fault, Action.IMAGE_DROPPED, str(detail))])
+
+    try:
+        image = sample.image()
+        found = sample.annotations() if task is Task.DETECTION else Annotations.none()
+    except FileNotFoundError as error:
+        return gone(Fault.MISSING_FILE, error)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error …
+        return gone(Fault.UNREADABLE_IMAGE, error)
+    height, width = image.height, image.width
+    target = size.target(height, width)
+    findings: list[Finding] = []
+    mask = None
+    if task is Task.DETECTION:
+        found, wrong = sound_boxes(found, height=height, width=width, classes=classes)
+        findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
+    else:
+        try:
+            mask = sample.mask()
+        except FileNotFoundError as error:
+            return gone(Fault.MISSING_FILE, error)
+        except MemoryError:
+            raise
+        except Exception as error:
+            return gone(Fault.BAD_MASK, error)
+        if mask is None or mask.shape != (height, width):
+            shape = "no mask" if mask is None else f"a mask of {mask.shape[1]}×{mask.shape[0]}"
+            return gone(Fault.BAD_MASK, f"{shape} pixels for an image of {width}×{height}")
+        if not ((mask != 0) & (mask != IGNORE)).any():
+            return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[0]}")
+    row = Row(sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found)
+    return Checked(row, findings)
+
+
+def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:
+    if (image.height, image.width) != target:
+        image = image.resize((target[1], target[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1).tobytes()
+
+
+def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:
+    if mask is None:
+        return None
+    if mask.shape != target:
+        mask = np.asarray(Image.fromarray(mask).resize((target[1], target[0]), Image.Resampling.NEAREST))
+    return mask.tobytes()
