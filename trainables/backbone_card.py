@@ -63,7 +63,8 @@ def card(task: Task, folder: Path) -> str:
         "UCI optical digits, CC BY 4.0), clean domain, training digits only.",
         "",
         f"Seed {made['seed']}, {made['steps']:,} steps of {made['batch']} from {made['scenes']:,} scenes, "
-        f"{made['seconds'] / 60:.0f} minutes (wall clock of a shared machine) on {made['threads']} CPU thread, torch {made['torch']}.",
+        f"{made['seconds'] / 60:.0f} minutes (wall clock of a shared machine) "
+        f"on {made['threads']} CPU thread, torch {made['torch']}.",
         "",
         f"Figures of the untouched model on {DRAWS} × {SCENES} test scenes of 64 pixels, mean ± standard "
         "deviation over the draws; written by `python -m trainables.backbone_card`.",
