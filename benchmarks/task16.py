@@ -10,7 +10,7 @@ import itertools
 from importlib import resources
 from pathlib import Path
 
-EPOCHS, BATCH, TRAIN, VALIDATION, SIDE = 5, 8, 320, 64, 48
+EPOCHS, BATCH, TRAIN, VALIDATION, SIDE = 5, 8, 320, 64, 32
 DOMAIN = "inverted"
 WEIGHT_DECAY, WARMUP, CLIP = 0.01, 0.05, 1.0
 CONFIGURATIONS = [

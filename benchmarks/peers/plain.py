@@ -54,7 +54,9 @@ class Segmenter(nn.Module):
 
 
 def data(split: Split, count: int) -> TensorDataset:
-    processor = AutoImageProcessor.from_pretrained(backbone(), backend="pil")
+    processor = AutoImageProcessor.from_pretrained(
+        backbone(), backend="pil", size={"height": SIDE, "width": SIDE}
+    )
     drawn = list(scenes(split, count, domain=Domain(DOMAIN), side=SIDE))
     pixels = processor([s.image for s in drawn], return_tensors="pt")["pixel_values"]
     return TensorDataset(pixels, torch.from_numpy(np.stack([s.mask for s in drawn])).long())

@@ -1,0 +1,1 @@
+"""Reads the record: which configuration is best, and what the settings did."""

@@ -1,0 +1,1 @@
+"""Where a sweep runs: connecting, resources, what workers see."""

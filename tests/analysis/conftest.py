@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from recorded import write
+
+from analysis.frames import Sweep
+from tuning.ledger import read_history
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("storage") / "digits")
+
+
+@pytest.fixture(scope="session")
+def sweep(folder: Path) -> Sweep:
+    return Sweep.of(read_history(folder))

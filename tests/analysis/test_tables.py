@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import JsonValue
+
+from analysis.tables import budget, count, figure, plural, setting, settings
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (0.00123456, "0.001235"),
+        (8, "8"),
+        ("lora", "lora"),
+        (["query", "mlp"], "query,mlp"),
+    ],
+)
+def test_a_setting_is_short(value: JsonValue, text: str) -> None:
+    assert setting(value) == text
+
+
+def test_cells() -> None:
+    assert figure(0.75) == "0.7500"
+    assert figure(None) == count(None) == "–"
+    assert count(1234567) == "1,234,567"
+    assert budget(1.5, 6.0) == "1.5 of 6"
+    assert (plural(1, "trial"), plural(2, "trial")) == ("1 trial", "2 trials")
+    assert settings({"adapter": "lora", "lora.rank": 8}) == "adapter=lora  lora.rank=8"

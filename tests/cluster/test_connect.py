@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.connect import RAY_SETTINGS, connect, worker_environment
+from cluster.staging import PACKAGES
+
+
+@pytest.fixture
+def own_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder, with packages that bear our names, as the current one."""
+    for package in PACKAGES:
+        (tmp_path / "mine" / package).mkdir(parents=True)
+        (tmp_path / "mine" / package / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def _look() -> dict[str, Any]:
+    import importlib
+    import sys
+
+    found = {p: str(Path(importlib.import_module(p).__file__ or "").resolve()) for p in PACKAGES}
+    return {"files": found, "path": sys.path, "threads": os.environ.get("OMP_NUM_THREADS")}
+
+
+def test_workers_see_our_packages_and_not_those_of_the_users_folder(
+    own_packages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ours = {**RAY_SETTINGS, **worker_environment(3)}
+    before = {key: os.environ.get(key) for key in ours}
+    with connect(None, threads=3, log=tmp_path / "driver.log") as cluster:
+        assert cluster.owned
+        assert sum(n.cpus for n in cluster.nodes()) == os.cpu_count()
+        seen = ray.get(ray.remote(_look).remote())
+        scratch = cluster.scratch
+    root = Path(__file__).parents[2].resolve()
+    assert all(Path(file).is_relative_to(root) for file in seen["files"].values())
+    assert str(own_packages) not in seen["path"]
+    assert seen["threads"] == "3"
+    assert not ray.is_initialized()
+    assert not scratch.exists()
+    assert Path.cwd() == own_packages
+    assert {key: os.environ.get(key) for key in ours} == before
+    out, err = capfd.readouterr()
+    assert out + err == ""
+
+
+def test_a_cluster_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConnectionError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"),
+        connect("127.0.0.1:1", threads=1, log=tmp_path / "driver.log"),
+    ):
+        pass
+
+
+def test_every_numeric_library_gets_the_same_number_of_threads() -> None:
+    values = worker_environment(2)
+    assert {values[k] for k in values if k.endswith("_NUM_THREADS")} == {"2"}

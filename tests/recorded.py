@@ -1,0 +1,153 @@
+"""Records of sweeps that never ran, written through the real ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuning.experiment import Experiment
+from tuning.ledger import (
+    BaselineRecord,
+    BuiltRecord,
+    ClosedRecord,
+    EndedRecord,
+    Ending,
+    ExperimentRecord,
+    Ledger,
+    Outcome,
+    PreparedRecord,
+    ReportRecord,
+    StartedRecord,
+    StoppedBy,
+    StoppedRecord,
+)
+from tuning.space import config_hash
+
+SPACE = {
+    "adapter": {"choice": ["none", "lora", "serial_lora"]},
+    "freezing": [
+        {"choice": ["head_only", "full"], "when": {"adapter": "none"}},
+        {"choice": ["frozen", "unfrozen"], "when": {"adapter": ["lora", "serial_lora"]}},
+    ],
+    "learning_rate": {"float": [1e-3, 1e-2], "log": True},
+    "lora.rank": {"choice": [4, 8, 16]},
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial of the fixture: its parameters, its Dice by epoch, its end (None: it still runs)."""
+
+    params: Mapping[str, Any]
+    curve: Sequence[float]
+    outcome: Outcome | None = Outcome.COMPLETED
+    reason: str | None = None
+    of: int | None = None
+    losses: Sequence[float] = ()
+    parameters: Mapping[str, int] = field(
+        default_factory=lambda: {"adapter": 1024, "head": 2000, "backbone": 0, "total": 1_000_000}
+    )
+
+
+def experiment(
+    name: str = "digits",
+    *,
+    rule: str = "best",
+    epochs: int = 6,
+    trials: int = 8,
+    space: Mapping[str, Any] | None = None,
+) -> Experiment:
+    from tuning.space import Space
+
+    text = {
+        "name": name,
+        "task": "segmentation",
+        "objective": {"metric": "dice", "value": rule},
+        "trial": {"epochs": epochs, "batch_size": 16},
+        "space": Space.parse(SPACE if space is None else space).model_dump(mode="json"),
+        "search": {"random": {}, "trials": trials},
+        "scheduler": {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}},
+    }
+    return Experiment.model_validate_json(json.dumps(text))
+
+
+LORA = {"adapter": "lora", "freezing": "frozen"}
+TRIALS = (
+    Told(LORA | {"learning_rate": 0.005, "lora.rank": 8}, (0.3, 0.5, 0.6, 0.7, 0.75, 0.72)),
+    Told(LORA | {"learning_rate": 0.002, "lora.rank": 4}, (0.35, 0.4), Outcome.PRUNED),
+    Told(
+        {"adapter": "none", "freezing": "head_only", "learning_rate": 0.004},
+        (0.2, 0.25, 0.3, 0.3, 0.31, 0.32),
+        parameters={"adapter": 0, "head": 2000, "backbone": 0, "total": 1_000_000},
+    ),
+    Told(
+        {"adapter": "serial_lora", "freezing": "unfrozen", "learning_rate": 0.009},
+        (0.5,),
+        Outcome.DIVERGED,
+        "the loss is not finite at epoch 2",
+    ),
+    Told(
+        {"adapter": "serial_lora", "freezing": "frozen", "learning_rate": 0.003},
+        (0.6, 0.74, 0.73, 0.71),
+        Outcome.EARLY_STOPPED,
+    ),
+    Told({"adapter": "serial_lora", "freezing": "frozen", "learning_rate": 0.001}, (0.1,), Outcome.PRUNED),
+    Told(LORA | {"learning_rate": 0.005, "lora.rank": 8}, (), Outcome.REUSED, of=0),
+)
+"""Seven trials: best 0 (0.75 at epoch 5 of 6), then 4 (0.74 at epoch 2, ended itself at 4)."""
+
+
+def write(
+    folder: Path,
+    trials: Sequence[Told] = TRIALS,
+    *,
+    of: Experiment | None = None,
+    baseline: float | None = 0.01,
+    closed: Ending | None = Ending.FINISHED,
+    began: float = 1000.0,
+) -> Path:
+    """Writes a record into `folder`; trials follow one another, an epoch takes 10 s and 160 images."""
+    asked = of or experiment(folder.name)
+    header = ExperimentRecord(time=began, name=asked.name, file="", experiment=asked.model_dump(mode="json"))
+    now = began
+    with Ledger.create(folder, header) as ledger:
+        ledger.append(PreparedRecord(time=now, fingerprint="f", counts={"train": 160, "validation": 32}))
+        if baseline is not None:
+            ledger.append(BaselineRecord(time=now, metrics={"dice": baseline, "loss": 3.0}))
+        for number, told in enumerate(trials):
+            ledger.append(
+                StartedRecord(time=now, trial=number, params=dict(told.params), hash=config_hash(told.params))
+            )
+            if told.curve:
+                ledger.append(BuiltRecord(time=now, trial=number, parameters=dict(told.parameters)))
+            best = None
+            for epoch, value in enumerate(told.curve, start=1):
+                now += 10
+                last = asked.objective.value == "last"
+                best = value if best is None or last else max(best, value)
+                loss = told.losses[epoch - 1] if told.losses else 1.0 - value
+                ledger.append(
+                    ReportRecord(
+                        time=now, trial=number, epoch=float(epoch), step=epoch * 10, objective=best,
+                        metrics={"dice": value, "loss": loss, "dice/7": value / 2}, train_s=8.0,
+                        evaluate_s=1.0, wait_s=0.1, samples=160, peak_mb=100.0,
+                    )
+                )  # fmt: skip
+            if told.outcome is Outcome.PRUNED:
+                ledger.append(
+                    StoppedRecord(time=now, trial=number, by=StoppedBy.ASHA, epoch=float(len(told.curve)))
+                )
+            if told.outcome is not None:
+                lost = told.outcome in (Outcome.DIVERGED, Outcome.FAILED)
+                ledger.append(
+                    EndedRecord(
+                        time=now, trial=number, outcome=told.outcome, reason=told.reason,
+                        value=None if lost else best, epoch=float(len(told.curve)), of=told.of,
+                    )
+                )  # fmt: skip
+        if closed is not None:
+            ledger.append(ClosedRecord(time=now, reason=closed))
+    return folder

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from recorded import LORA, Told, write
+from typer.testing import CliRunner, Result
+
+from tuning import cli
+from tuning.ledger import LOCK, Ending, Outcome
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    write(tmp_path / "digits")
+    return tmp_path
+
+
+@pytest.fixture
+def run(storage: Path) -> Callable[..., Result]:
+    def invoke(*arguments: str, code: int = 0) -> Result:
+        environment = {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
+        result = CliRunner().invoke(cli.app, list(arguments), env=environment)
+        assert result.exit_code == code, result.output + repr(result.exception)
+        assert "Traceback" not in result.output
+        return result
+
+    return invoke
+
+
+# --- best -------------------------------------------------------------------------------------
+
+
+def test_best_says_by_which_rule_and_how_far_each_trial_came(run: Callable[..., Result]) -> None:
+    out = run("best", "digits", "-k", "2").stdout
+    assert "best 2 of 5 trials" in out
+    assert "0.7500" in out
+    assert "6 of 6" in out
+    assert "0.4000" not in out
+    assert "on validation images, highest first, each trial's best report" in out
+
+
+def test_best_filters_and_takes_a_path(run: Callable[..., Result], storage: Path) -> None:
+    out = run(
+        "best", str(storage / "digits"), "--where", "adapter = 'serial_lora'", "--format", "json"
+    ).stdout
+    assert [trial["trial"] for trial in json.loads(out)["trials"]] == [4, 5]
+    assert "Columns are" in run("best", "digits", "--where", "nonsense =", code=2).stderr
+
+
+def test_best_by_another_metric_and_budget(run: Callable[..., Result]) -> None:
+    said = json.loads(run("best", "digits", "--metric", "loss", "--at", "1", "--format", "json").stdout)
+    assert (said["metric"], said["mode"], said["at_epoch"]) == ("loss", "min", 1.0)
+    assert said["trials"][0]["trial"] == 4
+    assert "recorded are dice" in run("best", "digits", "--metric", "map", code=2).stderr
+
+
+def test_best_as_yaml_is_a_file_for_train(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(run("best", "digits", "--format", "yaml").stdout)
+    assert "trial 0: dice 0.7500" in file.read_text()
+    assert "one configuration" in run("validate", str(file)).stdout
+    from tuning.commands_train import sole_config
+    from tuning.experiment import load_experiment
+
+    config = sole_config(load_experiment(str(file)))
+    assert config.section.rank == 8
+    assert config.learning_rate == 0.005
+    assert config.epochs == 6
+
+
+def test_an_unknown_name_says_which_there_are(run: Callable[..., Result]) -> None:
+    assert "there are: digits" in run("best", "digitz", code=2).stderr
+
+
+def test_a_damaged_record_is_named(run: Callable[..., Result], storage: Path) -> None:
+    ledger = storage / "digits" / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join([*lines[:3], "{broken\n", *lines[3:]]))
+    assert "line 4" in run("best", "digits", code=2).stderr
+    assert "unreadable" in run("list").stdout
+
+
+# --- the other readers ------------------------------------------------------------------------
+
+
+def test_ablation_is_marked_observational(run: Callable[..., Result]) -> None:
+    out = run("ablation", "digits", "--by", "freezing").stdout
+    assert "observational" in out
+    assert "head_only" in out
+    assert "varied are" in run("ablation", "digits", "--by", "nothing", code=2).stderr
+
+
+def test_status_and_list(run: Callable[..., Result], storage: Path) -> None:
+    write(storage / "dead", (Told(LORA, (0.4,), None),), closed=None)
+    out = run("status", "digits").stdout
+    assert "2 completed" in out
+    assert "finished" in out
+    assert "trial 3 diverged: the loss is not finite at epoch 2" in out
+    assert "the driver died" in run("status", "dead", "--watch").stdout
+    listed = run("list").stdout
+    assert "digits" in listed
+    assert "best dice 0.7500 (trial 0)" in listed
+    assert "died" in listed
+    assert "no experiments" in run("list", "--storage", str(storage / "none")).stdout
+
+
+def test_logs_of_a_trial(run: Callable[..., Result], storage: Path) -> None:
+    folder = storage / "digits" / "trials" / "0003"
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("12:00:00 epoch 1\n")
+    assert run("logs", "digits:3").stdout == "12:00:00 epoch 1\n"
+    assert "trial 1 of digits has no log" in run("logs", "digits:1", code=2).stderr
+    assert "wrote no log" in run("logs", "digits", code=2).stderr
+
+
+def test_stop_leaves_a_request_for_the_driver(run: Callable[..., Result], storage: Path) -> None:
+    assert "is not running" in run("stop", "digits", code=2).stderr
+    folder = write(storage / "live", (Told(LORA, (0.4,)), Told(LORA, (0.4,), None)), closed=None)
+    with FileLock(folder / LOCK):
+        run("stop", "live:1")
+        assert "ended already (completed)" in run("stop", "live:0", code=2).stderr
+        assert "has no trial 7" in run("stop", "live:7", code=2).stderr
+        run("stop", "live")
+    assert sorted(p.name for p in (folder / "control").iterdir()) == ["stop", "stop-1"]
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_validate_schema_and_spaces(run: Callable[..., Result]) -> None:
+    assert "sound. segmentation" in run("validate", "quickstart").stdout
+    assert json.loads(run("schema").stdout)["properties"]["task"]
+    for name in ("quickstart", "coco_folder", "mask_folder"):
+        assert name in run("spaces").stdout
+
+
+def test_a_wrong_file_is_a_message(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("name: x\ntask: segmentation\nobjective: {metric: dice}\nspcae: {}\n")
+    for command in ("validate", "launch", "train"):
+        assert "spcae" in run(command, str(file), code=2).stderr
+    for command in ("validate", "launch", "train"):
+        run(command, str(tmp_path / "absent.yaml"), code=2)
+
+
+def test_train_wants_one_configuration(run: Callable[..., Result]) -> None:
+    assert "train runs one" in run("train", "quickstart", code=2).stderr
+    assert "FILE" in run("train", code=2).stderr
+    assert "has no trial 99" in run("train", "--from", "digits:99", code=2).stderr
+    assert "say which trial" in run("train", "--from", "digits", code=2).stderr
+
+
+def test_launch_refuses_a_name_that_is_taken_and_a_wrong_parameter(run: Callable[..., Result]) -> None:
+    assert "already exists" in run("launch", "quickstart", "--name", "digits", code=2).stderr
+    assert "already exists" in run("launch", "quickstart", "--name", "digits", "--detach", code=2).stderr
+    assert "no such parameter" in run("launch", "quickstart", "--then-ablate", "x", code=2).stderr
+
+
+@pytest.fixture
+def training(storage: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small enough for two cores that others use too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("ADAPTERTUNE_CACHE", str(storage / "cache"))
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("training")
+def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], storage: Path) -> None:
+    file = storage / "one.yaml"
+    file.write_text(
+        "name: one\ntask: segmentation\nobjective: {metric: dice}\n"
+        "data: {embedded: {train: 16, validation: 4, test: 1}}\ntrial: {adapter: lora, epochs: 1}\n"
+    )
+    into = storage / "into"
+    out = run("train", str(file), "--into", str(into)).stdout
+    assert "epoch 1/1  dice" in out
+    assert "done: dice" in out
+    assert {p.name for p in into.iterdir()} == {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl"}
+    (report,) = (into / "reports.jsonl").read_text().splitlines()
+    assert json.loads(report)["epoch"] == 1.0
+    assert "one configuration" in run("validate", str(into / "experiment.yaml")).stdout
+    assert "already holds something" in run("train", str(file), "--into", str(into), code=2).stderr
+
+
+@pytest.mark.usefixtures("training")
+def test_a_dry_run_measures_each_kind_of_adapter(run: Callable[..., Result], storage: Path) -> None:
+    small = ("--set", "data.embedded={train: 16, validation: 4, test: 1}", "--set", "trial.batch_size=4")
+    space = ("--set", "space={adapter: {choice: [none, lora]}, learning_rate: {float: [1e-3, 1e-2]}}")
+    out = run("launch", "quickstart", "--dry-run", "--trials", "4", *small, *space).stdout
+    assert "head_only" in out
+    assert "trials  4, " in out
+    assert "a trial, about" in out
+    assert not (storage / "quickstart").exists()
+
+
+# --- how a launch ends ------------------------------------------------------------------------
+
+
+def launched(monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Ending) -> None:
+    from tuning import commands_launch
+    from tuning.launch import LaunchResult
+    from tuning.ledger import read_history
+
+    def fake(*_: Any, **__: Any) -> LaunchResult:
+        return LaunchResult(folder, outcome, read_history(folder))
+
+    monkeypatch.setattr(commands_launch, "run", fake)
+
+
+def test_a_launch_ends_with_table_best_and_picture(
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(monkeypatch, storage / "digits", Ending.FINISHED)
+    out = run("launch", "quickstart", "--name", "new", "--then-ablate", "freezing").stdout
+    assert "by adapter and freezing" in out
+    assert "untouched backbone" in out
+    assert "observational" in out
+    assert "best configuration: trial 0, dice 0.7500 at epoch 5 of 6" in out
+    assert "better than the untouched backbone: dice 0.0100 before, 0.7500 after" in out
+    assert (storage / "digits" / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_an_interrupted_launch_says_what_is_kept(
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(monkeypatch, storage / "digits", Ending.INTERRUPTED)
+    assert "Kept in" in run("launch", "quickstart", "--name", "new", code=130).stderr
+
+
+def test_a_launch_without_any_value_fails(
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = write(storage / "lost", (Told(LORA, (), Outcome.FAILED, "no such layer"),))
+    launched(monkeypatch, lost, Ending.FINISHED)
+    result = run("launch", "quickstart", "--name", "new", code=1)
+    assert "no trial has a value" in result.stderr
+    assert "trial 0 failed: no such layer" in result.stdout
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(errno.ENOSPC, "x", "/some/file"), 2, "/some/file: the disk is full"),
+        (OSError(errno.EROFS, "x"), 2, "the disk is read-only"),
+        (PermissionError(errno.EACCES, "x", "/some/file"), 2, "no permission"),
+        (KeyboardInterrupt(), 130, "what an experiment has recorded so far is kept"),
+        (RuntimeError("kaput\nmore"), 70, "unexpected RuntimeError: kaput"),
+        (BrokenPipeError(errno.EPIPE, "x"), 1, ""),
+    ],
+)
+def test_every_error_ends_as_a_message(
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+    code: int,
+    message: str,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tuning.experiment.load_experiment", fail)
+    said = run("validate", "x", code=code).stderr
+    assert message in said
+    if code == 70:
+        (saved,) = tmp_path.glob("adaptertune-*.txt")
+        assert str(saved) in said
+        assert "in fail" in saved.read_text()
+
+
+def test_a_wrong_option_is_typers_own_message(run: Callable[..., Result]) -> None:
+    assert "No such option" in run("best", "digits", "--wehre", "x", code=2).stderr
+
+
+# --- whole processes --------------------------------------------------------------------------
+
+
+def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tuning.cli import app\n"
+        "try: app(prog_name='adaptertune')\n"
+        "finally: print('HEAVY', [m for m in ('torch', 'ray', 'optuna', 'matplotlib') if m in sys.modules])"
+    )
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments],
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("validate", "quickstart"),
+        ("spaces",),
+        ("list",),
+        ("best", "digits"),
+        ("best", "digits", "--where", "lora.rank > 4"),
+        ("best", "digits", "--format", "yaml"),
+        ("status", "digits"),
+        ("ablation", "digits", "--by", "adapter"),
+    ],
+)
+def test_commands_that_read_import_nothing_heavy_and_answer_at_once(
+    storage: Path, arguments: tuple[str, ...]
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = process(*arguments, cwd=storage, ADAPTERTUNE_STORAGE=str(storage))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HEAVY []" in done.stdout
+    # Processor time: what a machine that does nothing else would take, however busy this one is.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+def test_a_closed_pipe_is_no_fault(storage: Path) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tuning.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", code, "schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=storage,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        said = child.stderr.read()
+        assert child.wait(30) in (0, 1)
+    assert said == b""

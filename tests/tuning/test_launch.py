@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Scripted, experiment
+
+from cluster.connect import connect
+from trainables.config import Workload
+from trainables.errors import DataError, ExperimentFileError, StorageError
+from tuning.launch import LaunchResult, launch
+from tuning.ledger import (
+    ClosedRecord,
+    Ending,
+    Outcome,
+    PreparedRecord,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    driver_alive,
+    read_history,
+    read_records,
+)
+from tuning.schedulers import CONTROL
+
+ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for all tests here: `launch` uses one that is up, and leaves it so."""
+    with connect(None, threads=1, log=tmp_path_factory.mktemp("ray") / "ray.log"):
+        yield
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "meta.json").write_text(
+        json.dumps({"fingerprint": "f00", "counts": {"train": 4}, "faults": []})
+    )
+    return folder
+
+
+class Sweeps:
+    """Launches into a folder of the test's own, with prepared data."""
+
+    def __init__(self, storage: Path, prepared: Path) -> None:
+        self.storage, self.prepared = storage, prepared
+        self.events: list[Record] = []
+
+    def __call__(self, trainable: type[Any] = Scripted, *, also: Any = None, **parts: Any) -> LaunchResult:
+        def heard(record: Record) -> None:
+            self.events.append(record)
+            if also is not None:
+                also(record)
+
+        return launch(
+            experiment(**parts),
+            self.storage,
+            trainable=trainable,
+            prepare=lambda _: self.prepared,
+            on_event=heard,
+        )
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, prepared: Path) -> Sweeps:
+    return Sweeps(tmp_path / "experiments", prepared)
+
+
+def outcomes(result: LaunchResult) -> dict[int, Outcome | None]:
+    return {n: t.outcome for n, t in result.history.trials.items()}
+
+
+class ByPid(Scripted):
+    """Says in which process it runs, and what it was given."""
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        result["report"]["metrics"]["pid"] = float(os.getpid())
+        result["report"]["metrics"]["plain"] = float(self.given == json.loads(json.dumps(self.given)))
+        assert isinstance(self.given["params"]["learning_rate"], float)
+        return result
+
+
+def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
+    sweep: Sweeps, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = Path.home() / "ray_results"
+    littered = list(home.glob("*"))
+    result = sweep(ByPid, search={"trials": 12}, scheduler=ASHA)
+    out, err = capfd.readouterr()
+    assert out + err == ""
+
+    assert result.outcome is Ending.FINISHED
+    counts = Counter(outcomes(result).values())
+    assert not [t.ended for t in result.history.trials.values() if t.outcome is Outcome.FAILED]
+    assert set(counts) == {Outcome.COMPLETED, Outcome.PRUNED}
+    assert sum(counts.values()) == 12
+    best = max(result.history.trials.values(), key=lambda t: t.value or 0.0)
+    assert best.outcome is Outcome.COMPLETED
+    assert [r.epoch for r in best.reports] == list(range(1, 10))
+    assert best.parameters == {"adapter": 10, "head": 5, "backbone": 0, "total": 100}
+    assert result.history.baseline is not None
+
+    # The file says what memory says, and what the listener heard, in order.
+    assert read_history(result.folder) == result.history
+    assert list(read_records(result.folder))[1:] == sweep.events
+    assert isinstance(sweep.events[0], PreparedRecord)
+    assert sweep.events[0].fingerprint == "f00"
+    assert isinstance(sweep.events[-1], ClosedRecord)
+    header = result.history.header
+    assert header.environment["versions"]["ray"]  # type: ignore[index, call-overload]
+    assert not driver_alive(result.folder)
+
+    # Ray's files are elsewhere and gone, its loggers and snapshots off.
+    assert {p.name for p in result.folder.iterdir()} <= {"ledger.jsonl", "driver.lock", "ray.log"}
+    assert list(home.glob("*")) == littered
+
+    # Actors are reused: no more processes than trials at once. Configurations are plain values.
+    reports = [r for t in result.history.trials.values() for r in t.reports]
+    assert len({r.metrics["pid"] for r in reports}) <= (os.cpu_count() or 1)
+    assert {r.metrics["plain"] for r in reports} == {1.0}
+
+    # The name is taken now.
+    before = (result.folder / "ledger.jsonl").read_bytes()
+    with pytest.raises(StorageError) as refused:
+        sweep()
+    for way in ("adaptertune status sweep", "adaptertune best sweep", "--set name=sweep-2"):
+        assert way in str(refused.value)
+    assert (result.folder / "ledger.jsonl").read_bytes() == before
+
+
+class Slow(Scripted):
+    pause_s = 0.05
+
+
+def test_as_many_trials_run_at_once_as_the_cluster_or_the_file_says(sweep: Sweeps) -> None:
+    def most_at_once(result: LaunchResult) -> int:
+        now = most = 0
+        for record in read_records(result.folder):
+            now += (record.kind == "started") - (record.kind == "ended")
+            most = max(most, now)
+        return most
+
+    assert most_at_once(sweep(Slow, name="all", search={"trials": 5}, trial={"epochs": 3})) == os.cpu_count()
+    one = sweep(
+        Slow, name="one", search={"trials": 3}, trial={"epochs": 3}, resources={"concurrent": 1, "cpus": 1.0}
+    )
+    assert most_at_once(one) == 1
+
+
+class Troubled(Scripted):
+    """Each batch size in trouble of its own."""
+
+    def step(self) -> dict[str, Any]:
+        if self.trial.batch_size == 3:
+            raise RuntimeError("weights of the wrong shape")
+        if self.trial.batch_size == 4 and self.reports == 1:
+            os._exit(1)
+        return super().step()
+
+    def value(self, epoch: float) -> float:
+        return float("nan") if self.trial.batch_size == 2 and epoch >= 2 else super().value(epoch)
+
+    def failure(self, epoch: float) -> dict[str, str] | None:
+        if self.trial.batch_size == 1:
+            return {"outcome": "failed", "reason": "out of memory with a single image"}
+        return None
+
+
+def test_a_failing_trial_fails_alone_with_its_reason(sweep: Sweeps) -> None:
+    result = sweep(
+        Troubled,
+        space={"batch_size": {"choice": [0, 1, 2, 3, 4, 5]}},
+        search={"grid": {}},
+        trial={"epochs": 3},
+        resources={"concurrent": 1},
+    )
+    assert result.outcome is Ending.FINISHED
+    said = {
+        t.params["batch_size"]: (t.outcome, t.ended.reason if t.ended else "")
+        for t in result.history.trials.values()
+    }
+    assert said[0][0] is Outcome.FAILED  # no such configuration
+    assert "batch_size" in str(said[0][1])
+    assert said[1] == (Outcome.FAILED, "out of memory with a single image")
+    assert said[2] == (Outcome.DIVERGED, "the objective is nan")
+    assert said[3] == (Outcome.FAILED, "RuntimeError: weights of the wrong shape")
+    assert said[4][0] is Outcome.FAILED
+    assert "worker process died" in str(said[4][1])
+    assert said[5] == (Outcome.COMPLETED, None)
+
+
+class DiesOnce(Scripted):
+    """Dies in its second report unless it left a note that it did."""
+
+    def step(self) -> dict[str, Any]:
+        note = Path(self.given["experiment"]) / "died"
+        if self.reports == 1 and not note.exists():
+            note.touch()
+            os._exit(1)
+        return super().step()
+
+
+def test_a_trial_whose_worker_died_is_tried_again_where_the_file_says_so(sweep: Sweeps) -> None:
+    result = sweep(DiesOnce, search={"trials": 1}, trial={"epochs": 3}, retries=1)
+    assert outcomes(result) == {0: Outcome.COMPLETED}
+    assert [r.epoch for r in result.history.trials[0].reports] == [1, 2, 3]
+    assert sum(isinstance(e, StartedRecord) for e in sweep.events) == 2
+
+
+def stop(folder: Path, name: str) -> None:
+    (folder / CONTROL).mkdir(exist_ok=True)
+    (folder / CONTROL / name).touch()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_polite_kill_leave_the_handlers_as_they_were(
+    sweep: Sweeps, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+
+    def interrupt(record: Record) -> None:
+        if isinstance(record, ReportRecord) and record.epoch == 2:
+            signal.raise_signal(number)
+
+    result = sweep(Slow, also=interrupt, trial={"epochs": 10_000})
+    assert result.outcome is Ending.INTERRUPTED
+    assert {t.outcome for t in result.history.trials.values()} == {Outcome.INTERRUPTED}
+    assert signal.getsignal(number) is before
+
+
+class Slower(Scripted):
+    pause_s = 0.3
+
+
+def test_a_trial_and_then_the_sweep_are_stopped_through_the_folder(sweep: Sweeps) -> None:
+    folder = sweep.storage / "sweep"
+
+    def control(record: Record) -> None:
+        if isinstance(record, ReportRecord) and record.trial == 0 and record.epoch == 1:
+            stop(folder, "stop-0")
+        if isinstance(record, ReportRecord) and record.trial == 2 and record.epoch == 2:
+            stop(folder, "stop")
+
+    result = sweep(Slower, also=control, search={"trials": 6}, trial={"epochs": 40})
+    assert result.outcome is Ending.INTERRUPTED
+    ended = outcomes(result)
+    assert ended[0] is Outcome.STOPPED
+    assert ended[2] is Outcome.INTERRUPTED
+    assert result.history.closed is not None
+    assert result.history.closed.reason is Ending.INTERRUPTED
+    assert not list((folder / CONTROL).iterdir())
+
+
+def test_a_full_disk_ends_the_sweep_with_a_plain_error_and_loses_nothing(sweep: Sweeps) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ledger = sweep.storage / "sweep" / "ledger.jsonl"
+
+    def fill(record: Record) -> None:
+        if isinstance(record, ReportRecord) and record.epoch == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.stat().st_size + 10, hard))
+
+    try:
+        with pytest.raises(StorageError, match="what was recorded so far is kept"):
+            sweep(also=fill, search={"trials": 4})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(read_records(ledger.parent))[1:] == sweep.events
+    assert not driver_alive(ledger.parent)
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+def test_data_that_cannot_be_prepared_leaves_the_name_free(tmp_path: Path) -> None:
+    def broken(_: Workload) -> Path:
+        raise DataError("img_3.png cannot be read")
+
+    with pytest.raises(DataError, match="img_3"):
+        launch(experiment(), tmp_path, trainable=Scripted, prepare=broken)
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("needs", [{"cpus": 4096.0}, {"gpus": 64.0}])
+def test_resources_that_no_machine_has_are_refused(sweep: Sweeps, needs: dict[str, float]) -> None:
+    with pytest.raises(StorageError, match=r"lower resources\.cpus or resources\.gpus"):
+        sweep(resources=needs)
+    assert not (sweep.storage / "sweep").exists()
+
+
+def test_storage_that_cannot_be_written_is_said_so(prepared: Path) -> None:
+    with pytest.raises(StorageError, match="cannot write the record"):
+        launch(experiment(), Path("/proc"), trainable=Scripted, prepare=lambda _: prepared)
+
+
+def test_an_experiment_without_a_space_is_refused(sweep: Sweeps) -> None:
+    with pytest.raises(ExperimentFileError, match="nothing to search"):
+        sweep(space={})
+    assert not sweep.storage.exists()
+
+
+# --- a driver of its own ----------------------------------------------------------------------
+
+DRIVER = """
+import sys
+from pathlib import Path
+from scripted import Scripted, experiment
+from tuning.launch import launch
+
+class Endless(Scripted):
+    pause_s = 0.2
+
+def heard(record):
+    if record.kind == "report":
+        print("report", flush=True)
+
+if __name__ == "__main__":
+    given = experiment(trial={"epochs": 10_000})
+    to = Path(sys.argv[1])
+    result = launch(given, to, trainable=Endless, prepare=lambda _: to, on_event=heard)
+    print(result.outcome, "torch" in sys.modules)
+"""
+
+
+def processes_of(session: int) -> list[str]:
+    """Command lines of the living processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            after_name = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(after_name[3]) == session and after_name[0] != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def test_ctrl_c_ends_the_sweep_as_interrupted_and_quickly(tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(DRIVER)
+    root = Path(__file__).parents[2]
+    driver = subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "experiments")],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "report\n"
+    asked = time.monotonic()
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the whole group
+    out, err = driver.communicate(timeout=30)
+    assert time.monotonic() - asked < 10
+    assert (out.splitlines()[-1], err, driver.returncode) == ("interrupted False", "", 0)
+    history = read_history(tmp_path / "experiments" / "sweep")
+    assert history.closed is not None
+    assert history.closed.reason is Ending.INTERRUPTED
+    assert {t.outcome for t in history.trials.values()} == {Outcome.INTERRUPTED}
+    assert any(t.reports for t in history.trials.values())
+    until = time.monotonic() + 10
+    while (left := processes_of(driver.pid)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert left == []
+
+
+def test_the_sweep_is_imported_without_torch_ray_or_optuna() -> None:
+    code = "import sys, tuning.launch; print({'torch', 'ray', 'optuna'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,1 @@
+"""Decides: what to try, when to stop, what is durable."""

@@ -1,0 +1,75 @@
+"""Where errors end: every command's failure becomes a message and an exit code, never a traceback.
+
+2   the user can mend it: a wrong file, name, option, or a disk that takes no more
+1   the run itself failed
+130 Ctrl-C
+70  a fault of ours; the traceback is saved in a file, whose path is told
+"""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from trainables.errors import AdaptertuneError
+
+MENDABLE, FAILED, OURS, INTERRUPTED = 2, 1, 70, 130
+
+_DISK = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "the disk is read-only; use --storage DIR for another place",
+    errno.EACCES: "no permission; use --storage DIR for another place, or change the permissions",
+    errno.EPERM: "no permission; use --storage DIR for another place, or change the permissions",
+}
+
+
+class Guarded(TyperGroup):
+    """A group of commands whose exceptions reach the user as messages."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except AdaptertuneError as error:
+            say(str(error))
+            raise typer.Exit(MENDABLE) from error
+        except KeyboardInterrupt as error:
+            say("interrupted; what an experiment has recorded so far is kept")
+            raise typer.Exit(INTERRUPTED) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # Typer's: the reader has seen enough, as in `adaptertune best | head`
+            if error.errno not in _DISK:
+                raise _crash(error) from error
+            say(f"{error.filename or 'cannot write'}: {_DISK[error.errno]}")
+            raise typer.Exit(MENDABLE) from error
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
+                raise  # Typer's own, a wrong option among them
+            raise _crash(error) from error
+
+
+def say(message: str) -> None:
+    """A message for the user, on stderr."""
+    typer.secho(message, err=True, fg=typer.colors.RED)
+
+
+def _crash(error: Exception) -> typer.Exit:
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="adaptertune-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        place = f"the details are in {file.name}; please report them"
+    except OSError:
+        place = "the details could not be saved"
+    say(f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'}")
+    say(f"This is a fault of adaptertune; {place}. What an experiment has recorded so far is kept.")
+    return typer.Exit(OURS)

@@ -1,0 +1,381 @@
+"""The command line, the only module that sees everything.
+
+Commands that only read import neither torch nor ray, and what is heavy is imported where it is used:
+`--help` must not wait for a database.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainables.errors import AdaptertuneError, StorageError
+from tuning.boundary import FAILED, INTERRUPTED, Guarded, say
+from tuning.options import WHERE, File, Format, Name, OneTrial, Sets, Storage
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+    from rich.console import Console
+
+    from analysis.frames import Sweep
+    from analysis.tables import Table
+    from tuning.experiment import Experiment
+    from tuning.progress import Board
+
+app = typer.Typer(
+    name="adaptertune",
+    cls=Guarded,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find the adapter that suits a vision transformer: sweeps on Ray, from one YAML file.",
+)
+
+# --- experiment files -------------------------------------------------------------------------
+
+
+@app.command()
+def validate(file: File, set_: Sets = None) -> None:
+    """Check an experiment file; all its faults at once."""
+    from tuning.experiment import load_experiment
+    from tuning.progress import trials_asked
+
+    experiment = load_experiment(file, set_ or [])
+    size, trials = experiment.space.size(), trials_asked(experiment)
+    searched = (
+        f"{len(experiment.space.names)} parameters"
+        f" ({'endless' if size is None else f'{size:,}'} configurations),"
+        f" {'an open number of' if trials is None else trials} trials"
+        if experiment.space
+        else "one configuration"
+    )
+    typer.echo(
+        f"{file}: sound. {experiment.task} with {experiment.model.name}, {searched}"
+        f" of at most {experiment.max_epochs} epochs"
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of experiment files, for completion in an editor."""
+    from tuning.experiment import Experiment
+
+    typer.echo(json.dumps(Experiment.json_schema(), indent=2))
+
+
+@app.command()
+def spaces() -> None:
+    """List the experiment files that ship with adaptertune."""
+    from search_spaces.catalog import shipped
+
+    for space in shipped():
+        typer.echo(f"{space.name:16s} {space.headline}")
+    typer.echo("\n`adaptertune launch NAME` runs one")
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+@app.command()
+def launch(
+    file: File,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials, in place of the file's number.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name, in place of the file's.")] = None,
+    set_: Sets = None,
+    address: Annotated[str | None, typer.Option(help="An existing Ray cluster's address.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="One step and evaluation of each kind of adapter, then stop.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    then_ablate: Annotated[
+        str | None, typer.Option(metavar="PARAM", help="At the end also print `ablation --by PARAM`.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Run an experiment: find the best configuration."""
+    from tuning import commands_launch
+    from tuning.storage import storage_folder
+
+    experiment = commands_launch.load(file, set_ or [], name=name, trials=trials)
+    if then_ablate is not None and then_ablate not in experiment.space.names:
+        varied = ", ".join(experiment.space.names)
+        raise AdaptertuneError(
+            f"--then-ablate {then_ablate}: the space has no such parameter; it has {varied}"
+        )
+    if dry_run:
+        commands_launch.rehearse(experiment)
+        return
+    place = storage_folder(storage)
+    if detach:
+        options = {"--trials": trials, "--address": address, "--then-ablate": then_ablate}
+        given = [f"{option}={value}" for option, value in options.items() if value is not None]
+        given += [f"--set={value}" for value in set_ or []]
+        where = [f"--name={experiment.name}", f"--storage={place.absolute()}"]
+        commands_launch.leave(experiment, place, ["launch", file, *given, *where])
+        return
+    result = commands_launch.run(experiment, place, address)
+    _conclude(result.folder, then_ablate)
+    tried = result.history.trials.values()
+    if result.outcome == "interrupted":
+        ended = sum(trial.outcome not in (None, "interrupted") for trial in tried)
+        say(
+            f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
+            f" {ended} of them ended; `adaptertune best` and `status` read them"
+        )
+        raise typer.Exit(INTERRUPTED)
+    if result.outcome == "failed" or all(trial.value is None for trial in tried):
+        say("the run failed: no trial has a value")
+        raise typer.Exit(FAILED)
+
+
+def _conclude(folder: Path, ablate: str | None) -> None:
+    """What a sweep ends with: table by adapter, best configuration, picture."""
+    from analysis.best import best_of, rank
+    from analysis.by_adapter import adapter_table, against_untouched
+    from analysis.figure import FIGURE, draw
+    from analysis.frames import Sweep
+    from tuning.console import console, lines
+    from tuning.ledger import read_history
+
+    out = console()
+    sweep = Sweep.of(read_history(folder))
+    lines(out, *_failures(sweep))
+    ranking = rank(sweep)
+    if not ranking.ranked:
+        return
+    _print(out, adapter_table(sweep))
+    if ablate is not None:
+        _print_levels(out, sweep, ablate, None)
+    trial, standing = best_of(ranking)
+    at = f"{sweep.objective.metric} {standing.value:.4f} at epoch {standing.epoch:g} of {trial.epochs:g}"
+    lines(out, "", f"best configuration: trial {trial.number}, {at}", style="bold")
+    lines(out, f"  {ranking.caption}")
+    if verdict := against_untouched(sweep, standing.value):
+        lines(out, f"  {verdict}")
+    lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))
+    if (picture := draw(sweep, folder / FIGURE)) is not None:
+        lines(out, "", f"picture  {picture}")
+    lines(out, f"ranking  adaptertune best {folder}", f"alone    adaptertune train --from {folder}:best")
+
+
+def _failures(sweep: Sweep, most: int = 10) -> list[str]:
+    lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
+    texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
+    if len(lost) > most:
+        texts.append(f"… and {len(lost) - most} more; see `adaptertune status`")
+    return texts
+
+
+@app.command()
+def train(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A file without a space.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="NAME:TRIAL", help="A recorded trial's number, or best.")
+    ] = None,
+    set_: Sets = None,
+    into: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where weights and reports go; made if absent.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Train one configuration here, without Ray."""
+    from tuning import commands_train
+    from tuning.experiment import load_experiment
+    from tuning.storage import storage_folder
+
+    place = storage_folder(storage)
+    params: dict[str, JsonValue] = {}
+    if file is not None and from_ is None:
+        experiment = load_experiment(file, set_ or [])
+        config = commands_train.sole_config(experiment)
+    elif from_ is not None and file is None and not set_:
+        experiment, params = _recorded(from_, place)
+        config = experiment.trial_config(params)
+    else:
+        raise AdaptertuneError(
+            "train takes FILE, with --set if need be, or --from NAME:TRIAL;"
+            " to change a recorded trial, write its file with `adaptertune best NAME --format yaml`"
+        )
+    folder = commands_train.new_folder(into, place, experiment.name)
+    commands_train.train(experiment, config, folder, experiment.to_yaml(params))
+
+
+def _recorded(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
+    """The experiment and the parameters of NAME:best or NAME:3."""
+    from analysis.best import best_of, rank
+    from tuning.storage import BEST, refer
+
+    reference = refer(text, storage)
+    if reference.trial is None:
+        raise StorageError(f"say which trial: {text}:best, or a number as in {text}:3")
+    sweep = _sweep(str(reference.folder), storage)
+    if reference.trial == BEST:
+        return sweep.experiment, dict(best_of(rank(sweep))[0].params)
+    for trial in sweep.trials:
+        if trial.number == reference.trial:
+            return sweep.experiment, dict(trial.params)
+    raise StorageError(f"{sweep.name} has no trial {reference.trial}; it has {len(sweep.trials)}, from 0 on")
+
+
+# --- reading the record -----------------------------------------------------------------------
+
+
+@app.command()
+def best(
+    name: Name,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many.")] = 10,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help=WHERE)] = None,
+    metric: Annotated[str | None, typer.Option(help="Another recorded figure than the objective.")] = None,
+    at: Annotated[
+        float | None, typer.Option(min=0.0, metavar="EPOCH", help="Rank all at this budget instead.")
+    ] = None,
+    format_: Annotated[
+        Format, typer.Option("--format", help="yaml: the best trial as a file for `train`.")
+    ] = Format.TABLE,
+    storage: Storage = None,
+) -> None:
+    """Rank an experiment's trials, and say by which rule."""
+    from analysis.best import best_json, best_of, best_table, rank
+
+    sweep = _sweep(name, storage)
+    ranking = rank(sweep, metric=metric, where=where, at=at)
+    if format_ is Format.JSON:
+        typer.echo(json.dumps(best_json(ranking, top), indent=2, ensure_ascii=False))
+        return
+    trial, standing = best_of(ranking)
+    if format_ is Format.YAML:
+        value = f"{ranking.objective.metric} {standing.value:.4f}"
+        typer.echo(f"# {sweep.name}, trial {trial.number}: {value}\n# {ranking.caption}")
+        typer.echo(sweep.experiment.to_yaml(trial.params), nl=False)
+        return
+    from tuning.console import console
+
+    _print(console(), best_table(ranking, top))
+
+
+@app.command()
+def ablation(
+    name: Name,
+    by: Annotated[str, typer.Option(metavar="PARAM", help="A setting's dotted name, as lora.rank.")],
+    at: Annotated[
+        float | None, typer.Option(min=0.0, metavar="EPOCH", help="Compare at this epoch only.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Show what the sweep's own trials say about one setting (observational)."""
+    from tuning.console import console
+
+    _print_levels(console(), _sweep(name, storage), by, at)
+
+
+@app.command()
+def status(
+    name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and look again until it ends.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Show how far an experiment is: trials by state, what runs, the best so far, failures."""
+    from tuning.console import console, lines
+    from tuning.storage import refer, storage_folder
+
+    folder = refer(name, storage_folder(storage)).folder
+    out = console()
+    while True:
+        sweep, board = _board(folder)
+        out.print(board.view(time.time()))
+        if not watch or not board.alive:
+            break
+        time.sleep(2.0)
+        if out.is_terminal:
+            out.clear()
+    if not board.alive and board.closed is None:
+        lines(out, "the driver died; what it had recorded is kept", style="yellow")
+    faults = board.prepared.faults if board.prepared is not None else []
+    if faults:
+        lines(out, f"data: {len(faults)} faults")
+    for fault in faults[:10]:
+        lines(out, f"  {'  '.join(map(str, fault.values())) if isinstance(fault, dict) else fault}")
+    lines(out, *_failures(sweep, most=50))
+
+
+@app.command("list")
+def list_(storage: Storage = None) -> None:
+    """List the experiments under --storage."""
+    from tuning.ledger import list_experiments
+    from tuning.storage import storage_folder
+
+    place = storage_folder(storage)
+    folders = list_experiments(place)
+    if not folders:
+        typer.echo(f"no experiments in {place}; start one with `adaptertune launch quickstart`")
+    for folder in folders:
+        try:
+            _, board = _board(folder)
+        except AdaptertuneError as error:
+            typer.echo(f"{folder.name:28s} unreadable   {error}")
+            continue
+        typer.echo(f"{folder.name:28s} {board.state:12s} {board.summary(time.time())}")
+
+
+@app.command()
+def stop(name: OneTrial, storage: Storage = None) -> None:
+    """End a running experiment, or one of its trials; what it has recorded is kept."""
+    from tuning.commands_stop import request_stop
+    from tuning.storage import refer, storage_folder
+
+    typer.echo(request_stop(refer(name, storage_folder(storage))))
+
+
+@app.command()
+def logs(name: OneTrial, storage: Storage = None) -> None:
+    """Print what a trial wrote, tracebacks included; without a trial, what the driver wrote."""
+    from tuning.storage import read_log, refer, storage_folder
+
+    typer.echo(read_log(refer(name, storage_folder(storage))), nl=False)
+
+
+def _sweep(name: str, storage: Path | None) -> Sweep:
+    from analysis.frames import Sweep
+    from tuning.ledger import read_history
+    from tuning.storage import refer, storage_folder
+
+    return Sweep.of(read_history(refer(name, storage_folder(storage)).folder))
+
+
+def _board(folder: Path) -> tuple[Sweep, Board]:
+    """An experiment's board as its record has it now."""
+    from tuning.ledger import driver_alive, read_records
+    from tuning.progress import Board
+
+    alive = driver_alive(folder)
+    sweep = _sweep(str(folder), None)
+    board = Board(sweep.experiment, alive=alive)
+    for record in read_records(folder):
+        board.observe(record)
+    return sweep, board
+
+
+def _print(out: Console, table: Table) -> None:
+    from tuning.console import lines, show
+
+    lines(out, "")
+    show(out, table.title, table.columns, table.rows, caption=table.caption, numeric=table.numeric)
+
+
+def _print_levels(out: Console, sweep: Sweep, by: str, at: float | None) -> None:
+    from analysis.levels import level_tables
+
+    for table in level_tables(sweep, by, at):
+        _print(out, table)
+
+
+def main() -> None:
+    """Entry point of the `adaptertune` command."""
+    app(prog_name="adaptertune")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What `adaptertune launch` does: run a sweep, rehearse one, or leave one in the background."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from trainables.errors import StorageError
+from tuning.boundary import FAILED, say
+from tuning.console import console, lines, show
+from tuning.experiment import Experiment, load_experiment
+from tuning.ledger import LEDGER
+from tuning.progress import Board, Progress, duration, trials_asked
+
+if TYPE_CHECKING:
+    from trainables.config import TrialConfig
+    from trainables.dryrun import DryRun
+    from tuning.expectation import Expectation
+    from tuning.launch import LaunchResult
+
+
+def load(file: str, overrides: Sequence[str], *, name: str | None, trials: int | None) -> Experiment:
+    """The file with its overrides, as the record will have it; it must have something to search."""
+    given = list(overrides)
+    if name is not None:
+        given.append(f"name={json.dumps(name)}")
+    if trials is not None:
+        given.append(f"search.trials={trials}")
+    experiment = load_experiment(file, given)
+    experiment.require_space()
+    return experiment
+
+
+def run(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
+    """The sweep, with its live table, or lines where there is no terminal."""
+    from tuning.launch import launch
+
+    with Progress(Board(experiment), console()) as progress:
+        return launch(experiment, storage, address=address, on_event=progress)
+
+
+def leave(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> None:
+    """Starts `adaptertune ARGUMENTS` in the background and says how to watch and stop it."""
+    from tuning.detach import detach
+
+    folder = (storage / experiment.name).absolute()
+    if (folder / LEDGER).exists():
+        raise StorageError(
+            f"an experiment '{experiment.name}' already exists in {folder.parent};"
+            f" see it with `adaptertune status {experiment.name}`, or launch under another name with --name"
+        )
+    left = detach(arguments, folder)
+    name = experiment.name
+    where = "" if os.environ.get("ADAPTERTUNE_STORAGE") else f" --storage {storage}"
+    lines(
+        console(),
+        f"{name} runs in the background as process {left.process}",
+        f"  output  {left.log}",
+        f"  watch   adaptertune status {name} --watch{where}",
+        f"  stop    adaptertune stop {name}{where}",
+        f"  best    adaptertune best {name}{where}",
+    )
+
+
+# --- rehearsal --------------------------------------------------------------------------------
+
+
+def rehearse(experiment: Experiment) -> None:
+    """One real step and evaluation of each kind of adapter; prints what the sweep will cost."""
+    from trainables.dryrun import dry_run
+    from tuning.expectation import expect, representatives
+
+    configs = representatives(experiment)
+    runs = dry_run(experiment.workload, configs)
+    out = console()
+    show(
+        out,
+        f"{experiment.name}: dry run",
+        ("adapter", "freezing", "trains: adapter", "head", "backbone", "ms/step", "peak MB", "a trial"),
+        [_row(config, run) for config, run in zip(configs, runs, strict=True)],
+        caption="the costliest configuration of each kind of adapter; trains: parameters that train;"
+        " a trial: all its epochs",
+        numeric=(2, 3, 4, 5, 6, 7),
+    )
+    lines(out, *(f"{run.adapter}, {run.freezing}: {run.error}" for run in runs if run.error is not None))
+    if all(run.error is not None for run in runs):
+        say("no adapter could be built")
+        raise typer.Exit(FAILED)
+    expected = expect(
+        experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_side_by_side(experiment)
+    )
+    lines(out, *_sums(experiment, expected))
+    if any(run.error is not None for run in runs):
+        say("some adapters cannot run as asked; their trials would fail")
+        raise typer.Exit(FAILED)
+
+
+def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
+    from tuning.expectation import trial_seconds
+
+    adapter = run.adapter if config.peft is None else f"{run.adapter} {config.peft.method}"
+    if run.error is not None:
+        return (adapter, run.freezing, "–", "–", "–", "–", "–", "cannot run")
+    return (
+        adapter,
+        run.freezing,
+        *(f"{run.parameters.get(part, 0):,}" for part in ("adapter", "head", "backbone")),
+        f"{1000 * run.step_s:.1f}",
+        f"{run.peak_mb:.0f}",
+        duration(trial_seconds(config, run)),
+    )
+
+
+def _sums(experiment: Experiment, expected: Expectation) -> tuple[str, ...]:
+    number = "an open number of" if expected.trials is None else str(expected.trials)
+    stops = experiment.scheduler.asha is not None or experiment.scheduler.median is not None
+    total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
+    return (
+        f"trials  {number}, {expected.side_by_side} side by side, at most {expected.epochs:g} epochs each",
+        f"time    {duration(expected.trial_s)} a trial{total}"
+        + (", at most: the scheduler stops trials early" if stops else "")
+        + "; start-up not counted",
+        f"memory  {expected.peak_mb:.0f} MB a trial, {expected.total_mb:.0f} MB side by side",
+    )
+
+
+def _side_by_side(experiment: Experiment) -> int:
+    """Trials at once on this machine."""
+    import torch
+
+    from cluster.resources import Node, slots
+
+    here = Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))
+    resources = experiment.resources
+    gpus = (1.0 if here.gpus else 0.0) if resources.gpus == "auto" else float(resources.gpus)
+    fit = max(1, slots([here], cpus=resources.cpus, gpus=gpus))
+    return min(fit, resources.concurrent or fit)

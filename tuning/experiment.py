@@ -1,0 +1,233 @@
+"""An experiment: everything its YAML file says, as one frozen, strict value. No torch, ray or optuna.
+
+`load_experiment` reads a file and reports every fault at once. `Experiment.model_validate_json` takes
+back what `model_dump(mode="json")` gave, as the ledger stores it; such a value was checked before.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from trainables.config import (
+    Adapter,
+    Count,
+    DataSpec,
+    EmbeddedData,
+    ModelSpec,
+    NotNegative,
+    ObjectiveSpec,
+    Positive,
+    Spec,
+    Task,
+    TrialConfig,
+    Workload,
+)
+from trainables.errors import ExperimentFileError
+from tuning.space import SECTION_NAMES, Space
+
+
+class TpeSpec(Spec):
+    """Optuna's tree-structured Parzen estimator, multivariate and with conditional groups."""
+
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Trials at random before the model of good configurations is asked."""
+
+
+class RandomSpec(Spec):
+    """Configurations at random."""
+
+
+class GridSpec(Spec):
+    """Every configuration once."""
+
+
+class SearchSpec(Spec):
+    """How configurations are proposed, how many, and which ones first."""
+
+    tpe: TpeSpec | None = None
+    random: RandomSpec | None = None
+    grid: GridSpec | None = None
+    trials: Count | None = None
+    """Number of trials; a grid needs none."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    first: tuple[dict[str, JsonValue], ...] = ()
+    """Configurations to try before any other, each complete, by dotted names."""
+
+    @model_validator(mode="after")
+    def _one_algorithm(self) -> Self:
+        given = [kind for kind in ("tpe", "random", "grid") if getattr(self, kind) is not None]
+        if len(given) > 1:
+            raise ValueError(f"needs exactly one of tpe, random, grid; got {' and '.join(given)}")
+        if not given:
+            # A frozen value still under construction; a validator before it would undo strict JSON.
+            self.__dict__["tpe"] = TpeSpec()
+        return self
+
+
+class AshaSpec(Spec):
+    """Asynchronous successive halving with one bracket."""
+
+    grace_epochs: Positive = 1.0
+    """Epochs that every trial gets: the first rung."""
+    reduction_factor: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] = 3.0
+    """Of each rung one in so many goes on."""
+
+
+class MedianSpec(Spec):
+    """Stops a trial whose objective lies below the median of the others' running averages."""
+
+    grace_epochs: Positive = 1.0
+    min_trials: Count = 3
+    """Trials to compare with before any is stopped."""
+
+
+class SchedulerSpec(Spec):
+    """What stops a trial early: asha or median; nothing where both are absent (`none` in the file)."""
+
+    asha: AshaSpec | None = None
+    median: MedianSpec | None = None
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if self.asha is not None and self.median is not None:
+            raise ValueError("needs exactly one of asha, median, or the word none; got asha and median")
+        return self
+
+
+class ResourceSpec(Spec):
+    """What one trial occupies, and how many run at once."""
+
+    cpus: Positive = 1.0
+    gpus: NotNegative | Literal["auto"] = "auto"
+    """GPUs of a trial, parts of one too; auto: one where the machine has any."""
+    concurrent: Count | None = None
+    """Most trials at once; as many as fit when absent."""
+    threads: Count = 1
+    """CPU threads that torch uses in a trial."""
+
+    @field_validator("gpus", mode="wrap")
+    @classmethod
+    def _number_or_auto(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            # One rule in place of one error for each side of the union.
+            raise PydanticCustomError("gpus", "must be the word auto or a number of at least 0") from None
+
+
+class Experiment(Spec):
+    """One experiment. `trial` is nested as in `TrialConfig`; `space` has dotted names."""
+
+    name: Annotated[str, Field(min_length=1)]
+    task: Task
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec(embedded=EmbeddedData())
+    objective: ObjectiveSpec
+    trial: dict[str, JsonValue] = Field(default_factory=dict)
+    space: Space = Space()
+    search: SearchSpec = SearchSpec()
+    scheduler: SchedulerSpec = SchedulerSpec()
+    resources: ResourceSpec = ResourceSpec()
+    retries: Annotated[int, Field(ge=0)] = 0
+    """Times that a trial starts again, from its checkpoint, after its worker died."""
+    source_text: str = ""
+    """The file as it was read; not a key of the file."""
+
+    @property
+    def workload(self) -> Workload:
+        """What all trials share."""
+        return Workload(task=self.task, model=self.model, data=self.data, objective=self.objective)
+
+    @property
+    def max_epochs(self) -> int:
+        """The most epochs that any trial runs."""
+        if "epochs" in self.space.root:
+            ends = [max(d.choice) if d.choice else d.highest for d in self.space.root["epochs"]]  # type: ignore[type-var]
+            return int(max(ends))  # type: ignore[arg-type,type-var]
+        given = self.trial.get("epochs", TrialConfig.model_fields["epochs"].default)
+        assert isinstance(given, int)
+        return given
+
+    def settings(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """`trial` with `params` (by dotted names) on top, nested as in `TrialConfig`."""
+        merged = copy.deepcopy(self.trial)
+        for name, value in params.items():
+            put(merged, name.split("."), value)
+        return merged
+
+    def trial_config(self, params: Mapping[str, JsonValue]) -> TrialConfig:
+        """The configuration of a trial: defaults, then `trial`, then `params`.
+
+        Raises ExperimentFileError where they do not fit together; parameters of a checked space do.
+        """
+        try:
+            return TrialConfig.model_validate_json(json.dumps(self.settings(params)))
+        except ValidationError as error:
+            reasons = "; ".join(
+                ": ".join(
+                    filter(None, (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")))
+                )
+                for e in error.errors()
+            )
+            raise ExperimentFileError(
+                f"{self.name}: {json.dumps(dict(params))} is no configuration: {reasons}"
+            ) from error
+
+    def require_space(self) -> None:
+        """Raises ExperimentFileError where nothing is searched, which is enough for `train` alone."""
+        if not self.space:
+            raise ExperimentFileError(
+                f"{self.name} has no `space`, so there is nothing to search; add one, "
+                "or run its one configuration with `adaptertune train`"
+            )
+
+    def to_yaml(self, params: Mapping[str, JsonValue]) -> str:
+        """An experiment file of one configuration, for `adaptertune train FILE`; paths in it are absolute."""
+        from tuning.yaml_lines import to_yaml
+
+        settings = self.settings(params)
+        adapter = settings.get("adapter", Adapter.LORA.value)
+        trial = {k: v for k, v in settings.items() if k not in SECTION_NAMES or k == adapter}
+        document: dict[str, Any] = {"name": self.name, "task": self.task.value}
+        for part in ("model", "data", "objective"):
+            document[part] = getattr(self, part).model_dump(
+                mode="json", exclude_defaults=True, exclude_none=True
+            )
+        if not document["model"]:
+            del document["model"]
+        return to_yaml(document | ({"trial": trial} if trial else {}))
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """A JSON Schema of the file, for completion in an editor."""
+        from tuning.schema import file_schema
+
+        return file_schema(cls)
+
+
+def load_experiment(source: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read, check and return an experiment.
+
+    source: a YAML file, or the name of one that ships.  overrides: `key=value` with a dotted key and a
+    YAML value, as `--set` takes them.  Raises ExperimentFileError with every fault.
+    """
+    from tuning.reading import read_experiment
+
+    return read_experiment(source, overrides)
+
+
+def put(into: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a nested value, making the dictionaries on the way."""
+    for part in path[:-1]:
+        inner = into.get(part)
+        if not isinstance(inner, dict):
+            inner = into[part] = {}
+        into = inner
+    into[path[-1]] = value

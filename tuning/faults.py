@@ -1,0 +1,203 @@
+"""Faults of an experiment file: where, which key, which rule, which value, which way out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from trainables.errors import ExperimentFileError
+
+Path = tuple[str | int, ...]
+"""Keys and list positions down to a place in the file."""
+Where = int | str
+"""A line of the file, or `--set`."""
+SET = "--set"
+MISSING = "is missing; add it"
+_FEW = 14
+"""Known keys listed in full, at most."""
+_SYNONYMS = {
+    "lr": "learning_rate",
+    "r": "rank",
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+    "batch": "batch_size",
+    "wd": "weight_decay",
+    "decay": "weight_decay",
+    "num_trials": "trials",
+    "n_trials": "trials",
+    "direction": "mode",
+    "max_epochs": "epochs",
+}
+"""What other libraries call our keys."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong: its place, its dotted key, and the rule with the value and the way out."""
+
+    where: Where
+    key: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A fault at a path of the plain values, before it is known where in the file that stands."""
+
+    path: Path
+    rule: str
+
+
+def file_error(file: str, faults: Iterable[Fault]) -> ExperimentFileError:
+    """All faults as one error, in the file's order, each once."""
+    known = sorted(dict.fromkeys(faults), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
+    places = [f"line {f.where}" if isinstance(f.where, int) else f.where for f in known]
+    wide, wider = max(map(len, places)), max(len(f.key) for f in known)
+    lines = [
+        f"  {place:<{wide}}  {f.key:<{wider}}  {f.rule}" if wider else f"  {place:<{wide}}  {f.rule}"
+        for place, f in zip(places, known, strict=True)
+    ]
+    count = f"{len(known)} error{'s' if len(known) > 1 else ''}"
+    return ExperimentFileError("\n".join([f"{file}: {count}", *lines]))
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A path as `space.lora.rank` or `search.first[0].adapter`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def closest(word: object, known: Iterable[object]) -> str | None:
+    """The name that `word` was probably meant to be."""
+    names, text = [str(name) for name in known], str(word)
+    if _SYNONYMS.get(text) in names:
+        return _SYNONYMS[text]
+    folded = {name.lower(): name for name in names}
+    text = text.lower()
+    if text in folded:
+        return folded[text]
+    akin = [
+        n
+        for f, n in folded.items()
+        if min(len(text), len(f)) > 2 and (f.startswith(text) or text.startswith(f))
+    ]
+    if len(akin) == 1:
+        return akin[0]
+    close = difflib.get_close_matches(text, list(folded), n=1, cutoff=0.7)
+    return folded[close[0]] if close else None
+
+
+def meant(word: object, known: Iterable[object]) -> str:
+    """`; did you mean 'x'?`, or the short list of what there is, or nothing."""
+    names = [str(name) for name in known]
+    if (close := closest(word, names)) is not None:
+        return f"; did you mean '{close}'?"
+    return f"; known here: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
+
+
+def shown(value: Any) -> str:
+    """A value as one would name it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    text = json.dumps(value)
+    return text if len(text) <= 60 else ("a list" if isinstance(value, list) else "a mapping")
+
+
+def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = None) -> list[Misfit]:
+    """Pydantic's findings in our words.
+
+    known: for a path of a mapping, the keys it may have, to guess what an unknown one was meant to be.
+    """
+    found = []
+    details = error.errors(include_url=False)
+    for detail in details:
+        path: Path = tuple(detail["loc"])
+        if detail["type"] == "too_short" and any(d["loc"][:-1] == path for d in details if d["loc"]):
+            continue  # only the items that passed were counted
+        if detail["type"] == "missing" and path and isinstance(path[-1], int):
+            found.append(Misfit(path[:-1], f"must hold {path[-1] + 1} items, got {shown(detail['input'])}"))
+            continue
+        inner = getattr((detail.get("ctx") or {}).get("error"), "faults", None)
+        if inner is not None:
+            pairs = [("", one) if isinstance(one, str) else one for one in inner]
+            found += [Misfit((*path, key) if key else path, rule) for key, rule in pairs]
+        elif detail["type"] == "extra_forbidden":
+            keys = (known or {}).get(path[:-1], ())
+            found.append(Misfit(path, f"unknown key{meant(path[-1], keys)}"))
+        else:
+            found.append(Misfit(path, _rule(detail)))
+    return found
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "above"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "below"),
+}
+
+
+def _rule(detail: ErrorDetails) -> str:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx") or {}
+    if kind == "missing":
+        return MISSING
+    if kind in _KINDS:
+        hint = ""
+        if kind == "string_type" and isinstance(value, int | float | bool):
+            hint = f"; quote it: '{json.dumps(value)}'"
+        elif isinstance(value, str) and kind.startswith(("int", "float")) and _is_number(value):
+            hint = "; remove the quotes"
+        return f"must be {_KINDS[kind]}, got {shown(value)}{hint}"
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"must be {words} {context[name]:g}, got {shown(value)}"
+    if kind in ("enum", "literal_error"):
+        options = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
+        close = closest(value, options)
+        guess = f"; did you mean '{close}'?" if close else ""
+        return f"must be one of {', '.join(options)}, got {shown(value)}{guess}"
+    if kind in ("too_short", "too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        bound = f"at least {least}" if kind == "too_short" else f"at most {most}"
+        return (
+            f"must hold {bound} {'item' if (least or most) == 1 else 'items'}, got {context['actual_length']}"
+        )
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    return f"{detail['msg']}, got {shown(value)}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,384 @@
+"""A sweep from an experiment: composes study, scheduler and actors, and sees them through."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import Cluster, connect
+from cluster.resources import does_not_fit, slots
+from cluster.staging import PACKAGES
+from trainables.config import Workload
+from trainables.errors import AdaptertuneError, StorageError
+from tuning.environment import describe
+from tuning.experiment import Experiment
+from tuning.ledger import (
+    LEDGER,
+    ClosedRecord,
+    Ending,
+    ExperimentRecord,
+    History,
+    Ledger,
+    Outcome,
+    PreparedRecord,
+)
+from tuning.state import Halt, Listener, Sweep
+
+RAY_LOG = "ray.log"
+"""What Ray says to the driver, in the experiment's folder."""
+TRAINABLE = "trainables.actor:AdapterTrainable"
+CAPACITY_FOR_S = 5.0
+"""How long the number of trials that fit is believed."""
+_UNLIMITED = 100_000
+
+Prepare = Callable[[Workload], Path]
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What became of a sweep."""
+
+    folder: Path
+    outcome: Ending
+    history: History
+
+
+def launch(
+    experiment: Experiment,
+    storage: Path,
+    *,
+    trials: int | None = None,
+    address: str | None = None,
+    trainable: type[Any] | None = None,
+    prepare: Prepare | None = None,
+    on_event: Listener | None = None,
+) -> LaunchResult:
+    """Runs a new experiment to its end, to Ctrl-C or to `stop`; the last two end it as `interrupted`.
+
+    trials: in place of the experiment's own number.  address: an existing Ray cluster's.
+    trainable: a Ray trainable in place of the adapters' own.  prepare: gives the folder of prepared
+    data that trainables get.  on_event: is told every record as soon as it is written.
+
+    Raises StorageError where the name is taken or the disk takes no more, and what preparation raises.
+    """
+    experiment.require_space()
+    folder = (storage / experiment.name).absolute()
+    _refuse_existing(folder, experiment.name)
+    header = ExperimentRecord(
+        name=experiment.name,
+        file=experiment.source_text,
+        experiment=experiment.model_dump(mode="json", exclude={"source_text"}),
+        environment=describe(),
+    )
+    with Ledger.create(folder, header) as ledger:
+        sweep = Sweep(ledger, History(header), on_event)
+        composition = _Composition(experiment, folder, sweep, trials, trainable)
+        with _absolute_cache(), _halted_by_signals() as signals, _name_left_free(folder, sweep):
+            prepared = _in_background(prepare or _prepare, experiment.workload)
+            ending = _run(composition, prepared, address, signals)
+    return LaunchResult(folder, ending, sweep.history)
+
+
+def _refuse_existing(folder: Path, name: str) -> None:
+    if (folder / LEDGER).exists():
+        raise StorageError(
+            f"an experiment '{name}' already exists in {folder.parent}; see it with"
+            f" `adaptertune status {name}` or `adaptertune best {name}`, launch under another name with"
+            f" `--set name={name}-2`, or remove the folder"
+        )
+
+
+@contextmanager
+def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
+    """After an error before the first trial the same name may be launched again.
+
+    A cluster that does not answer, and a full or read-only disk elsewhere, are said in plain words.
+    """
+    try:
+        yield
+    except (AdaptertuneError, OSError) as error:
+        if not sweep.history.trials:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ConnectionError):
+            raise StorageError(str(error)) from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise StorageError(
+                f"cannot write {error.filename or 'temporary files'}: {error.strerror};"
+                " make room there, or set TMPDIR to another disk"
+            ) from error
+        raise
+
+
+@dataclass(frozen=True)
+class _Composition:
+    experiment: Experiment
+    folder: Path
+    sweep: Sweep
+    trials: int | None
+    trainable: type[Any] | None
+
+
+def _run(of: _Composition, prepared: Future[Path], address: str | None, signals: _Signals) -> Ending:
+    halted: Halt | None = None
+    threads = of.experiment.resources.threads
+    try:
+        with connect(address, threads=threads, log=of.folder / RAY_LOG) as cluster:
+            signals.listen()  # Ray has just put its own handler for SIGTERM in place
+            try:
+                _fit(of, cluster, prepared, signals)
+                ending = Ending.FINISHED
+            except Halt as halt:
+                halted, ending = halt, halt.ending
+            except BaseException:
+                _close(of.sweep, Ending.FAILED)
+                raise
+            _close(of.sweep, ending)
+    except Halt as halt:  # while Ray came up
+        halted, ending = halt, halt.ending
+        _close(of.sweep, ending)
+    if halted is not None and halted.error is not None:
+        raise halted.error
+    return ending
+
+
+def _close(sweep: Sweep, ending: Ending) -> None:
+    """Ends what still runs, and the record. A disk that takes no more leaves both as they are."""
+    with suppress(Halt):
+        for number in sweep.unfinished():
+            sweep.end(number, Outcome.INTERRUPTED)
+        sweep.record(ClosedRecord(reason=ending))
+
+
+def _fit(of: _Composition, cluster: Cluster, prepared: Future[Path], signals: _Signals) -> None:
+    from ray import tune
+    from ray.tune import CheckpointConfig, FailureConfig, RunConfig
+
+    from tuning.schedulers import Control, RecordingScheduler, build_rule
+    from tuning.searcher import OptunaSearcher
+    from tuning.study import Study
+
+    experiment, resources = of.experiment, of.experiment.resources
+    gpus = _gpus(resources.gpus, cluster)
+    if (fault := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
+        raise StorageError(fault)
+    study = Study(
+        experiment.space,
+        experiment.search,
+        name=experiment.name,
+        direction=experiment.workload.direction,
+        trials=of.trials if of.trials is not None else experiment.search.trials,
+        history=of.sweep.history,
+    )
+    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
+    scheduler = RecordingScheduler(rule, of.sweep, study, Control(of.folder, halted=signals.noted))
+    searcher = OptunaSearcher(
+        study,
+        of.sweep,
+        configure=_Configure(of, _wait_for(prepared, of.sweep)),
+        capacity=_Capacity(cluster, resources.cpus, gpus, resources.concurrent),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuner = tune.Tuner(
+            tune.with_resources(_trainable(of.trainable), {"CPU": resources.cpus, "GPU": gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=_UNLIMITED,
+                reuse_actors=True,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=RunConfig(
+                name=experiment.name,
+                storage_path=str(cluster.scratch),
+                # Checkpoints are the trainable's own; Ray would fetch one at each trial's end.
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+                failure_config=FailureConfig(max_failures=experiment.retries),
+                verbose=0,
+            ),
+        )
+        try:
+            with signals.only_noted():
+                tuner.fit()
+        except Halt:
+            if not cluster.owned and scheduler.controller is not None:
+                scheduler.controller._tune_controller.cleanup()
+            raise
+
+
+def _name(trial: Any) -> str:
+    return f"{trial.config['trial']:04d}"
+
+
+def _trainable(given: type[Any] | None) -> type[Any]:
+    if given is None:
+        from cluster.worker import Worker
+
+        return Worker
+    from ray import cloudpickle
+
+    for base in given.__mro__:
+        # Workers see the five packages and what is installed; classes of other modules travel whole.
+        if base.__module__.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
+            cloudpickle.register_pickle_by_value(sys.modules[base.__module__])
+    return given
+
+
+def _gpus(asked: float | str, cluster: Cluster) -> float:
+    if asked == "auto":
+        return 1.0 if any(node.gpus for node in cluster.nodes()) else 0.0
+    return float(asked)
+
+
+@dataclass(frozen=True)
+class _Configure:
+    """A proposal as the actor gets it."""
+
+    of: _Composition
+    prepared: Path
+
+    def __call__(self, proposal: Any) -> dict[str, Any]:
+        experiment = self.of.experiment
+        return {
+            "trial": proposal.number,
+            "params": dict(proposal.params),
+            "config": experiment.trial_config(proposal.params).model_dump_json(),
+            "experiment": str(self.of.folder),
+            "workload": experiment.workload.model_dump_json(),
+            "prepared": str(self.prepared),
+            "threads": experiment.resources.threads,
+            "trainable": TRAINABLE,
+        }
+
+
+class _Capacity:
+    """Trials that run at once: what the cluster holds now, or fewer where the file says so."""
+
+    def __init__(self, cluster: Cluster, cpus: float, gpus: float, most: int | None) -> None:
+        self._cluster = cluster
+        self._needs = {"cpus": cpus, "gpus": gpus}
+        self._most = most if most is not None else _UNLIMITED
+        self._slots, self._asked = 0, -CAPACITY_FOR_S
+
+    def __call__(self) -> int:
+        if time.monotonic() - self._asked >= CAPACITY_FOR_S:
+            # A cluster that has shrunk to nothing for a moment must not end the search.
+            self._slots = max(1, slots(self._cluster.nodes(), **self._needs))
+            self._asked = time.monotonic()
+        return min(self._slots, self._most)
+
+
+# --- data, while Ray comes up -----------------------------------------------------------------
+
+
+def _prepare(workload: Workload) -> Path:
+    from trainables.preparation import prepare_workload
+
+    return prepare_workload(workload, progress=True)
+
+
+def _in_background(prepare: Prepare, workload: Workload) -> Future[Path]:
+    future: Future[Path] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(prepare(workload))
+        except BaseException as error:
+            future.set_exception(error)
+
+    # A daemon, unlike an executor's thread, does not hold up an interrupted process.
+    threading.Thread(target=work, name="prepare", daemon=True).start()
+    return future
+
+
+def _wait_for(prepared: Future[Path], sweep: Sweep) -> Path:
+    folder = prepared.result()
+    meta_file = folder / "meta.json"
+    meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
+    sweep.record(
+        PreparedRecord(
+            fingerprint=meta.get("fingerprint", folder.name),
+            counts=meta.get("counts", {}),
+            faults=meta.get("faults", []),
+        )
+    )
+    return folder
+
+
+@contextmanager
+def _absolute_cache() -> Iterator[None]:
+    """Ray changes the current folder while it comes up, and workers have another one."""
+    before = os.environ.get("ADAPTERTUNE_CACHE")
+    if before:
+        os.environ["ADAPTERTUNE_CACHE"] = str(Path(before).absolute())
+    try:
+        yield
+    finally:
+        if before:
+            os.environ["ADAPTERTUNE_CACHE"] = before
+
+
+class _Signals:
+    """Ctrl-C and a polite kill halt the sweep; a further one does not disturb the halting.
+
+    An exception from a handler that runs inside Ray's compiled loop would come out of it as a
+    SystemError, so there a signal is only noted, and the scheduler halts in its next round.
+    """
+
+    def __init__(self) -> None:
+        self._noted = False
+        self._only_note = False
+
+    def listen(self) -> None:
+        """Put the handlers in place; Ray puts its own there while it comes up."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._handle)
+
+    def noted(self) -> bool:
+        """Whether a signal came while signals were only noted."""
+        return self._noted
+
+    @contextmanager
+    def only_noted(self) -> Iterator[None]:
+        """For the time of Ray's loop."""
+        self._only_note = True
+        try:
+            yield
+        finally:
+            self._only_note = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        self._noted = True
+        if not self._only_note:
+            raise Halt(Ending.INTERRUPTED)
+
+
+@contextmanager
+def _halted_by_signals() -> Iterator[_Signals]:
+    signals = _Signals()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals.listen()
+    try:
+        yield signals
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,347 @@
+"""The append-only record of an experiment, `ledger.jsonl`: the only truth. No ray, no torch.
+
+One JSON object a line (`tuning.records`), one writer (it holds `driver.lock`), each record written
+by a single unbuffered write before what it says takes effect. A record outlives the death of the
+driver; a line torn by one is cut off when the ledger is next opened, and readers pass over it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+from pydantic import JsonValue, ValidationError
+
+from trainables.errors import LedgerError, StorageError
+from tuning.records import (
+    RECORDS,
+    SCHEMA,
+    BaselineRecord,
+    BuiltRecord,
+    ClosedRecord,
+    EndedRecord,
+    Ending,
+    ExperimentRecord,
+    Outcome,
+    PreparedRecord,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    StoppedBy,
+    StoppedRecord,
+)
+
+__all__ = [
+    "LEDGER",
+    "LOCK",
+    "SCHEMA",
+    "BaselineRecord",
+    "BuiltRecord",
+    "ClosedRecord",
+    "EndedRecord",
+    "Ending",
+    "ExperimentRecord",
+    "History",
+    "Ledger",
+    "Outcome",
+    "PreparedRecord",
+    "Record",
+    "ReportRecord",
+    "StartedRecord",
+    "StoppedBy",
+    "StoppedRecord",
+    "TrialHistory",
+    "driver_alive",
+    "find_experiment",
+    "list_experiments",
+    "read_history",
+    "read_records",
+]
+
+LEDGER = "ledger.jsonl"
+LOCK = "driver.lock"
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+class Ledger:
+    """The one writer of an experiment's record. Holds the lock until closed; a context manager."""
+
+    def __init__(self, folder: Path, descriptor: int, lock: FileLock) -> None:
+        self.folder = folder
+        self._descriptor = descriptor
+        self._lock = lock
+
+    @classmethod
+    def create(cls, folder: Path, header: ExperimentRecord) -> Self:
+        """A new experiment in `folder`, which must not exist yet or be empty.
+
+        Raises StorageError if it holds anything, or cannot be written.
+        """
+        if (folder / LEDGER).exists() or (folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())):
+            raise StorageError(f"{folder} already exists; choose another name")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(_cannot_write(folder, error)) from error
+        ledger = cls._locked(folder, os.O_CREAT | os.O_EXCL)
+        try:
+            ledger.append(header)
+        except StorageError:
+            ledger.close()
+            (folder / LEDGER).unlink(missing_ok=True)
+            raise
+        return ledger
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Goes on with an existing record; a torn last line is cut off.
+
+        Raises LedgerError if there is none or another driver writes it.
+        """
+        if not (folder / LEDGER).is_file():
+            raise LedgerError(f"{folder} holds no experiment: {LEDGER} is missing")
+        ledger = cls._locked(folder, 0)
+        path = folder / LEDGER
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+        return ledger
+
+    @classmethod
+    def _locked(cls, folder: Path, flags: int) -> Self:
+        lock = FileLock(folder / LOCK)
+        try:
+            # A reader that asks whether a driver lives holds the lock for a moment.
+            lock.acquire(timeout=2.0, poll_interval=0.05)
+            return cls(folder, os.open(folder / LEDGER, os.O_WRONLY | os.O_APPEND | flags, 0o644), lock)
+        except Timeout as error:
+            raise LedgerError(
+                f"another driver is running {folder.name}; watch it with `adaptertune status {folder.name}`"
+                f" or end it with `adaptertune stop {folder.name}`"
+            ) from error
+        except OSError as error:
+            lock.release()
+            raise StorageError(_cannot_write(folder, error)) from error
+
+    def append(self, record: Record) -> None:
+        """Writes one line in a single write.
+
+        Raises StorageError if the disk is full or read-only; the record then ends with the line before.
+        """
+        line = record.model_dump_json(by_alias=True).encode() + b"\n"
+        before = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            os.ftruncate(self._descriptor, before)
+            raise StorageError(_cannot_write(self.folder, error)) from error
+
+    def close(self) -> None:
+        """Lets go of the file and the lock; may be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    what = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only"}.get(
+        error.errno or 0, error.strerror or str(error)
+    )
+    return (
+        f"cannot write the record in {folder}: {what}; what was recorded so far is kept."
+        " Use --storage DIR for another place"
+    )
+
+
+def driver_alive(folder: Path) -> bool:
+    """Whether a driver writes this experiment's record now."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """What the record says of one trial."""
+
+    number: int
+    params: Mapping[str, JsonValue]
+    hash: str
+    started: float
+    parameters: Mapping[str, int] | None = None
+    reports: tuple[ReportRecord, ...] = ()
+    stopped: StoppedRecord | None = None
+    ended: EndedRecord | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it runs, or if the driver died."""
+        return self.ended.outcome if self.ended else None
+
+    @property
+    def value(self) -> float | None:
+        """The running objective at its end, or at its last report."""
+        if self.ended is not None:
+            return self.ended.value
+        return self.reports[-1].objective if self.reports else None
+
+    @property
+    def epoch(self) -> float:
+        """How far it came."""
+        if self.ended is not None and self.ended.epoch is not None:
+            return self.ended.epoch
+        return self.reports[-1].epoch if self.reports else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training and evaluating, start-up left out."""
+        return sum(r.train_s + r.evaluate_s for r in self.reports)
+
+
+@dataclass(frozen=True)
+class History:
+    """A whole record. A trial appears in `trials` from its `started` line on, in that order."""
+
+    header: ExperimentRecord
+    prepared: PreparedRecord | None = None
+    baseline: BaselineRecord | None = None
+    trials: dict[int, TrialHistory] = field(default_factory=dict)
+    closed: ClosedRecord | None = None
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.header.name
+
+    def with_record(self, record: Record) -> History:
+        """This history and one more record. `trials` is shared with, and changed in, the new one."""
+        match record:
+            case PreparedRecord():
+                return replace(self, prepared=record)
+            case BaselineRecord():
+                return replace(self, baseline=record)
+            case ClosedRecord():
+                return replace(self, closed=record)
+            case StartedRecord():
+                old = self.trials.get(record.trial)
+                self.trials[record.trial] = (
+                    replace(old, stopped=None, ended=None)
+                    if old is not None and old.hash == record.hash
+                    else TrialHistory(record.trial, record.params, record.hash, record.time)
+                )
+                return replace(self, closed=None) if self.closed else self
+            case BuiltRecord() | ReportRecord() | StoppedRecord() | EndedRecord():
+                trial = self.trials.get(record.trial)
+                if trial is None:
+                    raise LedgerError(f"trial {record.trial} has a line '{record.kind}' before it started")
+                self.trials[record.trial] = _with(trial, record)
+                return self
+            case _:
+                raise LedgerError(f"unexpected record {type(record).__name__}")
+
+
+def _with(
+    trial: TrialHistory, record: BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
+) -> TrialHistory:
+    match record:
+        case BuiltRecord():
+            return replace(trial, parameters=record.parameters)
+        case ReportRecord():
+            kept = trial.reports
+            while kept and kept[-1].epoch >= record.epoch:
+                kept = kept[:-1]
+            return replace(trial, reports=(*kept, record))
+        case StoppedRecord():
+            return replace(trial, stopped=record)
+        case EndedRecord():
+            return replace(trial, ended=record)
+
+
+def read_records(folder: Path) -> Iterator[Any]:
+    """The records in order, without a torn last line.
+
+    Raises LedgerError for a missing file and for a damaged line, by its number.
+    """
+    path = folder / LEDGER
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            yield RECORDS.validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise LedgerError(
+                f"{path}, line {number}: {first['msg']}; the line is damaged or a newer adaptertune wrote it."
+                " Update adaptertune, or remove the line"
+            ) from error
+
+
+def read_history(folder: Path) -> History:
+    """The whole record as values. Raises LedgerError if it is missing or damaged."""
+    records = read_records(folder)
+    header = next(records, None)
+    if not isinstance(header, ExperimentRecord):
+        raise LedgerError(f"{folder / LEDGER} does not begin with the experiment; it cannot be used")
+    if header.version > SCHEMA:
+        raise LedgerError(
+            f"{folder / LEDGER} has schema {header.version}, this adaptertune reads up to {SCHEMA}; update it"
+        )
+    history = History(header)
+    for record in records:
+        history = history.with_record(record)
+    return history
+
+
+# --- finding ----------------------------------------------------------------------------------
+
+
+def list_experiments(storage: Path) -> list[Path]:
+    """The experiments' folders under `storage`, by name."""
+    if not storage.is_dir():
+        return []
+    return sorted(p.parent for p in storage.glob(f"*/{LEDGER}"))
+
+
+def find_experiment(name: str, storage: Path) -> Path:
+    """The folder of an experiment by its name under `storage`, or by its path.
+
+    Raises StorageError that names the experiments there are.
+    """
+    for folder in (storage / name, Path(name)):
+        if (folder / LEDGER).is_file():
+            return folder
+    there = ", ".join(p.name for p in list_experiments(storage)) or "none yet"
+    raise StorageError(
+        f"no experiment '{name}' in {storage}; there are: {there}. Use --storage DIR for another place"
+    )

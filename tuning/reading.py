@@ -1,0 +1,357 @@
+"""From a file and overrides to an `Experiment`, or to all of its faults at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from search_spaces.catalog import resolve, shipped
+from trainables.errors import ExperimentFileError
+from tuning.checks import Subject, check_first, check_parts
+from tuning.combinations import check_configurations
+from tuning.experiment import Experiment, put
+from tuning.faults import (
+    MISSING,
+    SET,
+    Fault,
+    Misfit,
+    Path,
+    Where,
+    closest,
+    dotted,
+    file_error,
+    meant,
+    shown,
+    translate,
+)
+from tuning.fields import adapter_of, keys_of, setting, unknown
+from tuning.overrides import apply_overrides, narrowed
+from tuning.space import Alternative, Space, as_list, listed_when
+from tuning.yaml_lines import Document, read_yaml
+
+DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
+PARTS = tuple(n for n in Experiment.model_fields if n not in ("trial", "space", "source_text"))
+"""Parts of the file that are values of their own; `trial` and `space` are read by setting."""
+_HINTS = {
+    "name": "is missing: the experiment's name, such as name: pets",
+    "task": "is missing; write task: detection or task: segmentation",
+    "objective": "is missing: what to optimise, such as objective: {metric: dice}",
+    "objective.metric": "is missing, such as metric: dice",
+}
+_PATHS = (
+    *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
+    *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
+)
+
+
+def read_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Experiment:
+    """See `tuning.experiment.load_experiment`."""
+    path = _find(source)
+    text = _text(path)
+    return _Reader(path, text, read_yaml(text), overrides).experiment()
+
+
+def _find(source: str | FilePath) -> FilePath:
+    path = FilePath(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ExperimentFileError(f"{source} is a folder; name the experiment file in it")
+    if (known := resolve(str(source))) is not None:
+        return known
+    names = [space.name for space in shipped()]
+    close = closest(str(source), names)
+    guess = f"did you mean '{close}'?" if close else f"these ship: {', '.join(names)}"
+    raise ExperimentFileError(f"there is no file {source}, and no experiment of that name ships; {guess}")
+
+
+def _from_here(path: FilePath) -> str:
+    """A path as one would type it: relative to the current folder if it lies below."""
+    absolute, here = path.absolute(), FilePath.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
+
+
+def _text(path: FilePath) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ExperimentFileError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ExperimentFileError(f"{path} cannot be read: {error.strerror}") from error
+
+
+class _Reader:
+    def __init__(self, file: FilePath, text: str, document: Document, overrides: Sequence[str]) -> None:
+        self._file, self._text, self._document = file, text, document
+        self._file_name = _from_here(file)
+        self._misfits: list[Misfit] = []
+        self._places: dict[Path, Path] = {}
+        """Where ("trial" or "space", dotted name) stands in the file."""
+        if document.faults and document.value is None:
+            raise file_error(self._file_name, document.faults)
+        if not isinstance(document.value, dict):
+            rule = "must be a mapping of keys such as name, task, objective"
+            rule = (
+                "is empty: it " + rule if document.value is None else f"{rule}, got {shown(document.value)}"
+            )
+            raise file_error(self._file_name, [Fault(1, "", rule)])
+        self._touched = apply_overrides(document, overrides)
+
+    def experiment(self) -> Experiment:
+        """The experiment. Raises ExperimentFileError."""
+        value: dict[str, Any] = dict(self._document.value)
+        trial = self._trial(value.get("trial"), "trial" in value)
+        space, written = self._space(value.get("space"), "space" in value, trial)
+        value.pop("trial", None)
+        value.pop("space", None)
+        parts = self._parts(value)
+        subject = Subject(**parts, trial=trial, space=space, written=written, touched=self._touched)
+        subject.first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
+        sound = not self._misfits and not self._document.faults
+        found = list(check_parts(subject))
+        self._misfits += found
+        if sound and not found:
+            self._misfits += check_first(subject)
+            self._misfits += check_configurations(subject)
+        faults = list(self._document.faults)
+        unread = {(fault.where, fault.key) for fault in faults}
+        faults += [f for m in self._misfits if ((f := self._fault(m)).where, f.key) not in unread]
+        if faults:
+            raise file_error(self._file_name, faults)
+        return self._build(value, subject)
+
+    def _build(self, value: dict[str, Any], subject: Subject) -> Experiment:
+        nested: dict[str, Any] = {}
+        for name, setting_value in subject.trial.items():
+            put(nested, name.split("."), setting_value)
+        if subject.first:
+            value["search"] = value["search"] | {"first": [subject.space.locate(p)[0] for p in subject.first]}
+        document = value | {"trial": nested, "source_text": self._text}
+        document["space"] = subject.space.model_dump(mode="json")
+        return Experiment.model_validate_json(json.dumps(document))
+
+    # --- parts --------------------------------------------------------------------------------
+
+    def _parts(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Each part that is sound in itself. `value` is left with what makes an Experiment."""
+        known = keys_of(Experiment)
+        for key in [k for k in value if k not in PARTS]:
+            del value[key]
+            keys = [name for name in Experiment.model_fields if name != "source_text"]
+            rule = f"unknown key{meant(key, keys)}"
+            if closest(key, keys) is None and setting(key) is not None:
+                rule = (
+                    f"unknown key; it is a setting of trials: write trial.{key}, or space.{key} to search it"
+                )
+            self._misfits.append(Misfit((key,), rule))
+        self._scheduler(value)
+        self._paths(value)
+        found: dict[str, Any] = {}
+        for name in PARTS:
+            field = Experiment.model_fields[name]
+            if name not in value:
+                if field.is_required():
+                    self._misfits.append(Misfit((name,), MISSING))
+                else:
+                    found[name] = field.default
+                continue
+            below = {path[1:]: keys for path, keys in known.items() if path[:1] == (name,)}
+            try:
+                found[name] = adapter_of(field).validate_json(json.dumps(value[name]), strict=True)
+            except ValidationError as error:
+                self._misfits += [Misfit((name, *m.path), m.rule) for m in translate(error, below)]
+        return {name: part for name, part in found.items() if name in Subject.__dataclass_fields__}
+
+    def _scheduler(self, value: dict[str, Any]) -> None:
+        """The word none is a scheduler of nothing."""
+        if "scheduler" not in value:
+            return
+        scheduler = value["scheduler"]
+        if scheduler == "none":
+            value["scheduler"] = {}
+        elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
+            got = "" if scheduler == {} else f", got {shown(scheduler)}"
+            rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
+            self._misfits.append(Misfit(("scheduler",), rule))
+            del value["scheduler"]
+
+    def _paths(self, value: dict[str, Any]) -> None:
+        """Paths are relative to the file, those of an override to the current folder."""
+        data = value.get("data")
+        if isinstance(data, dict):
+            value["data"] = data = json.loads(json.dumps(data))
+            for source, part, key in _PATHS:
+                inner = data.get(source)
+                inner = inner.get(part) if isinstance(inner, dict) else None
+                if isinstance(inner, dict) and isinstance(inner.get(key), str):
+                    inner[key] = self._absolute(inner[key], ("data", source, part, key))
+            hub = data.get("hub")
+            if isinstance(hub, dict) and isinstance(hub.get("path"), str):
+                hub["path"] = self._local(hub["path"], ("data", "hub", "path"))
+        model = value.get("model")
+        if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"] != "embedded":
+            value["model"] = model | {"name": self._local(model["name"], ("model", "name"))}
+
+    def _absolute(self, text: str, path: Path) -> str:
+        base = FilePath.cwd() if self._where(path) == SET else self._file.absolute().parent
+        return os.path.normpath(base / FilePath(text).expanduser()) if text else text
+
+    def _local(self, text: str, path: Path) -> str:
+        """A hub id as it is, a path made absolute."""
+        absolute = self._absolute(text, path)
+        looks_local = text.startswith((".", "/", "~", os.sep))
+        return absolute if looks_local or (text and FilePath(absolute).exists()) else text
+
+    # --- trial and space ----------------------------------------------------------------------
+
+    def _trial(self, raw: Any, given: bool) -> dict[str, JsonValue]:
+        found: dict[str, JsonValue] = {}
+        for name, value, path in self._settings("trial", raw, given):
+            known = setting(name)
+            assert known is not None
+            if misfits := known.misfits(value, path):
+                self._misfits += misfits
+            else:
+                found[name] = value
+        return found
+
+    def _space(self, raw: Any, given: bool, trial: dict[str, JsonValue]) -> tuple[Space, frozenset[str]]:
+        written: set[str] = set()
+        sound: dict[str, tuple[Alternative, ...]] = {}
+        for name, value, path in self._settings("space", raw, given):
+            written.add(name)
+            if isinstance(value, list) and value and not any(isinstance(item, dict) for item in value):
+                self._misfits.append(Misfit(path, f"is a bare list; write {{choice: {json.dumps(value)}}}"))
+                continue
+            domains = [
+                self._domain(d, path if d is value else (*path, i)) for i, d in enumerate(as_list(value))
+            ]
+            if isinstance(value, list) and not value:
+                self._misfits.append(Misfit(path, "must hold at least one domain, such as {choice: [4, 8]}"))
+            elif None not in domains:
+                sound[name] = tuple(d for d in domains if d is not None)
+        space = Space(sound)
+        kept = narrowed(space, trial, self._touched)
+        return kept, frozenset(written - (space.root.keys() - kept.root.keys()))
+
+    def _domain(self, value: Any, path: Path) -> Alternative | None:
+        if not isinstance(value, dict):
+            self._misfits.append(
+                Misfit(
+                    path,
+                    "must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or "
+                    "{float: [1e-4, 1e-2], log: true}, "
+                    f"got {shown(value)}; a fixed value goes under trial",
+                )
+            )
+            return None
+        value = {key: inner for key, inner in value.items() if inner is not None or key not in DOMAIN_KEYS}
+        try:
+            return Alternative.model_validate_json(json.dumps(listed_when(value)))
+        except ValidationError as error:
+            self._misfits += [Misfit((*path, *m.path), m.rule) for m in translate(error, {(): DOMAIN_KEYS})]
+            return None
+
+    def _settings(self, part: str, raw: Any, given: bool) -> Iterator[tuple[str, Any, Path]]:
+        """Each setting below `trial` or `space`, nested or dotted: its name, its value, its place."""
+        if not isinstance(raw, dict):
+            if given:
+                example = "{epochs: 5}" if part == "trial" else "{lora.rank: {choice: [4, 8]}}"
+                self._misfits.append(
+                    Misfit((part,), f"must be a mapping such as {example}, got {shown(raw)}")
+                )
+            return
+        for name, value, path in self._walk(part, raw, "", (part,)):
+            if (part, name) in self._places:
+                first = self._where(self._places[part, name])
+                place = f"line {first}" if isinstance(first, int) else first
+                self._misfits.append(Misfit(path, f"is here twice, first in {place}; remove one"))
+                continue
+            self._places[part, name] = path
+            yield name, value, path
+
+    def _walk(
+        self, part: str, raw: dict[str, Any], prefix: str, above: Path
+    ) -> Iterator[tuple[str, Any, Path]]:
+        for key, value in raw.items():
+            name, path = prefix + key, (*above, key)
+            known = setting(name)
+            if known is None:
+                self._misfits.append(Misfit(path, unknown(name)))
+            elif isinstance(value, dict) and self._goes_deeper(part, name, value):
+                yield from self._walk(part, value, name + ".", path)
+            else:
+                yield name, value, path
+
+    def _goes_deeper(self, part: str, name: str, value: dict[str, Any]) -> bool:
+        known = setting(name)
+        section = known is not None and bool(known.holds)
+        if part == "trial":
+            return section and bool(value)
+        return (section or name == "peft.arguments") and not any(key in DOMAIN_KEYS for key in value)
+
+    def _flat(self, params: dict[str, JsonValue], space: Space) -> dict[str, JsonValue]:
+        """One of `search.first` by dotted names, which may be nested in the file."""
+        found: dict[str, JsonValue] = {}
+        for key, value in params.items():
+            deeper = isinstance(value, dict) and any(name.startswith(key + ".") for name in space.root)
+            if deeper and isinstance(value, dict):
+                found |= {f"{key}.{inner}": v for inner, v in self._flat(value, _below(space, key)).items()}
+            else:
+                found[key] = value
+        return found
+
+    # --- faults -------------------------------------------------------------------------------
+
+    def _fault(self, misfit: Misfit) -> Fault:
+        path = self._written(misfit.path)
+        rule = misfit.rule
+        key = dotted(_without_indices(path))
+        if rule == MISSING:
+            rule = _HINTS.get(key, rule)
+        return Fault(self._where(path), key, rule)
+
+    def _written(self, path: Path) -> Path:
+        """A path of the plain values as the file writes it."""
+        place = self._places.get(path[:2])
+        if place is None:
+            return path
+        rest = path[2:]
+        if path[0] == "space" and rest and isinstance(rest[0], int) and not self._is_list(place):
+            rest = rest[1:]
+        return (*place, *rest)
+
+    def _is_list(self, path: Path) -> bool:
+        node: Any = self._document.value
+        for key in path:
+            node = node[key]
+        return isinstance(node, list)
+
+    def _where(self, path: Path) -> Where:
+        for length in range(len(path), -1, -1):
+            if path[:length] in self._document.where:
+                return self._document.where[path[:length]]
+        return 1
+
+
+def _below(space: Space, section: str) -> Space:
+    inside = {n.removeprefix(section + "."): d for n, d in space.root.items() if n.startswith(section + ".")}
+    return Space(inside)
+
+
+def _without_indices(path: Path) -> Path:
+    """Without list positions at the end: the line says which item is meant, and the rule shows it."""
+    while path and isinstance(path[-1], int) and path[0] != "space":
+        path = path[:-1]
+    while len(path) > 1 and isinstance(path[-1], int) and isinstance(path[-2], str):
+        if path[-2] not in DOMAIN_KEYS and "when" not in path:
+            break  # an alternative's number
+        path = path[:-1]
+    return path

@@ -1,0 +1,81 @@
+"""Ray Tune's `Searcher` over our study: hands out configurations, and hears of dead workers.
+
+What a trial reports, and how it ends otherwise, reaches the study from the scheduler's side
+(`tuning.schedulers`): Ray does not show a searcher the last report of a trial that is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from trainables.errors import AdaptertuneError
+from tuning.ledger import Outcome, StartedRecord
+from tuning.state import NotKept, Sweep
+from tuning.study import Nothing, Proposal, Study
+
+Configure = Callable[[Proposal], dict[str, Any]]
+"""A proposal as the configuration that Ray hands to the actor; holds its number as `trial`.
+
+Raises AdaptertuneError for one that cannot be tried; the trial then fails with that reason.
+"""
+
+
+class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
+    """Asks the study for as many trials as the cluster runs at once, which may grow meanwhile."""
+
+    def __init__(
+        self, study: Study, sweep: Sweep, *, configure: Configure, capacity: Callable[[], int]
+    ) -> None:
+        super().__init__()
+        self._study = study
+        self._sweep = sweep
+        self._configure = configure
+        self._capacity = capacity
+        self._live: dict[str, int] = {}
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Tells Ray's fixed limiter to leave the limit to us."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next configuration; None while the cluster is full, FINISHED when all are out."""
+        if len(self._live) >= self._capacity():
+            return None
+        while True:
+            proposal = self._study.propose()
+            if proposal is Nothing.WAIT:
+                return None
+            if not isinstance(proposal, Proposal):
+                return str(Searcher.FINISHED)
+            config = self._begin(proposal)
+            if config is not None:
+                self._live[trial_id] = proposal.number
+                return config
+
+    def _begin(self, proposal: Proposal) -> dict[str, Any] | None:
+        number = proposal.number
+        self._sweep.record(StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash))
+        if proposal.reuses is not None:
+            self._sweep.end(number, Outcome.REUSED, reuses=proposal.reuses)
+            return None
+        try:
+            return self._configure(proposal)
+        except AdaptertuneError as error:
+            self._sweep.end(number, Outcome.FAILED, str(error))
+            self._study.tell(number, Outcome.FAILED, None, str(error))
+            return None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Frees the trial's place."""
+        self._live.pop(trial_id, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a searcher is rebuilt from the ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See `save`."""

@@ -1,0 +1,91 @@
+"""What the driver knows while a sweep runs: one door to the record, and how a sweep is halted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Self
+
+from trainables.errors import AdaptertuneError, StorageError
+from tuning.ledger import (
+    EndedRecord,
+    Ending,
+    History,
+    Ledger,
+    Outcome,
+    Record,
+    TrialHistory,
+)
+
+Listener = Callable[[Record], None]
+"""Told of every record once it is written; the records are the sweep's events."""
+
+
+class Halt(BaseException):
+    """Leaves the sweep at once, from wherever it is raised.
+
+    Ray wraps every Exception that a scheduler or searcher raises into a TuneError; only what is no
+    Exception passes through it as it is.
+    """
+
+    def __init__(self, ending: Ending, error: AdaptertuneError | None = None) -> None:
+        super().__init__(ending)
+        self.ending = ending
+        self.error = error
+
+
+class Sweep:
+    """The record and its reflection in memory. Written first; then shown, then acted upon."""
+
+    def __init__(self, ledger: Ledger, history: History, listener: Listener | None = None) -> None:
+        self.history = history
+        self._ledger = ledger
+        self._listener = listener
+
+    def record(self, record: Record) -> None:
+        """Writes a record, then tells the listener. Raises Halt if the disk takes no more."""
+        try:
+            self._ledger.append(record)
+        except StorageError as error:
+            raise Halt(Ending.FAILED, error) from error
+        self.history = self.history.with_record(record)
+        if self._listener is not None:
+            self._listener(record)
+
+    def trial(self, number: int) -> TrialHistory:
+        """A trial as the record has it now."""
+        return self.history.trials[number]
+
+    def end(
+        self, number: int, outcome: Outcome, reason: str | None = None, *, reuses: int | None = None
+    ) -> EndedRecord:
+        """Records a trial's end. Its value is the last running objective, or the reused trial's.
+
+        A failed or diverged trial has none: its last report would rank it among those that held.
+        """
+        source = self.trial(number if reuses is None else reuses)
+        value = None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else source.value
+        record = EndedRecord(
+            trial=number,
+            outcome=outcome,
+            reason=reason,
+            value=value if value is not None and math.isfinite(value) else None,
+            epoch=source.epoch,
+            of=reuses,
+        )
+        self.record(record)
+        return record
+
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials that have started and not ended."""
+        return [n for n, trial in self.history.trials.items() if trial.ended is None]
+
+
+class NotKept:
+    """For what Ray pickles to restore a sweep from: it keeps nothing, as sweeps go on from the ledger."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self

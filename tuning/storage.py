@@ -1,0 +1,73 @@
+"""Where experiments live, and how the command line names them. No ray, no torch.
+
+A storage folder holds one folder for each experiment. NAME is the folder's name there or a path;
+NAME:3 is its trial 3, NAME:best the best one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.errors import StorageError
+from tuning.ledger import find_experiment
+
+VARIABLE = "ADAPTERTUNE_STORAGE"
+DEFAULT = Path("experiments")
+LOG = "log.txt"
+BEST = "best"
+
+
+def storage_folder(given: Path | None) -> Path:
+    """`--storage`, else the environment variable, else `./experiments`."""
+    if given is not None:
+        return given
+    return Path(os.environ.get(VARIABLE) or DEFAULT)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An experiment's folder, and the trial meant: its number, `best`, or None for the whole."""
+
+    folder: Path
+    trial: int | str | None = None
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.folder.name
+
+
+def refer(text: str, storage: Path) -> Reference:
+    """NAME, NAME:trial or NAME:best. Raises StorageError if there is no such experiment."""
+    match = re.fullmatch(r"(?P<name>.+):(?P<trial>\d+|best)", text)
+    if match is None:
+        return Reference(find_experiment(text, storage).absolute())
+    trial = match["trial"]
+    folder = find_experiment(match["name"], storage).absolute()
+    return Reference(folder, BEST if trial == BEST else int(trial))
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where a trial's checkpoints and log are."""
+    return folder / "trials" / f"{number:04d}"
+
+
+def read_log(reference: Reference) -> str:
+    """What a trial wrote, or the driver. Raises StorageError that says why there is nothing."""
+    path = (
+        trial_folder(reference.folder, reference.trial) / LOG
+        if isinstance(reference.trial, int)
+        else reference.folder / "driver.log"
+    )
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError as error:
+        number, name = reference.trial, reference.name
+        if isinstance(number, int):
+            raise StorageError(
+                f"trial {number} of {name} has no log: it has not started, or ran on another machine"
+            ) from error
+        raise StorageError(f"the driver of {name} wrote no log; a trial's is at {name}:NUMBER") from error
