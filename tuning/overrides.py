@@ -81,6 +81,27 @@ def narrowed(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[st
     return Space(root)
 
 
+def still_inside(
+    first: Sequence[dict[str, JsonValue]],
+    space: Space,
+    trial: Mapping[str, JsonValue],
+    touched: frozenset[str],
+) -> list[dict[str, JsonValue]]:
+    """`search.first` without what an override has put outside the space; the rest is for the checks.
+
+    A setting that an override fixed leaves the configurations that have its value, and drops the others.
+    """
+    kept = []
+    for params in first:
+        names = touched & params.keys()
+        fixed = {name for name in names if name not in space.root and trial.get(name) == params[name]}
+        left = {name: value for name, value in params.items() if name not in fixed}
+        gone = any(name not in space.root for name in left) or space.locate(left)[1]
+        if not (names and gone):
+            kept.append(left)
+    return kept
+
+
 def _setting_of(steps: Sequence[str | int]) -> str | None:
     """The setting whose key, or a key of whose domain, the steps name."""
     names = [step for step in steps if isinstance(step, str)]

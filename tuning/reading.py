@@ -30,7 +30,7 @@ from tuning.faults import (
     translate,
 )
 from tuning.fields import adapter_of, keys_of, setting, unknown
-from tuning.overrides import apply_overrides, narrowed
+from tuning.overrides import apply_overrides, narrowed, still_inside
 from tuning.space import Alternative, Space, as_list, listed_when
 from tuning.yaml_lines import Document, read_yaml
 
@@ -113,7 +113,8 @@ class _Reader:
         value.pop("space", None)
         parts = self._parts(value)
         subject = Subject(**parts, trial=trial, space=space, written=written, touched=self._touched)
-        subject.first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
+        first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
+        subject.first = still_inside(first, space, trial, self._touched)
         sound = not self._misfits and not self._document.faults
         found = list(check_parts(subject))
         self._misfits += found

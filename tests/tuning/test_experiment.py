@@ -340,3 +340,12 @@ def test_the_references_example_is_sound(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "experiment-file.md").read_text()
     (tmp_path / "example.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     assert load_experiment(tmp_path / "example.yaml").search.trials == 24
+
+
+def test_an_override_keeps_those_first_configurations_that_still_lie_in_the_space() -> None:
+    whole = load_experiment("quickstart").search.first
+    fixed = load_experiment("quickstart", ["trial.adapter=lora"]).search.first
+    assert [{"adapter": "lora", **params} for params in fixed] == [p for p in whole if p["adapter"] == "lora"]
+    narrow = load_experiment("quickstart", ["space.adapter.choice=[none, loha]"]).search.first
+    assert list(narrow) == [p for p in whole if p["adapter"] in ("none", "loha")]
+    assert load_experiment("quickstart", ["trial.epochs=3"]).search.first == whole
