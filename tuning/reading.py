@@ -103,6 +103,7 @@ class _Reader:
             )
             raise file_error(self._file_name, [Fault(1, "", rule)])
         self._touched = apply_overrides(document, overrides)
+        self._new_space = any(override.partition("=")[0].strip() == "space" for override in overrides)
 
     def experiment(self) -> Experiment:
         """The experiment. Raises ExperimentFileError."""
@@ -114,7 +115,8 @@ class _Reader:
         parts = self._parts(value)
         subject = Subject(**parts, trial=trial, space=space, written=written, touched=self._touched)
         first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
-        subject.first = still_inside(first, space, trial, self._touched)
+        outside = self._touched.union(*first) if self._new_space else self._touched
+        subject.first = still_inside(first, space, trial, outside)
         sound = not self._misfits and not self._document.faults
         found = list(check_parts(subject))
         self._misfits += found
