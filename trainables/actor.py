@@ -66,6 +66,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._built: dict[str, int] | None = None
         self._baseline: dict[str, float] | None = None
         self._state: TrialState | None = None
+        self._pending: Report | None = None
         self._epoch, self._saved_at = 0.0, time.monotonic()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -80,22 +81,39 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if self._engine is None or self._loaded != loaded:
             workload = Workload.model_validate_json(config["workload"])
             self._engine, self._loaded = Engine(workload, Path(config["prepared"])), loaded
-        if _first_to(Path(config["experiment"]) / "baseline.claimed"):
-            self._baseline = self._engine.untouched()
+        self._baseline = self._measured_baseline(Path(config["experiment"]) / "baseline.claimed")
         state = self._engine.start(TrialConfig.model_validate_json(config["config"]), number=self._number)
         last = self._folder / "last.ckpt"
         if last.exists():
             try:
-                restore_state(state, last)
+                # The record may have lost the report that was made with it: it is given once more.
+                self._pending = restore_state(state, last)
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
                 state = self._engine.start(state.config, number=self._number)
         self._state, self._built = state, count_parameters(state.parts, state.config)
 
+    def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
+        """Figures of the untouched backbone, measured by the first worker that claims to."""
+        assert self._engine is not None
+        if not _first_to(claim):
+            return None
+        try:
+            return self._engine.untouched()
+        except Exception:  # no reason for this trial to fail; another worker may try
+            self._log(traceback.format_exc())
+            claim.unlink(missing_ok=True)
+            return None
+
     def _next_report(self) -> dict[str, Any]:
         assert self._engine is not None
         assert self._state is not None
-        ((state, report),) = self._engine.advance([self._state])
+        state, again = self._state, self._pending
+        self._pending = None
+        if again is not None:
+            self._epoch = again.epoch
+            return self._result(report=again, done=state.done)
+        ((state, report),) = self._engine.advance([state])
         self._epoch = report.epoch
         self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
         if report.outcome == "diverged":
@@ -105,7 +123,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if state.improved:
             save_weights(state, self._folder / "best.ckpt")
         if state.done or time.monotonic() - self._saved_at > SAVE_EVERY_S:
-            save_state(state, self._folder / "last.ckpt")
+            save_state(state, self._folder / "last.ckpt", report)
             self._saved_at = time.monotonic()
         return self._result(report=report, done=state.done)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainables.config import TRAINS_BACKBONE, TrialConfig
+from trainables.config import TRAINS_BACKBONE, Report, TrialConfig
 from trainables.errors import CheckpointError, StorageError
 from trainables.schedule import Plateau
 from trainables.state import Best, TrialState
@@ -23,12 +23,16 @@ from trainables.state import Best, TrialState
 MAGIC = b"adaptertune-checkpoint-1\n"
 
 
-def save_state(state: TrialState, path: Path) -> None:
-    """Write everything that `restore_state` needs to continue `state`. Raises StorageError."""
+def save_state(state: TrialState, path: Path, report: Report | None = None) -> None:
+    """Write everything that `restore_state` needs to continue `state`. Raises StorageError.
+
+    report: the one that was made just before, which may not have reached the record yet.
+    """
     _write(
         path,
         {
             **_weights(state),
+            "report": None if report is None else report.model_dump_json(),
             "optimizer": state.optimizer.state_dict(),
             "plateau": vars(state.plateau).copy(),
             "best": vars(state.best).copy(),
@@ -44,8 +48,8 @@ def save_weights(state: TrialState, path: Path) -> None:
     _write(path, _weights(state))
 
 
-def restore_state(state: TrialState, path: Path) -> None:
-    """Put a freshly started `state` where the checkpoint left off.
+def restore_state(state: TrialState, path: Path) -> Report | None:
+    """Put a freshly started `state` where the checkpoint left off; returns the report saved with it.
 
     Raises CheckpointError if the file is damaged or of another configuration.
     """
@@ -57,6 +61,7 @@ def restore_state(state: TrialState, path: Path) -> None:
     state.step = held["step"]
     state.micro_batch = held["micro_batch"]
     state.done = held["done"]
+    return None if held["report"] is None else Report.model_validate_json(held["report"])
 
 
 def restore_weights(state: TrialState, path: Path) -> None:

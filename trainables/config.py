@@ -13,7 +13,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -199,20 +199,34 @@ class SplitSpec(Spec):
 
 
 class FaultRule(StrEnum):
-    """What happens to an image with a fault: left out and listed, or the preparation stops."""
+    """What happens to an image with a fault: left out and listed, kept as it is, or the preparation stops."""
 
     DROP = "drop"
     STOP = "stop"
+    KEEP = "keep"
 
 
 class FaultRules(Spec):
-    """A rule for each fault that preparation looks for. A bad box is dropped, not its image."""
+    """A rule for each fault that preparation looks for. A bad box is dropped, not its image.
+
+    `keep` is for `empty_mask` alone: an image of nothing but background is a negative example.
+    """
 
     unreadable_image: FaultRule = FaultRule.DROP
     missing_file: FaultRule = FaultRule.STOP
     bad_box: FaultRule = FaultRule.DROP
     empty_mask: FaultRule = FaultRule.DROP
     bad_mask: FaultRule = FaultRule.STOP
+
+    @field_validator("unreadable_image", "missing_file", "bad_box", "bad_mask")
+    @classmethod
+    def _not_kept(cls, rule: FaultRule) -> FaultRule:
+        if rule is FaultRule.KEEP:
+            raise ValueError(
+                "must be drop or stop, got keep; that is for empty_mask alone, an image of nothing but "
+                "background that can be learned from: with this fault there is nothing sound to keep"
+            )
+        return rule
 
 
 class DataSpec(Spec):
@@ -498,7 +512,7 @@ class TrialConfig(Spec):
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     clip_norm: Positive | None = 1.0
 
-    epochs: Annotated[int, Field(ge=0)] = 10
+    epochs: Annotated[int, Field(ge=0, le=100_000)] = 10
     batch_size: Count = 8
     """Images an optimizer step sees is batch_size · accumulate."""
     accumulate: Count = 1

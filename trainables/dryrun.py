@@ -7,7 +7,9 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 
-from trainables.config import Split, TrialConfig, Workload
+import torch
+
+from trainables.config import Freezing, Split, TrialConfig, Workload
 from trainables.engine import Engine, peak_memory_mb
 from trainables.errors import AdaptertuneError
 from trainables.freezing import count_parameters
@@ -16,7 +18,7 @@ from trainables.preparation import prepare_workload
 
 @dataclass(frozen=True)
 class DryRun:
-    """What one configuration cost. Seconds are of a second step, after the first has warmed up."""
+    """What one configuration cost. Seconds are of the faster of two steps: the first warms up."""
 
     adapter: str
     freezing: str
@@ -28,21 +30,28 @@ class DryRun:
     error: str | None = None
 
 
-def dry_run(workload: Workload, configs: list[TrialConfig]) -> list[DryRun]:
-    """Build each configuration, take real steps, evaluate once. A failing one says why and the rest go on."""
+def dry_run(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
+    """Build each configuration, take real steps, evaluate once. A failing one says why and the rest go on.
+
+    threads: as each trial of the sweep will have.
+    """
+    torch.set_num_threads(threads)
     engine = Engine(workload, prepare_workload(workload, progress=True))
     return [_measure(engine, config) for config in configs]
+
+
+def _at_its_costliest(config: TrialConfig) -> TrialConfig:
+    """With the backbone moving from the start, where it would only later."""
+    if config.mode is not Freezing.UNFREEZE_AT:
+        return config
+    return config.model_copy(update={"freezing": Freezing.UNFROZEN, "unfreeze_epoch": None})
 
 
 def _measure(engine: Engine, config: TrialConfig) -> DryRun:
     named = partial(DryRun, adapter=config.adapter.value, freezing=config.mode.value)
     try:
-        state = engine.start(config)
-        list(engine.advance([state], steps=1))
-        started = time.perf_counter()
-        if not state.done:
-            list(engine.advance([state], steps=1))
-        step_s = time.perf_counter() - started
+        state = engine.start(_at_its_costliest(config))
+        step_s = min(engine.timed_step(state) for _ in range(2)) if config.epochs else 0.0
         started = time.perf_counter()
         engine.evaluate(state.model, config, Split.VALIDATION)
         evaluate_s = time.perf_counter() - started

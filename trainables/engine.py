@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import resource
-import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from trainables.schedule import Plateau, rate_factor
 from trainables.state import Best, Pace, Spent, TrialState
 from trainables.tasks.registry import load_task
 
+_STATUS = Path("/proc/self/status")
 LOOK_EVERY = 32
 """Steps between looks at the loss on a GPU, where a look waits for the device."""
 
@@ -51,6 +52,7 @@ class Engine:
 
     def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
         """A new trial at step 0. Raises AdapterError where the adapter does not fit the model."""
+        reset_peak_memory(self.device)
         torch.manual_seed(_seed(config.seed, 0, stream=1))
         pace = Pace.of(config, len(self.data.splits[Split.TRAIN]))
         shares = config.mode not in TRAINS_BACKBONE
@@ -90,18 +92,43 @@ class Engine:
                     running.remove(state)
                     yield state, report
 
-    def evaluate(self, model: nn.Module, config: TrialConfig, split: Split) -> dict[str, float]:
-        """Figures of `model` on a split."""
+    def timed_step(self, state: TrialState) -> float:
+        """Seconds of one optimizer step, without the report that may fall after it."""
+        started = time.perf_counter()
+        self._step(state)
+        return time.perf_counter() - started
+
+    def evaluate(
+        self, model: nn.Module, config: TrialConfig, split: Split, *, batch_size: int = 32
+    ) -> dict[str, float]:
+        """Figures of `model` on a split; batches shrink until they fit, which changes no figure."""
         model.eval()
-        with torch.inference_mode():
-            return self.task.evaluate(
-                model,
-                self.data.splits[split],
-                batch_size=max(16, 2 * config.batch_size),
-                device=self.device,
-                precision=config.precision,
-                config=config,
-            )
+        while True:
+            try:
+                with torch.inference_mode():
+                    return self.task.evaluate(
+                        model,
+                        self.data.splits[split],
+                        batch_size=batch_size,
+                        device=self.device,
+                        precision=config.precision,
+                        config=config,
+                    )
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                batch_size = self._smaller(batch_size, error)
+
+    def _smaller(self, images: int, error: BaseException) -> int:
+        """Half as many images at a time, if `error` says that memory ran out; else raises it."""
+        if not _out_of_memory(error):
+            raise error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if images == 1:
+            raise ModelError(
+                "out of memory with a single image at a time; "
+                "use a smaller model.image_size, precision bf16, or a device with more memory"
+            ) from error
+        return -(-images // 2)
 
     def untouched(self) -> dict[str, float] | None:
         """Validation figures of the model as it came, or None where its head is fresh, so says nothing."""
@@ -163,17 +190,8 @@ class Engine:
                 torch.manual_seed(_seed(state.config.seed, state.step))
                 return self._accumulate(state, group)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
-                    raise
                 state.optimizer.zero_grad(set_to_none=True)
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                if state.micro_batch == 1:
-                    raise ModelError(
-                        "out of memory with a single image at a time; "
-                        "use a smaller model.image_size, precision bf16, or a device with more memory"
-                    ) from error
-                state.micro_batch = -(-state.micro_batch // 2)
+                state.micro_batch = self._smaller(state.micro_batch, error)
 
     def _accumulate(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
         images = sum(len(b.indices) for b in group)
@@ -207,7 +225,10 @@ class Engine:
 
     def _report(self, state: TrialState) -> Report:
         started = time.perf_counter()
-        metrics = self.evaluate(state.model, state.config, Split.VALIDATION)
+        squeezed = state.micro_batch < state.config.batch_size
+        metrics = self.evaluate(
+            state.model, state.config, Split.VALIDATION, batch_size=state.micro_batch if squeezed else 32
+        )
         evaluate_s = time.perf_counter() - started
         value = metrics.get(self.workload.objective.metric)
         if value is None:
@@ -274,11 +295,21 @@ class Engine:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MB: allocated on the device for a GPU, resident in the process for a CPU."""
+    """Peak memory in MB since `reset_peak_memory`: allocated on a GPU, resident in the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    if _STATUS.exists():
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new peak: a worker outlives its trials. Where the system cannot, the peak is the process's."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:

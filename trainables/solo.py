@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from trainables.checkpoint import save_state, save_weights
 from trainables.config import Report, TrialConfig, Workload
 from trainables.engine import Engine
@@ -12,12 +14,21 @@ from trainables.preparation import prepare_workload
 
 
 def train_solo(
-    workload: Workload, config: TrialConfig, *, folder: Path, on_report: Callable[[Report], None]
+    workload: Workload,
+    config: TrialConfig,
+    *,
+    folder: Path,
+    on_report: Callable[[Report], None],
+    threads: int | None = None,
 ) -> Report:
     """Train `config`; the state (`last.ckpt`) and the best weights (`best.ckpt`) go into `folder`.
 
+    threads: torch's own choice when None; with as many as a sweep's trial had, its curve comes out.
+
     Returns the last report. Raises AdaptertuneError for what the user can mend.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     engine = Engine(workload, prepare_workload(workload, progress=True))
     state = engine.start(config)
     while True:

@@ -55,25 +55,30 @@ class Pace:
 
 @dataclass(frozen=True)
 class Best:
-    """The best report so far, and how many reports have gone by without a better one."""
+    """The best report so far, and how many reports have gone by without a real improvement."""
 
     value: float
+    bar: float
+    """The value at the last real improvement, which the next one must beat by `min_delta`."""
     epoch: float | None = None
     stale: int = 0
 
     @classmethod
     def start(cls, direction: Direction) -> Best:
         """Before the first report."""
-        return cls(value=direction.worst)
+        return cls(value=direction.worst, bar=direction.worst)
 
     def after(self, value: float, epoch: float, direction: Direction, min_delta: float) -> Best:
-        """The state after a report; an improvement of at most `min_delta` does not reset `stale`."""
+        """The state after a report; only an improvement of more than `min_delta` resets `stale`."""
         margin = min_delta if direction is Direction.MAXIMIZE else -min_delta
-        enough = direction.better(value, self.value + margin) if self.epoch is not None else value == value
-        stale = 0 if enough else self.stale + 1
-        if direction.better(value, self.value):
-            return Best(value=value, epoch=epoch, stale=stale)
-        return Best(value=self.value, epoch=self.epoch, stale=stale)
+        real = direction.better(value, self.bar + margin)
+        better = direction.better(value, self.value)
+        return Best(
+            value=value if better else self.value,
+            bar=value if real else self.bar,
+            epoch=epoch if better else self.epoch,
+            stale=0 if real else self.stale + 1,
+        )
 
     def objective(self, latest: float, rule: ValueRule) -> float:
         """The running objective under its rule."""

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -18,6 +20,7 @@ from typer.core import TyperGroup
 
 from trainables.errors import AdaptertuneError
 
+_GIVEN = "adaptertune.arguments"
 MENDABLE, FAILED, OURS, INTERRUPTED = 2, 1, 70, 130
 
 _DISK = {
@@ -29,8 +32,23 @@ _DISK = {
 }
 
 
+_PATH = {
+    errno.ENOENT: "there is no such file or folder",
+    errno.ENOTDIR: "a part of this path is a file and no folder; name another place",
+    errno.EEXIST: "a file stands in the way; name another place",
+    errno.EISDIR: "this is a folder, and a file is needed",
+    errno.ENAMETOOLONG: "this name is too long; use a shorter one",
+}
+"""What may be wrong with a path that the user gave; with one of ours it is a fault of ours."""
+
+
 class Guarded(TyperGroup):
     """A group of commands whose exceptions reach the user as messages."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remembers the arguments, to tell the user's paths from ours."""
+        ctx.meta[_GIVEN] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -45,9 +63,10 @@ class Guarded(TyperGroup):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # Typer's: the reader has seen enough, as in `adaptertune best | head`
-            if error.errno not in _DISK:
+            known = _DISK | (_PATH if _is_given(error.filename, ctx.meta.get(_GIVEN, ())) else {})
+            if error.errno not in known:
                 raise _crash(error) from error
-            say(f"{error.filename or 'cannot write'}: {_DISK[error.errno]}")
+            say(f"{error.filename or 'cannot write'}: {known[error.errno]}")
             raise typer.Exit(MENDABLE) from error
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
@@ -58,6 +77,20 @@ class Guarded(TyperGroup):
 def say(message: str) -> None:
     """A message for the user, on stderr."""
     typer.secho(message, err=True, fg=typer.colors.RED)
+
+
+def _is_given(path: object, arguments: Iterable[str]) -> bool:
+    """Whether a path is one of the arguments or of the variables, or lies above or below one."""
+    if not isinstance(path, str | bytes) or not path:
+        return False
+    absolute = os.path.abspath(os.fsdecode(path))
+    given = [argument.rpartition("=")[2] for argument in arguments]
+    given += [os.environ.get(name, "") for name in ("ADAPTERTUNE_STORAGE", "ADAPTERTUNE_CACHE")]
+    known = [os.path.abspath(text) for text in given if text]
+    return any(
+        absolute == other or absolute.startswith(other + os.sep) or other.startswith(absolute + os.sep)
+        for other in known
+    )
 
 
 def _crash(error: Exception) -> typer.Exit:

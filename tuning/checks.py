@@ -8,14 +8,14 @@ What only a whole configuration shows is in `tuning.combinations`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from trainables.config import METRICS, Adapter, DataSpec, Direction, ModelSpec, ObjectiveSpec, Task
+from trainables.config import METRICS, Adapter, DataSpec, Direction, Loss, ModelSpec, ObjectiveSpec, Task
 from tuning.faults import Misfit, closest, meant, shown
 from tuning.fields import Kind, setting
 from tuning.peft_names import method_fault
@@ -148,17 +148,58 @@ def _objective(subject: Subject) -> Iterator[Misfit]:
             + (f"; did you mean '{guess}'?" if guess else f"; it has {', '.join([*known, *named])}"),
         )
         return
-    classes = (
-        subject.data.masks.classes if subject.data is not None and subject.data.masks is not None else ()
-    )
-    if per_class and classes and per_class not in classes:
+    if per_class and (fault := class_fault(metric, _classes(subject))) is not None:
+        yield Misfit(("objective", "metric"), fault)
+    if base == "loss" and len(kinds := _losses(subject)) > 1:
+        others = [name for name in known if name != base]
         yield Misfit(
-            ("objective", "metric"), f"there is no class '{per_class}'; the masks have {', '.join(classes)}"
+            ("objective", "metric"),
+            f"is loss, and trials differ in theirs ({', '.join(sorted(kinds))}), so their values cannot be "
+            f"compared; use {', '.join(others[:-1])} or {others[-1]}, or fix loss under trial",
         )
     better = known[base]
     if subject.objective.mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
         yield Misfit(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
+
+
+def class_fault(metric: str, classes: Sequence[str]) -> str | None:
+    """What is wrong with the class of a metric such as `dice/cat`; no classes: they are not known yet."""
+    _, _, name = metric.partition("/")
+    if not name or not classes or name in classes:
+        return None
+    close = closest(name, classes)
+    return f"there is no class '{name}'" + (
+        f"; did you mean '{close}'?" if close else f"; the data has {_few(classes)}"
+    )
+
+
+def _few(classes: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(classes) - most} more" if len(classes) > most else ""
+    return ", ".join(classes[:most]) + more
+
+
+def _classes(subject: Subject) -> Sequence[str]:
+    """The classes that the data will have, as far as the file says."""
+    if subject.data is None:
+        return ()
+    if subject.data.masks is not None:
+        return subject.data.masks.classes
+    if subject.data.embedded is None:
+        return ()
+    from trainables.data.digits import BACKGROUND
+    from trainables.data.embedded import CLASSES
+
+    return CLASSES if subject.task is Task.DETECTION else (BACKGROUND, *CLASSES)
+
+
+def _losses(subject: Subject) -> set[str]:
+    """The losses that trials may have."""
+    values = subject.taken("loss") or []
+    domains = subject.space.root.get("loss", ())
+    if len(domains) == 1 and domains[0].when:
+        values = [*values, subject.fixed("loss")]  # where it does not apply
+    return {str(value or Loss.CROSS_ENTROPY) for value in values}
 
 
 def _settings(subject: Subject) -> Iterator[Misfit]:
@@ -334,7 +375,11 @@ def _scheduler(subject: Subject) -> Iterator[Misfit]:
     epochs = most_epochs(subject)
     for kind in ("asha", "median"):
         rule = getattr(subject.scheduler, kind)
-        if rule is not None and epochs is not None and rule.grace_epochs > epochs:
+        if rule is None or epochs is None:
+            continue
+        # A short run for a try, with --set trial.epochs=1, may do without its scheduler.
+        short = rule.grace_epochs == epochs and "epochs" in subject.touched
+        if rule.grace_epochs >= epochs and not short:
             yield Misfit(
                 ("scheduler", kind, "grace_epochs"),
                 f"is {rule.grace_epochs:g}, but trials run {epochs:g} epochs, so none would be stopped; "

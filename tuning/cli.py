@@ -97,7 +97,7 @@ def launch(
 ) -> None:
     """Run an experiment: find the best configuration."""
     from tuning import commands_launch
-    from tuning.storage import storage_folder
+    from tuning.storage import named, storage_folder
 
     experiment = commands_launch.load(file, set_ or [], name=name, trials=trials)
     if then_ablate is not None and then_ablate not in experiment.space.names:
@@ -117,13 +117,16 @@ def launch(
         commands_launch.leave(experiment, place, ["launch", file, *given, *where])
         return
     result = commands_launch.run(experiment, place, address)
-    _conclude(result.folder, then_ablate)
     tried = result.history.trials.values()
+    if result.outcome == "interrupted" and not tried:
+        say(f"interrupted before the first trial; nothing is kept, and the name {experiment.name} is free")
+        raise typer.Exit(INTERRUPTED)
+    _conclude(result.folder, then_ablate)
     if result.outcome == "interrupted":
         ended = sum(trial.outcome not in (None, "interrupted") for trial in tried)
         say(
             f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
-            f" {ended} of them ended; `adaptertune best` and `status` read them"
+            f" {ended} of them ended; `adaptertune best {named(result.folder)}` and `status` read them"
         )
         raise typer.Exit(INTERRUPTED)
     if result.outcome == "failed" or all(trial.value is None for trial in tried):
@@ -139,10 +142,11 @@ def _conclude(folder: Path, ablate: str | None) -> None:
     from analysis.frames import Sweep
     from tuning.console import console, lines
     from tuning.ledger import read_history
+    from tuning.storage import named
 
     out = console()
     sweep = Sweep.of(read_history(folder))
-    lines(out, *_failures(sweep))
+    lines(out, *_failures(sweep, folder))
     ranking = rank(sweep)
     if not ranking.ranked:
         return
@@ -158,14 +162,17 @@ def _conclude(folder: Path, ablate: str | None) -> None:
     lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))
     if (picture := draw(sweep, folder / FIGURE)) is not None:
         lines(out, "", f"picture  {picture}")
-    lines(out, f"ranking  adaptertune best {folder}", f"alone    adaptertune train --from {folder}:best")
+    name = named(folder)
+    lines(out, f"ranking  adaptertune best {name}", f"alone    adaptertune train --from {name}:best")
 
 
-def _failures(sweep: Sweep, most: int = 10) -> list[str]:
+def _failures(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
+    from tuning.storage import named
+
     lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
     texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
     if len(lost) > most:
-        texts.append(f"… and {len(lost) - most} more; see `adaptertune status`")
+        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {named(folder)}`")
     return texts
 
 
@@ -298,7 +305,7 @@ def status(
         lines(out, f"data: {len(faults)} faults")
     for fault in faults[:10]:
         lines(out, f"  {'  '.join(map(str, fault.values())) if isinstance(fault, dict) else fault}")
-    lines(out, *_failures(sweep, most=50))
+    lines(out, *_failures(sweep, folder, most=50))
 
 
 @app.command("list")
@@ -332,9 +339,15 @@ def stop(name: OneTrial, storage: Storage = None) -> None:
 @app.command()
 def logs(name: OneTrial, storage: Storage = None) -> None:
     """Print what a trial wrote, tracebacks included; without a trial, what the driver wrote."""
-    from tuning.storage import read_log, refer, storage_folder
+    from tuning.storage import BEST, Reference, read_log, refer_to_log, storage_folder
 
-    typer.echo(read_log(refer(name, storage_folder(storage))), nl=False)
+    reference = refer_to_log(name, storage_folder(storage))
+    if reference.trial == BEST:
+        from analysis.best import best_of, rank
+
+        best = best_of(rank(_sweep(str(reference.folder), None)))[0]
+        reference = Reference(reference.folder, best.number)
+    typer.echo(read_log(reference), nl=False)
 
 
 def _sweep(name: str, storage: Path | None) -> Sweep:

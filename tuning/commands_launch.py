@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from trainables.errors import StorageError
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines, show
 from tuning.experiment import Experiment, load_experiment
-from tuning.ledger import LEDGER
 from tuning.progress import Board, Progress, duration, trials_asked
+from tuning.storage import named
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
@@ -46,24 +45,25 @@ def run(experiment: Experiment, storage: Path, address: str | None) -> LaunchRes
 
 def leave(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> None:
     """Starts `adaptertune ARGUMENTS` in the background and says how to watch and stop it."""
-    from tuning.detach import detach
+    from tuning.detach import NotStartedError, detach
+    from tuning.launch import refuse_existing
 
     folder = (storage / experiment.name).absolute()
-    if (folder / LEDGER).exists():
-        raise StorageError(
-            f"an experiment '{experiment.name}' already exists in {folder.parent};"
-            f" see it with `adaptertune status {experiment.name}`, or launch under another name with --name"
-        )
-    left = detach(arguments, folder)
-    name = experiment.name
-    where = "" if os.environ.get("ADAPTERTUNE_STORAGE") else f" --storage {storage}"
+    refuse_existing(folder, experiment.name)
+    try:
+        left = detach(arguments, folder)
+    except NotStartedError as error:
+        say(str(error))
+        raise typer.Exit(error.code) from error
+    name = named(folder)
+    doing = "runs" if left.prepared else "prepares its data"
     lines(
         console(),
-        f"{name} runs in the background as process {left.process}",
+        f"{experiment.name} {doing} in the background as process {left.process}",
         f"  output  {left.log}",
-        f"  watch   adaptertune status {name} --watch{where}",
-        f"  stop    adaptertune stop {name}{where}",
-        f"  best    adaptertune best {name}{where}",
+        f"  watch   adaptertune status {name} --watch",
+        f"  stop    adaptertune stop {name}",
+        f"  best    adaptertune best {name}",
     )
 
 
@@ -76,7 +76,7 @@ def rehearse(experiment: Experiment) -> None:
     from tuning.expectation import expect, representatives
 
     configs = representatives(experiment)
-    runs = dry_run(experiment.workload, configs)
+    runs = dry_run(experiment.workload, configs, threads=experiment.resources.threads)
     out = console()
     show(
         out,

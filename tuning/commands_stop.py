@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainables.errors import StorageError
 from tuning.ledger import driver_alive, read_history
-from tuning.storage import BEST, Reference
+from tuning.storage import BEST, Reference, named
 
 CONTROL = "control"
 """The folder that `tuning.schedulers.Control` looks into."""
@@ -25,7 +25,7 @@ def request_stop(reference: Reference) -> str:
     else:
         known = read_history(reference.folder).trials.get(int(trial))
         if known is None:
-            raise StorageError(f"{name} has no trial {trial} yet; see `adaptertune status {name}`")
+            raise StorageError(f"{name} has no trial {trial} yet; see `adaptertune status {named(reference.folder)}`")
         if known.ended is not None:
             raise StorageError(f"trial {trial} of {name} has ended already ({known.outcome})")
         request = f"stop-{trial}"

@@ -57,7 +57,10 @@ def train(experiment: Experiment, config: TrialConfig, folder: Path, file: str) 
             reports.flush()
             lines(out, _line(workload, config, report))
 
-        last = train_solo(workload, config, folder=folder, on_report=on_report)
+        # A trial of a sweep is repeated as it ran; a file that says nothing leaves the choice to torch.
+        given = experiment.resources.model_fields_set
+        threads = experiment.resources.threads if "threads" in given else None
+        last = train_solo(workload, config, folder=folder, on_report=on_report, threads=threads)
     metric = workload.objective.metric
     if last.outcome == "diverged":
         say(f"diverged at epoch {last.epoch:g}: the loss or {metric} is no longer a number; try a lower rate")

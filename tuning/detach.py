@@ -11,18 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.errors import AdaptertuneError, StorageError
-from tuning.ledger import LEDGER
+from trainables.errors import AdaptertuneError, LedgerError, StorageError
+from tuning.boundary import FAILED
+from tuning.ledger import DRIVER_LOG, LEDGER, PreparedRecord, read_records
 
-DRIVER_LOG = "driver.log"
-WAIT_S = 30.0
+WAIT_S = 60.0
+"""How long a launch may prepare its data before it is left to it."""
 LOOK_EVERY_S = 0.1
 
 _RUN = "import sys; sys.path.insert(0, {root!r}); from tuning.cli import main; main()"
 
 
 class NotStartedError(AdaptertuneError):
-    """The launch ended before it had begun; the message is what it said."""
+    """The launch ended before its data were ready; the message is what it said.
+
+    code: what the command that was to start it should exit with.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -31,13 +39,15 @@ class Detached:
 
     process: int
     log: Path
+    prepared: bool
+    """Whether its data are ready: from then on trials run."""
 
 
 def detach(arguments: Sequence[str], folder: Path) -> Detached:
     """Starts `adaptertune ARGUMENTS` in a session of its own; its output goes to driver.log in `folder`.
 
-    Returns when the experiment's record exists. Raises NotStartedError with what the launch said
-    if it ended before.
+    Returns when the experiment's data are ready, or it has prepared them for WAIT_S. Raises
+    NotStartedError with what the launch said if it ended before.
     """
     root = str(Path(__file__).resolve().parents[1])
     try:
@@ -59,16 +69,40 @@ def detach(arguments: Sequence[str], folder: Path) -> Detached:
             start_new_session=True,
         )
     deadline = time.monotonic() + WAIT_S
-    while not (folder / LEDGER).exists():
-        if process.poll() is not None:
-            said = log.read_text(encoding="utf-8", errors="replace").strip()
-            log.unlink(missing_ok=True)
-            raise NotStartedError(said or f"the launch ended with code {process.returncode} and said nothing")
+    while True:
+        ended = process.poll()  # before the record is looked at: a short sweep may have ended well
+        log = _moved(log, folder)
+        if _prepared(folder):
+            return Detached(process.pid, log, prepared=True)
+        if ended is not None:
+            raise _not_started(log, folder, ended)
         if time.monotonic() > deadline:
-            return Detached(process.pid, log)
+            return Detached(process.pid, log, prepared=False)
         time.sleep(LOOK_EVERY_S)
+
+
+def _moved(log: Path, folder: Path) -> Path:
+    """The log in the experiment's folder once that has its record; the process goes on writing to it."""
+    inside = folder / DRIVER_LOG
+    if log == inside or not (folder / LEDGER).exists():
+        return log
     try:
-        log.rename(folder / DRIVER_LOG)  # the process goes on writing to the same file
+        return log.rename(inside)
     except OSError:
-        return Detached(process.pid, log)
-    return Detached(process.pid, folder / DRIVER_LOG)
+        return log
+
+
+def _prepared(folder: Path) -> bool:
+    try:
+        return any(isinstance(record, PreparedRecord) for record in read_records(folder))
+    except LedgerError:
+        return False  # no record yet, or one that others will complain about
+
+
+def _not_started(log: Path, folder: Path, code: int) -> NotStartedError:
+    said = log.read_text(encoding="utf-8", errors="replace").strip()
+    if log.parent != folder:
+        log.unlink(missing_ok=True)
+    killed = code < 0
+    said = said or f"the launch {f'was killed by signal {-code}' if killed else f'ended with code {code}'}"
+    return NotStartedError(said, 128 - code if killed else code or FAILED)

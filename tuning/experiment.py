@@ -23,7 +23,6 @@ from trainables.config import (
     ModelSpec,
     NotNegative,
     ObjectiveSpec,
-    Positive,
     Spec,
     Task,
     TrialConfig,
@@ -31,6 +30,9 @@ from trainables.config import (
 )
 from trainables.errors import ExperimentFileError
 from tuning.space import SECTION_NAMES, Space
+
+
+Hundredths = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 
 
 class TpeSpec(Spec):
@@ -74,16 +76,16 @@ class SearchSpec(Spec):
 class AshaSpec(Spec):
     """Asynchronous successive halving with one bracket."""
 
-    grace_epochs: Positive = 1.0
+    grace_epochs: Hundredths = 1.0
     """Epochs that every trial gets: the first rung."""
-    reduction_factor: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] = 3.0
+    reduction_factor: Annotated[float, Field(ge=1.1, allow_inf_nan=False)] = 3.0
     """Of each rung one in so many goes on."""
 
 
 class MedianSpec(Spec):
     """Stops a trial whose objective lies below the median of the others' running averages."""
 
-    grace_epochs: Positive = 1.0
+    grace_epochs: Hundredths = 1.0
     min_trials: Count = 3
     """Trials to compare with before any is stopped."""
 
@@ -104,9 +106,9 @@ class SchedulerSpec(Spec):
 class ResourceSpec(Spec):
     """What one trial occupies, and how many run at once."""
 
-    cpus: Positive = 1.0
+    cpus: Hundredths = 1.0
     gpus: NotNegative | Literal["auto"] = "auto"
-    """GPUs of a trial, parts of one too; auto: one where the machine has any."""
+    """GPUs of a trial: a part of one, or a whole number; auto: one where the machine has any."""
     concurrent: Count | None = None
     """Most trials at once; as many as fit when absent."""
     threads: Count = 1
@@ -115,11 +117,18 @@ class ResourceSpec(Spec):
     @field_validator("gpus", mode="wrap")
     @classmethod
     def _number_or_auto(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
+        # One rule in place of one error for each side of the union.
+        rule = PydanticCustomError(
+            "gpus", "must be the word auto, a part of one GPU such as 0.5, or a whole number from 0 on"
+        )
         try:
-            return handler(value)
+            gpus = handler(value)
         except ValidationError:
-            # One rule in place of one error for each side of the union.
-            raise PydanticCustomError("gpus", "must be the word auto or a number of at least 0") from None
+            raise rule from None
+        # Ray gives out parts of a single GPU, and whole GPUs.
+        if gpus != "auto" and gpus > 1 and not float(gpus).is_integer():
+            raise rule
+        return gpus
 
 
 class Experiment(Spec):

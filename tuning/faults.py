@@ -54,8 +54,8 @@ class Misfit:
     rule: str
 
 
-def file_error(file: str, faults: Iterable[Fault]) -> ExperimentFileError:
-    """All faults as one error, in the file's order, each once."""
+def file_error(file: str, faults: Iterable[Fault], note: str = "") -> ExperimentFileError:
+    """All faults as one error, in the file's order, each once; a note comes last."""
     known = sorted(dict.fromkeys(faults), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
     places = [f"line {f.where}" if isinstance(f.where, int) else f.where for f in known]
     wide, wider = max(map(len, places)), max(len(f.key) for f in known)
@@ -64,7 +64,7 @@ def file_error(file: str, faults: Iterable[Fault]) -> ExperimentFileError:
         for place, f in zip(places, known, strict=True)
     ]
     count = f"{len(known)} error{'s' if len(known) > 1 else ''}"
-    return ExperimentFileError("\n".join([f"{file}: {count}", *lines]))
+    return ExperimentFileError("\n".join([f"{file}: {count}", *lines, *([note] if note else [])]))
 
 
 def dotted(path: Sequence[str | int]) -> str:

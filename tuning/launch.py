@@ -12,21 +12,24 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Cluster, connect
 from cluster.resources import does_not_fit, slots
 from cluster.staging import PACKAGES
 from trainables.config import Workload
-from trainables.errors import AdaptertuneError, StorageError
+from trainables.errors import AdaptertuneError, DataError, StorageError
+from tuning.checks import class_fault
 from tuning.environment import describe
 from tuning.experiment import Experiment
 from tuning.ledger import (
+    DRIVER_LOG,
     LEDGER,
+    RAY_LOG,
     ClosedRecord,
     Ending,
     ExperimentRecord,
@@ -36,10 +39,13 @@ from tuning.ledger import (
     PreparedRecord,
 )
 from tuning.state import Halt, Listener, Sweep
+from tuning.storage import named
 
-RAY_LOG = "ray.log"
-"""What Ray says to the driver, in the experiment's folder."""
+if TYPE_CHECKING:
+    from tuning.schedulers import Control
+
 TRAINABLE = "trainables.actor:AdapterTrainable"
+LOOK_EVERY_S = 0.5
 CAPACITY_FOR_S = 5.0
 """How long the number of trials that fit is believed."""
 _UNLIMITED = 100_000
@@ -76,7 +82,7 @@ def launch(
     """
     experiment.require_space()
     folder = (storage / experiment.name).absolute()
-    _refuse_existing(folder, experiment.name)
+    refuse_existing(folder, experiment.name)
     header = ExperimentRecord(
         name=experiment.name,
         file=experiment.source_text,
@@ -92,26 +98,30 @@ def launch(
     return LaunchResult(folder, ending, sweep.history)
 
 
-def _refuse_existing(folder: Path, name: str) -> None:
+def refuse_existing(folder: Path, name: str) -> None:
+    """Raises StorageError where the folder holds an experiment."""
     if (folder / LEDGER).exists():
+        known = named(folder)
         raise StorageError(
             f"an experiment '{name}' already exists in {folder.parent}; see it with"
-            f" `adaptertune status {name}` or `adaptertune best {name}`, launch under another name with"
-            f" `--set name={name}-2`, or remove the folder"
+            f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name with"
+            f" `--name {name}-2`, or remove {folder}"
         )
 
 
 @contextmanager
 def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
-    """After an error before the first trial the same name may be launched again.
+    """After an error or interrupt before the first trial the same name may be launched again.
 
-    A cluster that does not answer, and a full or read-only disk elsewhere, are said in plain words.
+    Of a launch in the background its log stays. A cluster that does not answer, and a full or read-only disk elsewhere, are said in plain words.
     """
     try:
         yield
+        if not sweep.history.trials:  # interrupted
+            _clear(folder)
     except (AdaptertuneError, OSError) as error:
         if not sweep.history.trials:
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
         if isinstance(error, ConnectionError):
             raise StorageError(str(error)) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -120,6 +130,16 @@ def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
                 " make room there, or set TMPDIR to another disk"
             ) from error
         raise
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != DRIVER_LOG:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()  # if there is no log
 
 
 @dataclass(frozen=True)
@@ -143,19 +163,23 @@ def _run(of: _Composition, prepared: Future[Path], address: str | None, signals:
             except Halt as halt:
                 halted, ending = halt, halt.ending
             except BaseException:
-                _close(of.sweep, Ending.FAILED)
+                _close(of.sweep, Ending.FAILED, signals)
                 raise
-            _close(of.sweep, ending)
+            _close(of.sweep, ending, signals)
     except Halt as halt:  # while Ray came up
         halted, ending = halt, halt.ending
-        _close(of.sweep, ending)
+        _close(of.sweep, ending, signals)
     if halted is not None and halted.error is not None:
         raise halted.error
     return ending
 
 
-def _close(sweep: Sweep, ending: Ending) -> None:
-    """Ends what still runs, and the record. A disk that takes no more leaves both as they are."""
+def _close(sweep: Sweep, ending: Ending, signals: _Signals) -> None:
+    """Ends what still runs, and the record. A disk that takes no more leaves both as they are.
+
+    From here on there is nothing left to interrupt: Ray goes down, whatever signal comes.
+    """
+    signals.only_note()
     with suppress(Halt):
         for number in sweep.unfinished():
             sweep.end(number, Outcome.INTERRUPTED)
@@ -183,11 +207,12 @@ def _fit(of: _Composition, cluster: Cluster, prepared: Future[Path], signals: _S
         history=of.sweep.history,
     )
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
-    scheduler = RecordingScheduler(rule, of.sweep, study, Control(of.folder, halted=signals.noted))
+    control = Control(of.folder, halted=signals.noted)
+    scheduler = RecordingScheduler(rule, of.sweep, study, control)
     searcher = OptunaSearcher(
         study,
         of.sweep,
-        configure=_Configure(of, _wait_for(prepared, of.sweep)),
+        configure=_Configure(of, _wait_for(prepared, of, control)),
         capacity=_Capacity(cluster, resources.cpus, gpus, resources.concurrent),
     )
     with warnings.catch_warnings():
@@ -306,11 +331,18 @@ def _in_background(prepare: Prepare, workload: Workload) -> Future[Path]:
     return future
 
 
-def _wait_for(prepared: Future[Path], sweep: Sweep) -> Path:
+def _wait_for(prepared: Future[Path], of: _Composition, control: Control) -> Path:
+    """The prepared data, recorded. Raises Halt where `stop` asks for it, DataError for an absent class."""
+    while not wait([prepared], timeout=LOOK_EVERY_S).done:
+        if None in control.requests():
+            raise Halt(Ending.INTERRUPTED)
     folder = prepared.result()
     meta_file = folder / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
-    sweep.record(
+    metric = of.experiment.workload.objective.metric
+    if (fault := class_fault(metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {metric}: {fault}")
+    of.sweep.record(
         PreparedRecord(
             fingerprint=meta.get("fingerprint", folder.name),
             counts=meta.get("counts", {}),
@@ -350,6 +382,10 @@ class _Signals:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._handle)
 
+    def only_note(self) -> None:
+        """From now on a signal raises nothing."""
+        self._only_note = True
+
     def noted(self) -> bool:
         """Whether a signal came while signals were only noted."""
         return self._noted
@@ -357,7 +393,7 @@ class _Signals:
     @contextmanager
     def only_noted(self) -> Iterator[None]:
         """For the time of Ray's loop."""
-        self._only_note = True
+        self.only_note()
         try:
             yield
         finally:

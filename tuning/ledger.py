@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,8 +39,10 @@ from tuning.records import (
 )
 
 __all__ = [
+    "DRIVER_LOG",
     "LEDGER",
     "LOCK",
+    "RAY_LOG",
     "SCHEMA",
     "BaselineRecord",
     "BuiltRecord",
@@ -66,6 +69,12 @@ __all__ = [
 
 LEDGER = "ledger.jsonl"
 LOCK = "driver.lock"
+DRIVER_LOG = "driver.log"
+"""What a driver in the background says."""
+RAY_LOG = "ray.log"
+"""What Ray says to the driver."""
+LEFTOVERS = frozenset({LOCK, DRIVER_LOG, RAY_LOG})
+"""What a launch that failed early may leave; a folder of nothing else is as good as empty."""
 
 # --- writing ----------------------------------------------------------------------------------
 
@@ -80,14 +89,16 @@ class Ledger:
 
     @classmethod
     def create(cls, folder: Path, header: ExperimentRecord) -> Self:
-        """A new experiment in `folder`, which must not exist yet or be empty.
+        """A new experiment in `folder`, which must not exist yet or be empty, save for `LEFTOVERS`.
 
-        Raises StorageError if it holds anything, or cannot be written.
+        Raises StorageError if it holds anything else, or cannot be written.
         """
-        if (folder / LEDGER).exists() or (folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())):
+        if folder.is_dir() and any(path.name not in LEFTOVERS for path in folder.iterdir()):
             raise StorageError(f"{folder} already exists; choose another name")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for name in (DRIVER_LOG, RAY_LOG):
+                (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(_cannot_write(folder, error)) from error
         ledger = cls._locked(folder, os.O_CREAT | os.O_EXCL)
@@ -124,8 +135,9 @@ class Ledger:
             return cls(folder, os.open(folder / LEDGER, os.O_WRONLY | os.O_APPEND | flags, 0o644), lock)
         except Timeout as error:
             raise LedgerError(
-                f"another driver is running {folder.name}; watch it with `adaptertune status {folder.name}`"
-                f" or end it with `adaptertune stop {folder.name}`"
+                f"another driver is running {folder.name}; watch it with"
+                f" `adaptertune status {quote(str(folder))}` or end it with"
+                f" `adaptertune stop {quote(str(folder))}`"
             ) from error
         except OSError as error:
             lock.release()

@@ -278,15 +278,16 @@ class Progress:
     def __call__(self, record: Any) -> None:
         """A listener of `tuning.launch`."""
         self.board.observe(record)
-        if self._live is None:
-            self._say(record)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_terminal and self._live is None and isinstance(record, PreparedRecord):
+            # Not before: the preparation has a bar of its own, and two would write over each other.
             self._live = Live(
                 console=self._console, get_renderable=self._render, refresh_per_second=2, transient=False
             )
             self._live.start()
+        if self._live is None:
+            self._say(record)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -43,6 +44,7 @@ _HINTS = {
     "objective": "is missing: what to optimise, such as objective: {metric: dice}",
     "objective.metric": "is missing, such as metric: dice",
 }
+_LATER = "  whether the settings go together is checked once these are mended"
 _PATHS = (
     *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
     *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
@@ -117,24 +119,25 @@ class _Reader:
         first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
         outside = self._touched.union(*first) if self._new_space else self._touched
         subject.first = still_inside(first, space, trial, outside)
-        sound = not self._misfits and not self._document.faults
-        found = list(check_parts(subject))
-        self._misfits += found
-        if sound and not found:
+        self._misfits += check_parts(subject)
+        wrong = [str(misfit.path[0]) for misfit in self._misfits]
+        wrong += [re.split(r"[.\[]", fault.key)[0] for fault in self._document.faults]
+        unsure = any(map(_touches_settings, wrong))
+        if not unsure:
             self._misfits += check_first(subject)
             self._misfits += check_configurations(subject)
         faults = list(self._document.faults)
         unread = {(fault.where, fault.key) for fault in faults}
         faults += [f for m in self._misfits if ((f := self._fault(m)).where, f.key) not in unread]
         if faults:
-            raise file_error(self._file_name, faults)
+            raise file_error(self._file_name, faults, _LATER if unsure and (trial or space) else "")
         return self._build(value, subject)
 
     def _build(self, value: dict[str, Any], subject: Subject) -> Experiment:
         nested: dict[str, Any] = {}
         for name, setting_value in subject.trial.items():
             put(nested, name.split("."), setting_value)
-        if subject.first:
+        if value.get("search", {}).get("first"):
             value["search"] = value["search"] | {"first": [subject.space.locate(p)[0] for p in subject.first]}
         document = value | {"trial": nested, "source_text": self._text}
         document["space"] = subject.space.model_dump(mode="json")
@@ -342,6 +345,11 @@ class _Reader:
             if path[:length] in self._document.where:
                 return self._document.where[path[:length]]
         return 1
+
+
+def _touches_settings(key: str) -> bool:
+    """Whether a fault at this key of the file may have hidden settings of trials."""
+    return key not in PARTS and closest(key, Experiment.model_fields) not in PARTS
 
 
 def _below(space: Space, section: str) -> Space:

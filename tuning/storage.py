@@ -10,9 +10,10 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from trainables.errors import StorageError
-from tuning.ledger import find_experiment
+from tuning.ledger import DRIVER_LOG, find_experiment
 
 VARIABLE = "ADAPTERTUNE_STORAGE"
 DEFAULT = Path("experiments")
@@ -25,6 +26,12 @@ def storage_folder(given: Path | None) -> Path:
     if given is not None:
         return given
     return Path(os.environ.get(VARIABLE) or DEFAULT)
+
+
+def named(folder: Path) -> str:
+    """An experiment as a command typed here finds it: its name, or its path if it is kept elsewhere."""
+    usual = storage_folder(None).absolute() / folder.name
+    return quote(folder.name if usual == folder.absolute() else str(folder.absolute()))
 
 
 @dataclass(frozen=True)
@@ -50,17 +57,33 @@ def refer(text: str, storage: Path) -> Reference:
     return Reference(folder, BEST if trial == BEST else int(trial))
 
 
+def refer_to_log(text: str, storage: Path) -> Reference:
+    """As `refer`; also a launch in the background that failed early and left its log alone."""
+    try:
+        return refer(text, storage)
+    except StorageError:
+        for folder in (storage / text, Path(text)):
+            if (folder / DRIVER_LOG).is_file():
+                return Reference(folder.absolute())
+        raise
+
+
 def trial_folder(folder: Path, number: int) -> Path:
     """Where a trial's checkpoints and log are."""
     return folder / "trials" / f"{number:04d}"
 
 
 def read_log(reference: Reference) -> str:
-    """What a trial wrote, or the driver. Raises StorageError that says why there is nothing."""
+    """What a trial wrote, or the driver. Raises StorageError that says why there is nothing.
+
+    `best` must have been made a number: which trial that is, the record's readers know.
+    """
+    if reference.trial == BEST:
+        raise StorageError("logs takes a trial's number here, not best")
     path = (
         trial_folder(reference.folder, reference.trial) / LOG
         if isinstance(reference.trial, int)
-        else reference.folder / "driver.log"
+        else reference.folder / DRIVER_LOG
     )
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -70,4 +93,7 @@ def read_log(reference: Reference) -> str:
             raise StorageError(
                 f"trial {number} of {name} has no log: it has not started, or ran on another machine"
             ) from error
-        raise StorageError(f"the driver of {name} wrote no log; a trial's is at {name}:NUMBER") from error
+        raise StorageError(
+            f"the driver of {name} wrote no log; a trial's is shown by"
+            f" `adaptertune logs {named(reference.folder)}:NUMBER`"
+        ) from error

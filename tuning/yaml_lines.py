@@ -13,10 +13,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tuning.faults import Fault, Path, Where, dotted
 
+DEEPEST = 50
+"""Lists and mappings inside one another, at most."""
+_DEEP = f"is nested too deeply: at most {DEEPEST} lists and mappings inside one another"
 _TAG = "tag:yaml.org,2002:"
 _CONSTANTS = {"true": True, "false": False}
 _INFINITE = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
@@ -44,6 +48,9 @@ def read_yaml(text: str, *, where: Where | None = None) -> Document:
     except YAMLError as error:
         document.faults.append(Fault(where or 1, "", f"is not YAML: {str(error).splitlines()[0]}"))
         return document
+    except RecursionError:
+        document.faults.append(Fault(where or _too_deep(text), "", _DEEP))
+        return document
     if node is not None:
         document.where[()] = where or node.start_mark.line + 1
         document.value = _Builder(document, where).build(node, ())
@@ -70,6 +77,9 @@ class _Builder:
     def build(self, node: Node, path: Path) -> Any:
         if any(node is outer for outer in self._open):
             self._fault(node, path, "holds itself: an alias must not name what it stands in")
+            return None
+        if len(self._open) == DEEPEST:
+            self._fault(node, path[:1], _DEEP)
             return None
         self._open.append(node)
         try:
@@ -135,6 +145,16 @@ class _Builder:
 
     def _fault(self, node: Node, path: Path, rule: str) -> None:
         self._document.faults.append(Fault(self._line(node), dotted(path), rule))
+
+
+def _too_deep(text: str) -> int:
+    """The line where too deep a nesting begins. Events, unlike nodes, are read without recursion."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            return int(event.start_mark.line) + 1
+    return 1
 
 
 def _whole(text: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainables.conftest import config, figures, run
-from trainables.config import Task
+from trainables.config import Split, Task
 from trainables.engine import Engine
 from trainables.errors import ModelError
 
@@ -111,6 +111,26 @@ def test_out_of_memory_with_one_image_says_what_to_do(
     _limit_memory(engine, monkeypatch, images=0)
     with pytest.raises(ModelError, match=r"single image.*image_size"):
         run(engine, engine.start(config('{"adapter": "lora", "epochs": 1}')))
+
+
+def test_out_of_memory_in_an_evaluation_shrinks_its_batches(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    state = engine.start(config('{"adapter": "lora"}'))
+    plain = engine.evaluate(state.model, state.config, Split.VALIDATION)
+    real = type(engine.task).evaluate
+    tried = []
+
+    def evaluate(task, model, split, *, batch_size, **others):
+        tried.append(batch_size)
+        if batch_size > 8:
+            raise torch.OutOfMemoryError("scripted")
+        return real(task, model, split, batch_size=batch_size, **others)
+
+    monkeypatch.setattr(type(engine.task), "evaluate", evaluate)
+    assert engine.evaluate(state.model, state.config, Split.VALIDATION) == pytest.approx(plain, rel=1e-5)
+    assert tried == [32, 16, 8]
 
 
 def _limit_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch, *, images: int) -> None:

@@ -349,3 +349,4 @@ def test_an_override_keeps_those_first_configurations_that_still_lie_in_the_spac
     narrow = load_experiment("quickstart", ["space.adapter.choice=[none, loha]"]).search.first
     assert list(narrow) == [p for p in whole if p["adapter"] in ("none", "loha")]
     assert load_experiment("quickstart", ["trial.epochs=3"]).search.first == whole
+    assert load_experiment("quickstart", ["space={lora.rank: {choice: [2, 4]}}"]).search.first == ()

@@ -35,8 +35,20 @@ class Checked:
     findings: list[Finding]
 
 
-def check(sample: Sample, *, split: Split, classes: Sequence[str], task: Task, size: Resize) -> Checked:
-    """Load, check and resize one image; None with a finding where it has to go."""
+def check(
+    sample: Sample,
+    *,
+    split: Split,
+    classes: Sequence[str],
+    task: Task,
+    size: Resize,
+    keep_empty: bool = False,
+) -> Checked:
+    """Load, check and resize one image; None with a finding where it has to go.
+
+    keep_empty: a mask of nothing but background is a negative example, not a fault. One in which
+    every pixel is ignored stays a fault: nothing can be learned from it.
+    """
 
     def gone(fault: Fault, detail: object) -> Checked:
         return Checked(None, [Finding(split, sample.name, fault, Action.IMAGE_DROPPED, str(detail))])
@@ -69,7 +81,9 @@ def check(sample: Sample, *, split: Split, classes: Sequence[str], task: Task, s
         if mask is None or mask.shape != (height, width):
             shape = "no mask" if mask is None else f"a mask of {mask.shape[1]}×{mask.shape[0]}"
             return gone(Fault.BAD_MASK, f"{shape} pixels for an image of {width}×{height}")
-        if not ((mask != 0) & (mask != IGNORE)).any():
+        if (mask == IGNORE).all():
+            return gone(Fault.EMPTY_MASK, "it holds nothing but ignored pixels")
+        if not keep_empty and not ((mask != 0) & (mask != IGNORE)).any():
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[0]}")
     row = Row(sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found)
     return Checked(row, findings)

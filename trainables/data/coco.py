@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,13 @@ from trainables.data.faults import Action, Fault, Finding
 from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, need_folder, open_rgb
 from trainables.errors import DataError
 
+Key = int | str
+"""An image's or a category's id."""
 NOT_A_BOX = [math.nan] * 4
+LARGEST = 1e9
+"""Pixels; no box is larger."""
+SHOWN = 60
+"""Characters of a wrong value that a message shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +84,7 @@ def _load(part: CocoPart) -> dict[str, Any]:
     """The file with its three lists in place. Raises DataError."""
     try:
         file = json.loads(Path(part.annotations).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"annotations must be a COCO JSON file, but {part.annotations}: {error}") from error
     for key, needed in (
         ("images", ("id", "file_name")),
@@ -94,10 +102,58 @@ def _load(part: CocoPart) -> dict[str, Any]:
         raise DataError(f"{part.annotations} must list images, got none")
     if not file["categories"]:
         raise DataError(f"{part.annotations} must list categories, got none")
+    for problem in _problems(file):
+        raise DataError(f"{part.annotations}: {problem}")
     return dict(file)
 
 
-def _categories(file: dict[str, Any]) -> dict[int, str]:
+def _problems(file: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with ids and names: without them nothing can be told apart."""
+    for key in ("images", "categories"):
+        seen: dict[Key, int] = {}
+        for place, entry in enumerate(file[key]):
+            if not _is_key(entry["id"]):
+                yield f"{key}[{place}].id must be a whole number or a string, got {_shown(entry['id'])}"
+            elif entry["id"] in seen:
+                yield (
+                    f"{key} must have ids of their own, but {key}[{seen[entry['id']]}] and {key}[{place}] "
+                    f"both have {_shown(entry['id'])}"
+                )
+            else:
+                seen[entry["id"]] = place
+    if len({type(entry["id"]) for entry in file["categories"]}) > 1:
+        yield "ids of categories must be all whole numbers or all strings, got both"
+    for place, entry in enumerate(file["categories"]):
+        if not _is_key(entry["name"]):
+            yield f"categories[{place}].name must be a string, got {_shown(entry['name'])}"
+    for place, entry in enumerate(file["images"]):
+        if not _is_file_name(entry["file_name"]):
+            yield f"images[{place}].file_name must be a file's name, got {_shown(entry['file_name'])}"
+    for place, entry in enumerate(file["annotations"]):
+        if not _is_key(entry["image_id"]):
+            yield (
+                f"annotations[{place}].image_id must be a whole number or a string, "
+                f"got {_shown(entry['image_id'])}"
+            )
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_file_name(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and value not in ("", ".", "..") and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def _categories(file: dict[str, Any]) -> dict[Key, str]:
     return {entry["id"]: str(entry["name"]) for entry in sorted(file["categories"], key=lambda e: e["id"])}
 
 
@@ -105,7 +161,7 @@ def _read_part(part: CocoPart, file: dict[str, Any], classes: tuple[str, ...], s
     folder = need_folder(part.images, what=f"data.coco.{split}.images")
     place = {name: i for i, name in enumerate(classes)}
     label = {key: place[name] for key, name in _categories(file).items()}
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    by_image: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for entry in file["annotations"]:
         by_image[entry["image_id"]].append(entry)
     samples: list[Sample] = []
@@ -134,16 +190,26 @@ def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _annotations(entries: list[dict[str, Any]], label: dict[int, int]) -> Annotations:
+def _annotations(entries: list[dict[str, Any]], label: dict[Key, int]) -> Annotations:
+    """Boxes as they stand; one that is not four numbers, or of no category, is a fault that `check` lists."""
     return Annotations.of(
-        [_numbers(entry.get("bbox")) for entry in entries],
-        [label.get(entry.get("category_id", -1), -1) for entry in entries],
-        [entry["area"] if isinstance(entry.get("area"), int | float) else math.nan for entry in entries],
+        [_box(entry.get("bbox")) for entry in entries],
+        [label.get(key, -1) if _is_key(key := entry.get("category_id")) else -1 for entry in entries],
+        [_number(entry.get("area")) for entry in entries],
         [bool(entry.get("iscrowd", 0)) for entry in entries],
     )
 
 
-def _numbers(bbox: Any) -> list[float]:
-    if isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, int | float) for v in bbox):
-        return [float(v) for v in bbox]
-    return NOT_A_BOX
+def _box(value: Any) -> list[float]:
+    if not isinstance(value, list) or len(value) != 4:
+        return NOT_A_BOX
+    numbers = [_number(v) for v in value]
+    return numbers if all(abs(v) < LARGEST for v in numbers) else NOT_A_BOX
+
+
+def _number(value: Any) -> float:
+    """NaN for what is none, or too large for a float."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan

@@ -175,16 +175,36 @@ def _part(table: Any, classes: tuple[str, ...], part: str, where: str) -> Part:
         labels: dict[Any, int] = {i: place[name] for i, name in enumerate(feature.names)}
     else:
         labels = dict(place)
-    ids = list(table["image_id"]) if "image_id" in table.features else list(range(table.num_rows))
-    base = part.split("[")[0]
+    if "image_id" in table.features:
+        ids = list(table["image_id"])
+        origins = [f"{part.split('[')[0]}/{key}" for key in ids]
+    else:
+        ids, origins = list(range(table.num_rows)), _row_origins(table, part)
     samples: list[Sample] = [
-        HubSample(name=str(key), origin=f"{base}/{key}", rows=table, row=row, labels=labels)
-        for row, key in enumerate(ids)
+        HubSample(name=str(key), origin=origin, rows=table, row=row, labels=labels)
+        for row, (key, origin) in enumerate(zip(ids, origins, strict=True))
     ]
     if not samples:
         raise DataError(f"{where} must hold images, but its part '{part}' is empty")
     _check_corners(table, where)
     return Part(samples)
+
+
+def _row_origins(table: Any, part: str) -> list[str]:
+    """Each row's place in the whole it was sliced from; within `part` alone where that cannot be told."""
+    import datasets
+
+    plain = re.fullmatch(r"([^\[\]+]+)(?:\[(\d*):\d*\])?", part)
+    if plain is not None:
+        first = int(plain[2] or 0)
+        return [f"{plain[1]}/{first + row}" for row in range(table.num_rows)]
+    sizes = {name: split.num_examples for name, split in (table.info.splits or {}).items()}
+    try:
+        pieces = datasets.ReadInstruction.from_spec(part).to_absolute(sizes)
+    except (ValueError, AssertionError, TypeError):
+        pieces = []
+    origins = [f"{piece.splitname}/{row}" for piece in pieces for row in range(piece.from_, piece.to)]
+    return origins if len(origins) == table.num_rows else [f"{part}/{row}" for row in range(table.num_rows)]
 
 
 def _check_corners(table: Any, where: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from trainables.config import Split, Task, Workload
+from trainables.config import FaultRule, Split, Task, Workload
 from trainables.data.check import Checked, Row, check
 from trainables.data.faults import Finding, stop_message, stopping
 from trainables.data.prepared import COLUMNS, SCHEMA
@@ -92,10 +92,18 @@ def _write(workload: Workload, source: Source, size: Resize, folder: Path, name:
     counts: dict[str, int] = {}
     boxes: dict[str, int] = {}
     total = sum(len(part.samples) for part in source.parts.values())
+    keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
     with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
         for split, part in source.parts.items():
             findings += part.faults
-            work = partial(check, split=split, classes=source.classes, task=workload.task, size=size)
+            work = partial(
+                check,
+                split=split,
+                classes=source.classes,
+                task=workload.task,
+                size=size,
+                keep_empty=keep_empty,
+            )
             rows = _rows(_ahead(pool, work, part.samples), findings, advance)
             with _storage(folder.parent):
                 counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)

@@ -1,4 +1,4 @@
-"""Object detection: YOLOS or DETR under its own Hungarian loss, judged by COCO's figures."""
+"""Object detection: YOLOS or a kind of DETR under its own Hungarian loss, judged by COCO's figures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ from trainables.layout import Layout, layout_of
 from trainables.metrics.coco import Detections, coco_figures, top
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.detectors import Family, family_of
 
-MODELS = ("yolos", "detr")
-"""Model types whose scores are a softmax with 'no object' last, and whose loss is DETR's."""
-CLASSIFIER, BOXES = "class_labels_classifier", "bbox_predictor"
 LOSS_GROUP = 16
 """Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""
 
@@ -35,6 +33,7 @@ class DetectionTask:
 
     model: Any
     """Pristine, on the device, nothing requiring gradients."""
+    family: Family
     classes: tuple[str, ...]
     layout: Layout
     resize: Resize
@@ -53,14 +52,12 @@ class DetectionTask:
             raise ModelError(f"loss '{config.loss}': detection has the model's own Hungarian loss; remove it")
         if config.head != HeadSpec():
             raise ModelError("head: detection keeps the model's own head; remove its settings")
-        head = {id(t) for name in (CLASSIFIER, BOXES) for t in tensors_of(getattr(self.model, name))}
+        head = {id(t) for t in self.family.head(self.model)}
         shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
         model: Any = clone(self.model, sharing=shared)
         if self.ids is None:
-            fresh = _renew_last_layer(getattr(model, CLASSIFIER), len(self.classes) + 1, model.config)
-            setattr(model, CLASSIFIER, fresh.to(model.device))
-        for name in (CLASSIFIER, BOXES):
-            _in_float32(getattr(model, name))
+            self.family.renew(model, len(self.classes))
+        self.family.in_float32(model)
         whole: nn.Module = model.eval()
         return whole
 
@@ -70,10 +67,12 @@ class DetectionTask:
 
     def head_names(self, model: nn.Module) -> set[str]:
         """The classifier's and the box predictor's parameters; detection tokens belong to the backbone."""
-        return {n for n, _ in model.named_parameters() if n.startswith((f"{CLASSIFIER}.", f"{BOXES}."))}
+        # By identity: a decoder that refines boxes holds the same weights under another name.
+        head = {id(t) for t in self.family.head(model)}
+        return {n for n, p in model.named_parameters() if id(p) in head}
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B, queries, labels + 1 + 4): logits, then boxes as shares of the image, cxcywh."""
+        """(B, queries, logits + 4): logits, then boxes as shares of the image, cxcywh."""
         found = self._forward(model, batch)
         return torch.cat([found.logits, found.pred_boxes], dim=-1)
 
@@ -130,12 +129,11 @@ class DetectionTask:
         return [{**t, "class_labels": self.ids[t["class_labels"]]} for t in batch.targets]
 
     def _detections(self, logits: Tensor, boxes: Tensor, truths: list[Any]) -> list[Detections]:
-        """One detection a query, of its best class, as YOLOS's processor does; labels are the data's classes.
+        """Detections as the model's processor reads them; labels are the data's classes.
 
         Among the checkpoint's labels only those that the data has can be an answer.
         """
-        known = logits.softmax(-1)[..., :-1]
-        scores, labels = (known if self.ids is None else known[..., self.ids]).max(-1)
+        scores, labels, boxes = self.family.scores(logits, boxes, self.ids)
         size = boxes.new_tensor([[t.width, t.height, t.width, t.height] for t in truths])
         absolute = boxes * size[:, None]
         absolute[..., :2] -= absolute[..., 2:] / 2
@@ -148,11 +146,11 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
     from transformers import AutoModelForObjectDetection
 
     config = hub.read_config(spec, Task.DETECTION)
+    family = family_of(config, spec)
     processor = hub.read_processor(spec, Task.DETECTION)
     resized = resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
-    for name in (CLASSIFIER, BOXES):
-        _in_float32(getattr(model, name))
+    family.in_float32(model)
     model.loss_function = _InFloat32(model.loss_function)
     ids = _ids(model.config.id2label, classes)
     if ids is None:
@@ -160,6 +158,7 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
         model.config.label2id = {name: i for i, name in enumerate(classes)}
     return DetectionTask(
         model=model,
+        family=family,
         classes=classes,
         layout=layout_of(model),
         resize=resized,
@@ -170,13 +169,7 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
 
 def resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model."""
-    if config.model_type not in MODELS:
-        raise ModelError(
-            f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
-            f"detection takes {', '.join(MODELS)}"
-        )
-    # YOLOS's processor rounds sides down to multiples of 16.
-    return hub.resize_from(processor, spec, multiple_of=16 if config.model_type == "yolos" else 1)
+    return hub.resize_from(processor, spec, multiple_of=family_of(config, spec).multiple_of)
 
 
 def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:
@@ -193,34 +186,6 @@ def _pixel_mask(batch: Batch) -> Tensor:
     for image, (height, width) in zip(mask, batch.valid, strict=True):
         image[:height, :width] = 1
     return mask
-
-
-def _renew_last_layer(classifier: nn.Module, outputs: int, config: Any) -> nn.Module:
-    """The classifier with a new last linear layer, drawn as transformers draws one."""
-    name, last = [(n, m) for n, m in classifier.named_modules() if isinstance(m, nn.Linear)][-1]
-    fresh = nn.Linear(last.in_features, outputs).requires_grad_(False)
-    nn.init.normal_(fresh.weight, std=float(getattr(config, "initializer_range", 0.02)))
-    nn.init.zeros_(fresh.bias)
-    if not name:
-        return fresh
-    parent, _, leaf = name.rpartition(".")
-    setattr(classifier.get_submodule(parent), leaf, fresh)
-    return classifier
-
-
-class _Float32(nn.Module):
-    """Leaves autocast: a box in bfloat16 would be off by pixels."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        with torch.autocast(tokens.device.type, enabled=False):
-            out: Tensor = super().forward(tokens.float())
-        return out
-
-
-def _in_float32(module: nn.Module) -> None:
-    """Let a head compute in float32 also under autocast; its parameters and their names stay."""
-    if not isinstance(module, _Float32):
-        module.__class__ = type(f"Float32{type(module).__name__}", (_Float32, type(module)), {})
 
 
 @dataclass(frozen=True)

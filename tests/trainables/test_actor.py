@@ -1,0 +1,104 @@
+"""The actor, without a cluster: trials swapped in, failures as results, reports given once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainables.conftest import config, figures, run, workload
+from trainables.actor import AdapterTrainable
+from trainables.config import Report, Task
+from trainables.engine import Engine
+from trainables.preparation import prepare_workload
+
+LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8}'
+ADALORA_WITHOUT_ROOM = '{"adapter": "adalora", "epochs": 1, "batch_size": 24}'
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> dict[str, Any]:
+    shared = workload(Task.SEGMENTATION)
+    return {
+        "trial": 0,
+        "config": LORA,
+        "experiment": str(tmp_path),
+        "workload": shared.model_dump_json(),
+        "prepared": str(prepare_workload(shared)),
+        "threads": 1,
+    }
+
+
+@pytest.fixture
+def actor(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[AdapterTrainable]:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("trainables.actor.SAVE_EVERY_S", 0.0)
+    return AdapterTrainable(config=asked)
+
+
+def steps(actor: AdapterTrainable) -> list[dict[str, Any]]:
+    results = [actor.step()]
+    while not results[-1]["done"]:
+        results.append(actor.step())
+    return results
+
+
+def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor: AdapterTrainable) -> None:
+    results = steps(actor)
+    assert [r["epoch"] for r in results] == [1.0, 2.0, 3.0]
+    assert results[0]["built"]["adapter"] > 0
+    assert results[0]["baseline"]["dice"] < 0.1
+    assert all(r["built"] is None and r["baseline"] is None for r in results[1:])
+
+
+def test_a_swapped_in_trial_equals_one_in_a_fresh_engine(
+    actor: AdapterTrainable, asked: dict[str, Any]
+) -> None:
+    steps(actor)
+    other = LORA.replace("lora", "loha")
+    actor.reset_config(asked | {"trial": 1, "config": other})
+    swapped = [Report.model_validate(r["report"]) for r in steps(actor)]
+    engine = Engine(workload(Task.SEGMENTATION), Path(asked["prepared"]), device="cpu")
+    assert figures(swapped) == figures(run(engine, engine.start(config(other))))
+
+
+def test_a_trial_that_cannot_be_built_fails_alone(actor: AdapterTrainable, asked: dict[str, Any]) -> None:
+    actor.reset_config(asked | {"trial": 1, "config": ADALORA_WITHOUT_ROOM})
+    (failed,) = steps(actor)
+    assert failed["failure"]["outcome"] == "failed"
+    assert "steps" in failed["failure"]["reason"]
+    assert "Traceback" in (Path(asked["experiment"]) / "trials" / "0001" / "log.txt").read_text()
+    actor.reset_config(asked | {"trial": 2})
+    assert len(steps(actor)) == 3
+
+
+def test_a_diverging_trial_says_so(actor: AdapterTrainable, asked: dict[str, Any]) -> None:
+    wild = '{"adapter": "none", "freezing": "full", "learning_rate": 1e18, "clip_norm": null}'
+    actor.reset_config(asked | {"trial": 1, "config": wild})
+    assert steps(actor)[-1]["failure"]["outcome"] == "diverged"
+
+
+@pytest.mark.parametrize("reports", [1, 3])
+def test_after_a_workers_death_no_report_is_missing(
+    actor: AdapterTrainable, asked: dict[str, Any], reports: int
+) -> None:
+    before = [actor.step() for _ in range(reports)]
+    again = steps(AdapterTrainable(config=asked))
+    curve = [Report.model_validate(r["report"]) for r in [*before[:-1], *again]]
+    assert [r["report"] for r in again][:1] == [before[-1]["report"]]
+    assert [report.epoch for report in curve] == [1.0, 2.0, 3.0]
+
+
+def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "untouched", lambda self: 1 / 0)
+        actor = AdapterTrainable(config=asked)
+        assert actor.step()["failure"] is None
+    actor.reset_config(asked | {"trial": 1})
+    assert actor.step()["baseline"] is not None

@@ -1,0 +1,144 @@
+"""The kinds of detector: where their heads are, what their scores mean, and how a head is made anew.
+
+All take the same labels and give `logits` and `pred_boxes`, and have a Hungarian loss of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import ModelSpec
+from trainables.errors import ModelError
+from trainables.tasks.base import tensors_of
+
+PRIOR = 0.01
+"""A new sigmoid's score of each class before training, as focal loss wants it (Lin 2017)."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What sets a model type apart.
+
+    classifier, boxes: attributes of the model that hold its head, one module or one a decoder level.
+    no_object: scores are a softmax with 'no object' last; otherwise a sigmoid for each class.
+    multiple_of: its processor rounds sides down to a multiple of it.
+    """
+
+    no_object: bool
+    classifier: str = "class_labels_classifier"
+    boxes: str = "bbox_predictor"
+    multiple_of: int = 1
+
+    def outputs(self, classes: int) -> int:
+        """Logits for so many classes."""
+        return classes + 1 if self.no_object else classes
+
+    def scores(self, logits: Tensor, boxes: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """(images, detections) scores, labels, and their boxes, as the family's processor reads them.
+
+        ids: the labels that can be an answer; absent, all of them. With 'no object' a query gives its
+        best class; with sigmoids every class of every query is a detection.
+        """
+        known = logits.softmax(-1)[..., :-1] if self.no_object else logits.sigmoid()
+        known = known if ids is None else known[..., ids]
+        if self.no_object:
+            scores, labels = known.max(-1)
+            return scores, labels, boxes
+        classes = known.shape[-1]
+        labels = torch.arange(classes, device=logits.device).repeat(boxes.shape[1])
+        return known.flatten(1), labels.expand(len(known), -1), boxes.repeat_interleave(classes, dim=1)
+
+    def head(self, model: Any) -> list[Tensor]:
+        """Parameters and buffers of the head."""
+        return [t for name in (self.classifier, self.boxes) for t in tensors_of(getattr(model, name))]
+
+    def in_float32(self, model: Any) -> None:
+        """Let the head compute in float32 also under autocast; its parameters and their names stay."""
+        decoder = getattr(getattr(model, "model", None), "decoder", None)
+        for part in (
+            getattr(model, self.classifier),
+            getattr(model, self.boxes),
+            # Refines the boxes from level to level, with the head's own weights.
+            getattr(decoder, "bbox_embed", None),
+        ):
+            for module in _levels(part):
+                if not isinstance(module, _Float32):
+                    module.__class__ = type(f"Float32{type(module).__name__}", (_Float32, type(module)), {})
+
+    def renew(self, model: Any, classes: int) -> None:
+        """Give the classifier a new last layer, drawn as transformers draws one, for so many classes."""
+        old = getattr(model, self.classifier)
+        fresh: dict[int, nn.Module] = {}
+        levels = []
+        for level in _levels(old):
+            name, last = [(n, m) for n, m in level.named_modules() if isinstance(m, nn.Linear)][-1]
+            if id(last.weight) not in fresh:  # levels may share one layer
+                fresh[id(last.weight)] = self._layer(last, classes, model.config).to(last.weight.device)
+            levels.append(_replaced(level, name, fresh[id(last.weight)]))
+        renewed = nn.ModuleList(levels) if isinstance(old, nn.ModuleList) else levels[0]
+        setattr(model, self.classifier, renewed)
+
+    def _layer(self, last: nn.Linear, classes: int, config: Any) -> nn.Linear:
+        layer = nn.Linear(last.in_features, self.outputs(classes)).requires_grad_(False)
+        std = getattr(config, "initializer_range", None) or getattr(config, "init_std", None) or 0.02
+        nn.init.normal_(layer.weight, std=float(std))
+        nn.init.constant_(layer.bias, 0.0 if self.no_object else -math.log((1 - PRIOR) / PRIOR))
+        return layer
+
+
+FAMILIES = {
+    "yolos": Family(no_object=True, multiple_of=16),
+    "detr": Family(no_object=True),
+    "table-transformer": Family(no_object=True),
+    "conditional_detr": Family(no_object=False),
+    "dab-detr": Family(no_object=False, classifier="class_embed"),
+    "deformable_detr": Family(no_object=False, classifier="class_embed", boxes="bbox_embed"),
+}
+"""By `model_type`."""
+
+
+def family_of(config: Any, spec: ModelSpec) -> Family:
+    """The family of a checkpoint. Raises ModelError for another kind of model."""
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise ModelError(
+            f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
+            f"detection takes {', '.join(FAMILIES)}"
+        )
+    if getattr(config, "two_stage", False):
+        raise ModelError(
+            f"model.name '{spec.name}' is a two-stage {config.model_type} checkpoint, whose proposals the "
+            "loss in transformers does not train; use a one-stage checkpoint"
+        )
+    return family
+
+
+def _levels(part: nn.Module | None) -> Iterator[nn.Module]:
+    if isinstance(part, nn.ModuleList):
+        yield from part
+    elif part is not None:
+        yield part
+
+
+def _replaced(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+    """`module` with `layer` in the place of its submodule `name`; `layer` itself where that is the whole."""
+    if not name:
+        return layer
+    parent, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, layer)
+    return module
+
+
+class _Float32(nn.Module):
+    """Leaves autocast: a box in bfloat16 would be off by pixels."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        with torch.autocast(tokens.device.type, enabled=False):
+            out: Tensor = super().forward(tokens.float())
+        return out
