@@ -64,6 +64,7 @@ class Engine:
             model, base=base, head=self.task.head_names(model), layout=self.task.layout_in(model)
         )
         apply_freezing(parts, config, epoch=0.0)
+        model.eval()
         direction = self.workload.direction
         return TrialState(
             number=number,
@@ -170,9 +171,9 @@ class Engine:
         state.spent.wait_s += time.perf_counter() - waited
         _train_mode(state)
         loss = self._backward(state, group)
-        trainable = [p for p in state.model.parameters() if p.grad is not None]
         if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(trainable, config.clip_norm)
+            moving = [p for group in state.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(moving, config.clip_norm)
         look = self.device.type == "cpu" or state.step % LOOK_EVERY == 0
         if look and not math.isfinite(float(loss)):
             return False
@@ -329,6 +330,9 @@ def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
 
 
 def _train_mode(state: TrialState) -> None:
+    """Training mode, set where it may have changed: walking all modules takes as long as some layers."""
+    if state.model.training and state.step % state.pace.steps_per_epoch:
+        return
     state.model.train()
     for module in state.parts.frozen_modules(state.config, state.step // state.pace.steps_per_epoch):
         module.eval()

@@ -194,10 +194,14 @@ def _annotations(entries: list[dict[str, Any]], label: dict[Key, int]) -> Annota
     """Boxes as they stand; one that is not four numbers, or of no category, is a fault that `check` lists."""
     return Annotations.of(
         [_box(entry.get("bbox")) for entry in entries],
-        [label.get(key, -1) if _is_key(key := entry.get("category_id")) else -1 for entry in entries],
+        [_label(entry.get("category_id"), label) for entry in entries],
         [_number(entry.get("area")) for entry in entries],
         [bool(entry.get("iscrowd", 0)) for entry in entries],
     )
+
+
+def _label(key: Any, label: dict[Key, int]) -> int:
+    return label.get(key, -1) if _is_key(key) else -1
 
 
 def _box(value: Any) -> list[float]:

@@ -151,6 +151,8 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
     resized = resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
     family.in_float32(model)
+    # Heads are tied as loaded, not to embeddings; PEFT would look for embeddings, which a detector lacks.
+    model._tied_weights_keys = None
     model.loss_function = _InFloat32(model.loss_function)
     ids = _ids(model.config.id2label, classes)
     if ids is None:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_makers import box, coco_folder, noise, prepared
+from data_makers import SMALL, box, coco_folder, noise, prepared
 from PIL import Image
 
 from trainables.config import CocoData, CocoPart, Split, Task
+from trainables.data.check import check
 from trainables.data.coco import read_coco
 from trainables.data.resize import Resize
 from trainables.errors import DataError
@@ -137,3 +138,109 @@ def test_truth_stays_in_original_pixels(tmp_path: Path) -> None:
     assert (truth.height, truth.width) == (40, 60)
     assert held.splits[Split.TRAIN].sizes[0].tolist() == [20, 30]
     assert truth.boxes.tolist() == [[4, 5, 12, 10], [20, 8, 16, 24]]
+
+
+def _changed(root: Path, change: Any, count: int = 2) -> dict[str, str]:
+    part = coco_folder(root, count)
+    file = json.loads(Path(part["annotations"]).read_text())
+    change(file)
+    Path(part["annotations"]).write_text(json.dumps(file))
+    return part
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f["categories"][0].update(id="7"), "categories must be all whole numbers or all strings"),
+        (lambda f: f["categories"][0].update(id=[7]), r"categories\[0\]\.id must be a whole number"),
+        (lambda f: f["categories"][0].update(id=3), r"categories\[0\] and categories\[1\] both have 3"),
+        (lambda f: f["categories"][0].update(name=None), r"categories\[0\]\.name must be a string, got null"),
+        (lambda f: f["images"][1].update(id=0), r"images\[0\] and images\[1\] both have 0"),
+        (lambda f: f["images"][1].update(id={"a": 1}), r"images\[1\]\.id must be a whole number or a string"),
+        (lambda f: f["images"][1].update(id=1.5), "got 1.5"),
+        (lambda f: f["images"][1].update(id=True), "got true"),
+        (lambda f: f["images"][0].update(file_name=None), r"images\[0\]\.file_name must be a file's name"),
+        (lambda f: f["images"][0].update(file_name=""), "file_name must be"),
+        (lambda f: f["images"][0].update(file_name="a\0.png"), "file_name must be"),
+        (lambda f: f["images"][0].update(file_name="\ud800.png"), "file_name must be"),
+        (lambda f: f["annotations"][1].update(image_id=[1]), r"annotations\[1\]\.image_id must be"),
+        (lambda f: f["annotations"][1].update(image_id=["x" * 999]), "xxx…"),
+    ],
+)
+def test_ids_and_names_of_another_type_or_twice(tmp_path: Path, change: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_coco(_spec(_changed(tmp_path, change)))
+
+
+def test_ids_may_be_strings(tmp_path: Path) -> None:
+    def change(file: dict[str, Any]) -> None:
+        for entry in (*file["images"], *file["categories"]):
+            entry["id"] = f"id {entry['id']}"
+        for entry in file["annotations"]:
+            entry |= {"image_id": f"id {entry['image_id']}", "category_id": f"id {entry['category_id']}"}
+
+    source = read_coco(_spec(_changed(tmp_path, change)))
+    assert source.classes == ("cat", "dog")
+    assert source.parts[Split.TRAIN].samples[1].annotations().labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bbox": bbox}
+        for bbox in (
+            None, 7, "1 2 3 4", {}, [], [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, "4"], [1, 2, 3, None],
+            [[1], 2, 3, 4], [1, 2, float("nan"), 4], [1, 2, float("inf"), 4],
+            [1, 2, 3, 10**400], [1e300, 2, 3, 4],
+            [True, True, True, True],
+        )
+    ] + [{"category_id": key} for key in (None, [3], {}, "3", 3.5, True, float("nan"))],
+)  # fmt: skip
+def test_a_box_of_another_type_is_listed(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    part = _changed(tmp_path, lambda f: f["annotations"][0].update(wrong), 8)
+    faults = prepared(Task.DETECTION, {"coco": {"train": part}}).meta["faults"]
+    assert [(f["name"], f["fault"], f["action"]) for f in faults] == [
+        ("image_000.png", "bad_box", "box dropped")
+    ]
+
+
+WRONG: tuple[Any, ...] = (
+    None, True, 0, -1, 10**400, 1.5, float("nan"), float("inf"), "", "text", [], [1], [[]], {}, {"id": 1},
+)  # fmt: skip
+
+
+def _places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return ([way] if way else []) + [place for key, held in inner for place in _places(held, (*way, key))]
+
+
+def test_no_wrong_type_anywhere_gets_past_the_reader(tmp_path: Path) -> None:
+    part = coco_folder(
+        tmp_path, 2, annotations=[box(0, [4, 5, 6, 7], area=42, iscrowd=0), box(1, [1, 2, 3, 4])]
+    )
+    path = Path(part["annotations"])
+    sound = path.read_text()
+    refused = 0
+    for place in _places(json.loads(sound)):
+        for wrong in (*WRONG, "absent"):
+            file = json.loads(sound)
+            parent = file
+            for key in place[:-1]:
+                parent = parent[key]
+            if wrong == "absent":
+                del parent[place[-1]]
+            else:
+                parent[place[-1]] = wrong
+            path.write_text(json.dumps(file))
+            try:
+                source = read_coco(_spec(part))
+            except DataError:
+                refused += 1
+                continue
+            for sample in source.parts[Split.TRAIN].samples:
+                check(sample, split=Split.TRAIN, classes=source.classes, task=Task.DETECTION, size=SMALL)
+    assert refused > 200
+    for text in ("null", "[]", "7", "[" * 100_000, '{"images": 3, "annotations": [], "categories": []}'):
+        path.write_text(text)
+        with pytest.raises(DataError):
+            read_coco(_spec(part))

@@ -66,3 +66,13 @@ def test_the_message_lists_twenty_and_counts_the_rest() -> None:
     assert "image_20" not in text
     assert "and 3 more" in text
     assert "data.faults.bad_mask: drop" in text
+
+
+@pytest.mark.parametrize("name", sorted(FaultRules.model_fields))
+def test_only_an_empty_mask_may_be_kept(name: str) -> None:
+    text = f'{{"{name}": "keep"}}'
+    if name == "empty_mask":
+        assert FaultRules.model_validate_json(text).empty_mask is FaultRule.KEEP
+        return
+    with pytest.raises(ValueError, match="must be drop or stop, got keep; that is for empty_mask alone"):
+        FaultRules.model_validate_json(text)

@@ -160,3 +160,32 @@ def test_a_changed_copy_is_another_data_set(saved: dict[str, Any]) -> None:
     changed = next(p for p in Path(saved["path"]).rglob("*") if p.is_file())
     changed.write_bytes(changed.read_bytes() + b" ")
     assert fingerprint(asked, Resize.fixed(8, 8)) != before
+
+
+def _without_ids(count: int = 10) -> Dataset:
+    rows = [{k: v for k, v in _row(i).items() if k != "image_id"} for i in range(count)]
+    features = _features(Sequence(OBJECTS))
+    features.pop("image_id")
+    return Dataset.from_list(rows, features=features)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"), [("train[:80%]", "train[80%:]"), ("train[:8]", "train[-2:]")]
+)
+def test_slices_of_one_part_without_ids(tmp_path: Path, train: str, validation: str) -> None:
+    (tmp_path / "copy").mkdir()
+    _without_ids().to_parquet(str(tmp_path / "copy/train-00000-of-00001.parquet"))
+    hub = {"path": str(tmp_path / "copy"), "train": train, "validation": validation}
+    held = prepared(Task.DETECTION, {"hub": hub, "splits": {"train": 0.8, "validation": 0.2, "test": 0.0}})
+    assert held.meta["counts"] == {"train": 8, "validation": 2, "test": 0}
+    with pytest.raises(DataError, match="no image may stand in two parts"):
+        prepared(Task.DETECTION, {"hub": hub | {"validation": "train[70%:]"}})
+
+
+def test_saved_slices_without_ids(tmp_path: Path) -> None:
+    _without_ids().save_to_disk(str(tmp_path / "copy"))
+    hub = {"path": str(tmp_path / "copy"), "train": "train[:8]", "validation": "train[8:]"}
+    held = prepared(Task.DETECTION, {"hub": hub, "splits": {"train": 0.8, "validation": 0.2, "test": 0.0}})
+    assert held.meta["counts"] == {"train": 8, "validation": 2, "test": 0}
+    with pytest.raises(DataError, match=r"7 \(train and validation\)|0 \(train and validation\)"):
+        prepared(Task.DETECTION, {"hub": hub | {"validation": "train[7:]"}})

@@ -149,3 +149,22 @@ def test_16_bit_images_keep_their_high_byte(tmp_path: Path) -> None:
     Path(part["images"], "cell_000.jpg").unlink()
     save_mask(Path(part["images"]) / "cell_000.png", np.full((40, 40), 0x80FF, np.uint16))
     assert _read(part)["cell_000.png"].image().getpixel((3, 3)) == (0x80,) * 3
+
+
+def test_negative_images_are_kept_on_demand(tmp_path: Path) -> None:
+    part = mask_folder(tmp_path, 12)
+    masks = Path(part["masks"])
+    save_mask(masks / "cell_000.png", np.zeros((40, 40), np.uint8))
+    half = np.zeros((40, 40), np.uint8)
+    half[:20] = 9
+    save_mask(masks / "cell_001.png", half)
+    save_mask(masks / "cell_002.png", np.full((40, 40), 9, np.uint8))
+    source = {"masks": {"train": part, "classes": list(CLASSES), "ignore": 9}}
+    dropped = prepared(Task.SEGMENTATION, source)
+    assert {f["name"] for f in dropped.meta["faults"]} == {f"cell_00{i}.jpg" for i in range(3)}
+    held = prepared(Task.SEGMENTATION, source | {"faults": {"empty_mask": "keep"}})
+    assert [(f["name"], f["detail"]) for f in held.meta["faults"]] == [
+        ("cell_002.jpg", "it holds nothing but ignored pixels")
+    ]
+    assert sum(held.meta["counts"].values()) == 11
+    assert {"cell_000.jpg", "cell_001.jpg"} <= {n for split in held.splits.values() for n in split.names}
