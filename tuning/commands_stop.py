@@ -25,7 +25,9 @@ def request_stop(reference: Reference) -> str:
     else:
         known = read_history(reference.folder).trials.get(int(trial))
         if known is None:
-            raise StorageError(f"{name} has no trial {trial} yet; see `adaptertune status {named(reference.folder)}`")
+            raise StorageError(
+                f"{name} has no trial {trial} yet; see `adaptertune status {named(reference.folder)}`"
+            )
         if known.ended is not None:
             raise StorageError(f"trial {trial} of {name} has ended already ({known.outcome})")
         request = f"stop-{trial}"

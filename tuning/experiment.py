@@ -31,7 +31,6 @@ from trainables.config import (
 from trainables.errors import ExperimentFileError
 from tuning.space import SECTION_NAMES, Space
 
-
 Hundredths = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 
 

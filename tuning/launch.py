@@ -113,7 +113,8 @@ def refuse_existing(folder: Path, name: str) -> None:
 def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
     """After an error or interrupt before the first trial the same name may be launched again.
 
-    Of a launch in the background its log stays. A cluster that does not answer, and a full or read-only disk elsewhere, are said in plain words.
+    Of a launch in the background its log stays. A cluster that does not answer, and a full or
+    read-only disk elsewhere, are said in plain words.
     """
     try:
         yield
@@ -133,12 +134,12 @@ def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
 
 
 def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != DRIVER_LOG:
-            path.unlink(missing_ok=True)
     with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != DRIVER_LOG:
+                path.unlink()
         folder.rmdir()  # if there is no log
 
 

@@ -76,7 +76,7 @@ def test_detection_on_blood_cells(tmp_path: Path) -> None:
     history = check_sweep(tmp_path / "coco_folder", "map_50")
     assert history.prepared is not None
     assert history.prepared.counts == {"train": 205, "validation": 87, "test": 72}
-    # Ten queries and a hundred steps cannot find thirty cells; that the detector learns must show all the same.
+    # Ten queries and a hundred steps cannot find thirty cells; that the detector learns must still show.
     reports = max(history.trials.values(), key=lambda trial: trial.value or 0.0).reports
     first, last = (reports[i].metrics["loss"] for i in (0, -1))
     assert first is not None

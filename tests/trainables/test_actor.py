@@ -31,9 +31,7 @@ def asked(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def actor(
-    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[AdapterTrainable]:
+def actor(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AdapterTrainable:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr("trainables.actor.SAVE_EVERY_S", 0.0)
     return AdapterTrainable(config=asked)

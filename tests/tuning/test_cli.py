@@ -123,6 +123,10 @@ def test_logs_of_a_trial(run: Callable[..., Result], storage: Path) -> None:
     assert run("logs", "digits:3").stdout == "12:00:00 epoch 1\n"
     assert "trial 1 of digits has no log" in run("logs", "digits:1", code=2).stderr
     assert "wrote no log" in run("logs", "digits", code=2).stderr
+    best = storage / "digits" / "trials" / "0000"
+    best.mkdir()
+    (best / "log.txt").write_text("the best one's\n")
+    assert run("logs", "digits:best").stdout == "the best one's\n"
 
 
 def test_stop_leaves_a_request_for_the_driver(run: Callable[..., Result], storage: Path) -> None:
@@ -243,6 +247,36 @@ def test_an_interrupted_launch_says_what_is_kept(
     assert "Kept in" in run("launch", "quickstart", "--name", "new", code=130).stderr
 
 
+def test_a_launch_interrupted_before_its_first_trial_keeps_nothing(
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(monkeypatch, write(storage / "none", ()), Ending.INTERRUPTED)
+    said = run("launch", "quickstart", "--name", "new", code=130).stderr
+    assert "before the first trial; nothing is kept, and the name new is free" in said
+
+
+def test_a_launch_in_the_background_is_shown_with_commands_that_find_it(
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuning import detach
+
+    def ready(arguments: list[str], folder: Path) -> detach.Detached:
+        return detach.Detached(7, folder / "driver.log", prepared=True)
+
+    def broken(arguments: list[str], folder: Path) -> detach.Detached:
+        raise detach.NotStartedError("img_3.png cannot be read", 2)
+
+    monkeypatch.setattr(detach, "detach", ready)
+    there = run("launch", "quickstart", "--name", "new", "--detach").stdout
+    assert "new runs in the background as process 7" in there
+    assert "adaptertune stop new\n" in there
+    other = storage / "other"
+    there = run("launch", "quickstart", "--name", "new", "--detach", "--storage", str(other)).stdout
+    assert f"adaptertune status {other / 'new'} --watch" in there
+    monkeypatch.setattr(detach, "detach", broken)
+    assert "img_3.png" in run("launch", "quickstart", "--name", "new", "--detach", code=2).stderr
+
+
 def test_a_launch_without_any_value_fails(
     run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +320,40 @@ def test_every_error_ends_as_a_message(
         (saved,) = tmp_path.glob("adaptertune-*.txt")
         assert str(saved) in said
         assert "in fail" in saved.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "{file}", "--into", "/etc/passwd/x"), "/etc/passwd/x: a part of this path is a file"),
+        (("train", "{file}", "--into", "/etc/passwd/x/y"), "a part of this path is a file"),
+        (("train", "{file}", "--into", "n" * 300), "this name is too long"),
+        (("best", "n" * 300), "this name is too long"),
+        (("validate", "n" * 300), "this name is too long"),
+    ],
+)
+def test_a_path_that_cannot_be_is_a_message(
+    run: Callable[..., Result], tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text("name: one\ntask: segmentation\nobjective: {metric: dice}\n")
+    said = run(*(argument.format(file=file) for argument in arguments), code=2).stderr
+    assert message in said
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR])
+def test_a_path_of_ours_that_is_wrong_is_a_fault_of_ours(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(number, "x", wrong)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tuning.experiment.load_experiment", fail)
+    wrong = "/usr/lib/ours"
+    assert "fault of adaptertune" in run("validate", "/given/file", code=70).stderr
+    wrong = "/given/file"
+    assert "/given/file: " in run("validate", "/given/file", code=2).stderr
 
 
 def test_a_wrong_option_is_typers_own_message(run: Callable[..., Result]) -> None:

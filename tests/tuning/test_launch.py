@@ -6,9 +6,11 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +140,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     before = (result.folder / "ledger.jsonl").read_bytes()
     with pytest.raises(StorageError) as refused:
         sweep()
-    for way in ("adaptertune status sweep", "adaptertune best sweep", "--set name=sweep-2"):
+    for way in (f"adaptertune status {result.folder}", f"best {result.folder}", "--name sweep-2"):
         assert way in str(refused.value)
     assert (result.folder / "ledger.jsonl").read_bytes() == before
 
@@ -293,6 +295,70 @@ def test_data_that_cannot_be_prepared_leaves_the_name_free(tmp_path: Path) -> No
     with pytest.raises(DataError, match="img_3"):
         launch(experiment(), tmp_path, trainable=Scripted, prepare=broken)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_background_launch_that_fails_keeps_its_log_and_leaves_the_name_free(
+    tmp_path: Path, prepared: Path
+) -> None:
+    log = tmp_path / "sweep" / "driver.log"
+
+    def broken(_: Workload) -> Path:
+        log.write_text("what it said")  # as `detach` has it
+        raise DataError("img_3.png cannot be read")
+
+    with pytest.raises(DataError):
+        launch(experiment(), tmp_path, trainable=Scripted, prepare=broken)
+    assert [path.name for path in log.parent.iterdir()] == ["driver.log"]
+    assert log.read_text() == "what it said"
+    again = launch(experiment(search={"trials": 1}), tmp_path, trainable=Scripted, prepare=lambda _: prepared)
+    assert again.outcome is Ending.FINISHED
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("way", ["stop", "signal"])
+def test_a_sweep_that_still_prepares_is_stopped_and_leaves_the_name_free(tmp_path: Path, way: str) -> None:
+    waiting, folder = threading.Event(), tmp_path / "sweep"
+
+    def endless(_: Workload) -> Path:
+        time.sleep(1.0)
+        if way == "stop":
+            stop(folder, "stop")
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
+        waiting.wait(60)
+        return tmp_path
+
+    began = time.monotonic()
+    result = launch(experiment(), tmp_path, trainable=Scripted, prepare=endless)
+    assert time.monotonic() - began < 20
+    waiting.set()
+    assert result.outcome is Ending.INTERRUPTED
+    assert result.history.trials == {}
+    assert not folder.exists()
+
+
+def test_a_class_that_the_data_lacks_is_refused_before_any_trial(sweep: Sweeps) -> None:
+    meta = json.loads((sweep.prepared / "meta.json").read_text())
+    (sweep.prepared / "meta.json").write_text(json.dumps(meta | {"classes": ["horse", "cat"]}))
+    with pytest.raises(DataError, match=r"objective\.metric map/zebra: there is no class 'zebra'.*horse"):
+        sweep(objective={"metric": "map/zebra"})
+    assert not (sweep.storage / "sweep").exists()
+    assert [record.kind for record in sweep.events] == ["closed"]
+    assert sweep(objective={"metric": "map/cat"}, search={"trials": 1}).outcome is Ending.FINISHED
+
+
+def test_ctrl_c_while_ray_goes_down_changes_nothing(sweep: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def interrupted_at_its_end(*given: Any, **also: Any) -> Iterator[Any]:
+        with connect(*given, **also) as cluster:
+            yield cluster
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("tuning.launch.connect", interrupted_at_its_end)
+    result = sweep(search={"trials": 1}, trial={"epochs": 1})
+    assert result.outcome is Ending.FINISHED
+    closed = [record for record in read_records(result.folder) if isinstance(record, ClosedRecord)]
+    assert [record.reason for record in closed] == [Ending.FINISHED]
 
 
 @pytest.mark.parametrize("needs", [{"cpus": 4096.0}, {"gpus": 64.0}])

@@ -10,6 +10,7 @@ import pytest
 from trainables.errors import LedgerError, StorageError
 from tuning.ledger import (
     LEDGER,
+    LEFTOVERS,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
@@ -222,3 +223,16 @@ def test_experiments_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no experiment 'c' in .*; there are: a, b"):
         find_experiment("c", storage)
     assert list_experiments(tmp_path / "nowhere") == []
+
+
+def test_a_folder_that_holds_the_logs_of_a_failed_launch_alone_is_as_good_as_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in LEFTOVERS:
+        (folder / name).write_text("")
+    Ledger.create(folder, ExperimentRecord(name="mine", file="", experiment={})).close()
+    assert not (folder / "driver.log").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(StorageError, match="already exists"):
+        Ledger.create(tmp_path / "other", ExperimentRecord(name="other", file="", experiment={}))
