@@ -25,8 +25,8 @@ from pydantic import JsonValue
 from analysis.frames import Objective, Standing, Sweep, Trial
 from analysis.query import select
 from analysis.tables import Table, budget, count, figure, plural, settings
-from trainables.config import Direction, ValueRule
 from trainables.errors import AdaptertuneError
+from trainables.workload import Direction, ValueRule
 
 
 class NothingToRankError(AdaptertuneError):

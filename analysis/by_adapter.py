@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from analysis.frames import Objective, Standing, Sweep, Trial
 from analysis.tables import Table, count, figure
-from trainables.config import Direction, ValueRule
+from trainables.workload import Direction, ValueRule
 
 UNTOUCHED = "untouched backbone"
 

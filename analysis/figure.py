@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.frames import Standing, Sweep, Trial
-from trainables.config import TRAINS_BACKBONE, Direction
+from trainables.adapters.specs import TRAINS_BACKBONE
+from trainables.workload import Direction
 
 FIGURE = "learning_curves.png"
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from trainables.config import METRICS, Direction, TrialConfig, ValueRule
+from trainables.config import TrialConfig
 from trainables.errors import AdaptertuneError, LedgerError
+from trainables.workload import METRICS, Direction, ValueRule
 from tuning.experiment import Experiment
 from tuning.ledger import History, Outcome, ReportRecord, TrialHistory
 

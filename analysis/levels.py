@@ -17,7 +17,7 @@ from analysis.best import NothingToRankError
 from analysis.by_adapter import common_epoch
 from analysis.frames import QueryError, Scalar, Sweep, Trial
 from analysis.tables import Table, figure, plural, setting
-from trainables.config import Direction
+from trainables.workload import Direction
 
 BINS = 4
 """Bins of equally many trials for a setting with more numeric levels than `MANY`."""

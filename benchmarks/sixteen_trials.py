@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.task16 import CONFIGURATIONS
+from benchmarks.task16 import CONFIGURATIONS, FOLDER, backbone, save_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS, LOOP, RAW = "adaptertune", "optuna loop", "raw ray tune"
@@ -35,6 +35,7 @@ def ours(folder: Path) -> tuple[list[float], float]:
     command = [
         *(sys.executable, "-m", "tuning.cli", "launch", str(ROOT / "benchmarks" / "sixteen_trials.yaml")),
         *("--storage", str(folder), "--set", f"search.first={json.dumps(first)}"),
+        *("--set", f"model.name={backbone()}"),
     ]
     _run(command, folder)
     history = read_history(folder / "sixteen-trials")
@@ -68,6 +69,14 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[FOLDER] = folder
+        save_backbone(Path(folder))
+        compare(rounds)
+
+
+def compare(rounds: int) -> None:
+    """Let the three programs take turns, and print what came out."""
     seconds: dict[str, list[float]] = {OURS: [], LOOP: [], RAW: []}
     dice: dict[str, list[float]] = {OURS: [], LOOP: [], RAW: []}
     waits: list[float] = []

@@ -16,11 +16,13 @@ import torch
 from ray import tune
 
 from trainables.checkpoint import restore_state, save_state, save_weights
-from trainables.config import Report, TrialConfig, Workload
+from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.errors import AdaptertuneError, CheckpointError
 from trainables.freezing import count_parameters
+from trainables.report import Report
 from trainables.state import TrialState
+from trainables.workload import Workload
 
 SAVE_EVERY_S = 10.0
 """Seconds between two checkpoints of a trial that goes on; a finished one is always saved."""

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
-from trainables.config import TRAINS_BACKBONE, Report, TrialConfig
+from trainables.adapters.specs import TRAINS_BACKBONE
+from trainables.config import TrialConfig
 from trainables.errors import CheckpointError, StorageError
+from trainables.report import Report
 from trainables.schedule import Plateau
 from trainables.state import Best, TrialState
 

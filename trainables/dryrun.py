@@ -9,11 +9,13 @@ from functools import partial
 
 import torch
 
-from trainables.config import Freezing, Split, TrialConfig, Workload
+from trainables.adapters.specs import Freezing
+from trainables.config import TrialConfig
 from trainables.engine import Engine, peak_memory_mb
 from trainables.errors import AdaptertuneError
 from trainables.freezing import count_parameters
 from trainables.preparation import prepare_workload
+from trainables.workload import Split, Workload
 
 
 @dataclass(frozen=True)

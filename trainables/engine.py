@@ -18,22 +18,16 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import adapt
-from trainables.config import (
-    TRAINS_BACKBONE,
-    Optimizer,
-    Precision,
-    Report,
-    Schedule,
-    Split,
-    TrialConfig,
-    Workload,
-)
+from trainables.adapters.specs import TRAINS_BACKBONE
+from trainables.config import Optimizer, Precision, Schedule, TrialConfig
 from trainables.data.loader import Batch, open_prepared, train_batches
 from trainables.errors import AdaptertuneError, ModelError
 from trainables.freezing import Parts, apply_freezing, parts_of
+from trainables.report import Report
 from trainables.schedule import Plateau, rate_factor
 from trainables.state import Best, Pace, Spent, TrialState
 from trainables.tasks.registry import load_task
+from trainables.workload import Split, Workload
 
 _STATUS = Path("/proc/self/status")
 LOOK_EVERY = 32

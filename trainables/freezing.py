@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.config import TRAINS_BACKBONE, Freezing, TrialConfig
+from trainables.adapters.specs import TRAINS_BACKBONE, Freezing
+from trainables.config import TrialConfig
 from trainables.layout import Layout
 
 

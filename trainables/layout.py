@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from trainables.config import Role
+from trainables.adapters.specs import Role
 from trainables.errors import AdapterError
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from trainables.backbones import EMBEDDED
-from trainables.config import Workload
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
+from trainables.workload import Workload
 
 
 def prepare_workload(workload: Workload, *, progress: bool = False) -> Path:

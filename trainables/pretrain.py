@@ -33,9 +33,9 @@ from transformers import ViTConfig, ViTModel, YolosConfig, YolosForObjectDetecti
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
-from trainables.config import Domain, Split
 from trainables.data.embedded import CLASSES, Scene, scenes
 from trainables.tasks.head import SegmentationHead
+from trainables.workload import Domain, Split
 
 SIDE, PATCH = 64, 8
 BATCH = 32

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from trainables.config import Direction, Schedule, TrialConfig
+from trainables.config import Schedule, TrialConfig
+from trainables.workload import Direction
 
 
 def rate_factor(config: TrialConfig, *, step: int, total_steps: int) -> float:

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from trainables.checkpoint import save_state, save_weights
-from trainables.config import Report, TrialConfig, Workload
+from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
+from trainables.report import Report
+from trainables.workload import Workload
 
 
 def train_solo(

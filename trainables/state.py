@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import Adapted
-from trainables.config import Direction, TrialConfig, ValueRule
+from trainables.config import TrialConfig
 from trainables.freezing import Parts
 from trainables.schedule import Plateau
+from trainables.workload import Direction, ValueRule
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from trainables.config import METRICS, Adapter, DataSpec, Direction, Loss, ModelSpec, ObjectiveSpec, Task
+from trainables.adapters.specs import Adapter
+from trainables.config import Loss
+from trainables.workload import METRICS, DataSpec, Direction, ModelSpec, ObjectiveSpec, Task
 from tuning.faults import Misfit, closest, meant, shown
 from tuning.fields import Kind, setting
 from tuning.peft_names import method_fault

@@ -20,7 +20,9 @@ from pydantic import JsonValue, ValidationError
 
 import trainables
 from trainables.adapters.rules import check
-from trainables.config import Freezing, ModelSpec, Task, TrialConfig
+from trainables.adapters.specs import Freezing
+from trainables.config import TrialConfig
+from trainables.workload import ModelSpec, Task
 from tuning.checks import Subject
 from tuning.faults import Misfit, translate
 from tuning.space import Alternative, Space, Values

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import typer
 
-from trainables.config import Report, TrialConfig, Workload
+from trainables.config import TrialConfig
 from trainables.errors import ExperimentFileError, StorageError
+from trainables.report import Report
+from trainables.workload import Workload
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines
 from tuning.experiment import Experiment

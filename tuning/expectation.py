@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainables.config import TRAINS_BACKBONE, Adapter, TrialConfig
+from trainables.adapters.specs import TRAINS_BACKBONE, Adapter
+from trainables.config import TrialConfig
 from trainables.errors import AdaptertuneError
 from tuning.experiment import Experiment
 

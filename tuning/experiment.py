@@ -15,20 +15,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainables.config import (
-    Adapter,
-    Count,
-    DataSpec,
-    EmbeddedData,
-    ModelSpec,
-    NotNegative,
-    ObjectiveSpec,
-    Spec,
-    Task,
-    TrialConfig,
-    Workload,
-)
+from trainables.adapters.specs import Adapter
+from trainables.config import TrialConfig
 from trainables.errors import ExperimentFileError
+from trainables.spec import Count, NotNegative, Spec
+from trainables.workload import DataSpec, EmbeddedData, ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.space import SECTION_NAMES, Space
 
 Hundredths = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]

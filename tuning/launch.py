@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from cluster.connect import Cluster, connect
 from cluster.resources import does_not_fit, slots
 from cluster.staging import PACKAGES
-from trainables.config import Workload
 from trainables.errors import AdaptertuneError, DataError, StorageError
+from trainables.workload import Workload
 from tuning.checks import class_fault
 from tuning.environment import describe
 from tuning.experiment import Experiment

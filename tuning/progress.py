@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trainables.config import Direction, ValueRule
 from trainables.errors import AdaptertuneError
+from trainables.workload import Direction, ValueRule
 from tuning.console import lines
 from tuning.experiment import Experiment
 from tuning.ledger import (

@@ -106,7 +106,7 @@ class BuiltRecord(Record):
 
 
 class ReportRecord(Record):
-    """One report; see `trainables.config.Report`."""
+    """One report; see `trainables.report.Report`."""
 
     kind: Literal["report"] = "report"
     trial: int

@@ -22,7 +22,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from trainables.config import Direction
+from trainables.workload import Direction
 from tuning.experiment import SchedulerSpec
 from tuning.ledger import (
     BaselineRecord,

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, JsonValue, RootModel, model_serializer, model_validator
 
-from trainables.config import SECTIONS, Positive, Spec
+from trainables.adapters.specs import SECTIONS
+from trainables.spec import Positive, Spec
 
 if TYPE_CHECKING:
     import optuna

@@ -24,7 +24,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from pydantic import JsonValue
 
-from trainables.config import Direction
+from trainables.workload import Direction
 from tuning.experiment import SearchSpec
 from tuning.ledger import History, Outcome, TrialHistory
 from tuning.space import Space, config_hash

@@ -8,7 +8,7 @@ import optuna
 
 from benchmarks.peers.plain import data, train
 from benchmarks.task16 import CONFIGURATIONS, TRAIN, VALIDATION
-from trainables.config import Split
+from trainables.workload import Split
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ from benchmarks.task16 import (
     WEIGHT_DECAY,
     backbone,
 )
-from trainables.config import Domain, Split
 from trainables.data.embedded import scenes
+from trainables.workload import Domain, Split
 
 
 class Segmenter(nn.Module):

@@ -15,7 +15,7 @@ from benchmarks.task16 import CONFIGURATIONS, TRAIN, VALIDATION
 
 def trainable(config: dict[str, Any]) -> None:
     from benchmarks.peers.plain import data, train
-    from trainables.config import Split
+    from trainables.workload import Split
 
     train(
         config["configuration"],

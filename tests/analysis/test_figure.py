@@ -7,7 +7,7 @@ from recorded import LORA, Told, experiment, write
 
 from analysis.figure import COLOURS, draw
 from analysis.frames import Sweep
-from trainables.config import Adapter
+from trainables.adapters.specs import Adapter
 from tuning.ledger import read_history
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search_spaces.catalog import Shipped, resolve, shipped
-from trainables.config import Adapter
+from trainables.adapters.specs import Adapter
 from tuning.experiment import Experiment, load_experiment
 
 ALL = shipped()

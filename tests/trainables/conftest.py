@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.config import Report, Task, TrialConfig, Workload
+from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
+from trainables.report import Report
 from trainables.state import TrialState
+from trainables.workload import Task, Workload
 
 
 @pytest.fixture(scope="session", autouse=True)

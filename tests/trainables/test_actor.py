@@ -9,9 +9,10 @@ import pytest
 
 from tests.trainables.conftest import config, figures, run, workload
 from trainables.actor import AdapterTrainable
-from trainables.config import Report, Task
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
+from trainables.report import Report
+from trainables.workload import Task
 
 LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8}'
 ADALORA_WITHOUT_ROOM = '{"adapter": "adalora", "epochs": 1, "batch_size": 24}'

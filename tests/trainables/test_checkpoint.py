@@ -10,9 +10,9 @@ import pytest
 
 from tests.trainables.conftest import config, figures, run
 from trainables.checkpoint import restore_state, save_state
-from trainables.config import Task
 from trainables.engine import Engine
 from trainables.errors import CheckpointError, StorageError
+from trainables.workload import Task
 
 EngineOf = Callable[[Task], Engine]
 CONFIGS = [

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainables.adapters.specs import WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.checkpoint import restore_state, save_state
-from trainables.config import WITHOUT_ADAPTER, Adapter, Freezing, Split, Task, TrialConfig
+from trainables.config import TrialConfig
 from trainables.data.loader import eval_batches
 from trainables.engine import Engine
 from trainables.state import TrialState
+from trainables.workload import Split, Task
 
 EngineOf = Callable[[Task], Engine]
 

@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from trainables.adapters.inject import adapt
-from trainables.config import Role, TrialConfig
+from trainables.adapters.specs import Role
+from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from trainables.layout import Layout, layout_of
 

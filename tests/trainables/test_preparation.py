@@ -7,10 +7,10 @@ import json
 import pytest
 
 from tests.trainables.conftest import workload
-from trainables.config import Task
 from trainables.data.resize import Resize
 from trainables.preparation import prepare_workload
 from trainables.tasks.registry import resize_of
+from trainables.workload import Task
 
 
 @pytest.mark.parametrize("task", list(Task))

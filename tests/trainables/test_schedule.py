@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.config import Direction, Schedule, TrialConfig
+from trainables.config import Schedule, TrialConfig
 from trainables.schedule import Plateau, rate_factor
+from trainables.workload import Direction
 
 
 def _config(**fields: object) -> TrialConfig:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.config import Direction, TrialConfig
+from trainables.config import TrialConfig
 from trainables.state import Best, Pace
+from trainables.workload import Direction
 
 
 @pytest.mark.parametrize(("images", "accumulate", "parts"), [(100, 1, 4), (100, 3, 2), (7, 1, 4), (1, 1, 3)])

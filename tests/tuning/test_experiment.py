@@ -11,8 +11,9 @@ import pytest
 
 from search_spaces.catalog import shipped
 from trainables.adapters.rules import check
-from trainables.config import Adapter, Domain, Freezing, Task
+from trainables.adapters.specs import Adapter, Freezing
 from trainables.errors import ExperimentFileError
+from trainables.workload import Domain, Task
 from tuning.checks import Subject
 from tuning.combinations import shape_of
 from tuning.experiment import Experiment, load_experiment

@@ -18,8 +18,8 @@ import pytest
 from scripted import Scripted, experiment
 
 from cluster.connect import connect
-from trainables.config import Workload
 from trainables.errors import DataError, ExperimentFileError, StorageError
+from trainables.workload import Workload
 from tuning.launch import LaunchResult, launch
 from tuning.ledger import (
     ClosedRecord,

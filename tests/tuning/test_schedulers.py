@@ -10,7 +10,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 from scripted import experiment
 
-from trainables.config import Direction
+from trainables.workload import Direction
 from tuning.experiment import AshaSpec, MedianSpec, SchedulerSpec
 from tuning.ledger import (
     Ending,

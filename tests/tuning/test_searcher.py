@@ -7,8 +7,8 @@ import pytest
 from ray.tune.search import Searcher
 from scripted import experiment
 
-from trainables.config import Direction
 from trainables.errors import AdapterError
+from trainables.workload import Direction
 from tuning.ledger import ExperimentRecord, History, Ledger, Outcome, StartedRecord, read_records
 from tuning.searcher import OptunaSearcher
 from tuning.state import Sweep

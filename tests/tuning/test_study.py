@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from trainables.config import Direction
+from trainables.workload import Direction
 from tuning.experiment import GridSpec, RandomSpec, SearchSpec, TpeSpec
 from tuning.ledger import EndedRecord, ExperimentRecord, History, Outcome, ReportRecord, StartedRecord
 from tuning.space import Space, config_hash

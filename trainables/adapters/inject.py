@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainables.adapters.adalora import RankAllocation
 from trainables.adapters.registry import peft_config
 from trainables.adapters.serial_lora import share_pairs
-from trainables.config import Adapter, SerialLoraSpec, TrialConfig
+from trainables.adapters.specs import Adapter, SerialLoraSpec
+from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from trainables.layout import Layout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft import GraloraConfig
 
-from trainables.config import LocalizedLoraSpec
+from trainables.adapters.specs import LocalizedLoraSpec
 
 
 def localized_lora(spec: LocalizedLoraSpec, targets: list[str]) -> GraloraConfig:

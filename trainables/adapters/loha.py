@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft import LoHaConfig
 
-from trainables.config import LohaSpec
+from trainables.adapters.specs import LohaSpec
 
 
 def loha(spec: LohaSpec, targets: list[str]) -> LoHaConfig:

@@ -10,7 +10,8 @@ from typing import Any
 from peft import PeftConfig, PeftType, PromptLearningConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
-from trainables.config import PeftSpec, Role, TrialConfig
+from trainables.adapters.specs import PeftSpec, Role
+from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from trainables.layout import Layout
 

@@ -14,7 +14,8 @@ from trainables.adapters.lora import lora
 from trainables.adapters.passthrough import passthrough
 from trainables.adapters.rules import adalora_steps, check
 from trainables.adapters.serial_lora import serial_lora
-from trainables.config import Adapter, TrialConfig
+from trainables.adapters.specs import Adapter
+from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from trainables.layout import Layout
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.config import AdaloraSpec, Adapter, Role, TrialConfig
+from trainables.adapters.specs import AdaloraSpec, Adapter, Role
+from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 
 MOST_BLOCKS = 256

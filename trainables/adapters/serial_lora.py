@@ -14,7 +14,7 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from trainables.config import SerialLoraSpec
+from trainables.adapters.specs import SerialLoraSpec
 from trainables.layout import Layout
 
 

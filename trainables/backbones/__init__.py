@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainables.config import Task
+from trainables.workload import Task
 
 EMBEDDED = {
     Task.DETECTION: Path(__file__).parent / "yolos_digits",

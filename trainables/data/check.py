@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from trainables.config import Split, Task
 from trainables.data.faults import Action, Fault, Finding, sound_boxes
 from trainables.data.prepared import IGNORE
 from trainables.data.resize import Resize
 from trainables.data.sample import Annotations, Array, Sample
+from trainables.workload import Split, Task
 
 
 @dataclass(frozen=True)

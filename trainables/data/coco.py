@@ -15,10 +15,10 @@ from typing import Any
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.config import CocoData, CocoPart, Split
 from trainables.data.faults import Action, Fault, Finding
 from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, need_folder, open_rgb
 from trainables.errors import DataError
+from trainables.workload import CocoData, CocoPart, Split
 
 Key = int | str
 """An image's or a category's id."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.config import EmbeddedData, Split, Task
 from trainables.data import embedded
 from trainables.data.sample import Annotations, Array, Part, Source
+from trainables.workload import EmbeddedData, Split, Task
 
 BACKGROUND = "background"
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from trainables.config import FaultRule, FaultRules, Split
 from trainables.data.sample import Annotations
+from trainables.workload import FaultRule, FaultRules, Split
 
 SHOWN = 20
 """Faults that a message lists by name before it only counts."""

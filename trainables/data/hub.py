@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.config import HubData, Split
 from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, open_rgb
 from trainables.errors import DataError
+from trainables.workload import HubData, Split
 
 PROBED = 100
 """Images looked at to tell whether boxes are corners or not."""

@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.config import MaskData, MaskPart, Split
 from trainables.data.faults import Action, Fault, Finding
 from trainables.data.prepared import IGNORE
 from trainables.data.sample import (
@@ -23,6 +22,7 @@ from trainables.data.sample import (
     open_rgb,
 )
 from trainables.errors import DataError
+from trainables.workload import MaskData, MaskPart, Split
 
 VALUES = 2**16
 """Mask values are 8 or 16 bits wide."""

@@ -21,7 +21,6 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from trainables.config import FaultRule, Split, Task, Workload
 from trainables.data.check import Checked, Row, check
 from trainables.data.faults import Finding, stop_message, stopping
 from trainables.data.prepared import COLUMNS, SCHEMA
@@ -29,6 +28,7 @@ from trainables.data.resize import Resize
 from trainables.data.sample import Sample, Source
 from trainables.data.sources import read_source, source_identity
 from trainables.errors import DataError, StorageError
+from trainables.workload import FaultRule, Split, Task, Workload
 
 CHUNK_BYTES = 64 * 2**20
 """Pixels a record batch holds before it is written: bounds the memory of a preparation."""

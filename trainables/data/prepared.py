@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trainables.config import Split, Task
 from trainables.errors import DataError
+from trainables.workload import Split, Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -7,13 +7,13 @@ from typing import assert_never
 
 from pydantic import JsonValue
 
-from trainables.config import CocoData, DataSpec, EmbeddedData, HubData, MaskData, Split, SplitSpec, Task
 from trainables.data.coco import coco_identity, read_coco
 from trainables.data.digits import digits_identity, read_digits
 from trainables.data.hub import hub_identity, read_hub
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import Annotations, Part, Sample, Source
 from trainables.errors import DataError
+from trainables.workload import CocoData, DataSpec, EmbeddedData, HubData, MaskData, Split, SplitSpec, Task
 
 __all__ = ["Annotations", "Part", "Sample", "Source", "divide", "read_source", "source_identity"]
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trainables.config import COCO_FIGURES
 from trainables.errors import AdaptertuneError
+from trainables.workload import COCO_FIGURES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LIMIT = 100

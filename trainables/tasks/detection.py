@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config import COCO_FIGURES, HeadSpec, ModelSpec, Precision, Task, TrialConfig
+from trainables.config import HeadSpec, Precision, TrialConfig
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
@@ -22,6 +22,7 @@ from trainables.metrics.coco import Detections, coco_figures, top
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.detectors import Family, family_of
+from trainables.workload import COCO_FIGURES, ModelSpec, Task
 
 LOSS_GROUP = 16
 """Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""

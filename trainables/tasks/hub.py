@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from trainables.backbones import EMBEDDED
-from trainables.config import ModelSpec, Task
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.tasks.base import Scale
+from trainables.workload import ModelSpec, Task
 
 
 def folder_of(spec: ModelSpec, task: Task) -> Path | None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainables.config import Loss, ModelSpec, Precision, Task, TrialConfig
+from trainables.config import Loss, Precision, TrialConfig
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
@@ -23,6 +23,7 @@ from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.losses import Measures, mean_loss, measure, segmentation_loss, soft_dice
+from trainables.workload import ModelSpec, Task
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 """Model types whose tokens are: class token, maybe distillation or register tokens, then the patches."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.adapters.adalora import RankAllocation
 from trainables.adapters.inject import adapt
 from trainables.adapters.rules import adalora_steps
-from trainables.config import AdaloraSpec
+from trainables.adapters.specs import AdaloraSpec
 from trainables.errors import AdapterError
 from trainables.layout import layout_of
 

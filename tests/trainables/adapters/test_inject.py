@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from trainables.adapters.inject import Adapted, adapt
-from trainables.config import Adapter, Role, TrialConfig
+from trainables.adapters.specs import Adapter, Role
+from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from trainables.layout import layout_of
 

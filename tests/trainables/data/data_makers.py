@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.config import Task, Workload
 from trainables.data.loader import Prepared, open_prepared
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
+from trainables.workload import Task, Workload
 
 SMALL = Resize.fixed(32, 48)
 

@@ -8,11 +8,11 @@ import pytest
 from data_makers import SMALL, box, coco_folder, noise, prepared
 from PIL import Image
 
-from trainables.config import CocoData, CocoPart, Split, Task
 from trainables.data.check import check
 from trainables.data.coco import read_coco
 from trainables.data.resize import Resize
 from trainables.errors import DataError
+from trainables.workload import CocoData, CocoPart, Split, Task
 
 
 def _spec(part: dict[str, str]) -> CocoData:

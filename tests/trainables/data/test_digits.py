@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from data_makers import prepared
 
-from trainables.config import Domain, EmbeddedData, Split, Task
 from trainables.data import embedded
 from trainables.data.digits import DigitSample, digits_identity, read_digits
 from trainables.data.resize import Resize
+from trainables.workload import Domain, EmbeddedData, Split, Task
 
 
 def test_no_digit_stands_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:

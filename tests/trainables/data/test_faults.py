@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from trainables.config import FaultRule, FaultRules, Split
 from trainables.data.faults import Action, Fault, Finding, sound_boxes, stop_message, stopping
 from trainables.data.sample import Annotations
+from trainables.workload import FaultRule, FaultRules, Split
 
 
 def test_every_fault_has_a_rule_and_every_rule_a_fault() -> None:

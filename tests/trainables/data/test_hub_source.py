@@ -9,10 +9,10 @@ import pytest
 from data_makers import noise, prepared, workload
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Sequence, Value
 
-from trainables.config import Split, Task
 from trainables.data.prepare import fingerprint
 from trainables.data.resize import Resize
 from trainables.errors import DataError
+from trainables.workload import Split, Task
 
 NAMES = ["cat", "dog", "bird"]
 OBJECTS = {

@@ -8,11 +8,11 @@ import pytest
 from data_makers import mask_folder, noise, prepared, save_mask
 from PIL import Image
 
-from trainables.config import MaskData, MaskPart, Split, Task
 from trainables.data.loader import IGNORE
 from trainables.data.masks import read_masks
 from trainables.data.resize import Resize
 from trainables.errors import DataError
+from trainables.workload import MaskData, MaskPart, Split, Task
 
 CLASSES = ("background", "cell")
 

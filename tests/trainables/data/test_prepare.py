@@ -14,11 +14,11 @@ import pytest
 from data_makers import SMALL, coco_folder, mask_folder, prepared, save_mask, workload
 from PIL import Image
 
-from trainables.config import Split, Task
 from trainables.data import prepare as room
 from trainables.data.prepare import cache_root, fingerprint, prepare
 from trainables.data.resize import Resize
 from trainables.errors import DataError, StorageError
+from trainables.workload import Split, Task
 
 DIGITS = {"embedded": {"train": 6, "validation": 3, "test": 2, "side": 32}}
 
@@ -158,7 +158,7 @@ def test_the_cache_s_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 PREPARES = """
 import sys
-from trainables.config import Workload
+from trainables.workload import Workload
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
 workload = Workload.model_validate_json(sys.argv[1])

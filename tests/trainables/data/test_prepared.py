@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from data_makers import SMALL, coco_folder, mask_folder, prepared, workload
 
-from trainables.config import Split, Task
 from trainables.data import prepare as room
 from trainables.data.loader import PreparedSplit, open_prepared
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
 from trainables.errors import DataError
+from trainables.workload import Split, Task
 
 
 def test_opening_takes_milliseconds() -> None:

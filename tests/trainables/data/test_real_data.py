@@ -12,9 +12,10 @@ import pytest
 from data_makers import prepared
 from PIL import Image
 
-from trainables.config import Augment, Split, Task
+from trainables.config import Augment
 from trainables.data.loader import eval_batches, train_batches
 from trainables.data.resize import Resize
+from trainables.workload import Split, Task
 
 FILES = {Split.TRAIN: "train", Split.VALIDATION: "val", Split.TEST: "test"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from data_makers import coco_folder, mask_folder, workload
 
-from trainables.config import Split, SplitSpec, Task
 from trainables.data.sources import Annotations, Part, divide, read_source
 from trainables.errors import DataError
+from trainables.workload import Split, SplitSpec, Task
 
 
 @dataclass(frozen=True)
