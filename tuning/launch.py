@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -38,6 +37,7 @@ from tuning.ledger import (
     Outcome,
     PreparedRecord,
 )
+from tuning.signals import Signals, halted_by_signals
 from tuning.state import Halt, Listener, Sweep
 from tuning.storage import named
 
@@ -92,7 +92,7 @@ def launch(
     with Ledger.create(folder, header) as ledger:
         sweep = Sweep(ledger, History(header), on_event)
         composition = _Composition(experiment, folder, sweep, trials, trainable)
-        with _absolute_cache(), _halted_by_signals() as signals, _name_left_free(folder, sweep):
+        with _absolute_cache(), halted_by_signals() as signals, _name_left_free(folder, sweep):
             prepared = _in_background(prepare or _prepare, experiment.workload)
             ending = _run(composition, prepared, address, signals)
     return LaunchResult(folder, ending, sweep.history)
@@ -152,7 +152,7 @@ class _Composition:
     trainable: type[Any] | None
 
 
-def _run(of: _Composition, prepared: Future[Path], address: str | None, signals: _Signals) -> Ending:
+def _run(of: _Composition, prepared: Future[Path], address: str | None, signals: Signals) -> Ending:
     halted: Halt | None = None
     threads = of.experiment.resources.threads
     try:
@@ -175,7 +175,7 @@ def _run(of: _Composition, prepared: Future[Path], address: str | None, signals:
     return ending
 
 
-def _close(sweep: Sweep, ending: Ending, signals: _Signals) -> None:
+def _close(sweep: Sweep, ending: Ending, signals: Signals) -> None:
     """Ends what still runs, and the record. A disk that takes no more leaves both as they are.
 
     From here on there is nothing left to interrupt: Ray goes down, whatever signal comes.
@@ -187,7 +187,7 @@ def _close(sweep: Sweep, ending: Ending, signals: _Signals) -> None:
         sweep.record(ClosedRecord(reason=ending))
 
 
-def _fit(of: _Composition, cluster: Cluster, prepared: Future[Path], signals: _Signals) -> None:
+def _fit(of: _Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
@@ -364,58 +364,3 @@ def _absolute_cache() -> Iterator[None]:
     finally:
         if before:
             os.environ["ADAPTERTUNE_CACHE"] = before
-
-
-class _Signals:
-    """Ctrl-C and a polite kill halt the sweep; a further one does not disturb the halting.
-
-    An exception from a handler that runs inside Ray's compiled loop would come out of it as a
-    SystemError, so there a signal is only noted, and the scheduler halts in its next round.
-    """
-
-    def __init__(self) -> None:
-        self._noted = False
-        self._only_note = False
-
-    def listen(self) -> None:
-        """Put the handlers in place; Ray puts its own there while it comes up."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
-
-    def only_note(self) -> None:
-        """From now on a signal raises nothing."""
-        self._only_note = True
-
-    def noted(self) -> bool:
-        """Whether a signal came while signals were only noted."""
-        return self._noted
-
-    @contextmanager
-    def only_noted(self) -> Iterator[None]:
-        """For the time of Ray's loop."""
-        self.only_note()
-        try:
-            yield
-        finally:
-            self._only_note = False
-
-    def _handle(self, number: int, frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
-        self._noted = True
-        if not self._only_note:
-            raise Halt(Ending.INTERRUPTED)
-
-
-@contextmanager
-def _halted_by_signals() -> Iterator[_Signals]:
-    signals = _Signals()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signals.listen()
-    try:
-        yield signals
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
