@@ -2,8 +2,8 @@
 
 Tiny ViT (the first two blocks of the embedded segmentation backbone, with its head), embedded scenes
 of the inverted domain at 32 pixels, 320 training and 64 validation images, batches of 8, so 5 epochs
-of 40 steps; AdamW, cosine decay, cross-entropy. Small, so that three programs take turns three times
-in under 12 minutes on 2 cores.
+of 40 steps; AdamW, cosine decay, cross-entropy. Small, so that three programs can take turns three
+times on 2 cores within a quarter of an hour.
 """
 
 from __future__ import annotations
