@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,9 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         }
 
     def _log(self, text: str) -> None:
-        try:
-            with (self._folder / "log.txt").open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
-        except OSError:
-            pass  # a full disk must not hide the reason that is being reported
+        # A full disk must not hide the reason that is being reported.
+        with suppress(OSError), (self._folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
 
 
 def _first_to(path: Path) -> bool:

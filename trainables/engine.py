@@ -19,13 +19,14 @@ from torch import nn
 
 from trainables.adapters.inject import adapt
 from trainables.adapters.specs import TRAINS_BACKBONE
-from trainables.config import Optimizer, Precision, Schedule, TrialConfig
+from trainables.config import Optimizer, Schedule, TrialConfig
 from trainables.data.loader import Batch, open_prepared, train_batches
 from trainables.errors import AdaptertuneError, ModelError
 from trainables.freezing import Parts, apply_freezing, parts_of
 from trainables.report import Report
 from trainables.schedule import Plateau, rate_factor
 from trainables.state import Best, Pace, Spent, TrialState
+from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.workload import Split, Workload
 
@@ -193,7 +194,7 @@ class Engine:
         total = torch.zeros((), device=self.device)
         for batch in group:
             for piece in batch.pieces(state.micro_batch):
-                with self._autocast(state.config):
+                with autocast(self.device, state.config.precision):
                     loss = self.task.loss(state.model, piece.to(self.device), state.config)
                 loss = loss * (len(piece.indices) / images)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -203,11 +204,6 @@ class Engine:
             penalty.backward()  # type: ignore[no-untyped-call]
             total += penalty.detach()
         return total
-
-    def _autocast(self, config: TrialConfig) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=config.precision is Precision.BF16
-        )
 
     def _set_rates(self, state: TrialState) -> None:
         factor = rate_factor(state.config, step=state.step, total_steps=state.pace.total_steps)

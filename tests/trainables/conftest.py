@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -60,7 +59,3 @@ def run(engine: Engine, state: TrialState) -> list[Report]:
 def figures(reports: list[Report]) -> list[tuple[float, int, float, dict[str, float]]]:
     """What must be equal between two runs of one configuration: all but the cost."""
     return [(r.epoch, r.step, r.objective, r.metrics) for r in reports]
-
-
-def scratch(folder: Path, name: str) -> Path:
-    return folder / name / "state.ckpt"
