@@ -2,8 +2,10 @@
 
     python -m benchmarks.sixteen_trials [--rounds 3]
 
-Every program is a process of its own, start-up counted; the three take turns, round by round, so
-that a machine whose speed drifts treats them alike. Ours is the `adaptertune launch` command.
+Every program is a process of its own, timed from its start to its last trial's result; the three
+take turns, round by round, so that a machine whose speed drifts treats them alike. Ours is the
+`adaptertune launch` command, whose last result is the last in its record; a peer prints its results
+as soon as it has the last one. Whole processes, shutting down included, are printed beside.
 """
 
 from __future__ import annotations
@@ -16,17 +18,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.task16 import CONFIGURATIONS, FOLDER, backbone, save_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS, LOOP, RAW = "adaptertune", "optuna loop", "raw ray tune"
+PEERS = {LOOP: "benchmarks.peers.optuna_loop", RAW: "benchmarks.peers.raw_ray_tune"}
 
 
-def ours(folder: Path) -> tuple[list[float], float]:
-    """Run our sweep; returns each trial's best Dice and the share of a step spent waiting for data."""
-    from tuning.ledger import read_history
+@dataclass(frozen=True)
+class Run:
+    """One program's run.
+
+    last_result_s, whole_s: seconds from the process's start to its last trial's result, and to its end.
+    values: each trial's best Dice.  wait: share of a step spent waiting for data, where it is measured.
+    """
+
+    last_result_s: float
+    whole_s: float
+    values: list[float]
+    wait: float | None = None
+
+
+def ours(folder: Path) -> Run:
+    """Run our sweep and read its record."""
+    from tuning.ledger import LEDGER, read_history
 
     first = [
         {"lora.rank": c["rank"], "lora.alpha": c["alpha"], "learning_rate": c["learning_rate"]}
@@ -37,30 +55,36 @@ def ours(folder: Path) -> tuple[list[float], float]:
         *("--storage", str(folder), "--set", f"search.first={json.dumps(first)}"),
         *("--set", f"model.name={backbone()}"),
     ]
-    _run(command, folder)
+    started, _, whole_s = _run(command, folder)
+    records = [json.loads(line) for line in (folder / "sixteen-trials" / LEDGER).read_text().splitlines()]
     history = read_history(folder / "sixteen-trials")
     reports = [report for trial in history.trials.values() for report in trial.reports]
-    waited = sum(r.wait_s for r in reports) / sum(r.train_s for r in reports)
-    return [max(r.metrics["dice"] for r in t.reports) for t in history.trials.values()], waited
+    return Run(
+        last_result_s=max(r["time"] for r in records if r["kind"] == "ended") - started,
+        whole_s=whole_s,
+        values=[max(r.metrics["dice"] for r in t.reports) for t in history.trials.values()],
+        wait=sum(r.wait_s for r in reports) / sum(r.train_s for r in reports),
+    )
 
 
-def peer(module: str, folder: Path) -> list[float]:
-    """Run a peer; it prints its trials' best Dice as its last line."""
-    output = _run([sys.executable, "-m", module], folder)
-    values: list[float] = json.loads(output.strip().splitlines()[-1])["values"]
-    return values
+def peer(module: str, folder: Path) -> Run:
+    """Run a peer; its last line holds its trials' best Dice, and when it had them all."""
+    started, output, whole_s = _run([sys.executable, "-m", module], folder)
+    last = json.loads(output.strip().splitlines()[-1])
+    return Run(last["at"] - started, whole_s, last["values"])
 
 
-def _run(command: list[str], folder: Path) -> str:
+def _run(command: list[str], folder: Path) -> tuple[float, str, float]:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "ADAPTERTUNE_CACHE": str(folder / "cache"),
         "HF_HUB_OFFLINE": "1",
     }
+    started = time.time()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return done.stdout
+    return started, done.stdout, time.time() - started
 
 
 def main() -> None:
@@ -77,33 +101,26 @@ def main() -> None:
 
 def compare(rounds: int) -> None:
     """Let the three programs take turns, and print what came out."""
-    seconds: dict[str, list[float]] = {OURS: [], LOOP: [], RAW: []}
-    dice: dict[str, list[float]] = {OURS: [], LOOP: [], RAW: []}
-    waits: list[float] = []
+    runs: dict[str, list[Run]] = {OURS: [], LOOP: [], RAW: []}
     for turn in range(rounds):
-        for name in seconds:
+        for name, done in runs.items():
             with tempfile.TemporaryDirectory() as scratch:
-                started = time.perf_counter()
-                if name == OURS:
-                    values, waited = ours(Path(scratch))
-                    waits.append(waited)
-                else:
-                    module = "benchmarks.peers." + ("optuna_loop" if name == LOOP else "raw_ray_tune")
-                    values = peer(module, Path(scratch))
-                seconds[name].append(time.perf_counter() - started)
-            dice[name].append(statistics.mean(values))
+                done.append(ours(Path(scratch)) if name == OURS else peer(PEERS[name], Path(scratch)))
+            run = done[-1]
             print(
-                f"round {turn + 1}  {name:13s} {seconds[name][-1]:6.1f} s  "
-                f"{len(values)} trials, mean best Dice {dice[name][-1]:.4f}",
+                f"round {turn + 1}  {name:13s} {run.last_result_s:6.1f} s  (process {run.whole_s:5.1f} s)"
+                f"  {len(run.values)} trials, mean best Dice {statistics.mean(run.values):.4f}",
                 flush=True,
             )
-    middle = {name: statistics.median(s) for name, s in seconds.items()}
-    means = {name: statistics.mean(d) for name, d in dice.items()}
-    print(f"\n{os.cpu_count()} cores; median of {rounds} rounds, whole processes")
-    for name in seconds:
+    last = {name: statistics.median(r.last_result_s for r in done) for name, done in runs.items()}
+    whole = {name: statistics.median(r.whole_s for r in done) for name, done in runs.items()}
+    means = {name: statistics.mean(v for r in done for v in r.values) for name, done in runs.items()}
+    waits = [run.wait for run in runs[OURS] if run.wait is not None]
+    print(f"\n{os.cpu_count()} cores; median of {rounds} rounds: time to the last result, whole process")
+    for name in runs:
         print(
-            f"  {name:13s} {middle[name]:6.1f} s   {middle[name] / middle[OURS]:.2f}× ours   "
-            f"mean Dice {means[name]:.4f}"
+            f"  {name:13s} {last[name]:6.1f} s  {last[name] / last[OURS]:.2f}× ours   "
+            f"{whole[name]:6.1f} s  {whole[name] / whole[OURS]:.2f}× ours   mean Dice {means[name]:.4f}"
         )
     print(f"  spread of mean Dice {max(means.values()) - min(means.values()):.4f}")
     print(f"  waiting for data {100 * statistics.median(waits):.1f} % of a step")

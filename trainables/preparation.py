@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from trainables.backbones import EMBEDDED
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
-from trainables.workload import Workload
+from trainables.workload import ModelSpec, Task, Workload
+
+_PLAIN = {
+    Task.SEGMENTATION: ("vit", ("ViTImageProcessor", "ViTImageProcessorPil")),
+    Task.DETECTION: ("yolos", ("YolosImageProcessor", "YolosImageProcessorPil")),
+}
+"""The model type and processors of each task whose settings are read without transformers."""
 
 
 def prepare_workload(workload: Workload, *, progress: bool = False) -> Path:
@@ -16,15 +23,49 @@ def prepare_workload(workload: Workload, *, progress: bool = False) -> Path:
 
     Raises ModelError where the processor cannot be read, DataError for faults in the data.
     """
-    return prepare(workload, size=_size(workload), progress=progress)
+    return prepare(workload, size=_size(workload.model, workload.task), progress=progress)
 
 
-def _size(workload: Workload) -> Resize:
-    model = workload.model
-    if model.name == "embedded" and model.image_size is None:
-        # Importing transformers takes a driver longer than all the rest of a small sweep's start.
-        settings = json.loads((EMBEDDED[workload.task] / "preprocessor_config.json").read_text())
-        return Resize.fixed(settings["size"]["height"], settings["size"]["width"])
+def _size(model: ModelSpec, task: Task) -> Resize:
+    if (plain := _plain_size(model, task)) is not None:
+        return plain
     from trainables.tasks.registry import resize_of
 
-    return resize_of(model, workload.task)
+    return resize_of(model, task)
+
+
+def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
+    """The fixed size that a local folder's settings state outright; None where they need interpretation.
+
+    Spares a driver the import of transformers, which takes longer than all the rest of its start.
+    """
+    folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name).expanduser()
+    config, processor = _settings(folder / "config.json"), _settings(folder / "preprocessor_config.json")
+    model_type, processors = _PLAIN[task]
+    if config.get("model_type") != model_type or processor.get("image_processor_type") not in processors:
+        return None
+    size = processor.get("size")
+    if model.image_size is not None:
+        height, width = model.image_size
+    elif (
+        processor.get("do_resize") is True
+        and not processor.get("do_center_crop")
+        and isinstance(size, dict)
+        and set(size) == {"height", "width"}
+        and all(isinstance(side, int) for side in size.values())
+    ):
+        height, width = size["height"], size["width"]
+    else:
+        return None
+    patch = config.get("patch_size")
+    if task is Task.SEGMENTATION and (not isinstance(patch, int) or height % patch or width % patch):
+        return None
+    return Resize.fixed(height, width)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import optuna
 
@@ -27,7 +28,7 @@ def main() -> None:
     for configuration in CONFIGURATIONS:
         study.enqueue_trial({key: configuration[key] for key in ("rank", "learning_rate")})
     study.optimize(objective, n_trials=len(CONFIGURATIONS))
-    print(json.dumps({"values": [trial.value for trial in study.trials]}))
+    print(json.dumps({"values": [trial.value for trial in study.trials], "at": time.time()}))
 
 
 if __name__ == "__main__":

@@ -1,26 +1,28 @@
-"""Peer 2: Ray Tune with a function trainable and default settings."""
+"""Peer 2: Ray Tune with a function trainable and default settings, its data shared by `with_parameters`."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from benchmarks.peers.plain import data
 from benchmarks.task16 import CONFIGURATIONS, TRAIN, VALIDATION
+from trainables.workload import Split
 
 
-def trainable(config: dict[str, Any]) -> None:
-    from benchmarks.peers.plain import data, train
-    from trainables.workload import Split
+def trainable(config: dict[str, Any], training: Any, validation: Any) -> None:
+    from benchmarks.peers.plain import train
 
     train(
         config["configuration"],
-        data(Split.TRAIN, TRAIN),
-        data(Split.VALIDATION, VALIDATION),
+        training,
+        validation,
         lambda epoch, score: tune.report({"epoch": epoch, "dice": score}),
     )
 
@@ -34,10 +36,13 @@ def main() -> None:
             "env_vars": {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
         },
     )
-    tuner = tune.Tuner(trainable, param_space={"configuration": tune.grid_search(CONFIGURATIONS)})
+    with_data = tune.with_parameters(
+        trainable, training=data(Split.TRAIN, TRAIN), validation=data(Split.VALIDATION, VALIDATION)
+    )
+    tuner = tune.Tuner(with_data, param_space={"configuration": tune.grid_search(CONFIGURATIONS)})
     results = tuner.fit()
     frames = [result.metrics_dataframe["dice"].max() for result in results]
-    print(json.dumps({"values": [float(value) for value in frames]}))
+    print(json.dumps({"values": [float(value) for value in frames], "at": time.time()}))
     ray.shutdown()
 
 
