@@ -10,11 +10,14 @@ import errno
 import hashlib
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from trainables.adapters.inject import Adapted
 from trainables.adapters.specs import TRAINS_BACKBONE
 from trainables.config import TrialConfig
 from trainables.errors import CheckpointError, StorageError
@@ -22,7 +25,7 @@ from trainables.report import Report
 from trainables.schedule import Plateau
 from trainables.state import Best, TrialState
 
-MAGIC = b"adaptertune-checkpoint-1\n"
+MAGIC = b"adaptertune-checkpoint-2\n"
 
 
 def save_state(state: TrialState, path: Path, report: Report | None = None) -> None:
@@ -66,9 +69,42 @@ def restore_state(state: TrialState, path: Path) -> Report | None:
     return None if held["report"] is None else Report.model_validate_json(held["report"])
 
 
-def restore_weights(state: TrialState, path: Path) -> None:
-    """Load weights alone, from either kind of file. Raises CheckpointError."""
-    _load_weights(state, _read(path), path)
+@dataclass(frozen=True)
+class Weights:
+    """What a checkpoint holds of a model: all that differs from its backbone, by names in the model."""
+
+    path: Path
+    config: TrialConfig
+    classes: tuple[str, ...]
+    """Of the data it was trained on."""
+    total_steps: int
+    tensors: dict[str, torch.Tensor]
+    adapted: dict[str, torch.Tensor]
+
+
+def read_weights(path: Path) -> Weights:
+    """The weights in either kind of file, on the CPU. Raises CheckpointError."""
+    return _parsed(_read(path), path)
+
+
+def load_weights(model: nn.Module, adapted: Adapted, weights: Weights) -> None:
+    """Put `weights` into a model built for their configuration. Raises CheckpointError."""
+    path = weights.path
+    present = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name, tensor in weights.tensors.items():
+        if name not in present:
+            raise CheckpointError(
+                f"{path}: holds {name}, which the model lacks; it was trained from another backbone"
+            )
+        if present[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}: holds {name} of shape {list(tensor.shape)} where the model's is"
+                f" {list(present[name].shape)}; it was trained from another backbone"
+            )
+    adapted.load_state(weights.adapted)
+    with torch.no_grad():
+        for name, tensor in weights.tensors.items():
+            present[name].copy_(tensor)
 
 
 def _weights(state: TrialState) -> dict[str, Any]:
@@ -84,22 +120,29 @@ def _weights(state: TrialState) -> dict[str, Any]:
     }
     return {
         "config": state.config.model_dump_json(),
+        "classes": list(state.classes),
+        "total_steps": state.pace.total_steps,
         "weights": {name: tensor.detach() for name, tensor in (own | buffers).items()},
         "adapted": state.adapted.state(),
     }
 
 
 def _load_weights(state: TrialState, held: dict[str, Any], path: Path) -> None:
-    if TrialConfig.model_validate_json(held["config"]) != state.config:
+    weights = _parsed(held, path)
+    if weights.config != state.config:
         raise CheckpointError(f"{path}: belongs to another configuration than the trial that asks for it")
-    present = dict(state.model.named_parameters()) | dict(state.model.named_buffers())
-    state.adapted.load_state(held["adapted"])
-    missing = [name for name in held["weights"] if name not in present]
-    if missing:
-        raise CheckpointError(f"{path}: holds {missing[0]}, which the model lacks")
-    with torch.no_grad():
-        for name, tensor in held["weights"].items():
-            present[name].copy_(tensor)
+    load_weights(state.model, state.adapted, weights)
+
+
+def _parsed(held: dict[str, Any], path: Path) -> Weights:
+    return Weights(
+        path=path,
+        config=TrialConfig.model_validate_json(held["config"]),
+        classes=tuple(held["classes"]),
+        total_steps=held["total_steps"],
+        tensors=held["weights"],
+        adapted=held["adapted"],
+    )
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.adapters.inject import adapt
-from trainables.adapters.specs import TRAINS_BACKBONE
+from trainables.build import build
 from trainables.config import Optimizer, Schedule, TrialConfig
 from trainables.data.loader import Batch, open_prepared, train_batches
 from trainables.errors import AdaptertuneError, ModelError
-from trainables.freezing import Parts, apply_freezing, parts_of
+from trainables.freezing import Parts, apply_freezing
 from trainables.report import Report
 from trainables.schedule import Plateau, rate_factor
 from trainables.state import Best, Pace, Spent, TrialState
@@ -50,24 +49,16 @@ class Engine:
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
         pace = Pace.of(config, len(self.data.splits[Split.TRAIN]))
-        shares = config.mode not in TRAINS_BACKBONE
-        model = self.task.assemble(config, share=shares)
-        base = {id(p) for p in model.parameters()}
-        adapted = adapt(model, config, self.task.layout_in(model), total_steps=pace.total_steps)
-        model.to(self.device)
-        parts = parts_of(
-            model, base=base, head=self.task.head_names(model), layout=self.task.layout_in(model)
-        )
-        apply_freezing(parts, config, epoch=0.0)
-        model.eval()
+        built = build(self.task, config, total_steps=pace.total_steps)
         direction = self.workload.direction
         return TrialState(
             number=number,
             config=config,
-            model=model,
-            adapted=adapted,
-            parts=parts,
-            optimizer=_optimizer(parts, config),
+            classes=self.data.classes,
+            model=built.model,
+            adapted=built.adapted,
+            parts=built.parts,
+            optimizer=_optimizer(built.parts, config),
             pace=pace,
             best=Best.start(direction),
             plateau=Plateau.start(direction),

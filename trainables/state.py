@@ -101,6 +101,8 @@ class TrialState:
 
     number: int
     config: TrialConfig
+    classes: tuple[str, ...]
+    """Of the data."""
     model: nn.Module
     adapted: Adapted
     parts: Parts
