@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
 from analysis.frames import Objective, Standing, Sweep, Trial
 from analysis.query import select
+from analysis.scores import scored_json, scored_value
 from analysis.tables import Table, budget, count, figure, plural, settings
 from trainables.errors import AdaptertuneError
 from trainables.workload import Direction, ValueRule
+from tuning.ledger import ScoredRecord
 
 
 class NothingToRankError(AdaptertuneError):
@@ -43,6 +45,13 @@ class Ranking:
     ranked: tuple[tuple[Trial, Standing], ...]
     left_out: Mapping[str, int]
     """Trials that were not ranked, by outcome."""
+    scores: Mapping[int | None, ScoredRecord] = field(default_factory=dict)
+    """Figures on test images, which decide nothing here."""
+
+    def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
+        """Test figures of the very weights that the trial is ranked for."""
+        score = self.scores.get(trial.number)
+        return score if score is not None and score.epoch == standing.epoch else None
 
     @property
     def caption(self) -> str:
@@ -90,7 +99,7 @@ def rank(
             ranked.append((trial, standing))
     sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
     ranked.sort(key=lambda pair: (sign * pair[1].value, pair[0].number))
-    return Ranking(sweep.name, objective, at, tuple(ranked), dict(left_out))
+    return Ranking(sweep.name, objective, at, tuple(ranked), dict(left_out), sweep.scores)
 
 
 def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
@@ -111,12 +120,19 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
 
 
 def best_table(ranking: Ranking, top: int) -> Table:
-    """The first `top` as a table."""
+    """The first `top` as a table, with their test figure where one of them has it."""
+    metric = ranking.objective.metric
+    tested = {
+        trial.number: scored_value(score, metric)
+        for trial, standing in ranking.ranked[:top]
+        if (score := ranking.score(trial, standing)) is not None
+    }
     rows = tuple(
         (
             str(place),
             str(trial.number),
             figure(standing.value),
+            *((figure(tested.get(trial.number)),) if tested else ()),
             f"{standing.epoch:g}",
             budget(trial.ran, trial.epochs),
             trial.outcome,
@@ -125,10 +141,14 @@ def best_table(ranking: Ranking, top: int) -> Table:
         )
         for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1)
     )
-    columns = ("", "trial", ranking.objective.metric, "at epoch", "ran", "outcome", "trainable", "settings")
+    test = (f"test {metric}",) if tested else ()
+    columns = ("", "trial", metric, *test, "at epoch", "ran", "outcome", "trainable", "settings")
     shown, total = min(top, len(ranking.ranked)), len(ranking.ranked)
     title = f"{ranking.sweep}: best {shown} of {plural(total, 'trial')}"
-    return Table(title, columns, rows, ranking.caption, numeric=(0, 1, 2, 3, 6))
+    caption = ranking.caption
+    if tested:
+        caption += ". Picked on validation images; test: other images, with the weights of that epoch"
+    return Table(title, columns, rows, caption, numeric=(*range(4 + len(test)), 6 + len(test)))
 
 
 def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
@@ -154,6 +174,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 "params": dict(trial.params),
                 "config": dict(trial.config),
                 "metrics": dict(standing.metrics),
+                "test": scored_json(ranking.score(trial, standing)),
                 "parameters": dict(trial.parameters),
                 "seconds": trial.seconds,
             }

@@ -11,9 +11,9 @@ from pydantic import JsonValue, ValidationError
 
 from trainables.config import TrialConfig
 from trainables.errors import AdaptertuneError, LedgerError
-from trainables.workload import METRICS, Direction, ValueRule
+from trainables.workload import Direction, Figure, ValueRule
 from tuning.experiment import Experiment
-from tuning.ledger import History, Outcome, ReportRecord, TrialHistory
+from tuning.ledger import History, Outcome, ReportRecord, ScoredRecord, TrialHistory
 
 Scalar = str | int | float | bool | None
 
@@ -117,6 +117,10 @@ class Sweep:
     trials: tuple[Trial, ...]
     baseline: Mapping[str, float]
     """The untouched backbone's figures; empty if they were not taken."""
+    scores: Mapping[int | None, ScoredRecord] = field(default_factory=dict)
+    """Figures on test images of the trials that were picked for it, None the untouched model."""
+    unscored: Mapping[int | None, str] = field(default_factory=dict)
+    """Why some have none though they were picked."""
 
     @classmethod
     def of(cls, history: History) -> Sweep:
@@ -140,6 +144,8 @@ class Sweep:
             objective,
             trials,
             {name: value for name, value in figures.items() if value is not None},
+            {number: score for number, score in history.scores.items() if score.reason is None},
+            {number: score.reason for number, score in history.scores.items() if score.reason is not None},
         )
 
     def objective_for(self, metric: str | None) -> Objective:
@@ -154,8 +160,7 @@ class Sweep:
             raise QueryError(
                 f"no metric '{metric}' in {self.name}; recorded are {', '.join(sorted(known)) or 'none yet'}"
             )
-        base = metric.split("/")[0]
-        direction = METRICS[self.experiment.workload.task].get(base, Direction.MAXIMIZE)
+        direction = Figure.of(metric).direction(self.experiment.workload.task)
         return Objective(metric, direction, self.objective.rule)
 
     def varied(self) -> tuple[str, ...]:

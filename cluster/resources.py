@@ -1,9 +1,13 @@
-"""How many trials fit on a cluster at once. Pure."""
+"""How many trials fit on a cluster at once. No ray."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+CAPACITY_FOR_S = 5.0
+"""How long the number of trials that fit is believed."""
 
 
 @dataclass(frozen=True)
@@ -36,3 +40,23 @@ def does_not_fit(nodes: Iterable[Node], *, cpus: float, gpus: float) -> str | No
         f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, and the largest here has"
         f" {most_cpus:g} and {most_gpus:g}; lower resources.cpus or resources.gpus"
     )
+
+
+class Capacity:
+    """Trials that run at once: what the cluster holds now, or `most` where that is fewer."""
+
+    def __init__(
+        self, nodes: Callable[[], Iterable[Node]], cpus: float, gpus: float, most: int | None
+    ) -> None:
+        self._nodes = nodes
+        self._needs = {"cpus": cpus, "gpus": gpus}
+        self._most = most
+        self._slots, self._asked = 0, -CAPACITY_FOR_S
+
+    def __call__(self) -> int:
+        """How many, asked anew after `CAPACITY_FOR_S`."""
+        if time.monotonic() - self._asked >= CAPACITY_FOR_S:
+            # A cluster that has shrunk to nothing for a moment must not end the search.
+            self._slots = max(1, slots(self._nodes(), **self._needs))
+            self._asked = time.monotonic()
+        return self._slots if self._most is None else min(self._slots, self._most)

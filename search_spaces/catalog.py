@@ -12,13 +12,15 @@ class Shipped:
     """An experiment file of the package.
 
     headline: what it asks, the first line of its header.  description: the whole header, with the
-    command that runs it and the result to expect.
+    command that runs it and the result to expect.  searches: whether it is a sweep, for `launch`, or a
+    single configuration, for `train`.
     """
 
     name: str
     path: Path
     headline: str
     description: str
+    searches: bool
 
 
 def shipped() -> tuple[Shipped, ...]:
@@ -44,9 +46,12 @@ def resolve(name: str) -> Path | None:
 def _read(name: str) -> Shipped:
     path = resolve(name)
     assert path is not None
+    text = path.read_text(encoding="utf-8").splitlines()
     header = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text:
         if not line.startswith("#"):
             break
         header.append(line.removeprefix("#").removeprefix(" "))
-    return Shipped(name, path, header[0] if header else "", "\n".join(header))
+    # A whole reading of the file would take longer than the list may.
+    searches = any(line.startswith("space:") for line in text)
+    return Shipped(name, path, header[0] if header else "", "\n".join(header), searches)

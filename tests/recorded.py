@@ -20,6 +20,8 @@ from tuning.ledger import (
     Outcome,
     PreparedRecord,
     ReportRecord,
+    ScoredRecord,
+    ScoringRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
@@ -59,10 +61,12 @@ def experiment(
     epochs: int = 6,
     trials: int = 8,
     space: Mapping[str, Any] | None = None,
+    **parts: Any,
 ) -> Experiment:
+    """`parts`: other parts of the file, such as data."""
     from tuning.space import Space
 
-    text = {
+    text: dict[str, Any] = {
         "name": name,
         "task": "segmentation",
         "objective": {"metric": "dice", "value": rule},
@@ -70,9 +74,31 @@ def experiment(
         "space": Space.parse(SPACE if space is None else space).model_dump(mode="json"),
         "search": {"random": {}, "trials": trials},
         "scheduler": {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}},
-    }
+    } | parts
     return Experiment.model_validate_json(json.dumps(text))
 
+
+DOMAINS = {"noisy": {"embedded": "noisy"}, "dim": {"corruption": {"kind": "brightness", "severity": 3}}}
+SCORES = (
+    ScoredRecord(
+        trial=4, epoch=2.0, metrics={"dice": 0.8, "loss": 0.2}, robustness={"noisy": 0.5, "dim": 0.75},
+        domains={"dim": {"dice": 0.6, "loss": 0.4}, "noisy": {"dice": 0.4, "loss": 0.9}},
+    ),
+    ScoredRecord(
+        trial=0, epoch=5.0, metrics={"dice": 0.7, "loss": 0.3}, robustness={"noisy": 0.9, "dim": 0.8},
+        domains={"dim": {"dice": 0.56, "loss": 0.5}, "noisy": {"dice": 0.63, "loss": 0.4}},
+    ),
+    ScoredRecord(
+        trial=1, epoch=2.0, metrics={"dice": 0.9, "loss": 0.1}, robustness={"noisy": 1.0, "dim": 1.0},
+        domains={"dim": {"dice": 0.9, "loss": 0.1}, "noisy": {"dice": 0.9, "loss": 0.1}},
+    ),
+    ScoredRecord(trial=2, epoch=6.0, reason="best.ckpt is gone"),
+    ScoredRecord(
+        trial=None, metrics={"dice": 0.0, "loss": 3.0},
+        domains={"dim": {"dice": 0.0, "loss": 3.0}, "noisy": {"dice": 0.02, "loss": 3.0}},
+    ),
+)  # fmt: skip
+"""Of the trials below: two of lora frozen, 0 the better on validation images and 1 on test images."""
 
 LORA = {"adapter": "lora", "freezing": "frozen"}
 TRIALS = (
@@ -108,6 +134,7 @@ def write(
     baseline: float | None = 0.01,
     closed: Ending | None = Ending.FINISHED,
     began: float = 1000.0,
+    scores: Sequence[ScoredRecord] = (),
 ) -> Path:
     """Writes a record into `folder`; trials follow one another, an epoch takes 10 s and 160 images."""
     asked = of or experiment(folder.name)
@@ -148,6 +175,10 @@ def write(
                         value=None if lost else best, epoch=float(len(told.curve)), of=told.of,
                     )
                 )  # fmt: skip
+        if scores:
+            ledger.append(ScoringRecord(time=now, trials=[score.trial for score in scores]))
+        for score in scores:
+            ledger.append(score.model_copy(update={"time": now}))
         if closed is not None:
             ledger.append(ClosedRecord(time=now, reason=closed))
     return folder

@@ -60,6 +60,7 @@ class Schedule(StrEnum):
 
     CONSTANT = "constant"
     COSINE = "cosine"
+    COSINE_RESTARTS = "cosine_restarts"
     WARMUP_FLAT_DECAY = "warmup_flat_decay"
     PLATEAU = "plateau"
 
@@ -123,6 +124,8 @@ class TrialConfig(Spec):
     """When absent: head_only with adapter none, frozen with any other."""
     unfreeze_epoch: Count | None = None
     frozen_blocks: Annotated[int, Field(ge=0)] = 0
+    freeze_head: bool = False
+    """Keep the checkpoint's head as it came; goes with an adapter, and with a head for the data's classes."""
 
     head: HeadSpec = HeadSpec()
     loss: Loss | None = None
@@ -138,6 +141,10 @@ class TrialConfig(Spec):
     """Share of the steps with a linearly rising rate; of cosine and warmup_flat_decay."""
     flat: Share = 0.75
     """Share of the steps at the full rate; of warmup_flat_decay."""
+    restart_epochs: Count = 2
+    """Epochs of the first period of cosine_restarts."""
+    restart_factor: Count = 2
+    """How many times as long as the last each period of cosine_restarts is."""
     plateau_patience: Count = 2
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     clip_norm: Positive | None = 1.0
@@ -205,6 +212,8 @@ class TrialConfig(Spec):
             found.append("unfreeze_epoch goes with freezing 'unfreeze_at', and that needs it")
         if self.frozen_blocks and mode not in TRAINS_BACKBONE:
             found.append(f"frozen_blocks goes with unfrozen, full or unfreeze_at, not with '{mode}'")
+        if self.freeze_head and without:
+            found.append("freeze_head goes with an adapter; with adapter 'none' the head is what trains")
         if self.blocks is not None and self.blocks[0] > self.blocks[1]:
             found.append(f"blocks must run from first to last, got {list(self.blocks)}")
         if self.rates is Rates.TOGETHER and self.head_learning_rate is not None:

@@ -15,7 +15,7 @@ from trainables.engine import Engine, peak_memory_mb
 from trainables.errors import AdaptertuneError
 from trainables.freezing import count_parameters
 from trainables.preparation import prepare_workload
-from trainables.workload import Split, Workload
+from trainables.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _measure(engine: Engine, config: TrialConfig) -> DryRun:
         state = engine.start(_at_its_costliest(config))
         step_s = min(engine.timed_step(state) for _ in range(2)) if config.epochs else 0.0
         started = time.perf_counter()
-        engine.evaluate(state.model, config, Split.VALIDATION)
+        engine.validate(state.model, config)
         evaluate_s = time.perf_counter() - started
     except AdaptertuneError as error:
         return named(error=str(error))

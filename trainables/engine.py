@@ -11,6 +11,7 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from torch import nn
 
 from trainables.build import build
 from trainables.config import Optimizer, Schedule, TrialConfig
-from trainables.data.loader import Batch, open_prepared, train_batches
-from trainables.errors import AdaptertuneError, ModelError
+from trainables.data.domains import open_domains, training_part, under_shift
+from trainables.data.loader import Batch, PreparedSplit, open_prepared, train_batches
+from trainables.errors import AdaptertuneError
+from trainables.evaluation import figures_of, smaller_batch
 from trainables.freezing import Parts, apply_freezing
 from trainables.report import Report
 from trainables.schedule import Plateau, rate_factor
@@ -41,7 +44,11 @@ class Engine:
         """Load the backbone and map the prepared data. Raises ModelError or DataError."""
         self.workload = workload
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.data = open_prepared(prepared)
+        opened = open_prepared(prepared)
+        train = training_part(opened.splits[Split.TRAIN], workload.data)
+        self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
+        self.domains = open_domains(opened, workload)
+        """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
 
     def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
@@ -86,43 +93,38 @@ class Engine:
         return time.perf_counter() - started
 
     def evaluate(
-        self, model: nn.Module, config: TrialConfig, split: Split, *, batch_size: int = 32
+        self, model: nn.Module, config: TrialConfig, split: Split | PreparedSplit, *, batch_size: int = 32
     ) -> dict[str, float]:
-        """Figures of `model` on a split; batches shrink until they fit, which changes no figure."""
-        model.eval()
-        while True:
-            try:
-                with torch.inference_mode():
-                    return self.task.evaluate(
-                        model,
-                        self.data.splits[split],
-                        batch_size=batch_size,
-                        device=self.device,
-                        precision=config.precision,
-                        config=config,
-                    )
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                batch_size = self._smaller(batch_size, error)
+        """Figures of `model` on a split of the data, or on another one with the same classes."""
+        part = self.data.splits[split] if isinstance(split, Split) else split
+        return figures_of(self.task, model, part, config, device=self.device, batch_size=batch_size)
 
-    def _smaller(self, images: int, error: BaseException) -> int:
-        """Half as many images at a time, if `error` says that memory ran out; else raises it."""
-        if not _out_of_memory(error):
-            raise error
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if images == 1:
-            raise ModelError(
-                "out of memory with a single image at a time; "
-                "use a smaller model.image_size, precision bf16, or a device with more memory"
-            ) from error
-        return -(-images // 2)
+    def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> dict[str, float]:
+        """Figures on validation images; with an objective under shift also those it needs.
+
+        They are called `dice@NAME`, `robustness@NAME` and `robustness`. A model without any success
+        in its own domain has none to keep: its robustness is 0.
+        """
+        own = self.evaluate(model, config, Split.VALIDATION, batch_size=batch_size)
+        watched = self.workload.watched
+        if not watched:
+            return own
+        shifted = {
+            name: self.evaluate(model, config, self.domains[name][Split.VALIDATION], batch_size=batch_size)
+            for name in watched
+        }
+        return own | under_shift(self.workload.task, own, shifted, every=len(shifted) == len(self.domains))
 
     def untouched(self) -> dict[str, float] | None:
         """Validation figures of the model as it came, or None where its head is fresh, so says nothing."""
         if self.task.fresh_head:
             return None
+        return self.validate(*self.untouched_model())
+
+    def untouched_model(self) -> tuple[nn.Module, TrialConfig]:
+        """The model as it came, and the configuration that says so."""
         config = TrialConfig.model_validate_json('{"adapter": "none"}')
-        return self.evaluate(self.task.assemble(config, share=True), config, Split.VALIDATION)
+        return self.task.assemble(config, share=True), config
 
     def _draw_from(self, seed: int) -> None:
         """Seed the generators in use: torch's on the CPU, and the device's own.
@@ -188,7 +190,7 @@ class Engine:
                 return self._accumulate(state, group)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 state.optimizer.zero_grad(set_to_none=True)
-                state.micro_batch = self._smaller(state.micro_batch, error)
+                state.micro_batch = smaller_batch(state.micro_batch, error, self.device)
 
     def _accumulate(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
         images = sum(len(b.indices) for b in group)
@@ -218,9 +220,7 @@ class Engine:
     def _report(self, state: TrialState) -> Report:
         started = time.perf_counter()
         squeezed = state.micro_batch < state.config.batch_size
-        metrics = self.evaluate(
-            state.model, state.config, Split.VALIDATION, batch_size=state.micro_batch if squeezed else 32
-        )
+        metrics = self.validate(state.model, state.config, batch_size=state.micro_batch if squeezed else 32)
         evaluate_s = time.perf_counter() - started
         value = metrics.get(self.workload.objective.metric)
         if value is None:
@@ -327,10 +327,6 @@ def _train_mode(state: TrialState) -> None:
     state.model.train()
     for module in state.parts.frozen_modules(state.config, state.step // state.pace.steps_per_epoch):
         module.eval()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _seed(seed: int, step: int, *, stream: int = 0) -> int:

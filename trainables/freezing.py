@@ -7,6 +7,8 @@
 | unfrozen    | trains  | trains | trains, less the frozen blocks    |
 | full        | none    | trains | trains, less the frozen blocks    |
 | unfreeze_at | trains  | trains | frozen, from epoch k as unfrozen  |
+
+With `freeze_head` the head is frozen in any of the modes that have an adapter.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from trainables.layout import Layout
 class Parts:
     """A model's parameters by what they are, under their names in the model; each tensor once.
 
-    adapter: trains in every mode that has one.  head, backbone: as the mode says.
+    adapter: trains in every mode that has one.  head: trains, unless `freeze_head`.
+    backbone: as the mode says.
     fixed: what an adapter brings along and never trains (AdaLoRA's `ranknum`, random projections).
     depth: for a backbone parameter, how many blocks `frozen_blocks` must freeze to freeze it:
     block i has i + 1, embeddings 1, what comes after the blocks more than there are blocks.
     backbone_buffers: names of buffers that do not belong to the head.
-    norms: the backbone's layers with running statistics, with their depths.
+    norms: the backbone's layers with running statistics, with their depths.  head_norms: the head's.
     """
 
     adapter: dict[str, nn.Parameter]
@@ -41,6 +44,7 @@ class Parts:
     depth: dict[str, int]
     backbone_buffers: frozenset[str]
     norms: tuple[tuple[int, nn.Module], ...]
+    head_norms: tuple[nn.Module, ...]
 
     def movable(self, config: TrialConfig) -> dict[str, nn.Parameter]:
         """Backbone parameters that train under `config`, at once or from a later epoch."""
@@ -51,7 +55,8 @@ class Parts:
     def frozen_modules(self, config: TrialConfig, epoch: float) -> list[nn.Module]:
         """Layers that stay in evaluation mode while training: running statistics of what is frozen."""
         frozen_to = config.frozen_blocks if backbone_trains(config, epoch) else float("inf")
-        return [module for depth, module in self.norms if depth <= frozen_to]
+        still = [module for depth, module in self.norms if depth <= frozen_to]
+        return [*still, *self.head_norms] if config.freeze_head else still
 
 
 def backbone_trains(config: TrialConfig, epoch: float) -> bool:
@@ -64,8 +69,10 @@ def backbone_trains(config: TrialConfig, epoch: float) -> bool:
 def apply_freezing(parts: Parts, config: TrialConfig, epoch: float) -> None:
     """Set `requires_grad` of every parameter for an epoch. Cheap enough to call before each step."""
     moves = parts.movable(config) if backbone_trains(config, epoch) else {}
-    for parameter in (*parts.adapter.values(), *parts.head.values()):
+    for parameter in parts.adapter.values():
         parameter.requires_grad_(True)
+    for parameter in parts.head.values():
+        parameter.requires_grad_(not config.freeze_head)
     for parameter in parts.fixed.values():
         parameter.requires_grad_(False)
     for name, parameter in parts.backbone.items():
@@ -81,7 +88,7 @@ def count_parameters(parts: Parts, config: TrialConfig) -> dict[str, int]:
     everything = count(parts.adapter) + count(parts.head) + count(parts.backbone) + count(parts.fixed)
     return {
         "adapter": count(parts.adapter),
-        "head": count(parts.head),
+        "head": 0 if config.freeze_head else count(parts.head),
         "backbone": count(parts.movable(config)),
         "total": everything,
     }
@@ -116,6 +123,7 @@ def parts_of(model: nn.Module, *, base: Collection[int], head: Collection[str], 
             name for name, _ in model.named_buffers() if name.rpartition(".")[0] not in in_head
         ),
         norms=tuple((depth_of(name), module) for name, module in _running(model) if name not in in_head),
+        head_norms=tuple(module for name, module in _running(model) if name in in_head),
     )
 
 

@@ -21,14 +21,17 @@ def _ends(names: str) -> re.Pattern[str]:
 
 
 _ROLES: dict[Role, tuple[bool, re.Pattern[str]]] = {
-    Role.QUERY: (True, _ends("query|q_proj|q_lin|to_q|wq|q")),
-    Role.KEY: (True, _ends("key|k_proj|k_lin|to_k|wk|k")),
-    Role.VALUE: (True, _ends("value|v_proj|v_lin|to_v|wv|v")),
-    Role.OUTPUT: (True, _ends(r"o_proj|out_proj|output\.dense|dense|out_lin|to_out\.0|proj|wo")),
+    Role.QUERY: (True, _ends(r"query|q_proj|q_lin|to_q|wq|q|q_content_proj|\w+_query_content_proj")),
+    Role.KEY: (True, _ends(r"key|k_proj|k_lin|to_k|wk|k|k_content_proj|\w+_key_content_proj")),
+    Role.VALUE: (True, _ends(r"value|v_proj|v_lin|to_v|wv|v|(?:\w+_)?value_proj")),
+    Role.OUTPUT: (True, _ends(r"o_proj|out_proj|output\.dense|dense|output_proj|out_lin|to_out\.0|proj|wo")),
     Role.MLP_IN: (False, _ends(r"fc1|intermediate\.dense|lin1|linear1|up_proj|weights_in|wi")),
     Role.MLP_OUT: (False, _ends(r"fc2|output\.dense|lin2|linear2|down_proj|weights_out|wo")),
 }
-"""Role -> (inside attention?, the end of the layer's name)."""
+"""Role -> (inside attention?, the end of the layer's name).
+
+Decoders of conditional and DAB-DETR project content and position apart; a role is the content's.
+"""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trainables.backbones import EMBEDDED
-from trainables.data.prepare import prepare
+from trainables.data.domains import open_domain
+from trainables.data.prepare import prepare, prepare_domain, tied
+from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
-from trainables.workload import ModelSpec, Task, Workload
+from trainables.errors import DataError
+from trainables.workload import DomainSpec, ModelSpec, Split, Task, Workload
 
 _PLAIN = {
     Task.SEGMENTATION: ("vit", ("ViTImageProcessor", "ViTImageProcessorPil")),
@@ -18,12 +22,49 @@ _PLAIN = {
 """The model type and processors of each task whose settings are read without transformers."""
 
 
-def prepare_workload(workload: Workload, *, progress: bool = False) -> Path:
-    """The folder of prepared data for `workload`, made if it is not there yet.
+def prepare_workload(
+    workload: Workload, *, classes: Sequence[str] | None = None, progress: bool = False
+) -> Path:
+    """The folder of prepared data for `workload` and its domains, made if it is not there yet.
 
+    classes: the names to number classes by, in place of the data's own order: a trained model's.
     Raises ModelError where the processor cannot be read, DataError for faults in the data.
     """
-    return prepare(workload, size=_size(workload.model, workload.task), progress=progress)
+    size = _size(workload.model, workload.task)
+    images = prepare(workload, size=size, classes=classes, progress=progress)
+    own = {name: domain for name, domain in workload.data.domains.items() if domain.corruption is None}
+    if not own:
+        return images
+    known = open_prepared(images).classes
+    folders = {
+        name: prepare_domain(workload, name, domain, known, size=size, progress=progress)
+        for name, domain in own.items()
+    }
+    return tied(workload, images, folders)
+
+
+def domain_split(
+    prepared: Path, workload: Workload, domain: str | DomainSpec, split: Split = Split.TEST
+) -> PreparedSplit:
+    """Images of one of the workload's domains by its name, or of another one, which is prepared here.
+
+    Raises DataError where there is no such domain, or none of its images are for `split`.
+    """
+    data = open_prepared(prepared)
+    named = isinstance(domain, str)
+    spec = workload.data.domains.get(domain) if isinstance(domain, str) else domain
+    if spec is None:
+        has = ", ".join(workload.data.domains) or "none"
+        raise DataError(f"there is no domain '{domain}'; the data has {has}")
+    name = domain if isinstance(domain, str) else spec.kind
+    parts = open_domain(data, name, spec) if named or spec.corruption is not None else None
+    if parts is None:
+        size = _size(workload.model, workload.task)
+        folder = prepare_domain(workload, name, spec, data.classes, size=size)
+        parts = open_prepared(folder).splits
+    if not len(parts[split]):
+        raise DataError(f"domain {name} has no {split} images")
+    return parts[split]
 
 
 def _size(model: ModelSpec, task: Task) -> Resize:

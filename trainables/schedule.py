@@ -14,7 +14,9 @@ def rate_factor(config: TrialConfig, *, step: int, total_steps: int) -> float:
     """What the base rate is multiplied by in optimizer step `step` (0-based) of `total_steps`.
 
     cosine: linear warmup over `warmup`, then half a cosine to 0.  warmup_flat_decay: warmup, the
-    full rate for `flat` of the steps, then linearly to 0 (study B).  plateau counts its own drops.
+    full rate for `flat` of the steps, then linearly to 0 (study B).  cosine_restarts: from 1 along half
+    a cosine to 0 over `restart_epochs`, then again over `restart_factor` times as long, and so on, without
+    warmup (SGDR, Loshchilov & Hutter 2017).  plateau counts its own drops.
     """
     done = step / max(1, total_steps)
     match config.schedule:
@@ -25,6 +27,8 @@ def rate_factor(config: TrialConfig, *, step: int, total_steps: int) -> float:
                 return _rising(step, config.warmup * total_steps)
             left = (done - config.warmup) / max(1e-12, 1.0 - config.warmup)
             return 0.5 + 0.5 * math.cos(math.pi * left)
+        case Schedule.COSINE_RESTARTS:
+            return 0.5 + 0.5 * math.cos(math.pi * _in_period(config, step, total_steps))
         case Schedule.WARMUP_FLAT_DECAY:
             if done < config.warmup:
                 return _rising(step, config.warmup * total_steps)
@@ -38,6 +42,16 @@ def rate_factor(config: TrialConfig, *, step: int, total_steps: int) -> float:
 
 def _rising(step: int, warmup_steps: float) -> float:
     return min(1.0, (step + 1) / max(1.0, warmup_steps))
+
+
+def _in_period(config: TrialConfig, step: int, total_steps: int) -> float:
+    """Which share of its period between two restarts has passed at `step`."""
+    # Every epoch has the same number of steps. Counted in steps, so that a restart falls on one exactly.
+    period = config.restart_epochs * (total_steps // max(1, config.epochs))
+    while 0 < period <= step:
+        step -= period
+        period *= config.restart_factor
+    return step / max(1, period)
 
 
 @dataclass(frozen=True)

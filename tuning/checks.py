@@ -17,7 +17,17 @@ from pydantic import JsonValue
 
 from trainables.adapters.specs import Adapter
 from trainables.config import Loss
-from trainables.workload import METRICS, DataSpec, Direction, ModelSpec, ObjectiveSpec, Task
+from trainables.workload import (
+    METRICS,
+    ROBUSTNESS,
+    DataSpec,
+    Direction,
+    Figure,
+    ModelSpec,
+    ObjectiveSpec,
+    Task,
+)
+from tuning.data_checks import check_data, shift_faults
 from tuning.faults import Misfit, closest, meant, shown
 from tuning.fields import Kind, setting
 from tuning.peft_names import method_fault
@@ -28,7 +38,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
-_SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
 _SEGMENTATION_ONLY = ("loss", "head")
 
 
@@ -72,7 +81,8 @@ class Subject:
 def check_parts(subject: Subject) -> Iterator[Misfit]:
     """Every check that needs no whole configuration."""
     yield from _name(subject)
-    yield from _data(subject)
+    if subject.data is not None:
+        yield from check_data(subject.data, subject.task)
     yield from _objective(subject)
     yield from _settings(subject)
     for name, domains in subject.space.root.items():
@@ -110,48 +120,23 @@ def _name(subject: Subject) -> Iterator[Misfit]:
         )
 
 
-def _data(subject: Subject) -> Iterator[Misfit]:
-    task, data = subject.task, subject.data
-    if data is None:
-        return
-    source = next(n for n in ("embedded", "coco", "masks", "hub") if getattr(data, n) is not None)
-    if task is not None and source not in _SOURCES[task]:
-        what = "boxes" if task is Task.DETECTION else "masks"
-        yield Misfit(
-            ("data", source), f"gives no {what} for task {task}; use one of {', '.join(_SOURCES[task])}"
-        )
-    if data.masks is not None:
-        classes, values = data.masks.classes, data.masks.values
-        if len(set(classes)) < len(classes):
-            twice = next(c for c in classes if classes.count(c) > 1)
-            yield Misfit(
-                ("data", "masks", "classes"), f"names '{twice}' twice; every class needs its own name"
-            )
-        if values is not None and len(values) != len(classes):
-            yield Misfit(
-                ("data", "masks", "values"),
-                f"needs one grey value for each of the {len(classes)} classes, got {len(values)}",
-            )
-        elif values is not None and len(set(values)) < len(values):
-            yield Misfit(("data", "masks", "values"), f"must differ from class to class, got {list(values)}")
-
-
 def _objective(subject: Subject) -> Iterator[Misfit]:
     if subject.task is None or subject.objective is None:
         return
     metric, known = subject.objective.metric, METRICS[subject.task]
-    base, _, per_class = metric.partition("/")
-    if base not in known or (per_class and base not in _PER_CLASS[subject.task]):
-        guess = closest(base, known)
-        named = [f"{b}/CLASS" for b in _PER_CLASS[subject.task]]
+    figure = Figure.of(metric)
+    base = figure.base
+    if not _is_known(figure, subject.task):
         yield Misfit(
             ("objective", "metric"),
-            f"{subject.task} has no metric {shown(metric)}"
-            + (f"; did you mean '{guess}'?" if guess else f"; it has {', '.join([*known, *named])}"),
+            f"{subject.task} has no metric {shown(metric)}{_instead_of(figure, metric, subject)}",
         )
         return
-    if per_class and (fault := class_fault(metric, _classes(subject))) is not None:
+    if figure.of_class and (fault := class_fault(metric, _classes(subject))) is not None:
         yield Misfit(("objective", "metric"), fault)
+    if subject.data is not None:
+        for fault in shift_faults(figure, subject.data):
+            yield Misfit(("objective", "metric"), fault)
     if base == "loss" and len(kinds := _losses(subject)) > 1:
         others = [name for name in known if name != base]
         yield Misfit(
@@ -159,10 +144,30 @@ def _objective(subject: Subject) -> Iterator[Misfit]:
             f"is loss, and trials differ in theirs ({', '.join(sorted(kinds))}), so their values cannot be "
             f"compared; use {', '.join(others[:-1])} or {others[-1]}, or fix loss under trial",
         )
-    better = known[base]
+    better = figure.direction(subject.task)
     if subject.objective.mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
         yield Misfit(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
+
+
+def _instead_of(figure: Figure, metric: str, subject: Subject) -> str:
+    task = subject.task
+    assert task is not None
+    if (guess := closest(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
+        whole = guess + metric[len(figure.base) :]
+        return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
+    named = [f"{base}/CLASS" for base in _PER_CLASS[task]]
+    if figure.domain is not None or (subject.data is not None and subject.data.domains):
+        named += ["FIGURE@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
+    return f"; it has {', '.join([*METRICS[task], *named])}"
+
+
+def _is_known(figure: Figure, task: Task) -> bool:
+    if figure.base == ROBUSTNESS:
+        return figure.of_class is None
+    if figure.of_class is not None:
+        return figure.base in _PER_CLASS[task] and figure.domain is None
+    return figure.base in METRICS[task]
 
 
 def class_fault(metric: str, classes: Sequence[str]) -> str | None:

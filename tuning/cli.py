@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainables.errors import AdaptertuneError, StorageError
+from tuning import cli_trained
 from tuning.boundary import FAILED, INTERRUPTED, Guarded, say
+from tuning.cli_conclusion import conclude, failures, print_levels, print_table
 from tuning.options import WHERE, File, Format, Name, OneTrial, Sets, Storage
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
-    from rich.console import Console
 
     from analysis.frames import Sweep
-    from analysis.tables import Table
     from tuning.experiment import Experiment
     from tuning.progress import Board
 
@@ -71,9 +71,16 @@ def spaces() -> None:
     """List the experiment files that ship with adaptertune."""
     from search_spaces.catalog import shipped
 
-    for space in shipped():
-        typer.echo(f"{space.name:16s} {space.headline}")
-    typer.echo("\n`adaptertune launch NAME` runs one")
+    files = shipped()
+    width = max(len(file.name) for file in files)
+    for title, command, searches in (
+        ("sweeps", "launch", True),
+        ("single configurations", "train", False),
+    ):
+        typer.echo(f"{title}, for `adaptertune {command} NAME`")
+        for file in files:
+            if file.searches is searches:
+                typer.echo(f"  {file.name:{width}s}  {file.headline}")
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -121,59 +128,20 @@ def launch(
     if result.outcome == "interrupted" and not tried:
         say(f"interrupted before the first trial; nothing is kept, and the name {experiment.name} is free")
         raise typer.Exit(INTERRUPTED)
-    _conclude(result.folder, then_ablate)
+    conclude(result.folder, then_ablate)
     if result.outcome == "interrupted":
         ended = sum(trial.outcome not in (None, "interrupted") for trial in tried)
+        scores = len(result.history.scores)
+        scored = f", {scores} scored on test images" if scores else ""
         say(
             f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
-            f" {ended} of them ended; `adaptertune best {named(result.folder)}` and `status` read them"
+            f" {ended} of them ended{scored};"
+            f" `adaptertune best {named(result.folder)}` and `status` read them"
         )
         raise typer.Exit(INTERRUPTED)
     if result.outcome == "failed" or all(trial.value is None for trial in tried):
         say("the run failed: no trial has a value")
         raise typer.Exit(FAILED)
-
-
-def _conclude(folder: Path, ablate: str | None) -> None:
-    """What a sweep ends with: table by adapter, best configuration, picture."""
-    from analysis.best import best_of, rank
-    from analysis.by_adapter import adapter_table, against_untouched
-    from analysis.figure import FIGURE, draw
-    from analysis.frames import Sweep
-    from tuning.console import console, lines
-    from tuning.ledger import read_history
-    from tuning.storage import named
-
-    out = console()
-    sweep = Sweep.of(read_history(folder))
-    lines(out, *_failures(sweep, folder))
-    ranking = rank(sweep)
-    if not ranking.ranked:
-        return
-    _print(out, adapter_table(sweep))
-    if ablate is not None:
-        _print_levels(out, sweep, ablate, None)
-    trial, standing = best_of(ranking)
-    at = f"{sweep.objective.metric} {standing.value:.4f} at epoch {standing.epoch:g} of {trial.epochs:g}"
-    lines(out, "", f"best configuration: trial {trial.number}, {at}", style="bold")
-    lines(out, f"  {ranking.caption}")
-    if verdict := against_untouched(sweep, standing.value):
-        lines(out, f"  {verdict}")
-    lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))
-    if (picture := draw(sweep, folder / FIGURE)) is not None:
-        lines(out, "", f"picture  {picture}")
-    name = named(folder)
-    lines(out, f"ranking  adaptertune best {name}", f"alone    adaptertune train --from {name}:best")
-
-
-def _failures(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
-    from tuning.storage import named
-
-    lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
-    texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
-    if len(lost) > most:
-        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {named(folder)}`")
-    return texts
 
 
 @app.command()
@@ -260,7 +228,7 @@ def best(
         return
     from tuning.console import console
 
-    _print(console(), best_table(ranking, top))
+    print_table(console(), best_table(ranking, top))
 
 
 @app.command()
@@ -275,7 +243,29 @@ def ablation(
     """Show what the sweep's own trials say about one setting (observational)."""
     from tuning.console import console
 
-    _print_levels(console(), _sweep(name, storage), by, at)
+    print_levels(console(), _sweep(name, storage), by, at)
+
+
+@app.command()
+def domains(
+    name: Name,
+    metric: Annotated[
+        str | None, typer.Option(help="Another figure than the task's own, as iou or dice/cat.")
+    ] = None,
+    format_: Annotated[
+        cli_trained.Form, typer.Option("--format", help="json: every figure, robustness included.")
+    ] = cli_trained.Form.TABLE,
+    storage: Storage = None,
+) -> None:
+    """Show the best trials' figures on test images, in domain and shifted, by adapter."""
+    from analysis.domains import domain_json, domain_table
+    from tuning.console import console
+
+    sweep = _sweep(name, storage)
+    if format_ is cli_trained.Form.JSON:
+        typer.echo(json.dumps(domain_json(sweep), indent=2, ensure_ascii=False))
+    else:
+        print_table(console(), domain_table(sweep, metric))
 
 
 @app.command()
@@ -305,7 +295,7 @@ def status(
         lines(out, f"data: {len(faults)} faults")
     for fault in faults[:10]:
         lines(out, f"  {'  '.join(map(str, fault.values())) if isinstance(fault, dict) else fault}")
-    lines(out, *_failures(sweep, folder, most=50))
+    lines(out, *failures(sweep, folder, most=50))
 
 
 @app.command("list")
@@ -371,18 +361,7 @@ def _board(folder: Path) -> tuple[Sweep, Board]:
     return sweep, board
 
 
-def _print(out: Console, table: Table) -> None:
-    from tuning.console import lines, show
-
-    lines(out, "")
-    show(out, table.title, table.columns, table.rows, caption=table.caption, numeric=table.numeric)
-
-
-def _print_levels(out: Console, sweep: Sweep, by: str, at: float | None) -> None:
-    from analysis.levels import level_tables
-
-    for table in level_tables(sweep, by, at):
-        _print(out, table)
+app.add_typer(cli_trained.app)
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import typer
+from pydantic import JsonValue
 
 from trainables.config import TrialConfig
 from trainables.errors import ExperimentFileError, StorageError
@@ -13,11 +15,10 @@ from trainables.report import Report
 from trainables.workload import Workload
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines
+from tuning.environment import describe
 from tuning.experiment import Experiment
 from tuning.progress import duration
-
-EXPERIMENT = "experiment.yaml"
-REPORTS = "reports.jsonl"
+from tuning.trained import ENVIRONMENT, EXPERIMENT, REPORTS, SPLITS
 
 
 def sole_config(experiment: Experiment) -> TrialConfig:
@@ -43,14 +44,21 @@ def new_folder(into: Path | None, storage: Path, name: str) -> Path:
 def train(experiment: Experiment, config: TrialConfig, folder: Path, file: str) -> None:
     """Trains, prints a line a report, and leaves weights, reports and the file in `folder`.
 
-    file: the run as an experiment file, to run it again.
+    Beside them which images it saw, by name, and what ran it. file: the run as an experiment file,
+    to run it again.
     """
+    from trainables.data.domains import split_names
+    from trainables.data.prepared import open_prepared
+    from trainables.preparation import prepare_workload
     from trainables.solo import train_solo
 
     workload = experiment.workload
     (folder / EXPERIMENT).write_text(file, encoding="utf-8")
+    _write(folder / ENVIRONMENT, describe())
     out = console()
     lines(out, f"{experiment.name}: {_described(config)} in {folder}")
+    prepared = open_prepared(prepare_workload(workload, progress=True))
+    _write(folder / SPLITS, split_names(prepared, workload))
     started = time.monotonic()
     with (folder / REPORTS).open("a", encoding="utf-8") as reports:
 
@@ -73,6 +81,10 @@ def train(experiment: Experiment, config: TrialConfig, folder: Path, file: str) 
         f"{ended}: {metric} {last.objective:.4f} on validation images ({workload.objective.value} report)"
         f" after {duration(time.monotonic() - started)}; weights in {folder / 'best.ckpt'}",
     )
+
+
+def _write(path: Path, value: dict[str, JsonValue]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _described(config: TrialConfig) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _NOTED = ("adaptertune", "ray", "optuna", "torch", "transformers", "peft", "data
 
 
 def describe() -> dict[str, JsonValue]:
-    """Versions, Python, platform, processors, graphics cards, and the checkout's git revision, if any."""
+    """Versions, Python, platform, processor, graphics cards, and the checkout's git revision, if any."""
     versions: dict[str, JsonValue] = {}
     for package in _NOTED:
         try:
@@ -28,11 +29,22 @@ def describe() -> dict[str, JsonValue]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "processor": _processor(),
         "devices": list(_cards()) or ["cpu"],
     }
     if (revision := _revision()) is not None:
         found["revision"] = revision
     return found
+
+
+def _processor() -> str:
+    """The processor's model: figures agree to the bit on the same one only."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _cards() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -121,6 +122,29 @@ class ResourceSpec(Spec):
         return gpus
 
 
+class Scored(StrEnum):
+    """Which trials are scored on test images once the search is over."""
+
+    FINALISTS = "finalists"
+    """The best few."""
+    ADAPTERS = "adapters"
+    """The best of each adapter under each freezing mode."""
+    EACH = "each"
+    """All that ran to their own end."""
+    NONE = "none"
+
+
+class ScoringSpec(Spec):
+    """Whose weights are scored on the test images and domains after the search, beside the untouched model.
+
+    Trials are picked by their values on validation images; these scores change no ranking.
+    """
+
+    trials: Scored = Scored.FINALISTS
+    finalists: Count = 3
+    """How many, of `finalists`."""
+
+
 class Experiment(Spec):
     """One experiment. `trial` is nested as in `TrialConfig`; `space` has dotted names."""
 
@@ -134,6 +158,7 @@ class Experiment(Spec):
     search: SearchSpec = SearchSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
     resources: ResourceSpec = ResourceSpec()
+    scoring: ScoringSpec = ScoringSpec()
     retries: Annotated[int, Field(ge=0)] = 0
     """Times that a trial starts again, from its checkpoint, after its worker died."""
     source_text: str = ""

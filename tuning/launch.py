@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Cluster, connect
-from cluster.resources import does_not_fit, slots
+from cluster.resources import Capacity, does_not_fit
 from cluster.staging import PACKAGES
 from trainables.errors import AdaptertuneError, DataError, StorageError
 from trainables.workload import Workload
@@ -37,6 +36,7 @@ from tuning.ledger import (
     Outcome,
     PreparedRecord,
 )
+from tuning.scoring import Scorer, Scoring
 from tuning.signals import Signals, halted_by_signals
 from tuning.state import Halt, Listener, Sweep
 from tuning.storage import named
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from tuning.schedulers import Control
 
 TRAINABLE = "trainables.actor:AdapterTrainable"
+SPLITS = "splits.json"
+"""Names of the images of each part, in the experiment's folder."""
 LOOK_EVERY_S = 0.5
-CAPACITY_FOR_S = 5.0
-"""How long the number of trials that fit is believed."""
 _UNLIMITED = 100_000
 
 Prepare = Callable[[Workload], Path]
@@ -70,13 +70,15 @@ def launch(
     address: str | None = None,
     trainable: type[Any] | None = None,
     prepare: Prepare | None = None,
+    scorer: Scorer | None = None,
     on_event: Listener | None = None,
 ) -> LaunchResult:
     """Runs a new experiment to its end, to Ctrl-C or to `stop`; the last two end it as `interrupted`.
 
     trials: in place of the experiment's own number.  address: an existing Ray cluster's.
     trainable: a Ray trainable in place of the adapters' own.  prepare: gives the folder of prepared
-    data that trainables get.  on_event: is told every record as soon as it is written.
+    data that trainables get.  scorer: in place of ours, once the search is over.  on_event: is told
+    every record as soon as it is written.
 
     Raises StorageError where the name is taken or the disk takes no more, and what preparation raises.
     """
@@ -91,7 +93,7 @@ def launch(
     )
     with Ledger.create(folder, header) as ledger:
         sweep = Sweep(ledger, History(header), on_event)
-        composition = _Composition(experiment, folder, sweep, trials, trainable)
+        composition = _Composition(experiment, folder, sweep, trials, trainable, scorer)
         with _absolute_cache(), halted_by_signals() as signals, _name_left_free(folder, sweep):
             prepared = _in_background(prepare or _prepare, experiment.workload)
             ending = _run(composition, prepared, address, signals)
@@ -150,6 +152,7 @@ class _Composition:
     sweep: Sweep
     trials: int | None
     trainable: type[Any] | None
+    scorer: Scorer | None
 
 
 def _run(of: _Composition, prepared: Future[Path], address: str | None, signals: Signals) -> Ending:
@@ -214,7 +217,7 @@ def _fit(of: _Composition, cluster: Cluster, prepared: Future[Path], signals: Si
         study,
         of.sweep,
         configure=_Configure(of, _wait_for(prepared, of, control)),
-        capacity=_Capacity(cluster, resources.cpus, gpus, resources.concurrent),
+        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -245,6 +248,24 @@ def _fit(of: _Composition, cluster: Cluster, prepared: Future[Path], signals: Si
             if not cluster.owned and scheduler.controller is not None:
                 scheduler.controller._tune_controller.cleanup()
             raise
+    with signals.only_noted():
+        _score(of, prepared.result(), gpus, control)
+
+
+def _score(of: _Composition, prepared: Path, gpus: float, control: Control) -> None:
+    if of.scorer is not None:
+        _send_along(of.scorer.__module__)
+    resources = of.experiment.resources
+    Scoring(
+        of.experiment,
+        of.folder,
+        prepared,
+        cpus=resources.cpus,
+        gpus=gpus,
+        most=resources.concurrent or _UNLIMITED,
+        stopped=lambda: None in control.requests(),
+        scorer=of.scorer,
+    ).run(of.sweep)
 
 
 def _name(trial: Any) -> str:
@@ -256,13 +277,17 @@ def _trainable(given: type[Any] | None) -> type[Any]:
         from cluster.worker import Worker
 
         return Worker
+    for base in given.__mro__:
+        _send_along(base.__module__)
+    return given
+
+
+def _send_along(module: str) -> None:
+    """Workers see the five packages and what is installed; what other modules define travels whole."""
     from ray import cloudpickle
 
-    for base in given.__mro__:
-        # Workers see the five packages and what is installed; classes of other modules travel whole.
-        if base.__module__.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
-            cloudpickle.register_pickle_by_value(sys.modules[base.__module__])
-    return given
+    if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
+        cloudpickle.register_pickle_by_value(sys.modules[module])
 
 
 def _gpus(asked: float | str, cluster: Cluster) -> float:
@@ -290,23 +315,6 @@ class _Configure:
             "threads": experiment.resources.threads,
             "trainable": TRAINABLE,
         }
-
-
-class _Capacity:
-    """Trials that run at once: what the cluster holds now, or fewer where the file says so."""
-
-    def __init__(self, cluster: Cluster, cpus: float, gpus: float, most: int | None) -> None:
-        self._cluster = cluster
-        self._needs = {"cpus": cpus, "gpus": gpus}
-        self._most = most if most is not None else _UNLIMITED
-        self._slots, self._asked = 0, -CAPACITY_FOR_S
-
-    def __call__(self) -> int:
-        if time.monotonic() - self._asked >= CAPACITY_FOR_S:
-            # A cluster that has shrunk to nothing for a moment must not end the search.
-            self._slots = max(1, slots(self._cluster.nodes(), **self._needs))
-            self._asked = time.monotonic()
-        return min(self._slots, self._most)
 
 
 # --- data, while Ray comes up -----------------------------------------------------------------
@@ -343,14 +351,26 @@ def _wait_for(prepared: Future[Path], of: _Composition, control: Control) -> Pat
     metric = of.experiment.workload.objective.metric
     if (fault := class_fault(metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {metric}: {fault}")
+    if (folder / SPLITS).is_file():
+        _store_splits(folder, of)
     of.sweep.record(
         PreparedRecord(
             fingerprint=meta.get("fingerprint", folder.name),
             counts=meta.get("counts", {}),
+            classes=meta.get("classes", []),
             faults=meta.get("faults", []),
         )
     )
     return folder
+
+
+def _store_splits(prepared: Path, of: _Composition) -> None:
+    """Keeps beside the record which images are trained, validated and tested on: the cache may go."""
+    from trainables.data.domains import split_names
+    from trainables.data.prepared import open_prepared
+
+    names = split_names(open_prepared(prepared), of.experiment.workload)
+    (of.folder / SPLITS).write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -33,6 +33,8 @@ from tuning.records import (
     PreparedRecord,
     Record,
     ReportRecord,
+    ScoredRecord,
+    ScoringRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
@@ -56,6 +58,8 @@ __all__ = [
     "PreparedRecord",
     "Record",
     "ReportRecord",
+    "ScoredRecord",
+    "ScoringRecord",
     "StartedRecord",
     "StoppedBy",
     "StoppedRecord",
@@ -247,6 +251,10 @@ class History:
     prepared: PreparedRecord | None = None
     baseline: BaselineRecord | None = None
     trials: dict[int, TrialHistory] = field(default_factory=dict)
+    scoring: ScoringRecord | None = None
+    """What is scored on test images, once that has begun."""
+    scores: dict[int | None, ScoredRecord] = field(default_factory=dict)
+    """By trial, None for the untouched model; those that failed have a reason and no figures."""
     closed: ClosedRecord | None = None
 
     @property
@@ -255,12 +263,17 @@ class History:
         return self.header.name
 
     def with_record(self, record: Record) -> History:
-        """This history and one more record. `trials` is shared with, and changed in, the new one."""
+        """This history and one more record. `trials` and `scores` are shared with it, and changed."""
         match record:
             case PreparedRecord():
                 return replace(self, prepared=record)
             case BaselineRecord():
                 return replace(self, baseline=record)
+            case ScoringRecord():
+                return replace(self, scoring=record)
+            case ScoredRecord():
+                self.scores[record.trial] = record
+                return self
             case ClosedRecord():
                 return replace(self, closed=record)
             case StartedRecord():
@@ -270,7 +283,7 @@ class History:
                     if old is not None and old.hash == record.hash
                     else TrialHistory(record.trial, record.params, record.hash, record.time)
                 )
-                return replace(self, closed=None) if self.closed else self
+                return replace(self, closed=None, scoring=None) if self.closed else self
             case BuiltRecord() | ReportRecord() | StoppedRecord() | EndedRecord():
                 trial = self.trials.get(record.trial)
                 if trial is None:

@@ -31,6 +31,8 @@ from tuning.ledger import (
     Outcome,
     PreparedRecord,
     ReportRecord,
+    ScoredRecord,
+    ScoringRecord,
     StartedRecord,
     TrialHistory,
 )
@@ -163,6 +165,14 @@ class Board:
                 found = Best(trial.number, value, trial.epoch)
         return found
 
+    @property
+    def scored(self) -> tuple[int, int] | None:
+        """How many of how many are scored on test images; None before that begins."""
+        begun = self._history.scoring
+        if begun is None:
+            return None
+        return sum(number in self._history.scores for number in begun.trials), len(begun.trials)
+
     def epochs(self, number: int) -> float:
         """Epochs that a trial was asked to run."""
         return self._epochs.get(number, 0.0)
@@ -201,6 +211,10 @@ class Board:
     def _over(self) -> bool:
         return self.closed is not None or not self.alive
 
+    def _scoring(self) -> str:
+        done, of = self.scored or (0, 0)
+        return f"scoring {min(done + 1, of)} of {of} on test images"
+
     # --- showing ------------------------------------------------------------------------------
 
     def summary(self, now: float) -> str:
@@ -211,7 +225,9 @@ class Board:
         ]
         if (best := self.best) is not None:
             parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial})")
-        if not self._over:
+        if self.scored is not None and not self._over:
+            parts.append(self._scoring())
+        elif not self._over:
             if (pace := self.images_per_s(now)) is not None:
                 parts.append(f"{pace:.0f} images/s")
             if (left := self.left_s(now)) is not None and self.ended:
@@ -236,6 +252,8 @@ class Board:
         speed = [f"{duration(self.elapsed_s(now))} so far"]
         if self._over:
             speed.append(self.state)
+        elif self.scored is not None:
+            speed.append(self._scoring())
         elif pace is not None:
             speed += [f"{pace:.0f} images/s", f"about {duration(left)} left" if left is not None else ""]
         head.add_row("time", "  ".join(part for part in speed if part))
@@ -318,6 +336,19 @@ class Progress:
                 self._pace(now)
         elif isinstance(record, ReportRecord) and now - self._said >= QUIET_S:
             self._pace(now)
+        elif isinstance(record, ScoringRecord):
+            self._line(f"the search is over; scoring {len(record.trials)} on test images")
+        elif isinstance(record, ScoredRecord):
+            self._line(self._scored(record))
+
+    def _scored(self, record: ScoredRecord) -> str:
+        whose = "the untouched model" if record.trial is None else f"trial {record.trial}"
+        if record.reason is not None:
+            return f"{whose} could not be scored on test images: {record.reason}"
+        done, of = self.board.scored or (0, 0)
+        value = record.metrics.get(self.board.metric)
+        figure = "" if value is None else f"  {self.board.metric} {value:.4f}"
+        return f"scored {done} of {of} on test images: {whose}{figure}"
 
     def _end(self, record: EndedRecord) -> str:
         value = "" if record.value is None else f"  {self.board.metric} {record.value:.4f}"

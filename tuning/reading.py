@@ -13,6 +13,7 @@ from pydantic import JsonValue, ValidationError
 
 from search_spaces.catalog import resolve, shipped
 from trainables.errors import ExperimentFileError
+from trainables.workload import MAIN_FIGURE, DataSpec, DomainSpec, Task
 from tuning.checks import Subject, check_first, check_parts
 from tuning.combinations import check_configurations
 from tuning.experiment import Experiment, put
@@ -49,6 +50,7 @@ _PATHS = (
     *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
     *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
 )
+_DOMAIN_PATHS = (("coco", "images"), ("coco", "annotations"), ("masks", "images"), ("masks", "masks"))
 
 
 def read_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Experiment:
@@ -56,6 +58,25 @@ def read_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Ex
     path = _find(source)
     text = _text(path)
     return _Reader(path, text, read_yaml(text), overrides).experiment()
+
+
+def read_data(source: str | FilePath, task: Task) -> DataSpec:
+    """The `data` section of a file, whatever else is in it. Raises ExperimentFileError with every fault.
+
+    task: what the data must serve.
+    """
+    path = _find(source)
+    text = _text(path)
+    document = read_yaml(text)
+    if isinstance(document.value, dict):
+        if "data" not in document.value:
+            raise ExperimentFileError(
+                f"{_from_here(path)} has no `data` section; it says which images to judge on, such as"
+                " data: {coco: {train: {images: DIR, annotations: FILE}}}"
+            )
+        whole = {"name": "data", "task": task.value, "objective": {"metric": MAIN_FIGURE[task]}}
+        document.value = whole | {"data": document.value["data"]}
+    return _Reader(path, text, document, ()).experiment().data
 
 
 def _find(source: str | FilePath) -> FilePath:
@@ -159,6 +180,9 @@ class _Reader:
             self._misfits.append(Misfit((key,), rule))
         self._scheduler(value)
         self._paths(value)
+        domains = value["data"].get("domains") if isinstance(value.get("data"), dict) else None
+        for name in domains if isinstance(domains, dict) else ():
+            known |= keys_of(DomainSpec, ("data", "domains", name))
         found: dict[str, Any] = {}
         for name in PARTS:
             field = Experiment.model_fields[name]
@@ -198,12 +222,28 @@ class _Reader:
                 inner = inner.get(part) if isinstance(inner, dict) else None
                 if isinstance(inner, dict) and isinstance(inner.get(key), str):
                     inner[key] = self._absolute(inner[key], ("data", source, part, key))
+            self._domain_paths(data)
             hub = data.get("hub")
             if isinstance(hub, dict) and isinstance(hub.get("path"), str):
                 hub["path"] = self._local(hub["path"], ("data", "hub", "path"))
         model = value.get("model")
         if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"] != "embedded":
             value["model"] = model | {"name": self._local(model["name"], ("model", "name"))}
+
+    def _domain_paths(self, data: dict[str, Any]) -> None:
+        domains = data.get("domains")
+        if not isinstance(domains, dict):
+            return
+        for name, domain in list(domains.items()):
+            if domain is None and self._where(("data", "domains", name)) == SET:
+                del domains[name]  # an override that takes a domain out
+            for source, key in _DOMAIN_PATHS:
+                for above in ((), ("validation",)):
+                    inner = domain.get("validation") if above and isinstance(domain, dict) else domain
+                    inner = inner.get(source) if isinstance(inner, dict) else None
+                    if isinstance(inner, dict) and isinstance(inner.get(key), str):
+                        path = ("data", "domains", name, *above, source, key)
+                        inner[key] = self._absolute(inner[key], path)
 
     def _absolute(self, text: str, path: Path) -> str:
         base = FilePath.cwd() if self._where(path) == SET else self._file.absolute().parent

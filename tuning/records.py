@@ -78,6 +78,7 @@ class PreparedRecord(Record):
     fingerprint: str
     counts: dict[str, int] = {}
     """Images by split."""
+    classes: list[str] = []
     faults: list[JsonValue] = []
 
 
@@ -143,6 +144,30 @@ class EndedRecord(Record):
     of: int | None = None
 
 
+class ScoringRecord(Record):
+    """The search is over; from here on these trials are scored on test images, None the untouched model."""
+
+    kind: Literal["scoring"] = "scoring"
+    trials: list[int | None]
+
+
+class ScoredRecord(Record):
+    """Figures of a trial's kept weights, or of the untouched model, on the test images.
+
+    trial: None for the untouched model.  epoch: of the report whose weights they are.
+    domains: the same figures in each domain.  robustness: shifted ÷ in domain, by domain.
+    reason: why there are no figures, where scoring failed.
+    """
+
+    kind: Literal["scored"] = "scored"
+    trial: int | None
+    epoch: float | None = None
+    metrics: dict[str, float | None] = {}
+    domains: dict[str, dict[str, float | None]] = {}
+    robustness: dict[str, float | None] = {}
+    reason: str | None = None
+
+
 class ClosedRecord(Record):
     """The driver left in good order."""
 
@@ -159,6 +184,8 @@ AnyRecord = Annotated[
     | ReportRecord
     | StoppedRecord
     | EndedRecord
+    | ScoringRecord
+    | ScoredRecord
     | ClosedRecord,
     Field(discriminator="kind"),
 ]

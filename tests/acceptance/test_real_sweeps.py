@@ -85,11 +85,33 @@ def test_detection_on_blood_cells(tmp_path: Path) -> None:
 
 
 def test_segmentation_of_nuclei(tmp_path: Path) -> None:
+    """On one microscope's images, with another magnification and another staining as domains."""
     nuclei = (DATA / "dsb2018" / "fluo_256").resolve()
     sets = ["--set", "model.image_size=[128, 128]"]
     sets += ["--set", f"data.masks.train.images={nuclei / 'images'}"]
     sets += ["--set", f"data.masks.train.masks={nuclei / 'masks'}"]
-    sets += ["--set", "data.masks.classes=[background, nucleus]"]
-    adaptertune("launch", "mask_folder", "--storage", str(tmp_path), *sets, *COMMON, cwd=tmp_path)
+    sets += ["--set", "data.masks.classes=[background, nucleus]", "--set", "scoring.trials=adapters"]
+    for name in ("fluo_360", "he_stain"):
+        other = nuclei.parent / name
+        sets += ["--set", f"data.domains.{name}.masks.images={other / 'images'}"]
+        sets += ["--set", f"data.domains.{name}.masks.masks={other / 'masks'}"]
+    said = adaptertune("launch", "mask_folder", "--storage", str(tmp_path), *sets, *COMMON, cwd=tmp_path)
     history = check_sweep(tmp_path / "mask_folder", "dice")
     assert max(t.value or 0.0 for t in history.trials.values()) > 0.7
+    assert "mask_folder: dice in domain and shifted" in said
+    table = json.loads(
+        adaptertune("domains", str(tmp_path / "mask_folder"), "--format", "json", cwd=tmp_path)
+    )
+    assert table["domains"] == ["fluo_360", "he_stain"]
+    assert table["failed"] == []
+    kinds = [(row["adapter"], row["freezing"]) for row in table["rows"]]
+    assert len(kinds) == len(set(kinds)) >= 3
+    for row in table["rows"]:
+        inside = row["metrics"]["dice"]
+        assert inside > 0.3
+        for name, figures in row["domains"].items():
+            assert 0 < figures["dice"] < 1
+            assert row["robustness"][name] == pytest.approx(figures["dice"] / inside)
+    # Learnt on dark ground with bright nuclei, a stain that is the other way round must be harder.
+    best = table["rows"][0]
+    assert best["domains"]["he_stain"]["dice"] < best["metrics"]["dice"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.resources import Node, does_not_fit, slots
+from cluster.resources import CAPACITY_FOR_S, Capacity, Node, does_not_fit, slots
 
 LAPTOP = Node(cpus=2, gpus=0)
 BOX = Node(cpus=16, gpus=1)
@@ -33,3 +33,17 @@ def test_what_does_not_fit_says_what_there_is_and_which_key_to_lower() -> None:
     assert message is not None
     for part in ("4 CPUs", "1 GPUs", "largest here has 2 and 0", "resources.cpus"):
         assert part in message
+
+
+def test_capacity_follows_the_cluster_and_never_falls_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, nodes = [0.0], [LAPTOP]
+    monkeypatch.setattr("cluster.resources.time.monotonic", lambda: now[0])
+    capacity, few = (Capacity(lambda: nodes, 1, 0, most) for most in (None, 3))
+    assert (capacity(), few()) == (2, 2)
+    nodes.append(BOX)
+    assert capacity() == 2  # believed for a while
+    now[0] += CAPACITY_FOR_S
+    assert (capacity(), few()) == (18, 3)
+    nodes.clear()
+    now[0] += CAPACITY_FOR_S
+    assert capacity() == 1

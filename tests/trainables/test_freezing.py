@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,10 +9,15 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTModel, YolosConfig, YolosForObjectDetection
 
+from tests.trainables.conftest import workload
 from trainables.adapters.inject import adapt
 from trainables.config import TrialConfig
+from trainables.engine import Engine
+from trainables.errors import ModelError
 from trainables.freezing import Parts, apply_freezing, backbone_trains, count_parameters, parts_of
 from trainables.layout import layout_of
+from trainables.tasks.registry import load_task
+from trainables.workload import Task
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -61,6 +67,8 @@ def trains(parts: Parts, config: TrialConfig, epoch: float = 0.0) -> tuple[bool,
         ({"adapter": "none", "freezing": "full"}, (False, True, True)),
         ({"adapter": "lora"}, (True, True, False)),
         ({"adapter": "lora", "freezing": "unfrozen"}, (True, True, True)),
+        ({"adapter": "lora", "freeze_head": True}, (True, False, False)),
+        ({"adapter": "lora", "freeze_head": True, "freezing": "unfrozen"}, (True, False, True)),
         ({"adapter": "adalora"}, (True, True, False)),
         ({"adapter": "adalora", "freezing": "unfrozen"}, (True, True, True)),
         ({"adapter": "serial_lora", "freezing": "unfreeze_at", "unfreeze_epoch": 2}, (True, True, False)),
@@ -139,6 +147,56 @@ def test_running_statistics_of_a_frozen_backbone_stand_still() -> None:
         assert parts.frozen_modules(config, 1) == (
             [model.backbone.stem] if config.unfreeze_epoch is None and still else []
         )
+
+
+def test_a_frozen_head_stands_still() -> None:
+    config = config_of(adapter="lora", freezing="unfrozen", freeze_head=True)
+    model, parts = segmenter(config)
+    assert parts.frozen_modules(config, 0) == [model.head[1]]
+    assert count_parameters(parts, config)["head"] == 0
+    free = config_of(adapter="lora", freezing="unfrozen")
+    assert parts.frozen_modules(free, 0) == []
+    assert count_parameters(parts, free)["head"] > 0
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_frozen_head_ends_as_the_checkpoint_has_it(engine_of: Callable[[Task], Engine], task: Task) -> None:
+    engine = engine_of(task)
+    fields = {"adapter": "lora", "freezing": "unfrozen", "freeze_head": True, "epochs": 1, "batch_size": 8}
+    state = engine.start(config_of(**fields, weight_decay=0.1))
+    before = {n: t.clone() for n, t in state.model.state_dict().items()}
+    for _ in engine.advance([state]):
+        pass
+    head = engine.task.head_names(state.model)
+    moved = {n for n, t in state.model.state_dict().items() if not torch.equal(t, before[n])}
+    assert head
+    assert not head & moved
+    assert state.parts.adapter.keys() <= moved
+    # Those of the checkpoint, and not a head that was drawn anew.
+    again = engine.start(config_of(**fields)).model.state_dict()
+    assert all(torch.equal(again[n], before[n]) for n in head)
+
+
+def test_a_fresh_head_cannot_be_frozen() -> None:
+    config = config_of(adapter="lora", freeze_head=True)
+    detector = load_task(workload(Task.DETECTION), ("okapi", "zebra"), torch.device("cpu"))
+    with pytest.raises(ModelError, match=r"freeze_head: the checkpoint has no label 'okapi', 'zebra'"):
+        detector.assemble(config, share=True)
+    segmenter = load_task(workload(Task.SEGMENTATION), ("sky", "zebra"), torch.device("cpu"))
+    with pytest.raises(ModelError, match=r"head starts anew \(the checkpoint has none for these"):
+        segmenter.assemble(config, share=True)
+
+
+def test_a_head_of_another_shape_cannot_be_frozen(engine_of: Callable[[Task], Engine]) -> None:
+    config = config_of(adapter="lora", freeze_head=True, head={"width": 7})
+    with pytest.raises(ModelError, match=r"head starts anew \(the checkpoint has one of another shape"):
+        engine_of(Task.SEGMENTATION).task.assemble(config, share=True)
+
+
+def test_a_frozen_head_needs_an_adapter() -> None:
+    for freezing in ("head_only", "full"):
+        with pytest.raises(ValueError, match="freeze_head goes with an adapter"):
+            config_of(adapter="none", freezing=freezing, freeze_head=True)
 
 
 def test_buffers_of_the_head_are_told_apart() -> None:

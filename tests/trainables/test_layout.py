@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
+    AutoModelForObjectDetection,
     BeitConfig,
     BeitModel,
     DeiTConfig,
@@ -100,6 +102,29 @@ def test_a_detr_has_encoder_and_decoder_blocks() -> None:
     assert [b.rpartition(".layers.")[0] for b in layout.blocks] == ["model.encoder"] * 2 + ["model.decoder"]
     assert [layout.block_of(n) for n in layout.targets([Role.QUERY])] == [0, 1, 2, 2]
     assert layout.hidden == 32
+
+
+@pytest.mark.parametrize("kind", ["conditional_detr", "dab-detr"])
+def test_decoders_that_split_content_and_position_are_reached(kind: str) -> None:
+    wide = "hidden_size" if kind == "dab-detr" else "d_model"
+    backbone = ResNetConfig(
+        embedding_size=4, hidden_sizes=[4, 4, 4, 4], depths=[1, 1, 1, 1], out_features=["stage4"]
+    )
+    sizes = {wide: 32, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 4}
+    config = AutoConfig.for_model(
+        kind, backbone_config=backbone, use_timm_backbone=False, use_pretrained_backbone=False,
+        backbone=None, **sizes, **heads,
+    )  # fmt: skip
+    with torch.device("meta"):
+        layout = layout_of(AutoModelForObjectDetection.from_config(config))
+    for role in (Role.QUERY, Role.KEY, Role.VALUE, Role.OUTPUT):
+        # The encoder's self-attention, then self- and cross-attention of two decoder blocks.
+        assert [layout.block_of(n) for n in layout.targets([role])] == [0, 1, 1, 2, 2], role
+    assert [layout.block_of(n) for n in layout.targets([Role.MLP_OUT])] == [0, 1, 2]
+    everything = [name for names in layout.linears.values() for name in names]
+    assert len(everything) == len(set(everything))
+    assert not [name for name in everything if "pos_" in name]
 
 
 def test_a_hierarchical_model_has_the_inner_blocks() -> None:

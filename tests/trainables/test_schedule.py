@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from trainables.config import Schedule, TrialConfig
 from trainables.schedule import Plateau, rate_factor
@@ -34,6 +35,26 @@ def test_warmup_flat_decay_has_the_shape_of_study_b() -> None:
     assert factors[49:800] == [1.0] * 751
     assert factors[900] == pytest.approx(0.5)
     assert factors[999] == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize(("first", "factor"), [(2, 2), (1, 3), (3, 1)])
+def test_restarts_are_torchs_own(first: int, factor: int) -> None:
+    config = _config(
+        schedule=Schedule.COSINE_RESTARTS, epochs=16, restart_epochs=first, restart_factor=factor
+    )
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=7 * first, T_mult=factor)
+    for step in range(7 * 16):
+        ours = rate_factor(config, step=step, total_steps=7 * 16)
+        assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12), step
+        optimizer.step()
+        theirs.step()
+
+
+def test_restarts_fall_on_epochs_however_short() -> None:
+    config = _config(schedule=Schedule.COSINE_RESTARTS, epochs=15)
+    factors = [rate_factor(config, step=s, total_steps=15) for s in range(15)]
+    assert [s for s, f in enumerate(factors) if f == 1.0] == [0, 2, 6, 14]
 
 
 @pytest.mark.parametrize(

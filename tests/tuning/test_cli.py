@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from recorded import LORA, Told, write
+from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
 from typer.testing import CliRunner, Result
 
 from tuning import cli
@@ -90,6 +90,32 @@ def test_a_damaged_record_is_named(run: Callable[..., Result], storage: Path) ->
     ledger.write_text("".join([*lines[:3], "{broken\n", *lines[3:]]))
     assert "line 4" in run("best", "digits", code=2).stderr
     assert "unreadable" in run("list").stdout
+
+
+# --- domains ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shifted(storage: Path) -> Path:
+    asked = experiment("shifted", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
+    return write(storage / "shifted", TRIALS, of=asked, scores=SCORES)
+
+
+def test_domains_shows_figures_in_domain_and_shifted(run: Callable[..., Result], shifted: Path) -> None:
+    out = run("domains", "shifted").stdout
+    assert "shifted: dice in domain and shifted" in out
+    assert "0.4000 (0.50)" in out
+    assert "untouched backbone" in out
+    assert "0.9000" in run("domains", "shifted", "--metric", "loss").stdout
+    said = json.loads(run("domains", "shifted", "--format", "json").stdout)
+    assert [row["trial"] for row in said["rows"]] == [4, 0, None]
+    assert "once a sweep has finished" in run("domains", "digits", code=2).stderr
+    assert "there are dice, loss" in run("domains", "shifted", "--metric", "map", code=2).stderr
+
+
+def test_best_and_status_of_a_scored_sweep(run: Callable[..., Result], shifted: Path) -> None:
+    assert "test dice" in run("best", "shifted").stdout
+    assert "trial 2 could not be scored on test images: best.ckpt is gone" in run("status", "shifted").stdout
 
 
 # --- the other readers ------------------------------------------------------------------------
@@ -195,7 +221,10 @@ def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], s
     out = run("train", str(file), "--into", str(into)).stdout
     assert "epoch 1/1  dice" in out
     assert "done: dice" in out
-    assert {p.name for p in into.iterdir()} == {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl"}
+    kept = {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl", "environment.json", "splits.json"}
+    assert {p.name for p in into.iterdir()} == kept
+    environment = json.loads((into / "environment.json").read_text())
+    assert {"versions", "python", "devices", "processor"} <= environment.keys()
     (report,) = (into / "reports.jsonl").read_text().splitlines()
     assert json.loads(report)["epoch"] == 1.0
     assert "one configuration" in run("validate", str(into / "experiment.yaml")).stdout
@@ -238,6 +267,17 @@ def test_a_launch_ends_with_table_best_and_picture(
     assert "best configuration: trial 0, dice 0.7500 at epoch 5 of 6" in out
     assert "better than the untouched backbone: dice 0.0100 before, 0.7500 after" in out
     assert (storage / "digits" / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_a_launch_with_domains_ends_with_their_table(
+    run: Callable[..., Result], shifted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(monkeypatch, shifted, Ending.FINISHED)
+    out = run("launch", "quickstart", "--name", "new").stdout
+    assert "in domain and shifted" in out
+    assert "the same weights on test images: dice 0.7000" in out
+    assert "trial 2 could not be scored" in out
+    assert f"adaptertune domains {shifted.name}" in out
 
 
 def test_an_interrupted_launch_says_what_is_kept(
@@ -387,10 +427,11 @@ def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
         ("best", "digits", "--format", "yaml"),
         ("status", "digits"),
         ("ablation", "digits", "--by", "adapter"),
+        ("domains", "shifted"),
     ],
 )
 def test_commands_that_read_import_nothing_heavy_and_answer_at_once(
-    storage: Path, arguments: tuple[str, ...]
+    storage: Path, shifted: Path, arguments: tuple[str, ...]
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = process(*arguments, cwd=storage, ADAPTERTUNE_STORAGE=str(storage))

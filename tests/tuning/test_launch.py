@@ -86,6 +86,29 @@ def outcomes(result: LaunchResult) -> dict[int, Outcome | None]:
     return {n: t.outcome for n, t in result.history.trials.items()}
 
 
+def test_which_images_are_trained_and_tested_on_is_kept_with_the_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "cache"))
+    data = {
+        "embedded": {"train": 8, "validation": 3, "test": 2},
+        "train_fraction": 0.25,
+        "domains": {"rough": {"embedded": "textured"}},
+    }
+    result = launch(
+        experiment(data=data, search={"trials": 1}, scoring={"trials": "none"}),
+        tmp_path / "experiments",
+        trainable=Scripted,
+    )
+    kept = json.loads((result.folder / "splits.json").read_text())
+    tested = ["test-00000", "test-00001"]
+    assert len(kept["train"]) == 2
+    assert set(kept["train"]) < {f"train-{i:05d}" for i in range(8)}
+    assert kept["test"] == tested
+    assert kept["domains"]["rough"]["test"] == tested
+    assert kept["domains"]["rough"]["validation"] == kept["validation"]
+
+
 class ByPid(Scripted):
     """Says in which process it runs, and what it was given."""
 

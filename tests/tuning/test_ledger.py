@@ -22,6 +22,8 @@ from tuning.ledger import (
     PreparedRecord,
     Record,
     ReportRecord,
+    ScoredRecord,
+    ScoringRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
@@ -48,6 +50,11 @@ ONE_OF_EACH: list[Record] = [
     report(1, 0.5),
     StoppedRecord(trial=0, by=StoppedBy.ASHA, epoch=1.0),
     EndedRecord(trial=0, outcome=Outcome.PRUNED, value=0.5, epoch=1.0),
+    ScoringRecord(trials=[0, None]),
+    ScoredRecord(
+        trial=0, epoch=1.0, metrics={"map": 0.4}, domains={"dim": {"map": 0.2}}, robustness={"dim": 0.5}
+    ),
+    ScoredRecord(trial=None, reason="no memory"),
     ClosedRecord(reason=Ending.FINISHED),
 ]
 
@@ -77,6 +84,17 @@ def test_a_history_says_what_became_of_a_trial(tmp_path: Path) -> None:
     assert trial.parameters == {"adapter": 10, "head": 5, "backbone": 0, "total": 100}
     assert trial.stopped is not None
     assert trial.stopped.by is StoppedBy.ASHA
+    assert history.scoring is not None
+    assert history.scoring.trials == [0, None]
+    assert history.scores[0].robustness == {"dim": 0.5}
+    assert history.scores[None].reason == "no memory"
+
+
+def test_a_score_is_replaced_by_a_later_one_and_a_trial_that_goes_on_ends_the_scoring(tmp_path: Path) -> None:
+    again = ScoredRecord(trial=None, metrics={"map": 0.1})
+    history = read_history(write(tmp_path / "a", *ONE_OF_EACH, again, STARTED))
+    assert history.scores[None] == again
+    assert history.scoring is None
 
 
 def test_a_record_is_in_the_file_before_append_returns(tmp_path: Path) -> None:

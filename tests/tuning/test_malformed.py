@@ -98,6 +98,14 @@ CASES = [
         objective="objective: {metric: soft_dice/cat}",
     ),
     case(
+        "line 10  scoring.trials  must be one of finalists, adapters, each, none, got 'finalist'; did you mean 'finalists'?",
+        scoring="scoring: {trials: finalist}",
+    ),
+    case(
+        "line 10  scoring.finalists  must be at least 1, got 0",
+        scoring="scoring: {finalists: 0}",
+    ),
+    case(
         "line 4  trial.learning_rate  must be a number, got '1e-3'; remove the quotes",
         trial="trial: {learning_rate: '1e-3'}",
     ),
@@ -455,7 +463,7 @@ CASES = [
         overrides=["trial.epochs=[1"],
     ),
     case(
-        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, retries",
+        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, retries",
         overrides=["foo.bar=1"],
     ),
     case(

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from recorded import LORA, TRIALS, Told, experiment, write
+from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 from rich.console import Console
 
 from tuning.ledger import Ending, Outcome, read_records
@@ -114,6 +114,28 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert any("trial 6 reused of trial 0" in line for line in lines)
     assert sum("best so far" in line for line in lines) == 1
     assert any("images/s" in line for line in lines)
+
+
+def test_scoring_is_told_one_by_one(tmp_path: Path) -> None:
+    record = write(tmp_path / "scored", TRIALS, scores=SCORES, closed=None)
+    out = io.StringIO()
+    with Progress(Board(experiment("scored")), Console(file=out, width=200)) as progress:
+        for entry in read_records(record):
+            progress(entry)
+            if entry.kind == "scored" and entry.trial == 0:
+                assert progress.board.scored == (2, 5)
+                assert "scoring 3 of 5 on test images" in progress.board.summary(1200.0)
+                assert "scoring 3 of 5 on test images" in text_of(progress.board, 1200.0)
+    lines = [line.partition("] ")[2] for line in out.getvalue().splitlines()][-6:]
+    assert lines == [
+        "the search is over; scoring 5 on test images",
+        "scored 1 of 5 on test images: trial 4  dice 0.8000",
+        "scored 2 of 5 on test images: trial 0  dice 0.7000",
+        "scored 3 of 5 on test images: trial 1  dice 0.9000",
+        "trial 2 could not be scored on test images: best.ckpt is gone",
+        "scored 5 of 5 on test images: the untouched model  dice 0.0000",
+    ]
+    assert board_of(record, alive=False).summary(1200.0).count("scoring") == 0
 
 
 def test_a_live_table_on_a_terminal(live: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,16 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data.faults import Action, Fault, Finding
-from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, need_folder, open_rgb
+from trainables.data.sample import (
+    Annotations,
+    Part,
+    Sample,
+    Source,
+    identity_of,
+    need_folder,
+    open_rgb,
+    unknown_classes,
+)
 from trainables.errors import DataError
 from trainables.workload import CocoData, CocoPart, Split
 
@@ -55,29 +64,55 @@ class CocoSample:
         """No mask."""
 
 
-def read_coco(spec: CocoData) -> Source:
-    """Read the parts that are given. Classes are the names of all files' categories, train's first."""
-    given = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
-    files = {split: (part, _load(part)) for split, part in given.items() if part is not None}
-    names = dict.fromkeys(name for _, file in files.values() for name in _categories(file).values())
-    classes = tuple(names)
-    parts = {split: _read_part(part, file, classes, split) for split, (part, file) in files.items()}
-    return Source(classes, parts)
+Given = Mapping[Split, tuple[str, CocoPart]]
+"""Parts to read, each with the key of the file that names it."""
+
+
+def read_coco(spec: CocoData, classes: Sequence[str] | None = None) -> Source:
+    """Read the parts that are given. Classes are the names of all files' categories, train's first.
+
+    classes: in place of the files' own; then every box must be of one of them.
+    """
+    parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
+    return read_coco_parts({s: (f"data.coco.{s}", part) for s, part in parts.items()}, classes)
+
+
+def read_coco_parts(given: Given, classes: Sequence[str] | None = None) -> Source:
+    """See `read_coco`. Raises DataError."""
+    files = {split: (where, part, _load(part)) for split, (where, part) in given.items()}
+    if classes is None:
+        names = dict.fromkeys(name for *_, file in files.values() for name in _categories(file).values())
+        classes = tuple(names)
+    else:
+        for where, _, file in files.values():
+            _only_of(classes, file, where)
+    parts = {
+        split: _read_part(part, file, classes, split, where) for split, (where, part, file) in files.items()
+    }
+    return Source(tuple(classes), parts)
+
+
+def _only_of(classes: Sequence[str], file: dict[str, Any], where: str) -> None:
+    """Refuse boxes of other classes; a category that no box has may be declared."""
+    names = _categories(file)
+    used = {entry.get("category_id") for entry in file["annotations"] if _is_key(entry.get("category_id"))}
+    if unknown := [name for key, name in names.items() if key in used and name not in classes]:
+        raise DataError(unknown_classes(f"{where}.annotations", unknown, classes))
 
 
 def coco_identity(spec: CocoData) -> JsonValue:
     """The annotations' content, and the names, sizes and times of the image files."""
-    parts: list[JsonValue] = []
-    for part in (spec.train, spec.validation, spec.test):
-        if part is None:
-            parts.append(None)
-            continue
-        try:
-            content = hashlib.sha256(Path(part.annotations).read_bytes()).hexdigest()
-        except OSError as error:
-            raise DataError(f"annotations must be a COCO JSON file: {error}") from error
-        parts.append([content, identity_of(need_folder(part.images, what="images"))])
-    return parts
+    return [None if part is None else coco_files(part) for part in (spec.train, spec.validation, spec.test)]
+
+
+def coco_files(part: CocoPart, where: str = "") -> JsonValue:
+    """A digest of the annotations and one of the images' folder. Raises DataError for what is not there."""
+    prefix = f"{where}." if where else ""
+    try:
+        content = hashlib.sha256(Path(part.annotations).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{prefix}annotations must be a COCO JSON file: {error}") from error
+    return [content, identity_of(need_folder(part.images, what=f"{prefix}images"))]
 
 
 def _load(part: CocoPart) -> dict[str, Any]:
@@ -157,15 +192,18 @@ def _categories(file: dict[str, Any]) -> dict[Key, str]:
     return {entry["id"]: str(entry["name"]) for entry in sorted(file["categories"], key=lambda e: e["id"])}
 
 
-def _read_part(part: CocoPart, file: dict[str, Any], classes: tuple[str, ...], split: Split) -> Part:
-    folder = need_folder(part.images, what=f"data.coco.{split}.images")
+def _read_part(
+    part: CocoPart, file: dict[str, Any], classes: Sequence[str], split: Split, where: str
+) -> Part:
+    folder = need_folder(part.images, what=f"{where}.images")
     place = {name: i for i, name in enumerate(classes)}
-    label = {key: place[name] for key, name in _categories(file).items()}
+    label = {key: place[name] for key, name in _categories(file).items() if name in place}
     by_image: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for entry in file["annotations"]:
         by_image[entry["image_id"]].append(entry)
     samples: list[Sample] = []
-    for image in file["images"]:
+    # Equal scores are settled by the order of images: pycocotools goes by their ids.
+    for image in sorted(file["images"], key=lambda i: (isinstance(i["id"], str), i["id"])):
         entries = by_image.pop(image["id"], [])
         name = str(image["file_name"])
         samples.append(CocoSample(name, folder / name, _declared(image), _annotations(entries, label)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, open_rgb
+from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, open_rgb, unknown_classes
 from trainables.errors import DataError
 from trainables.workload import HubData, Split
 
@@ -62,15 +63,43 @@ class HubSample:
         """No mask."""
 
 
-def read_hub(spec: HubData) -> Source:
-    """Load the parts that are named. Raises DataError where that fails or the form is another."""
-    named = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
-    tables = {split: _load(spec, part) for split, part in named.items() if part is not None}
+def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> Source:
+    """Load the parts that are named. Raises DataError where that fails or the form is another.
+
+    classes: in place of the data's own; then every box must be of one of them.
+    """
+    return read_hub_parts(spec, {s: part for s in Split if (part := getattr(spec, s)) is not None}, classes)
+
+
+def read_hub_parts(
+    spec: HubData, named: Mapping[Split, str], classes: Sequence[str] | None = None, where: str = "data.hub"
+) -> Source:
+    """Parts of `spec`'s data set by their names in it. where: the key that names them."""
+    tables = {split: _load(spec, part) for split, part in named.items()}
     for split, table in tables.items():
         _check_form(table, f"{spec.path} ({named[split]})")
-    classes = tuple(dict.fromkeys(name for table in tables.values() for name in _names(table, spec.path)))
-    parts = {split: _part(table, classes, str(named[split]), spec.path) for split, table in tables.items()}
-    return Source(classes, parts)
+    if classes is None:
+        found = dict.fromkeys(name for table in tables.values() for name in _names(table, spec.path))
+        classes = tuple(found)
+    else:
+        for table in tables.values():
+            _only_of(classes, table, spec.path, where)
+    parts = {split: _part(table, classes, named[split], spec.path) for split, table in tables.items()}
+    return Source(tuple(classes), parts)
+
+
+def _only_of(classes: Sequence[str], table: Any, path: str, where: str) -> None:
+    """Refuse boxes of other classes; a label that no box has may be declared."""
+    names = _names(table, path)
+    if not (strange := set(names) - set(classes)):
+        return
+    feature = _category(table)
+    rows = (_columns(row["objects"])["category"] for row in table.select_columns(["objects"]))
+    used = {value for row in rows for value in row if value is not None}
+    if hasattr(feature, "names"):
+        used = {names[value] for value in used if 0 <= value < len(names)}
+    if unknown := [name for name in names if name in strange & used]:
+        raise DataError(unknown_classes(where, unknown, classes))
 
 
 def hub_identity(spec: HubData) -> JsonValue:
@@ -168,11 +197,11 @@ def _names(table: Any, where: str) -> list[str]:
     )
 
 
-def _part(table: Any, classes: tuple[str, ...], part: str, where: str) -> Part:
+def _part(table: Any, classes: Sequence[str], part: str, where: str) -> Part:
     place = {name: i for i, name in enumerate(classes)}
     feature = _category(table)
     if hasattr(feature, "names"):
-        labels: dict[Any, int] = {i: place[name] for i, name in enumerate(feature.names)}
+        labels: dict[Any, int] = {i: place[name] for i, name in enumerate(feature.names) if name in place}
     else:
         labels = dict(place)
     if "image_id" in table.features:
@@ -180,9 +209,12 @@ def _part(table: Any, classes: tuple[str, ...], part: str, where: str) -> Part:
         origins = [f"{part.split('[')[0]}/{key}" for key in ids]
     else:
         ids, origins = list(range(table.num_rows)), _row_origins(table, part)
+    order = list(range(len(ids)))
+    if all(isinstance(key, int) for key in ids):  # as pycocotools goes: it settles equal scores
+        order.sort(key=ids.__getitem__)
     samples: list[Sample] = [
-        HubSample(name=str(key), origin=origin, rows=table, row=row, labels=labels)
-        for row, (key, origin) in enumerate(zip(ids, origins, strict=True))
+        HubSample(name=str(ids[row]), origin=origins[row], rows=table, row=row, labels=labels)
+        for row in order
     ]
     if not samples:
         raise DataError(f"{where} must hold images, but its part '{part}' is empty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from trainables.data.sample import (
     identity_of,
     need_folder,
     open_rgb,
+    unknown_classes,
 )
 from trainables.errors import DataError
 from trainables.workload import MaskData, MaskPart, Split
@@ -69,12 +71,24 @@ class MaskSample:
         return theirs if theirs == ours[::-1] and theirs != ours else None
 
 
-def read_masks(spec: MaskData) -> Source:
-    """Read the parts that are given. Raises DataError for wrong classes, values or folders."""
-    table = _table(spec)
-    given = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
-    parts = {split: _read_part(part, spec, table, split) for split, part in given.items() if part is not None}
-    return Source(spec.classes, parts)
+Given = Mapping[Split, tuple[str, MaskPart]]
+"""Parts to read, each with the key of the file that names it."""
+
+
+def read_masks(spec: MaskData, classes: Sequence[str] | None = None) -> Source:
+    """Read the parts that are given. Raises DataError for wrong classes, values or folders.
+
+    classes: the order to number the classes in; the data's own when absent.
+    """
+    parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
+    given = {split: (f"data.masks.{split}", part) for split, part in parts.items()}
+    return Source(tuple(classes or spec.classes), read_mask_parts(given, spec, classes or spec.classes))
+
+
+def read_mask_parts(given: Given, spec: MaskData, classes: Sequence[str]) -> dict[Split, Part]:
+    """Parts with the classes and values of `spec`, numbered as in `classes`. Raises DataError."""
+    table = _table(spec, classes)
+    return {split: _read_part(part, spec, table, split, where) for split, (where, part) in given.items()}
 
 
 def masks_identity(spec: MaskData) -> JsonValue:
@@ -85,19 +99,22 @@ def masks_identity(spec: MaskData) -> JsonValue:
         "values": list(spec.values) if spec.values is not None else None,
         "ignore": spec.ignore,
         "given": [part is not None for part in (spec.train, spec.validation, spec.test)],
-        "files": [
-            [
-                identity_of(need_folder(part.images, what="images")),
-                identity_of(need_folder(part.masks, what="masks")),
-            ]
-            for part in given
-        ],
+        "files": [mask_files(part) for part in given],
     }
 
 
-def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split) -> Part:
-    pictures = _by_stem(need_folder(part.images, what=f"data.masks.{split}.images"))
-    drawings = _by_stem(need_folder(part.masks, what=f"data.masks.{split}.masks"))
+def mask_files(part: MaskPart, where: str = "") -> JsonValue:
+    """Digests of the files of both folders. Raises DataError where one is not there."""
+    prefix = f"{where}." if where else ""
+    return [
+        identity_of(need_folder(part.images, what=f"{prefix}images")),
+        identity_of(need_folder(part.masks, what=f"{prefix}masks")),
+    ]
+
+
+def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split, where: str) -> Part:
+    pictures = _by_stem(need_folder(part.images, what=f"{where}.images"))
+    drawings = _by_stem(need_folder(part.masks, what=f"{where}.masks"))
     samples: list[Sample] = [
         MaskSample(
             name=path.relative_to(part.images).as_posix(),
@@ -109,7 +126,7 @@ def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split) -> Pa
         for stem, path in sorted(pictures.items())
     ]
     if not samples:
-        raise DataError(f"data.masks.{split}.images must hold images, but {part.images} holds none")
+        raise DataError(f"{where}.images must hold images, but {part.images} holds none")
     alone = [
         drawings[stem].relative_to(part.masks).as_posix() for stem in sorted(set(drawings) - set(pictures))
     ]
@@ -137,8 +154,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _table(spec: MaskData) -> Array:
+def _table(spec: MaskData, classes: Sequence[str]) -> Array:
     """(65536,) int16: the class index of each mask value, 255 for ignored, -1 for none."""
+    if unknown := [name for name in spec.classes if name not in classes]:
+        raise DataError(unknown_classes("data.masks.classes", unknown, classes))
     if len(spec.classes) > IGNORE:
         raise DataError(f"data.masks.classes must name at most {IGNORE} classes, got {len(spec.classes)}")
     values = spec.values if spec.values is not None else tuple(range(len(spec.classes)))
@@ -153,7 +172,7 @@ def _table(spec: MaskData) -> Array:
     if spec.ignore in values:
         raise DataError(f"data.masks.ignore must not be the value of a class, got {spec.ignore}")
     table = np.full(VALUES, -1, np.int16)
-    table[list(values)] = np.arange(len(values))
+    table[list(values)] = [classes.index(name) for name in spec.classes]
     if spec.ignore is not None:
         table[spec.ignore] = IGNORE
     return table

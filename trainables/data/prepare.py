@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -22,13 +22,14 @@ import pyarrow as pa
 from filelock import FileLock
 
 from trainables.data.check import Checked, Row, check
+from trainables.data.domains import domain_identity, read_domain
 from trainables.data.faults import Finding, stop_message, stopping
 from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
-from trainables.data.sample import Sample, Source
-from trainables.data.sources import read_source, source_identity
+from trainables.data.sample import Part, Sample, Source
+from trainables.data.sources import disjoint, read_source, source_identity
 from trainables.errors import DataError, StorageError
-from trainables.workload import FaultRule, Split, Task, Workload
+from trainables.workload import DomainSpec, FaultRule, Split, Task, Workload
 
 CHUNK_BYTES = 64 * 2**20
 """Pixels a record batch holds before it is written: bounds the memory of a preparation."""
@@ -40,27 +41,120 @@ def cache_root() -> Path:
     return Path(given) if given else Path.home() / ".cache" / "adaptertune"
 
 
-def fingerprint(workload: Workload, size: Resize) -> str:
-    """Names the prepared data: the source's identity, task, splits, fault rules, size, stored form."""
+def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None = None) -> str:
+    """Names the prepared data: the source's identity, task, splits, fault rules, size, stored form.
+
+    Not the domains, and not the share of the training images that trials see.
+    """
+    splits = workload.data.splits
     depends = {
         "schema": SCHEMA,
         "task": str(workload.task),
         "source": source_identity(workload.data),
-        "splits": workload.data.splits.model_dump(mode="json"),
+        "splits": splits.model_dump(mode="json", exclude={"folds", "fold"} if splits.folds is None else None),
         "faults": workload.data.faults.model_dump(mode="json"),
         "size": size.model_dump(mode="json"),
     }
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
+    return _digest(depends | ({"classes": list(classes)} if classes is not None else {}))
 
 
-def prepare(workload: Workload, *, size: Resize, progress: bool = False) -> Path:
+def prepare(
+    workload: Workload, *, size: Resize, classes: Sequence[str] | None = None, progress: bool = False
+) -> Path:
     """The folder of prepared data, made if it is not there yet; processes that ask at once make one.
 
+    classes: the names to number classes by, in place of the data's own order: a trained model's.
     progress: show a bar on the terminal.
     Raises DataError for a source that cannot be read, or faults whose rule is to stop, all by
     name; StorageError where the cache cannot be written. Neither leaves a folder behind.
     """
-    name = fingerprint(workload, size)
+    name = fingerprint(workload, size, classes)
+
+    def write(folder: Path) -> None:
+        source = read_source(workload.data, workload.task, classes)
+        _write(workload, source, size, folder, name, progress, needs=(Split.TRAIN, Split.VALIDATION))
+
+    return _made(name, write)
+
+
+def prepare_domain(
+    workload: Workload,
+    name: str,
+    domain: DomainSpec,
+    classes: Sequence[str],
+    *,
+    size: Resize,
+    progress: bool = False,
+) -> Path:
+    """As `prepare`, of a domain's own images; its parts are test, and validation where it has any.
+
+    classes: of the data. Errors begin with the domain's name.
+    """
+    try:
+        depends = {
+            "schema": SCHEMA,
+            "task": str(workload.task),
+            "domain": domain_identity(name, domain, workload.data),
+            "classes": list(classes),
+            "faults": workload.data.faults.model_dump(mode="json"),
+            "size": size.model_dump(mode="json"),
+        }
+        key = _digest(depends)
+
+        def write(folder: Path) -> None:
+            source = read_domain(name, domain, workload.data, workload.task, classes)
+            _write(workload, source, size, folder, key, progress, needs=tuple(source.parts))
+
+        return _made(key, write)
+    except DataError as error:
+        text, at = str(error), f"data.domains.{name}"
+        raise DataError(text if text.startswith(at) else f"{at}: {text}") from error
+
+
+def tied(workload: Workload, images: Path, domains: Mapping[str, Path]) -> Path:
+    """A folder that stands for prepared data and the domains prepared beside it, by their names.
+
+    It holds no images: to a reader it is `images`, whose fingerprint it keeps, with `domains`.
+    Raises DataError where a domain holds images that are trained or validated on.
+    """
+    folders = {name: folder.name for name, folder in domains.items()}
+
+    def write(folder: Path) -> None:
+        _not_seen_before(workload, domains)
+        meta = json.loads((images / "meta.json").read_text(encoding="utf-8"))
+        held = {n: json.loads((p / "meta.json").read_text(encoding="utf-8")) for n, p in domains.items()}
+        found = [
+            finding | {"split": f"{finding['split']}@{n}"}
+            for n, of in held.items()
+            for finding in of["faults"]
+        ]
+        meta |= {"images": images.name, "domains": folders, "faults": meta["faults"] + found}
+        meta["domain_counts"] = {n: {s: c for s, c in of["counts"].items() if c} for n, of in held.items()}
+        with _storage(folder.parent):
+            shutil.copyfile(images / "splits.json", folder / "splits.json")
+            (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+    return _made(_digest({"images": images.name, "domains": folders}), write)
+
+
+def _digest(depends: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
+    own = {n: d for n, d in workload.data.domains.items() if n in domains and d.kind != "embedded"}
+    if not own:
+        return
+    source = read_source(workload.data, workload.task)
+    seen = {str(split): source.parts[split] for split in (Split.TRAIN, Split.VALIDATION)}
+    for name, domain in own.items():
+        parts = read_domain(name, domain, workload.data, workload.task, source.classes).parts
+        for split, part in parts.items():
+            disjoint(seen | {f"{split} of domain {name}": part})
+
+
+def _made(name: str, write: Callable[[Path], None]) -> Path:
+    """The folder `name` in the cache, written by `write` if it is not there yet."""
     root = cache_root() / "prepared"
     final, temporary = root / name, root / f".{name}.tmp"
     if (final / "meta.json").is_file():
@@ -72,13 +166,12 @@ def prepare(workload: Workload, *, size: Resize, progress: bool = False) -> Path
     try:
         if (final / "meta.json").is_file():
             return final
-        source = read_source(workload.data, workload.task)
         with _storage(root):
             for leftover in (temporary, final):  # of a process that was killed
                 if leftover.exists():
                     shutil.rmtree(leftover)
             temporary.mkdir()
-        _write(workload, source, size, temporary, name, progress)
+        write(temporary)
         with _storage(root):
             os.replace(temporary, final)
         return final
@@ -87,14 +180,25 @@ def prepare(workload: Workload, *, size: Resize, progress: bool = False) -> Path
         lock.release()
 
 
-def _write(workload: Workload, source: Source, size: Resize, folder: Path, name: str, progress: bool) -> None:
+def _write(
+    workload: Workload,
+    source: Source,
+    size: Resize,
+    folder: Path,
+    name: str,
+    progress: bool,
+    *,
+    needs: Sequence[Split],
+) -> None:
+    """Write all splits, empty where the source lacks them. needs: those that must hold something."""
     findings: list[Finding] = []
     counts: dict[str, int] = {}
     boxes: dict[str, int] = {}
     total = sum(len(part.samples) for part in source.parts.values())
     keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
     with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
-        for split, part in source.parts.items():
+        for split in Split:
+            part = source.parts.get(split, Part([]))
             findings += part.faults
             work = partial(
                 check,
@@ -110,7 +214,7 @@ def _write(workload: Workload, source: Source, size: Resize, folder: Path, name:
     stops = stopping(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
-    _check_counts(workload, source, counts, boxes, findings)
+    _check_counts(workload, source, counts, boxes, findings, needs)
     meta = {
         "schema": SCHEMA,
         "fingerprint": name,
@@ -177,10 +281,11 @@ def _check_counts(
     counts: dict[str, int],
     boxes: dict[str, int],
     findings: Sequence[Finding],
+    needs: Sequence[Split],
 ) -> None:
     """Refuse a data set that nothing can be learned from, or judged on."""
     lost = f"; {len(findings)} faults were found:\n{_listed(findings)}" if findings else ""
-    for split in (Split.TRAIN, Split.VALIDATION):
+    for split in needs:
         if not counts[split]:
             raise DataError(
                 f"{split} must hold images, but none of its {len(source.parts[split].samples)} is left{lost}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from trainables.workload import Split, Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the stored form; another one is another fingerprint."""
 IGNORE = 255
 """Mask value that counts nowhere."""
@@ -63,16 +64,23 @@ class Truth:
 class PreparedSplit:
     """One part of a prepared data set, in its stored order. Arrays are read-only views."""
 
-    def __init__(self, path: Path, task: Task) -> None:
-        """Map the file at `path`. Raises DataError where it is damaged."""
+    def __init__(self, path: Path, task: Task, rows: Sequence[int] | None = None) -> None:
+        """Map the file at `path`. Raises DataError where it is damaged.
+
+        rows: of the images to keep, in ascending order; all when absent.
+        """
         self.path, self.task = path, task
+        self._rows = None if rows is None else np.asarray(rows, np.int64)
         try:
-            self._table: Any = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            whole: Any = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"prepared data must be readable, but {path} is not ({error}); "
                 f"remove the folder {path.parent} and prepare again"
             ) from error
+        self._stored = whole
+        # Pixels stay where they are; what is known of the images is small enough to copy.
+        self._table = whole if self._rows is None else whole.drop(["image", "mask"]).take(self._rows)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -80,7 +88,17 @@ class PreparedSplit:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A split travels as its path, never as its pixels."""
-        return PreparedSplit, (self.path, self.task)
+        return PreparedSplit, (self.path, self.task, self.rows)
+
+    @cached_property
+    def rows(self) -> list[int] | None:
+        """Which images of the file it holds; None for all."""
+        return None if self._rows is None else [int(row) for row in self._rows]
+
+    def only(self, rows: Sequence[int]) -> PreparedSplit:
+        """These images alone, by their places in ascending order; nothing is copied."""
+        kept = rows if self.rows is None else [self.rows[row] for row in rows]
+        return PreparedSplit(self.path, self.task, kept)
 
     @property
     def has_masks(self) -> bool:
@@ -110,7 +128,7 @@ class PreparedSplit:
     def planes(self, i: int) -> Array:
         """Image i as a (3, height, width) uint8 view."""
         height, width = self.sizes[i]
-        return self._images.at(i).reshape(3, height, width)
+        return self._images.at(self._place(i)).reshape(3, height, width)
 
     def image(self, i: int) -> Array:
         """Image i as a (height, width, 3) uint8 view."""
@@ -118,15 +136,15 @@ class PreparedSplit:
 
     def mask(self, i: int) -> Array:
         """Mask i as a (height, width) uint8 view: class indices, 255 to be ignored."""
-        return self._masks.at(i).reshape(tuple(self.sizes[i]))
+        return self._masks.at(self._place(i)).reshape(tuple(self.sizes[i]))
 
     def stacked(self, indices: list[int]) -> Array | None:
         """(B, 3, height, width) copied in one go, or None where sizes differ or lie in several chunks."""
-        return None if self._block is None else self._block[indices]
+        return None if self._block is None else self._block[self._places(indices)]
 
     def stacked_masks(self, indices: list[int]) -> Array | None:
         """(B, height, width) masks, as `stacked`."""
-        return None if self._mask_block is None else self._mask_block[indices]
+        return None if self._mask_block is None else self._mask_block[self._places(indices)]
 
     def boxes(self, i: int) -> Array:
         """(n, 4) float32 xywh in original pixels."""
@@ -180,26 +198,39 @@ class PreparedSplit:
 
     # --- views --------------------------------------------------------------------------------
 
+    def _place(self, i: int) -> int:
+        """Where image i lies in the file."""
+        return i if self._rows is None else int(self._rows[i])
+
+    def _places(self, indices: list[int]) -> Any:
+        return indices if self._rows is None else self._rows[indices]
+
     def _pair(self, *columns: str) -> Array:
         return np.stack([self._table[c].to_numpy() for c in columns], axis=1)
 
     @cached_property
     def _images(self) -> _Binary:
-        return _Binary(self._table["image"])
+        return _Binary(self._stored["image"])
 
     @cached_property
     def _masks(self) -> _Binary:
-        return _Binary(self._table["mask"])
+        return _Binary(self._stored["mask"])
 
     @cached_property
     def _block(self) -> Array | None:
-        whole = self._images.whole() if self.uniform else None
-        return None if whole is None else whole.reshape(len(self), 3, *self.sizes[0])
+        whole = self._images.whole() if self._all_alike else None
+        return None if whole is None else whole.reshape(self._stored.num_rows, 3, *self.sizes[0])
 
     @cached_property
     def _mask_block(self) -> Array | None:
-        whole = self._masks.whole() if self.uniform and self.has_masks else None
-        return None if whole is None else whole.reshape(len(self), *self.sizes[0])
+        whole = self._masks.whole() if self._all_alike and self.has_masks else None
+        return None if whole is None else whole.reshape(self._stored.num_rows, *self.sizes[0])
+
+    @cached_property
+    def _all_alike(self) -> bool:
+        """Whether the file holds images of one size alone."""
+        sizes = np.stack([self._stored[c].to_numpy() for c in ("height", "width")], axis=1)
+        return len(self) > 0 and bool((sizes == self.sizes[0]).all())
 
     def _lists(self, column: str) -> tuple[Array, Any]:
         joined = pa.concat_arrays(self._table[column].chunks or [pa.array([], COLUMNS.field(column).type)])
@@ -254,12 +285,16 @@ class _Binary:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set. `meta` holds fingerprint, task, size, counts and the list of faults."""
+    """A prepared data set. `meta` holds fingerprint, task, size, counts and the list of faults.
+
+    domains: the folders of its shifted domains, by name; a corruption needs none.
+    """
 
     path: Path
     classes: tuple[str, ...]
     splits: dict[Split, PreparedSplit]
     meta: dict[str, Any]
+    domains: dict[str, Path] = field(default_factory=dict)
 
 
 def open_prepared(path: Path) -> Prepared:
@@ -275,5 +310,8 @@ def open_prepared(path: Path) -> Prepared:
             f"{path} must hold prepared data of version {SCHEMA}, got {version}; "
             "remove the folder and prepare again"
         )
-    splits = {split: PreparedSplit(path / f"{split}.arrow", task) for split in Split}
-    return Prepared(path=path, classes=classes, splits=splits, meta=meta)
+    # A folder that ties domains to a data set names it, and holds no images of its own.
+    home = path.parent / meta["images"] if "images" in meta else path
+    splits = {split: PreparedSplit(home / f"{split}.arrow", task) for split in Split}
+    domains = {name: path.parent / folder for name, folder in meta.get("domains", {}).items()}
+    return Prepared(path=path, classes=classes, splits=splits, meta=meta, domains=domains)

@@ -145,6 +145,16 @@ def need_folder(path: str, *, what: str) -> Path:
     return folder
 
 
+def unknown_classes(where: str, unknown: Sequence[str], known: Sequence[str]) -> str:
+    """What to say of classes that the model, or the data it was made for, does not have."""
+    has = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+    names = " or ".join(f"'{name}'" for name in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+    return (
+        f"{where}: the model has no class {names}, but {has}; "
+        "rename what is meant by one of these, or leave it out"
+    )
+
+
 def identity_of(folder: Path) -> str:
     """A digest of all files below `folder`: names, sizes and times of change, not their content."""
     digest = hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from pydantic import JsonValue
@@ -11,32 +12,50 @@ from trainables.data.coco import coco_identity, read_coco
 from trainables.data.digits import digits_identity, read_digits
 from trainables.data.hub import hub_identity, read_hub
 from trainables.data.masks import masks_identity, read_masks
-from trainables.data.sample import Annotations, Part, Sample, Source
+from trainables.data.sample import Annotations, Part, Sample, Source, unknown_classes
 from trainables.errors import DataError
-from trainables.workload import CocoData, DataSpec, EmbeddedData, HubData, MaskData, Split, SplitSpec, Task
+from trainables.workload import (
+    FOLDS_TAKEN,
+    CocoData,
+    DataSpec,
+    EmbeddedData,
+    HubData,
+    MaskData,
+    Split,
+    SplitSpec,
+    Task,
+)
 
-__all__ = ["Annotations", "Part", "Sample", "Source", "divide", "read_source", "source_identity"]
+__all__ = [
+    "Annotations", "Part", "Sample", "Source",
+    "disjoint", "divide", "read_source", "shuffled", "source_identity",
+]  # fmt: skip
 
 
-def read_source(data: DataSpec, task: Task) -> Source:
-    """Read what the section names, every part in place. Raises DataError."""
+def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None) -> Source:
+    """Read what the section names, every part in place. Raises DataError.
+
+    classes: the names to number classes by, in place of the data's own order.
+    """
     source = data.source
     masked = isinstance(source, MaskData)
     if masked if task is Task.DETECTION else isinstance(source, CocoData | HubData):
         fits = "embedded, coco or hub" if task is Task.DETECTION else "embedded or masks"
-        raise DataError(f"task '{task}' needs data of {fits}, got {_section(data)}")
+        raise DataError(f"task '{task}' needs data of {fits}, got {data.kind}")
     match source:
         case EmbeddedData():
             found = read_digits(source, task)
+            if classes is not None and tuple(classes) != found.classes:
+                raise DataError(unknown_classes("data.embedded", found.classes, classes))
         case CocoData():
-            found = read_coco(source)
+            found = read_coco(source, classes)
         case MaskData():
-            found = read_masks(source)
+            found = read_masks(source, classes)
         case HubData():
-            found = read_hub(source)
+            found = read_hub(source, classes)
         case _:
             assert_never(source)
-    _disjoint(found.parts)
+    disjoint({str(split): part for split, part in found.parts.items()})
     return Source(found.classes, divide(found.parts, data.splits))
 
 
@@ -57,43 +76,60 @@ def source_identity(data: DataSpec) -> JsonValue:
 
 
 def divide(parts: dict[Split, Part], spec: SplitSpec) -> dict[Split, Part]:
-    """Split the parts that are absent off `train`, by image name.
+    """Split the parts that are absent off `train`, by image name. Raises DataError.
 
     Names are ordered by a digest of seed and name, and test is taken first, then validation: so
     test is the same whatever the other shares are, and one more image hardly moves the others.
+    With folds, every k-th of the names that test leaves is for validation.
     """
     train = parts[Split.TRAIN]
-    names = sorted(
-        {s.name for s in train.samples}, key=lambda n: hashlib.sha256(f"{spec.seed}/{n}".encode()).digest()
-    )
-    out, taken = dict(parts), 0
-    for split, share in ((Split.TEST, spec.test), (Split.VALIDATION, spec.validation)):
-        if split in parts:
-            continue
-        count = max(1, round(share * len(names))) if share > 0 else 0
-        chosen = set(names[taken : taken + count])
-        taken += count
-        out[split] = Part([s for s in train.samples if s.name in chosen])
-    kept = set(names[taken:])
+    names = shuffled({s.name for s in train.samples}, f"{spec.seed}")
+    out, chosen = dict(parts), set[str]()
+
+    def split_off(split: Split, taken: Sequence[str]) -> None:
+        chosen.update(taken)
+        inside = set(taken)
+        out[split] = Part([s for s in train.samples if s.name in inside])
+
+    if Split.TEST not in parts:
+        split_off(Split.TEST, names[: _count(spec.test, len(names))])
+    rest = [name for name in names if name not in chosen]
+    if spec.folds is not None:
+        if Split.VALIDATION in parts:
+            raise DataError("data.splits.folds: " + FOLDS_TAKEN)
+        if len(rest) < spec.folds:
+            raise DataError(
+                f"data.splits.folds: {spec.folds} folds need as many images, but without test there are "
+                f"{len(rest)}; use fewer folds"
+            )
+        split_off(Split.VALIDATION, rest[spec.fold :: spec.folds])
+    elif Split.VALIDATION not in parts:
+        split_off(Split.VALIDATION, rest[: _count(spec.validation, len(names))])
+    kept = [s for s in train.samples if s.name not in chosen]
     if not kept:
         raise DataError(f"train must keep images after its parts are split off, but it has only {len(names)}")
-    out[Split.TRAIN] = Part([s for s in train.samples if s.name in kept], train.faults)
+    out[Split.TRAIN] = Part(kept, train.faults)
     return {split: out[split] for split in Split}
 
 
-def _section(data: DataSpec) -> str:
-    return next(n for n in ("embedded", "coco", "masks", "hub") if getattr(data, n) is not None)
+def shuffled(names: Iterable[str], key: str) -> list[str]:
+    """Names in the order of a digest of `key` and name: one more or less moves none of the others."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
 
 
-def _disjoint(parts: dict[Split, Part]) -> None:
-    """Refuse an image that stands in two of the parts that a source gives."""
-    seen: dict[str, tuple[Split, str]] = {}
+def disjoint(parts: Mapping[str, Part]) -> None:
+    """Refuse an image that stands in two of the parts. Raises DataError."""
+    seen: dict[str, tuple[str, str]] = {}
     twice: list[str] = []
-    for split, part in parts.items():
+    for label, part in parts.items():
         for sample in part.samples:
-            before = seen.setdefault(sample.origin, (split, sample.name))
-            if before[0] is not split:
-                twice.append(f"{sample.name} ({before[0]} and {split})")
+            before = seen.setdefault(sample.origin, (label, sample.name))
+            if before[0] != label:
+                twice.append(f"{sample.name} ({before[0]} and {label})")
     if twice:
         more = f" and {len(twice) - 20} more" if len(twice) > 20 else ""
         raise DataError(f"no image may stand in two parts, but these do: {', '.join(twice[:20])}{more}")
+
+
+def _count(share: float, images: int) -> int:
+    return max(1, round(share * images)) if share > 0 else 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ class DetectionTask:
     scale: Scale
     ids: Tensor | None
     """The checkpoint's label for each class of the data; None where it does not know them all."""
+    labels: tuple[str, ...]
+    """The checkpoint's own, in its order."""
 
     @property
     def fresh_head(self) -> bool:
@@ -53,6 +56,8 @@ class DetectionTask:
             raise ModelError(f"loss '{config.loss}': detection has the model's own Hungarian loss; remove it")
         if config.head != HeadSpec():
             raise ModelError("head: detection keeps the model's own head; remove its settings")
+        if config.freeze_head and self.ids is None:
+            raise ModelError(f"freeze_head: {self._why_fresh()}, so its head starts anew and must train")
         head = {id(t) for t in self.family.head(self.model)}
         shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
         model: Any = clone(self.model, sharing=shared)
@@ -61,6 +66,13 @@ class DetectionTask:
         self.family.in_float32(model)
         whole: nn.Module = model.eval()
         return whole
+
+    def _why_fresh(self) -> str:
+        absent = [name for name in self.classes if name not in self.labels]
+        if absent:
+            return f"the checkpoint has no label {_few(absent)} (it has {_few(self.labels)})"
+        twice = [name for name in self.classes if self.labels.count(name) > 1]
+        return f"the checkpoint has several labels {_few(twice)}" if twice else "model.new_head is set"
 
     def layout_in(self, model: nn.Module) -> Layout:
         """The detector's layout; adapters leave names as they are."""
@@ -155,7 +167,10 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
     # Heads are tied as loaded, not to embeddings; PEFT would look for embeddings, which a detector lacks.
     model._tied_weights_keys = None
     model.loss_function = _InFloat32(model.loss_function)
-    ids = _ids(model.config.id2label, classes)
+    labels = tuple(dict(sorted(model.config.id2label.items())).values())
+    ids = None if spec.new_head else _ids(model.config.id2label, classes)
+    if ids is None and not spec.new_head:
+        _check_none_known(spec, labels, classes)
     if ids is None:
         model.config.id2label = dict(enumerate(classes))
         model.config.label2id = {name: i for i, name in enumerate(classes)}
@@ -167,6 +182,7 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
         resize=resized,
         scale=hub.scale_from(processor),
         ids=None if ids is None else torch.tensor(ids, device=device),
+        labels=labels,
     )
 
 
@@ -180,6 +196,24 @@ def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:
     names = list(labels.values())
     by_name = {name: int(number) for number, name in labels.items() if names.count(name) == 1}
     return [by_name[name] for name in classes] if all(name in by_name for name in classes) else None
+
+
+def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """Raises ModelError where only some classes are known: one misspelt name would cost the head."""
+    unknown = [name for name in classes if name not in labels]
+    if not unknown or len(unknown) == len(classes):
+        return
+    close = difflib.get_close_matches(unknown[0], labels, n=1)
+    meant = f" (did you mean '{close[0]}'?)" if close else ""
+    raise ModelError(
+        f"model.name '{spec.name}': its labels must hold all of the data's {len(classes)} classes or none, "
+        f"but lack {_few(unknown)}{meant}; "
+        "rename in the data, or set model.new_head: true to start with a new head"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _pixel_mask(batch: Batch) -> Tensor:

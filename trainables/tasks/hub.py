@@ -1,12 +1,14 @@
 """Reads a checkpoint in hub format, embedded, local or from the hub: its config, processor, weights.
 
-Code that a repository brings along is never run. A checkpoint that lacks weights is refused:
+Code that a repository brings along runs only where the file says so (`model.trust_remote_code`), and
+pickled weights are read with `weights_only`, which runs none. A checkpoint that lacks weights is refused:
 they would be random, and every figure after that meaningless.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,12 +61,15 @@ def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Mod
         auto.from_pretrained,
         dtype=torch.float32,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # reported, and refused below in our own words
         **options,
     )
-    absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    misshapen = {key[0] for key in report["mismatched_keys"]}
+    absent = sorted({*report["missing_keys"], *misshapen})
     if absent:
+        verb = "has in another shape" if misshapen.issuperset(absent) else "lacks"
         raise ModelError(
-            f"model.name '{spec.name}': the checkpoint lacks {len(absent)} of {type(model).__name__}'s "
+            f"model.name '{spec.name}': the checkpoint {verb} {len(absent)} of {type(model).__name__}'s "
             f"weights ({', '.join(absent[:3])}{', …' if len(absent) > 3 else ''}), which would be random; "
             "use a checkpoint of this kind of model"
         )
@@ -117,16 +122,38 @@ def _read(spec: ModelSpec, task: Task, what: str, reader: Callable[..., Any], **
     try:
         with _quiet():
             return reader(
-                where, revision=revision, trust_remote_code=False, local_files_only=offline, **options
+                where,
+                revision=revision,
+                trust_remote_code=spec.trust_remote_code,
+                local_files_only=offline,
+                **options,
             )
     except Exception as error:  # whatever keeps a checkpoint from loading is the user's to mend
         hub = "the hub's cache (HF_HUB_OFFLINE is set)" if offline else "the hub and its cache"
         tried = f"the folder {where}" if folder is not None else f"{hub}, revision {revision}"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason, way_out = _explained(error)
         raise ModelError(
-            f"model.name '{spec.name}': cannot read its {what}; tried {tried}: {reason}; "
-            "give a folder in hub format, a hub id that is reachable or cached, or 'embedded'"
+            f"model.name '{spec.name}': cannot read its {what}; tried {tried}: {reason}; {way_out}"
         ) from error
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    """What kept a checkpoint from loading, in a line, and the way out."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if type(error).__name__ == "SafetensorError":
+        return f"its safetensors file is damaged or cut short ({reason})", "fetch it again"
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:
+        return (
+            "its weights are pickled together with something other than tensors, which may run code "
+            "when it is read, so it is not",
+            "use a checkpoint in safetensors",
+        )
+    if "trust_remote_code" in str(error):
+        return (
+            "it brings code of its own, which is not run",
+            "read that code, then set model.trust_remote_code: true, or use a model that transformers has",
+        )
+    return reason, "give a folder in hub format, a hub id that is reachable or cached, or 'embedded'"
 
 
 @contextmanager

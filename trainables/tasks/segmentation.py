@@ -86,6 +86,9 @@ class SegmentationTask:
         held = self.pretrained_head
         if held is not None and _shapes(held) == _shapes(head.state_dict()):
             head.load_state_dict(held)
+        elif config.freeze_head:
+            why = "has none for these classes" if held is None else "has one of another shape"
+            raise ModelError(f"freeze_head: the head starts anew (the checkpoint {why}) and must train")
         head.requires_grad_(False).eval()
         return Segmenter(backbone, head.to(_device(self.backbone))).eval()
 
@@ -157,7 +160,7 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Seg
         layout=layout_of(backbone).under("backbone"),
         resize=resized,
         scale=hub.scale_from(processor),
-        pretrained_head=_pretrained_head(spec, classes, device),
+        pretrained_head=None if spec.new_head else _pretrained_head(spec, classes, device),
     )
 
 

@@ -84,8 +84,8 @@ def test_what_is_damaged_says_so(tmp_path: Path) -> None:
         open_prepared(tmp_path)
     path = prepare(workload(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8)}}), size=SMALL)
     meta = (path / "meta.json").read_text()
-    (path / "meta.json").write_text(meta.replace('"schema": 1', '"schema": 0'))
-    with pytest.raises(DataError, match="version 1, got 0"):
+    (path / "meta.json").write_text(meta.replace('"schema": 2', '"schema": 0'))
+    with pytest.raises(DataError, match="version 2, got 0"):
         open_prepared(path)
     (path / "meta.json").write_text(meta)
     file = path / "train.arrow"

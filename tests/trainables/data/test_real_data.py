@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_makers import prepared
+from data_makers import prepared, workload
 from PIL import Image
 
 from trainables.config import Augment
-from trainables.data.loader import eval_batches, train_batches
+from trainables.data.domains import open_domains
+from trainables.data.loader import eval_batches, open_prepared, train_batches
 from trainables.data.resize import Resize
+from trainables.preparation import prepare_workload
 from trainables.workload import Split, Task
 
 FILES = {Split.TRAIN: "train", Split.VALIDATION: "val", Split.TEST: "test"}
@@ -89,3 +91,21 @@ def test_nuclei(nuclei: dict[str, str]) -> None:
         assert batch.masks is not None
         grey = batch.images.float().mean(dim=1)
         assert grey[batch.masks == 1].mean() > 2 * grey[batch.masks == 0].mean()
+
+
+def test_nuclei_under_shift(shared: Path, nuclei: dict[str, str]) -> None:
+    def other(name: str) -> dict[str, Any]:
+        folder = shared / "dsb2018" / name
+        return {"masks": {"images": str(folder / "images"), "masks": str(folder / "masks")}}
+
+    data = {
+        "masks": {"train": nuclei, "classes": ["background", "nucleus"]},
+        "domains": {"large": other("fluo_360"), "stained": other("he_stain")},
+    }
+    of = workload(Task.SEGMENTATION, data)
+    held = open_prepared(prepare_workload(of))
+    parts = open_domains(held, of)
+    assert {name: len(of[Split.TEST]) for name, of in parts.items()} == {"large": 90, "stained": 107}
+    assert not held.meta["faults"]
+    brightness = {name: of[Split.TEST].image(0).mean() for name, of in parts.items()}
+    assert brightness["stained"] > 100 > brightness["large"]  # dark nuclei on white, and white on dark

@@ -76,6 +76,38 @@ def test_no_share_no_part() -> None:
     assert _divided(spec=SplitSpec(train=0.8, validation=0.2, test=0.0))[Split.TEST] == set()
 
 
+def test_folds_validate_every_image_once_and_leave_the_test_images_alone() -> None:
+    folds = [_divided(spec=SplitSpec(folds=4, fold=i)) for i in range(4)]
+    test = _divided()[Split.TEST]
+    assert all(parts[Split.TEST] == test for parts in folds)
+    for parts in folds:
+        assert not any(parts[a] & parts[b] for a, b in combinations(Split, 2))
+        assert set().union(*parts.values()) == {f"image_{i}" for i in range(200)}
+    assert sorted(len(parts[Split.VALIDATION]) for parts in folds) == [42, 42, 43, 43]
+    validated = [name for parts in folds for name in parts[Split.VALIDATION]]
+    assert sorted(validated) == sorted({f"image_{i}" for i in range(200)} - test)
+    other = _divided(spec=SplitSpec(folds=4, seed=1))
+    assert other[Split.VALIDATION] != folds[0][Split.VALIDATION]
+
+
+def test_folds_of_a_source_that_gives_its_test_images() -> None:
+    given = Part([Named("other")])  # type: ignore[list-item]
+    parts = _divided(10, SplitSpec(folds=5, fold=1), {Split.TEST: given})
+    assert [len(parts[split]) for split in Split] == [8, 2, 1]
+
+
+def test_folds_that_cannot_be() -> None:
+    given = Part([Named("other")])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"^data.splits.folds: divides the images of train, but the data has"):
+        _divided(given={Split.VALIDATION: given}, spec=SplitSpec(folds=3))
+    with pytest.raises(DataError, match="20 folds need as many images, but without test there are 8"):
+        _divided(10, SplitSpec(folds=20))
+    with pytest.raises(ValueError, match="fold must be 0 to 2 of 3 folds, got 3"):
+        SplitSpec(folds=3, fold=3)
+    with pytest.raises(ValueError, match="fold 1 needs folds"):
+        SplitSpec(fold=1)
+
+
 def test_too_few_images() -> None:
     with pytest.raises(DataError, match="it has only 2"):
         _divided(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -204,3 +205,27 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
     folder = save(tmp_path / "two", "deformable_detr", {"with_box_refine": True, "two_stage": True})
     with pytest.raises(ModelError, match="two-stage"):
         load(Task.DETECTION, str(folder), CLASSES)
+
+
+ADAPTERS = ("lora", "adalora", "loha", "lokr", "serial_lora", "localized_lora")
+
+
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_every_adapter_reaches_every_block(
+    tmp_path: Path, split: PreparedSplit, kind: str, changes: dict[str, Any]
+) -> None:
+    task: Any = load(Task.DETECTION, str(save(tmp_path / "model", kind, changes)), CLASSES)
+    batch = eval_batches(split, batch_size=4)[0]
+    # Deformable attention has no query and no key: its offsets come from the query straight away.
+    targets = ["value"] if kind == "deformable_detr" else ["query", "key", "value"]
+    plain = task.outputs(task.assemble(PLAIN, share=True), batch)
+    for adapter in ADAPTERS:
+        config = TrialConfig.model_validate_json(json.dumps({"adapter": adapter, "targets": targets}))
+        model = task.assemble(config, share=True)
+        adapted = adapt(model, config, task.layout_in(model), total_steps=10)
+        assert torch.allclose(task.outputs(model, batch), plain, atol=1e-5), adapter
+        task.loss(model, batch, config).backward()
+        names = adapted.parameter_names()
+        found = dict(model.named_parameters())
+        assert all(found[n].grad is not None for n in names), adapter
+        assert {task.layout.block_of(n) for n in names} == {0, 1, 2}, adapter

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ViTModel
 
 from tests.trainables.tasks.conftest import load, tiny_yolos, vit_config
+from trainables.config import TrialConfig
 from trainables.data.embedded import CLASSES
 from trainables.errors import ModelError
 from trainables.tasks.base import Scale
@@ -134,5 +135,82 @@ def test_a_repositorys_own_code_is_not_run(tmp_path: Path) -> None:
     (folder / "code.py").write_text("raise SystemExit('it ran')\n")
     content = {"model_type": "unheard_of", "auto_map": {"AutoConfig": "code.Config"}}
     (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="cannot read its config"):
+    with pytest.raises(ModelError, match=r"code of its own, .* set model\.trust_remote_code: true"):
         resize_of(ModelSpec(name=str(folder)), Task.DETECTION)
+    with pytest.raises(SystemExit, match="it ran"):
+        resize_of(ModelSpec(name=str(folder), trust_remote_code=True), Task.DETECTION)
+
+
+class _Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return self.target.touch, ()
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_pickle_that_would_run_code_is_refused(task: Task, tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "model", task, {})
+    held = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(held, folder / "pytorch_model.bin")
+    assert load(task, str(folder), ("cat",)) is not None
+    torch.save({**held, "more": _Bomb(tmp_path / "went off")}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pickled together with something other than tensors.*safetensors$"):
+        load(task, str(folder), ("cat",))
+    assert not (tmp_path / "went off").exists()
+    torch.load(folder / "pytorch_model.bin", weights_only=False)
+    assert (tmp_path / "went off").exists()
+
+
+@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("kept", [4, 0.01, 0.5, 0.999])
+def test_a_truncated_safetensors_file_is_one_sentence(task: Task, kept: float, tmp_path: Path) -> None:
+    file = _folder(tmp_path, task, {}) / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    with pytest.raises(ModelError, match=r"file is damaged or cut short.*; fetch it again") as caught:
+        load(task, str(tmp_path), ("cat",))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    detector = _folder(tmp_path / "detector", Task.DETECTION, {})
+    vit = _folder(tmp_path / "vit", Task.SEGMENTATION, {})
+    (vit / "model.safetensors").replace(detector / "model.safetensors")
+    with pytest.raises(ModelError, match=r"lacks \d+ of YolosForObjectDetection's weights.*use a checkpoint"):
+        load(Task.DETECTION, str(detector), ("cat",))
+
+
+def test_weights_of_another_width_are_refused(tmp_path: Path) -> None:
+    vit = _folder(tmp_path, Task.SEGMENTATION, {})
+    config = json.loads((vit / "config.json").read_text())
+    config["intermediate_size"] += 8
+    (vit / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"has in another shape .* of ViTModel's weights"):
+        load(Task.SEGMENTATION, str(vit), ("a", "b"))
+
+
+def test_a_label_that_the_detector_lacks_is_named(tmp_path: Path) -> None:
+    names = ("person", "motorcycle", "N/A", "N/A")
+    tiny_yolos(dict(enumerate(names))).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "YolosImageProcessor"}')
+    with pytest.raises(
+        ModelError,
+        match=r"must hold all of the data's 2 classes or none, but lack 'motorbike' "
+        r"\(did you mean 'motorcycle'\?\); rename in the data, or set model\.new_head: true",
+    ):
+        load(Task.DETECTION, str(tmp_path), ("person", "motorbike"))
+    assert load(Task.DETECTION, str(tmp_path), ("person", "motorbike"), new_head=True).fresh_head
+    assert not load(Task.DETECTION, str(tmp_path), ("motorcycle",)).fresh_head
+    assert load(Task.DETECTION, str(tmp_path), ("motorcycle",), new_head=True).fresh_head
+    assert load(Task.DETECTION, str(tmp_path), ("okapi",)).fresh_head
+
+
+def test_a_head_that_is_asked_anew_is_not_frozen() -> None:
+    frozen = TrialConfig.model_validate_json('{"adapter": "lora", "freeze_head": true}')
+    task = load(Task.DETECTION, "embedded", CLASSES, new_head=True)
+    with pytest.raises(ModelError, match=r"freeze_head: model\.new_head is set"):
+        task.assemble(frozen, share=True)
+    assert load(Task.SEGMENTATION, "embedded", ("background", *CLASSES), new_head=True).fresh_head

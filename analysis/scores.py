@@ -1,0 +1,38 @@
+"""A model's figures on test images, one at a time and for programs. No ray, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from trainables.workload import ROBUSTNESS, Figure
+from tuning.ledger import ScoredRecord
+
+
+def scored_value(score: ScoredRecord, metric: str) -> float | None:
+    """What `metric` is on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
+    asked = Figure.of(metric)
+    name = asked.base if asked.of_class is None else f"{asked.base}/{asked.of_class}"
+    if asked.base == ROBUSTNESS:
+        return _robustness(score.robustness, asked.domain)
+    figures = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})
+    return figures.get(name)
+
+
+def _robustness(shares: Mapping[str, float | None], domain: str | None) -> float | None:
+    if domain is not None:
+        return shares.get(domain)
+    known = [share for share in shares.values() if share is not None]
+    return sum(known) / len(known) if known else None
+
+
+def scored_json(score: ScoredRecord | None) -> JsonValue:
+    """All of a score, for programs."""
+    if score is None:
+        return None
+    return {
+        "metrics": dict(score.metrics),
+        "domains": {name: dict(figures) for name, figures in score.domains.items()},
+        "robustness": dict(score.robustness),
+    }

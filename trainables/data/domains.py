@@ -1,0 +1,192 @@
+"""Shifted domains: where their images come from, and the splits that models are tested on. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from trainables.data.coco import coco_files, read_coco_parts
+from trainables.data.corruptions import CorruptedSplit
+from trainables.data.digits import digits_identity, read_digits
+from trainables.data.hub import hub_identity, read_hub_parts
+from trainables.data.masks import mask_files, read_mask_parts
+from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
+from trainables.data.sample import Source
+from trainables.data.sources import shuffled
+from trainables.errors import DataError
+from trainables.workload import (
+    MAIN_FIGURE,
+    ROBUSTNESS,
+    DataSpec,
+    DomainPart,
+    DomainSpec,
+    EmbeddedData,
+    HubData,
+    MaskData,
+    Split,
+    Task,
+    Workload,
+)
+
+Parts = dict[Split, PreparedSplit]
+"""A domain's test images, and its validation images where it has any."""
+
+
+# --- sources ----------------------------------------------------------------------------------
+
+
+def read_domain(name: str, domain: DomainSpec, data: DataSpec, task: Task, classes: Sequence[str]) -> Source:
+    """The images of a domain that has images of its own, numbered by `classes`.
+
+    Raises DataError where they cannot be read, have other classes, or do not go with the data.
+    """
+    source, given = data.source, _given(name, domain)
+    if domain.masks is not None and isinstance(source, MaskData):
+        pairs = {s: (f"{at}.masks", part.masks) for s, (at, part) in given.items() if part.masks is not None}
+        return Source(tuple(classes), read_mask_parts(pairs, source, classes))
+    if domain.coco is not None and data.coco is not None:
+        files = {s: (f"{at}.coco", part.coco) for s, (at, part) in given.items() if part.coco is not None}
+        return read_coco_parts(files, classes)
+    if domain.hub is not None and isinstance(source, HubData):
+        named = {s: part.hub for s, (_, part) in given.items() if part.hub is not None}
+        return read_hub_parts(source, named, classes, f"data.domains.{name}.hub")
+    if domain.embedded is not None and isinstance(source, EmbeddedData):
+        found = read_digits(source.model_copy(update={"domain": domain.embedded}), task)
+        return Source(found.classes, {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)})
+    raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
+
+
+def domain_identity(name: str, domain: DomainSpec, data: DataSpec) -> JsonValue:
+    """What the images of a domain depend on, without reading them. Raises DataError."""
+    source, given = data.source, _given(name, domain)
+    if domain.masks is not None and isinstance(source, MaskData):
+        rules = source.model_dump(mode="json", include={"classes", "values", "ignore"})
+        files = {str(s): mask_files(p.masks, f"{at}.masks") for s, (at, p) in given.items() if p.masks}
+        return {"masks": [rules, files]}
+    if domain.coco is not None and data.coco is not None:
+        return {"coco": {str(s): coco_files(p.coco, f"{at}.coco") for s, (at, p) in given.items() if p.coco}}
+    if domain.hub is not None and isinstance(source, HubData):
+        validation = domain.validation.hub if domain.validation is not None else None
+        update = {"train": domain.hub, "validation": validation, "test": None}
+        return {"hub": hub_identity(source.model_copy(update=update))}
+    if domain.embedded is not None and isinstance(source, EmbeddedData):
+        return {"embedded": digits_identity(source.model_copy(update={"domain": domain.embedded}))}
+    raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
+
+
+def _given(name: str, domain: DomainSpec) -> dict[Split, tuple[str, DomainPart]]:
+    """The parts that a domain names, each with its key."""
+    at = f"data.domains.{name}"
+    if domain.kind in ("embedded", "corruption"):
+        return {}
+    own = DomainPart(masks=domain.masks, coco=domain.coco, hub=domain.hub)
+    given = {Split.TEST: (at, own)}
+    if domain.validation is not None:
+        given[Split.VALIDATION] = (f"{at}.validation", domain.validation)
+    return given
+
+
+# --- prepared data ----------------------------------------------------------------------------
+
+
+def training_part(split: PreparedSplit, data: DataSpec) -> PreparedSplit:
+    """The share of the training images that trials see.
+
+    Images are in the order of a digest of seed and name, of which the first are taken: 10 % of
+    them lie inside 50 %. At least one image is left.
+    """
+    if data.train_fraction >= 1 or not len(split):
+        return split
+    count = max(1, round(data.train_fraction * len(split)))
+    places: dict[str, list[int]] = {}
+    for i, name in enumerate(split.names):
+        places.setdefault(name, []).append(i)
+    order = [i for name in shuffled(places, f"{data.splits.seed}/fraction") for i in places[name]]
+    return split.only(sorted(order[:count]))
+
+
+def open_domain(prepared: Prepared, name: str, domain: DomainSpec) -> Parts | None:
+    """A domain's splits; None where its own images are not prepared beside `prepared`."""
+    if domain.corruption is not None:
+        return {
+            split: CorruptedSplit.of(prepared.splits[split], domain.corruption)
+            for split in (Split.VALIDATION, Split.TEST)
+        }
+    if name not in prepared.domains:
+        return None
+    opened = open_prepared(prepared.domains[name])
+    return {split: opened.splits[split] for split in (Split.VALIDATION, Split.TEST)}
+
+
+def open_domains(prepared: Prepared, workload: Workload) -> dict[str, Parts]:
+    """All domains of the workload. Raises DataError where one is not prepared."""
+    found = {name: open_domain(prepared, name, domain) for name, domain in workload.data.domains.items()}
+    absent = [name for name, parts in found.items() if parts is None]
+    if absent:
+        raise DataError(f"{prepared.path} holds no images of domain {', '.join(absent)}; prepare again")
+    return {name: parts for name, parts in found.items() if parts is not None}
+
+
+def split_names(prepared: Prepared, workload: Workload) -> dict[str, JsonValue]:
+    """Which images a model is trained, validated and tested on, by name; those of domains too.
+
+    What is kept beside an experiment: faults and `train_fraction` have been applied.
+    """
+    named: dict[str, JsonValue] = {
+        str(split): list((training_part(part, workload.data) if split is Split.TRAIN else part).names)
+        for split, part in prepared.splits.items()
+    }
+    if workload.data.domains:
+        named["domains"] = {
+            name: {str(split): list(part.names) for split, part in parts.items()}
+            for name, parts in open_domains(prepared, workload).items()
+        }
+    return named
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def robustness(
+    task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """Each domain's main figure as a share of the one in the data's own domain.
+
+    Left out where either is absent or not finite, or the own one is 0: then there is nothing to keep.
+    """
+    main = MAIN_FIGURE[task]
+    base = own.get(main, 0.0)
+    if not base or not math.isfinite(base):
+        return {}
+    return {
+        name: figures[main] / base
+        for name, figures in domains.items()
+        if math.isfinite(figures.get(main, math.nan))
+    }
+
+
+def under_shift(
+    task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]], *, every: bool
+) -> dict[str, float]:
+    """Figures in domains by the names an objective may have: `dice@NAME`, `robustness@NAME`, `robustness`.
+
+    every: whether these are all domains, so that there is a mean over them. Figures of single
+    classes are left out. A model whose main figure in its own domain is 0 has a
+    robustness of 0, the worst: an objective must have a value. NaN stays NaN.
+    """
+    found = {
+        f"{figure}@{name}": value
+        for name, figures in domains.items()
+        for figure, value in figures.items()
+        if "/" not in figure
+    }
+    main = MAIN_FIGURE[task]
+    base = own.get(main, 0.0)
+    shares = {
+        name: figures.get(main, 0.0) / base if base else 0.0 * figures.get(main, 0.0)
+        for name, figures in domains.items()
+    }
+    found |= {f"{ROBUSTNESS}@{name}": share for name, share in shares.items()}
+    return found | ({ROBUSTNESS: sum(shares.values()) / len(shares)} if every else {})

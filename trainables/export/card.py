@@ -1,0 +1,209 @@
+"""The card of an exported model: what it is, how to load it, its figures, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainables.backbones import EMBEDDED
+from trainables.config import TrialConfig
+from trainables.tasks.detection import DetectionTask
+from trainables.trained import TrainedModel
+from trainables.workload import COCO_FIGURES, Task, Workload
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the record knows of a trained model.
+
+    figures: on validation images, at `epoch`.  test: on test images, by domain, `in domain` first.
+    counts: images by split.  file: its configuration as an experiment file.
+    reproduce: the command that trains it again.  environment: what trained it.
+    """
+
+    title: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+    epoch: float | None = None
+    test: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    file: str = ""
+    reproduce: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the export found."""
+
+    whole: bool
+    base: str | None
+    revision: str | None
+    method: str | None
+    segments: bool
+    difference: float
+
+
+def text(trained: TrainedModel, card: Card, facts: Facts) -> str:
+    """The card as Markdown, with the header that the hub reads."""
+    parts = [
+        _header(trained, facts),
+        f"# {card.title}\n\n{_intro(trained, facts)}",
+        f"## Use\n\n{_use(trained, facts)}",
+        f"## Labels\n\n{_labels(trained)}",
+        f"## Figures\n\n{_figures(trained, card)}",
+        f"## Data\n\n{_data(trained.workload, card)}",
+        f"## Configuration\n\n{_configuration(trained.config, card)}",
+        f"## Made with\n\n{_environment(card)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(trained: TrainedModel, facts: Facts) -> str:
+    config = trained.config
+    lines = ["---", f"library_name: {'transformers' if facts.whole else 'peft'}"]
+    if facts.base is not None and facts.base != "base" and not facts.base.startswith("/"):
+        lines.append(f"base_model: {facts.base}")  # the hub takes ids alone
+    lines.append(f"pipeline_tag: {'image-segmentation' if facts.segments else 'object-detection'}")
+    lines += ["tags:", "- adaptertune", f"- {config.adapter}", "---"]
+    return "\n".join(lines)
+
+
+def _intro(trained: TrainedModel, facts: Facts) -> str:
+    config, workload = trained.config, trained.workload
+    spec = workload.model
+    name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
+    on = f"on {name}" + (f", revision {facts.revision}" if facts.revision else "")
+    if facts.whole:
+        merged = "" if config.adapter == "none" else f", its {config.adapter} adapter merged into the weights"
+        made = f"A whole model for {workload.task}, trained {on} (freezing: {config.mode}){merged}."
+    else:
+        form = f"PEFT's {facts.method}"
+        if config.adapter in ("serial_lora", "adalora"):
+            form += f", into which its {config.adapter} adapter was converted exactly"
+        made = f"An adapter for {workload.task} {on} (freezing: {config.mode}), in the form of {form}."
+    return (
+        f"{made} After the export its outputs were compared with the trained model's: "
+        f"they differ by at most {facts.difference:.1e}."
+    )
+
+
+def _use(trained: TrainedModel, facts: Facts) -> str:
+    needs = "torch, transformers" + ("" if facts.whole else ", peft") + " and safetensors"
+    height, width = trained.task.resize.target(480, 640)
+    lines = [
+        f"`use.py` in this folder loads it with {needs} alone:",
+        "",
+        "```python",
+        "from use import load, processor",
+        "",
+        "model = load()  # or load('path/to/this/folder')",
+        "inputs = processor()(images=[image], return_tensors='pt')  # needs pillow",
+    ]
+    if facts.segments:
+        lines += [
+            f"logits = model(inputs['pixel_values'])  # (1, {len(trained.classes)}, {height}, {width})",
+            "```",
+        ]
+        return "\n".join(lines)
+    lines += ["out = model(pixel_values=inputs['pixel_values'])  # out.logits, out.pred_boxes", "```"]
+    load = "AutoModelForObjectDetection.from_pretrained"
+    if facts.whole:
+        return "\n".join([*lines, "", f"Or as any detector: `{load}('path/to/this/folder')`."])
+    base = {"base": "'path/to/this/folder/base'"}.get(facts.base or "", repr(facts.base))
+    pinned = f", revision='{facts.revision}'" if facts.revision else ""
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Or by hand; the classifier may have another size than the base's, and comes with the adapter:",
+            "",
+            "```python",
+            "from peft import PeftModel",
+            "from transformers import AutoConfig, AutoModelForObjectDetection",
+            "",
+            "folder = 'path/to/this/folder'",
+            f"base = {load}(",
+            f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
+            ")",
+            *(
+                ["base._tied_weights_keys = None  # PEFT would take the tied heads for embeddings"]
+                if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
+                else []
+            ),
+            "model = PeftModel.from_pretrained(base, folder).eval()",
+            "```",
+        ]
+    )
+
+
+def _labels(trained: TrainedModel) -> str:
+    task = trained.task
+    if isinstance(task, DetectionTask) and task.ids is not None:
+        known = zip(task.ids.tolist(), task.classes, strict=True)
+        return f"The checkpoint's own. Those that the data has: {_numbered(known)}."
+    return f"{_numbered(enumerate(trained.classes))}."
+
+
+def _numbered(labels: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{number}: {name}" for number, name in labels)
+
+
+def _figures(trained: TrainedModel, card: Card) -> str:
+    main = ("map", "map_50", "map_75") if trained.workload.task is Task.DETECTION else ("dice", "iou")
+    if not card.figures and not card.test:
+        return "None on record."
+    rows: list[tuple[str, Mapping[str, float]]] = []
+    if card.figures:
+        at = f", epoch {card.epoch:g}" if card.epoch is not None else ""
+        rows.append((f"validation images{at}", card.figures))
+    rows += [(f"test images, {name}", figures) for name, figures in card.test.items()]
+    lines = ["| | " + " | ".join(main) + " |", "|---" * (len(main) + 1) + "|"]
+    for name, figures in rows:
+        cells = [f"{figures[key]:.4f}" if key in figures else "–" for key in main]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "The configuration was picked on validation images, so their figures flatter it."]
+    known = {k: v for k, v in card.figures.items() if k in COCO_FIGURES or "/" not in k}
+    return "\n".join(lines) + f"\n\nAll on validation images: `{json.dumps(_rounded(known))}`"
+
+
+def _data(workload: Workload, card: Card) -> str:
+    source = workload.data.source
+    kind = next(
+        name for name in ("embedded", "coco", "masks", "hub") if getattr(workload.data, name) is not None
+    )
+    counts = ", ".join(f"{number} {part}" for part, number in card.counts.items())
+    shown = json.dumps({kind: source.model_dump(mode="json", exclude_none=True)}, indent=2)
+    return (f"Images: {counts}.\n\n" if counts else "") + f"```json\n{shown}\n```"
+
+
+def _configuration(config: TrialConfig, card: Card) -> str:
+    parts = []
+    if card.file:
+        parts.append(f"```yaml\n{card.file.strip()}\n```")
+    else:
+        parts.append(f"```json\n{config.model_dump_json(exclude_unset=True, indent=2)}\n```")
+    if card.reproduce:
+        parts.append(f"Trained again, on the same machine to the bit, by\n\n```\n{card.reproduce}\n```")
+    return "\n\n".join(parts)
+
+
+def _environment(card: Card) -> str:
+    if not card.environment:
+        return "adaptertune; what else ran it is not on record."
+    lines = []
+    for name, value in card.environment.items():
+        shown = (
+            ", ".join(f"{k} {v}" for k, v in value.items())
+            if isinstance(value, Mapping)
+            else ", ".join(map(str, value))
+            if isinstance(value, list | tuple)
+            else str(value)
+        )
+        lines.append(f"- {name}: {shown}")
+    return "\n".join(lines)
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in figures.items()}

@@ -1,0 +1,149 @@
+"""Loads the model in this folder with torch, transformers, peft and safetensors; nothing else is needed.
+
+    from use import load
+
+    model = load()                           # or load("path/to/the/folder"), from anywhere
+    out = model(pixel_values=images)         # (B, 3, H, W), scaled as preprocessor_config.json says
+
+Detection: `out.logits` and `out.pred_boxes`, as transformers describes them; labels are in config.json.
+Segmentation: logits (B, classes, H, W), H and W multiples of the patch; classes are in head.json.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModel, AutoModelForObjectDetection
+from transformers.utils import logging
+
+HERE = Path(__file__).resolve().parent
+
+
+def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options: Any) -> nn.Module:
+    """The model in evaluation mode, in float32, on the CPU.
+
+    base: where the backbone is, if not where it was: a folder in hub format or a hub id.
+    options: go to `from_pretrained`, for example `local_files_only=True`.
+    """
+    folder = Path(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=options.get("trust_remote_code", False))
+    segments = (folder / "head.json").exists()
+    where, pinned = _base(folder, base)
+    auto = AutoModel if segments else AutoModelForObjectDetection
+    if segments and config.model_type in ("vit", "deit"):
+        options = {"add_pooling_layer": False} | options
+    if options.get("local_files_only"):  # transformers forgets it where it looks for adapters
+        options = {"adapter_kwargs": {"local_files_only": True}} | options
+    with quiet():  # about a classifier of another size, which the adapter brings along
+        model: nn.Module = auto.from_pretrained(
+            where,
+            config=config,
+            **({"dtype": torch.float32, "ignore_mismatched_sizes": True} | pinned | options),
+        )
+    if (folder / "adapter_config.json").exists():
+        model = _adapted(model, folder)
+    return (_Segmenter(model, config, folder) if segments else model).eval()
+
+
+def processor(folder: str | Path = HERE) -> Any:
+    """The image processor, with the size that the model was trained on; needs pillow."""
+    from transformers import AutoImageProcessor
+
+    return AutoImageProcessor.from_pretrained(Path(folder), backend="pil")
+
+
+def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:
+    """Where the weights of the base are, and the revision of a hub id."""
+    if given is not None:
+        return str(given), {}
+    if (folder / "base").is_dir():
+        return str(folder / "base"), {}
+    if not (folder / "adapter_config.json").exists():
+        return str(folder), {}
+    adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    revision = adapter.get("revision")
+    return adapter["base_model_name_or_path"], {"revision": revision} if revision else {}
+
+
+def _adapted(model: Any, folder: Path) -> nn.Module:
+    from peft import PeftModel
+
+    # Of a detector heads are tied, not embeddings, which PEFT would look for.
+    model._tied_weights_keys = None
+    with quiet():
+        adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), torch_device="cpu")
+    return adapted
+
+
+class _Segmenter(nn.Module):
+    """A ViT without its class token, and a convolutional head over its patches."""
+
+    def __init__(self, backbone: nn.Module, config: Any, folder: Path) -> None:
+        super().__init__()
+        self.backbone = backbone
+        made = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        self.classes: list[str] = made["classes"]
+        self.head = _Head(config.hidden_size, len(self.classes), made)
+        self.head.load_state_dict(load_file(folder / "head.safetensors"))
+        self.patch = _pair(config.patch_size)
+        self._size = _pair(config.image_size)
+        self._prefix: int = made["prefix_tokens"]
+        plain: Any = backbone
+        plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
+        self._interpolates = "interpolate_pos_encoding" in inspect.signature(plain.forward).parameters
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, classes, H, W) logits."""
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        options = {"interpolate_pos_encoding": True} if self._interpolates and size != self._size else {}
+        tokens = self.backbone(pixel_values=pixel_values, **options).last_hidden_state[:, self._prefix :]
+        grid = (size[0] // self.patch[0], size[1] // self.patch[1])
+        maps = tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
+        scores = self.head(maps).float()
+        return functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+
+
+class _Head(nn.Module):
+    def __init__(self, hidden: int, classes: int, made: dict[str, Any]) -> None:
+        super().__init__()
+        width = made["width"]
+        self.reduce = nn.Conv2d(hidden, width, kernel_size=3, padding=1)
+        self.norm: nn.Module = nn.BatchNorm2d(width) if made["norm"] else nn.Identity()
+        self.dropout: nn.Module = nn.Dropout2d(made["dropout"]) if made["dropout"] else nn.Identity()
+        self.classify = nn.Conv2d(width, classes, kernel_size=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, hidden, rows, columns) -> (B, classes, rows, columns)."""
+        scores: Tensor = self.classify(self.dropout(functional.relu(self.norm(self.reduce(maps)))))
+        return scores
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    height, width = (value, value) if isinstance(value, int) else value
+    return int(height), int(width)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' notes and progress bars."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

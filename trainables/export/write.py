@@ -1,0 +1,268 @@
+"""Writes a trained model into a folder that needs nothing of ours, and proves that it is the same model.
+
+| what was trained                    | what is written                                                 |
+|-------------------------------------|-----------------------------------------------------------------|
+| an adapter on a frozen backbone     | PEFT's two files, and the head                                  |
+| the same with `merge`               | a plain model, the adapter merged into its weights              |
+| no adapter, or a backbone that moved | the same; PEFT's files, the head, and the moved backbone in    |
+|                                     | `base` for a method that PEFT cannot merge                      |
+
+Beside them: config, image processor, `use.py` (a loader), and a card.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trainables.adapters.inject import ADAPTER_NAME
+from trainables.adapters.specs import TRAINS_BACKBONE, Adapter
+from trainables.errors import AdapterError, StorageError
+from trainables.export import use
+from trainables.export.card import Card, Facts, text
+from trainables.export.portable import Portable, portable
+from trainables.tasks import hub
+from trainables.tasks.segmentation import Segmenter
+from trainables.trained import TrainedModel
+from trainables.workload import ModelSpec, Task
+
+TOLERANCE = 1e-4
+"""Of outputs, absolute where they are below 1, relative to the largest above it."""
+WEIGHTS = "adapter_model.safetensors"
+BASE = "base"
+"""The folder of a base that comes along."""
+PROBE = 2
+"""Images that both models are asked about."""
+
+
+class Kind(StrEnum):
+    """What the folder holds."""
+
+    ADAPTER = "adapter"
+    MODEL = "model"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written.  largest_difference: between the outputs of the trained and the loaded model."""
+
+    folder: Path
+    kind: Kind
+    largest_difference: float
+    files: tuple[str, ...]
+    """Relative to the folder."""
+    size: int
+    """Bytes."""
+    base: str | None
+    """Of an adapter: `base` where it came along, a folder, or a hub id."""
+
+
+def export(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> ExportResult:
+    """Write `trained` into `to`, which must be absent or empty; nothing is left behind on failure.
+
+    merge: a plain model also where an adapter would do.
+    Raises StorageError, AdapterError where PEFT cannot merge the method, or where what was written
+    loads as a different model.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise StorageError(f"{to} already holds something; choose another with --to")
+    parts = portable(trained)
+    with _folder(to) as folder:
+        kind = _model(trained, parts, folder, merge=merge)
+        _processor(trained, folder)
+        shutil.copyfile(use.__file__, folder / "use.py")
+        difference = _largest_difference(trained, folder)
+        base = _base_of(folder) if kind is Kind.ADAPTER else None
+        facts = Facts(
+            whole=kind is Kind.MODEL,
+            base=base,
+            revision=_adapter_config(folder).get("revision") if kind is Kind.ADAPTER else None,
+            method=_adapter_config(folder)["peft_type"] if kind is Kind.ADAPTER else None,
+            segments=parts.head is not None,
+            difference=difference,
+        )
+        (folder / "README.md").write_text(text(trained, card, facts), encoding="utf-8")
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in files:  # safetensors writes for the owner alone
+            path.chmod((folder / "README.md").stat().st_mode)
+        size = sum(path.stat().st_size for path in files)
+        names = tuple(path.relative_to(folder).as_posix() for path in files)
+    return ExportResult(to, kind, difference, names, size, base)
+
+
+def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool) -> Kind:
+    """Weights and configuration."""
+    moved = trained.config.mode in TRAINS_BACKBONE
+    if parts.head is not None:
+        assert isinstance(trained.model, Segmenter)
+        _head(trained.model, parts.head, trained.classes, folder)
+        parts.pristine.config.id2label = dict(enumerate(trained.classes))
+        parts.pristine.config.label2id = {name: number for number, name in enumerate(trained.classes)}
+    if not (merge or moved or trained.config.adapter is Adapter.NONE):
+        _adapter(trained, parts, folder, own_base=False)
+        return Kind.ADAPTER
+    try:
+        _save(parts.merged(), folder)
+        return Kind.MODEL
+    except AdapterError:
+        if merge:
+            raise
+    _save(parts.base(), folder / "base")
+    _adapter(trained, parts, folder, own_base=True)
+    return Kind.ADAPTER
+
+
+def _adapter(trained: TrainedModel, parts: Portable, folder: Path, *, own_base: bool) -> None:
+    """PEFT's own two files, and the config of the model with its labels."""
+    from peft import get_peft_model_state_dict
+
+    model: Any = parts.with_adapter(saves_head=True)
+    held = get_peft_model_state_dict(model, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
+    # Tensors that layers share are written for each of them: safetensors knows no sharing.
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in held.items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config = model.peft_config[ADAPTER_NAME]
+    config.base_model_name_or_path, config.revision = _base(trained, folder, own=own_base)
+    config.inference_mode = True
+    for field in ("target_modules", "feedforward_modules"):  # sets, whose order changes from run to run
+        if names := getattr(config, field, None):
+            setattr(config, field, sorted(names))
+    config.save_pretrained(str(folder))
+    parts.pristine.config.save_pretrained(folder)
+
+
+def _base(trained: TrainedModel, folder: Path, *, own: bool) -> tuple[str, str | None]:
+    """Where the adapter's base is, and a hub id's revision; the embedded one comes along."""
+    if own:
+        return BASE, None
+    spec = trained.workload.model
+    place = hub.folder_of(spec, trained.workload.task)
+    if place is None:
+        return spec.name, _commit(spec)
+    if spec.name == "embedded":
+        shutil.copytree(place, folder / BASE)
+        return BASE, None
+    return str(place.resolve()), None
+
+
+def _commit(spec: ModelSpec) -> str | None:
+    """The commit that a hub id's revision stands for in the cache, which it was just loaded from."""
+    from huggingface_hub import try_to_load_from_cache
+
+    held = try_to_load_from_cache(spec.name, "config.json", revision=spec.revision or "main")
+    return Path(held).parent.name if isinstance(held, str) else spec.revision
+
+
+def _save(model: Any, folder: Path) -> None:
+    """In hub format. A tensor that a decoder shares with the head is written under both names."""
+    seen: set[int] = set()
+    state: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        state[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    with use.quiet():
+        model.save_pretrained(folder, state_dict=state)
+
+
+def _head(model: Segmenter, head: nn.Module, classes: tuple[str, ...], folder: Path) -> None:
+    """In the form in which a backbone's folder may bring a head along."""
+    held: Any = head
+    norm, dropout = isinstance(held.norm, nn.BatchNorm2d), getattr(held.dropout, "p", 0.0)
+    made = {
+        "classes": list(classes),
+        "width": held.reduce.out_channels,
+        "norm": norm,
+        "dropout": dropout,
+        "prefix_tokens": model.prefix,
+    }
+    (folder / "head.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    state: dict[str, Tensor] = {n: t.detach().contiguous() for n, t in head.state_dict().items()}
+    save_file(state, folder / "head.safetensors", metadata={"format": "pt"})
+
+
+def _processor(trained: TrainedModel, folder: Path) -> None:
+    """The checkpoint's processor with the size that was trained on."""
+    processor = hub.read_processor(trained.workload.model, trained.workload.task)
+    size = trained.task.resize
+    processor.do_resize = True
+    if size.height is not None and size.width is not None:
+        processor.size = {"height": size.height, "width": size.width}
+    else:
+        processor.size = {"shortest_edge": size.shortest_edge} | (
+            {"longest_edge": size.longest_edge} if size.longest_edge is not None else {}
+        )
+    if getattr(processor, "do_center_crop", False):  # nothing was cropped in training
+        processor.do_center_crop = False
+    processor.save_pretrained(folder)
+
+
+def _largest_difference(trained: TrainedModel, folder: Path) -> float:
+    """Load the folder as anyone would, ask both models about the same images. Raises AdapterError."""
+    try:
+        trust = trained.workload.model.trust_remote_code
+        loaded = use.load(folder, local_files_only=True, trust_remote_code=trust)
+    except Exception as error:  # ours, whatever it is: nothing of it is the user's to mend
+        raise AdapterError(f"what was exported does not load: {error}; please report it") from error
+    # On the CPU, where both compute alike.
+    model = trained.model if trained.device.type == "cpu" else copy.deepcopy(trained.model).cpu()
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(PROBE, 3, *trained.task.resize.target(480, 640), generator=draw)
+    with torch.inference_mode():
+        theirs, ours = (_outputs(m, images, trained.workload.task) for m in (loaded, model.eval()))
+    difference = float((theirs - ours).abs().max())
+    allowed = TOLERANCE * max(1.0, float(ours.abs().max()))
+    if not difference <= allowed:
+        raise AdapterError(
+            f"the exported model's outputs differ from the trained model's by up to {difference:.2g}, more"
+            f" than {allowed:.2g}, so nothing was written; please report it, and try with --merge"
+        )
+    return difference
+
+
+def _outputs(model: nn.Module, images: Tensor, task: Task) -> Tensor:
+    if task is Task.SEGMENTATION:
+        logits: Tensor = model(images)
+        return logits
+    found = model(pixel_values=images)
+    return torch.cat([found.logits, found.pred_boxes], dim=-1)
+
+
+def _adapter_config(folder: Path) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return held
+
+
+def _base_of(folder: Path) -> str:
+    return str(_adapter_config(folder)["base_model_name_or_path"])
+
+
+@contextmanager
+def _folder(to: Path) -> Iterator[Path]:
+    """A folder beside `to`, which takes its place when all is written. An OSError inside is the disk's."""
+    part = to.with_name(f".{to.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if to.exists():
+            to.rmdir()
+        os.replace(part, to)
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
+        why = "the disk is full; free some space" if full else getattr(error, "strerror", None) or str(error)
+        raise StorageError(f"{to}: cannot write the export: {why}; nothing was left there") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

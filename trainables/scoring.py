@@ -1,0 +1,66 @@
+"""What a trained model is worth on test images: in its own domain, and under each shift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from trainables.config import TrialConfig
+from trainables.data.domains import robustness
+from trainables.data.prepared import PreparedSplit
+from trainables.engine import Engine
+from trainables.evaluation import figures_of
+from trainables.preparation import domain_split
+from trainables.trained import TrainedModel
+from trainables.workload import Split, Task
+
+__all__ = ["Scores", "domain_split", "evaluation_of", "score", "score_untouched"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures on test images.
+
+    test: in the data's own domain; empty where it has no test images.  domains: by domain.
+    robustness: of each domain, its main figure as a share of the one in `test`; left out where that is 0.
+    """
+
+    test: dict[str, float]
+    domains: dict[str, dict[str, float]]
+    robustness: dict[str, float]
+
+    @classmethod
+    def of(cls, task: Task, test: dict[str, float], domains: Mapping[str, dict[str, float]]) -> Scores:
+        """With the robustness worked out."""
+        return cls(test, dict(domains), robustness(task, test, domains))
+
+
+def score(engine: Engine, model: nn.Module, config: TrialConfig) -> Scores:
+    """Figures of `model` on the test images and in each of `engine.domains`."""
+    test = engine.data.splits[Split.TEST]
+    return Scores.of(
+        engine.workload.task,
+        engine.evaluate(model, config, test) if len(test) else {},
+        {
+            name: engine.evaluate(model, config, parts[Split.TEST])
+            for name, parts in engine.domains.items()
+            if len(parts[Split.TEST])
+        },
+    )
+
+
+def score_untouched(engine: Engine) -> Scores | None:
+    """As `score`, of the model as it came; None where its head is fresh, so says nothing."""
+    if engine.task.fresh_head:
+        return None
+    model, config = engine.untouched_model()
+    return score(engine, model, config)
+
+
+def evaluation_of(trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32) -> dict[str, float]:
+    """Figures of a trained model on a split of prepared data whose classes are the model's, in its order."""
+    return figures_of(
+        trained.task, trained.model, split, trained.config, device=trained.device, batch_size=batch_size
+    )

@@ -1,0 +1,95 @@
+"""What a sweep ends with on screen, and how the command line prints tables. Part of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis.best import Ranking
+    from analysis.frames import Sweep
+    from analysis.tables import Table
+
+
+def conclude(folder: Path, ablate: str | None) -> None:
+    """The table by adapter, the one under shift, the best configuration, the picture."""
+    from analysis.best import rank
+    from analysis.by_adapter import adapter_table
+    from analysis.figure import FIGURE, draw
+    from analysis.frames import Sweep
+    from tuning.console import console, lines
+    from tuning.ledger import read_history
+    from tuning.storage import named
+
+    out = console()
+    sweep = Sweep.of(read_history(folder))
+    lines(out, *failures(sweep, folder))
+    ranking = rank(sweep)
+    if not ranking.ranked:
+        return
+    print_table(out, adapter_table(sweep))
+    if ablate is not None:
+        print_levels(out, sweep, ablate, None)
+    shifted = bool(sweep.scores and sweep.experiment.data.domains)
+    if shifted:
+        from analysis.domains import domain_table
+
+        print_table(out, domain_table(sweep))
+    _best(out, sweep, ranking)
+    if (picture := draw(sweep, folder / FIGURE)) is not None:
+        lines(out, "", f"picture  {picture}")
+    name = named(folder)
+    lines(out, f"ranking  adaptertune best {name}", f"alone    adaptertune train --from {name}:best")
+    if shifted:
+        lines(out, f"shifted  adaptertune domains {name}")
+
+
+def _best(out: Console, sweep: Sweep, ranking: Ranking) -> None:
+    from analysis.best import best_of
+    from analysis.by_adapter import against_untouched
+    from analysis.scores import scored_value
+    from tuning.console import lines
+
+    metric = sweep.objective.metric
+    trial, standing = best_of(ranking)
+    at = f"{metric} {standing.value:.4f} at epoch {standing.epoch:g} of {trial.epochs:g}"
+    lines(out, "", f"best configuration: trial {trial.number}, {at}", style="bold")
+    lines(out, f"  {ranking.caption}")
+    if verdict := against_untouched(sweep, standing.value):
+        lines(out, f"  {verdict}")
+    score = ranking.score(trial, standing)
+    if score is not None and (value := scored_value(score, metric)) is not None:
+        lines(out, f"  the same weights on test images: {metric} {value:.4f}")
+    lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))
+
+
+def failures(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
+    """A line for each trial that failed or diverged, up to so many, and for each that was not scored."""
+    from tuning.storage import named
+
+    lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
+    texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
+    if len(lost) > most:
+        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {named(folder)}`")
+    for number, why in sweep.unscored.items():
+        whose = "the untouched model" if number is None else f"trial {number}"
+        texts.append(f"{whose} could not be scored on test images: {why}")
+    return texts
+
+
+def print_table(out: Console, table: Table) -> None:
+    """A table, after an empty line."""
+    from tuning.console import lines, show
+
+    lines(out, "")
+    show(out, table.title, table.columns, table.rows, caption=table.caption, numeric=table.numeric)
+
+
+def print_levels(out: Console, sweep: Sweep, by: str, at: float | None) -> None:
+    """What the sweep's trials say about a setting."""
+    from analysis.levels import level_tables
+
+    for table in level_tables(sweep, by, at):
+        print_table(out, table)

@@ -1,0 +1,189 @@
+"""After the search: which trials are scored on test images and domains, and the Ray tasks that do it.
+
+Trials are picked by their values on validation images; nothing here changes a ranking. No torch,
+and ray only once there is something to score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.workload import Direction, ValueRule
+from tuning.experiment import Experiment, Scored
+from tuning.ledger import Ending, History, Outcome, ScoredRecord, ScoringRecord, TrialHistory
+from tuning.state import Halt, Sweep
+from tuning.storage import trial_folder
+
+SCORER = "trainables.scorer:score_trial"
+WEIGHTS = "best.ckpt"
+LOOK_EVERY_S = 0.5
+
+Scorer = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes a job (see `Scoring`), gives metrics, domains and robustness, or a reason why there are none."""
+
+_ENDED_ITSELF = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+_HAS_WEIGHTS = (*_ENDED_ITSELF, Outcome.PRUNED, Outcome.STOPPED)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial and the epoch of its kept weights; the untouched model has neither."""
+
+    trial: int | None = None
+    epoch: float | None = None
+
+
+def candidates(experiment: Experiment, history: History) -> list[Candidate]:
+    """What is to be scored, best first, the untouched model last.
+
+    That one only where its own head was measured on validation images. Nothing where there is
+    nothing to score on, or no trial to score.
+    """
+    counts = history.prepared.counts if history.prepared is not None else {}
+    if not counts.get("test") and not experiment.data.domains:
+        return []
+    picked = [Candidate(t.number, kept_epoch(experiment, t)) for t in _picked(experiment, history)]
+    if picked and history.baseline is not None:
+        picked.append(Candidate())
+    return picked
+
+
+def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
+    ranked = list(_ranked(experiment, history))
+    match experiment.scoring.trials:
+        case Scored.FINALISTS:
+            return ranked[: experiment.scoring.finalists]
+        case Scored.ADAPTERS:
+            first: dict[tuple[str, str], TrialHistory] = {}
+            for trial in ranked:
+                config = experiment.trial_config(trial.params)
+                first.setdefault((config.adapter, config.mode), trial)
+            return list(first.values())
+        case Scored.EACH:
+            return [trial for trial in ranked if trial.outcome in _ENDED_ITSELF]
+        case Scored.NONE:
+            return []
+
+
+def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
+    """Best first, as `adaptertune best` has them; ties go to the lower number."""
+    last = experiment.objective.value is ValueRule.LAST
+    fair = _ENDED_ITSELF if last else _HAS_WEIGHTS
+    sign = -1.0 if experiment.workload.direction is Direction.MAXIMIZE else 1.0
+    found = [
+        (sign * trial.value, number)
+        for number, trial in history.trials.items()
+        if trial.outcome in fair and trial.value is not None
+    ]
+    return (history.trials[number] for _, number in sorted(found))
+
+
+def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
+    """The epoch of a trial's best report, whose weights it has kept whatever the rule of its value."""
+    metric, direction = experiment.objective.metric, experiment.workload.direction
+    best, epoch = direction.worst, None
+    for report in trial.reports:
+        value = report.metrics.get(metric)
+        if value is not None and direction.better(value, best):
+            best, epoch = value, report.epoch
+    return epoch
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How candidates are scored: as tasks with a trial's resources, at most `most` at once.
+
+    stopped: whether a signal or `adaptertune stop` asks for an end.  scorer: in place of ours.
+    """
+
+    experiment: Experiment
+    folder: Path
+    prepared: Path
+    cpus: float
+    gpus: float
+    most: int
+    stopped: Callable[[], bool]
+    scorer: Scorer | None = None
+
+    def run(self, sweep: Sweep) -> None:
+        """Scores and records each candidate as soon as it is done; one that fails is recorded so.
+
+        Raises Halt where an end is asked for; what is recorded by then is kept.
+        """
+        waiting = candidates(self.experiment, sweep.history)
+        if not waiting:
+            return
+        sweep.record(ScoringRecord(trials=[candidate.trial for candidate in waiting]))
+        import ray
+
+        submit = self._task()
+        running: dict[Any, Candidate] = {}
+        try:
+            while waiting or running:
+                if self.stopped():
+                    raise Halt(Ending.INTERRUPTED)
+                while waiting and len(running) < self.most:
+                    candidate = waiting.pop(0)
+                    running[submit(self._job(candidate))] = candidate
+                for done in ray.wait(list(running), timeout=LOOK_EVERY_S)[0]:
+                    sweep.record(_record(running.pop(done), _outcome(done)))
+        finally:
+            for task in running:
+                ray.cancel(task, force=True)
+
+    def _task(self) -> Callable[[dict[str, Any]], Any]:
+        import ray
+
+        from cluster.call import call
+
+        # Without a limit on calls a worker on a graphics card, too, keeps its backbone for the next one.
+        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
+        if self.scorer is not None:
+            given = ray.remote(**options)(self.scorer)
+            return lambda job: given.remote(job)
+        named = ray.remote(**options)(call)
+        return lambda job: named.remote(SCORER, job)
+
+    def _job(self, candidate: Candidate) -> dict[str, Any]:
+        number = candidate.trial
+        return {
+            "trial": number,
+            "weights": None if number is None else str(trial_folder(self.folder, number) / WEIGHTS),
+            "workload": self.experiment.workload.model_dump_json(),
+            "prepared": str(self.prepared),
+            "threads": self.experiment.resources.threads,
+        }
+
+
+def _outcome(task: Any) -> dict[str, Any]:
+    import ray
+
+    try:
+        given: dict[str, Any] = ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", error)
+        return {"reason": f"{type(cause).__name__}: {cause}".splitlines()[0]}
+    except ray.exceptions.OutOfMemoryError:
+        return {"reason": "its worker process was killed: the machine ran out of memory"}
+    except ray.exceptions.RayError:
+        return {"reason": "its worker process died"}
+    return given
+
+
+def _record(candidate: Candidate, given: dict[str, Any]) -> ScoredRecord:
+    return ScoredRecord(
+        trial=candidate.trial,
+        epoch=candidate.epoch,
+        metrics=_finite(given.get("metrics", {})),
+        domains={name: _finite(figures) for name, figures in given.get("domains", {}).items()},
+        robustness=_finite(given.get("robustness", {})),
+        reason=given.get("reason"),
+    )
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
