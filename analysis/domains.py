@@ -20,6 +20,9 @@ from trainables.workload import MAIN_FIGURE, Direction, Figure, ValueRule
 from tuning.experiment import Scored
 from tuning.ledger import ScoredRecord
 
+TELLING = 0.05
+"""A figure in domain below this has learned nothing that a shift could take away."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -103,7 +106,7 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
         f" ({sweep.objective.metric})"
     )
     if names:
-        caption += ". In brackets: relative robustness, shifted ÷ in domain"
+        caption += f". In brackets: relative robustness, shifted ÷ in domain, from {TELLING} in domain on"
     return Table(
         f"{sweep.name}: {metric} {'in domain and shifted' if names else 'on test images'}",
         columns,
@@ -134,7 +137,7 @@ def _row(line: Line, metric: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shifted(value: float | None, inside: float | None) -> str:
-    if value is None or not inside:
+    if value is None or not inside or inside < TELLING:
         return figure(value)
     return f"{figure(value)} ({value / inside:.2f})"
 

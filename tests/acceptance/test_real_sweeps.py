@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tuning.ledger import History, Outcome, StoppedBy, read_history
 
@@ -115,3 +116,21 @@ def test_segmentation_of_nuclei(tmp_path: Path) -> None:
     # Learnt on dark ground with bright nuclei, a stain that is the other way round must be harder.
     best = table["rows"][0]
     assert best["domains"]["he_stain"]["dice"] < best["metrics"]["dice"]
+    look_at_predictions(nuclei, tmp_path)
+
+
+def look_at_predictions(nuclei: Path, root: Path) -> None:
+    """An image of each domain, drawn over with its mask, and found to hold nuclei."""
+    images = [min((nuclei.parent / name / "images").iterdir()) for name in ("fluo_256", "fluo_360")]
+    adaptertune(
+        *("predict", str(root / "mask_folder:best"), *map(str, images), "--to", str(root / "drawn")), cwd=root
+    )
+    for image in images:
+        told = json.loads((root / "drawn" / f"{image.stem}.json").read_text())
+        nucleus = next(c for c in told["classes"] if c["label"] == "nucleus")
+        with Image.open(image) as before, Image.open(root / "drawn" / told["mask"]) as mask:
+            assert mask.size == before.size
+            counts = mask.histogram()
+        assert counts[nucleus["value"]] == nucleus["pixels"]
+        assert 0.01 < nucleus["share"] < 0.9
+        assert (root / "drawn" / f"{image.stem}.png").stat().st_size > 0
