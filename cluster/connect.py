@@ -39,6 +39,20 @@ class Cluster:
     scratch: Path
     """For Ray's own files; removed at the end."""
 
+    def lost(self) -> bool:
+        """Whether the Ray brought up for this sweep has lost a process that it cannot do without.
+
+        Ray itself would wait for ever for a raylet that does not come back. Of an existing cluster a
+        node's death costs no more than the trials on it, so there it is Ray's to report.
+        """
+        if not self.owned:
+            return False
+        from ray._private.worker import _global_node
+
+        return _global_node is not None and any(
+            kind in ("raylet", "gcs_server") for kind, _ in _global_node.dead_processes()
+        )
+
     def nodes(self) -> list[Node]:
         """The machines now alive; a cluster may grow while a sweep runs."""
         import ray

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,33 +17,41 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.checkpoint import restore_state, save_state, save_weights
+from trainables.checkpoint import pack_weights, restore_state, save_state, write_packed
 from trainables.config import TrialConfig
 from trainables.engine import Engine
-from trainables.errors import AdaptertuneError, CheckpointError
+from trainables.errors import AdaptertuneError, CheckpointError, StorageError
 from trainables.freezing import count_parameters
 from trainables.report import Report
 from trainables.state import TrialState
 from trainables.workload import Workload
 
-SAVE_EVERY_S = 10.0
-"""Seconds between two checkpoints of a trial that goes on; a finished one is always saved."""
+SAVING_SHARE = 20
+"""A trial trains at least so many times as long as saving took, whatever interval is asked for."""
+LOOK_EVERY_S = 0.5
+"""Seconds between looks for a request to save."""
 
 
 class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
-    """One trial at a time, reports as steps. The configuration is described in `tuning.launch`."""
+    """One trial at a time, reports as steps. The configuration is described in `tuning.driver`."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Load backbone and data, then begin the first trial."""
         torch.set_num_threads(int(config.get("threads", 1)))
         self._engine: Engine | None = None
         self._loaded: tuple[str, str] | None = None
+        self._best: bytes | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Swap the next trial in; Ray calls this on an actor whose trial has ended."""
+        self._leave()
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """The actor's last trial has ended."""
+        self._leave()
 
     def step(self) -> dict[str, Any]:
         """Advance to the next report."""
@@ -70,9 +79,17 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._baseline: dict[str, float] | None = None
         self._state: TrialState | None = None
         self._pending: Report | None = None
-        self._epoch, self._saved_at = 0.0, time.monotonic()
+        self._save_every_s = float(config.get("save_every_s", 30.0))
+        self._save_every_epochs = config.get("save_every_epochs")
+        self._halt = Path(config["experiment"]) / "control" / "halt"
+        self._epoch, self._saved_epoch = 0.0, 0.0
+        self._saved_at = self._looked_at = time.monotonic()
+        self._saving_s = 0.0
+        self._unsaved: str | None = None
+        self._told_unsaved = False
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a full disk: it may have room by the time of the first save
+                self._folder.mkdir(parents=True, exist_ok=True)
             self._open(config)
             self._log(f"configuration {config['config']}")
         except Exception as error:
@@ -116,7 +133,12 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if again is not None:
             self._epoch = again.epoch
             return self._result(report=again, done=state.done)
-        ((state, report),) = self._engine.advance([state])
+        while True:
+            for _, report in self._engine.advance([state], steps=1):
+                return self._reported(state, report)
+            self._between_steps(state)
+
+    def _reported(self, state: TrialState, report: Report) -> dict[str, Any]:
         self._epoch = report.epoch
         self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
         if report.outcome == "diverged":
@@ -124,11 +146,66 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
                 f"the loss or the objective is not finite at epoch {report.epoch:g}", None, report
             )
         if state.improved:
-            save_weights(state, self._folder / "best.ckpt")
-        if state.done or time.monotonic() - self._saved_at > SAVE_EVERY_S:
-            save_state(state, self._folder / "last.ckpt", report)
-            self._saved_at = time.monotonic()
+            self._best = pack_weights(state)
+        every = self._save_every_epochs
+        if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
+            self._save(state, report)
+        elif self._best is not None:
+            self._kept(lambda: None)
         return self._result(report=report, done=state.done)
+
+    def _between_steps(self, state: TrialState) -> None:
+        """Save in the middle of an epoch, when it is time or the sweep is about to end."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            if self._halt.exists() and not (self._folder / "halted").exists():
+                self._save(state, None)
+                with suppress(OSError):
+                    (self._folder / "halted").touch()
+        if self._due():
+            self._save(state, None)
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved_at > max(self._save_every_s, SAVING_SHARE * self._saving_s)
+
+    def _save(self, state: TrialState, report: Report | None) -> None:
+        """report: the one just made, which the record may not have yet."""
+        started = time.monotonic()
+        if self._kept(lambda: save_state(state, self._folder / "last.ckpt", report)):
+            self._saved_epoch = self._epoch
+        self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - started
+
+    def _kept(self, write: Callable[[], None]) -> bool:
+        """Write the best weights, if they wait for it, and then what `write` does; whether that went well.
+
+        A disk that takes no more costs no training: it is said, and tried again when a save is next due.
+        The state is never newer on disk than the best weights, so that a lost report is made again.
+        """
+        try:
+            if self._best is not None:
+                write_packed(self._best, self._folder / "best.ckpt")
+                self._best = None
+            write()
+        except StorageError as error:
+            self._log(f"not saved: {error}")
+            if not self._told_unsaved:
+                self._unsaved, self._told_unsaved = str(error), True
+            return False
+        if self._told_unsaved:
+            self._log("saved again")
+            self._told_unsaved = False
+        return True
+
+    def _leave(self) -> None:
+        """The last chance for best weights that the disk had no room for."""
+        if self._best is None or self._kept(lambda: None):
+            return
+        self._log("its best weights are not kept")
+        self._best = None
+        with suppress(OSError):  # those of an earlier report would be taken for them
+            (self._folder / "best.ckpt").unlink()
 
     def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
         if trace is not None:
@@ -141,6 +218,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     ) -> dict[str, Any]:
         built, self._built = self._built, None
         baseline, self._baseline = self._baseline, None
+        unsaved, self._unsaved = self._unsaved, None
         return {
             "trial": self._number,
             "epoch": self._epoch,
@@ -148,6 +226,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             "report": report.model_dump(mode="json") if report is not None and failure is None else None,
             "built": built,
             "baseline": baseline,
+            "unsaved": unsaved,
             "failure": failure,
             "done": done,
         }
@@ -161,7 +240,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 def _first_to(path: Path) -> bool:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
+    except OSError:  # it is there, or the disk takes no more
         return False
     return True
 

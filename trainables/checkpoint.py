@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from trainables.schedule import Plateau
 from trainables.state import Best, TrialState
 
 MAGIC = b"adaptertune-checkpoint-2\n"
+_WHY = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 
 def save_state(state: TrialState, path: Path, report: Report | None = None) -> None:
@@ -33,24 +35,27 @@ def save_state(state: TrialState, path: Path, report: Report | None = None) -> N
 
     report: the one that was made just before, which may not have reached the record yet.
     """
-    _write(
-        path,
-        {
-            **_weights(state),
-            "report": None if report is None else report.model_dump_json(),
-            "optimizer": state.optimizer.state_dict(),
-            "plateau": vars(state.plateau).copy(),
-            "best": vars(state.best).copy(),
-            "step": state.step,
-            "micro_batch": state.micro_batch,
-            "done": state.done,
-        },
-    )
+    held = {
+        **_weights(state),
+        "report": None if report is None else report.model_dump_json(),
+        "optimizer": state.optimizer.state_dict(),
+        "plateau": vars(state.plateau).copy(),
+        "best": vars(state.best).copy(),
+        "step": state.step,
+        "micro_batch": state.micro_batch,
+        "done": state.done,
+    }
+    write_packed(_packed(held), path)
 
 
 def save_weights(state: TrialState, path: Path) -> None:
     """Write the weights alone, as they are kept for the best report. Raises StorageError."""
-    _write(path, _weights(state))
+    write_packed(pack_weights(state), path)
+
+
+def pack_weights(state: TrialState) -> bytes:
+    """The weights as they are now, for a file that may be written later."""
+    return _packed(_weights(state))
 
 
 def restore_state(state: TrialState, path: Path) -> Report | None:
@@ -145,21 +150,28 @@ def _parsed(held: dict[str, Any], path: Path) -> Weights:
     )
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    payload = buffer.getbuffer()
+def write_packed(payload: bytes, path: Path) -> None:
+    """Write a packed checkpoint under a name of its own, then rename it. Raises StorageError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed at it
+            left.unlink(missing_ok=True)
         with part.open("wb") as file:
             file.write(MAGIC + hashlib.sha256(payload).digest())
             file.write(payload)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        why = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        with suppress(OSError):  # a read-only disk refuses that, too
+            part.unlink(missing_ok=True)
+        why = _WHY.get(error.errno or 0, error.strerror or str(error))
         raise StorageError(f"{path}: cannot write the checkpoint: {why}; the one before is kept") from error
+
+
+def _packed(held: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(held, buffer)
+    return buffer.getvalue()
 
 
 def _read(path: Path) -> dict[str, Any]:

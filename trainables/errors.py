@@ -7,7 +7,8 @@ AdaptertuneError
 ├── AdapterError          an adapter that does not fit the model
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
 ├── LedgerError           a record that cannot be read, or has another writer
-└── StorageError          no such experiment, a name that is taken, a full or read-only disk
+├── StorageError          no such experiment, a name that is taken, a full or read-only disk
+└── ClusterError          Ray died under the sweep, which can be resumed
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class LedgerError(AdaptertuneError):
 
 class StorageError(AdaptertuneError):
     """The experiment's folder cannot be used."""
+
+
+class ClusterError(AdaptertuneError):
+    """What the sweep runs on is gone; it goes on with `adaptertune resume`."""

@@ -1,8 +1,9 @@
 """Where errors end: every command's failure becomes a message and an exit code, never a traceback.
 
 2   the user can mend it: a wrong file, name, option, or a disk that takes no more
-1   the run itself failed
+1   the run itself failed, or what it ran on did
 130 Ctrl-C
+75  SIGTERM, as from a scheduler that wants the machine back: `adaptertune resume` goes on
 70  a fault of ours; the traceback is saved in a file, whose path is told
 """
 
@@ -18,10 +19,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from trainables.errors import AdaptertuneError
+from trainables.errors import AdaptertuneError, ClusterError
 
 _GIVEN = "adaptertune.arguments"
-MENDABLE, FAILED, OURS, INTERRUPTED = 2, 1, 70, 130
+MENDABLE, FAILED, OURS, RESUME_ME, INTERRUPTED = 2, 1, 70, 75, 130
 
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -56,7 +57,7 @@ class Guarded(TyperGroup):
             return super().invoke(ctx)
         except AdaptertuneError as error:
             say(str(error))
-            raise typer.Exit(MENDABLE) from error
+            raise typer.Exit(FAILED if isinstance(error, ClusterError) else MENDABLE) from error
         except KeyboardInterrupt as error:
             say("interrupted; what an experiment has recorded so far is kept")
             raise typer.Exit(INTERRUPTED) from error

@@ -363,6 +363,7 @@ def _search(subject: Subject) -> Iterator[Misfit]:
     search = subject.search
     if search is None or not subject.written:
         return
+    yield from _from(search)
     if search.grid is not None:
         for name, domains in subject.space.root.items():
             for number, domain in enumerate(domains):
@@ -374,6 +375,14 @@ def _search(subject: Subject) -> Iterator[Misfit]:
         yield Misfit(
             ("search", "trials"), "is missing: the number of configurations to try, such as trials: 30"
         )
+
+
+def _from(search: SearchSpec) -> Iterator[Misfit]:
+    if search.from_ and search.tpe is None:
+        kind = "grid" if search.grid is not None else "random"
+        yield Misfit(("search", "from"), f"goes with search.tpe; {kind} learns nothing from earlier trials")
+    for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
+        yield Misfit(("search", "from"), f"names {shown(name)} twice; its trials would count twice")
 
 
 def _scheduler(subject: Subject) -> Iterator[Misfit]:

@@ -15,8 +15,8 @@ import typer
 
 from trainables.errors import AdaptertuneError, StorageError
 from tuning import cli_trained
-from tuning.boundary import FAILED, INTERRUPTED, Guarded, say
-from tuning.cli_conclusion import conclude, failures, print_levels, print_table
+from tuning.boundary import Guarded
+from tuning.cli_conclusion import failures, print_levels, print_table
 from tuning.options import WHERE, File, Format, Name, OneTrial, Sets, Storage
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ def launch(
         bool, typer.Option("--dry-run", help="One step and evaluation of each kind of adapter, then stop.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    supervise: Annotated[
+        bool, typer.Option("--supervise", help="Stay beside the driver, and resume whenever it dies.")
+    ] = False,
     then_ablate: Annotated[
         str | None, typer.Option(metavar="PARAM", help="At the end also print `ablation --by PARAM`.")
     ] = None,
@@ -104,44 +107,65 @@ def launch(
 ) -> None:
     """Run an experiment: find the best configuration."""
     from tuning import commands_launch
-    from tuning.storage import named, storage_folder
+    from tuning.cli_conclusion import end
+    from tuning.storage import storage_folder
 
     experiment = commands_launch.load(file, set_ or [], name=name, trials=trials)
-    if then_ablate is not None and then_ablate not in experiment.space.names:
-        varied = ", ".join(experiment.space.names)
-        raise AdaptertuneError(
-            f"--then-ablate {then_ablate}: the space has no such parameter; it has {varied}"
-        )
+    commands_launch.require_parameter(then_ablate, experiment)
     if dry_run:
         commands_launch.rehearse(experiment)
         return
     place = storage_folder(storage)
-    if detach:
-        options = {"--trials": trials, "--address": address, "--then-ablate": then_ablate}
-        given = [f"{option}={value}" for option, value in options.items() if value is not None]
-        given += [f"--set={value}" for value in set_ or []]
+    if detach or supervise:
+        options = {"--address": address, "--then-ablate": then_ablate}
+        kept = [f"{option}={value}" for option, value in options.items() if value is not None]
+        given = [f"--set={value}" for value in set_ or []] + [f"--trials={trials}"] * (trials is not None)
         where = [f"--name={experiment.name}", f"--storage={place.absolute()}"]
-        commands_launch.leave(experiment, place, ["launch", file, *given, *where])
+        arguments = ["launch", file, *kept, *given, *where]
+        if not detach:
+            commands_launch.watch_over(experiment, place, arguments, kept)
+        commands_launch.leave(experiment, place, arguments + ["--supervise"] * supervise)
         return
-    result = commands_launch.run(experiment, place, address)
-    tried = result.history.trials.values()
-    if result.outcome == "interrupted" and not tried:
-        say(f"interrupted before the first trial; nothing is kept, and the name {experiment.name} is free")
-        raise typer.Exit(INTERRUPTED)
-    conclude(result.folder, then_ablate)
-    if result.outcome == "interrupted":
-        ended = sum(trial.outcome not in (None, "interrupted") for trial in tried)
-        scores = len(result.history.scores)
-        scored = f", {scores} scored on test images" if scores else ""
-        say(
-            f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
-            f" {ended} of them ended{scored};"
-            f" `adaptertune best {named(result.folder)}` and `status` read them"
-        )
-        raise typer.Exit(INTERRUPTED)
-    if result.outcome == "failed" or all(trial.value is None for trial in tried):
-        say("the run failed: no trial has a value")
-        raise typer.Exit(FAILED)
+    end(commands_launch.run(experiment, place, address), then_ablate)
+
+
+@app.command()
+def resume(
+    name: Name,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials in all from now on, also of a finished sweep.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Start failed trials once more.")
+    ] = False,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The experiment's file, refused if more than its trials changed."),
+    ] = None,
+    set_: Sets = None,
+    address: Annotated[str | None, typer.Option(help="An existing Ray cluster's address.")] = None,
+    then_ablate: Annotated[
+        str | None, typer.Option(metavar="PARAM", help="At the end also print `ablation --by PARAM`.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Go on with an experiment after Ctrl-C or a crash, as if nothing had happened."""
+    from tuning import commands_launch
+    from tuning.cli_conclusion import end
+    from tuning.storage import refer, storage_folder
+
+    reference = refer(name, storage_folder(storage))
+    if reference.trial is not None:
+        raise StorageError("resume takes an experiment, not one of its trials")
+    folder = reference.folder
+    if file is not None:
+        wanted = commands_launch.trials_of(file, set_ or [], folder)
+        trials = wanted if trials is None else trials
+    elif set_:
+        raise AdaptertuneError("--set changes the file of --file; a resumed experiment is as it was recorded")
+    commands_launch.require_parameter(then_ablate, commands_launch.recorded(folder))
+    going_on = commands_launch.go_on(folder, trials=trials, retry_failed=retry_failed, address=address)
+    end(going_on, then_ablate, resumed=True)
 
 
 @app.command()

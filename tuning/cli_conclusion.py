@@ -5,12 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
+from tuning.boundary import FAILED, INTERRUPTED, RESUME_ME, say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.best import Ranking
     from analysis.frames import Sweep
     from analysis.tables import Table
+    from tuning.driver import LaunchResult
+
+
+def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False) -> None:
+    """What a sweep ends with, and its exit code. resumed: whether it had a record before."""
+    from tuning.storage import named
+
+    tried = result.history.trials.values()
+    if result.outcome == "interrupted" and not tried:
+        kept = (
+            f"`adaptertune resume {named(result.folder)}` goes on"
+            if resumed
+            else f"nothing is kept, and the name {result.folder.name} is free"
+        )
+        say(f"interrupted before the first trial; {kept}")
+        raise typer.Exit(RESUME_ME if resumed and result.preempted else INTERRUPTED)
+    conclude(result.folder, then_ablate)
+    if result.outcome == "interrupted":
+        ended = sum(trial.outcome not in (None, "interrupted") for trial in tried)
+        scores = len(result.history.scores)
+        scored = f", {scores} scored on test images" if scores else ""
+        name = named(result.folder)
+        say(
+            f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
+            f" {ended} of them ended{scored}; `adaptertune resume {name}` goes on,"
+            f" `adaptertune best {name}` and `status` read them"
+        )
+        raise typer.Exit(RESUME_ME if result.preempted else INTERRUPTED)
+    if result.outcome == "failed" or all(trial.value is None for trial in tried):
+        say("the run failed: no trial has a value")
+        raise typer.Exit(FAILED)
 
 
 def conclude(folder: Path, ablate: str | None) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from trainables.errors import AdaptertuneError, ExperimentFileError
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines, show
 from tuning.experiment import Experiment, load_experiment
+from tuning.ledger import read_history, read_records
 from tuning.progress import Board, Progress, duration, trials_asked
 from tuning.storage import named
 
@@ -35,12 +38,82 @@ def load(file: str, overrides: Sequence[str], *, name: str | None, trials: int |
     return experiment
 
 
+def require_parameter(name: str | None, experiment: Experiment) -> None:
+    """Raises AdaptertuneError for an ablation by what is not searched."""
+    if name is not None and name not in experiment.space.names:
+        varied = ", ".join(experiment.space.names)
+        raise AdaptertuneError(f"--then-ablate {name}: the space has no such parameter; it has {varied}")
+
+
 def run(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
     """The sweep, with its live table, or lines where there is no terminal."""
     from tuning.launch import launch
 
     with Progress(Board(experiment), console()) as progress:
         return launch(experiment, storage, address=address, on_event=progress)
+
+
+def watch_over(
+    experiment: Experiment, storage: Path, arguments: Sequence[str], options: Sequence[str]
+) -> NoReturn:
+    """Runs `adaptertune ARGUMENTS`, and `adaptertune resume` with `options` as often as the driver dies.
+
+    Exits with the driver's code.
+    """
+    from tuning.detach import command_line
+    from tuning.launch import refuse_existing
+    from tuning.supervise import supervise
+
+    folder = (storage / experiment.name).absolute()
+    refuse_existing(folder, experiment.name)
+    again = ["resume", str(folder), *options]
+    raise typer.Exit(supervise(command_line(arguments), command_line(again), folder, tell=say))
+
+
+def recorded(folder: Path) -> Experiment:
+    """The experiment as its record has it."""
+    from tuning.resume import experiment_of
+
+    return experiment_of(read_history(folder))
+
+
+def trials_of(file: str, overrides: Sequence[str], folder: Path) -> int | None:
+    """How many trials a file wants that is the recorded one but for that; None if as many as before.
+
+    Raises ExperimentFileError where anything else differs.
+    """
+    from tuning.differences import differences
+
+    begun, now = recorded(folder), load_experiment(file, overrides)
+    changed = {difference.key: difference for difference in differences(begun, now)}
+    wanted = now.search.trials
+    if wanted is not None and changed.pop("search.trials", None) is None:
+        wanted = None
+    if not changed:
+        return wanted
+    shown = "".join(f"\n  {difference}" for difference in changed.values())
+    raise ExperimentFileError(
+        f"{file} is not what {begun.name} was begun with, and only search.trials may change:{shown}\n"
+        f"Undo this, or launch it under another name with `search: {{from: [{named(folder)}]}}`,"
+        " which learns from the trials that are finished"
+    )
+
+
+def go_on(folder: Path, *, trials: int | None, retry_failed: bool, address: str | None) -> LaunchResult:
+    """The sweep from where its record ends, under the same table."""
+    from tuning.resume import experiment_of, resume
+
+    header = islice(read_records(folder), 1)
+    board = Board(experiment_of(read_history(folder, header)))
+    with Progress(board, console()) as progress:
+        return resume(
+            folder,
+            trials=trials,
+            retry_failed=retry_failed,
+            address=address,
+            on_past=board.observe,
+            on_event=progress,
+        )
 
 
 def leave(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from trainables.errors import StorageError
 from tuning.ledger import driver_alive, read_history
-from tuning.storage import BEST, Reference, named
-
-CONTROL = "control"
-"""The folder that `tuning.schedulers.Control` looks into."""
+from tuning.storage import BEST, CONTROL, Reference, named
 
 
 def request_stop(reference: Reference) -> str:

@@ -43,13 +43,19 @@ class Detached:
     """Whether its data are ready: from then on trials run."""
 
 
+def command_line(arguments: Sequence[str]) -> list[str]:
+    """What runs `adaptertune ARGUMENTS` with this Python, wherever it is run."""
+    root = str(Path(__file__).resolve().parents[1])
+    # -P: a folder named tuning where the user stands is not ours.
+    return [sys.executable, "-P", "-c", _RUN.format(root=root), *arguments]
+
+
 def detach(arguments: Sequence[str], folder: Path) -> Detached:
     """Starts `adaptertune ARGUMENTS` in a session of its own; its output goes to driver.log in `folder`.
 
     Returns when the experiment's data are ready, or it has prepared them for WAIT_S. Raises
     NotStartedError with what the launch said if it ended before.
     """
-    root = str(Path(__file__).resolve().parents[1])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the experiment's folder, which must be empty to begin with, then moved into it.
@@ -60,9 +66,8 @@ def detach(arguments: Sequence[str], folder: Path) -> Detached:
         ) from error
     log = Path(early)
     with os.fdopen(descriptor, "ab") as output:
-        # -P: a folder named tuning where the user stands is not ours.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _RUN.format(root=root), *arguments],
+            command_line(arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

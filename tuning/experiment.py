@@ -13,7 +13,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from trainables.adapters.specs import Adapter
@@ -42,7 +50,10 @@ class GridSpec(Spec):
 
 
 class SearchSpec(Spec):
-    """How configurations are proposed, how many, and which ones first."""
+    """How configurations are proposed, how many, which ones first, and what is known beforehand."""
+
+    # `from` is a word of Python's own; it is written as the file has it.
+    model_config = ConfigDict(serialize_by_alias=True)
 
     tpe: TpeSpec | None = None
     random: RandomSpec | None = None
@@ -52,6 +63,8 @@ class SearchSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     first: tuple[dict[str, JsonValue], ...] = ()
     """Configurations to try before any other, each complete, by dotted names."""
+    from_: Annotated[tuple[str, ...], Field(alias="from")] = ()
+    """Earlier experiments, by name or path, whose finished trials the search learns from."""
 
     @model_validator(mode="after")
     def _one_algorithm(self) -> Self:
@@ -145,6 +158,17 @@ class ScoringSpec(Spec):
     """How many, of `finalists`."""
 
 
+class CheckpointSpec(Spec):
+    """How often a running trial's state is saved: a trial that dies loses what came after.
+
+    Saving never takes more than a twentieth of a trial's time, whatever is asked for.
+    """
+
+    every_s: NotNegative = 30.0
+    every_epochs: Hundredths | None = None
+    """Also at the first report after so many epochs."""
+
+
 class Experiment(Spec):
     """One experiment. `trial` is nested as in `TrialConfig`; `space` has dotted names."""
 
@@ -159,6 +183,7 @@ class Experiment(Spec):
     scheduler: SchedulerSpec = SchedulerSpec()
     resources: ResourceSpec = ResourceSpec()
     scoring: ScoringSpec = ScoringSpec()
+    checkpoints: CheckpointSpec = CheckpointSpec()
     retries: Annotated[int, Field(ge=0)] = 0
     """Times that a trial starts again, from its checkpoint, after its worker died."""
     source_text: str = ""

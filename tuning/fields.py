@@ -112,7 +112,7 @@ def bare(annotation: Any) -> Any:
 
 def keys_of(model: type[BaseModel], path: Path = ()) -> dict[Path, Sequence[str]]:
     """The keys of a model and of the models in it, by path."""
-    found: dict[Path, Sequence[str]] = {path: list(model.model_fields)}
+    found: dict[Path, Sequence[str]] = {path: [f.alias or name for name, f in model.model_fields.items()]}
     for name, field in model.model_fields.items():
         inner = bare(field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -26,6 +27,7 @@ from tuning.records import (
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
+    EarlierTrial,
     EndedRecord,
     Ending,
     ExperimentRecord,
@@ -33,11 +35,14 @@ from tuning.records import (
     PreparedRecord,
     Record,
     ReportRecord,
+    ResumedRecord,
     ScoredRecord,
     ScoringRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
+    UnsavedRecord,
+    WarmStartRecord,
 )
 
 __all__ = [
@@ -49,6 +54,7 @@ __all__ = [
     "BaselineRecord",
     "BuiltRecord",
     "ClosedRecord",
+    "EarlierTrial",
     "EndedRecord",
     "Ending",
     "ExperimentRecord",
@@ -58,12 +64,15 @@ __all__ = [
     "PreparedRecord",
     "Record",
     "ReportRecord",
+    "ResumedRecord",
     "ScoredRecord",
     "ScoringRecord",
     "StartedRecord",
     "StoppedBy",
     "StoppedRecord",
     "TrialHistory",
+    "UnsavedRecord",
+    "WarmStartRecord",
     "driver_alive",
     "find_experiment",
     "list_experiments",
@@ -158,7 +167,8 @@ class Ledger:
             if os.write(self._descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            os.ftruncate(self._descriptor, before)
+            with suppress(OSError):  # on a disk that became read-only; `open` cuts it off
+                os.ftruncate(self._descriptor, before)
             raise StorageError(_cannot_write(self.folder, error)) from error
 
     def close(self) -> None:
@@ -256,6 +266,8 @@ class History:
     scores: dict[int | None, ScoredRecord] = field(default_factory=dict)
     """By trial, None for the untouched model; those that failed have a reason and no figures."""
     closed: ClosedRecord | None = None
+    earlier: tuple[WarmStartRecord, ...] = ()
+    """What is known from other experiments."""
 
     @property
     def name(self) -> str:
@@ -265,6 +277,8 @@ class History:
     def with_record(self, record: Record) -> History:
         """This history and one more record. `trials` and `scores` are shared with it, and changed."""
         match record:
+            case WarmStartRecord():
+                return replace(self, earlier=(*self.earlier, record))
             case PreparedRecord():
                 return replace(self, prepared=record)
             case BaselineRecord():
@@ -273,6 +287,12 @@ class History:
                 return replace(self, scoring=record)
             case ScoredRecord():
                 self.scores[record.trial] = record
+                return self
+            case ResumedRecord():
+                return replace(
+                    self, header=_with_trials(self.header, record.trials), scoring=None, closed=None
+                )
+            case UnsavedRecord():
                 return self
             case ClosedRecord():
                 return replace(self, closed=record)
@@ -292,6 +312,16 @@ class History:
                 return self
             case _:
                 raise LedgerError(f"unexpected record {type(record).__name__}")
+
+
+def _with_trials(header: ExperimentRecord, trials: int | None) -> ExperimentRecord:
+    """The header of an experiment that shall have `trials` trials."""
+    search = header.experiment.get("search")
+    if trials is None or not isinstance(search, dict):
+        return header
+    return header.model_copy(
+        update={"experiment": {**header.experiment, "search": search | {"trials": trials}}}
+    )
 
 
 def _with(
@@ -332,9 +362,12 @@ def read_records(folder: Path) -> Iterator[Any]:
             ) from error
 
 
-def read_history(folder: Path) -> History:
-    """The whole record as values. Raises LedgerError if it is missing or damaged."""
-    records = read_records(folder)
+def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
+    """The whole record as values. Raises LedgerError if it is missing or damaged.
+
+    records: what `read_records` gave, where that has been called before.
+    """
+    records = iter(read_records(folder) if records is None else records)
     header = next(records, None)
     if not isinstance(header, ExperimentRecord):
         raise LedgerError(f"{folder / LEDGER} does not begin with the experiment; it cannot be used")

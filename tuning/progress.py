@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,9 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from trainables.errors import AdaptertuneError
-from trainables.workload import Direction, ValueRule
+from trainables.workload import ValueRule
 from tuning.console import lines
 from tuning.experiment import Experiment
+from tuning.leader import Best, Leader
 from tuning.ledger import (
     BaselineRecord,
     ClosedRecord,
@@ -31,11 +31,15 @@ from tuning.ledger import (
     Outcome,
     PreparedRecord,
     ReportRecord,
+    ResumedRecord,
     ScoredRecord,
     ScoringRecord,
     StartedRecord,
     TrialHistory,
+    UnsavedRecord,
+    WarmStartRecord,
 )
+from tuning.warm_start import in_words
 
 WINDOW_S = 60.0
 """Throughput is that of the last so many seconds."""
@@ -43,17 +47,6 @@ SHOWN = 12
 """Running trials in the table."""
 QUIET_S = 20.0
 """Without a terminal: seconds between two lines on how far the sweep is."""
-_RANKED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
-_LASTING = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best value so far, and whose it is."""
-
-    trial: int
-    value: float
-    epoch: float
 
 
 class Board:
@@ -67,11 +60,12 @@ class Board:
         self.metric = workload.objective.metric
         self.total = trials_asked(experiment)
         self._experiment = experiment
-        self._direction: Direction = workload.direction
         self._last_only = workload.objective.value is ValueRule.LAST
         self._history = History(ExperimentRecord(name=experiment.name, file="", experiment={}))
         self._epochs: dict[int, float] = {}
+        self._leader = Leader(workload.direction, workload.objective.value)
         self._samples: deque[tuple[float, int]] = deque()
+        self._unsaved: dict[int, str] = {}
         self._began: float | None = None
         self._seen = 0.0
 
@@ -82,14 +76,32 @@ class Board:
         if isinstance(record, ExperimentRecord):
             return
         self._history = self._history.with_record(record)
+        if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
+            self._leader.observe(self.history[record.trial], self.history.values())
+        if isinstance(record, ResumedRecord):
+            self._go_on(record)
         self._seen = max(self._seen, record.time)
         if isinstance(record, StartedRecord):
             self._epochs[record.trial] = self._asked(record)
             self._began = record.time if self._began is None else self._began
+        elif isinstance(record, UnsavedRecord):
+            self._unsaved[record.trial] = record.reason
+        elif isinstance(record, EndedRecord):
+            self._unsaved.pop(record.trial, None)
         elif isinstance(record, ReportRecord):
             self._samples.append((record.time, record.samples))
-            while self._samples[0][0] < self._seen - 2 * WINDOW_S:
+            # None is left where the clock was set back by more than that.
+            while self._samples and self._samples[0][0] < self._seen - 2 * WINDOW_S:
                 self._samples.popleft()
+
+    def _go_on(self, record: ResumedRecord) -> None:
+        """The time without a driver does not count."""
+        self._unsaved.clear()
+        if self._began is not None:
+            self._began += max(0.0, record.time - self._seen)
+        if record.trials is not None:
+            size = self._experiment.space.size()
+            self.total = record.trials if size is None else min(record.trials, size)
 
     def _asked(self, record: StartedRecord) -> float:
         try:
@@ -156,14 +168,7 @@ class Board:
     @property
     def best(self) -> Best | None:
         """The best so far. Under rule `last` only trials that ran to their own end compete."""
-        found: Best | None = None
-        for trial in self.history.values():
-            if trial.outcome not in (_LASTING if self._last_only else (None, *_RANKED)):
-                continue
-            value = trial.value
-            if value is not None and (found is None or self._direction.better(value, found.value)):
-                found = Best(trial.number, value, trial.epoch)
-        return found
+        return self._leader.best
 
     @property
     def scored(self) -> tuple[int, int] | None:
@@ -220,9 +225,7 @@ class Board:
     def summary(self, now: float) -> str:
         """One line: how far, the best, the pace."""
         parts = [f"{self.ended}" + (f" of {self.total}" if self.total else "") + " trials ended"]
-        parts += [
-            f"{n} {state}" for state, n in self.states.items() if state in ("running", "failed", "diverged")
-        ]
+        parts += [f"{n} {s}" for s, n in self.states.items() if s in ("running", "failed", "diverged")]
         if (best := self.best) is not None:
             parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial})")
         if self.scored is not None and not self._over:
@@ -257,6 +260,8 @@ class Board:
         elif pace is not None:
             speed += [f"{pace:.0f} images/s", f"about {duration(left)} left" if left is not None else ""]
         head.add_row("time", "  ".join(part for part in speed if part))
+        for number, reason in self._unsaved.items():
+            head.add_row("not saved", Text(f"trial {number} trains on: {reason}"))
         title = Text(f"{self.name}", style="bold")
         if not self.running or self._over:
             return Group(title, head)
@@ -273,9 +278,7 @@ class Board:
                 str(trial.number),
                 f"{trial.epoch:g}/{self.epochs(trial.number):g}",
                 "–" if value is None else f"{value:.4f}",
-                "  ".join(
-                    f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items()
-                ),
+                settings_line(trial.params),
             )
         if len(self.running) > most:
             table.add_row("", "", "", f"… and {len(self.running) - most} more")
@@ -320,7 +323,10 @@ class Progress:
 
     def _say(self, record: Any) -> None:
         now = self._clock()
-        if isinstance(record, PreparedRecord):
+        if isinstance(record, WarmStartRecord):
+            for line in in_words(record):
+                self._line(line)
+        elif isinstance(record, PreparedRecord):
             parts = ", ".join(f"{n} {split}" for split, n in record.counts.items())
             faults = f"; {len(record.faults)} faults, see `adaptertune status`" if record.faults else ""
             self._line(f"data ready: {parts or 'no counts'}{faults}")
@@ -332,10 +338,12 @@ class Progress:
             if best is not None and best != self._best:
                 self._best = best
                 self._line(f"best so far: {self.board.metric} {best.value:.4f}, trial {best.trial}")
-            if now - self._said >= QUIET_S:
+            if abs(now - self._said) >= QUIET_S:
                 self._pace(now)
-        elif isinstance(record, ReportRecord) and now - self._said >= QUIET_S:
+        elif isinstance(record, ReportRecord) and abs(now - self._said) >= QUIET_S:
             self._pace(now)
+        elif isinstance(record, UnsavedRecord):
+            self._line(f"trial {record.trial} could not be saved, and trains on: {record.reason}")
         elif isinstance(record, ScoringRecord):
             self._line(f"the search is over; scoring {len(record.trials)} on test images")
         elif isinstance(record, ScoredRecord):

@@ -226,6 +226,13 @@ class _Reader:
             hub = data.get("hub")
             if isinstance(hub, dict) and isinstance(hub.get("path"), str):
                 hub["path"] = self._local(hub["path"], ("data", "hub", "path"))
+        search = value.get("search")
+        if isinstance(search, dict) and isinstance(search.get("from"), list):
+            value["search"] = search | {
+                "from": [
+                    self._elsewhere(name, ("search", "from", i)) for i, name in enumerate(search["from"])
+                ]
+            }
         model = value.get("model")
         if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"] != "embedded":
             value["model"] = model | {"name": self._local(model["name"], ("model", "name"))}
@@ -254,6 +261,11 @@ class _Reader:
         absolute = self._absolute(text, path)
         looks_local = text.startswith((".", "/", "~", os.sep))
         return absolute if looks_local or (text and FilePath(absolute).exists()) else text
+
+    def _elsewhere(self, text: Any, path: Path) -> Any:
+        """An experiment's name as it is, a path made absolute."""
+        is_path = isinstance(text, str) and (os.sep in text or text.startswith("~"))
+        return self._absolute(text, path) if is_path else text
 
     # --- trial and space ----------------------------------------------------------------------
 

@@ -71,6 +71,33 @@ class ExperimentRecord(Record):
     environment: dict[str, JsonValue] = {}
 
 
+class EarlierTrial(BaseModel):
+    """A finished trial of an earlier experiment, as this one's space writes its parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    trial: int
+    """Its number there."""
+    params: dict[str, JsonValue]
+    outcome: Outcome
+    value: float
+    epoch: float
+
+
+class WarmStartRecord(Record):
+    """What the search learns from an earlier experiment. It lasts here: the other one may go.
+
+    experiment: as `search.from` names it.  dropped: the trials that were not taken, by number, and why.
+    differs: what else was otherwise there, as `dotted.key: was → is`.
+    """
+
+    kind: Literal["warm_start"] = "warm_start"
+    experiment: str
+    taken: list[EarlierTrial]
+    dropped: dict[int, str] = {}
+    differs: list[str] = []
+
+
 class PreparedRecord(Record):
     """The data that all trials share."""
 
@@ -121,6 +148,16 @@ class ReportRecord(Record):
     wait_s: float = 0.0
     samples: int = 0
     peak_mb: float = 0.0
+    outcome: Literal["completed", "early_stopped"] | None = None
+    """How the trial ends with this report; None if it would go on."""
+
+
+class UnsavedRecord(Record):
+    """A checkpoint could not be written. The trial trains on, and tries again when the next one is due."""
+
+    kind: Literal["unsaved"] = "unsaved"
+    trial: int
+    reason: str
 
 
 class StoppedRecord(Record):
@@ -168,6 +205,14 @@ class ScoredRecord(Record):
     reason: str | None = None
 
 
+class ResumedRecord(Record):
+    """Another driver goes on from here. trials: how many there shall be, where that has changed."""
+
+    kind: Literal["resumed"] = "resumed"
+    trials: int | None = None
+    environment: dict[str, JsonValue] = {}
+
+
 class ClosedRecord(Record):
     """The driver left in good order."""
 
@@ -177,15 +222,18 @@ class ClosedRecord(Record):
 
 AnyRecord = Annotated[
     ExperimentRecord
+    | WarmStartRecord
     | PreparedRecord
     | BaselineRecord
     | StartedRecord
     | BuiltRecord
     | ReportRecord
+    | UnsavedRecord
     | StoppedRecord
     | EndedRecord
     | ScoringRecord
     | ScoredRecord
+    | ResumedRecord
     | ClosedRecord,
     Field(discriminator="kind"),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,9 @@ from typing import Any
 
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
-from ray.tune.schedulers import (
-    AsyncHyperBandScheduler,
-    FIFOScheduler,
-    MedianStoppingRule,
-    TrialScheduler,
-)
+from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from trainables.errors import ClusterError
 from trainables.workload import Direction
 from tuning.experiment import SchedulerSpec
 from tuning.ledger import (
@@ -30,15 +27,15 @@ from tuning.ledger import (
     Ending,
     Outcome,
     ReportRecord,
-    StartedRecord,
     StoppedBy,
     StoppedRecord,
+    UnsavedRecord,
 )
+from tuning.rungs import OrderedAsha
 from tuning.state import Halt, NotKept, Sweep
+from tuning.storage import CONTROL
 from tuning.study import Study
 
-CONTROL = "control"
-"""Folder in the experiment's: a file `stop` ends the sweep, `stop-3` ends trial 3."""
 LOOK_EVERY_S = 0.5
 
 
@@ -56,9 +53,16 @@ class Rule:
         self.scheduler = scheduler
         self.by = by
         self._entrants: dict[int, _Entrant] = {}
+        self._reached: dict[int, float] = {}
 
     def stops(self, number: int, epoch: float, objective: float) -> bool:
-        """Whether the trial ends after this report."""
+        """Whether the trial ends after this report.
+
+        One that comes again, from a trial that went back to its checkpoint, was decided before.
+        """
+        if epoch <= self._reached.get(number, -math.inf):
+            return False
+        self._reached[number] = epoch
         return bool(
             self.scheduler.on_trial_result(None, self._entrant(number), _result(epoch, objective))
             == TrialScheduler.STOP
@@ -90,11 +94,10 @@ def build_rule(spec: SchedulerSpec, direction: Direction, *, max_epochs: float) 
         if max_epochs <= spec.asha.grace_epochs:
             return None
         return Rule(
-            AsyncHyperBandScheduler(
+            OrderedAsha(
                 max_t=max_epochs,
                 grace_period=spec.asha.grace_epochs,
                 reduction_factor=spec.asha.reduction_factor,
-                brackets=1,  # several are drawn from numpy's global generator
                 **common,
             ),
             StoppedBy.ASHA,
@@ -116,7 +119,7 @@ def build_rule(spec: SchedulerSpec, direction: Direction, *, max_epochs: float) 
 class Control:
     """The stop requests that other processes leave in the experiment's folder, and this one's signals.
 
-    halted: says whether a signal has come.
+    halted: says whether a signal has come.  lost: whether Ray has died.
     """
 
     def __init__(
@@ -125,19 +128,36 @@ class Control:
         clock: Callable[[], float] = time.monotonic,
         *,
         halted: Callable[[], bool] = lambda: False,
+        lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._folder = folder / CONTROL
         self._halted = halted
+        self._lost = lost
         self._clock = clock
         self._looked = -math.inf
 
+    def require_ray(self) -> None:
+        """Raises Halt where Ray has died: its workers are gone with it, and none will come."""
+        if self._lost():
+            raise Halt(
+                Ending.FAILED,
+                ClusterError(
+                    "Ray died: its raylet or its control process was killed, or crashed."
+                    " The sweep goes on with `adaptertune resume`"
+                ),
+            )
+
     def requests(self) -> list[int | None]:
-        """Trials to stop, None for the whole sweep; each is given once. Looks twice a second."""
+        """Trials to stop, None for the whole sweep; each is given once. Looks twice a second.
+
+        Raises Halt where Ray has died.
+        """
         if self._halted():
             return [None]
         if self._clock() - self._looked < LOOK_EVERY_S:
             return []
         self._looked = self._clock()
+        self.require_ray()
         found: list[int | None] = []
         for path in sorted(self._folder.glob("stop*")) if self._folder.is_dir() else []:
             _, _, number = path.name.partition("-")
@@ -150,33 +170,40 @@ class Control:
 class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
     """Between Ray and the rule: records, tells the study, decides.
 
+    retries: times that a trial starts again after its worker died.
+
     A trial's failure comes in its result; a worker's death through `on_trial_error`. Ray shows a
     scheduler the result of a trial that says it is done only in `on_trial_complete`.
     """
 
-    def __init__(self, rule: Rule | None, sweep: Sweep, study: Study, control: Control) -> None:
+    def __init__(
+        self, rule: Rule | None, sweep: Sweep, study: Study, control: Control, *, retries: int = 0
+    ) -> None:
         super().__init__()
         self._rule = rule
         self._sweep = sweep
         self._study = study
         self._control = control
-        self._added: set[int] = set()
+        self._retries = retries
+        self._deaths: Counter[int] = Counter()
         self.controller: Any = None
 
     # --- Ray's calls --------------------------------------------------------------------------
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is queued: for the first time, or again after its worker died."""
-        number = trial.config["trial"]
-        if number in self._added:
-            known = self._sweep.trial(number)
-            self._sweep.record(StartedRecord(trial=number, params=dict(known.params), hash=known.hash))
-        self._added.add(number)
-
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A worker died. Ray asks again for a trial that may be tried again."""
-        if not trial.should_recover():
-            self._end(trial.config["trial"], Outcome.FAILED, death(trial))
+        """A worker died. The study proposes its trial once more, as long as that may be tried again.
+
+        Ray's own retries lose a trial whose worker died while the trial was swapped in.
+        """
+        self._control.require_ray()  # or the death of all would be this one's failure
+        number = trial.config["trial"]
+        if self._ended(number):
+            return
+        self._deaths[number] += 1
+        if self._deaths[number] > self._retries:
+            self._end(number, Outcome.FAILED, death(trial))
+        else:
+            self._study.propose_again(self._sweep.trial(number))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """A report of a trial that would go on."""
@@ -192,6 +219,8 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Nothing to choose: Ray starts what is pending in order. Called in each round of its loop."""
+        if self.controller is None:
+            _keep_one_snapshot(tune_controller._tune_controller)
         self.controller = tune_controller
         for number in self._control.requests():
             if number is None:
@@ -206,6 +235,8 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
             self._sweep.record(BuiltRecord(trial=number, parameters=built))
         if (baseline := section(result, "baseline")) and self._sweep.history.baseline is None:
             self._sweep.record(BaselineRecord(metrics=baseline))
+        if unsaved := result.get("unsaved"):
+            self._sweep.record(UnsavedRecord(trial=number, reason=unsaved))
         if failure := section(result, "failure"):
             self._end(number, Outcome(failure["outcome"]), failure.get("reason"))
             return True
@@ -219,6 +250,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
             epoch=float(result["epoch"]),
             objective=objective,
             metrics=section(report, "metrics"),
+            outcome=report.get("outcome"),
             **{key: report[key] for key in _COSTS if key in report},
         )
         self._sweep.record(record)
@@ -253,6 +285,19 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
 
     def _ended(self, number: int) -> bool:
         return self._sweep.trial(number).ended is not None
+
+
+def _keep_one_snapshot(controller: Any) -> None:
+    """Ray wants a snapshot to be there when it is done; its last, forced one is 70 KB a trial."""
+    save, saved = controller.checkpoint, False
+
+    def checkpoint(force: bool = False, wait: bool = False) -> None:
+        nonlocal saved
+        if not saved:
+            saved = True
+            save(force=True, wait=True)
+
+    controller.checkpoint = checkpoint
 
 
 _COSTS = ("step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb")

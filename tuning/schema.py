@@ -65,7 +65,9 @@ def _docs_of(module: str) -> dict[str, dict[str, str]]:
 
 def _describe(schema: Schema, model: type[BaseModel]) -> None:
     for model_class, part in ((model, schema), *_inner(model, schema)):
-        for name, text in attribute_docs(model_class).items():
+        for attribute, text in attribute_docs(model_class).items():
+            field = model_class.model_fields.get(attribute)
+            name = attribute if field is None else field.alias or attribute
             if name in part.get("properties", {}):
                 part["properties"][name]["description"] = text
 

@@ -93,6 +93,11 @@ def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
     return epoch
 
 
+def _is_scored(history: History, candidate: Candidate) -> bool:
+    known = history.scores.get(candidate.trial)
+    return known is not None and known.reason is None and known.epoch == candidate.epoch
+
+
 @dataclass(frozen=True)
 class Scoring:
     """How candidates are scored: as tasks with a trial's resources, at most `most` at once.
@@ -114,10 +119,12 @@ class Scoring:
 
         Raises Halt where an end is asked for; what is recorded by then is kept.
         """
-        waiting = candidates(self.experiment, sweep.history)
-        if not waiting:
+        chosen = candidates(self.experiment, sweep.history)
+        if not chosen:
             return
-        sweep.record(ScoringRecord(trials=[candidate.trial for candidate in waiting]))
+        sweep.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
+        # A driver before this one may have scored some.
+        waiting = [candidate for candidate in chosen if not _is_scored(sweep.history, candidate)]
         import ray
 
         submit = self._task()

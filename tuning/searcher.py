@@ -27,14 +27,27 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
     """Asks the study for as many trials as the cluster runs at once, which may grow meanwhile."""
 
     def __init__(
-        self, study: Study, sweep: Sweep, *, configure: Configure, capacity: Callable[[], int]
+        self,
+        study: Study,
+        sweep: Sweep,
+        *,
+        configure: Configure,
+        capacity: Callable[[], int],
+        retries: int = 0,
     ) -> None:
         super().__init__()
         self._study = study
         self._sweep = sweep
         self._configure = configure
         self._capacity = capacity
+        self._retries = retries
         self._live: dict[str, int] = {}
+        self._first: dict[str, Any] | str | None = None
+
+    def begin(self) -> bool:
+        """Whether there is a trial to run; the first one waits for Ray. Without any, Ray's `fit` breaks."""
+        self._first = self._next()
+        return self._first is None or isinstance(self._first, dict)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Tells Ray's fixed limiter to leave the limit to us."""
@@ -44,15 +57,21 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
         """The next configuration; None while the cluster is full, FINISHED when all are out."""
         if len(self._live) >= self._capacity():
             return None
+        found, self._first = self._first or self._next(), None
+        if isinstance(found, dict):
+            self._live[trial_id] = found["trial"]
+        return found
+
+    def _next(self) -> dict[str, Any] | str | None:
         while True:
             proposal = self._study.propose()
             if proposal is Nothing.WAIT:
                 return None
             if not isinstance(proposal, Proposal):
-                return str(Searcher.FINISHED)
+                # Ray asks no more after FINISHED, and a trial whose worker dies is to be proposed again.
+                return None if self._live and self._retries else str(Searcher.FINISHED)
             config = self._begin(proposal)
             if config is not None:
-                self._live[trial_id] = proposal.number
                 return config
 
     def _begin(self, proposal: Proposal) -> dict[str, Any] | None:

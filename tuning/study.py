@@ -14,19 +14,25 @@ from __future__ import annotations
 import enum
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from pydantic import JsonValue
 
 from trainables.workload import Direction
 from tuning.experiment import SearchSpec
-from tuning.ledger import History, Outcome, TrialHistory
+from tuning.ledger import History, Outcome, TrialHistory, WarmStartRecord
 from tuning.space import Space, config_hash
 
 ASKS = 10
@@ -80,6 +86,7 @@ class Study:
         direction: Direction,
         trials: int | None,
         history: History | None = None,
+        earlier: Sequence[WarmStartRecord] = (),
         asks: int = ASKS,
         random_asks: int = RANDOM_ASKS,
     ) -> None:
@@ -98,8 +105,11 @@ class Study:
         self._tried: dict[str, int] = {}
         self._reported: dict[int, int] = {}
         self._results: dict[int, bool] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
         self._next = 0
         self._unfinished: list[TrialHistory] = []
+        for record in earlier:
+            self._learn(record)
         for trial in sorted((history.trials if history else {}).values(), key=lambda t: t.number):
             self._remember(trial)
         self._fixed = self._fixed_params()
@@ -119,6 +129,10 @@ class Study:
         if self._search.grid is not None or self._exhausted():
             return Nothing.FINISHED
         return self._sample()
+
+    def propose_again(self, trial: TrialHistory) -> None:
+        """The trial's worker died: it comes next, under its own number."""
+        self._unfinished.append(trial)
 
     def _sample(self) -> Proposal | Nothing:
         number = self._next
@@ -215,35 +229,95 @@ class Study:
         else:
             self.optuna.tell(trial, state=state)
 
+    def _learn(self, record: WarmStartRecord) -> None:
+        """Trials of another experiment: the sampler sees them; they have no number and are not counted."""
+        for trial in record.taken:
+            names = _Names(trial.params)
+            self._space.suggest(names)  # type: ignore[arg-type]
+            drawn = optuna.trial.FixedTrial(names.given)
+            self._space.suggest(drawn)
+            state = _TOLD[trial.outcome]
+            steps = {} if state is TrialState.COMPLETE else {round(trial.epoch * 1000): trial.value}
+            self.optuna.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    value=trial.value,
+                    params=drawn.params,
+                    distributions=drawn.distributions,
+                    intermediate_values=steps,
+                    user_attrs={"earlier": f"{record.experiment}:{trial.trial}"},
+                )
+            )
+
     def _remember(self, trial: TrialHistory) -> None:
         self._next = max(self._next, trial.number + 1)
         if trial.outcome is Outcome.REUSED:
             return
         self._tried.setdefault(trial.hash, trial.number)
+        if trial.outcome is not None and trial.outcome is not Outcome.INTERRUPTED:
+            self._results[trial.number] = trial.value is not None
+            self.optuna.add_trial(self._over(trial, _TOLD[trial.outcome]))
+            return
         self._asked[trial.number], _ = self._ask_for(trial.params)
         for report in trial.reports:
             if report.objective is not None:
                 self.report(trial.number, report.epoch, report.objective)
-        if trial.outcome is None or trial.outcome is Outcome.INTERRUPTED:
-            self._unfinished.append(trial)
-        else:
-            self.tell(trial.number, trial.outcome, trial.value)
+        self._unfinished.append(trial)
+
+    def _over(self, trial: TrialHistory, state: TrialState) -> optuna.trial.FrozenTrial:
+        """An ended trial as Optuna would have it, had it been asked for, reported and told."""
+        names = _Names(trial.params, self._distributions)
+        self._space.suggest(names)  # type: ignore[arg-type]
+        steps: dict[int, float] = {}
+        for report in trial.reports:
+            step = round(report.epoch * 1000)
+            if (
+                report.objective is not None
+                and math.isfinite(report.objective)
+                and step > max(steps, default=-1)
+            ):
+                steps[step] = report.objective
+        if trial.value is None or not math.isfinite(trial.value):
+            state = TrialState.FAIL
+        return optuna.trial.create_trial(
+            state=state,
+            value={
+                TrialState.COMPLETE: trial.value,
+                TrialState.PRUNED: steps[max(steps)] if steps else None,
+            }.get(state),
+            params=names.given,
+            distributions={name: self._distributions[name] for name in names.given},
+            intermediate_values=steps,
+            user_attrs={"trial": trial.number},
+        )
 
 
 class _Names:
-    """Stands in for a trial to learn under which names the space asks for given parameters."""
+    """Stands in for a trial to learn under which names the space asks for given parameters.
 
-    def __init__(self, params: Mapping[str, JsonValue]) -> None:
+    distributions: takes up what the space asks for under each name.
+    """
+
+    def __init__(
+        self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution] | None = None
+    ) -> None:
         self._params = params
+        self._distributions = {} if distributions is None else distributions
         self.given: dict[str, Any] = {}
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = CategoricalDistribution(choices)
         return self._answer(name)
 
-    def suggest_int(self, name: str, low: int, high: int, **_: Any) -> Any:
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = IntDistribution(low, high, **how)
         return self._answer(name)
 
-    def suggest_float(self, name: str, low: float, high: float, **_: Any) -> Any:
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = FloatDistribution(low, high, **how)
         return self._answer(name)
 
     def _answer(self, name: str) -> Any:

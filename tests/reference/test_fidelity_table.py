@@ -1,4 +1,4 @@
-"""docs/fidelity.md names tests that exist, say where they run, and leaves out no defect."""
+"""docs/fidelity.md and docs/reliability.md name tests that exist, and say where they run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/fidelity.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("fidelity", "reliability")}
+TEXT = PAGES["fidelity"]
 NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`( \*slow\*)?")
-REFERENCES = sorted({(file, test, bool(slow)) for file, test, slow in NAMED.findall(TEXT)})
+REFERENCES = sorted(
+    {(file, test, bool(slow)) for text in PAGES.values() for file, test, slow in NAMED.findall(text)}
+)
 
 
 @cache
@@ -33,9 +36,9 @@ def _tests(file: str) -> dict[str, bool]:
     }
 
 
-def _rows() -> list[str]:
+def _rows(text: str) -> list[str]:
     """The tables' rows, less their heads."""
-    lines = TEXT.splitlines()
+    lines = text.splitlines()
     return [
         line
         for number, line in enumerate(lines)
@@ -50,20 +53,22 @@ def test_every_test_that_is_named_exists(file: str, test: str, slow: bool) -> No
     assert _tests(file)[test] == slow, f"{test} is {'not ' if slow else ''}run by make test-slow"
 
 
-def test_every_row_has_a_test() -> None:
-    rows = _rows()
-    assert len(rows) > 40
+@pytest.mark.parametrize(("page", "least"), [("fidelity", 40), ("reliability", 30)])
+def test_every_row_has_a_test(page: str, least: int) -> None:
+    rows = _rows(PAGES[page])
+    assert len(rows) > least
     for row in rows:
         assert NAMED.search(row), row
 
 
-def test_nothing_named_escapes_the_check() -> None:
+@pytest.mark.parametrize("text", PAGES.values(), ids=PAGES)
+def test_nothing_named_escapes_the_check(text: str) -> None:
     """A name in another form would not be looked up."""
-    assert TEXT.count("::") == len(NAMED.findall(TEXT)) + TEXT.count("`file::function`")
+    assert text.count("::") == len(NAMED.findall(text)) + text.count("`file::function`")
 
 
 def test_reference_tests_are_all_named() -> None:
-    named = {file for file, _, _ in REFERENCES}
+    named = {file for file, _, _ in NAMED.findall(TEXT)}
     here = {f"reference/{path.name}" for path in Path(__file__).parent.glob("test_*.py")}
     assert here - named == {"reference/test_fidelity_table.py"}
 

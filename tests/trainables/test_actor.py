@@ -28,13 +28,14 @@ def asked(tmp_path: Path) -> dict[str, Any]:
         "workload": shared.model_dump_json(),
         "prepared": str(prepare_workload(shared)),
         "threads": 1,
+        "save_every_s": 1e9,
+        "save_every_epochs": 1.0,
     }
 
 
 @pytest.fixture
 def actor(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AdapterTrainable:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("trainables.actor.SAVE_EVERY_S", 0.0)
     return AdapterTrainable(config=asked)
 
 
@@ -101,3 +102,26 @@ def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
         assert actor.step()["failure"] is None
     actor.reset_config(asked | {"trial": 1})
     assert actor.step()["baseline"] is not None
+
+
+def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
+    actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    """When a save is due, and when the sweep is about to end."""
+    whole = [Report.model_validate(r["report"]) for r in steps(actor)]
+    for number, given in ((1, {"save_every_s": 0.0}), (2, {"save_every_s": 1e9})):
+        actor.reset_config(asked | {"trial": number, "save_every_epochs": None} | given)
+        assert actor._engine is not None
+        assert actor._state is not None
+        if number == 2:
+            (tmp_path / "control").mkdir()
+            (tmp_path / "control" / "halt").touch()
+            actor._looked_at = 0.0
+        assert list(actor._engine.advance([actor._state], steps=1)) == []
+        actor._between_steps(actor._state)
+        assert (tmp_path / "trials" / f"{number:04d}" / "halted").exists() is (number == 2)
+        (tmp_path / "control" / "halt").unlink(missing_ok=True)
+        other = AdapterTrainable(config=asked | {"trial": number})
+        assert other._state is not None
+        assert other._state.step == 1
+        assert figures([Report.model_validate(r["report"]) for r in steps(other)]) == figures(whole)

@@ -292,7 +292,7 @@ def test_a_launch_interrupted_before_its_first_trial_keeps_nothing(
 ) -> None:
     launched(monkeypatch, write(storage / "none", ()), Ending.INTERRUPTED)
     said = run("launch", "quickstart", "--name", "new", code=130).stderr
-    assert "before the first trial; nothing is kept, and the name new is free" in said
+    assert "before the first trial; nothing is kept, and the name none is free" in said
 
 
 def test_a_launch_in_the_background_is_shown_with_commands_that_find_it(

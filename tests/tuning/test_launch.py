@@ -377,7 +377,7 @@ def test_ctrl_c_while_ray_goes_down_changes_nothing(sweep: Sweeps, monkeypatch: 
             yield cluster
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("tuning.launch.connect", interrupted_at_its_end)
+    monkeypatch.setattr("tuning.driver.connect", interrupted_at_its_end)
     result = sweep(search={"trials": 1}, trial={"epochs": 1})
     assert result.outcome is Ending.FINISHED
     closed = [record for record in read_records(result.folder) if isinstance(record, ClosedRecord)]

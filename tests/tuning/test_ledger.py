@@ -22,11 +22,14 @@ from tuning.ledger import (
     PreparedRecord,
     Record,
     ReportRecord,
+    ResumedRecord,
     ScoredRecord,
     ScoringRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
+    UnsavedRecord,
+    WarmStartRecord,
     driver_alive,
     find_experiment,
     list_experiments,
@@ -43,13 +46,16 @@ def report(epoch: float, objective: float, trial: int = 0) -> ReportRecord:
 
 
 ONE_OF_EACH: list[Record] = [
+    WarmStartRecord(experiment="b", taken=[], dropped={3: "failed"}),
     PreparedRecord(fingerprint="f", counts={"train": 3}, faults=[{"name": "x.png"}]),
     STARTED,
     BaselineRecord(metrics={"map": 0.1}),
     BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}),
     report(1, 0.5),
+    UnsavedRecord(trial=0, reason="the disk is full"),
     StoppedRecord(trial=0, by=StoppedBy.ASHA, epoch=1.0),
     EndedRecord(trial=0, outcome=Outcome.PRUNED, value=0.5, epoch=1.0),
+    ResumedRecord(trials=12, environment={"python": "3.12"}),
     ScoringRecord(trials=[0, None]),
     ScoredRecord(
         trial=0, epoch=1.0, metrics={"map": 0.4}, domains={"dim": {"map": 0.2}}, robustness={"dim": 0.5}

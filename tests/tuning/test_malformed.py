@@ -463,7 +463,7 @@ CASES = [
         overrides=["trial.epochs=[1"],
     ),
     case(
-        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, retries",
+        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, checkpoints, retries",
         overrides=["foo.bar=1"],
     ),
     case(

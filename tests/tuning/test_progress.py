@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import io
+import random
 from pathlib import Path
 
 import pytest
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 from rich.console import Console
 
+from tuning.leader import Best
 from tuning.ledger import Ending, Outcome, read_records
-from tuning.progress import Best, Board, Progress, duration, trials_asked
+from tuning.progress import Board, Progress, duration, trials_asked
 
 
 def board_of(folder: Path, **how: object) -> Board:
@@ -159,3 +161,29 @@ def test_trials_asked_is_bounded_by_the_space() -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("rule", ["best", "last"])
+def test_the_best_is_kept_as_records_come_as_if_all_were_looked_at(tmp_path: Path, rule: str) -> None:
+    """Also where the best one diverges, and among equals."""
+    rng = random.Random(5)
+    outcomes = [*Outcome, None]
+    trials = tuple(
+        Told(LORA, tuple(round(rng.random(), 1) for _ in range(rng.randrange(4))), rng.choice(outcomes))
+        for _ in range(60)
+    )
+    asked = experiment("many", rule=rule)
+    board = Board(asked)
+    ranked = {"best": [o for o in Outcome if o not in NEVER] + [None], "last": LASTING}[rule]
+    seen = set()
+    for record in read_records(write(tmp_path / "many", trials, of=asked)):
+        board.observe(record)
+        competing = [t for t in board.history.values() if t.outcome in ranked and t.value is not None]
+        best = max(competing, key=lambda t: (t.value, -t.number), default=None)
+        assert board.best == (None if best is None else Best(best.number, best.value or 0.0, best.epoch))
+        seen.add(board.best)
+    assert len(seen) > 2
+
+
+NEVER = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
+LASTING = [Outcome.COMPLETED, Outcome.EARLY_STOPPED]

@@ -10,6 +10,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 from scripted import experiment
 
+from trainables.errors import ClusterError
 from trainables.workload import Direction
 from tuning.experiment import AshaSpec, MedianSpec, SchedulerSpec
 from tuning.ledger import (
@@ -40,15 +41,16 @@ class FakeTrial:
     def __init__(self, number: int) -> None:
         self.config = {"trial": number}
         self.trial_id = str(number)
-        self.recovers = False
-
-    def should_recover(self) -> bool:
-        return self.recovers
 
 
 class FakeController:
     def __init__(self, scheduler: RecordingScheduler, trials: list[FakeTrial]) -> None:
         self.scheduler, self.trials, self.stopped = scheduler, trials, []
+        self._tune_controller = self  # Ray hands the scheduler a wrapper
+        self.snapshots: list[tuple[bool, bool]] = []
+
+    def checkpoint(self, force: bool = False, wait: bool = False) -> None:
+        self.snapshots.append((force, wait))
 
     def get_live_trials(self) -> list[FakeTrial]:
         return self.trials
@@ -61,10 +63,11 @@ class FakeController:
 class Bench:
     """A recording scheduler over a real study and ledger, with `count` trials started."""
 
-    def __init__(self, folder: Path, spec: SchedulerSpec = ASHA, count: int = 4) -> None:
+    def __init__(self, folder: Path, spec: SchedulerSpec = ASHA, count: int = 4, retries: int = 0) -> None:
         self.events: list[tuple[Record, int]] = []
         self.folder = folder
         self.now = 0.0
+        self.lost = False
         given = experiment(search={"trials": count})
         self.ledger = Ledger.create(folder, HEADER)
         self.sweep = Sweep(self.ledger, History(HEADER), self._heard)
@@ -72,8 +75,8 @@ class Bench:
             given.space, given.search, name="sweep", direction=Direction.MAXIMIZE, trials=count
         )
         rule = build_rule(spec, Direction.MAXIMIZE, max_epochs=9)
-        control = Control(folder, clock=lambda: self.now)
-        self.scheduler = RecordingScheduler(rule, self.sweep, self.study, control)
+        control = Control(folder, clock=lambda: self.now, lost=lambda: self.lost)
+        self.scheduler = RecordingScheduler(rule, self.sweep, self.study, control, retries=retries)
         self.trials = [FakeTrial(n) for n in range(count)]
         self.controller = FakeController(self.scheduler, self.trials)
         for trial in self.trials:
@@ -196,17 +199,40 @@ def test_a_dead_worker_fails_its_trial(bench: Bench) -> None:
     assert bench.told(0).state is TrialState.FAIL
 
 
-def test_a_trial_that_may_be_tried_again_starts_again(bench: Bench) -> None:
+def test_a_trial_that_may_be_tried_again_is_proposed_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "sweep", retries=1)
     bench.report(0, 1, 0.9)
-    bench.trials[0].recovers = True
     bench.scheduler.on_trial_error(bench.controller, bench.trials[0])
-    bench.scheduler.on_trial_add(bench.controller, bench.trials[0])
     assert bench.outcome(0) is None
-    assert [r.kind for r in read_records(bench.folder)].count("started") == 5
+    again = bench.study.propose()
+    assert isinstance(again, Proposal)
+    assert (again.number, again.again) == (0, True)
     bench.report(0, 1, 0.9)
     bench.report(0, 9, 0.95, done=True)
     assert [r.epoch for r in bench.sweep.trial(0).reports] == [1, 9]
     assert bench.told(0).state is TrialState.COMPLETE
+
+
+def test_one_that_dies_too_often_fails(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "sweep", retries=2)
+    for _ in range(2):
+        bench.scheduler.on_trial_error(bench.controller, bench.trials[1])
+        assert bench.outcome(1) is None
+    bench.scheduler.on_trial_error(bench.controller, bench.trials[1])
+    bench.scheduler.on_trial_error(bench.controller, bench.trials[1])  # Ray may say it twice
+    assert bench.outcome(1) is Outcome.FAILED
+    assert bench.outcome(0) is None
+
+
+def test_no_trial_is_blamed_for_the_death_of_ray(bench: Bench) -> None:
+    bench.lost = True
+    with pytest.raises(Halt) as halt:
+        bench.scheduler.on_trial_error(bench.controller, bench.trials[0])
+    assert isinstance(halt.value.error, ClusterError)
+    assert bench.outcome(0) is None
+    bench.now += 1
+    with pytest.raises(Halt):
+        bench.scheduler.choose_trial_to_run(bench.controller)
 
 
 def test_without_a_rule_every_trial_runs_to_its_end(tmp_path: Path) -> None:
@@ -331,3 +357,13 @@ def test_a_section_is_found_flat_and_nested() -> None:
     flat = flatten_dict(nested)
     assert section(section(flat, "report"), "metrics") == {"map": 1.0, "map/3": 0.5}
     assert section(flat, "built") == {}
+
+
+def test_ray_writes_a_single_snapshot(tmp_path: Path) -> None:
+    """Its last, of all trials, would be forced."""
+    bench = Bench(tmp_path)
+    bench.scheduler.choose_trial_to_run(bench.controller)
+    for force in (False, False, True):
+        bench.controller.checkpoint(force=force, wait=force)
+        bench.scheduler.choose_trial_to_run(bench.controller)
+    assert bench.controller.snapshots == [(True, True)]

@@ -34,7 +34,11 @@ class Fixture:
             trials=given.search.trials,
         )
         self.searcher = OptunaSearcher(
-            self.study, self.sweep, configure=self.configure, capacity=lambda: self.room
+            self.study,
+            self.sweep,
+            configure=self.configure,
+            capacity=lambda: self.room,
+            retries=given.retries,
         )
 
     def configure(self, proposal: Proposal) -> dict[str, Any]:
@@ -70,8 +74,32 @@ def test_it_asks_for_as_many_trials_as_the_cluster_runs_and_more_as_it_grows(fix
     assert fixture.searcher.suggest("e") is None
 
 
+def test_it_has_not_finished_while_a_trial_may_have_to_be_tried_again(tmp_path: Path) -> None:
+    """Ray asks no more once it was told so."""
+    fixture = Fixture(tmp_path / "sweep", search={"trials": 1}, retries=1)
+    assert [fixture.searcher.suggest(c) for c in "ab"] == [{"trial": 0}, None]
+    fixture.searcher.on_trial_complete("a", error=True)
+    fixture.study.propose_again(fixture.sweep.trial(0))
+    assert [fixture.searcher.suggest(c) for c in "cd"] == [{"trial": 0}, None]
+    fixture.end("c", 0)
+    assert fixture.searcher.suggest("e") == Searcher.FINISHED
+
+
 def test_the_limit_is_ours_and_not_rays_fixed_one(fixture: Fixture) -> None:
     assert fixture.searcher.set_max_concurrency(1)
+
+
+def test_the_first_trial_waits_for_ray_and_comes_once(fixture: Fixture) -> None:
+    assert fixture.searcher.begin()
+    assert [fixture.searcher.suggest(c) for c in "abc"] == [{"trial": 0}, {"trial": 1}, None]
+    started = [r.trial for r in read_records(fixture.ledger.folder) if isinstance(r, StartedRecord)]
+    assert started == [0, 1]
+
+
+def test_where_no_trial_can_run_there_is_nothing_to_begin(fixture: Fixture) -> None:
+    fixture.refused = {0, 1, 2, 3}
+    assert not fixture.searcher.begin()
+    assert [trial.outcome for trial in fixture.sweep.history.trials.values()] == [Outcome.FAILED] * 4
 
 
 def test_all_trials_out_ends_the_search(fixture: Fixture) -> None:

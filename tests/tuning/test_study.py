@@ -278,3 +278,35 @@ def test_outcomes_are_told_as_the_table_says() -> None:
         of.tell(proposal.number, outcome, None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else 0.5)
     assert states(of) == {"COMPLETE": 2, "PRUNED": 2, "FAIL": 2}
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+def test_a_rebuilt_study_holds_what_the_first_was_told() -> None:
+    first, record = study(MIXED, trials=12, random={}), Record()
+    told = [
+        (Outcome.COMPLETED, 0.5),
+        (Outcome.EARLY_STOPPED, 0.25),
+        (Outcome.PRUNED, 0.125),
+        (Outcome.PRUNED, None),
+        (Outcome.STOPPED, 0.75),
+        (Outcome.FAILED, None),
+        (Outcome.DIVERGED, None),
+        (Outcome.COMPLETED, None),
+        (None, 0.375),
+    ]
+    for outcome, value in told:
+        proposal = first.propose()
+        assert isinstance(proposal, Proposal)
+        record.add(proposal, outcome, value)
+        if value is not None:
+            first.report(proposal.number, 1.0, value)
+        if outcome is not None:
+            first.tell(proposal.number, outcome, value)
+    rebuilt = study(MIXED, trials=12, random={}, history=record.history)
+    assert [held(t) for t in rebuilt.optuna.trials] == [held(t) for t in first.optuna.trials]
+
+
+def held(trial: optuna.trial.FrozenTrial) -> list[Any]:
+    return [
+        trial.number, trial.state, trial.values, trial.params, trial.distributions,
+        trial.intermediate_values, trial.user_attrs,
+    ]  # fmt: skip

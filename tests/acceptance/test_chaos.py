@@ -1,0 +1,228 @@
+"""A real sweep whose processes are killed without warning, and resumed, is the sweep that was left alone.
+
+Twelve trials with ASHA and TPE on embedded data. With one worker the order of all events is defined,
+so configurations, curves, decisions, weights and the best trial must agree to the bit. With two the
+order is not, so no trial may be lost or doubled, and nothing that a checkpoint holds is trained again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from chaos import BATCH, NAME, Place, events, lines, saved_steps
+
+from trainables.checkpoint import read_weights
+from tuning.boundary import FAILED
+from tuning.ledger import Outcome, StoppedBy, read_history, read_records
+from tuning.records import EndedRecord, ReportRecord, ResumedRecord, StartedRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+RESUME = ("resume", NAME)
+SEED = 4
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What there was when a process was killed: lines of the record, and each trial's checkpointed step."""
+
+    lines: int
+    saved: dict[int, int]
+
+    @classmethod
+    def of(cls, folder: Path) -> Cut:
+        saved = saved_steps(folder)  # first: another worker may go on meanwhile
+        return cls(lines(folder), saved)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def place(tmp_path: Path, cache: Path) -> Place:
+    return Place(tmp_path, cache)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Place:
+    """Where the sweep ran that was left alone."""
+    place = Place(tmp_path_factory.mktemp("whole"), cache)
+    place.finish(*place.launch())
+    return place
+
+
+def essence(folder: Path) -> list[Any]:
+    """Configurations, curves, decisions and ends of all trials, without times."""
+    return [
+        (
+            trial.number,
+            dict(trial.params),
+            [(r.epoch, r.step, r.objective, r.metrics, r.outcome) for r in trial.reports],
+            (trial.stopped.by, trial.stopped.epoch) if trial.stopped else None,
+            trial.outcome,
+            trial.value,
+            trial.epoch,
+        )
+        for trial in read_history(folder).trials.values()
+    ]
+
+
+def assert_same(place: Place, whole: Place) -> None:
+    """All that a sweep finds out, to the bit."""
+    assert essence(place.folder) == essence(whole.folder)
+    assert place.best() == whole.best()
+    for number in read_history(whole.folder).trials:
+        kept, expected = (
+            read_weights(p.folder / "trials" / f"{number:04d}" / "best.ckpt").tensors for p in (place, whole)
+        )
+        assert kept.keys() == expected.keys()
+        assert all(torch.equal(kept[name], expected[name]) for name in expected)
+
+
+def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
+    """How many trials went on from a checkpoint; fails where one trained again what that held.
+
+    A report that had been made by then may come once more, as it was saved.
+    """
+    records = list(read_records(folder))
+    made: dict[tuple[int, int], ReportRecord] = {}
+    count = 0
+    for cut, end in zip(cuts, [*(c.lines for c in cuts[1:]), len(records)], strict=True):
+        made |= {(r.trial, r.step): r for r in records[: cut.lines] if isinstance(r, ReportRecord)}
+        new = [r for r in records[cut.lines : end] if isinstance(r, ReportRecord)]
+        for number, saved in cut.saved.items():
+            later = [r for r in new if r.trial == number]
+            again = [r for r in later if r.step <= saved]
+            assert [r.step for r in again] in ([], [saved])
+            for report in again:
+                before = made.get((number, saved), report)
+                assert report.model_dump(exclude={"time"}) == before.model_dump(exclude={"time"})
+            if first := next((r for r in later if r.step > saved), None):
+                assert first.samples <= (first.step - saved) * BATCH
+                count += 1
+    return count
+
+
+def assert_reports_agree(folder: Path) -> None:
+    """What was made twice, because no checkpoint held it, came out the same."""
+    made: dict[tuple[int, float], ReportRecord] = {}
+    for record in read_records(folder):
+        if isinstance(record, ReportRecord):
+            first = made.setdefault((record.trial, record.epoch), record)
+            assert (record.objective, record.metrics) == (first.objective, first.metrics)
+
+
+def starts(whole: Place) -> list[int]:
+    """Numbers of events after which a trial has just been given to a worker that ran another before."""
+    return [i + 1 for i, (kind, trial, _) in enumerate(events(whole.folder)) if kind == "started" and trial]
+
+
+def amid(whole: Place) -> list[int]:
+    """Numbers of events after which a trial has just reported, and goes on."""
+    happened = events(whole.folder)
+    return [i + 1 for i, pair in enumerate(pairwise(happened)) if {kind for kind, *_ in pair} == {"report"}]
+
+
+def count(folder: Path, kind: type) -> int:
+    return sum(isinstance(record, kind) for record in read_records(folder))
+
+
+def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
+    trials = read_history(whole.folder).trials
+    assert sorted(trials) == list(range(12))
+    outcomes = Counter(trial.outcome for trial in trials.values())
+    assert set(outcomes) == {Outcome.COMPLETED, Outcome.PRUNED}
+    assert {t.stopped.epoch for t in trials.values() if t.stopped} >= {1.0, 2.0}
+    assert all(t.stopped.by is StoppedBy.ASHA for t in trials.values() if t.stopped)
+    assert {t.params["adapter"] for t in trials.values()} >= {"adalora", "loha"}
+    assert {t.params["freezing"] for t in trials.values()} == {"frozen", "unfrozen"}
+
+
+def test_a_driver_killed_five_times(whole: Place, place: Place) -> None:
+    """At moments by what its record holds, each time resumed at once."""
+    draw = random.Random(SEED)
+    moments = sorted(draw.sample(amid(whole), 3) + draw.sample(starts(whole), 2))
+    command, dead, cuts = place.launch(), [], []
+    for moment in moments:
+        with place.run(*command) as driver:
+            driver.wait_for_events(moment)
+            assert not [p for p in dead if p.holds_an_actor and p.alive], "a dead driver's worker lives on"
+            dead += driver.kill()
+        cuts.append(Cut.of(place.folder))
+        command = RESUME
+    place.finish(*RESUME)
+    for process in dead:
+        process.kill()
+    assert count(place.folder, ResumedRecord) == 5
+    assert_same(place, whole)
+    assert_reports_agree(place.folder)
+    assert went_on(place.folder, cuts) > 0
+
+
+def test_a_worker_killed_twice(whole: Place, place: Place) -> None:
+    """Amid a trial, and while one is swapped in; the same driver tries them again, from their checkpoints."""
+    draw = random.Random(SEED)
+    moments = sorted([draw.choice(amid(whole)), draw.choice(starts(whole))])
+    cuts = []
+    with place.run(*place.launch(retries=2)) as driver:
+        for moment in moments:
+            driver.wait_for_events(moment)
+            driver.wait_for(lambda: bool(driver.workers()))
+            for worker in driver.workers():
+                worker.kill()
+            cuts.append(Cut.of(place.folder))
+        assert driver.finish() == 0, driver.said()
+    assert count(place.folder, StartedRecord) == 12 + 2
+    assert_same(place, whole)
+    assert_reports_agree(place.folder)
+    assert went_on(place.folder, cuts) > 0
+
+
+def test_a_killed_raylet(whole: Place, place: Place) -> None:
+    """Ray would wait for ever for one that does not come back; the driver ends, and says how to go on."""
+    moment = random.Random(SEED).choice(amid(whole))
+    with place.run(*place.launch()) as driver:
+        driver.wait_for_events(moment)
+        driver.raylet().kill()
+        assert driver.finish(60.0) == FAILED, driver.said()
+        assert "Ray died" in driver.said()
+    cut = Cut.of(place.folder)
+    place.finish(*RESUME)
+    assert_same(place, whole)
+    assert_reports_agree(place.folder)
+    assert went_on(place.folder, [cut]) > 0
+
+
+def test_two_workers_lose_nothing_and_double_nothing(whole: Place, place: Place) -> None:
+    """The driver dies, is resumed, and then one of its workers dies."""
+    moment = random.Random(SEED).randrange(8, len(events(whole.folder)) // 2)
+    with place.run(*place.launch(concurrent=2, retries=1)) as driver:
+        driver.wait_for_events(moment)
+        dead = driver.kill()
+    cuts = [Cut.of(place.folder)]
+    with place.run(*RESUME) as driver:
+        driver.wait_for_events(len(events(place.folder)) + 8)
+        driver.wait_for(lambda: bool(driver.workers()))
+        driver.workers()[0].kill()
+        cuts.append(Cut.of(place.folder))
+        assert driver.finish() == 0, driver.said()
+    for process in dead:
+        process.kill()
+    trials = read_history(place.folder).trials
+    assert sorted(trials) == list(range(12))
+    assert {trial.outcome for trial in trials.values()} <= {Outcome.COMPLETED, Outcome.PRUNED}
+    assert count(place.folder, EndedRecord) == 12
+    for trial in trials.values():
+        assert [r.epoch for r in trial.reports] == [float(e + 1) for e in range(len(trial.reports))]
+        assert (trial.outcome is Outcome.COMPLETED) == (len(trial.reports) == 4)
+    assert_reports_agree(place.folder)
+    assert went_on(place.folder, cuts) > 0

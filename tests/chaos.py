@@ -1,0 +1,222 @@
+"""Real sweeps through the command line, and the means to end their processes without warning."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.checkpoint import MAGIC
+from tuning.ledger import LEDGER
+
+NAME = "chaos"
+BATCH = 4
+FILE = f"""
+name: {NAME}
+task: segmentation
+model: {{name: embedded, image_size: [32, 32]}}
+data: {{embedded: {{domain: inverted, train: 96, validation: 32, test: 1, side: 32}}}}
+objective: {{metric: dice, value: best}}
+trial: {{epochs: 4, batch_size: {BATCH}, schedule: cosine, loss: cross_entropy}}
+space:
+  adapter: {{choice: [lora, adalora, loha, serial_lora]}}
+  freezing: {{choice: [frozen, unfrozen]}}
+  learning_rate: {{float: [3e-4, 2e-2], log: true}}
+search: {{tpe: {{startup_trials: 5}}, trials: 12, seed: 4}}
+scheduler: {{asha: {{grace_epochs: 1, reduction_factor: 2}}}}
+resources: {{concurrent: CONCURRENT}}
+checkpoints: {{every_s: 0.1, every_epochs: 1}}
+retries: RETRIES
+scoring: {{trials: none}}
+"""
+"""Twelve short trials with AdaLoRA's allocator and moved backbones among them, saved in mid-epoch too."""
+AGENTS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Ray's processes that hold no actor; its agents outlive a killed raylet by a minute."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of this machine's processes; when it started tells it from a later one of the same number."""
+
+    pid: int
+    started: int
+    parent: int
+    name: str
+
+    @classmethod
+    def read(cls, pid: int) -> Process | None:
+        """None where it is gone, or is a zombie."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        except OSError:
+            return None
+        # The second field, in brackets, may itself hold blanks and brackets.
+        state, parent, *rest = stat.rpartition(")")[2].split()
+        return None if state == "Z" else cls(pid, int(rest[17]), int(parent), name)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        now = Process.read(self.pid)
+        return now is not None and now.started == self.started
+
+    @property
+    def holds_an_actor(self) -> bool:
+        """Whether it trains, or may be asked to."""
+        return self.name.startswith("ray::") and self.name not in AGENTS
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        if self.alive:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[Process]:
+    """All processes below `pid`."""
+    every = [Process.read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    below, found = {pid}, []
+    # A child may have a smaller number than its parent, so until nothing is added.
+    while fresh := [p for p in every if p is not None and p.parent in below and p.pid not in below]:
+        below |= {p.pid for p in fresh}
+        found += fresh
+    return found
+
+
+@dataclass(frozen=True)
+class Driver:
+    """An `adaptertune launch` or `resume` that runs, and the record it writes."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    output: Path
+
+    def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0) -> None:
+        """Until something is so. Raises AssertionError where the driver ends or it takes too long."""
+        deadline = time.monotonic() + within_s
+        while not reached():
+            assert self.process.poll() is None, f"the driver ended before:\n{self.said()}"
+            assert time.monotonic() < deadline, f"still waiting after {within_s} s:\n{self.said()}"
+            time.sleep(0.005)
+
+    def wait_for_events(self, number: int) -> None:
+        """Until its record has so many, see `events`."""
+        self.wait_for(lambda: len(events(self.folder)) >= number)
+
+    def workers(self) -> list[Process]:
+        """Those of its processes that train."""
+        return [p for p in descendants(self.process.pid) if p.holds_an_actor]
+
+    def raylet(self) -> Process:
+        """Of the Ray that it started."""
+        (found,) = (p for p in descendants(self.process.pid) if Path(p.name.split()[0]).name == "raylet")
+        return found
+
+    def kill(self) -> list[Process]:
+        """`kill -9`; returns what was below it."""
+        below = descendants(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        return below
+
+    def finish(self, within_s: float = 240.0) -> int:
+        """Its exit code."""
+        return self.process.wait(timeout=within_s)
+
+    def said(self) -> str:
+        """All that it printed."""
+        return self.output.read_text(errors="replace")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sweeps run: a storage folder, and a cache of prepared data that several places share."""
+
+    storage: Path
+    cache: Path
+
+    @property
+    def folder(self) -> Path:
+        """The experiment's."""
+        return self.storage / NAME
+
+    def launch(self, *, concurrent: int = 1, retries: int = 0) -> tuple[str, ...]:
+        """Writes the sweep's file; returns the command that launches it."""
+        file = self.storage / f"{NAME}.yaml"
+        file.write_text(FILE.replace("CONCURRENT", str(concurrent)).replace("RETRIES", str(retries)))
+        return ("launch", str(file))
+
+    @contextmanager
+    def run(self, *command: str) -> Iterator[Driver]:
+        """`adaptertune COMMAND --storage …` in the background; what is left of it in the end is killed."""
+        output = self.storage / "said.txt"
+        with output.open("ab") as file:
+            process = subprocess.Popen(
+                self._line(*command),
+                cwd=self.storage,
+                env=os.environ | {"ADAPTERTUNE_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        driver = Driver(process, self.folder, output)
+        try:
+            yield driver
+        finally:
+            if process.poll() is None:
+                for each in driver.kill():
+                    each.kill()
+
+    def finish(self, *command: str) -> None:
+        """Runs a command to its end, which must be a good one."""
+        with self.run(*command) as driver:
+            assert driver.finish() == 0, driver.said()
+
+    def best(self) -> dict[str, Any]:
+        """The best trial, as `adaptertune best` has it, without what it took."""
+        line = self._line("best", NAME, "--format", "json")
+        said = subprocess.run(line, cwd=self.storage, capture_output=True, check=True).stdout
+        first = json.loads(said)["trials"][0]
+        return {key: first[key] for key in ("trial", "value", "epoch", "config", "metrics", "outcome")}
+
+    def _line(self, *command: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]
+
+
+def lines(folder: Path) -> int:
+    """Whole lines of an experiment's record."""
+    return (folder / LEDGER).read_bytes().count(b"\n")
+
+
+def events(folder: Path) -> list[tuple[str, int, float | None]]:
+    """What has happened to trials, by kind, trial and epoch; what came again after a death counts once.
+
+    So a sweep that died and goes on is as far as one that did not when it has as many.
+    """
+    try:
+        whole_lines = (folder / LEDGER).read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    records = [json.loads(line) for line in whole_lines]
+    return list(dict.fromkeys((r["kind"], r["trial"], r.get("epoch")) for r in records if "trial" in r))
+
+
+def saved_steps(folder: Path) -> dict[int, int]:
+    """The optimizer step of each trial's last checkpoint."""
+    return {
+        int(path.parent.name): torch.load(
+            io.BytesIO(path.read_bytes()[len(MAGIC) + 32 :]), map_location="cpu", weights_only=True
+        )["step"]
+        for path in folder.glob("trials/*/last.ckpt")
+    }

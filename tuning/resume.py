@@ -1,0 +1,114 @@
+"""A sweep that goes on: after Ctrl-C, after anything died, or with more trials than it was asked for.
+
+Ray restores nothing here. The record is replayed through a fresh stopping rule and a fresh study, what
+was decided is carried out, and unfinished trials continue under their own numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import StorageError
+from tuning.data_ready import Prepare
+from tuning.driver import Composition, LaunchResult, drive
+from tuning.environment import describe
+from tuning.experiment import Experiment
+from tuning.ledger import Ending, History, Ledger, Outcome, ResumedRecord, read_history, read_records
+from tuning.reconcile import GOES_ON
+from tuning.scoring import Scorer
+from tuning.state import Listener, Sweep
+from tuning.storage import CONTROL, named
+from tuning.warm_start import look_back, note
+
+
+def resume(
+    folder: Path,
+    *,
+    trials: int | None = None,
+    retry_failed: bool = False,
+    address: str | None = None,
+    trainable: type[Any] | None = None,
+    prepare: Prepare | None = None,
+    scorer: Scorer | None = None,
+    on_past: Listener | None = None,
+    on_event: Listener | None = None,
+) -> LaunchResult:
+    """Runs an experiment on to its end. Arguments that are not named here are those of `launch`.
+
+    trials: how many there shall be in all; at least as many as there are.  retry_failed: failed trials
+    start once more, from their checkpoints if they have some.  on_past: is told every record there is.
+
+    Raises LedgerError where another driver runs it, StorageError where there is nothing to go on with
+    or the disk takes no more, DataError where the data is not what it was.
+    """
+    folder = folder.absolute()
+    with Ledger.open(folder) as ledger:
+        past = tuple(read_records(folder))
+        history = read_history(folder, past)
+        _refuse_idle(history, folder, trials, retry_failed)
+        _forget_requests(folder, history)
+        if on_past is not None:
+            for each in past:
+                on_past(each)
+        begun = experiment_of(history)
+        # Only a driver that died in its first moments has left some of it to be done.
+        earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
+        record = ResumedRecord(trials=trials, environment=describe())
+        ledger.append(record)
+        if on_event is not None:
+            on_event(record)
+        sweep = Sweep(ledger, history.with_record(record), on_event)
+        note(earlier, sweep)
+        return drive(
+            Composition(
+                experiment_of(sweep.history),
+                folder,
+                sweep,
+                trainable=trainable,
+                scorer=scorer,
+                past=past,
+                retry_failed=retry_failed,
+            ),
+            prepare=prepare,
+            address=address,
+        )
+
+
+def experiment_of(history: History) -> Experiment:
+    """The experiment as its record has it, extended as it was meanwhile."""
+    given = Experiment.model_validate_json(json.dumps(history.header.experiment))
+    return given.model_copy(update={"source_text": history.header.file})
+
+
+def _refuse_idle(history: History, folder: Path, trials: int | None, retry_failed: bool) -> None:
+    """Raises StorageError where nothing is left to do, or fewer trials are asked for than there are."""
+    there = len(history.trials)
+    if trials is not None and trials < there:
+        raise StorageError(
+            f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
+        )
+    asked = experiment_of(history).search.trials
+    unfinished = any(trial.outcome in GOES_ON for trial in history.trials.values())
+    finished = history.closed is not None and history.closed.reason is Ending.FINISHED
+    grows = trials is not None and trials > max(there, asked or 0)
+    failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
+    if not finished or unfinished or grows or (retry_failed and failed):
+        return
+    name = named(folder)
+    again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
+    raise StorageError(
+        f"{history.name} is finished, with {there} trials;"
+        f" `adaptertune resume {name} --trials N` adds more{again}"
+    )
+
+
+def _forget_requests(folder: Path, history: History) -> None:
+    """A `stop` that no driver lived to hear, and a figure that a worker had claimed to measure."""
+    for path in (folder / CONTROL).glob("*"):
+        path.unlink(missing_ok=True)
+    for path in (folder / "trials").glob("*/halted"):
+        path.unlink(missing_ok=True)
+    if history.baseline is None:
+        (folder / "baseline.claimed").unlink(missing_ok=True)
