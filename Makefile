@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORAGE ?= experiments
 
-.PHONY: setup quickstart test test-slow check format bench wheel clean
+.PHONY: setup quickstart test test-slow check format bench bench-trials wheel clean
 
 setup: $(VENV)/.dev
 
@@ -39,6 +39,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.sixteen_trials
+
+bench-trials: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.ten_thousand_trials
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .
