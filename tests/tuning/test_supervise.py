@@ -139,6 +139,8 @@ def outside(folder: Path, *steps: str, pauses: tuple[str, ...] = ("0",)) -> subp
         env=os.environ | {"PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         text=True,
+        # A shell starts what it leaves in the background with SIGINT ignored, and so would we here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
