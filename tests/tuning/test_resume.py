@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted import Scripted, experiment
 
-from cluster.connect import connect
 from trainables.errors import DataError, LedgerError, StorageError
 from tuning.driver import LaunchResult
 from tuning.launch import launch
@@ -34,17 +32,7 @@ PARTS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with connect(None, threads=1, log=tmp_path_factory.mktemp("ray") / "ray.log"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "meta.json").write_text(json.dumps({"fingerprint": "f00", "counts": {"train": 4}}))
-    return folder
+pytestmark = pytest.mark.usefixtures("ray_once")
 
 
 def launched(storage: Path, prepared: Path, trainable: type[Any] = Scripted, **parts: Any) -> LaunchResult:

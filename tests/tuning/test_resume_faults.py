@@ -16,7 +16,6 @@ from rich.console import Console
 from scripted import Scripted, experiment
 from small_disk import SmallDisk, small_disk
 
-from cluster.connect import connect
 from trainables.errors import LedgerError, StorageError
 from tuning.driver import LaunchResult
 from tuning.launch import launch
@@ -47,17 +46,7 @@ PARTS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with connect(None, threads=1, log=tmp_path_factory.mktemp("ray") / "ray.log"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "meta.json").write_text(json.dumps({"fingerprint": "f00", "counts": {"train": 4}}))
-    return folder
+pytestmark = pytest.mark.usefixtures("ray_once")
 
 
 def launched(storage: Path, prepared: Path, trainable: type[Any] = Scripted, **how: Any) -> LaunchResult:
