@@ -21,6 +21,7 @@ from trainables.checkpoint import pack_weights, restore_state, save_state, write
 from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.errors import AdaptertuneError, CheckpointError, StorageError
+from trainables.folder import BASELINE_CLAIM, BEST_WEIGHTS, CONTROL, HALT, HALTED, LAST_STATE, LOG
 from trainables.freezing import count_parameters
 from trainables.report import Report
 from trainables.state import TrialState
@@ -81,7 +82,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._pending: Report | None = None
         self._save_every_s = float(config.get("save_every_s", 30.0))
         self._save_every_epochs = config.get("save_every_epochs")
-        self._halt = Path(config["experiment"]) / "control" / "halt"
+        self._halt = Path(config["experiment"]) / CONTROL / HALT
         self._epoch, self._saved_epoch = 0.0, 0.0
         self._saved_at = self._looked_at = time.monotonic()
         self._saving_s = 0.0
@@ -101,9 +102,9 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if self._engine is None or self._loaded != loaded:
             workload = Workload.model_validate_json(config["workload"])
             self._engine, self._loaded = Engine(workload, Path(config["prepared"])), loaded
-        self._baseline = self._measured_baseline(Path(config["experiment"]) / "baseline.claimed")
+        self._baseline = self._measured_baseline(Path(config["experiment"]) / BASELINE_CLAIM)
         state = self._engine.start(TrialConfig.model_validate_json(config["config"]), number=self._number)
-        last = self._folder / "last.ckpt"
+        last = self._folder / LAST_STATE
         if last.exists():
             try:
                 # The record may have lost the report that was made with it: it is given once more.
@@ -159,10 +160,10 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         now = time.monotonic()
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
-            if self._halt.exists() and not (self._folder / "halted").exists():
+            if self._halt.exists() and not (self._folder / HALTED).exists():
                 self._save(state, None)
                 with suppress(OSError):
-                    (self._folder / "halted").touch()
+                    (self._folder / HALTED).touch()
         if self._due():
             self._save(state, None)
 
@@ -172,7 +173,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     def _save(self, state: TrialState, report: Report | None) -> None:
         """report: the one just made, which the record may not have yet."""
         started = time.monotonic()
-        if self._kept(lambda: save_state(state, self._folder / "last.ckpt", report)):
+        if self._kept(lambda: save_state(state, self._folder / LAST_STATE, report)):
             self._saved_epoch = self._epoch
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - started
@@ -185,7 +186,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         """
         try:
             if self._best is not None:
-                write_packed(self._best, self._folder / "best.ckpt")
+                write_packed(self._best, self._folder / BEST_WEIGHTS)
                 self._best = None
             write()
         except StorageError as error:
@@ -205,7 +206,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._log("its best weights are not kept")
         self._best = None
         with suppress(OSError):  # those of an earlier report would be taken for them
-            (self._folder / "best.ckpt").unlink()
+            (self._folder / BEST_WEIGHTS).unlink()
 
     def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
         if trace is not None:
@@ -233,7 +234,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _log(self, text: str) -> None:
         # A full disk must not hide the reason that is being reported.
-        with suppress(OSError), (self._folder / "log.txt").open("a", encoding="utf-8") as file:
+        with suppress(OSError), (self._folder / LOG).open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 from trainables.config import TrialConfig
+from trainables.data.specs import Domain, Split
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
-from trainables.workload import Domain, Split, Task, Workload
+from trainables.workload import Task, Workload
 
 SCENES, DRAWS = 200, 5
 FIGURES = {Task.DETECTION: ("map_50", "map"), Task.SEGMENTATION: ("dice", "iou")}

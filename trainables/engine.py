@@ -22,6 +22,7 @@ from trainables.build import build
 from trainables.config import Optimizer, Schedule, TrialConfig
 from trainables.data.domains import open_domains, training_part, under_shift
 from trainables.data.loader import Batch, PreparedSplit, open_prepared, train_batches
+from trainables.data.specs import Split
 from trainables.errors import AdaptertuneError
 from trainables.evaluation import figures_of, smaller_batch
 from trainables.freezing import Parts, apply_freezing
@@ -30,7 +31,7 @@ from trainables.schedule import Plateau, rate_factor
 from trainables.state import Best, Pace, Spent, TrialState
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
-from trainables.workload import Split, Workload
+from trainables.workload import Workload
 
 _STATUS = Path("/proc/self/status")
 LOOK_EVERY = 32

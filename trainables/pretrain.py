@@ -34,8 +34,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from trainables.data.embedded import CLASSES, Scene, scenes
+from trainables.data.specs import Domain, Split
 from trainables.tasks.head import SegmentationHead
-from trainables.workload import Domain, Split
 
 SIDE, PATCH = 64, 8
 BATCH = 32

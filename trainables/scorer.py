@@ -18,6 +18,7 @@ from trainables.build import build
 from trainables.checkpoint import load_weights, read_weights
 from trainables.engine import Engine
 from trainables.errors import AdaptertuneError
+from trainables.folder import LOG
 from trainables.scoring import Scores, score, score_untouched
 from trainables.workload import Workload
 
@@ -60,5 +61,5 @@ def _scored(engine: Engine, weights: Path) -> Scores:
 def _log(weights: Path | None, text: str) -> None:
     # A full disk must not hide the figures.
     if weights is not None:
-        with suppress(OSError), (weights.parent / "log.txt").open("a", encoding="utf-8") as file:
+        with suppress(OSError), (weights.parent / LOG).open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")

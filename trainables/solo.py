@@ -10,6 +10,7 @@ import torch
 from trainables.checkpoint import save_state, save_weights
 from trainables.config import TrialConfig
 from trainables.engine import Engine
+from trainables.folder import BEST_WEIGHTS, LAST_STATE
 from trainables.preparation import prepare_workload
 from trainables.report import Report
 from trainables.workload import Workload
@@ -37,8 +38,8 @@ def train_solo(
         for _, report in engine.advance([state]):
             on_report(report)
             if report.outcome != "diverged":
-                save_state(state, folder / "last.ckpt")
+                save_state(state, folder / LAST_STATE)
             if state.improved:
-                save_weights(state, folder / "best.ckpt")
+                save_weights(state, folder / BEST_WEIGHTS)
             if state.done:
                 return report

@@ -17,16 +17,8 @@ from pydantic import JsonValue
 
 from trainables.adapters.specs import Adapter
 from trainables.config import Loss
-from trainables.workload import (
-    METRICS,
-    ROBUSTNESS,
-    DataSpec,
-    Direction,
-    Figure,
-    ModelSpec,
-    ObjectiveSpec,
-    Task,
-)
+from trainables.data.specs import DataSpec
+from trainables.workload import METRICS, ROBUSTNESS, Direction, Figure, ModelSpec, ObjectiveSpec, Task
 from tuning.data_checks import check_data, shift_faults
 from tuning.faults import Misfit, closest, meant, shown
 from tuning.fields import Kind, setting

@@ -12,11 +12,12 @@ import typer
 from pydantic import JsonValue, ValidationError
 
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
+from trainables.data.specs import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.errors import AdaptertuneError, DataError
 from trainables.preparation import domain_split, prepare_workload
 from trainables.scoring import evaluation_of
 from trainables.trained import TrainedModel, load_untouched
-from trainables.workload import MAIN_FIGURE, Corruption, CorruptionSpec, DomainSpec, Split, Task, Workload
+from trainables.workload import MAIN_FIGURE, Task, Workload
 from tuning.boundary import FAILED, say
 from tuning.console import console, show
 from tuning.faults import closest

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from trainables.errors import StorageError
+from trainables.folder import CONTROL
 from tuning.ledger import driver_alive, read_history
-from tuning.storage import BEST, CONTROL, Reference, named
+from tuning.storage import BEST, Reference, named
 
 
 def request_stop(reference: Reference) -> str:

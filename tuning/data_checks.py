@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainables.workload import (
-    FOLDS_TAKEN,
-    ROBUSTNESS,
-    CocoPart,
-    DataSpec,
-    DomainPart,
-    DomainSpec,
-    Figure,
-    MaskPart,
-    Task,
-)
+from trainables.data.specs import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
+from trainables.workload import ROBUSTNESS, Figure, Task
 from tuning.faults import Misfit, Path, meant
 
 _SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}

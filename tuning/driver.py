@@ -17,6 +17,7 @@ from cluster.connect import Cluster, connect
 from cluster.resources import Capacity, does_not_fit
 from cluster.staging import PACKAGES
 from trainables.errors import StorageError
+from trainables.folder import CONTROL, HALT, HALTED, LAST_STATE
 from tuning.data_ready import Prepare, absolute_cache, in_background, wait_for
 from tuning.experiment import Experiment
 from tuning.ledger import (
@@ -33,13 +34,12 @@ from tuning.reconcile import CarryOut, Continue, Retry, reconcile, replay
 from tuning.scoring import Scorer, Scoring
 from tuning.signals import Signals, halted_by_signals
 from tuning.state import Halt, Sweep
-from tuning.storage import CONTROL, HALT, HALTED, trial_folder
+from tuning.storage import trial_folder
 
 if TYPE_CHECKING:
     from tuning.schedulers import Control, Rule
 
 TRAINABLE = "trainables.actor:AdapterTrainable"
-CHECKPOINT = "last.ckpt"
 SAVE_WITHIN_S = 10.0
 """How long trials have to save their state when the sweep is interrupted."""
 _UNLIMITED = 100_000
@@ -205,7 +205,7 @@ def _settle(of: Composition, rule: Rule | None) -> None:
     if not of.past:
         return
     history, sweep = of.sweep.history, of.sweep
-    kept = {n for n in history.trials if (trial_folder(of.folder, n) / CHECKPOINT).exists()}
+    kept = {n for n in history.trials if (trial_folder(of.folder, n) / LAST_STATE).exists()}
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
         trial = sweep.trial(action.trial)
         match action:

@@ -26,9 +26,10 @@ from pydantic_core import PydanticCustomError
 
 from trainables.adapters.specs import Adapter
 from trainables.config import TrialConfig
+from trainables.data.specs import DataSpec, EmbeddedData
 from trainables.errors import ExperimentFileError
 from trainables.spec import Count, NotNegative, Spec
-from trainables.workload import DataSpec, EmbeddedData, ModelSpec, ObjectiveSpec, Task, Workload
+from trainables.workload import ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.space import SECTION_NAMES, Space
 
 Hundredths = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from search_spaces.catalog import resolve, shipped
+from trainables.data.specs import DataSpec, DomainSpec
 from trainables.errors import ExperimentFileError
-from trainables.workload import MAIN_FIGURE, DataSpec, DomainSpec, Task
+from trainables.workload import MAIN_FIGURE, Task
 from tuning.checks import Subject, check_first, check_parts
 from tuning.combinations import check_configurations
 from tuning.experiment import Experiment, put

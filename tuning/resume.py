@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import StorageError
+from trainables.folder import BASELINE_CLAIM, CONTROL, HALTED
 from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
@@ -19,7 +20,7 @@ from tuning.ledger import Ending, History, Ledger, Outcome, ResumedRecord, read_
 from tuning.reconcile import GOES_ON
 from tuning.scoring import Scorer
 from tuning.state import Listener, Sweep
-from tuning.storage import CONTROL, named
+from tuning.storage import named
 from tuning.warm_start import look_back, note
 
 
@@ -108,7 +109,7 @@ def _forget_requests(folder: Path, history: History) -> None:
     """A `stop` that no driver lived to hear, and a figure that a worker had claimed to measure."""
     for path in (folder / CONTROL).glob("*"):
         path.unlink(missing_ok=True)
-    for path in (folder / "trials").glob("*/halted"):
+    for path in (folder / "trials").glob(f"*/{HALTED}"):
         path.unlink(missing_ok=True)
     if history.baseline is None:
-        (folder / "baseline.claimed").unlink(missing_ok=True)
+        (folder / BASELINE_CLAIM).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from trainables.errors import ClusterError
+from trainables.folder import CONTROL
 from trainables.workload import Direction
 from tuning.experiment import SchedulerSpec
 from tuning.ledger import (
@@ -33,7 +34,6 @@ from tuning.ledger import (
 )
 from tuning.rungs import OrderedAsha
 from tuning.state import Halt, NotKept, Sweep
-from tuning.storage import CONTROL
 from tuning.study import Study
 
 LOOK_EVERY_S = 0.5

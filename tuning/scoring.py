@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.folder import BEST_WEIGHTS
 from trainables.workload import Direction, ValueRule
 from tuning.experiment import Experiment, Scored
 from tuning.ledger import Ending, History, Outcome, ScoredRecord, ScoringRecord, TrialHistory
@@ -19,7 +20,6 @@ from tuning.state import Halt, Sweep
 from tuning.storage import trial_folder
 
 SCORER = "trainables.scorer:score_trial"
-WEIGHTS = "best.ckpt"
 LOOK_EVERY_S = 0.5
 
 Scorer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -159,7 +159,7 @@ class Scoring:
         number = candidate.trial
         return {
             "trial": number,
-            "weights": None if number is None else str(trial_folder(self.folder, number) / WEIGHTS),
+            "weights": None if number is None else str(trial_folder(self.folder, number) / BEST_WEIGHTS),
             "workload": self.experiment.workload.model_dump_json(),
             "prepared": str(self.prepared),
             "threads": self.experiment.resources.threads,

@@ -13,16 +13,11 @@ from pathlib import Path
 from shlex import quote
 
 from trainables.errors import StorageError
+from trainables.folder import LOG
 from tuning.ledger import DRIVER_LOG, find_experiment
 
 VARIABLE = "ADAPTERTUNE_STORAGE"
 DEFAULT = Path("experiments")
-LOG = "log.txt"
-CONTROL = "control"
-"""Folder in the experiment's: a file `stop` ends the sweep, `stop-3` ends trial 3."""
-HALT = "halt"
-"""In the same folder: trials save their state, and leave a file HALTED in theirs."""
-HALTED = "halted"
 BEST = "best"
 
 

@@ -17,6 +17,7 @@ from pydantic import JsonValue, ValidationError
 
 from trainables.config import TrialConfig
 from trainables.errors import LedgerError, StorageError
+from trainables.folder import BEST_WEIGHTS
 from trainables.workload import Direction, Workload
 from tuning.experiment import Experiment, load_experiment
 from tuning.ledger import History, Outcome, read_history
@@ -25,7 +26,6 @@ from tuning.storage import Reference, named, refer, trial_folder
 if TYPE_CHECKING:
     from trainables.trained import TrainedModel
 
-WEIGHTS = "best.ckpt"
 EXPERIMENT = "experiment.yaml"
 REPORTS = "reports.jsonl"
 ENVIRONMENT = "environment.json"
@@ -111,7 +111,7 @@ def of_trial(folder: Path, number: int) -> Trained:
     if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
         number = trial.ended.of  # of the same configuration, and never run itself
         trial = history.trials[number]
-    weights = trial_folder(folder, number) / WEIGHTS
+    weights = trial_folder(folder, number) / BEST_WEIGHTS
     if not weights.is_file():
         raise StorageError(_no_weights(folder, history, number))
     metric, direction = experiment.objective.metric, experiment.workload.direction
@@ -138,10 +138,10 @@ def of_trial(folder: Path, number: int) -> Trained:
 def of_folder(folder: Path) -> Trained:
     """A run of `train`. Raises StorageError if it has not finished a report, ExperimentFileError."""
     experiment = load_experiment(folder / EXPERIMENT)
-    weights = folder / WEIGHTS
+    weights = folder / BEST_WEIGHTS
     if not weights.is_file():
         raise StorageError(
-            f"{folder} holds no {WEIGHTS}: the run ended before its first report; train it again with"
+            f"{folder} holds no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
             f" `adaptertune train {quote(str(folder / EXPERIMENT))}`"
         )
     epoch, figures = _best(
@@ -183,7 +183,7 @@ def with_weights(folder: Path) -> list[int]:
     """Numbers of the trials whose best weights are kept."""
     return sorted(
         int(path.parent.name)
-        for path in (folder / "trials").glob(f"*/{WEIGHTS}")
+        for path in (folder / "trials").glob(f"*/{BEST_WEIGHTS}")
         if path.parent.name.isdigit()
     )
 

@@ -9,7 +9,7 @@ import optuna
 
 from benchmarks.peers.plain import data, train
 from benchmarks.task16 import CONFIGURATIONS, TRAIN, VALIDATION
-from trainables.workload import Split
+from trainables.data.specs import Split
 
 
 def main() -> None:

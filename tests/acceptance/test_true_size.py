@@ -26,9 +26,10 @@ from transformers import ViTConfig, ViTForImageClassification, YolosConfig, Yolo
 from trainables.checkpoint import read_weights
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import Prepared, open_prepared
+from trainables.data.specs import Split
 from trainables.tasks.registry import load_task, resize_of
 from trainables.trained import load_trained
-from trainables.workload import ModelSpec, Split, Task
+from trainables.workload import ModelSpec, Task
 from tuning.experiment import Experiment, load_experiment
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"

@@ -23,7 +23,8 @@ from trainables.data.digits import DigitSample
 from trainables.data.loader import Batch, Prepared, eval_batches, open_prepared, train_batches
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
-from trainables.workload import Domain, EmbeddedData, Split, Task
+from trainables.data.specs import Domain, EmbeddedData, Split
+from trainables.workload import Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SHAPES = [(90, 120), (120, 90), (100, 100), (64, 150), (150, 70), (97, 131)]

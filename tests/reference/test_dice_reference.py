@@ -18,8 +18,9 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 from torch import Tensor, nn
 
 from tests.reference.conftest import config, engine, workload
+from trainables.data.specs import Split
 from trainables.engine import Engine
-from trainables.workload import Split, Task
+from trainables.workload import Task
 
 SIDE = 64
 IMAGES = 40

@@ -10,12 +10,13 @@ from torch.nn.utils import get_total_norm
 
 from tests.reference.conftest import config, engine, run, workload
 from trainables.checkpoint import read_weights
+from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
 from trainables.report import Report
 from trainables.solo import train_solo
 from trainables.trained import load_trained
-from trainables.workload import Split, Task, Workload
+from trainables.workload import Task, Workload
 
 CLEAN = {"domain": "clean", "train": 32, "validation": 8, "test": 8}
 """What the embedded backbone knows already: it starts well."""

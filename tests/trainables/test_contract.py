@@ -15,9 +15,10 @@ from trainables.adapters.specs import WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.checkpoint import restore_state, save_state
 from trainables.config import TrialConfig
 from trainables.data.loader import eval_batches
+from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.state import TrialState
-from trainables.workload import Split, Task
+from trainables.workload import Task
 
 EngineOf = Callable[[Task], Engine]
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.trainables.conftest import config, figures, run
+from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.errors import ModelError
-from trainables.workload import Split, Task
+from trainables.workload import Task
 
 EngineOf = Callable[[Task], Engine]
 LORA = '{"adapter": "lora", "epochs": 2, "batch_size": 8, "lora": {"dropout": 0.2, "rank": 4}}'

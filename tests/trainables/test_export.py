@@ -36,6 +36,7 @@ from trainables.backbones import EMBEDDED
 from trainables.checkpoint import save_weights
 from trainables.config import TrialConfig
 from trainables.data.loader import eval_batches
+from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.errors import AdapterError, StorageError
 from trainables.export import write
@@ -44,7 +45,7 @@ from trainables.export.portable import portable
 from trainables.export.use import load
 from trainables.export.write import Kind, export
 from trainables.trained import load_trained
-from trainables.workload import Split, Task
+from trainables.workload import Task
 
 EngineOf = Callable[[Task], Engine]
 Elsewhere = tuple[dict[str, Exported], dict[str, torch.Tensor], dict[str, str]]

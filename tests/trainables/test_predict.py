@@ -13,11 +13,12 @@ from PIL import Image
 from trainables.build import build
 from trainables.config import TrialConfig
 from trainables.data.loader import eval_batches
+from trainables.data.specs import Domain, Split
 from trainables.engine import Engine
 from trainables.errors import DataError, ModelError
 from trainables.predict import Boxes, Mask, pictures, predict
 from trainables.trained import TrainedModel
-from trainables.workload import Domain, Split, Task
+from trainables.workload import Task
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def model_of(engine_of: Callable[[Task], Engine]) -> Callable[[Task], TrainedMod
 def scene(task: Task, index: int = 0) -> tuple[Image.Image, list[str], list[tuple[float, ...]]]:
     """A clean scene with its digits and their boxes, xywh."""
     from trainables.data.digits import DigitSample
-    from trainables.workload import EmbeddedData
+    from trainables.data.specs import EmbeddedData
 
     sample = DigitSample(EmbeddedData(domain=Domain.CLEAN), Split.TEST, index)
     found = sample.annotations()

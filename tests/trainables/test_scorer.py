@@ -11,11 +11,12 @@ import pytest
 from cluster.call import call
 from tests.trainables.conftest import config, run, workload
 from trainables.checkpoint import save_weights
+from trainables.data.specs import DataSpec
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
 from trainables.scorer import score_trial
 from trainables.scoring import score, score_untouched
-from trainables.workload import DataSpec, Task, Workload
+from trainables.workload import Task, Workload
 from tuning.scoring import SCORER
 
 LORA = '{"adapter": "lora", "epochs": 1, "batch_size": 8, "learning_rate": 0.01}'

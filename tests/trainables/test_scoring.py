@@ -10,12 +10,13 @@ import pytest
 
 from tests.trainables.conftest import config, run
 from trainables.checkpoint import save_weights
+from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.errors import DataError
 from trainables.preparation import domain_split, prepare_workload
 from trainables.scoring import evaluation_of, score, score_untouched
 from trainables.trained import load_trained, load_untouched
-from trainables.workload import Direction, Split, Task, Workload
+from trainables.workload import Direction, Task, Workload
 
 DOMAINS = {"rough": {"embedded": "textured"}, "soft": {"corruption": {"kind": "blur", "severity": 4}}}
 LORA = '{"adapter": "lora", "epochs": 1, "learning_rate": 0.002}'

@@ -12,10 +12,11 @@ from tests.trainables.conftest import config, run
 from tests.trainables.test_checkpoint import CONFIGS
 from trainables.checkpoint import save_weights
 from trainables.data.loader import eval_batches
+from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.errors import CheckpointError
 from trainables.trained import load_trained, load_untouched
-from trainables.workload import ModelSpec, Split, Task
+from trainables.workload import ModelSpec, Task
 
 EngineOf = Callable[[Task], Engine]
 SERIAL = '{"adapter": "serial_lora", "freezing": "unfrozen", "epochs": 1, "batch_size": 4}'

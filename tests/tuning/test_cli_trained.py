@@ -110,7 +110,7 @@ def test_the_untouched_base_alone(run: Callable[..., Result], storage: Path) -> 
 def masks(root: Path, classes: str, order: tuple[int, ...]) -> Path:
     """The clean scenes of DATA as image and mask folders, mask values numbered by `order`."""
     from trainables.data.digits import DigitSample
-    from trainables.workload import Domain, EmbeddedData, Split
+    from trainables.data.specs import Domain, EmbeddedData, Split
 
     spec = EmbeddedData(domain=Domain.CLEAN, train=16, validation=4, test=4)
     lines = ["data:", "  masks:"]

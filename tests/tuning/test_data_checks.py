@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from trainables.data.specs import Corruption, Domain
 from trainables.errors import ExperimentFileError
-from trainables.workload import Corruption, Direction, Domain
+from trainables.workload import Direction
 from tuning.experiment import Experiment, load_experiment
 
 MASKS = "  masks:\n    train: {images: train/x, masks: train/y}\n    classes: [ground, cell]\n"

@@ -12,8 +12,9 @@ import pytest
 from search_spaces.catalog import shipped
 from trainables.adapters.rules import check
 from trainables.adapters.specs import Adapter, Freezing
+from trainables.data.specs import Domain
 from trainables.errors import ExperimentFileError
-from trainables.workload import Domain, Task
+from trainables.workload import Task
 from tuning.checks import Subject
 from tuning.combinations import Shape, shape_of
 from tuning.experiment import Experiment, load_experiment

@@ -15,9 +15,9 @@ from recorded import experiment as recorded
 from scripted import Scripted, experiment
 
 from cluster.connect import connect
+from trainables.folder import CONTROL
 from tuning.launch import LaunchResult, launch
 from tuning.ledger import Ending, Outcome, Record, ScoredRecord, ScoringRecord, read_history, read_records
-from tuning.schedulers import CONTROL
 from tuning.scoring import Candidate, candidates
 
 # --- which ------------------------------------------------------------------------------------

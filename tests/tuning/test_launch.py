@@ -19,6 +19,7 @@ from scripted import Scripted, experiment
 
 from cluster.connect import connect
 from trainables.errors import DataError, ExperimentFileError, StorageError
+from trainables.folder import CONTROL
 from trainables.workload import Workload
 from tuning.launch import LaunchResult, launch
 from tuning.ledger import (
@@ -33,7 +34,6 @@ from tuning.ledger import (
     read_history,
     read_records,
 )
-from tuning.schedulers import CONTROL
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 

@@ -11,6 +11,7 @@ from ray.tune.utils import flatten_dict
 from scripted import experiment
 
 from trainables.errors import ClusterError
+from trainables.folder import CONTROL
 from trainables.workload import Direction
 from tuning.experiment import AshaSpec, MedianSpec, SchedulerSpec
 from tuning.ledger import (
@@ -24,7 +25,7 @@ from tuning.ledger import (
     StoppedBy,
     read_records,
 )
-from tuning.schedulers import CONTROL, Control, RecordingScheduler, Rule, build_rule, section
+from tuning.schedulers import Control, RecordingScheduler, Rule, build_rule, section
 from tuning.state import Halt, Sweep
 from tuning.study import Proposal, Study
 

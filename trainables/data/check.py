@@ -12,7 +12,8 @@ from trainables.data.faults import Action, Fault, Finding, sound_boxes
 from trainables.data.prepared import IGNORE
 from trainables.data.resize import Resize
 from trainables.data.sample import Annotations, Array, Sample
-from trainables.workload import Split, Task
+from trainables.data.specs import Split
+from trainables.workload import Task
 
 
 @dataclass(frozen=True)

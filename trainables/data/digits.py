@@ -12,7 +12,8 @@ from pydantic import JsonValue
 
 from trainables.data import embedded
 from trainables.data.sample import Annotations, Array, Part, Source
-from trainables.workload import EmbeddedData, Split, Task
+from trainables.data.specs import EmbeddedData, Split
+from trainables.workload import Task
 
 BACKGROUND = "background"
 

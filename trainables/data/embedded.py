@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.workload import Domain, Split
+from trainables.data.specs import Domain, Split
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

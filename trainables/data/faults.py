@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from trainables.data.sample import Annotations
-from trainables.workload import FaultRule, FaultRules, Split
+from trainables.data.specs import FaultRule, FaultRules, Split
 
 SHOWN = 20
 """Faults that a message lists by name before it only counts."""

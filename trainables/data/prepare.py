@@ -28,8 +28,9 @@ from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
 from trainables.data.sample import Part, Sample, Source
 from trainables.data.sources import disjoint, read_source, source_identity
+from trainables.data.specs import DomainSpec, FaultRule, Split
 from trainables.errors import DataError, StorageError
-from trainables.workload import DomainSpec, FaultRule, Split, Task, Workload
+from trainables.workload import Task, Workload
 
 CHUNK_BYTES = 64 * 2**20
 """Pixels a record batch holds before it is written: bounds the memory of a preparation."""

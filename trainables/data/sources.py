@@ -13,8 +13,7 @@ from trainables.data.digits import digits_identity, read_digits
 from trainables.data.hub import hub_identity, read_hub
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import Annotations, Part, Sample, Source, unknown_classes
-from trainables.errors import DataError
-from trainables.workload import (
+from trainables.data.specs import (
     FOLDS_TAKEN,
     CocoData,
     DataSpec,
@@ -23,8 +22,9 @@ from trainables.workload import (
     MaskData,
     Split,
     SplitSpec,
-    Task,
 )
+from trainables.errors import DataError
+from trainables.workload import Task
 
 __all__ = [
     "Annotations", "Part", "Sample", "Source",

@@ -11,8 +11,9 @@ from PIL import Image
 from trainables.data.check import check
 from trainables.data.coco import read_coco
 from trainables.data.resize import Resize
+from trainables.data.specs import CocoData, CocoPart, Split
 from trainables.errors import DataError
-from trainables.workload import CocoData, CocoPart, Split, Task
+from trainables.workload import Task
 
 
 def _spec(part: dict[str, str]) -> CocoData:

@@ -15,7 +15,8 @@ from trainables.data import corruptions
 from trainables.data.corruptions import CorruptedSplit, corrupted
 from trainables.data.loader import eval_batches, train_batches
 from trainables.data.prepared import Array, PreparedSplit
-from trainables.workload import Corruption, CorruptionSpec, Split, Task
+from trainables.data.specs import Corruption, CorruptionSpec, Split
+from trainables.workload import Task
 
 
 def _photo(side: int = 96) -> Array:

@@ -10,7 +10,8 @@ from data_makers import prepared
 from trainables.data import embedded
 from trainables.data.digits import DigitSample, digits_identity, read_digits
 from trainables.data.resize import Resize
-from trainables.workload import Domain, EmbeddedData, Split, Task
+from trainables.data.specs import Domain, EmbeddedData, Split
+from trainables.workload import Task
 
 
 def test_no_digit_stands_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:

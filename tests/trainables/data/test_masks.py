@@ -11,8 +11,9 @@ from PIL import Image
 from trainables.data.loader import IGNORE
 from trainables.data.masks import read_masks
 from trainables.data.resize import Resize
+from trainables.data.specs import MaskData, MaskPart, Split
 from trainables.errors import DataError
-from trainables.workload import MaskData, MaskPart, Split, Task
+from trainables.workload import Task
 
 CLASSES = ("background", "cell")
 

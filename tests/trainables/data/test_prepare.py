@@ -17,8 +17,9 @@ from PIL import Image
 from trainables.data import prepare as room
 from trainables.data.prepare import cache_root, fingerprint, prepare
 from trainables.data.resize import Resize
+from trainables.data.specs import Split
 from trainables.errors import DataError, StorageError
-from trainables.workload import Split, Task
+from trainables.workload import Task
 
 DIGITS = {"embedded": {"train": 6, "validation": 3, "test": 2, "side": 32}}
 

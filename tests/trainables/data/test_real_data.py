@@ -16,8 +16,9 @@ from trainables.config import Augment
 from trainables.data.domains import open_domains
 from trainables.data.loader import eval_batches, open_prepared, train_batches
 from trainables.data.resize import Resize
+from trainables.data.specs import Split
 from trainables.preparation import prepare_workload
-from trainables.workload import Split, Task
+from trainables.workload import Task
 
 FILES = {Split.TRAIN: "train", Split.VALIDATION: "val", Split.TEST: "test"}
 
