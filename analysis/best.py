@@ -174,7 +174,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 "params": dict(trial.params),
                 "config": dict(trial.config),
                 "metrics": dict(standing.metrics),
-                "test": scored_json(ranking.score(trial, standing)),
+                "test": None if (score := ranking.score(trial, standing)) is None else scored_json(score),
                 "parameters": dict(trial.parameters),
                 "seconds": trial.seconds,
             }

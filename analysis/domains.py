@@ -6,7 +6,6 @@ The trials were picked by their values on validation images, so nothing here cho
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
@@ -51,7 +50,6 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
     why there are none.
     """
     best: dict[tuple[str, str], Line] = {}
-    sign = -1.0 if sweep.objective.direction is Direction.MAXIMIZE else 1.0
     kept = replace(sweep.objective, rule=ValueRule.BEST)  # weights are those of the best report
     for trial in sweep.trials:
         score, standing = sweep.scores.get(trial.number), trial.standing(kept)
@@ -59,7 +57,7 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
             continue
         key = (trial.adapter, trial.freezing)
         before = best[key].standing if key in best else None
-        if before is None or sign * standing.value < sign * before.value:
+        if before is None or sweep.objective.direction.better(standing.value, before.value):
             best[key] = Line(score, trial, standing)
     if not best:
         raise NothingToRankError(_why_none(sweep))
@@ -160,8 +158,6 @@ def domain_json(sweep: Sweep) -> dict[str, JsonValue]:
 
 def _line_json(line: Line) -> JsonValue:
     trial = line.trial
-    scores = scored_json(line.score)
-    assert isinstance(scores, Mapping)
     return {
         "adapter": None if trial is None else trial.adapter,
         "freezing": None if trial is None else trial.freezing,
@@ -169,5 +165,5 @@ def _line_json(line: Line) -> JsonValue:
         "trial": None if trial is None else trial.number,
         "epoch": line.score.epoch,
         "validation": None if line.standing is None else line.standing.value,
-        **scores,
+        **scored_json(line.score),
     }

@@ -27,10 +27,8 @@ def _robustness(shares: Mapping[str, float | None], domain: str | None) -> float
     return sum(known) / len(known) if known else None
 
 
-def scored_json(score: ScoredRecord | None) -> JsonValue:
+def scored_json(score: ScoredRecord) -> dict[str, JsonValue]:
     """All of a score, for programs."""
-    if score is None:
-        return None
     return {
         "metrics": dict(score.metrics),
         "domains": {name: dict(figures) for name, figures in score.domains.items()},

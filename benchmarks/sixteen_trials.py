@@ -44,7 +44,7 @@ class Run:
 
 def ours(folder: Path) -> Run:
     """Run our sweep and read its record."""
-    from tuning.ledger import LEDGER, read_history
+    from tuning.ledger import read_history
 
     first = [
         {"lora.rank": c["rank"], "lora.alpha": c["alpha"], "learning_rate": c["learning_rate"]}
@@ -56,11 +56,10 @@ def ours(folder: Path) -> Run:
         *("--set", f"model.name={backbone()}"),
     ]
     started, _, whole_s = _run(command, folder)
-    records = [json.loads(line) for line in (folder / "sixteen-trials" / LEDGER).read_text().splitlines()]
     history = read_history(folder / "sixteen-trials")
     reports = [report for trial in history.trials.values() for report in trial.reports]
     return Run(
-        last_result_s=max(r["time"] for r in records if r["kind"] == "ended") - started,
+        last_result_s=max(t.ended.time for t in history.trials.values() if t.ended) - started,
         whole_s=whole_s,
         values=[max(r.metrics["dice"] for r in t.reports) for t in history.trials.values()],
         wait=sum(r.wait_s for r in reports) / sum(r.train_s for r in reports),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -80,3 +81,20 @@ def experiment(**parts: Any) -> Experiment:
     space = Space.parse(written.pop("space"))
     given = Experiment.model_validate_json(json.dumps(written))
     return given.model_copy(update={"space": space})
+
+
+def essence(folder: Path) -> list[Any]:
+    """Configurations, curves, decisions and ends, without times."""
+    from tuning.ledger import read_history
+
+    return [
+        (
+            trial.number,
+            dict(trial.params),
+            [(r.epoch, r.objective, r.metrics) for r in trial.reports],
+            trial.stopped.by if trial.stopped else None,
+            trial.outcome,
+            trial.value,
+        )
+        for trial in read_history(folder).trials.values()
+    ]

@@ -20,8 +20,8 @@ from ray import tune
 from trainables.checkpoint import pack_weights, restore_state, save_state, write_packed
 from trainables.config import TrialConfig
 from trainables.engine import Engine
-from trainables.errors import AdaptertuneError, CheckpointError, StorageError
-from trainables.folder import BASELINE_CLAIM, BEST_WEIGHTS, CONTROL, HALT, HALTED, LAST_STATE, LOG
+from trainables.errors import CheckpointError, StorageError, reason_of
+from trainables.folder import BASELINE_CLAIM, BEST_WEIGHTS, CONTROL, HALT, HALTED, LAST_STATE, note
 from trainables.freezing import count_parameters
 from trainables.report import Report
 from trainables.state import TrialState
@@ -61,7 +61,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         try:
             return self._next_report()
         except Exception as error:
-            return self._failed(_reason(error), traceback.format_exc())
+            return self._failed(reason_of(error), traceback.format_exc())
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Our own checkpoints live in the experiment's folder; Ray has nothing to keep."""
@@ -94,7 +94,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             self._open(config)
             self._log(f"configuration {config['config']}")
         except Exception as error:
-            self._fault = _reason(error)
+            self._fault = reason_of(error)
             self._log(traceback.format_exc())
 
     def _open(self, config: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
             self._save(state, report)
         elif self._best is not None:
-            self._kept(lambda: None)
+            self._kept()
         return self._result(report=report, done=state.done)
 
     def _between_steps(self, state: TrialState) -> None:
@@ -178,7 +178,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - started
 
-    def _kept(self, write: Callable[[], None]) -> bool:
+    def _kept(self, write: Callable[[], None] | None = None) -> bool:
         """Write the best weights, if they wait for it, and then what `write` does; whether that went well.
 
         A disk that takes no more costs no training: it is said, and tried again when a save is next due.
@@ -188,7 +188,8 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             if self._best is not None:
                 write_packed(self._best, self._folder / BEST_WEIGHTS)
                 self._best = None
-            write()
+            if write is not None:
+                write()
         except StorageError as error:
             self._log(f"not saved: {error}")
             if not self._told_unsaved:
@@ -201,7 +202,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _leave(self) -> None:
         """The last chance for best weights that the disk had no room for."""
-        if self._best is None or self._kept(lambda: None):
+        if self._best is None or self._kept():
             return
         self._log("its best weights are not kept")
         self._best = None
@@ -233,9 +234,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         }
 
     def _log(self, text: str) -> None:
-        # A full disk must not hide the reason that is being reported.
-        with suppress(OSError), (self._folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
+        note(self._folder, text)
 
 
 def _first_to(path: Path) -> bool:
@@ -244,7 +243,3 @@ def _first_to(path: Path) -> bool:
     except OSError:  # it is there, or the disk takes no more
         return False
     return True
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, AdaptertuneError) else f"{type(error).__name__}: {error}"

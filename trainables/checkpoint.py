@@ -64,7 +64,10 @@ def restore_state(state: TrialState, path: Path) -> Report | None:
     Raises CheckpointError if the file is damaged or of another configuration.
     """
     held = _read(path)
-    _load_weights(state, held, path)
+    weights = _parsed(held, path)
+    if weights.config != state.config:
+        raise CheckpointError(f"{path}: belongs to another configuration than the trial that asks for it")
+    load_weights(state.model, state.adapted, weights)
     state.optimizer.load_state_dict(held["optimizer"])
     state.plateau = Plateau(**held["plateau"])
     state.best = Best(**held["best"])
@@ -130,13 +133,6 @@ def _weights(state: TrialState) -> dict[str, Any]:
         "weights": {name: tensor.detach() for name, tensor in (own | buffers).items()},
         "adapted": state.adapted.state(),
     }
-
-
-def _load_weights(state: TrialState, held: dict[str, Any], path: Path) -> None:
-    weights = _parsed(held, path)
-    if weights.config != state.config:
-        raise CheckpointError(f"{path}: belongs to another configuration than the trial that asks for it")
-    load_weights(state.model, state.adapted, weights)
 
 
 def _parsed(held: dict[str, Any], path: Path) -> Weights:

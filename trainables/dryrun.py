@@ -12,7 +12,7 @@ import torch
 from trainables.adapters.specs import Freezing
 from trainables.config import TrialConfig
 from trainables.engine import Engine, peak_memory_mb
-from trainables.errors import AdaptertuneError
+from trainables.errors import reason_of
 from trainables.freezing import count_parameters
 from trainables.preparation import prepare_workload
 from trainables.workload import Workload
@@ -57,10 +57,8 @@ def _measure(engine: Engine, config: TrialConfig) -> DryRun:
         started = time.perf_counter()
         engine.validate(state.model, config)
         evaluate_s = time.perf_counter() - started
-    except AdaptertuneError as error:
-        return named(error=str(error))
-    except Exception as error:  # a library's own complaint about the configuration is the finding
-        return named(error=f"{type(error).__name__}: {error}")
+    except Exception as error:  # a library's own complaint about the configuration is a finding too
+        return named(error=reason_of(error))
     return named(
         parameters=count_parameters(state.parts, state.config),
         step_s=step_s,

@@ -18,6 +18,11 @@ class AdaptertuneError(Exception):
     """A fault that the user can mend; shown without a traceback."""
 
 
+def reason_of(error: Exception) -> str:
+    """An error in a line: as it is where the user can mend it, else with its kind."""
+    return str(error) if isinstance(error, AdaptertuneError) else f"{type(error).__name__}: {error}"
+
+
 class ExperimentFileError(AdaptertuneError):
     """The experiment file is wrong."""
 

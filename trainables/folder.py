@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+from pathlib import Path
+
 LAST_STATE = "last.ckpt"
 """In a trial's folder: its state at the last save."""
 BEST_WEIGHTS = "best.ckpt"
 """In a trial's folder: the weights of its best report."""
+SPLITS = "splits.json"
+"""Names of the images of each part; beside prepared data too."""
 LOG = "log.txt"
 """In a trial's folder: what it wrote."""
 HALTED = "halted"
@@ -16,3 +22,9 @@ HALT = "halt"
 """A file in `CONTROL`: trials save their state, as the sweep is about to end."""
 BASELINE_CLAIM = "baseline.claimed"
 """A worker has taken it on itself to measure the untouched model."""
+
+
+def note(folder: Path, text: str) -> None:
+    """Add to a trial's log. A full disk must not hide what is noted, nor end the trial."""
+    with suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -85,11 +86,15 @@ class Mask:
     classes: tuple[str, ...]
     mask: Array
 
+    @cached_property
+    def counts(self) -> list[int]:
+        """Pixels of each class."""
+        return [int(n) for n in np.bincount(self.mask.ravel(), minlength=len(self.classes))]
+
     @property
     def shares(self) -> dict[str, float]:
         """The share of the image that each class takes."""
-        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
-        return {name: int(n) / self.mask.size for name, n in zip(self.classes, counts, strict=True)}
+        return {name: n / self.mask.size for name, n in zip(self.classes, self.counts, strict=True)}
 
     def drawn(self, image: Image.Image) -> Image.Image:
         """The image with all classes but the first laid over it."""
@@ -98,11 +103,10 @@ class Mask:
 
     def record(self) -> dict[str, JsonValue]:
         """For JSON; `value` is what stands for the class in the mask's file."""
-        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         return {
             "classes": [
-                {"label": name, "value": value, "pixels": int(n), "share": round(int(n) / self.mask.size, 6)}
-                for value, (name, n) in enumerate(zip(self.classes, counts, strict=True))
+                {"label": name, "value": value, "pixels": n, "share": round(n / self.mask.size, 6)}
+                for value, (name, n) in enumerate(zip(self.classes, self.counts, strict=True))
             ]
         }
 

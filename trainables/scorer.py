@@ -5,21 +5,19 @@ A worker process keeps its backbone and data for the next job of the same experi
 
 from __future__ import annotations
 
-import time
 import traceback
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainables.build import build
-from trainables.checkpoint import load_weights, read_weights
+from trainables.checkpoint import read_weights
 from trainables.engine import Engine
-from trainables.errors import AdaptertuneError
-from trainables.folder import LOG
+from trainables.errors import reason_of
+from trainables.folder import note
 from trainables.scoring import Scores, score, score_untouched
+from trainables.trained import rebuilt
 from trainables.workload import Workload
 
 
@@ -36,8 +34,7 @@ def score_trial(job: dict[str, Any]) -> dict[str, Any]:
         scores = score_untouched(engine) if weights is None else _scored(engine, weights)
     except Exception as error:
         _log(weights, traceback.format_exc())
-        said = str(error) if isinstance(error, AdaptertuneError) else f"{type(error).__name__}: {error}"
-        return {"reason": said}
+        return {"reason": reason_of(error)}
     if scores is None:
         return {"reason": "its head is fresh, so it says nothing"}
     _log(weights, f"test images {scores.test}")
@@ -53,13 +50,9 @@ def _engine(workload: str, prepared: str) -> Engine:
 
 def _scored(engine: Engine, weights: Path) -> Scores:
     held = read_weights(weights)
-    built = build(engine.task, held.config, total_steps=held.total_steps)
-    load_weights(built.model, built.adapted, held)
-    return score(engine, built.model, held.config)
+    return score(engine, rebuilt(engine.task, held).model, held.config)
 
 
 def _log(weights: Path | None, text: str) -> None:
-    # A full disk must not hide the figures.
     if weights is not None:
-        with suppress(OSError), (weights.parent / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
+        note(weights.parent, text)

@@ -13,11 +13,8 @@ from trainables.data.prepared import PreparedSplit
 from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.evaluation import figures_of
-from trainables.preparation import domain_split
 from trainables.trained import TrainedModel
 from trainables.workload import Task
-
-__all__ = ["Scores", "domain_split", "evaluation_of", "score", "score_untouched"]
 
 
 @dataclass(frozen=True)

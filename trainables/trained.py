@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import Adapted
-from trainables.build import build
-from trainables.checkpoint import load_weights, read_weights
+from trainables.build import Built, build
+from trainables.checkpoint import Weights, load_weights, read_weights
 from trainables.config import TrialConfig
 from trainables.freezing import Parts
 from trainables.tasks.base import TaskModel
@@ -47,9 +47,15 @@ def load_trained(workload: Workload, weights: Path, *, device: str | None = None
     """
     held = read_weights(weights)
     task = load_task(workload, held.classes, _device(device))
+    built = rebuilt(task, held)
+    return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
+
+
+def rebuilt(task: TaskModel, held: Weights) -> Built:
+    """The model of a checkpoint on `task`'s backbone. Raises CheckpointError, AdapterError."""
     built = build(task, held.config, total_steps=held.total_steps)
     load_weights(built.model, built.adapted, held)
-    return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
+    return built
 
 
 def load_untouched(

@@ -163,7 +163,8 @@ def resume(
         trials = wanted if trials is None else trials
     elif set_:
         raise AdaptertuneError("--set changes the file of --file; a resumed experiment is as it was recorded")
-    commands_launch.require_parameter(then_ablate, commands_launch.recorded(folder))
+    if then_ablate is not None:  # else the whole record would be read for nothing
+        commands_launch.require_parameter(then_ablate, commands_launch.recorded(folder))
     going_on = commands_launch.go_on(folder, trials=trials, retry_failed=retry_failed, address=address)
     end(going_on, then_ablate, resumed=True)
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from trainables.config import TrialConfig
 from trainables.errors import ExperimentFileError, StorageError
+from trainables.folder import SPLITS
 from trainables.report import Report
 from trainables.workload import Workload
 from tuning.boundary import FAILED, say
@@ -18,7 +19,7 @@ from tuning.console import console, lines
 from tuning.environment import describe
 from tuning.experiment import Experiment
 from tuning.progress import duration
-from tuning.trained import ENVIRONMENT, EXPERIMENT, REPORTS, SPLITS
+from tuning.trained import ENVIRONMENT, EXPERIMENT, REPORTS
 
 
 def sole_config(experiment: Experiment) -> TrialConfig:

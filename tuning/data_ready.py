@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainables.errors import DataError
+from trainables.folder import SPLITS
 from trainables.workload import Workload
 from tuning.checks import class_fault
 from tuning.experiment import Experiment
 from tuning.ledger import Ending, PreparedRecord
 from tuning.state import Halt, Sweep
 
-SPLITS = "splits.json"
-"""Names of the images of each part, in the experiment's folder."""
 LOOK_EVERY_S = 0.5
 
 Prepare = Callable[[Workload], Path]

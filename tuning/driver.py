@@ -30,7 +30,7 @@ from tuning.ledger import (
     StartedRecord,
     StoppedRecord,
 )
-from tuning.reconcile import CarryOut, Continue, Retry, reconcile, replay
+from tuning.reconcile import GOES_ON, CarryOut, Continue, Retry, reconcile, replay
 from tuning.scoring import Scorer, Scoring
 from tuning.signals import Signals, halted_by_signals
 from tuning.state import Halt, Sweep
@@ -205,7 +205,11 @@ def _settle(of: Composition, rule: Rule | None) -> None:
     if not of.past:
         return
     history, sweep = of.sweep.history, of.sweep
-    kept = {n for n in history.trials if (trial_folder(of.folder, n) / LAST_STATE).exists()}
+    kept = {
+        number
+        for number, trial in history.trials.items()
+        if trial.outcome in GOES_ON and (trial_folder(of.folder, number) / LAST_STATE).exists()
+    }
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
         trial = sweep.trial(action.trial)
         match action:
@@ -248,13 +252,13 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         cpus=resources.cpus,
         gpus=gpus,
         most=resources.concurrent or _UNLIMITED,
-        stopped=lambda: None in control.requests(),
+        stopped=control.end_asked,
         scorer=of.scorer,
     ).run(of.sweep)
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:
-    return wait_for(prepared, of.experiment, of.folder, of.sweep, stopped=lambda: None in control.requests())
+    return wait_for(prepared, of.experiment, of.folder, of.sweep, stopped=control.end_asked)
 
 
 def _name(trial: Any) -> str:

@@ -147,6 +147,10 @@ class Control:
                 ),
             )
 
+    def end_asked(self) -> bool:
+        """Whether the whole sweep is to end."""
+        return None in self.requests()
+
     def requests(self) -> list[int | None]:
         """Trials to stop, None for the whole sweep; each is given once. Looks twice a second.
 

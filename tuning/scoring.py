@@ -7,7 +7,7 @@ and ray only once there is something to score.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,21 @@ def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
 
 def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
     """The epoch of a trial's best report, whose weights it has kept whatever the rule of its value."""
-    metric, direction = experiment.objective.metric, experiment.workload.direction
-    best, epoch = direction.worst, None
-    for report in trial.reports:
-        value = report.metrics.get(metric)
-        if value is not None and direction.better(value, best):
-            best, epoch = value, report.epoch
-    return epoch
+    reports = [(report.epoch, report.metrics) for report in trial.reports]
+    return best_report(reports, experiment.objective.metric, experiment.workload.direction)[0]
+
+
+def best_report(
+    reports: Sequence[tuple[float, Mapping[str, float | None]]], metric: str, direction: Direction
+) -> tuple[float | None, dict[str, float]]:
+    """Epoch and figures of the first of the best reports: the one whose weights the engine kept."""
+    value, epoch, figures = direction.worst, None, {}
+    for at, metrics in reports:
+        new = metrics.get(metric)
+        if new is not None and direction.better(new, value):
+            value, epoch = new, at
+            figures = {name: figure for name, figure in metrics.items() if figure is not None}
+    return epoch, figures
 
 
 def _is_scored(history: History, candidate: Candidate) -> bool:

@@ -7,7 +7,7 @@ No ray; torch only once the weights are looked at.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -17,10 +17,11 @@ from pydantic import JsonValue, ValidationError
 
 from trainables.config import TrialConfig
 from trainables.errors import LedgerError, StorageError
-from trainables.folder import BEST_WEIGHTS
-from trainables.workload import Direction, Workload
+from trainables.folder import BEST_WEIGHTS, SPLITS
+from trainables.workload import Workload
 from tuning.experiment import Experiment, load_experiment
 from tuning.ledger import History, Outcome, read_history
+from tuning.scoring import best_report
 from tuning.storage import Reference, named, refer, trial_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 EXPERIMENT = "experiment.yaml"
 REPORTS = "reports.jsonl"
 ENVIRONMENT = "environment.json"
-SPLITS = "splits.json"
 TRAINED = "trained"
 """The folder under a storage folder in which `train` keeps its runs."""
 
@@ -116,7 +116,7 @@ def of_trial(folder: Path, number: int) -> Trained:
         raise StorageError(_no_weights(folder, history, number))
     metric, direction = experiment.objective.metric, experiment.workload.direction
     reports = [(report.epoch, report.metrics) for report in trial.reports]
-    epoch, figures = _best(reports, metric, direction)
+    epoch, figures = best_report(reports, metric, direction)
     scored = history.scores.get(number)
     return Trained(
         title=f"{history.name}, trial {number}",
@@ -144,7 +144,7 @@ def of_folder(folder: Path) -> Trained:
             f"{folder} holds no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
             f" `adaptertune train {quote(str(folder / EXPERIMENT))}`"
         )
-    epoch, figures = _best(
+    epoch, figures = best_report(
         _reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction
     )
     return Trained(
@@ -212,19 +212,6 @@ def recorded_in(history: History) -> Experiment:
             f"{history.name}: the recorded experiment does not fit this adaptertune;"
             " use the version that ran it"
         ) from error
-
-
-def _best(
-    reports: Sequence[tuple[float, Mapping[str, float | None]]], metric: str, direction: Direction
-) -> tuple[float | None, dict[str, float]]:
-    """Epoch and figures of the first of the best reports: the one whose weights the engine kept."""
-    value, epoch, figures = direction.worst, None, {}
-    for at, metrics in reports:
-        new = metrics.get(metric)
-        if new is not None and direction.better(new, value):
-            value, epoch = new, at
-            figures = _numbers(metrics)
-    return epoch, figures
 
 
 def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:

@@ -1,14 +1,16 @@
-"""What the tests of whole scripted sweeps share."""
+"""What tests of whole scripted sweeps share, and those of the command line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from cluster.connect import connect
+from tuning import cli
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +26,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "meta.json").write_text(json.dumps({"fingerprint": "f00", "counts": {"train": 4}}))
     return folder
+
+
+@pytest.fixture
+def run(storage: Path) -> Callable[..., Result]:
+    """The command line on the test's `storage`; checks the exit code, and that no traceback shows."""
+
+    def invoke(*arguments: str, code: int = 0) -> Result:
+        environment = {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
+        result = CliRunner().invoke(cli.app, list(arguments), env=environment)
+        assert result.exit_code == code, result.output + repr(result.exception)
+        assert "Traceback" not in result.output
+        return result
+
+    return invoke

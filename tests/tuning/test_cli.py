@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from tuning import cli
 from tuning.ledger import LOCK, Ending, Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -25,18 +24,6 @@ ROOT = Path(__file__).parents[2]
 def storage(tmp_path: Path) -> Path:
     write(tmp_path / "digits")
     return tmp_path
-
-
-@pytest.fixture
-def run(storage: Path) -> Callable[..., Result]:
-    def invoke(*arguments: str, code: int = 0) -> Result:
-        environment = {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
-        result = CliRunner().invoke(cli.app, list(arguments), env=environment)
-        assert result.exit_code == code, result.output + repr(result.exception)
-        assert "Traceback" not in result.output
-        return result
-
-    return invoke
 
 
 # --- best -------------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 from recorded import write
 from trained_runs import cached, file, train_here
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from tuning import cli
 from tuning.trained import Trained
 
 DATA = """embedded: {domain: clean, train: 16, validation: 4, test: 4}
@@ -33,18 +32,6 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             (folder / "trials" / f"{number:04d}").mkdir(parents=True)
             shutil.copy(cells / "best.ckpt", folder / "trials" / f"{number:04d}")
         yield root
-
-
-@pytest.fixture
-def run(storage: Path) -> Callable[..., Result]:
-    def invoke(*arguments: str, code: int = 0) -> Result:
-        environment = {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
-        result = CliRunner().invoke(cli.app, list(arguments), env=environment)
-        assert result.exit_code == code, result.output + repr(result.exception)
-        assert "Traceback" not in result.output
-        return result
-
-    return invoke
 
 
 def rows(result: Result) -> dict[tuple[str, str | None], dict[str, Any]]:

@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from recorded import DOMAINS, TRIALS, write
 from recorded import experiment as recorded
 from scripted import Scripted, experiment
 
-from cluster.connect import connect
 from trainables.folder import CONTROL
 from tuning.launch import LaunchResult, launch
 from tuning.ledger import Ending, Outcome, Record, ScoredRecord, ScoringRecord, read_history, read_records
@@ -69,10 +67,7 @@ def test_nothing_is_scored_without_images_or_where_the_file_says_none(tmp_path: 
 # --- as Ray tasks -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with connect(None, threads=1, log=tmp_path_factory.mktemp("ray") / "ray.log"):
-        yield
+pytestmark = pytest.mark.usefixtures("ray_once")
 
 
 @pytest.fixture

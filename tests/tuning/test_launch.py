@@ -38,11 +38,7 @@ from tuning.ledger import (
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray for all tests here: `launch` uses one that is up, and leaves it so."""
-    with connect(None, threads=1, log=tmp_path_factory.mktemp("ray") / "ray.log"):
-        yield
+pytestmark = pytest.mark.usefixtures("ray_once")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Scripted, experiment
+from scripted import Scripted, essence, experiment
 
 from trainables.errors import DataError, LedgerError, StorageError
 from tuning.driver import LaunchResult
@@ -47,21 +47,6 @@ def resumed(folder: Path, prepared: Path, trainable: type[Any] = Scripted, **ask
 def whole(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
     """The folder of a sweep that was never cut off."""
     return launched(tmp_path_factory.mktemp("whole"), prepared).folder
-
-
-def essence(folder: Path) -> list[Any]:
-    """Configurations, curves, decisions and ends, without times."""
-    return [
-        (
-            trial.number,
-            dict(trial.params),
-            [(r.epoch, r.objective, r.metrics) for r in trial.reports],
-            trial.stopped.by if trial.stopped else None,
-            trial.outcome,
-            trial.value,
-        )
-        for trial in read_history(folder).trials.values()
-    ]
 
 
 def cut(whole: Path, storage: Path, lines: int, torn: str = "") -> Path:

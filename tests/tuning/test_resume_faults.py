@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from scripted import Scripted, experiment
+from scripted import Scripted, essence, experiment
 from small_disk import SmallDisk, small_disk
 
 from trainables.errors import LedgerError, StorageError
@@ -61,21 +61,6 @@ def resumed(folder: Path, prepared: Path, **how: Any) -> LaunchResult:
 def whole(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
     """The folder of a sweep that nothing happened to."""
     return launched(tmp_path_factory.mktemp("whole"), prepared).folder
-
-
-def essence(folder: Path) -> list[Any]:
-    """Configurations, curves, decisions and ends, without times."""
-    return [
-        (
-            trial.number,
-            dict(trial.params),
-            [(r.epoch, r.objective, r.metrics) for r in trial.reports],
-            trial.stopped.by if trial.stopped else None,
-            trial.outcome,
-            trial.value,
-        )
-        for trial in read_history(folder).trials.values()
-    ]
 
 
 def lines_of(folder: Path) -> list[bytes]:

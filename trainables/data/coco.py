@@ -9,6 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class CocoSample:
     declared: tuple[int, int] | None
     found: Annotations
 
-    @property
+    @cached_property
     def origin(self) -> str:
         """The image's path."""
         return str(self.path.resolve())

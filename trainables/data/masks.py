@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class MaskSample:
     table: Array
     binary_as_grey: bool
 
-    @property
+    @cached_property
     def origin(self) -> str:
         """The image's path."""
         return str(self.picture.resolve())

@@ -11,7 +11,7 @@ from trainables.backbones import EMBEDDED
 from trainables.config import TrialConfig
 from trainables.tasks.detection import DetectionTask
 from trainables.trained import TrainedModel
-from trainables.workload import COCO_FIGURES, Task, Workload
+from trainables.workload import Task, Workload
 
 
 @dataclass(frozen=True)
@@ -164,17 +164,14 @@ def _figures(trained: TrainedModel, card: Card) -> str:
         cells = [f"{figures[key]:.4f}" if key in figures else "–" for key in main]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", "The configuration was picked on validation images, so their figures flatter it."]
-    known = {k: v for k, v in card.figures.items() if k in COCO_FIGURES or "/" not in k}
+    known = {k: v for k, v in card.figures.items() if "/" not in k}
     return "\n".join(lines) + f"\n\nAll on validation images: `{json.dumps(_rounded(known))}`"
 
 
 def _data(workload: Workload, card: Card) -> str:
     source = workload.data.source
-    kind = next(
-        name for name in ("embedded", "coco", "masks", "hub") if getattr(workload.data, name) is not None
-    )
     counts = ", ".join(f"{number} {part}" for part, number in card.counts.items())
-    shown = json.dumps({kind: source.model_dump(mode="json", exclude_none=True)}, indent=2)
+    shown = json.dumps({workload.data.kind: source.model_dump(mode="json", exclude_none=True)}, indent=2)
     return (f"Images: {counts}.\n\n" if counts else "") + f"```json\n{shown}\n```"
 
 
