@@ -232,18 +232,16 @@ class Study:
     def _learn(self, record: WarmStartRecord) -> None:
         """Trials of another experiment: the sampler sees them; they have no number and are not counted."""
         for trial in record.taken:
-            names = _Names(trial.params)
+            names = _Names(trial.params, self._distributions)
             self._space.suggest(names)  # type: ignore[arg-type]
-            drawn = optuna.trial.FixedTrial(names.given)
-            self._space.suggest(drawn)
             state = _TOLD[trial.outcome]
             steps = {} if state is TrialState.COMPLETE else {round(trial.epoch * 1000): trial.value}
             self.optuna.add_trial(
                 optuna.trial.create_trial(
                     state=state,
                     value=trial.value,
-                    params=drawn.params,
-                    distributions=drawn.distributions,
+                    params=names.given,
+                    distributions={name: self._distributions[name] for name in names.given},
                     intermediate_values=steps,
                     user_attrs={"earlier": f"{record.experiment}:{trial.trial}"},
                 )
@@ -269,21 +267,18 @@ class Study:
         names = _Names(trial.params, self._distributions)
         self._space.suggest(names)  # type: ignore[arg-type]
         steps: dict[int, float] = {}
+        last = -1
         for report in trial.reports:
             step = round(report.epoch * 1000)
-            if (
-                report.objective is not None
-                and math.isfinite(report.objective)
-                and step > max(steps, default=-1)
-            ):
-                steps[step] = report.objective
+            if report.objective is not None and math.isfinite(report.objective) and step > last:
+                steps[step], last = report.objective, step
         if trial.value is None or not math.isfinite(trial.value):
             state = TrialState.FAIL
         return optuna.trial.create_trial(
             state=state,
             value={
                 TrialState.COMPLETE: trial.value,
-                TrialState.PRUNED: steps[max(steps)] if steps else None,
+                TrialState.PRUNED: steps.get(last),
             }.get(state),
             params=names.given,
             distributions={name: self._distributions[name] for name in names.given},
