@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORAGE ?= experiments
 
-.PHONY: setup quickstart test test-slow check format bench bench-trials wheel clean
+.PHONY: setup quickstart test test-slow check format bench bench-trials bench-query wheel clean
 
 setup: $(VENV)/.dev
 
@@ -42,6 +42,9 @@ bench: $(VENV)/.dev
 
 bench-trials: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.ten_thousand_trials
+
+bench-query: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.hundred_thousand_trials --peers
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -1,1 +1,32 @@
-"""Reads the record: which configuration is best, and what the settings did."""
+"""Reads the record: which configuration is best, and what the settings did.
+
+import analysis
+
+pets = analysis.open("pets")
+pets.best(k=5, where="adapter = 'lora'")
+pets.query("SELECT lora.rank, avg(value) FROM trials GROUP BY ALL")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.record import Record
+
+__all__ = ["open"]
+
+
+def open(name: str | Path, storage: str | Path | None = None) -> Record:
+    """An experiment's record by its name or folder, or several, as `pets-*`.
+
+    storage: where experiments live; `ADAPTERTUNE_STORAGE`, else `./experiments`, when absent.
+    Raises StorageError, which names the experiments there are, and LedgerError for a damaged record.
+    """
+    from analysis.record import Record
+    from tuning.ledger import find_experiments
+    from tuning.storage import storage_folder
+
+    place = storage_folder(None if storage is None else Path(storage))
+    return Record(tuple(folder.absolute() for folder in find_experiments(str(name), place)))

@@ -1,38 +1,43 @@
 """Which configuration is best, and by which rule. No ray, no torch.
 
-The value of a trial is its objective on the validation images under the experiment's rule. Trials
-that were stopped early have seen less training than the others, so:
+The value of a trial is its objective on the validation images under the experiment's rule, of its
+best report or of its last one. Trials that were stopped early have seen less training than the
+others, so they do not compete with those that ran to their own end, unless that is asked for:
 
-* rule `best` (the best report counts): every trial competes with what it reached, because its best
-  weights exist whether or not it went on; the table says how far each one came.
-* rule `last` (the last report counts): only trials that ran to their own end are ranked, since the
-  last report of a stopped trial is one of another budget. The others are counted, not ranked.
-* `at=EPOCH`: every trial that came so far is ranked by its reports up to that epoch, so all have
-  the same budget.
+* at=EPOCH: every trial that came so far is ranked by its reports up to that epoch, so all have the
+  same budget.
+* early_stopped: whatever a trial reached counts, however far it came; the table says how far that is.
 
 Failed, diverged and reused trials are never ranked: the first two have no value that holds, the
-last repeats another's.
+last repeats another's. What is not ranked is counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
-from analysis.frames import Objective, Standing, Sweep, Trial
+from analysis.errors import NothingToRankError
+from analysis.frames import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
 from analysis.query import select
 from analysis.scores import scored_json, scored_value
 from analysis.tables import Table, budget, count, figure, plural, settings
-from trainables.errors import AdaptertuneError
 from trainables.workload import Direction, ValueRule
 from tuning.ledger import ScoredRecord
 
-
-class NothingToRankError(AdaptertuneError):
-    """No trial has a value yet, or none passes the filter."""
+__all__ = [
+    "NothingToRankError",
+    "Ranking",
+    "best_json",
+    "best_of",
+    "best_rows",
+    "best_table",
+    "finished_first",
+    "rank",
+]
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,23 @@ class Ranking:
     objective: Objective
     at: float | None
     ranked: tuple[tuple[Trial, Standing], ...]
+    """All of them, or the first `few`."""
     left_out: Mapping[str, int]
     """Trials that were not ranked, by outcome."""
-    scores: Mapping[int | None, ScoredRecord] = field(default_factory=dict)
-    """Figures on test images, which decide nothing here."""
+    scores: Mapping[tuple[str, int], ScoredRecord] = field(default_factory=dict)
+    """Figures on test images by experiment and trial, which decide nothing here."""
+    early_stopped: bool = False
+    """Whether trials compete that did not run to their own end."""
+    counted: int = 0
+    """Trials that were ranked."""
+    span: tuple[float, float] = (0.0, 0.0)
+    """The fewest and the most epochs that one of them ran."""
+    several: bool = False
+    """Whether they are of more than one experiment."""
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
         """Test figures of the very weights that the trial is ranked for."""
-        score = self.scores.get(trial.number)
+        score = self.scores.get((trial.sweep, trial.number))
         return score if score is not None and score.epoch == standing.epoch else None
 
     @property
@@ -67,9 +81,10 @@ class Ranking:
                 "best report" if self.objective.rule is ValueRule.BEST else "last report"
             )
         text = f"{self.objective.metric} on validation images, {better} first, {rule}"
-        ran = {trial.ran for trial, _ in self.ranked}
-        if self.at is None and len(ran) > 1:
-            text += f"; budgets differ: they ran {min(ran):g} to {max(ran):g} epochs"
+        if self.early_stopped and self.at is None:
+            text += "; trials that were stopped early compete"
+        if self.at is None and self.span[0] < self.span[1]:
+            text += f"; budgets differ: they ran {self.span[0]:g} to {self.span[1]:g} epochs"
         if self.left_out:
             text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
         return text
@@ -81,6 +96,7 @@ def rank(
     metric: str | None = None,
     where: str | None = None,
     at: float | None = None,
+    early_stopped: bool = False,
 ) -> Ranking:
     """All trials that may be compared, best first; ties go to the lower number.
 
@@ -92,63 +108,88 @@ def rank(
     ranked: list[tuple[Trial, Standing]] = []
     for trial in trials:
         standing = trial.standing(objective, at)
-        fair = trial.finished or objective.rule is ValueRule.BEST or at is not None
+        fair = trial.finished or early_stopped or at is not None
         if standing is None or not fair or not trial.comparable:
             left_out[trial.outcome] += 1
         else:
             ranked.append((trial, standing))
     sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
     ranked.sort(key=lambda pair: (sign * pair[1].value, pair[0].number))
-    return Ranking(sweep.name, objective, at, tuple(ranked), dict(left_out), sweep.scores)
+    ran = [trial.ran for trial, _ in ranked]
+    return Ranking(
+        sweep.name,
+        objective,
+        at,
+        tuple(ranked),
+        dict(left_out),
+        {(sweep.name, n): score for n, score in sweep.scores.items() if n is not None},
+        early_stopped,
+        len(ranked),
+        (min(ran, default=0.0), max(ran, default=0.0)),
+    )
+
+
+def finished_first(sweep: Sweep) -> Ranking:
+    """Ranked among the trials that ran to their own end; where none has, among those that were stopped."""
+    ranking = rank(sweep)
+    return ranking if ranking.ranked else rank(sweep, early_stopped=True)
 
 
 def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
     """The first. Raises NothingToRankError, which says why there is none and what to do."""
     if ranking.ranked:
         return ranking.ranked[0]
-    if ranking.left_out:
-        counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
-        way_out = (
-            "see `adaptertune status`"
-            if ranking.objective.rule is ValueRule.BEST
-            else "wait for a trial to finish, or rank all at one budget with --at EPOCH"
+    if not ranking.left_out:
+        raise NothingToRankError(
+            f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
         )
-        raise NothingToRankError(f"{ranking.sweep}: no trial can be ranked ({counts}); {way_out}")
-    raise NothingToRankError(
-        f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
-    )
+    counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
+    if ranking.at is not None:
+        reason, way_out = "can be ranked", "see `adaptertune status`, or rank them at an earlier epoch"
+    elif ranking.early_stopped or ranking.left_out.keys() <= set(INCOMPARABLE):
+        reason, way_out = "can be ranked", "see `adaptertune status`"
+    else:
+        reason = "has run to its own end"
+        way_out = (
+            "wait for one, rank all at one budget with --at EPOCH,"
+            " or let those compete that were stopped early with --early-stopped"
+        )
+    raise NothingToRankError(f"{ranking.sweep}: no trial {reason} ({counts}); {way_out}")
 
 
 def best_table(ranking: Ranking, top: int) -> Table:
     """The first `top` as a table, with their test figure where one of them has it."""
     metric = ranking.objective.metric
+    first = ranking.ranked[:top]
     tested = {
-        trial.number: scored_value(score, metric)
-        for trial, standing in ranking.ranked[:top]
+        (trial.sweep, trial.number): scored_value(score, metric)
+        for trial, standing in first
         if (score := ranking.score(trial, standing)) is not None
     }
     rows = tuple(
         (
             str(place),
+            *((trial.sweep,) if ranking.several else ()),
             str(trial.number),
             figure(standing.value),
-            *((figure(tested.get(trial.number)),) if tested else ()),
+            *((figure(tested.get((trial.sweep, trial.number))),) if tested else ()),
             f"{standing.epoch:g}",
             budget(trial.ran, trial.epochs),
             trial.outcome,
             count(trial.trainable),
             settings(trial.params),
         )
-        for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1)
+        for place, (trial, standing) in enumerate(first, start=1)
     )
     test = (f"test {metric}",) if tested else ()
-    columns = ("", "trial", metric, *test, "at epoch", "ran", "outcome", "trainable", "settings")
-    shown, total = min(top, len(ranking.ranked)), len(ranking.ranked)
-    title = f"{ranking.sweep}: best {shown} of {plural(total, 'trial')}"
+    names = ("experiment",) if ranking.several else ()
+    columns = ("", *names, "trial", metric, *test, "at epoch", "ran", "outcome", "trainable", "settings")
+    title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
     caption = ranking.caption
     if tested:
         caption += ". Picked on validation images; test: other images, with the weights of that epoch"
-    return Table(title, columns, rows, caption, numeric=(*range(4 + len(test)), 6 + len(test)))
+    numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
+    return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
 
 
 def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
@@ -160,14 +201,17 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
         "value_rule": ranking.objective.rule.value,
         "at_epoch": ranking.at,
         "measured_on": "validation",
-        "ranked": len(ranking.ranked),
+        "early_stopped_compete": ranking.early_stopped,
+        "ranked": ranking.counted,
         "not_ranked": dict(ranking.left_out),
         "trials": [
             {
                 "rank": place,
+                "experiment": trial.sweep,
                 "trial": trial.number,
                 "value": standing.value,
                 "epoch": standing.epoch,
+                **_by_rule(ranking, trial),
                 "ran_epochs": trial.ran,
                 "of_epochs": trial.epochs,
                 "outcome": trial.outcome,
@@ -181,3 +225,44 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
             for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1)
         ],
     }
+
+
+def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
+    """The first `top` flat, one mapping a trial, as tables for programs have them.
+
+    value, epoch: what the order rests on.  best…, last…: of the whole trial.  at_budget: by --at.
+    """
+    rows = []
+    for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1):
+        row: dict[str, Scalar] = {
+            "rank": place,
+            "experiment": trial.sweep,
+            "trial": trial.number,
+            "outcome": trial.outcome,
+            "metric": ranking.objective.metric,
+            "value": standing.value,
+            "epoch": standing.epoch,
+            **_by_rule(ranking, trial),
+            "at_budget": None if ranking.at is None else standing.value,
+            "budget": ranking.at,
+            "ran": trial.ran,
+            "seconds": trial.seconds,
+        }
+        row |= {f"parameters.{part}": number for part, number in trial.parameters.items()}
+        row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
+        if (score := ranking.score(trial, standing)) is not None:
+            row |= {f"test.{name}": value for name, value in score.metrics.items()}
+            for domain, figures in score.domains.items():
+                row |= {f"test.{name}@{domain}": value for name, value in figures.items()}
+        rows.append(row | {name: value for name, value in trial.config.items() if name not in row})
+    return rows
+
+
+def _by_rule(ranking: Ranking, trial: Trial) -> dict[str, float | None]:
+    """The best and the last report's values, whatever the ranking rests on."""
+    found: dict[str, float | None] = {}
+    for rule in (ValueRule.BEST, ValueRule.LAST):
+        standing = trial.standing(replace(ranking.objective, rule=rule))
+        found[rule.value] = standing.value if standing else None
+        found[f"{rule.value}_epoch"] = standing.epoch if standing else None
+    return found

@@ -22,7 +22,7 @@ class Group:
     freezing: str
     trials: tuple[Trial, ...]
     best: tuple[Trial, Standing] | None
-    """None if no trial of the group can be ranked."""
+    """Of those that ran to their own end; None if none has."""
     median: float | None
     """At the epoch that all trials of the sweep reached."""
 
@@ -54,9 +54,7 @@ def _group(key: tuple[str, str], trials: list[Trial], objective: Objective, epoc
     standings = [
         (trial, standing)
         for trial in trials
-        if trial.comparable
-        and (trial.finished or objective.rule is ValueRule.BEST)
-        and (standing := trial.standing(objective)) is not None
+        if trial.finished and (standing := trial.standing(objective)) is not None
     ]
     equal = [
         standing.value
@@ -80,7 +78,8 @@ def adapter_table(sweep: Sweep) -> Table:
     """One row for each adapter and freezing mode: trials, best, median at an equal budget, parameters.
 
     The median is taken at the largest epoch that all trials reached, so that stopping early
-    neither lifts nor lowers it; the best is each trial's value under the experiment's rule.
+    neither lifts nor lowers it; the best is that of trials that ran to their own end, whose values follow
+    the experiment's rule.
     """
     metric, sign = sweep.objective.metric, _sign(sweep.objective)
     lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in groups(sweep)]
@@ -90,15 +89,14 @@ def adapter_table(sweep: Sweep) -> Table:
         lines.sort(key=lambda line: line[0])
     epoch = common_epoch(sweep.trials)
     median = f"median at epoch {epoch:g}" if epoch else "median"
-    rule = (
-        "the best report" if sweep.objective.rule is ValueRule.BEST else "the last report, of finished trials"
-    )
+    rule = "the best report" if sweep.objective.rule is ValueRule.BEST else "the last report"
     return Table(
         f"{sweep.name}: by adapter and freezing",
         ("adapter", "freezing", "trials", f"best {metric}", "at epoch", median,
          "trains: adapter", "head", "backbone", "endings"),
         tuple(row for _, row in lines),
-        f"{metric} on validation images. best: {rule}; median: all trials at the same budget."
+        f"{metric} on validation images. best: {rule} of trials that ran to their own end;"
+        " median: all trials at the same budget."
         " trains: the best trial's parameters that train",
         numeric=(2, 3, 4, 5, 6, 7, 8),
     )  # fmt: skip

@@ -3,44 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from trainables.config import TrialConfig
-from trainables.errors import AdaptertuneError, LedgerError
-from trainables.workload import Direction, Figure, ValueRule
+from analysis.errors import QueryError
+from trainables.errors import LedgerError
+from trainables.workload import Figure
 from tuning.experiment import Experiment
-from tuning.ledger import History, Outcome, ReportRecord, ScoredRecord, TrialHistory
+from tuning.ledger import ExperimentRecord, History, Outcome, ReportRecord, ScoredRecord, TrialHistory
+from tuning.rows import RUNNING, Scalar, settings_of
+from tuning.standing import NEARLY, Objective, Standing, standing
 
-Scalar = str | int | float | bool | None
+__all__ = [
+    "FINISHED",
+    "INCOMPARABLE",
+    "RUNNING",
+    "Objective",
+    "QueryError",
+    "Scalar",
+    "Standing",
+    "Sweep",
+    "Trial",
+    "experiment_in",
+]
 
-RUNNING = "running"
-"""Stands for the outcome of a trial that has none: it runs, or its driver died."""
-
-
-class QueryError(AdaptertuneError):
-    """A question that the record cannot answer: an unknown figure, a wrong `--where`."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """By which figure, in which direction and under which rule trials are compared."""
-
-    metric: str
-    direction: Direction
-    rule: ValueRule
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A trial's value under an objective, and the epoch whose report gave it."""
-
-    value: float
-    epoch: float
-    metrics: Mapping[str, float]
+FINISHED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+"""Trials that ran to their own end: all their epochs, or their own patience."""
+INCOMPARABLE = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
+"""Trials whose figures do not hold, or are another's."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,8 @@ class Trial:
     seconds: float = 0.0
     stopped_by: str | None = None
     reason: str | None = None
+    sweep: str = ""
+    """The experiment's name."""
 
     @property
     def adapter(self) -> str:
@@ -81,30 +75,18 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether it ran to its own end: all its epochs, or its own patience."""
-        return self.outcome in (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+        return self.outcome in FINISHED
 
     @property
     def comparable(self) -> bool:
         """Whether its figures are its own and hold: not failed, diverged or reused."""
-        return self.outcome not in (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
+        return self.outcome not in INCOMPARABLE
 
     def standing(self, objective: Objective, at: float | None = None) -> Standing | None:
         """Its value; with `at`, from the reports up to that epoch, None if it did not come so far."""
-        if at is not None and self.ran < at - 1e-9:
+        if at is not None and self.ran < at - NEARLY:
             return None
-        best: Standing | None = None
-        for report in self.reports:
-            value = report.metrics.get(objective.metric)
-            if value is None or (at is not None and report.epoch > at + 1e-9):
-                continue
-            if (
-                best is None
-                or objective.rule is ValueRule.LAST
-                or objective.direction.better(value, best.value)
-            ):
-                figures = {name: v for name, v in report.metrics.items() if v is not None}
-                best = Standing(value, report.epoch, figures)
-        return best
+        return standing(self.reports, objective, at)
 
 
 @dataclass(frozen=True)
@@ -125,17 +107,8 @@ class Sweep:
     @classmethod
     def of(cls, history: History) -> Sweep:
         """Raises LedgerError if this version cannot read the experiment that the record describes."""
-        try:
-            experiment = Experiment.model_validate_json(json.dumps(history.header.experiment))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise LedgerError(
-                f"{history.name}: the recorded experiment does not fit this adaptertune"
-                f" ({where}: {first['msg']}); use the version that ran it"
-            ) from error
-        workload = experiment.workload
-        objective = Objective(workload.objective.metric, workload.direction, workload.objective.value)
+        experiment = experiment_in(history.header)
+        objective = Objective.of(experiment.workload)
         trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
         figures = history.baseline.metrics if history.baseline is not None else {}
         return cls(
@@ -156,23 +129,41 @@ class Sweep:
         if metric is None or metric == self.objective.metric:
             return self.objective
         known = {name for trial in self.trials for report in trial.reports for name in report.metrics}
-        if metric not in known:
-            raise QueryError(
-                f"no metric '{metric}' in {self.name}; recorded are {', '.join(sorted(known)) or 'none yet'}"
-            )
-        direction = Figure.of(metric).direction(self.experiment.workload.task)
-        return Objective(metric, direction, self.objective.rule)
+        return another(self.experiment, metric, known)
 
     def varied(self) -> tuple[str, ...]:
         """The settings that the sweep varies, in the order of the file."""
         return tuple(dict.fromkeys(name for trial in self.trials for name in trial.params))
 
 
-def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
+def experiment_in(header: ExperimentRecord) -> Experiment:
+    """The experiment that a record describes. Raises LedgerError if this version cannot read it."""
     try:
-        config = flat_config(experiment.trial_config(dict(history.params)))
-    except (AdaptertuneError, ValueError):
-        config = dict(_leaves(history.params))  # a configuration that could not be built is a failed trial
+        return Experiment.model_validate_json(json.dumps(header.experiment))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise LedgerError(
+            f"{header.name}: the recorded experiment does not fit this adaptertune"
+            f" ({where}: {first['msg']}); use the version that ran it"
+        ) from error
+
+
+def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:
+    """Another figure in its own direction, under the experiment's rule. Raises QueryError if unknown."""
+    known = set(known)
+    if metric not in known:
+        raise QueryError(
+            f"no metric '{metric}' in {experiment.name};"
+            f" recorded are {', '.join(sorted(known)) or 'none yet'}"
+        )
+    return Objective(
+        metric, Figure.of(metric).direction(experiment.workload.task), experiment.workload.objective.value
+    )
+
+
+def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
+    config = settings_of(history.params, experiment)
     epochs = config.get("epochs")
     return Trial(
         number=history.number,
@@ -186,26 +177,5 @@ def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
         seconds=history.seconds,
         stopped_by=str(history.stopped.by) if history.stopped is not None else None,
         reason=history.ended.reason if history.ended is not None else None,
+        sweep=experiment.name,
     )
-
-
-def flat_config(config: TrialConfig) -> dict[str, Scalar]:
-    """Dotted names to plain values: the chosen adapter's section only, defaults filled in."""
-    values = config.model_dump(mode="json")
-    for section in ("lora", "adalora", "loha", "lokr", "serial_lora", "localized_lora", "peft"):
-        values.pop(section, None)
-    if config.section is not None:
-        values[config.adapter.value] = config.section.model_dump(mode="json")
-    values["freezing"] = config.mode.value
-    values["targets"] = [role.value for role in config.roles] if config.section is not None else None
-    return dict(_leaves(values))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            yield f"{prefix}{name}", ",".join(str(item) for item in value)
-        else:
-            yield f"{prefix}{name}", value

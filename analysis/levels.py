@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.best import NothingToRankError
 from analysis.by_adapter import common_epoch
+from analysis.errors import NothingToRankError
 from analysis.frames import QueryError, Scalar, Sweep, Trial
+from analysis.statistics import mean_interval
 from analysis.tables import Table, figure, plural, setting
 from trainables.workload import Direction
 
 BINS = 4
 """Bins of equally many trials for a setting with more numeric levels than `MANY`."""
 MANY = 8
-RESAMPLES = 10_000
 ENOUGH = 3
 """Trials that a level needs for an interval of its mean."""
 
@@ -36,13 +36,10 @@ class Level:
     lost: int
     """Trials at this level that failed or diverged."""
 
-    def interval(self, seed: int = 0) -> tuple[float, float] | None:
-        """The 95 % bootstrap interval of the mean (percentiles); None for fewer than three trials."""
-        if len(self.values) < ENOUGH:
-            return None
-        draws = np.random.default_rng(seed).choice(self.values, size=(RESAMPLES, len(self.values)))
-        low, high = np.percentile(draws.mean(axis=1), [2.5, 97.5])
-        return float(low), float(high)
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean; None for fewer than three trials, or without any spread."""
+        found = mean_interval(self.values) if len(self.values) >= ENOUGH else None
+        return None if found is None else (found.low, found.high)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def blocks(sweep: Sweep, by: str, at: float | None = None) -> tuple[Block, ...]:
             f"--by {by}: no trial of {sweep.name} has this setting; varied are"
             f" {', '.join(sweep.varied()) or 'none yet'}"
         )
-    named = _levels([trial.config[by] for trial in having])
+    named = level_names([trial.config[by] for trial in having])
     wanted = [(at, False)] if at is not None else list(_budgets(sweep, having))
     return tuple(Block(epoch, whole, _at(sweep, having, named, epoch)) for epoch, whole in wanted)
 
@@ -94,12 +91,12 @@ def _at(sweep: Sweep, trials: Sequence[Trial], named: Sequence[str], epoch: floa
     return tuple(Level(name, tuple(found), lost[name]) for name, found in values.items())
 
 
-def _levels(values: Sequence[Scalar]) -> list[str]:
-    """A name for each trial's level: the value itself, or its bin."""
+def level_names(values: Sequence[Scalar], *, many: int = MANY, bins: int = BINS) -> list[str]:
+    """A name for each trial's level: the value itself, or its bin of more than `many` numbers."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) < len(values) or len(set(numbers)) <= MANY:
+    if len(numbers) < len(values) or len(set(numbers)) <= many:
         return [setting(value) for value in values]
-    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, bins + 1)))
     places = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
     return [f"{edges[i]:.3g} to {edges[i + 1]:.3g}" for i in places]
 
@@ -118,7 +115,7 @@ def level_tables(sweep: Sweep, by: str, at: float | None = None) -> tuple[Table,
         caption = (
             f"observational: the search chose the trials. {sweep.objective.metric} on validation images"
             f" at epoch {block.epoch:g}, {which} ({counted} of {plural(len(sweep.trials), 'trial')});"
-            f" interval: 95 % bootstrap of the mean, from {ENOUGH} trials on"
+            f" interval: 95 % of the mean (t), from {ENOUGH} trials on"
         )
         if having < len(sweep.trials):
             caption += f". {plural(len(sweep.trials) - having, 'trial')} without {by} left out"

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import logging
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.resources import Node
 from cluster.staging import stage
+from cluster.watch import Watch, listens
 
 ANSWERS_WITHIN_S = 5.0
+NAMED_ADDRESSES = ("auto", "local")
 
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,6 +32,8 @@ RAY_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "10",
+    # In a job (`ray job submit --working-dir …`) ours would be refused as a conflict with the job's own.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
 
 
@@ -35,16 +42,26 @@ class Cluster:
     """What a sweep needs to know of where it runs."""
 
     owned: bool
-    """Whether Ray was brought up for this sweep, and goes down with it."""
+    """Whether this sweep has connected Ray, and disconnects it."""
     scratch: Path
     """For Ray's own files; removed at the end."""
+    watch: Watch | None = None
+    """Of a cluster that was there before."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is a cluster that was there before, perhaps of other machines too."""
+        return self.watch is not None
 
     def lost(self) -> bool:
-        """Whether the Ray brought up for this sweep has lost a process that it cannot do without.
+        """Whether Ray has lost a process that this sweep cannot do without.
 
-        Ray itself would wait for ever for a raylet that does not come back. Of an existing cluster a
-        node's death costs no more than the trials on it, so there it is Ray's to report.
+        Ray itself would wait for ever for a raylet of ours that does not come back. Of an existing
+        cluster that is its control process, and the raylet of this machine; another node's death
+        costs no more than the trials on it, and is Ray's to report.
         """
+        if self.watch is not None:
+            return self.watch.lost
         if not self.owned:
             return False
         from ray._private.worker import _global_node
@@ -77,12 +94,19 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
+def _wait_for_ray() -> None:
+    """What becomes of a process whose cluster is lost where nobody says otherwise: Ray ends it."""
+
+
 @contextmanager
-def connect(address: str | None, *, threads: int, log: Path) -> Iterator[Cluster]:
+def connect(
+    address: str | None, *, threads: int, log: Path, give_up: Callable[[], None] = _wait_for_ray
+) -> Iterator[Cluster]:
     """Ray, with workers that see our five packages and not the user's folder; down again at the end.
 
     address: an existing cluster's; RAY_ADDRESS, or else a cluster of this machine's when absent.
     log: a file for what Ray says to the driver, which stays off the terminal.
+    give_up: ends the process, in plain words, where it hangs in a call to a cluster that is lost.
 
     On this machine the workers inherit their folder and environment from ours, which spares the
     1.2 s that a `runtime_env` costs each new worker; to other machines the packages are sent.
@@ -95,19 +119,25 @@ def connect(address: str | None, *, threads: int, log: Path) -> Iterator[Cluster
         with _environment(RAY_SETTINGS):
             import ray  # which sets its loggers up, so before they are turned away
         with _environment(RAY_SETTINGS), _ray_logs_to(log):
-            owned = not ray.is_initialized()
+            owned, watch = not ray.is_initialized(), None
             try:
                 if owned:
-                    _bring_up(address or os.environ.get("RAY_ADDRESS"), threads, scratch)
-                yield Cluster(owned, scratch)
+                    watch = _bring_up(address or os.environ.get("RAY_ADDRESS"), threads, scratch, give_up)
+                yield Cluster(owned, scratch, watch)
             finally:
-                if owned:
+                if watch is not None:
+                    watch.stop()
+                if watch is not None and watch.lost:
+                    # To shut down in good order is to wait for a minute for what does not answer.
+                    atexit.unregister(ray._private.worker.shutdown)
+                elif owned:
                     ray.shutdown()  # also when interrupted half-way up
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _bring_up(address: str | None, threads: int, scratch: Path) -> None:
+def _bring_up(address: str | None, threads: int, scratch: Path, give_up: Callable[[], None]) -> Watch | None:
+    """Connects; gives the watch over a cluster that was there before."""
     import ray
 
     common = {"log_to_driver": False, "logging_level": logging.WARNING}
@@ -118,17 +148,42 @@ def _bring_up(address: str | None, threads: int, scratch: Path) -> None:
         try:
             ray.init(address=address, runtime_env=runtime, **common)
         except (ConnectionError, ValueError) as error:
-            raise ConnectionError(_no_cluster(address, error)) from error
-        return
+            say = _no_cluster if address in NAMED_ADDRESSES else _turned_away
+            raise ConnectionError(say(address, error)) from error
+        except RuntimeError as error:
+            raise ConnectionError(_not_let_in(address, error)) from error
+        needed = _what_it_needs()
+        watch = Watch(lambda: listens(needed), give_up)
+        watch.begin()
+        return watch
     folder = stage(scratch / "packages", link=True)
     with _environment(worker_environment(threads)), _inside(folder):
         ray.init(address="local", include_dashboard=False, **common)
+    return None
+
+
+def _what_it_needs() -> list[tuple[str, int]]:
+    """Addresses of the cluster's control process and of this machine's raylet."""
+    import ray
+
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    own = (n for n in ray.nodes() if n["NodeID"] == context.get_node_id())
+    raylets = [(str(n["NodeManagerAddress"]), int(n["NodeManagerPort"])) for n in own]
+    return [(host.strip("[]"), int(port)), *raylets]
 
 
 def _must_answer(address: str) -> None:
     """Raises at once where nothing listens; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
+    if "://" in address:
+        raise ConnectionError(
+            f"--address must be auto or HOST:PORT, got {address}: the driver of a sweep runs on a node of its"
+            " cluster; from elsewhere use `ray job submit -- adaptertune launch … --address auto`"
+        )
+    host, _, port = address.rpartition(":")
+    if address not in NAMED_ADDRESSES and not (host and port.isdecimal()):
+        raise ConnectionError(f"--address must be auto or HOST:PORT, got {address}")
+    if address in NAMED_ADDRESSES:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S).close()
@@ -141,6 +196,23 @@ def _no_cluster(address: str, error: Exception) -> str:
         f"no Ray cluster answers at {address} ({error}); start one there with `ray start --head`,"
         " or leave --address and RAY_ADDRESS away to run on this machine"
     )
+
+
+def _turned_away(address: str, error: Exception) -> str:
+    """Something listens there. Ray says nothing of a wrong token but on the terminal."""
+    return (
+        f"{address} does not answer as a Ray cluster does ({error}); if it is one, its token may be another:"
+        " copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN"
+    )
+
+
+def _not_let_in(address: str, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if "ersion mismatch" in said:
+        way = "install the cluster's versions of Ray and Python here, or ours on all of its nodes"
+    else:
+        way = "Ray's own words are in ray.log, and its logs below /tmp/ray"
+    return f"the Ray cluster at {address} does not let this driver in ({said}); {way}"
 
 
 @contextmanager
@@ -175,12 +247,21 @@ def _ray_logs_to(path: Path) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers, logger.propagate = [file], False
     logger.setLevel(logging.WARNING)
+    # It goes past the loggers, to the terminal: nodes that die, in Ray's words.
+    worker: Any = importlib.import_module("ray._private.worker")
+    spoken, worker.print_to_stdstream = worker.print_to_stdstream, _logged
     # It misses the files of the loggers that are turned off.
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
     try:
         yield
     finally:
+        worker.print_to_stdstream = spoken
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
         logging.getLogger("ray.tune.analysis").setLevel(logging.NOTSET)
         file.close()
+
+
+def _logged(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """In place of Ray's `print_to_stdstream`."""
+    logging.getLogger("ray").warning("(%s) %s", data.get("pid"), "\n".join(data.get("lines", ())))

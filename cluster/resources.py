@@ -43,20 +43,36 @@ def does_not_fit(nodes: Iterable[Node], *, cpus: float, gpus: float) -> str | No
 
 
 class Capacity:
-    """Trials that run at once: what the cluster holds now, or `most` where that is fewer."""
+    """Trials that run at once: what the cluster holds now, or `most` where that is fewer.
+
+    changed: is told how many there were and are, when nodes have joined or left.
+    """
 
     def __init__(
-        self, nodes: Callable[[], Iterable[Node]], cpus: float, gpus: float, most: int | None
+        self,
+        nodes: Callable[[], Iterable[Node]],
+        cpus: float,
+        gpus: float,
+        most: int | None,
+        *,
+        changed: Callable[[int, int], None] = lambda before, now: None,
     ) -> None:
         self._nodes = nodes
         self._needs = {"cpus": cpus, "gpus": gpus}
         self._most = most
+        self._changed = changed
         self._slots, self._asked = 0, -CAPACITY_FOR_S
 
     def __call__(self) -> int:
         """How many, asked anew after `CAPACITY_FOR_S`."""
         if time.monotonic() - self._asked >= CAPACITY_FOR_S:
+            before = self._allowed()
             # A cluster that has shrunk to nothing for a moment must not end the search.
             self._slots = max(1, slots(self._nodes(), **self._needs))
             self._asked = time.monotonic()
+            if before not in (0, self._allowed()):
+                self._changed(before, self._allowed())
+        return self._allowed()
+
+    def _allowed(self) -> int:
         return self._slots if self._most is None else min(self._slots, self._most)

@@ -10,6 +10,8 @@ from typing import Any
 
 from ray import tune
 
+from cluster.node import UnfitNodeError, at_home
+
 
 class Worker(tune.Trainable):  # type: ignore[misc]
     """Hands everything on to the trainable named by the configuration's `trainable`, `module:Class`."""
@@ -46,6 +48,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         self._fault: dict[str, Any] | None = None
         try:
+            config = at_home(config)
             if self._real is None:
                 module, name = config["trainable"].split(":")
                 kind = getattr(importlib.import_module(module), name)
@@ -63,6 +66,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 "report": None,
                 "built": None,
                 "baseline": None,
-                "failure": {"outcome": "failed", "reason": f"{type(error).__name__}: {error}"},
+                "failure": {"outcome": "failed"} | _reason(error),
                 "done": True,
             }
+
+
+def _reason(error: Exception) -> dict[str, Any]:
+    """`unfit` where it is the node's fault, and so that of every trial there."""
+    if isinstance(error, UnfitNodeError):
+        return {"reason": str(error), "unfit": True}
+    return {"reason": f"{type(error).__name__}: {error}"}

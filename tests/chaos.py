@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +141,20 @@ class Driver:
 
 @dataclass(frozen=True)
 class Place:
-    """Where sweeps run: a storage folder, and a cache of prepared data that several places share."""
+    """Where sweeps run: a storage folder, and a cache of prepared data that several places share.
+
+    name: the experiment's.  environment: variables of its processes.
+    """
 
     storage: Path
     cache: Path
+    name: str = NAME
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """The experiment's."""
-        return self.storage / NAME
+        return self.storage / self.name
 
     def launch(self, *, concurrent: int = 1, retries: int = 0) -> tuple[str, ...]:
         """Writes the sweep's file; returns the command that launches it."""
@@ -160,12 +165,14 @@ class Place:
     @contextmanager
     def run(self, *command: str) -> Iterator[Driver]:
         """`adaptertune COMMAND --storage …` in the background; what is left of it in the end is killed."""
-        output = self.storage / "said.txt"
+        output = self.storage / f"said-{self.name}.txt"
         with output.open("ab") as file:
             process = subprocess.Popen(
                 self._line(*command),
                 cwd=self.storage,
-                env=os.environ | {"ADAPTERTUNE_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"},
+                env=os.environ
+                | {"ADAPTERTUNE_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"}
+                | dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -185,7 +192,7 @@ class Place:
 
     def best(self) -> dict[str, Any]:
         """The best trial, as `adaptertune best` has it, without what it took."""
-        line = self._line("best", NAME, "--format", "json")
+        line = self._line("best", self.name, "--format", "json")
         said = subprocess.run(line, cwd=self.storage, capture_output=True, check=True).stdout
         first = json.loads(said)["trials"][0]
         return {key: first[key] for key in ("trial", "value", "epoch", "config", "metrics", "outcome")}

@@ -25,6 +25,7 @@ from trainables.folder import BASELINE_CLAIM, BEST_WEIGHTS, CONTROL, HALT, HALTE
 from trainables.freezing import count_parameters
 from trainables.report import Report
 from trainables.state import TrialState
+from trainables.store import place
 from trainables.workload import Workload
 
 SAVING_SHARE = 20
@@ -74,7 +75,9 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._number = int(config["trial"])
-        self._folder = Path(config["experiment"]) / "trials" / f"{self._number:04d}"
+        within = f"trials/{self._number:04d}"
+        self._folder = Path(config["experiment"]) / within
+        self._checkpoints = place(config.get("checkpoints") or config["experiment"]) / within
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
         self._baseline: dict[str, float] | None = None
@@ -89,23 +92,26 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._unsaved: str | None = None
         self._told_unsaved = False
         try:
+            begun = self._folder.is_dir()
             with suppress(OSError):  # a full disk: it may have room by the time of the first save
                 self._folder.mkdir(parents=True, exist_ok=True)
-            self._open(config)
+            self._open(config, begun)
             self._log(f"configuration {config['config']}")
         except Exception as error:
             self._fault = reason_of(error)
             self._log(traceback.format_exc())
 
-    def _open(self, config: dict[str, Any]) -> None:
+    def _open(self, config: dict[str, Any], begun: bool) -> None:
+        """begun: whether a worker has had this trial before."""
         loaded = (config["workload"], config["prepared"])
         if self._engine is None or self._loaded != loaded:
             workload = Workload.model_validate_json(config["workload"])
             self._engine, self._loaded = Engine(workload, Path(config["prepared"])), loaded
         self._baseline = self._measured_baseline(Path(config["experiment"]) / BASELINE_CLAIM)
         state = self._engine.start(TrialConfig.model_validate_json(config["config"]), number=self._number)
-        last = self._folder / LAST_STATE
-        if last.exists():
+        last = self._checkpoints / LAST_STATE
+        # A store that does not answer just now then fails no new trial.
+        if (begun or isinstance(last, Path)) and last.exists():
             try:
                 # The record may have lost the report that was made with it: it is given once more.
                 self._pending = restore_state(state, last)
@@ -173,7 +179,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     def _save(self, state: TrialState, report: Report | None) -> None:
         """report: the one just made, which the record may not have yet."""
         started = time.monotonic()
-        if self._kept(lambda: save_state(state, self._folder / LAST_STATE, report)):
+        if self._kept(lambda: save_state(state, self._checkpoints / LAST_STATE, report)):
             self._saved_epoch = self._epoch
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - started
@@ -186,7 +192,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         """
         try:
             if self._best is not None:
-                write_packed(self._best, self._folder / BEST_WEIGHTS)
+                write_packed(self._best, self._checkpoints / BEST_WEIGHTS)
                 self._best = None
             if write is not None:
                 write()
@@ -206,8 +212,8 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             return
         self._log("its best weights are not kept")
         self._best = None
-        with suppress(OSError):  # those of an earlier report would be taken for them
-            (self._folder / BEST_WEIGHTS).unlink()
+        with suppress(OSError, StorageError):  # those of an earlier report would be taken for them
+            (self._checkpoints / BEST_WEIGHTS).unlink()
 
     def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
         if trace is not None:

@@ -1,7 +1,7 @@
 """A trial's state on disk: adapter, head, moved backbone weights, optimizer, schedule, position.
 
-One file: a magic word, the SHA-256 of what follows, a torch archive read with `weights_only`.
-It is written under a temporary name and renamed, so that a reader never sees half a file.
+One file, on disk or on a store: a magic word, the SHA-256 of what follows, a torch archive read with
+`weights_only`. It is written under a temporary name and renamed, so that a reader never sees half a file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import io
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,12 +24,13 @@ from trainables.errors import CheckpointError, StorageError
 from trainables.report import Report
 from trainables.schedule import Plateau
 from trainables.state import Best, TrialState
+from trainables.store import Place, StorePath
 
 MAGIC = b"adaptertune-checkpoint-2\n"
 _WHY = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 
-def save_state(state: TrialState, path: Path, report: Report | None = None) -> None:
+def save_state(state: TrialState, path: Place, report: Report | None = None) -> None:
     """Write everything that `restore_state` needs to continue `state`. Raises StorageError.
 
     report: the one that was made just before, which may not have reached the record yet.
@@ -48,7 +48,7 @@ def save_state(state: TrialState, path: Path, report: Report | None = None) -> N
     write_packed(_packed(held), path)
 
 
-def save_weights(state: TrialState, path: Path) -> None:
+def save_weights(state: TrialState, path: Place) -> None:
     """Write the weights alone, as they are kept for the best report. Raises StorageError."""
     write_packed(pack_weights(state), path)
 
@@ -58,10 +58,11 @@ def pack_weights(state: TrialState) -> bytes:
     return _packed(_weights(state))
 
 
-def restore_state(state: TrialState, path: Path) -> Report | None:
+def restore_state(state: TrialState, path: Place) -> Report | None:
     """Put a freshly started `state` where the checkpoint left off; returns the report saved with it.
 
-    Raises CheckpointError if the file is damaged or of another configuration.
+    Raises CheckpointError if the file is damaged or of another configuration, StorageError where its
+    store does not answer.
     """
     held = _read(path)
     weights = _parsed(held, path)
@@ -81,7 +82,7 @@ def restore_state(state: TrialState, path: Path) -> Report | None:
 class Weights:
     """What a checkpoint holds of a model: all that differs from its backbone, by names in the model."""
 
-    path: Path
+    path: Place
     config: TrialConfig
     classes: tuple[str, ...]
     """Of the data it was trained on."""
@@ -90,8 +91,8 @@ class Weights:
     adapted: dict[str, torch.Tensor]
 
 
-def read_weights(path: Path) -> Weights:
-    """The weights in either kind of file, on the CPU. Raises CheckpointError."""
+def read_weights(path: Place) -> Weights:
+    """The weights in either kind of file, on the CPU. Raises CheckpointError, StorageError (of a store)."""
     return _parsed(_read(path), path)
 
 
@@ -135,7 +136,7 @@ def _weights(state: TrialState) -> dict[str, Any]:
     }
 
 
-def _parsed(held: dict[str, Any], path: Path) -> Weights:
+def _parsed(held: dict[str, Any], path: Place) -> Weights:
     return Weights(
         path=path,
         config=TrialConfig.model_validate_json(held["config"]),
@@ -146,15 +147,22 @@ def _parsed(held: dict[str, Any], path: Path) -> Weights:
     )
 
 
-def write_packed(payload: bytes, path: Path) -> None:
+def write_packed(payload: bytes, path: Place) -> None:
     """Write a packed checkpoint under a name of its own, then rename it. Raises StorageError."""
+    head = MAGIC + hashlib.sha256(payload).digest()
+    if isinstance(path, StorePath):
+        try:
+            path.write_bytes(head, payload)
+        except StorageError as error:
+            raise StorageError(f"{error}; the checkpoint before is kept") from error
+        return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed at it
             left.unlink(missing_ok=True)
         with part.open("wb") as file:
-            file.write(MAGIC + hashlib.sha256(payload).digest())
+            file.write(head)
             file.write(payload)
         os.replace(part, path)
     except OSError as error:
@@ -170,11 +178,11 @@ def _packed(held: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Place) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from error
     digest = raw[len(MAGIC) : len(MAGIC) + 32]
     payload = memoryview(raw)[len(MAGIC) + 32 :]
     if not raw.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:

@@ -155,6 +155,8 @@ class TrialConfig(Spec):
     accumulate: Count = 1
     precision: Precision = Precision.FP32
     reports_per_epoch: Count = 1
+    train_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the training images (of those that `data.train_fraction` leaves) that this trial sees."""
     early_stopping: EarlyStopping | None = None
     augment: Augment = Augment()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

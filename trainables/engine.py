@@ -26,6 +26,7 @@ from trainables.data.specs import Split
 from trainables.errors import AdaptertuneError
 from trainables.evaluation import figures_of, smaller_batch
 from trainables.freezing import Parts, apply_freezing
+from trainables.metrics.per_image import Keep
 from trainables.report import Report
 from trainables.schedule import Plateau, rate_factor
 from trainables.state import Best, Pace, Spent, TrialState
@@ -48,6 +49,8 @@ class Engine:
         opened = open_prepared(prepared)
         train = training_part(opened.splits[Split.TRAIN], workload.data)
         self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
+        self._shares: dict[float, PreparedSplit] = {}
+        """The parts of the training images that trials with a `train_fraction` see."""
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
@@ -56,7 +59,7 @@ class Engine:
         """A new trial at step 0. Raises AdapterError where the adapter does not fit the model."""
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
-        pace = Pace.of(config, len(self.data.splits[Split.TRAIN]))
+        pace = Pace.of(config, len(self._training(config)))
         built = build(self.task, config, total_steps=pace.total_steps)
         direction = self.workload.direction
         return TrialState(
@@ -94,11 +97,22 @@ class Engine:
         return time.perf_counter() - started
 
     def evaluate(
-        self, model: nn.Module, config: TrialConfig, split: Split | PreparedSplit, *, batch_size: int = 32
+        self,
+        model: nn.Module,
+        config: TrialConfig,
+        split: Split | PreparedSplit,
+        *,
+        batch_size: int = 32,
+        keep: Keep | None = None,
     ) -> dict[str, float]:
-        """Figures of `model` on a split of the data, or on another one with the same classes."""
+        """Figures of `model` on a split of the data, or on another one with the same classes.
+
+        keep: is given the results image by image.
+        """
         part = self.data.splits[split] if isinstance(split, Split) else split
-        return figures_of(self.task, model, part, config, device=self.device, batch_size=batch_size)
+        return figures_of(
+            self.task, model, part, config, device=self.device, batch_size=batch_size, keep=keep
+        )
 
     def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> dict[str, float]:
         """Figures on validation images; with an objective under shift also those it needs.
@@ -137,6 +151,16 @@ class Engine:
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
+    def _training(self, config: TrialConfig) -> PreparedSplit:
+        """The training images that a trial sees, looked up once for each share."""
+        whole = self.data.splits[Split.TRAIN]
+        if config.train_fraction >= 1:
+            return whole
+        if config.train_fraction not in self._shares:
+            data = self.workload.data.model_copy(update={"train_fraction": config.train_fraction})
+            self._shares[config.train_fraction] = training_part(whole, data)
+        return self._shares[config.train_fraction]
+
     # --- one step ---------------------------------------------------------------------------
 
     def _advance_one(self, state: TrialState) -> Report | None:
@@ -158,7 +182,7 @@ class Engine:
         apply_freezing(state.parts, config, epoch=float(epoch))
         self._set_rates(state)
         batches = train_batches(
-            self.data.splits[Split.TRAIN],
+            self._training(config),
             epoch=epoch,
             seed=config.seed,
             batch_size=config.batch_size,

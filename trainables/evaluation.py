@@ -8,6 +8,7 @@ from torch import nn
 from trainables.config import TrialConfig
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
+from trainables.metrics.per_image import Keep
 from trainables.tasks.base import TaskModel
 
 
@@ -19,8 +20,12 @@ def figures_of(
     *,
     device: torch.device,
     batch_size: int = 32,
+    keep: Keep | None = None,
 ) -> dict[str, float]:
-    """The task's figures of `model`, which is left in evaluation mode. Raises ModelError."""
+    """The task's figures of `model`, which is left in evaluation mode. Raises ModelError.
+
+    keep: is given the results image by image.
+    """
     model.eval()
     while True:
         try:
@@ -32,6 +37,7 @@ def figures_of(
                     device=device,
                     precision=config.precision,
                     config=config,
+                    keep=keep,
                 )
         except (torch.OutOfMemoryError, RuntimeError) as error:
             batch_size = smaller_batch(batch_size, error, device)

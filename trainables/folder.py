@@ -20,8 +20,17 @@ CONTROL = "control"
 """A folder: a file `stop` in it ends the sweep, `stop-3` ends trial 3."""
 HALT = "halt"
 """A file in `CONTROL`: trials save their state, as the sweep is about to end."""
+TEST_RESULTS = "test"
+"""In a trial's folder: what it did on each test image, once it is scored, and a few pictures."""
+EXAMPLES = "examples.json"
+"""In `TEST_RESULTS`: the pictures, their images and domains."""
 BASELINE_CLAIM = "baseline.claimed"
 """A worker has taken it on itself to measure the untouched model."""
+
+
+def image_results(trial: Path, domain: str | None = None) -> Path:
+    """Where a trial's results by test image lie: of its own domain, or of a shifted one."""
+    return trial / TEST_RESULTS / ("images.npz" if domain is None else f"images@{domain}.npz")
 
 
 def note(folder: Path, text: str) -> None:

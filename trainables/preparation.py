@@ -44,6 +44,21 @@ def prepare_workload(
     return tied(workload, images, folders)
 
 
+def prepared_here(workload: str, asked: str) -> Path:
+    """On a node that lacks the folder `asked` of prepared data: its like in this node's own cache.
+
+    workload: as JSON. Raises as `prepare_workload` does, and DataError where files differ here.
+    """
+    found = prepare_workload(Workload.model_validate_json(workload))
+    if found.name != Path(asked).name:
+        raise DataError(
+            f"the data here (fingerprint {found.name}) must be what the sweep began on"
+            f" ({Path(asked).name}): files, their sizes or their times differ; copy them with their times, or"
+            " put ADAPTERTUNE_CACHE on a file system that every node sees"
+        )
+    return found
+
+
 def domain_split(
     prepared: Path, workload: Workload, domain: str | DomainSpec, split: Split = Split.TEST
 ) -> PreparedSplit:

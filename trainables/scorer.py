@@ -5,7 +5,10 @@ A worker process keeps its backbone and data for the next job of the same experi
 
 from __future__ import annotations
 
+import shutil
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,31 +18,36 @@ import torch
 from trainables.checkpoint import read_weights
 from trainables.engine import Engine
 from trainables.errors import reason_of
-from trainables.folder import note
-from trainables.scoring import Scores, score, score_untouched
-from trainables.trained import rebuilt
+from trainables.examples import draw_examples
+from trainables.folder import TEST_RESULTS, image_results, note
+from trainables.metrics.per_image import PerImage, fits, write
+from trainables.scoring import Scores, score, score_untouched, test_parts
+from trainables.store import Place, place
+from trainables.trained import TrainedModel, rebuilt
 from trainables.workload import Workload
 
 
 def score_trial(job: dict[str, Any]) -> dict[str, Any]:
     """Figures of one model, by the names of `tuning.records.ScoredRecord`; or the reason why there are none.
 
-    job: trial, weights (None: the untouched model), workload, prepared, threads. What it says goes
-    to the trial's log, beside the weights.
+    job: trial, weights (None: the untouched model), workload, prepared, threads, folder (the trial's,
+    to whose log goes what it says; absent for the untouched model). Beside that log it keeps what the
+    model did on each test image, and a few pictures.
     """
     torch.set_num_threads(int(job["threads"]))
-    weights = None if job["weights"] is None else Path(job["weights"])
+    weights = None if job["weights"] is None else place(job["weights"])
+    folder = None if job.get("folder") is None else Path(job["folder"])
     try:
         engine = _engine(job["workload"], job["prepared"])
-        scores = score_untouched(engine) if weights is None else _scored(engine, weights)
+        scores = score_untouched(engine) if weights is None else _scored(engine, weights, folder)
     except Exception as error:
-        _log(weights, traceback.format_exc())
+        _log(folder, traceback.format_exc())
         return {"reason": reason_of(error)}
     if scores is None:
         return {"reason": "its head is fresh, so it says nothing"}
-    _log(weights, f"test images {scores.test}")
+    _log(folder, f"test images {scores.test}")
     for name, figures in scores.domains.items():
-        _log(weights, f"domain {name} {figures}")
+        _log(folder, f"domain {name} {figures}")
     return {"metrics": scores.test, "domains": scores.domains, "robustness": scores.robustness}
 
 
@@ -48,11 +56,37 @@ def _engine(workload: str, prepared: str) -> Engine:
     return Engine(Workload.model_validate_json(workload), Path(prepared))
 
 
-def _scored(engine: Engine, weights: Path) -> Scores:
+def _scored(engine: Engine, weights: Place, folder: Path | None) -> Scores:
     held = read_weights(weights)
-    return score(engine, rebuilt(engine.task, held).model, held.config)
+    built = rebuilt(engine.task, held)
+    if folder is None:
+        return score(engine, built.model, held.config)
+    # What lies there is of weights that have been replaced.
+    shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
+
+    def keep(domain: str | None, results: PerImage) -> None:
+        with _optional(folder, "results by test image"):
+            if fits(len(results.names)):
+                write(results, image_results(folder, domain))
+
+    scores = score(engine, built.model, held.config, keep)
+    with _optional(folder, "example predictions"):
+        trained = TrainedModel(
+            engine.workload, held.config, held.classes, engine.task, built.model, built.adapted, built.parts
+        )
+        draw_examples(trained, test_parts(engine), folder / TEST_RESULTS)
+    return scores
 
 
-def _log(weights: Path | None, text: str) -> None:
-    if weights is not None:
-        note(weights.parent, text)
+@contextmanager
+def _optional(folder: Path, what: str) -> Iterator[None]:
+    """A full disk, or a picture that cannot be drawn, takes no figure away: it is noted."""
+    try:
+        yield
+    except Exception as error:
+        note(folder, f"{what} are not kept: {reason_of(error)}")
+
+
+def _log(folder: Path | None, text: str) -> None:
+    if folder is not None:
+        note(folder, text)

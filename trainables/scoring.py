@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from trainables.data.prepared import PreparedSplit
 from trainables.data.specs import Split
 from trainables.engine import Engine
 from trainables.evaluation import figures_of
+from trainables.metrics.per_image import PerImage
 from trainables.trained import TrainedModel
 from trainables.workload import Task
 
@@ -35,18 +37,32 @@ class Scores:
         return cls(test, dict(domains), robustness(task, test, domains))
 
 
-def score(engine: Engine, model: nn.Module, config: TrialConfig) -> Scores:
-    """Figures of `model` on the test images and in each of `engine.domains`."""
-    test = engine.data.splits[Split.TEST]
+def score(
+    engine: Engine,
+    model: nn.Module,
+    config: TrialConfig,
+    keep: Callable[[str | None, PerImage], None] | None = None,
+) -> Scores:
+    """Figures of `model` on the test images and in each of `engine.domains`.
+
+    keep: is given each domain (None: the data's own) and what the model did on its images.
+    """
+    figures = {
+        domain: engine.evaluate(model, config, part, keep=keep and partial(keep, domain))
+        for domain, part in test_parts(engine).items()
+    }
+    test = figures.pop(None, {})
     return Scores.of(
-        engine.workload.task,
-        engine.evaluate(model, config, test) if len(test) else {},
-        {
-            name: engine.evaluate(model, config, parts[Split.TEST])
-            for name, parts in engine.domains.items()
-            if len(parts[Split.TEST])
-        },
+        engine.workload.task, test, {name: found for name, found in figures.items() if name is not None}
     )
+
+
+def test_parts(engine: Engine) -> dict[str | None, PreparedSplit]:
+    """The test images there are: by domain, None for the data's own, which come first."""
+    parts = {None: engine.data.splits[Split.TEST]} | {
+        name: domain[Split.TEST] for name, domain in engine.domains.items()
+    }
+    return {name: part for name, part in parts.items() if len(part)}
 
 
 def score_untouched(engine: Engine) -> Scores | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from trainables.build import Built, build
 from trainables.checkpoint import Weights, load_weights, read_weights
 from trainables.config import TrialConfig
 from trainables.freezing import Parts
+from trainables.store import Place
 from trainables.tasks.base import TaskModel
 from trainables.tasks.registry import load_task
 from trainables.workload import Workload
@@ -39,7 +39,7 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
 
-def load_trained(workload: Workload, weights: Path, *, device: str | None = None) -> TrainedModel:
+def load_trained(workload: Workload, weights: Place, *, device: str | None = None) -> TrainedModel:
     """Rebuild a trial's model and load its weights; its data is not needed.
 
     weights: `best.ckpt` or `last.ckpt`.  device: a GPU where there is one when absent.

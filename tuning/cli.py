@@ -6,6 +6,7 @@ Commands that only read import neither torch nor ray, and what is heavy is impor
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainables.errors import AdaptertuneError, StorageError
-from tuning import cli_trained
+from tuning import cli_ablate, cli_questions, cli_report, cli_trained
 from tuning.boundary import Guarded
-from tuning.cli_conclusion import failures, print_levels, print_table
-from tuning.options import WHERE, File, Format, Name, OneTrial, Sets, Storage
+from tuning.cli_conclusion import failures, print_table
+from tuning.options import File, Name, OneTrial, Sets, Storage
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -92,7 +93,7 @@ def launch(
     trials: Annotated[int | None, typer.Option(min=1, help="Trials, in place of the file's number.")] = None,
     name: Annotated[str | None, typer.Option(help="A name, in place of the file's.")] = None,
     set_: Sets = None,
-    address: Annotated[str | None, typer.Option(help="An existing Ray cluster's address.")] = None,
+    address: Annotated[str | None, typer.Option(help="An existing Ray cluster: auto or HOST:PORT.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="One step and evaluation of each kind of adapter, then stop.")
     ] = False,
@@ -143,7 +144,7 @@ def resume(
         typer.Option(metavar="FILE", help="The experiment's file, refused if more than its trials changed."),
     ] = None,
     set_: Sets = None,
-    address: Annotated[str | None, typer.Option(help="An existing Ray cluster's address.")] = None,
+    address: Annotated[str | None, typer.Option(help="An existing Ray cluster: auto or HOST:PORT.")] = None,
     then_ablate: Annotated[
         str | None, typer.Option(metavar="PARAM", help="At the end also print `ablation --by PARAM`.")
     ] = None,
@@ -205,15 +206,19 @@ def train(
 
 def _recorded(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
     """The experiment and the parameters of NAME:best or NAME:3."""
-    from analysis.best import best_of, rank
     from tuning.storage import BEST, refer
 
     reference = refer(text, storage)
     if reference.trial is None:
         raise StorageError(f"say which trial: {text}:best, or a number as in {text}:3")
-    sweep = _sweep(str(reference.folder), storage)
     if reference.trial == BEST:
-        return sweep.experiment, dict(best_of(rank(sweep))[0].params)
+        from analysis.source import opened
+        from analysis.top import best_in
+
+        with opened([reference.folder]) as source:
+            recorded, best, _ = best_in(source)
+            return recorded.experiment, dict(best.params)
+    sweep = _sweep(str(reference.folder), storage)
     for trial in sweep.trials:
         if trial.number == reference.trial:
             return sweep.experiment, dict(trial.params)
@@ -221,54 +226,6 @@ def _recorded(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue
 
 
 # --- reading the record -----------------------------------------------------------------------
-
-
-@app.command()
-def best(
-    name: Name,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many.")] = 10,
-    where: Annotated[str | None, typer.Option(metavar="SQL", help=WHERE)] = None,
-    metric: Annotated[str | None, typer.Option(help="Another recorded figure than the objective.")] = None,
-    at: Annotated[
-        float | None, typer.Option(min=0.0, metavar="EPOCH", help="Rank all at this budget instead.")
-    ] = None,
-    format_: Annotated[
-        Format, typer.Option("--format", help="yaml: the best trial as a file for `train`.")
-    ] = Format.TABLE,
-    storage: Storage = None,
-) -> None:
-    """Rank an experiment's trials, and say by which rule."""
-    from analysis.best import best_json, best_of, best_table, rank
-
-    sweep = _sweep(name, storage)
-    ranking = rank(sweep, metric=metric, where=where, at=at)
-    if format_ is Format.JSON:
-        typer.echo(json.dumps(best_json(ranking, top), indent=2, ensure_ascii=False))
-        return
-    trial, standing = best_of(ranking)
-    if format_ is Format.YAML:
-        value = f"{ranking.objective.metric} {standing.value:.4f}"
-        typer.echo(f"# {sweep.name}, trial {trial.number}: {value}\n# {ranking.caption}")
-        typer.echo(sweep.experiment.to_yaml(trial.params), nl=False)
-        return
-    from tuning.console import console
-
-    print_table(console(), best_table(ranking, top))
-
-
-@app.command()
-def ablation(
-    name: Name,
-    by: Annotated[str, typer.Option(metavar="PARAM", help="A setting's dotted name, as lora.rank.")],
-    at: Annotated[
-        float | None, typer.Option(min=0.0, metavar="EPOCH", help="Compare at this epoch only.")
-    ] = None,
-    storage: Storage = None,
-) -> None:
-    """Show what the sweep's own trials say about one setting (observational)."""
-    from tuning.console import console
-
-    print_levels(console(), _sweep(name, storage), by, at)
 
 
 @app.command()
@@ -358,10 +315,11 @@ def logs(name: OneTrial, storage: Storage = None) -> None:
 
     reference = refer_to_log(name, storage_folder(storage))
     if reference.trial == BEST:
-        from analysis.best import best_of, rank
+        from analysis.source import opened
+        from analysis.top import best_in
 
-        best = best_of(rank(_sweep(str(reference.folder), None)))[0]
-        reference = Reference(reference.folder, best.number)
+        with opened([reference.folder]) as source:
+            reference = Reference(reference.folder, best_in(source)[1].number)
     typer.echo(read_log(reference), nl=False)
 
 
@@ -386,11 +344,17 @@ def _board(folder: Path) -> tuple[Sweep, Board]:
     return sweep, board
 
 
+app.add_typer(cli_questions.app)
 app.add_typer(cli_trained.app)
+app.add_typer(cli_ablate.app)
+app.add_typer(cli_report.app)
 
 
 def main() -> None:
     """Entry point of the `adaptertune` command."""
+    # What imports make lives as long as the process: looking through it again and again takes a tenth of
+    # the time in which a question is answered.
+    gc.set_threshold(50_000)
     app(prog_name="adaptertune")
 
 

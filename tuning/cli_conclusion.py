@@ -50,7 +50,7 @@ def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False)
 
 def conclude(folder: Path, ablate: str | None) -> None:
     """The table by adapter, the one under shift, the best configuration, the picture."""
-    from analysis.best import rank
+    from analysis.best import finished_first
     from analysis.by_adapter import adapter_table
     from analysis.figure import FIGURE, draw
     from analysis.frames import Sweep
@@ -61,7 +61,14 @@ def conclude(folder: Path, ablate: str | None) -> None:
     out = console()
     sweep = Sweep.of(read_history(folder))
     lines(out, *failures(sweep, folder))
-    ranking = rank(sweep)
+    design = sweep.experiment.ablation
+    if design is not None and design.stage == "compare":
+        from tuning.ablation_words import Writing
+        from tuning.commands_ablate import show_result
+
+        show_result(folder, None, Writing.TABLE)
+        return
+    ranking = finished_first(sweep)
     if not ranking.ranked:
         return
     print_table(out, adapter_table(sweep))

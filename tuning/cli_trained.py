@@ -119,11 +119,11 @@ def _trained(text: str, storage: Path | None) -> Trained:
 def _number(reference: Reference) -> int:
     if isinstance(reference.trial, int):
         return reference.trial
-    from analysis.best import best_of, rank
-    from analysis.frames import Sweep
-    from tuning.ledger import read_history
+    from analysis.source import opened
+    from analysis.top import best_in
 
-    return best_of(rank(Sweep.of(read_history(reference.folder))))[0].number
+    with opened([reference.folder]) as source:
+        return best_in(source)[1].number
 
 
 def _base(text: str, storage: Path | None) -> Trained:

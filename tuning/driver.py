@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
 import warnings
@@ -18,9 +19,13 @@ from cluster.resources import Capacity, does_not_fit
 from cluster.staging import PACKAGES
 from trainables.errors import StorageError
 from trainables.folder import CONTROL, HALT, HALTED, LAST_STATE
+from tuning.boundary import FAILED, say
+from tuning.checkpoint_budget import Budget
+from tuning.checkpoint_store import claim
 from tuning.data_ready import Prepare, absolute_cache, in_background, wait_for
 from tuning.experiment import Experiment
 from tuning.ledger import (
+    LEDGER,
     RAY_LOG,
     ClosedRecord,
     Ending,
@@ -34,7 +39,8 @@ from tuning.reconcile import GOES_ON, CarryOut, Continue, Retry, reconcile, repl
 from tuning.scoring import Scorer, Scoring
 from tuning.signals import Signals, halted_by_signals
 from tuning.state import Halt, Sweep
-from tuning.storage import trial_folder
+from tuning.storage import checkpoint_root, trial_folder
+from tuning.views import Views, views_of
 
 if TYPE_CHECKING:
     from tuning.schedulers import Control, Rule
@@ -92,16 +98,27 @@ def _in_plain_words() -> Iterator[None]:
 def drive(of: Composition, *, prepare: Prepare | None = None, address: str | None = None) -> LaunchResult:
     """Run it to its end, to a signal or to `stop`. Raises as `launch` does."""
     with _in_plain_words(), absolute_cache(), halted_by_signals() as signals:
+        claim(of.experiment, of.sweep.history.header)
+        viewed = _viewed(of)
         prepared = in_background(prepare, of.experiment.workload)
-        ending = _run(of, prepared, address, signals)
+        with viewed:
+            ending = _run(of, prepared, address, signals)
     return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.polite_kill)
+
+
+def _viewed(of: Composition) -> Views:
+    """The views, which follow the record from here on. Raises StorageError for one that cannot begin."""
+    history = of.sweep.history
+    views = Views(views_of(of.experiment, of.folder, history.header), history, say=say)
+    of.sweep.listen(views.put)
+    return views
 
 
 def _run(of: Composition, prepared: Future[Path], address: str | None, signals: Signals) -> Ending:
     halted: Halt | None = None
     threads = of.experiment.resources.threads
     try:
-        with connect(address, threads=threads, log=of.folder / RAY_LOG) as cluster:
+        with connect(address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up) as cluster:
             signals.listen()  # Ray has just put its own handler for SIGTERM in place
             try:
                 _fit(of, cluster, prepared, signals)
@@ -143,7 +160,10 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     experiment, resources = of.experiment, of.experiment.resources
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
     _settle(of, rule)
+    budget = Budget(experiment, of.folder, of.sweep)
+    budget.begin()
     gpus = _gpus(resources.gpus, cluster)
+    _look_at_nodes(of, cluster)
     if (fault := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(fault)
     study = Study(
@@ -156,12 +176,14 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         earlier=of.sweep.history.earlier,
     )
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
-    scheduler = RecordingScheduler(rule, of.sweep, study, control, retries=experiment.retries)
+    scheduler = RecordingScheduler(
+        rule, of.sweep, study, control, retries=experiment.retries, each_round=budget.look
+    )
     searcher = OptunaSearcher(
         study,
         of.sweep,
         configure=_Configure(of, _ready(prepared, of, control)),
-        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent),
+        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_say_how_many),
         retries=experiment.retries,
     )
     with warnings.catch_warnings():
@@ -193,11 +215,38 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         except Halt:
             if not cluster.lost():
                 _save_running(of)
-            if not cluster.owned and scheduler.controller is not None:
+            if not cluster.owned and not cluster.lost() and scheduler.controller is not None:
                 scheduler.controller._tune_controller.cleanup()
             raise
     with signals.only_noted():
         _score(of, prepared.result(), gpus, control)
+        budget.finish()
+
+
+def _give_up() -> None:
+    """The driver hangs in a call to a cluster that is lost. Its record goes on as that of a killed one."""
+    say(
+        "the Ray cluster no longer answers: its head or this machine's raylet was killed, or the network is"
+        " gone. The sweep goes on with `adaptertune resume`"
+    )
+    os._exit(FAILED)
+
+
+def _say_how_many(before: int, now: int) -> None:
+    say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
+
+
+def _look_at_nodes(of: Composition, cluster: Cluster) -> None:
+    """Of a cluster that was there before. Raises StorageError where one of its nodes cannot run trials."""
+    if not cluster.joined:
+        return
+    from cluster.health import examine
+
+    faults, notes = examine(of.folder / LEDGER)
+    if faults:
+        raise StorageError("\n".join(faults))
+    for note in notes:
+        say(note)
 
 
 def _settle(of: Composition, rule: Rule | None) -> None:
@@ -205,10 +254,11 @@ def _settle(of: Composition, rule: Rule | None) -> None:
     if not of.past:
         return
     history, sweep = of.sweep.history, of.sweep
+    checkpoints = checkpoint_root(of.experiment, of.folder)
     kept = {
         number
         for number, trial in history.trials.items()
-        if trial.outcome in GOES_ON and (trial_folder(of.folder, number) / LAST_STATE).exists()
+        if trial.outcome in GOES_ON and (trial_folder(checkpoints, number) / LAST_STATE).exists()
     }
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
         trial = sweep.trial(action.trial)
@@ -303,6 +353,7 @@ class _Configure:
             "params": dict(proposal.params),
             "config": experiment.trial_config(proposal.params).model_dump_json(),
             "experiment": str(self.of.folder),
+            "checkpoints": str(checkpoint_root(experiment, self.of.folder)),
             "workload": experiment.workload.model_dump_json(),
             "prepared": str(self.prepared),
             "threads": experiment.resources.threads,

@@ -28,9 +28,11 @@ from trainables.adapters.specs import Adapter
 from trainables.config import TrialConfig
 from trainables.data.specs import DataSpec, EmbeddedData
 from trainables.errors import ExperimentFileError
-from trainables.spec import Count, NotNegative, Spec
+from trainables.spec import Count, NotNegative, Positive, Spec
+from trainables.store import uri_fault
 from trainables.workload import ModelSpec, ObjectiveSpec, Task, Workload
-from tuning.space import SECTION_NAMES, Space
+from tuning.space import SECTION_NAMES, Space, config_hash
+from tuning.view_specs import ViewsSpec
 
 Hundredths = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 
@@ -160,14 +162,87 @@ class ScoringSpec(Spec):
 
 
 class CheckpointSpec(Spec):
-    """How often a running trial's state is saved: a trial that dies loses what came after.
+    """How often a running trial's state is saved, where, and how much of it all stays.
 
-    Saving never takes more than a twentieth of a trial's time, whatever is asked for.
+    A trial that dies loses what came after the last save. Saving never takes more than a twentieth of a
+    trial's time, whatever is asked for.
     """
 
     every_s: NotNegative = 30.0
     every_epochs: Hundredths | None = None
     """Also at the first report after so many epochs."""
+    budget_gb: Positive | None = None
+    """What the checkpoints of all trials may take, in 10⁹ bytes; no limit when absent."""
+    keep_best: Count = 3
+    """Of so many of the best trials the budget takes no weights."""
+    to: str | None = None
+    """A store's folder, as a URI, that keeps them under the experiment's name; its own folder when absent."""
+
+    @field_validator("to")
+    @classmethod
+    def _store(cls, uri: str | None) -> str | None:
+        # A ValueError's message stands alone; other kinds repeat the value, which may hold a secret.
+        if uri is not None and (fault := uri_fault(uri)) is not None:
+            raise ValueError(fault)
+        return uri
+
+
+class AblationLevel(Spec):
+    """One side of a comparison: its name in tables, and the settings that make it, by dotted names."""
+
+    name: Annotated[str, Field(min_length=1)]
+    settings: Annotated[dict[str, JsonValue], Field(min_length=1)]
+    retuned: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings that were searched for this level alone before it was compared."""
+
+
+class AblationStage(StrEnum):
+    """What a designed experiment is for."""
+
+    RETUNE = "retune"
+    """To find settings for each level, on validation images."""
+    COMPARE = "compare"
+    """To compare the levels over seeds."""
+
+
+class AblationSpec(Spec):
+    """A designed experiment: every level with every seed. `adaptertune ablate` writes it."""
+
+    of: Annotated[str, Field(min_length=1)]
+    """The experiment that it starts from."""
+    trial: Annotated[int, Field(ge=0)]
+    """The trial there whose settings all levels share."""
+    factor: Annotated[str, Field(min_length=1)]
+    """What is varied: a setting, or a ready study's name."""
+    levels: Annotated[tuple[AblationLevel, ...], Field(min_length=1)]
+    reference: str
+    """The level that the others are compared with."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
+    stage: AblationStage = AblationStage.COMPARE
+    notes: tuple[str, ...] = ()
+    """What a reader of the result must know of the design."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        names = [level.name for level in self.levels]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"levels must have different names, got {', '.join(twice)} more than once")
+        if self.reference not in names:
+            raise ValueError(f"reference must be one of the levels {', '.join(names)}, got {self.reference}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ: a seed that comes twice is the same trial")
+        if self.pivot is None:
+            raise ValueError("levels must differ in one setting that all of them name")
+        return self
+
+    @property
+    def pivot(self) -> str | None:
+        """The first setting whose value is another one at each level; a design that was read has one."""
+        for name in self.levels[0].settings:
+            values = [level.settings[name] for level in self.levels if name in level.settings]
+            if len({config_hash({name: value}) for value in values}) == len(self.levels):
+                return name
+        return None
 
 
 class Experiment(Spec):
@@ -185,6 +260,9 @@ class Experiment(Spec):
     resources: ResourceSpec = ResourceSpec()
     scoring: ScoringSpec = ScoringSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()
+    views: ViewsSpec = ViewsSpec()
+    ablation: AblationSpec | None = None
+    """What is compared, in a designed experiment."""
     retries: Annotated[int, Field(ge=0)] = 0
     """Times that a trial starts again, from its checkpoint, after its worker died."""
     source_text: str = ""

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
@@ -32,8 +33,10 @@ from tuning.records import (
     Ending,
     ExperimentRecord,
     Outcome,
+    OverBudgetRecord,
     PreparedRecord,
     Record,
+    RemovedRecord,
     ReportRecord,
     ResumedRecord,
     ScoredRecord,
@@ -61,8 +64,10 @@ __all__ = [
     "History",
     "Ledger",
     "Outcome",
+    "OverBudgetRecord",
     "PreparedRecord",
     "Record",
+    "RemovedRecord",
     "ReportRecord",
     "ResumedRecord",
     "ScoredRecord",
@@ -75,8 +80,12 @@ __all__ = [
     "WarmStartRecord",
     "driver_alive",
     "find_experiment",
+    "find_experiments",
     "list_experiments",
+    "parse_line",
+    "read_header",
     "read_history",
+    "read_lines",
     "read_records",
 ]
 
@@ -227,6 +236,8 @@ class TrialHistory:
     reports: tuple[ReportRecord, ...] = ()
     stopped: StoppedRecord | None = None
     ended: EndedRecord | None = None
+    removed: tuple[str, ...] = ()
+    """Names of its checkpoints that were taken away to keep the budget."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -292,19 +303,19 @@ class History:
                 return replace(
                     self, header=_with_trials(self.header, record.trials), scoring=None, closed=None
                 )
-            case UnsavedRecord():
+            case UnsavedRecord() | OverBudgetRecord():
                 return self
             case ClosedRecord():
                 return replace(self, closed=record)
             case StartedRecord():
                 old = self.trials.get(record.trial)
                 self.trials[record.trial] = (
-                    replace(old, stopped=None, ended=None)
+                    replace(old, stopped=None, ended=None, removed=())
                     if old is not None and old.hash == record.hash
                     else TrialHistory(record.trial, record.params, record.hash, record.time)
                 )
                 return replace(self, closed=None, scoring=None) if self.closed else self
-            case BuiltRecord() | ReportRecord() | StoppedRecord() | EndedRecord():
+            case BuiltRecord() | ReportRecord() | StoppedRecord() | EndedRecord() | RemovedRecord():
                 trial = self.trials.get(record.trial)
                 if trial is None:
                     raise LedgerError(f"trial {record.trial} has a line '{record.kind}' before it started")
@@ -325,7 +336,7 @@ def _with_trials(header: ExperimentRecord, trials: int | None) -> ExperimentReco
 
 
 def _with(
-    trial: TrialHistory, record: BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
+    trial: TrialHistory, record: BuiltRecord | ReportRecord | StoppedRecord | EndedRecord | RemovedRecord
 ) -> TrialHistory:
     match record:
         case BuiltRecord():
@@ -339,6 +350,8 @@ def _with(
             return replace(trial, stopped=record)
         case EndedRecord():
             return replace(trial, ended=record)
+        case RemovedRecord():
+            return replace(trial, removed=(*trial.removed, *record.files))
 
 
 def read_records(folder: Path) -> Iterator[Any]:
@@ -355,11 +368,39 @@ def read_records(folder: Path) -> Iterator[Any]:
         try:
             yield RECORDS.validate_json(line)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise LedgerError(
-                f"{path}, line {number}: {first['msg']}; the line is damaged or a newer adaptertune wrote it."
-                " Update adaptertune, or remove the line"
-            ) from error
+            raise _damaged(path, number, error) from error
+
+
+def read_lines(folder: Path, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Whole lines from the byte `start` on, each with where it begins; none that begins at `end` or later.
+
+    Raises LedgerError if the record cannot be read.
+    """
+    path = folder / LEDGER
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            while (end is None or start < end) and (line := file.readline()).endswith(b"\n"):
+                yield start, line
+                start += len(line)
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse_line(folder: Path, byte: int, line: bytes) -> Any:
+    """The record in the line that begins at `byte`. Raises LedgerError, by the line's number, if damaged."""
+    try:
+        return RECORDS.validate_json(line)
+    except ValidationError as error:
+        before = sum(1 for _ in read_lines(folder, 0, byte))
+        raise _damaged(folder / LEDGER, before + 1, error) from error
+
+
+def _damaged(path: Path, number: int, error: ValidationError) -> LedgerError:
+    return LedgerError(
+        f"{path}, line {number}: {error.errors()[0]['msg']}; the line is damaged or a newer adaptertune"
+        " wrote it. Update adaptertune, or remove the line"
+    )
 
 
 def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
@@ -368,17 +409,26 @@ def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
     records: what `read_records` gave, where that has been called before.
     """
     records = iter(read_records(folder) if records is None else records)
-    header = next(records, None)
-    if not isinstance(header, ExperimentRecord):
-        raise LedgerError(f"{folder / LEDGER} does not begin with the experiment; it cannot be used")
-    if header.version > SCHEMA:
-        raise LedgerError(
-            f"{folder / LEDGER} has schema {header.version}, this adaptertune reads up to {SCHEMA}; update it"
-        )
-    history = History(header)
+    history = History(_header(folder, next(records, None)))
     for record in records:
         history = history.with_record(record)
     return history
+
+
+def read_header(folder: Path) -> ExperimentRecord:
+    """The record's first line. Raises LedgerError as `read_history` does."""
+    line = next(read_lines(folder, 0), None)
+    return _header(folder, None if line is None else parse_line(folder, *line))
+
+
+def _header(folder: Path, first: Any) -> ExperimentRecord:
+    if not isinstance(first, ExperimentRecord):
+        raise LedgerError(f"{folder / LEDGER} does not begin with the experiment; it cannot be used")
+    if first.version > SCHEMA:
+        raise LedgerError(
+            f"{folder / LEDGER} has schema {first.version}, this adaptertune reads up to {SCHEMA}; update it"
+        )
+    return first
 
 
 # --- finding ----------------------------------------------------------------------------------
@@ -403,3 +453,17 @@ def find_experiment(name: str, storage: Path) -> Path:
     raise StorageError(
         f"no experiment '{name}' in {storage}; there are: {there}. Use --storage DIR for another place"
     )
+
+
+def find_experiments(name: str, storage: Path) -> list[Path]:
+    """The folder of one experiment, or of all whose names fit a pattern such as `pets-*`.
+
+    Raises StorageError that names the experiments there are.
+    """
+    if not any(sign in name for sign in "*?[") or (storage / name / LEDGER).is_file():
+        return [find_experiment(name, storage)]
+    found = [folder for folder in list_experiments(storage) if fnmatchcase(folder.name, name)]
+    if not found:
+        there = ", ".join(p.name for p in list_experiments(storage)) or "none yet"
+        raise StorageError(f"no experiment fits '{name}' in {storage}; there are: {there}")
+    return found

@@ -20,7 +20,9 @@ FILE = "An experiment file, or the name of a shipped one."
 NAME = "An experiment's name, or the path of its folder."
 TRIAL = "An experiment, or one trial of it by its number."
 File = Annotated[str, typer.Argument(metavar="FILE", help=FILE)]
+NAMES = "An experiment's name or folder; with * several, as 'pets-*'."
 Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME)]
+Names = Annotated[str, typer.Argument(metavar="NAME", help=NAMES)]
 OneTrial = Annotated[str, typer.Argument(metavar="NAME[:TRIAL]", help=TRIAL)]
 Sets = Annotated[
     list[str] | None,
@@ -30,8 +32,10 @@ WHERE = "Only trials for which this holds, as \"adapter = 'lora' AND lora.rank >
 
 
 class Format(StrEnum):
-    """How `best` writes; yaml is the best trial as a file for `train`."""
+    """How an answer is written."""
 
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+    CSV = "csv"
+    PARQUET = "parquet"

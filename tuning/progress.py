@@ -29,6 +29,7 @@ from tuning.ledger import (
     ExperimentRecord,
     History,
     Outcome,
+    OverBudgetRecord,
     PreparedRecord,
     ReportRecord,
     ResumedRecord,
@@ -344,6 +345,11 @@ class Progress:
             self._pace(now)
         elif isinstance(record, UnsavedRecord):
             self._line(f"trial {record.trial} could not be saved, and trains on: {record.reason}")
+        elif isinstance(record, OverBudgetRecord):
+            self._line(
+                f"checkpoints take {record.bytes / 1e9:.3g} GB, more than checkpoints.budget_gb allows:"
+                f" {record.reason}"
+            )
         elif isinstance(record, ScoringRecord):
             self._line(f"the search is over; scoring {len(record.trials)} on test images")
         elif isinstance(record, ScoredRecord):

@@ -51,6 +51,8 @@ _PATHS = (
     *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
     *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
 )
+_SQLITE_HERE = r"sqlite(\+\w+)?:///[^/:]"
+"""An SQLite database by a relative path; an absolute one has four strokes."""
 _DOMAIN_PATHS = (("coco", "images"), ("coco", "annotations"), ("masks", "images"), ("masks", "masks"))
 
 
@@ -59,6 +61,11 @@ def read_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Ex
     path = _find(source)
     text = _text(path)
     return _Reader(path, text, read_yaml(text), overrides).experiment()
+
+
+def experiment_of_text(text: str, title: str) -> Experiment:
+    """An experiment from text that was put together here, whose paths are absolute; faults name `title`."""
+    return _Reader(FilePath(title), text, read_yaml(text), ()).experiment()
 
 
 def read_data(source: str | FilePath, task: Task) -> DataSpec:
@@ -172,7 +179,7 @@ class _Reader:
         known = keys_of(Experiment)
         for key in [k for k in value if k not in PARTS]:
             del value[key]
-            keys = [name for name in Experiment.model_fields if name != "source_text"]
+            keys = [name for name in Experiment.model_fields if name not in ("ablation", "source_text")]
             rule = f"unknown key{meant(key, keys)}"
             if closest(key, keys) is None and setting(key) is not None:
                 rule = (
@@ -234,6 +241,14 @@ class _Reader:
                     self._elsewhere(name, ("search", "from", i)) for i, name in enumerate(search["from"])
                 ]
             }
+        views = value.get("views")
+        if (
+            isinstance(views, dict)
+            and isinstance(url := views.get("optuna"), str)
+            and re.match(_SQLITE_HERE, url)
+        ):
+            scheme, _, path = url.partition(":///")
+            value["views"] = views | {"optuna": f"{scheme}:///{self._absolute(path, ('views', 'optuna'))}"}
         model = value.get("model")
         if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"] != "embedded":
             value["model"] = model | {"name": self._local(model["name"], ("model", "name"))}

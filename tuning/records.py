@@ -160,6 +160,29 @@ class UnsavedRecord(Record):
     reason: str
 
 
+class RemovedRecord(Record):
+    """Checkpoints of a trial that is over, taken away to keep `checkpoints.budget_gb`; written first.
+
+    files: by their names in the trial's folder.  bytes: of all of them.
+    """
+
+    kind: Literal["removed"] = "removed"
+    trial: int
+    files: list[str]
+    bytes: int
+
+
+class OverBudgetRecord(Record):
+    """`checkpoints.budget_gb` cannot be kept. Written once by each driver.
+
+    bytes: what the checkpoints take.  reason: why none of them can go.
+    """
+
+    kind: Literal["over_budget"] = "over_budget"
+    bytes: int
+    reason: str
+
+
 class StoppedRecord(Record):
     """The decision to stop a trial, written before it acts."""
 
@@ -229,6 +252,8 @@ AnyRecord = Annotated[
     | BuiltRecord
     | ReportRecord
     | UnsavedRecord
+    | RemovedRecord
+    | OverBudgetRecord
     | StoppedRecord
     | EndedRecord
     | ScoringRecord

@@ -174,14 +174,22 @@ class Control:
 class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
     """Between Ray and the rule: records, tells the study, decides.
 
-    retries: times that a trial starts again after its worker died.
+    retries: times that a trial starts again after its worker died.  each_round: what else is to be done
+    in each round of the driver's loop.
 
     A trial's failure comes in its result; a worker's death through `on_trial_error`. Ray shows a
     scheduler the result of a trial that says it is done only in `on_trial_complete`.
     """
 
     def __init__(
-        self, rule: Rule | None, sweep: Sweep, study: Study, control: Control, *, retries: int = 0
+        self,
+        rule: Rule | None,
+        sweep: Sweep,
+        study: Study,
+        control: Control,
+        *,
+        retries: int = 0,
+        each_round: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self._rule = rule
@@ -189,6 +197,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
         self._study = study
         self._control = control
         self._retries = retries
+        self._each_round = each_round
         self._deaths: Counter[int] = Counter()
         self.controller: Any = None
 
@@ -230,6 +239,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
             if number is None:
                 raise Halt(Ending.INTERRUPTED)
             self._stop(tune_controller, number)
+        self._each_round()
 
     # --- records ------------------------------------------------------------------------------
 
@@ -242,6 +252,11 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
         if unsaved := result.get("unsaved"):
             self._sweep.record(UnsavedRecord(trial=number, reason=unsaved))
         if failure := section(result, "failure"):
+            if failure.get("unfit"):  # every trial on that node would end so
+                raise Halt(
+                    Ending.FAILED,
+                    ClusterError(f"{failure['reason']}. The sweep goes on with `adaptertune resume`"),
+                )
             self._end(number, Outcome(failure["outcome"]), failure.get("reason"))
             return True
         report = section(result, "report")

@@ -17,10 +17,11 @@ from trainables.workload import Direction, ValueRule
 from tuning.experiment import Experiment, Scored
 from tuning.ledger import Ending, History, Outcome, ScoredRecord, ScoringRecord, TrialHistory
 from tuning.state import Halt, Sweep
-from tuning.storage import trial_folder
+from tuning.storage import checkpoint_root, trial_folder
 
 SCORER = "trainables.scorer:score_trial"
 LOOK_EVERY_S = 0.5
+REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or allow more"
 
 Scorer = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a job (see `Scoring`), gives metrics, domains and robustness, or a reason why there are none."""
@@ -50,6 +51,13 @@ def candidates(experiment: Experiment, history: History) -> list[Candidate]:
     if picked and history.baseline is not None:
         picked.append(Candidate())
     return picked
+
+
+def finalists(experiment: Experiment, history: History) -> frozenset[int]:
+    """Those that would be scored if the search ended now; empty unless the file asks for finalists."""
+    if experiment.scoring.trials is not Scored.FINALISTS:
+        return frozenset()
+    return frozenset(trial.number for trial in _picked(experiment, history))
 
 
 def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
@@ -106,6 +114,14 @@ def _is_scored(history: History, candidate: Candidate) -> bool:
     return known is not None and known.reason is None and known.epoch == candidate.epoch
 
 
+def _is_removed(history: History, candidate: Candidate) -> bool:
+    return candidate.trial is not None and BEST_WEIGHTS in history.trials[candidate.trial].removed
+
+
+def _is_open(history: History, candidate: Candidate) -> bool:
+    return not _is_scored(history, candidate) and not _is_removed(history, candidate)
+
+
 @dataclass(frozen=True)
 class Scoring:
     """How candidates are scored: as tasks with a trial's resources, at most `most` at once.
@@ -131,8 +147,11 @@ class Scoring:
         if not chosen:
             return
         sweep.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
+        for candidate in chosen:
+            if _is_removed(sweep.history, candidate) and candidate.trial not in sweep.history.scores:
+                sweep.record(_record(candidate, {"reason": REMOVED}))
         # A driver before this one may have scored some.
-        waiting = [candidate for candidate in chosen if not _is_scored(sweep.history, candidate)]
+        waiting = [candidate for candidate in chosen if _is_open(sweep.history, candidate)]
         import ray
 
         submit = self._task()
@@ -165,9 +184,11 @@ class Scoring:
 
     def _job(self, candidate: Candidate) -> dict[str, Any]:
         number = candidate.trial
+        kept = checkpoint_root(self.experiment, self.folder)
         return {
             "trial": number,
-            "weights": None if number is None else str(trial_folder(self.folder, number) / BEST_WEIGHTS),
+            "weights": None if number is None else str(trial_folder(kept, number) / BEST_WEIGHTS),
+            "folder": None if number is None else str(trial_folder(self.folder, number)),
             "workload": self.experiment.workload.model_dump_json(),
             "prepared": str(self.prepared),
             "threads": self.experiment.resources.threads,

@@ -40,17 +40,21 @@ class Sweep:
     def __init__(self, ledger: Ledger, history: History, listener: Listener | None = None) -> None:
         self.history = history
         self._ledger = ledger
-        self._listener = listener
+        self._listeners = [] if listener is None else [listener]
 
     def record(self, record: Record) -> None:
-        """Writes a record, then tells the listener. Raises Halt if the disk takes no more."""
+        """Writes a record, then tells the listeners. Raises Halt if the disk takes no more."""
         try:
             self._ledger.append(record)
         except StorageError as error:
             raise Halt(Ending.FAILED, error) from error
         self.history = self.history.with_record(record)
-        if self._listener is not None:
-            self._listener(record)
+        for listener in self._listeners:
+            listener(record)
+
+    def listen(self, listener: Listener) -> None:
+        """Tells one more of every record from here on."""
+        self._listeners.append(listener)
 
     def trial(self, number: int) -> TrialHistory:
         """A trial as the record has it now."""

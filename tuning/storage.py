@@ -11,11 +11,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING, TypeVar
 
 from trainables.errors import StorageError
 from trainables.folder import LOG
+from trainables.store import Place, StorePath
 from tuning.ledger import DRIVER_LOG, find_experiment
 
+if TYPE_CHECKING:
+    from tuning.experiment import Experiment
+
+At = TypeVar("At", Path, StorePath, Place)
 VARIABLE = "ADAPTERTUNE_STORAGE"
 DEFAULT = Path("experiments")
 BEST = "best"
@@ -68,8 +74,14 @@ def refer_to_log(text: str, storage: Path) -> Reference:
         raise
 
 
-def trial_folder(folder: Path, number: int) -> Path:
-    """Where a trial's checkpoints and log are."""
+def checkpoint_root(experiment: Experiment, folder: Path) -> Place:
+    """In place of the experiment's folder, for what is looked for of its trials' checkpoints."""
+    to = experiment.checkpoints.to
+    return folder if to is None else StorePath.of(to) / experiment.name
+
+
+def trial_folder(folder: At, number: int) -> At:
+    """Where a trial's log is; its checkpoints, too, where `folder` is their root."""
     return folder / "trials" / f"{number:04d}"
 
 

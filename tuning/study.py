@@ -42,7 +42,7 @@ RANDOM_ASKS = 100
 ENUMERABLE = 10_000
 """Largest space in which an untried configuration is looked for by listing them all."""
 
-_TOLD = {
+TOLD = {
     Outcome.COMPLETED: TrialState.COMPLETE,
     Outcome.EARLY_STOPPED: TrialState.COMPLETE,
     Outcome.PRUNED: TrialState.PRUNED,
@@ -216,7 +216,7 @@ class Study:
         """A trial's end."""
         self._results[number] = value is not None
         trial = self._asked.pop(number, None)
-        state = _TOLD.get(outcome)
+        state = TOLD.get(outcome)
         if trial is None or state is None:
             return
         trial.set_user_attr("trial", number)
@@ -234,7 +234,7 @@ class Study:
         for trial in record.taken:
             names = _Names(trial.params, self._distributions)
             self._space.suggest(names)  # type: ignore[arg-type]
-            state = _TOLD[trial.outcome]
+            state = TOLD[trial.outcome]
             steps = {} if state is TrialState.COMPLETE else {round(trial.epoch * 1000): trial.value}
             self.optuna.add_trial(
                 optuna.trial.create_trial(
@@ -254,7 +254,7 @@ class Study:
         self._tried.setdefault(trial.hash, trial.number)
         if trial.outcome is not None and trial.outcome is not Outcome.INTERRUPTED:
             self._results[trial.number] = trial.value is not None
-            self.optuna.add_trial(self._over(trial, _TOLD[trial.outcome]))
+            self.optuna.add_trial(self._over(trial, TOLD[trial.outcome]))
             return
         self._asked[trial.number], _ = self._ask_for(trial.params)
         for report in trial.reports:
@@ -264,8 +264,7 @@ class Study:
 
     def _over(self, trial: TrialHistory, state: TrialState) -> optuna.trial.FrozenTrial:
         """An ended trial as Optuna would have it, had it been asked for, reported and told."""
-        names = _Names(trial.params, self._distributions)
-        self._space.suggest(names)  # type: ignore[arg-type]
+        given = as_asked(self._space, trial.params, self._distributions)
         steps: dict[int, float] = {}
         last = -1
         for report in trial.reports:
@@ -280,11 +279,23 @@ class Study:
                 TrialState.COMPLETE: trial.value,
                 TrialState.PRUNED: steps.get(last),
             }.get(state),
-            params=names.given,
-            distributions={name: self._distributions[name] for name in names.given},
+            params=given,
+            distributions={name: self._distributions[name] for name in given},
             intermediate_values=steps,
             user_attrs={"trial": trial.number},
         )
+
+
+def as_asked(
+    space: Space, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]
+) -> dict[str, Any]:
+    """`params` under the names by which `space` asks Optuna for them.
+
+    distributions: takes up what it asks for under each of these names.
+    """
+    names = _Names(params, distributions)
+    space.suggest(names)  # type: ignore[arg-type]
+    return names.given
 
 
 class _Names:

@@ -18,11 +18,12 @@ from pydantic import JsonValue, ValidationError
 from trainables.config import TrialConfig
 from trainables.errors import LedgerError, StorageError
 from trainables.folder import BEST_WEIGHTS, SPLITS
+from trainables.store import Place, StorePath
 from trainables.workload import Workload
 from tuning.experiment import Experiment, load_experiment
 from tuning.ledger import History, Outcome, read_history
 from tuning.scoring import best_report
-from tuning.storage import Reference, named, refer, trial_folder
+from tuning.storage import Reference, checkpoint_root, named, refer, trial_folder
 
 if TYPE_CHECKING:
     from trainables.trained import TrainedModel
@@ -44,7 +45,7 @@ class Trained:
     params: Mapping[str, JsonValue]
     """By dotted names, on top of the experiment's own settings; empty for a run of `train`."""
     config: TrialConfig
-    weights: Path | None
+    weights: Place | None
     """The checkpoint of its best report; None for the base model as it came."""
     classes: tuple[str, ...]
     """Of the data it was trained on; empty where there are no weights."""
@@ -102,7 +103,10 @@ def find(text: str, storage: Path) -> Reference | Path:
 
 
 def of_trial(folder: Path, number: int) -> Trained:
-    """A trial of a recorded experiment. Raises StorageError if it is unknown or kept no weights."""
+    """A trial of a recorded experiment.
+
+    Raises StorageError if it is unknown, kept no weights, or its store does not answer.
+    """
     history = read_history(folder)
     experiment = recorded_in(history)
     trial = history.trials.get(number)
@@ -111,9 +115,10 @@ def of_trial(folder: Path, number: int) -> Trained:
     if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
         number = trial.ended.of  # of the same configuration, and never run itself
         trial = history.trials[number]
-    weights = trial_folder(folder, number) / BEST_WEIGHTS
+    root = checkpoint_root(experiment, folder)
+    weights = trial_folder(root, number) / BEST_WEIGHTS
     if not weights.is_file():
-        raise StorageError(_no_weights(folder, history, number))
+        raise StorageError(_no_weights(folder, root, history, number))
     metric, direction = experiment.objective.metric, experiment.workload.direction
     reports = [(report.epoch, report.metrics) for report in trial.reports]
     epoch, figures = best_report(reports, metric, direction)
@@ -179,27 +184,40 @@ def base_of(experiment: Experiment) -> Trained:
     )
 
 
-def with_weights(folder: Path) -> list[int]:
-    """Numbers of the trials whose best weights are kept."""
+def with_weights(root: Place) -> list[int]:
+    """Numbers of the trials whose best weights are kept. Raises StorageError (of a store).
+
+    root: as `tuning.storage.checkpoint_root` gives it.
+    """
+    trials = root / "trials"
+    names = (
+        [Path(name) for name in trials.files()]
+        if isinstance(trials, StorePath)
+        else list(trials.glob(f"*/{BEST_WEIGHTS}"))
+    )
     return sorted(
-        int(path.parent.name)
-        for path in (folder / "trials").glob(f"*/{BEST_WEIGHTS}")
-        if path.parent.name.isdigit()
+        int(path.parent.name) for path in names if path.name == BEST_WEIGHTS and path.parent.name.isdigit()
     )
 
 
-def _no_weights(folder: Path, history: History, number: int) -> str:
-    kept = with_weights(folder)
+def _no_weights(folder: Path, root: Place, history: History, number: int) -> str:
+    kept = with_weights(root)
     there = (
         "trials with weights: " + ", ".join(map(str, kept[:20])) + (" …" if len(kept) > 20 else "")
         if kept
         else "no trial has any"
     )
-    reason = history.trials[number].ended
-    why = f" ({reason.reason})" if reason is not None and reason.reason else ""
+    trial = history.trials[number]
+    again = f"Train it again with `adaptertune train --from {named(folder)}:{number}`"
+    if BEST_WEIGHTS in trial.removed:
+        return (
+            f"the weights of trial {number} of {history.name} were removed to keep checkpoints.budget_gb;"
+            f" {there}. {again}"
+        )
+    why = f" ({trial.ended.reason})" if trial.ended is not None and trial.ended.reason else ""
     return (
-        f"trial {number} of {history.name} left no weights in {trial_folder(folder, number)}{why}; {there}."
-        f" Train it again with `adaptertune train --from {named(folder)}:{number}`"
+        f"trial {number} of {history.name} left no weights in {trial_folder(root, number)}{why}; {there}."
+        f" {again}"
     )
 
 
@@ -237,7 +255,7 @@ def _json(path: Path) -> dict[str, JsonValue]:
     return found if isinstance(found, dict) else {}
 
 
-def _classes(weights: Path) -> tuple[str, ...]:
+def _classes(weights: Place) -> tuple[str, ...]:
     from trainables.checkpoint import read_weights
 
     return read_weights(weights).classes

@@ -7,7 +7,7 @@ truth values, lists and mappings can come out of a file.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,12 +59,21 @@ def read_yaml(text: str, *, where: Where | None = None) -> Document:
 
 def to_yaml(value: Mapping[str, Any]) -> str:
     """`value` as YAML that `read_yaml` reads back equal."""
+    return _dumped(dict(value))
+
+
+def list_yaml(values: Sequence[Mapping[str, Any]]) -> str:
+    """The same of a list."""
+    return _dumped([dict(value) for value in values])
+
+
+def _dumped(value: Any) -> str:
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.width = 110
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
-    yaml.dump(dict(value), stream)
+    yaml.dump(value, stream)
     return stream.getvalue()
 
 

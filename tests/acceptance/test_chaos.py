@@ -91,19 +91,23 @@ def assert_same(place: Place, whole: Place) -> None:
 def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
     """How many trials went on from a checkpoint; fails where one trained again what that held.
 
-    A report that had been made by then may come once more, as it was saved.
+    A report that had been made by then may come once more, as it was saved. Trials that were not hit
+    ran on, and had no need of their checkpoints.
     """
     records = list(read_records(folder))
     made: dict[tuple[int, int], ReportRecord] = {}
     count = 0
     for cut, end in zip(cuts, [*(c.lines for c in cuts[1:]), len(records)], strict=True):
         made |= {(r.trial, r.step): r for r in records[: cut.lines] if isinstance(r, ReportRecord)}
-        new = [r for r in records[cut.lines : end] if isinstance(r, ReportRecord)]
-        for number, saved in cut.saved.items():
+        after = records[cut.lines : end]
+        again = {r.trial for r in after if isinstance(r, StartedRecord)}
+        new = [r for r in after if isinstance(r, ReportRecord)]
+        for number in again & cut.saved.keys():
+            saved = cut.saved[number]
             later = [r for r in new if r.trial == number]
-            again = [r for r in later if r.step <= saved]
-            assert [r.step for r in again] in ([], [saved])
-            for report in again:
+            twice = [r for r in later if r.step <= saved]
+            assert [r.step for r in twice] in ([], [saved])
+            for report in twice:
                 before = made.get((number, saved), report)
                 assert report.model_dump(exclude={"time"}) == before.model_dump(exclude={"time"})
             if first := next((r for r in later if r.step > saved), None):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from recorded import LORA, TRIALS, Told, experiment, write
 
-from analysis.best import NothingToRankError, best_json, best_of, best_table, rank
+from analysis.best import NothingToRankError, best_json, best_of, best_table, finished_first, rank
 from analysis.frames import Sweep
 from tuning.ledger import Outcome, read_history
 
@@ -21,14 +21,29 @@ def last(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return Sweep.of(read_history(write(folder, TRIALS, of=experiment("digits", rule="last"))))
 
 
-def test_rule_best_ranks_all_that_hold_and_says_that_budgets_differ(sweep: Sweep) -> None:
+def test_only_trials_that_ran_to_their_own_end_are_ranked_and_the_others_counted(sweep: Sweep) -> None:
     ranking = rank(sweep)
-    assert [t.number for t, _ in ranking.ranked] == [0, 4, 1, 2, 5]
-    assert ranking.left_out == {"diverged": 1, "reused": 1}
+    assert [t.number for t, _ in ranking.ranked] == [0, 4, 2]
+    assert ranking.left_out == {"diverged": 1, "pruned": 2, "reused": 1}
     assert ranking.caption == (
         "dice on validation images, highest first, each trial's best report;"
-        " budgets differ: they ran 1 to 6 epochs. Not ranked: 1 diverged, 1 reused"
+        " budgets differ: they ran 4 to 6 epochs. Not ranked: 1 diverged, 2 pruned, 1 reused"
     )
+
+
+def test_those_that_were_stopped_early_compete_where_that_is_asked_for(sweep: Sweep) -> None:
+    ranking = rank(sweep, early_stopped=True)
+    assert [t.number for t, _ in ranking.ranked] == [0, 4, 1, 2, 5]
+    assert ranking.left_out == {"diverged": 1, "reused": 1}
+    assert "trials that were stopped early compete; budgets differ: they ran 1 to 6 epochs" in ranking.caption
+
+
+def test_the_best_of_all_is_one_that_finished_unless_none_has(sweep: Sweep, tmp_path: Path) -> None:
+    assert finished_first(sweep).ranked[0][0].number == 0
+    stopped = write(tmp_path / "stopped", (Told(LORA, (0.2,), Outcome.PRUNED), Told(LORA, (0.3,), None)))
+    ranking = finished_first(Sweep.of(read_history(stopped)))
+    assert [t.number for t, _ in ranking.ranked] == [1, 0]
+    assert "stopped early compete" in ranking.caption
 
 
 def test_rule_last_ranks_only_trials_that_ran_to_their_own_end(last: Sweep) -> None:
@@ -51,7 +66,7 @@ def test_at_one_budget_under_rule_last_the_report_there_counts(last: Sweep) -> N
 
 
 def test_another_metric_is_ranked_in_its_own_direction(sweep: Sweep) -> None:
-    ranking = rank(sweep, metric="loss")
+    ranking = rank(sweep, metric="loss", early_stopped=True)
     assert [t.number for t, _ in ranking.ranked] == [0, 4, 1, 2, 5]
     assert ranking.ranked[0][1].value == pytest.approx(0.25)
     assert "loss on validation images, lowest first" in ranking.caption
@@ -59,7 +74,8 @@ def test_another_metric_is_ranked_in_its_own_direction(sweep: Sweep) -> None:
 
 
 def test_a_filter_leaves_the_rest_uncounted(sweep: Sweep) -> None:
-    assert order(sweep, where="adapter = 'serial_lora'") == [4, 5]
+    assert order(sweep, where="adapter = 'serial_lora'") == [4]
+    assert rank(sweep, where="adapter = 'serial_lora'").left_out == {"diverged": 1, "pruned": 1}
 
 
 def test_ties_go_to_the_earlier_trial(tmp_path: Path) -> None:
@@ -70,7 +86,7 @@ def test_ties_go_to_the_earlier_trial(tmp_path: Path) -> None:
 def test_nothing_to_rank_says_why(tmp_path: Path, last: Sweep) -> None:
     with pytest.raises(NothingToRankError, match="none has started, or none passes"):
         best_of(rank(Sweep.of(read_history(write(tmp_path / "empty", ())))))
-    with pytest.raises(NothingToRankError, match=r"1 pruned.*--at EPOCH"):
+    with pytest.raises(NothingToRankError, match=r"1 pruned.*--at EPOCH.*--early-stopped"):
         best_of(rank(last, where="trial = 1"))
     failed = write(tmp_path / "failed", (Told(LORA, (), Outcome.FAILED, "no"),))
     with pytest.raises(NothingToRankError, match=r"1 failed.*status"):
@@ -83,12 +99,13 @@ def test_table_and_json_show_how_far_each_trial_came(sweep: Sweep) -> None:
         ("1", "0", "0.7500", "5", "6 of 6", "completed"),
         ("2", "4", "0.7400", "2", "4 of 6", "early_stopped"),
     ]
-    assert table.title == "digits: best 2 of 5 trials"
+    assert table.title == "digits: best 2 of 3 trials"
     said = json.loads(json.dumps(best_json(rank(sweep), top=1)))
     assert said["value_rule"] == "best"
     assert said["measured_on"] == "validation"
-    assert said["not_ranked"] == {"diverged": 1, "reused": 1}
+    assert said["not_ranked"] == {"diverged": 1, "pruned": 2, "reused": 1}
     (first,) = said["trials"]
     assert (first["trial"], first["epoch"], first["ran_epochs"], first["of_epochs"]) == (0, 5.0, 6.0, 6.0)
+    assert (first["best"], first["best_epoch"], first["last"], first["last_epoch"]) == (0.75, 5.0, 0.72, 6.0)
     assert first["params"]["lora.rank"] == 8
     assert first["metrics"]["dice/7"] == 0.375

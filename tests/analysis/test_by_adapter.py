@@ -7,7 +7,7 @@ from recorded import LORA, Told, experiment, write
 
 from analysis.by_adapter import adapter_table, against_untouched, common_epoch, groups
 from analysis.frames import Sweep
-from tuning.ledger import read_history
+from tuning.ledger import Outcome, read_history
 
 
 def test_a_row_for_each_adapter_and_freezing_mode_best_first(sweep: Sweep) -> None:
@@ -54,6 +54,15 @@ def test_against_untouched_says_which_way(sweep: Sweep) -> None:
         == "better than the untouched backbone: dice 0.0100 before, 0.7500 after"
     )
     assert against_untouched(sweep, 0.005).startswith("no better")
+
+
+def test_best_is_of_trials_that_ran_to_their_own_end(tmp_path: Path) -> None:
+    trials = (Told(LORA, (0.3, 0.5)), Told(LORA, (0.9,), Outcome.PRUNED))
+    (group,) = groups(Sweep.of(read_history(write(tmp_path / "pruned", trials))))
+    assert group.best is not None
+    assert group.best[1].value == 0.5
+    (stopped,) = groups(Sweep.of(read_history(write(tmp_path / "stopped", trials[1:]))))
+    assert stopped.best is None
 
 
 def test_rule_last_leaves_stopped_trials_out_of_best(tmp_path: Path) -> None:

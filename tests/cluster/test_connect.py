@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.connect import RAY_SETTINGS, connect, worker_environment
+from cluster.connect import RAY_SETTINGS, _ray_logs_to, connect, worker_environment
 from cluster.staging import PACKAGES
 
 
@@ -65,3 +65,26 @@ def test_a_cluster_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 def test_every_numeric_library_gets_the_same_number_of_threads() -> None:
     values = worker_environment(2)
     assert {values[k] for k in values if k.endswith("_NUM_THREADS")} == {"2"}
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", ":6379", "head:port"])
+def test_an_address_that_no_driver_can_join_is_refused_with_the_way_out(tmp_path: Path, address: str) -> None:
+    with (
+        pytest.raises(ConnectionError, match=r"--address must be auto or HOST:PORT, got") as caught,
+        connect(address, threads=1, log=tmp_path / "driver.log"),
+    ):
+        pass
+    assert ("ray job submit" in str(caught.value)) == address.startswith("ray://")
+
+
+def test_what_ray_says_of_nodes_goes_to_its_log_and_not_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from ray._private import worker
+
+    spoken, log = worker.print_to_stdstream, tmp_path / "ray.log"
+    with _ray_logs_to(log):
+        worker.print_to_stdstream({"lines": ["node 3 died"], "pid": "raylet", "is_err": False}, False)
+    assert worker.print_to_stdstream is spoken
+    assert "WARNING ray: (raylet) node 3 died" in log.read_text()
+    assert "".join(capfd.readouterr()) == ""

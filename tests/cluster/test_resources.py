@@ -47,3 +47,16 @@ def test_capacity_follows_the_cluster_and_never_falls_to_nothing(monkeypatch: py
     nodes.clear()
     now[0] += CAPACITY_FOR_S
     assert capacity() == 1
+
+
+def test_it_is_said_when_nodes_have_joined_or_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, nodes, said = [0.0], [LAPTOP], []
+    monkeypatch.setattr("cluster.resources.time.monotonic", lambda: now[0])
+    all_told, few = (
+        Capacity(lambda: nodes, 1, 0, most, changed=lambda *change: said.append(change)) for most in (None, 2)
+    )
+    for change in (lambda: None, lambda: nodes.append(LAPTOP), lambda: None, nodes.clear):
+        change()
+        all_told(), few()
+        now[0] += CAPACITY_FOR_S
+    assert said == [(2, 4), (4, 1), (2, 1)]

@@ -16,8 +16,10 @@ from small_disk import SmallDisk, small_disk
 from tests.trainables.conftest import figures, workload
 from trainables.actor import AdapterTrainable
 from trainables.checkpoint import read_weights
+from trainables.errors import StorageError
 from trainables.preparation import prepare_workload
 from trainables.report import Report
+from trainables.store import StorePath
 from trainables.workload import Task
 
 LORA = '{"adapter": "lora", "epochs": 4, "batch_size": 8, "learning_rate": 0.01}'
@@ -246,3 +248,82 @@ def test_what_a_killed_worker_left_half_written_goes(one: AdapterTrainable, tmp_
     one.reset_config(given(tmp_path))
     finish(one)
     assert {path.name for path in folder.iterdir()} == {"last.ckpt", "best.ckpt", "log.txt"}
+
+
+# --- checkpoints on a store -------------------------------------------------------------------
+
+
+def on_a_store(tmp_path: Path, **parts: Any) -> tuple[dict[str, Any], Path]:
+    """What the worker is given, and where the trial's checkpoints are then."""
+    asked = given(tmp_path / "sweep") | {"checkpoints": f"file://{tmp_path}/store/sweep"} | parts
+    return asked, tmp_path / "store" / "sweep" / "trials" / "0000"
+
+
+def refused(self: StorePath, *parts: bytes) -> None:
+    raise StorageError(f"{self}: the store refuses, or does not answer: no route to host")
+
+
+def test_a_trial_goes_on_from_a_store_in_the_middle_of_an_epoch(
+    one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path
+) -> None:
+    asked, there = on_a_store(tmp_path, save_every_s=0.0, save_every_epochs=None)
+    one.reset_config(asked)
+    first = one.step()
+    assert one._engine is not None
+    assert one._state is not None
+    assert list(one._engine.advance([one._state], steps=1)) == []
+    one._saving_s = 0.0  # or the second save would be put off
+    one._between_steps(one._state)
+    one.reset_config(asked)
+    assert one._state.step == first["report"]["step"] + 1
+    assert curve([first, *finish(one)]) == whole[0]
+    assert sorted(path.name for path in there.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert_same_weights(there / "best.ckpt", whole[1])
+    assert [path.name for path in folder_of(tmp_path / "sweep").iterdir()] == ["log.txt"]
+
+
+def test_a_damaged_checkpoint_on_a_store_starts_the_trial_over(
+    one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path
+) -> None:
+    asked, there = on_a_store(tmp_path)
+    one.reset_config(asked)
+    one.step()
+    cut_short(there / "last.ckpt")
+    one.reset_config(asked)
+    assert curve(finish(one)) == whole[0]
+    assert "last.ckpt: the checkpoint is damaged" in log_of(tmp_path / "sweep")
+
+
+def test_a_store_that_is_silent_for_a_while_costs_a_trial_nothing(
+    one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, there = on_a_store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(StorePath, "write_bytes", refused)
+        patch.setattr(StorePath, "exists", refused)
+        one.reset_config(asked)  # a new trial is not looked for there
+        results = [one.step(), one.step()]
+    results += finish(one)
+    assert curve(results) == whole[0]
+    assert [bool(result["unsaved"]) for result in results] == [True, False, False, False]
+    assert "no route to host; the checkpoint before is kept" in results[0]["unsaved"]
+    assert "saved again" in log_of(tmp_path / "sweep")
+    assert_same_weights(there / "best.ckpt", whole[1])
+
+
+def test_a_trial_that_was_begun_is_not_started_over_because_its_store_is_silent(
+    one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = on_a_store(tmp_path)
+    one.reset_config(asked)
+    first = one.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(StorePath, "exists", refused)
+        one.reset_config(asked)
+        failure = one.step()["failure"]
+    assert failure["outcome"] == "failed"
+    assert "does not answer: no route to host" in failure["reason"]
+    one.reset_config(asked)  # as `--retry-failed` does
+    again = finish(one)
+    assert again[0]["report"] == first["report"]
+    assert curve(again) == whole[0]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cluster.call import call
 from tests.trainables.conftest import config, run, workload
 from trainables.checkpoint import save_weights
-from trainables.data.specs import DataSpec
+from trainables.data.specs import DataSpec, Split
 from trainables.engine import Engine
+from trainables.folder import image_results
+from trainables.metrics.per_image import read
 from trainables.preparation import prepare_workload
 from trainables.scorer import score_trial
 from trainables.scoring import score, score_untouched
@@ -43,6 +47,7 @@ def job(engine: Engine, weights: Path | None) -> dict[str, Any]:
         "workload": engine.workload.model_dump_json(),
         "prepared": str(engine.data.path),
         "threads": 1,
+        "folder": None if weights is None else str(weights.parent),
     }
 
 
@@ -62,6 +67,64 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     assert said["metrics"]["dice"] > 0
     assert said["robustness"]["noise"] == said["domains"]["noise"]["dice"] / said["metrics"]["dice"]
     assert "domain noise" in (tmp_path / "log.txt").read_text()
+
+
+def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
+    engine: Engine, tmp_path: Path
+) -> None:
+    state = engine.start(config(LORA))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+    stale = image_results(tmp_path, "gone")
+    stale.parent.mkdir()
+    stale.write_bytes(b"of weights before these")
+    said = score_trial(job(engine, tmp_path / "best.ckpt"))
+    assert not stale.exists()
+    for domain, figures in ((None, said["metrics"]), ("noise", said["domains"]["noise"])):
+        results = read(image_results(tmp_path, domain))
+        assert set(results.names) == set(engine.data.splits[Split.TEST].names)
+        for name in results.figures:
+            if name in figures:
+                assert results.figure(name) == pytest.approx(figures[name], abs=1e-9)
+    listed = json.loads((tmp_path / "test" / "examples.json").read_text())
+    assert [entry["domain"] for entry in listed] == [None] * 3 + ["noise"] * 3
+    assert [entry["image"] for entry in listed[:3]] == [entry["image"] for entry in listed[3:]]
+    for entry in listed:
+        with Image.open(tmp_path / "test" / entry["file"]) as picture:
+            assert picture.width > 2 * 500  # truth and prediction, side by side
+    assert sum(path.stat().st_size for path in (tmp_path / "test").iterdir()) < 2_000_000
+
+
+def test_figures_do_not_depend_on_a_disk_that_takes_no_results(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = engine.start(config(LORA))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainables.scorer.write", full)
+    monkeypatch.setattr("trainables.scorer.draw_examples", full)
+    assert score_trial(job(engine, tmp_path / "best.ckpt"))["metrics"]["dice"] > 0
+    log = (tmp_path / "log.txt").read_text()
+    assert "results by test image are not kept: OSError: [Errno 28] No space left on device" in log
+    assert "example predictions are not kept" in log
+
+
+def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> None:
+    shared = workload(Task.DETECTION)
+    engine = Engine(shared, prepare_workload(shared), device="cpu")
+    state = engine.start(config('{"adapter": "lora", "epochs": 1, "batch_size": 8}'))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+    said = score_trial(job(engine, tmp_path / "best.ckpt"))
+    results = read(image_results(tmp_path))
+    for name in results.figures:  # of a class without an object there is nothing to report
+        reported = said["metrics"].get(name, math.nan)
+        assert results.figure(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
+    assert len(json.loads((tmp_path / "test" / "examples.json").read_text())) == 3
 
 
 def test_the_untouched_model_scores_too(engine: Engine) -> None:

@@ -31,7 +31,7 @@ def storage(tmp_path: Path) -> Path:
 
 def test_best_says_by_which_rule_and_how_far_each_trial_came(run: Callable[..., Result]) -> None:
     out = run("best", "digits", "-k", "2").stdout
-    assert "best 2 of 5 trials" in out
+    assert "best 2 of 3 trials" in out
     assert "0.7500" in out
     assert "6 of 6" in out
     assert "0.4000" not in out
@@ -42,7 +42,7 @@ def test_best_filters_and_takes_a_path(run: Callable[..., Result], storage: Path
     out = run(
         "best", str(storage / "digits"), "--where", "adapter = 'serial_lora'", "--format", "json"
     ).stdout
-    assert [trial["trial"] for trial in json.loads(out)["trials"]] == [4, 5]
+    assert [trial["trial"] for trial in json.loads(out)["trials"]] == [4]
     assert "Columns are" in run("best", "digits", "--where", "nonsense =", code=2).stderr
 
 

@@ -18,7 +18,7 @@ import pytest
 from scripted import Scripted, experiment
 
 from cluster.connect import connect
-from trainables.errors import DataError, ExperimentFileError, StorageError
+from trainables.errors import ClusterError, DataError, ExperimentFileError, StorageError
 from trainables.folder import CONTROL
 from trainables.workload import Workload
 from tuning.launch import LaunchResult, launch
@@ -34,6 +34,7 @@ from tuning.ledger import (
     read_history,
     read_records,
 )
+from tuning.tables import sound_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
@@ -147,7 +148,10 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert not driver_alive(result.folder)
 
     # Ray's files are elsewhere and gone, its loggers and snapshots off.
-    assert {p.name for p in result.folder.iterdir()} <= {"ledger.jsonl", "driver.lock", "ray.log"}
+    views = {"tables", "study.journal"}
+    ours = {"ledger.jsonl", "driver.lock", "ray.log"} | views
+    assert {p.name for p in result.folder.iterdir()} <= ours
+    assert sound_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
     assert list(home.glob("*")) == littered
 
     # Actors are reused: no more processes than trials at once. Configurations are plain values.
@@ -246,6 +250,26 @@ def test_a_trial_whose_worker_died_is_tried_again_where_the_file_says_so(sweep: 
 def stop(folder: Path, name: str) -> None:
     (folder / CONTROL).mkdir(exist_ok=True)
     (folder / CONTROL / name).touch()
+
+
+class OnAnUnfitNode(Scripted):
+    """Its second trial lands on a node that can run none; see `cluster.worker`."""
+
+    def failure(self, epoch: float) -> dict[str, Any] | None:
+        unfit = {"outcome": "failed", "reason": "node n7 does not see /shared/sweep", "unfit": True}
+        return unfit if self.given["trial"] == 1 else None
+
+
+def test_a_node_that_can_run_no_trial_ends_the_sweep_and_blames_none(sweep: Sweeps) -> None:
+    with pytest.raises(ClusterError, match=r"node n7 does not see /shared/sweep\. .*`adaptertune resume`"):
+        sweep(OnAnUnfitNode, search={"trials": 4}, resources={"concurrent": 1})
+    history = read_history(sweep.storage / "sweep")
+    assert history.closed is not None
+    assert history.closed.reason is Ending.FAILED
+    assert {n: t.outcome for n, t in history.trials.items()} == {
+        0: Outcome.COMPLETED,
+        1: Outcome.INTERRUPTED,
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

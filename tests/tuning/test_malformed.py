@@ -463,12 +463,81 @@ CASES = [
         overrides=["trial.epochs=[1"],
     ),
     case(
-        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, checkpoints, retries",
+        "line 10  checkpoints.budget_gb  must be above 0, got 0",
+        "line 10  checkpoints.keep_best  must be at least 1, got 0",
+        checkpoints="checkpoints: {budget_gb: 0, keep_best: 0}",
+    ),
+    case(
+        "line 10  checkpoints.to  must be the URI of a folder that begins with one of file://, s3://, gs://, abfs://; such as s3://bucket/folder",
+        checkpoints="checkpoints: {to: /mnt/checkpoints}",
+    ),
+    case(
+        "line 10  checkpoints.to  must hold no key or password, as the file is recorded; give them by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, or by the machine's role",
+        checkpoints="checkpoints: {to: 's3://AKIA:hush@bucket/folder'}",
+    ),
+    case(
+        "line 10  checkpoints.to  has the unknown option 'endpoint'; s3:// takes endpoint_override, region, scheme",
+        checkpoints="checkpoints: {to: 's3://bucket/folder?endpoint=localhost:9000'}",
+    ),
+    case(
+        "line 10  views.optuna         must be the word journal or none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'studies.db'",
+        "line 10  views.wandb.project  is missing; add it",
+        "line 10  views.wandb.mode     must be one of auto, online, offline, got 'on'",
+        "line 10  views.tensorbord     unknown key; did you mean 'tensorboard'?",
+        views="views: {optuna: studies.db, tensorbord: true, wandb: {mode: 'on'}}",
+    ),
+    case(
+        "line 10  views.optuna  must be the word journal or none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'redis://…'",
+        views="views: {optuna: 'redis://host/0'}",
+    ),
+    case(
+        "line 10  views.optuna  must name a file, such as sqlite:///studies.db; what is in memory can be seen by nobody",
+        views="views: {optuna: 'sqlite://'}",
+    ),
+    case(
+        "line 10  views.optuna  must name a host and a database, such as postgresql://user@host/name",
+        views="views: {optuna: 'postgresql://'}",
+    ),
+    case(
+        "line 10  views.optuna  holds a password, and an experiment's file is recorded; leave it out, and give it by PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database",
+        views="views: {optuna: 'postgresql://tuner:hush@host/studies'}",
+    ),
+    case(
+        "line 10  views.optuna  holds a password, and an experiment's file is recorded; leave it out, and give it by PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database",
+        views="views: {optuna: 'postgresql://host/studies?password=hush'}",
+    ),
+    case(
+        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, checkpoints, views, retries",
         overrides=["foo.bar=1"],
     ),
     case(
         "--set  =3  must be key=value, such as trial.epochs=5",
         overrides=["=3"],
+    ),
+    case(
+        "line 10  ablation  levels must have different names, got 4 more than once",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}, {name: "4", settings: {lora.rank: 8}}]}',
+    ),
+    case(
+        "line 10  ablation  reference must be one of the levels 4, got 9",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "9", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 10  ablation  levels must differ in one setting that all of them name",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}, {name: "8", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 10  ablation  seeds must differ: a seed that comes twice is the same trial",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1, 1], levels: [{name: "4", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 10  ablation.seeds  must hold at least 1 item, got 0",
+        "line 10  ablation.wat    unknown key; known here: of, trial, factor, levels, reference, seeds, stage, notes",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", wat: 1, seeds: [], levels: [{name: "4", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 4  trial.train_fraction  must be at most 1, got 2",
+        trial="trial: {epochs: 6, train_fraction: 2}",
     ),
 ]
 

@@ -236,6 +236,17 @@ def test_no_trial_is_blamed_for_the_death_of_ray(bench: Bench) -> None:
         bench.scheduler.choose_trial_to_run(bench.controller)
 
 
+def test_no_trial_is_blamed_for_a_node_that_can_run_none(bench: Bench) -> None:
+    failure = {"outcome": "failed", "reason": "node n7 does not see /shared/sweep", "unfit": True}
+    with pytest.raises(Halt) as caught:
+        bench.report(1, 0.0, math.nan, failure=failure, done=True)
+    assert caught.value.ending is Ending.FAILED
+    assert isinstance(caught.value.error, ClusterError)
+    for part in ("n7", "/shared/sweep", "adaptertune resume"):
+        assert part in str(caught.value.error)
+    assert bench.outcome(1) is None
+
+
 def test_without_a_rule_every_trial_runs_to_its_end(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "sweep", SchedulerSpec())
     assert [bench.report(n, e, 1.0 / (n + 1)) for n in range(4) for e in range(1, 9)] == ["CONTINUE"] * 32

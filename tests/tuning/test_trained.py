@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from recorded import LORA, TRIALS, Told, write
+from recorded import LORA, TRIALS, Told, experiment, write
 from trained_runs import cached, train_here
 
 from trainables.adapters.specs import Adapter
 from trainables.errors import CheckpointError, StorageError
 from tuning import trained
-from tuning.ledger import Ledger, Outcome, ScoredRecord
+from tuning.ledger import Ledger, Outcome, RemovedRecord, ScoredRecord
 from tuning.storage import Reference
 
 
@@ -101,6 +101,22 @@ def test_a_trial_without_weights_says_which_have_some(storage: Path) -> None:
     bare = write(storage / "bare", (Told(LORA, (0.4,)),))
     with pytest.raises(StorageError, match="no trial has any"):
         trained.of_trial(bare, 0)
+
+
+def test_weights_on_a_store_are_found_and_those_the_budget_took_are_named(tmp_path: Path, run: Path) -> None:
+    to = f"file://{tmp_path}/store"
+    told = [Told(LORA, (0.4, 0.6)), Told(LORA, (0.3,), Outcome.PRUNED), Told(LORA, (0.5,))]
+    folder = write(tmp_path / "digits", told, of=experiment(checkpoints={"to": to}))
+    for number in (0, 2):
+        (tmp_path / "store" / "digits" / "trials" / f"{number:04d}").mkdir(parents=True)
+        shutil.copy(run / "best.ckpt", tmp_path / "store" / "digits" / "trials" / f"{number:04d}")
+    with Ledger.open(folder) as ledger:
+        ledger.append(RemovedRecord(trial=1, files=["best.ckpt"], bytes=9))
+    found = trained.of_trial(folder, 2)
+    assert str(found.weights) == f"{to}/digits/trials/0002/best.ckpt"
+    assert found.load("cpu").classes == found.classes == trained.of_folder(run).classes
+    with pytest.raises(StorageError, match=r"weights of trial 1 of digits were removed .*: 0, 2\. Train it"):
+        trained.of_trial(folder, 1)
 
 
 def test_damaged_weights_are_named(storage: Path) -> None:

@@ -94,14 +94,20 @@ def _mean(values: Array) -> float | None:
 def _hotcoco(
     truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]
 ) -> tuple[Array, Array]:
+    evaluation = evaluated(truths, detections, classes)
+    evaluation.accumulate()
+    result: Any = evaluation.eval
+    return np.asarray(result["precision"]), np.asarray(result["recall"])
+
+
+def evaluated(truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]) -> Any:
+    """hotcoco's evaluation after its matching, before anything is summed up."""
     import hotcoco
 
     truth = hotcoco.COCO(_dataset(truths, classes))
     evaluation = hotcoco.COCOeval(truth, truth.load_res(_results(detections)), "bbox")
     evaluation.evaluate()
-    evaluation.accumulate()
-    result: Any = evaluation.eval
-    return np.asarray(result["precision"]), np.asarray(result["recall"])
+    return evaluation
 
 
 def _pycocotools(

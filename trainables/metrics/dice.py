@@ -10,6 +10,23 @@ from torch import Tensor
 from trainables.data.prepared import IGNORE
 
 
+def counts_by_image(predicted: Tensor, target: Tensor, classes: int, *, ignore: int = IGNORE) -> Tensor:
+    """(B, 3, classes) int64: each image's pixels that are right, truly and by prediction of each class.
+
+    predicted, target: (B, H, W) index maps; pixels whose target is `ignore` are left out.
+    """
+    counted = target != ignore
+    first = torch.arange(0, len(target) * classes, classes, device=target.device)
+    images = first.view(-1, 1, 1).expand_as(target)[counted]
+    true, called = target[counted].long(), predicted[counted].long()
+    right = true == called
+
+    def sums(places: Tensor) -> Tensor:
+        return torch.bincount(places, minlength=len(target) * classes).view(len(target), classes)
+
+    return torch.stack([sums((images + true)[right]), sums(images + true), sums(images + called)], dim=1)
+
+
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over pixels, kept on the device they come from."""
 

@@ -18,6 +18,7 @@ from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.layout import Layout
+from trainables.metrics.per_image import Keep
 
 
 class TaskModel(Protocol):
@@ -85,9 +86,11 @@ class TaskModel(Protocol):
         device: torch.device,
         precision: Precision,
         config: TrialConfig,
+        keep: Keep | None = None,
     ) -> dict[str, float]:
         """The figures of a model in evaluation mode; they do not depend on `batch_size`.
 
+        keep: is given the results image by image, where they are finite.
         Figures that the split leaves undefined are left out; of a model with non-finite outputs all are NaN.
         """
         ...

@@ -20,6 +20,7 @@ from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.layout import Layout, layout_of
 from trainables.metrics.coco import Detections, coco_figures, top
+from trainables.metrics.per_image import Keep, box_images
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.detectors import Family, family_of
@@ -103,6 +104,7 @@ class DetectionTask:
         device: torch.device,
         precision: Precision,
         config: TrialConfig,
+        keep: Keep | None = None,
     ) -> dict[str, float]:
         """COCO_FIGURES, `map/CLASS` and `loss`, boxes in original pixels, all scores kept."""
         found: list[Detections] = []
@@ -126,6 +128,8 @@ class DetectionTask:
             names = (*COCO_FIGURES, *(f"map/{name}" for name in self.classes), "loss")
             return dict.fromkeys(names, math.nan)
         truths = [split.truth(i) for i in range(len(split))]
+        if keep is not None:
+            keep(box_images(truths, found, self.classes, split.names))
         return coco_figures(truths, found, self.classes) | {"loss": loss.mean()}
 
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:

@@ -18,7 +18,8 @@ from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.layout import Layout, layout_of
-from trainables.metrics.dice import ConfusionMatrix
+from trainables.metrics.dice import ConfusionMatrix, counts_by_image
+from trainables.metrics.per_image import Keep, MaskImages
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.head import SegmentationHead
@@ -121,17 +122,23 @@ class SegmentationTask:
         device: torch.device,
         precision: Precision,
         config: TrialConfig,
+        keep: Keep | None = None,
     ) -> dict[str, float]:
         """Dice and IoU from one confusion matrix at mask resolution, `soft_dice` (study B) and `loss`."""
         matrix = ConfusionMatrix(self.classes)
         measured: list[Measures] = []
+        counts: dict[int, Tensor] = {}
         for batch in eval_batches(split, batch_size=batch_size):
             parts, places = [], []
             for piece in unpadded(batch.to(device)):
                 assert piece.masks is not None
                 with autocast(device, precision):
                     logits = self.outputs(model, piece)
-                matrix.update(logits.argmax(1), piece.masks)
+                predicted = logits.argmax(1)
+                matrix.update(predicted, piece.masks)
+                if keep is not None:
+                    each = counts_by_image(predicted, piece.masks, len(self.classes)).cpu()
+                    counts |= dict(zip(piece.indices, each, strict=True))
                 parts.append(measure(logits, piece.masks))
                 places += piece.indices
             # Pieces go by size; groups of images go by their order in the split.
@@ -142,6 +149,9 @@ class SegmentationTask:
             "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
         }
         finite = bool(torch.isfinite(whole.entropy).all())
+        if keep is not None and finite:
+            each = torch.stack([counts[place] for place in sorted(counts)])
+            keep(MaskImages(self.classes, tuple(split.names), each.numpy()))
         return figures if finite else dict.fromkeys(figures, math.nan)
 
 

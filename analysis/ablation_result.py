@@ -1,0 +1,394 @@
+"""What a designed experiment showed: its runs by level and seed, compared. No ray, no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from analysis.ablation import AblationError, level_of
+from analysis.bootstrap import (
+    RESAMPLES,
+    ImageDifference,
+    compare_over_images,
+    image_difference_json,
+    stored,
+)
+from analysis.frames import Sweep, Trial
+from analysis.scores import scored_value
+from analysis.statistics import (
+    Comparison,
+    Difference,
+    Interval,
+    Level,
+    StatisticsError,
+    compare,
+    comparison_json,
+    p_value,
+    rounded,
+)
+from analysis.studies import described
+from analysis.tables import Table, count, figure, plural
+from trainables.errors import DataError
+from trainables.metrics.per_image import AP_FIGURES, BoxImages
+from trainables.workload import Figure
+from tuning.ablation_words import Images
+from tuning.experiment import AblationSpec, AblationStage
+
+FINEST = 1e-3
+"""Intervals narrower than this add no further digits to a figure: four decimals are enough."""
+
+CURVES = 300_000
+"""Precision curves that resampling images may cost in all: some ten seconds."""
+FEWEST = 400
+"""Resamples at least."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One level under one seed. value and test are None where it has none."""
+
+    level: str
+    seed: int
+    trial: int | None
+    outcome: str
+    """`not run` before its trial started."""
+    value: float | None = None
+    """Its objective on validation images."""
+    epoch: float | None = None
+    test: float | None = None
+    """The same figure on test images."""
+    trainable: int | None = None
+    seconds: float | None = None
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A designed experiment, read."""
+
+    name: str
+    spec: AblationSpec
+    metric: str
+    runs: tuple[Run, ...]
+    """By level, then seed."""
+    images: Images
+    """Those that conclusions are drawn from."""
+    comparison: Comparison
+    """On those."""
+    validation: Comparison
+
+    @property
+    def missing(self) -> int:
+        """Runs without a figure."""
+        return sum(self._of(run) is None for run in self.runs)
+
+    def at(self, level: str) -> tuple[Run, ...]:
+        """The runs of one level that have a figure."""
+        return tuple(run for run in self.runs if run.level == level and self._of(run) is not None)
+
+    def _of(self, run: Run) -> float | None:
+        return run.test if self.images is Images.TEST else run.value
+
+
+def result_of(sweep: Sweep, images: Images | None = None) -> Result:
+    """The runs of a designed experiment, compared on test images where they were scored, else on validation.
+
+    images: on which instead. Raises AblationError where it is none, or has no test figures to compare.
+    """
+    spec = sweep.experiment.ablation
+    if spec is None or spec.stage is not AblationStage.COMPARE:
+        what = "chose settings for an ablation and compares nothing" if spec else "is no designed experiment"
+        raise AblationError(
+            f"{sweep.name} {what}; `adaptertune ablate {spec.of if spec else sweep.name} --study rank`"
+            " makes one, and --by SETTING shows what the sweep's own trials say (observational)"
+        )
+    runs = tuple(_runs(sweep, spec))
+    if images is Images.TEST and not any(run.test is not None for run in runs):
+        raise AblationError(f"{sweep.name}: no run has been scored on test images; leave --on test out")
+    scored = any(run.test is not None for run in runs)
+    chosen = images or (Images.TEST if scored else Images.VALIDATION)
+    by_level = {level.name: [run for run in runs if run.level == level.name] for level in spec.levels}
+    metric, direction = sweep.objective.metric, sweep.objective.direction
+
+    def compared(test: bool) -> Comparison:
+        figures = {
+            name: {run.seed: run.test if test else run.value for run in group}
+            for name, group in by_level.items()
+        }
+        return compare(figures, metric=metric, direction=direction, reference=spec.reference)
+
+    validation = compared(False)
+    comparison = compared(True) if chosen is Images.TEST else validation
+    return Result(sweep.name, spec, metric, runs, chosen, comparison, validation)
+
+
+def _runs(sweep: Sweep, spec: AblationSpec) -> Iterator[Run]:
+    found: dict[tuple[str, JsonValue], Trial] = {}
+    for trial in sweep.trials:
+        level = level_of(spec, trial.params)
+        if level is not None:
+            found[level.name, trial.params.get("seed")] = trial
+    for level in spec.levels:
+        for seed in spec.seeds:
+            ran = found.get((level.name, seed))
+            if ran is None:
+                yield Run(level.name, seed, None, "not run")
+            else:
+                yield _run(sweep, level.name, seed, ran)
+
+
+def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
+    # A run that was cut short has another budget than the others, and no figure to compare.
+    standing = trial.standing(sweep.objective) if trial.finished else None
+    score = sweep.scores.get(trial.number) if trial.finished else None
+    return Run(
+        level,
+        seed,
+        trial.number,
+        trial.outcome,
+        standing.value if standing else None,
+        standing.epoch if standing else None,
+        scored_value(score, sweep.objective.metric) if score is not None else None,
+        trial.trainable,
+        trial.seconds,
+        max((report.peak_mb for report in trial.reports), default=None),
+    )
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def result_tables(result: Result) -> tuple[Table, ...]:
+    """Levels with what they reached and cost, and their differences to the reference where there are some."""
+    tables = [_levels(result)]
+    if result.comparison.differences:
+        tables.append(_differences(result))
+    return tuple(tables)
+
+
+def _levels(result: Result) -> Table:
+    spec, both = result.spec, result.images is Images.TEST
+    own = {level.name: level for level in result.validation.levels}
+    rows = []
+    for level, designed in zip(result.comparison.levels, spec.levels, strict=True):
+        done = result.at(level.name)
+        name = f"{level.name} (reference)" if level.name == spec.reference else level.name
+        rows.append(
+            (
+                name,
+                str(level.n),
+                _mean(level),
+                _interval(level.interval),
+                *((_mean(own[level.name]),) if both else ()),
+                _whole([run.trainable for run in done]),
+                _average([run.seconds for run in done]),
+                _most([run.peak_mb for run in done]),
+                described(designed),
+            )
+        )
+    columns = (spec.factor, "runs", f"{result.images} {result.metric}", "95 % interval",
+               *(("validation",) if both else ()), "trainable", "s/run", "peak MB", "settings")  # fmt: skip
+    title = f"{result.name}: {result.metric} by {spec.factor}, {plural(len(spec.seeds), 'seed')} a level"
+    which = (
+        "test images, with the weights of each run's best epoch on validation images"
+        if both
+        else "validation images, on which each run's best epoch was picked"
+    )
+    caption = f"designed: all else as trial {spec.trial} of {spec.of}. Means over seeds, {which}"
+    return Table(title, columns, tuple(rows), caption, numeric=tuple(range(1, 7 + both)))
+
+
+def _differences(result: Result) -> Table:
+    rows = tuple(
+        (
+            f"{d.level} − {d.reference}",
+            str(d.n),
+            _signed(d),
+            _interval(d.interval, signed=True),
+            p_value(d.p).removeprefix("p ").removeprefix("= "),
+            p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
+            "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
+            "–" if d.detectable is None else rounded(d.detectable, d.detectable),
+            str(d.verdict),
+        )
+        for d in result.comparison.differences
+    )
+    columns = (
+        "difference", "pairs", "mean", "95 % interval", "p", "p (Holm)", "effect",
+        "could have seen", "finding",
+    )  # fmt: skip
+    caption = (
+        f"{result.images} {result.metric}, paired by seed, t-test; effect: Hedges' g of paired differences;"
+        " could have seen: the smallest true difference that so many seeds find in 80 % of cases"
+    )
+    return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
+
+
+def over_images(result: Result, folder: Path) -> dict[str, ImageDifference]:
+    """Each level against the reference by which test images they were: the mean of its models.
+
+    Both sides have the same seeds. Levels without results by image are left out. What another seed
+    would give is not in it, nor is it adjusted for several levels: the comparison over seeds decides.
+    """
+    if result.images is not Images.TEST:
+        return {}
+    found: dict[str, ImageDifference] = {}
+    for d in result.comparison.differences:
+        pairs = [
+            [run.trial for run in result.at(name) if run.trial is not None and run.seed in d.seeds]
+            for name in (d.level, d.reference)
+        ]
+        try:
+            if (image := _by_image(result, folder, pairs)) is not None:
+                found[d.level] = image
+        except (DataError, StatisticsError):
+            continue
+    return found
+
+
+def _by_image(result: Result, folder: Path, pairs: Sequence[Sequence[int]]) -> ImageDifference | None:
+    """The bootstrap with as many models and resamples as are affordable; None where not even one is.
+
+    Raises DataError where a model has no results by image, StatisticsError for a figure they do not give.
+    """
+    if not all(pairs):
+        return None
+    domain, metric = Figure.of(result.metric).domain, result.metric.partition("@")[0]
+    first = stored(folder, pairs[0][0], domain)
+    curves = _curves(first, metric) if isinstance(first, BoxImages) else 0
+    # Of two models; the affordable curves are shared by all differences.
+    each = max(1, 2 * curves * len(result.comparison.differences))
+    if FEWEST * each > 3 * CURVES:
+        return None
+    seeds = min(len(pairs[0]), max(1, CURVES // (FEWEST * each)))
+    resamples = min(RESAMPLES, max(FEWEST, CURVES // (seeds * each)))
+    a, b = ([stored(folder, trial, domain) for trial in side[:seeds]] for side in pairs)
+    return compare_over_images(a, b, metric, direction=result.comparison.direction, resamples=resamples)
+
+
+def _curves(images: BoxImages, metric: str) -> int:
+    """Precision curves that one value of an AP is made of: one for each class and IoU threshold."""
+    base, _, label = metric.partition("/")
+    places = AP_FIGURES.get(base, slice(0, 0))
+    return (places.stop - places.start) * (1 if label else len(images.classes))
+
+
+def image_words(level: str, reference: str, d: ImageDifference) -> str:
+    """What the images say, with the levels' names."""
+    models = f"mean of {plural(d.models[0], 'model')} each"
+    return f"Over test images, {level} (first) against {reference}, {models}: {d.words}."
+
+
+def sentences(result: Result) -> tuple[str, ...]:
+    """The finding in words, and what a reader must know of the design."""
+    said = [f"On {result.images} images. {sentence}" if i == 0 else sentence
+            for i, sentence in enumerate(result.comparison.sentences)]  # fmt: skip
+    if result.missing:
+        lost = [run for run in result.runs if run.value is None]
+        if kinds := Counter(run.outcome for run in lost):
+            said.append("Without a figure: " + ", ".join(f"{n} {what}" for what, n in kinds.items()) + ".")
+    return (*said, *(f"{note}." for note in result.spec.notes))
+
+
+def _mean(level: Level) -> str:
+    if level.mean is None:
+        return "–"
+    width = level.interval.high - level.interval.low if level.interval is not None else 0.0
+    return rounded(level.mean, max(width, FINEST)) if width else figure(level.mean)
+
+
+def _signed(d: Difference) -> str:
+    if d.mean is None:
+        return "–"
+    width = d.interval.high - d.interval.low if d.interval is not None else 0.0
+    return rounded(d.mean, max(width, FINEST), signed=True)
+
+
+def _interval(interval: Interval | None, *, signed: bool = False) -> str:
+    if interval is None:
+        return "–"
+    width = max(interval.high - interval.low, FINEST)
+    low, high = (rounded(end, width, signed=signed) for end in (interval.low, interval.high))
+    return f"{low} to {high}"
+
+
+def _whole(values: Sequence[int | None]) -> str:
+    known = [value for value in values if value is not None]
+    return count(round(sum(known) / len(known))) if known else "–"
+
+
+def _average(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.1f}" if known else "–"
+
+
+def _most(values: Sequence[float | None]) -> str:
+    return f"{max(known):.0f}" if (known := [v for v in values if v is not None]) else "–"
+
+
+# --- for programs -----------------------------------------------------------------------------
+
+
+def result_json(result: Result, folder: Path) -> dict[str, JsonValue]:
+    """Everything: design, runs, comparison over seeds and over images, words."""
+    return {
+        "experiment": result.name,
+        "design": result.spec.model_dump(mode="json"),
+        "images": result.images.value,
+        "comparison": comparison_json(result.comparison),
+        "validation": comparison_json(result.validation),
+        "over_images": {level: image_difference_json(d) for level, d in over_images(result, folder).items()},
+        "runs": [_run_json(run) for run in result.runs],
+        "words": list(words(result, folder)),
+    }
+
+
+def _run_json(run: Run) -> dict[str, JsonValue]:
+    return {
+        "level": run.level,
+        "seed": run.seed,
+        "trial": run.trial,
+        "outcome": run.outcome,
+        "validation": run.value,
+        "epoch": run.epoch,
+        "test": run.test,
+        "trainable": run.trainable,
+        "seconds": run.seconds,
+        "peak_mb": run.peak_mb,
+    }
+
+
+def result_csv(result: Result) -> str:
+    """A line for each run."""
+    stream = io.StringIO()
+    rows: list[Mapping[str, JsonValue]] = [_run_json(run) for run in result.runs]
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def words(result: Result, folder: Path) -> tuple[str, ...]:
+    """All that is said: over seeds, then over images."""
+    by_image = over_images(result, folder).items()
+    return (*sentences(result), *(image_words(level, result.spec.reference, d) for level, d in by_image))
+
+
+def result_markdown(result: Result, folder: Path) -> str:
+    """The tables and the words."""
+    parts = [markdown(table) for table in result_tables(result)]
+    return "\n\n".join([*parts, "\n".join(f"- {sentence}" for sentence in words(result, folder))]) + "\n"
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, with its title and caption."""
+    flush = ["---:" if i in table.numeric else "---" for i in range(len(table.columns))]
+    cells = [table.columns, flush, *table.rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") or " " for cell in row) + " |" for row in cells]
+    return "\n".join([f"**{table.title}**", "", *lines, "", table.caption])

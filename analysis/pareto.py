@@ -1,0 +1,147 @@
+"""What quality costs: the trials that no other beats in both. No ray, no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from analysis.errors import NothingToRankError
+from analysis.frames import Objective, Sweep, Trial
+from analysis.tables import Table, count, figure, plural, settings
+from trainables.workload import Direction
+
+
+class Cost(StrEnum):
+    """What a trial takes; less is better."""
+
+    PARAMETERS = "parameters"
+    SECONDS = "seconds"
+    MEMORY = "peak_mb"
+
+    def of(self, trial: Trial) -> float | None:
+        """None where the record does not hold it."""
+        match self:
+            case Cost.PARAMETERS:
+                return None if trial.trainable is None else float(trial.trainable)
+            case Cost.SECONDS:
+                return trial.seconds or None
+            case Cost.MEMORY:
+                return max((report.peak_mb for report in trial.reports), default=0.0) or None
+
+    @property
+    def words(self) -> str:
+        """With its unit."""
+        match self:
+            case Cost.PARAMETERS:
+                return "trainable parameters"
+            case Cost.SECONDS:
+                return "seconds of training"
+            case Cost.MEMORY:
+                return "peak memory in MB"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial's quality and cost."""
+
+    trial: int
+    value: float
+    cost: float
+    params: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Pareto:
+    """All trials that ran to their own end, and those that no other beats."""
+
+    sweep: str
+    objective: Objective
+    cost: Cost
+    points: tuple[Point, ...]
+    front: tuple[Point, ...]
+    """The cheapest first, each better than the one before."""
+    left_out: Mapping[str, int]
+    """Trials that cannot take part, by outcome."""
+
+
+def front(points: Iterable[Point], direction: Direction) -> tuple[Point, ...]:
+    """The points that no other one equals or beats in value and cost and beats in one; the cheapest first.
+
+    Of equals the lowest trial number stands for all.
+    """
+    sign = -1.0 if direction is Direction.MAXIMIZE else 1.0
+    held: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.cost, sign * p.value, p.trial)):
+        if not held or direction.better(point.value, held[-1].value):
+            held.append(point)
+    return tuple(held)
+
+
+def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = None) -> Pareto:
+    """Quality on validation images against cost, of trials that ran to their own end.
+
+    Raises NothingToRankError if there is none, QueryError for an unknown metric.
+    """
+    objective = sweep.objective_for(metric)
+    points: list[Point] = []
+    left_out: Counter[str] = Counter()
+    for trial in sweep.trials:
+        standing, spent = trial.standing(objective), cost.of(trial)
+        if not trial.finished or standing is None or spent is None:
+            left_out[trial.outcome] += 1
+        else:
+            points.append(Point(trial.number, standing.value, spent, trial.params))
+    if not points:
+        raise NothingToRankError(
+            f"{sweep.name}: no trial has run to its own end with {cost.words} on record,"
+            " so nothing can be weighed"
+        )
+    return Pareto(
+        sweep.name, objective, cost, tuple(points), front(points, objective.direction), dict(left_out)
+    )
+
+
+def pareto_table(found: Pareto) -> Table:
+    """The front, the cheapest first."""
+    cost = count if found.cost is Cost.PARAMETERS else (lambda value: f"{value:,}")
+    rows = tuple(
+        (str(p.trial), figure(p.value), cost(round(p.cost)), settings(p.params)) for p in found.front
+    )
+    caption = (
+        f"{found.objective.metric} on validation images against {found.cost.words}:"
+        f" {len(found.front)} of {plural(len(found.points), 'trial')} that ran to their own end;"
+        " no other is as good for less"
+    )
+    if found.left_out:
+        caption += ". Left out: " + ", ".join(f"{n} {what}" for what, n in sorted(found.left_out.items()))
+    return Table(
+        f"{found.sweep}: what {found.objective.metric} costs",
+        ("trial", found.objective.metric, found.cost.words, "settings"),
+        rows,
+        caption,
+        numeric=(0, 1, 2),
+    )
+
+
+def pareto_json(found: Pareto) -> dict[str, JsonValue]:
+    """Every point, and which are on the front."""
+    on = {point.trial for point in found.front}
+    return {
+        "experiment": found.sweep,
+        "metric": found.objective.metric,
+        "cost": found.cost.value,
+        "points": [
+            {
+                "trial": p.trial,
+                "value": p.value,
+                "cost": p.cost,
+                "front": p.trial in on,
+                "params": dict(p.params),
+            }
+            for p in found.points
+        ],
+    }

@@ -1,0 +1,72 @@
+"""A report as one page of HTML that needs nothing else: no script, no request. No ray, no torch."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from analysis.report.contents import Block, Facts, Figure, Report
+from analysis.report.drawing import Drawn
+from analysis.tables import Table
+
+NARROW = 56
+"""Letters in a line of a table that goes beside a figure where the screen is wide."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    kind: str
+    value: Block
+
+
+def page(report: Report, drawings: Mapping[str, Drawn]) -> str:
+    """The whole page. All text of the record is escaped."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    room = files("analysis.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters["rows"] = _rows
+    environment.filters["words"] = lambda text: Markup(_words(str(Markup.escape(text))))
+    environment.filters["stop"] = lambda text: text if text.endswith((".", "?")) else f"{text}."
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        report=report,
+        css=Markup((room / "page.css").read_text(encoding="utf-8")),
+        drawings={name: Markup(drawn.inline) for name, drawn in drawings.items()},
+    )
+
+
+def _words(escaped: str) -> str:
+    """What stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+
+
+def _rows(blocks: Sequence[Block]) -> list[list[_Shown]]:
+    """Figures and small tables two by two, as far as they follow one another; all else by itself."""
+    rows: list[list[_Shown]] = []
+    open_ = False
+    for block in blocks:
+        shown = _Shown(type(block).__name__, block)
+        if open_ and _narrow(block):
+            rows[-1].append(shown)
+            open_ = False
+        else:
+            rows.append([shown])
+            open_ = _narrow(block)
+    return rows
+
+
+def _narrow(block: Block) -> bool:
+    match block:
+        case Figure() | Facts():
+            return True
+        case Table():
+            columns = zip(block.columns, *block.rows, strict=True)
+            return sum(max(map(len, cells)) for cells in columns) <= NARROW
+        case _:
+            return False

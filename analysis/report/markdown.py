@@ -1,0 +1,104 @@
+"""A report as Markdown, its figures beside it. No ray, no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import assert_never
+
+from analysis.report.contents import (
+    Absent,
+    Block,
+    Facts,
+    Figure,
+    Heading,
+    Listing,
+    Pictures,
+    Points,
+    Report,
+    Text,
+)
+from analysis.tables import Table
+
+
+def markdown(report: Report, figures: str) -> str:
+    """The whole text. figures: the folder that pictures lie in, as links have it."""
+    parts = [f"# {_text(report.title)}", _text(report.subtitle)]
+    parts.append(
+        "\n".join(
+            f"- **{_text(name)}**: {_text(value)} ({_text(on)})" for name, value, on in report.highlights
+        )
+    )
+    parts.append("\n".join(f"- [{section.title}](#{_anchor(section.title)})" for section in report.sections))
+    for section in report.sections:
+        parts.append(f"## {section.title}")
+        for block in section.blocks:
+            parts += _block(block, figures)
+    parts.append(_text(report.footer))
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block, figures: str) -> Iterator[str]:
+    match block:
+        case Text():
+            yield _text(block.words)
+        case Heading():
+            yield f"### {_text(block.words)}"
+        case Absent():
+            yield f"_{_text(block.words)}_"
+        case Points():
+            yield "\n".join(f"- {_text(item)}" for item in block.items)
+        case Facts():
+            yield "\n".join(f"- {_text(name)}: {_text(value)}" for name, value in block.pairs)
+        case Listing():
+            yield f"{_text(block.title)}:"
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", block.text)), default=0))
+            yield f"{fence}{block.language}\n{block.text.rstrip()}\n{fence}"
+        case Table():
+            yield from _table(block)
+        case Figure():
+            yield f"![{_alt(block.alt)}]({figures}/{block.name}.png)"
+            yield f"**{_text(block.title)}.** {_text(block.caption)}"
+        case Pictures():
+            for picture in block.pictures:
+                yield f"![{_alt(picture.alt)}]({figures}/{picture.name})\n\n{_text(picture.caption)}"
+            yield _text(block.caption)
+        case _:
+            assert_never(block)
+
+
+def _table(table: Table) -> Iterator[str]:
+    flush = ["---:" if i in table.numeric else "---" for i in range(len(table.columns))]
+    lines = [
+        [_cell(column) for column in table.columns],
+        flush,
+        *([_cell(cell) for cell in row] for row in table.rows),
+    ]
+    yield f"**{_text(table.title)}**"
+    yield "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    if table.caption:
+        yield _text(table.caption if table.caption.endswith((".", "?")) else f"{table.caption}.")
+
+
+def _text(text: str) -> str:
+    """On one line; outside of code no HTML, emphasis or link can begin."""
+    pieces = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    return "".join(
+        piece if i % 2 else _MEANS_SOMETHING.sub(r"\\\g<0>", piece) for i, piece in enumerate(pieces)
+    )
+
+
+_MEANS_SOMETHING = re.compile(r"[\\*\[\]<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""An underscore within a word does not."""
+
+
+def _cell(text: str) -> str:
+    return _text(text).replace("|", "\\|") or " "
+
+
+def _alt(text: str) -> str:
+    return re.sub(r"([\\\[\]<>])", r"\\\1", " ".join(text.split()))
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")

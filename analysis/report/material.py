@@ -1,0 +1,183 @@
+"""What a report is made from: the record, what lies beside it, and how far its figures can be trusted.
+
+No ray, no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from analysis.ablation_result import Result, result_of
+from analysis.best import Ranking, finished_first
+from analysis.bootstrap import interval_over_images, stored
+from analysis.frames import Standing, Sweep, Trial
+from analysis.statistics import Interval
+from trainables.errors import AdaptertuneError
+from tuning.experiment import AblationStage
+from tuning.ledger import History, ScoredRecord, list_experiments, read_header, read_history
+
+UNKNOWN_PLACES = 3
+"""Decimals of a figure whose error is not known."""
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Material:
+    """An experiment on disk, read."""
+
+    folder: Path
+    history: History
+    sweep: Sweep
+    designed: tuple[tuple[Path, Result], ...] = ()
+    """What designed experiments that start from it have shown; its own where it is one."""
+    unread: tuple[str, ...] = ()
+    """Designed experiments that could not be read, and why."""
+
+    @classmethod
+    def at(cls, folder: Path) -> Material:
+        """Raises LedgerError if there is no record that can be used."""
+        history = read_history(folder)
+        sweep = Sweep.of(history)
+        designed, unread = _designed(folder, sweep)
+        return cls(folder, history, sweep, designed, unread)
+
+    @property
+    def metric(self) -> str:
+        """The objective's name."""
+        return self.sweep.objective.metric
+
+    @property
+    def designs(self) -> bool:
+        """Whether the experiment is itself a designed one, so that its trials are no search."""
+        return self.sweep.experiment.ablation is not None
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Trials that ran to their own end; where none has, those that were stopped."""
+        return finished_first(self.sweep)
+
+    @property
+    def best(self) -> tuple[Trial, Standing] | None:
+        """The first of the ranking."""
+        return self.ranking.ranked[0] if self.ranking.ranked else None
+
+    @property
+    def best_score(self) -> ScoredRecord | None:
+        """Test figures of the very weights that the best trial is ranked for."""
+        return None if self.best is None else self.ranking.score(*self.best)
+
+    def images(self, split: str) -> int | None:
+        """How many images a part has, as far as the record says."""
+        return self.history.prepared.counts.get(split) if self.history.prepared is not None else None
+
+    def interval(self, trial: int, metric: str, domain: str | None = None) -> Interval | None:
+        """95 % over test images of a scored trial; None where its results by image were not kept."""
+        if domain is None and "@" in metric:  # an objective in a domain
+            metric, _, domain = metric.partition("@")
+        key = (trial, metric, domain)
+        if key not in self._intervals:
+            try:
+                models = [stored(self.folder, trial, domain)]
+                self._intervals[key] = interval_over_images(models, metric, resamples=RESAMPLES)
+            except AdaptertuneError:
+                self._intervals[key] = None
+        return self._intervals[key]
+
+    @cached_property
+    def _intervals(self) -> dict[tuple[int, str, str | None], Interval | None]:
+        return {}
+
+    @cached_property
+    def error(self) -> tuple[float, str] | None:
+        """How wide a single figure's 95 % interval is, and where that is from; None if nothing says it."""
+        if self.best is not None and self.best_score is not None:
+            found = self.interval(self.best[0].number, self.metric)
+            if found is not None:
+                width = found.high - found.low
+                return width, f"a figure's 95 % interval over {self.images('test') or 'the'} test images"
+        for _, result in self.designed:
+            spreads = [level.sd for level in result.comparison.levels if level.sd]
+            if spreads:
+                return 4 * max(spreads), f"what another seed gives in {result.name}"
+        return None
+
+    @cached_property
+    def places(self) -> int:
+        """Decimals that a single figure is given with."""
+        if self.error is None or not self.error[0] > 0:
+            return UNKNOWN_PLACES
+        return min(max(1 - math.floor(math.log10(self.error[0])), 1), 5)
+
+    def figure(self, value: float | None) -> str:
+        """A figure as far as its error allows."""
+        return "–" if value is None else f"{value:.{self.places}f}".replace("-", "−")
+
+    def span(self, interval: Interval | None) -> str:
+        """`0.61 to 0.68`."""
+        return "–" if interval is None else f"{self.figure(interval.low)} to {self.figure(interval.high)}"
+
+
+def sampled(ranked: Sequence[Trial], rest: Sequence[Trial], most: int) -> tuple[Trial, ...]:
+    """At most so many: half of them the first of `ranked`, the others spread evenly over all that is left."""
+    every = [*ranked, *rest]
+    if len(every) <= most:
+        return tuple(every)
+    first, left = every[: most // 2], every[most // 2 :]
+    count = most - len(first)
+    return (*first, *(left[math.floor((i + 0.5) * len(left) / count)] for i in range(count)))
+
+
+def thinned(sweep: Sweep, most: int) -> Sweep:
+    """The sweep with so many of its trials, spread evenly."""
+    trials = sweep.trials
+    if len(trials) <= most:
+        return sweep
+    return replace(
+        sweep, trials=tuple(trials[math.floor((i + 0.5) * len(trials) / most)] for i in range(most))
+    )
+
+
+def searched_settings(m: Material) -> Sequence[str]:
+    """What the search varied: adapter and freezing first, then by how many trials have it."""
+    names = m.sweep.varied()
+    having = {name: sum(trial.config.get(name) is not None for trial in m.sweep.trials) for name in names}
+    usual = [name for name in ("adapter", "freezing") if name in having]
+    rest = sorted(
+        (name for name in names if name not in usual), key=lambda name: (-having[name], names.index(name))
+    )
+    return (*usual, *rest)
+
+
+def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, Result], ...], tuple[str, ...]]:
+    found: list[tuple[Path, Result]] = []
+    unread = []
+    if sweep.experiment.ablation is not None:
+        if sweep.experiment.ablation.stage is AblationStage.COMPARE and sweep.trials:
+            found.append((folder, result_of(sweep)))
+        return tuple(found), ()
+    for beside in _ablations_of(sweep.name, folder):
+        try:
+            result = result_of(Sweep.of(read_history(beside)))
+        except AdaptertuneError as error:
+            unread.append(f"{beside.name}: {error}")
+            continue
+        if result.missing < len(result.runs):
+            found.append((beside, result))
+        else:
+            unread.append(f"{beside.name}: no run has ended yet")
+    return tuple(found), tuple(unread)
+
+
+def _ablations_of(name: str, folder: Path) -> Iterator[Path]:
+    """Designed experiments beside it that start from it."""
+    for beside in list_experiments(folder.absolute().parent):
+        try:
+            design = read_header(beside).experiment.get("ablation")
+        except AdaptertuneError:
+            continue  # another's record, which says nothing of this one
+        if isinstance(design, Mapping) and design.get("of") == name and design.get("stage") != "retune":
+            yield beside

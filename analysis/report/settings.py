@@ -1,0 +1,258 @@
+"""Sections on the importance of settings, and on all of them at once. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import JsonValue
+
+from analysis.errors import NothingToRankError
+from analysis.frames import Scalar, Sweep, Trial
+from analysis.importance import Importances, importance_table, importances, interactions
+from analysis.report.contents import Absent, Block, Figure, Section, Text
+from analysis.report.material import Material, sampled, searched_settings, thinned
+from analysis.report.plots import (
+    Axis,
+    Bars,
+    Parallel,
+    Thread,
+)
+from analysis.report.words import sentence, trials_in_words
+from analysis.statistics import p_value
+from analysis.tables import Table, plural
+from trainables.workload import Direction
+from tuning.space import Alternative, Space
+
+WEIGHED = 500
+"""Trials that importance is worked out from; more would take minutes."""
+THREADS = 200
+"""Trials that are drawn through all settings."""
+AXES = 8
+
+
+# --- importance -------------------------------------------------------------------------------
+
+
+def importance(m: Material) -> Section:
+    """PED-ANOVA importance of the searched settings, and pairs that act together."""
+    title = "Importance of settings"
+    if m.designs:
+        words = "A designed experiment varies one factor, so there is nothing to weigh; see Ablations."
+        return Section("importance", title, (Absent(words),))
+    weighed = _without_lists(thinned(m.sweep, WEIGHED))
+    try:
+        found = importances(weighed)
+    except NothingToRankError as error:
+        return Section("importance", title, (Absent(sentence(str(error))),))
+    table = importance_table(found)
+    caption = table.caption
+    if len(weighed.trials) < len(m.sweep.trials):
+        caption += f". {WEIGHED} of {len(m.sweep.trials):,} trials, spread evenly"
+    held: list[Block] = [
+        Text(_importance_words(found)),
+        Figure(
+            "importance",
+            f"Importance for {m.metric}",
+            "Importance by setting: " + ", ".join(f"{one.setting} {one.share:.2f}" for one in found.settings),
+            f"{_capital(caption)}. Hatched bars are no more than chance gives.",
+            Bars("share of the importance", tuple((o.setting, o.share, o.shown) for o in found.settings)),
+        ),
+        Table("Importance (observational)", table.columns, tuple(map(_plain, table.rows)), "", (1, 2, 3)),
+    ]
+    pairs = interactions(weighed)
+    shown = [pair for pair in pairs if pair.shown][:10]
+    if shown:
+        rows = tuple(
+            _plain(
+                (f"{p.first} × {p.second}", str(p.trials), p_value(p.p), f"{p.gain:.0%}".replace("%", " %"))
+            )
+            for p in shown
+        )
+        held.append(
+            Table(
+                "Settings that act together (observational)",
+                ("pair", "trials", "p (Holm)", "variance explained"),
+                rows,
+                f"F-test of the interaction in a two-way model of {m.metric} on validation images at epoch"
+                f" {found.epoch:g}; of {plural(len(pairs), 'pair')} that could be tested",
+                numeric=(1, 2, 3),
+            )
+        )
+    elif pairs:
+        held.append(Text(f"Of {plural(len(pairs), 'pair')} of settings none is shown to act together."))
+    return Section("importance", title, tuple(held))
+
+
+def _without_lists(sweep: Sweep) -> Sweep:
+    """Lists among the choices, as of `targets`, written as text: Optuna's importance hashes every choice."""
+    space = sweep.experiment.space
+    if not any(
+        isinstance(v, list | dict) for options in space.root.values() for a in options for v in a.choice or ()
+    ):
+        return sweep
+    domains = {
+        name: tuple(
+            alternative.model_copy(
+                update={
+                    "choice": None if alternative.choice is None else tuple(map(_text, alternative.choice)),
+                    "when": {key: tuple(map(_text, values)) for key, values in alternative.when.items()},
+                }
+            )
+            for alternative in options
+        )
+        for name, options in space.root.items()
+    }
+    experiment = sweep.experiment.model_copy(update={"space": Space(domains)})
+    trials = tuple(
+        replace(trial, params={name: _text(value) for name, value in trial.params.items()})
+        for trial in sweep.trials
+    )
+    return replace(sweep, experiment=experiment, trials=trials)
+
+
+def _text(value: JsonValue) -> JsonValue:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _importance_words(found: Importances) -> str:
+    shown = [one.setting for one in found.settings if one.shown]
+    if not shown:
+        return "No setting is shown to matter more than chance gives; with more trials one might be."
+    return f"More than chance: {', '.join(shown)}. Not shown for the others."
+
+
+def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Without `p =` in each cell of the column p."""
+    return tuple(cell.removeprefix("p = ").removeprefix("p ") for cell in row)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# --- parallel coordinates ---------------------------------------------------------------------
+
+
+def parallel(m: Material) -> Section:
+    """Every trial as a line through its settings."""
+    title, anchor = "All settings at once", "parallel"
+    if m.designs:
+        words = "A designed experiment varies one factor; see Ablations."
+        return Section(anchor, title, (Absent(words),))
+    names = [name for name in searched_settings(m) if _domain(m, name) is not None][:AXES]
+    ranked = [trial for trial, _ in m.ranking.ranked]
+    known = {trial.number for trial in ranked}
+    rest = [
+        trial
+        for trial in m.sweep.trials
+        if trial.number not in known and trial.comparable and trial.standing(m.sweep.objective) is not None
+    ]
+    chosen = sampled(ranked, rest, THREADS)
+    if len(chosen) < 2 or not names:
+        return Section(
+            anchor,
+            title,
+            (Absent("Fewer than two trials have a figure, so there is nothing to lay side by side."),),
+        )
+    values = {t.number: s.value for t in chosen if (s := t.standing(m.sweep.objective)) is not None}
+    low, high = min(values.values()), max(values.values())
+    down = m.sweep.objective.direction is Direction.MINIMIZE
+    scales = {name: _scale(m, name, chosen) for name in names}
+    best = m.best[0].number if m.best is not None else None
+    threads = []
+    for trial in chosen:
+        places = [scales[name].place(trial) for name in names]
+        at = (values[trial.number] - low) / (high - low) if high > low else 0.5
+        threads.append(Thread(trial.number, (*places, at), values[trial.number]))
+    threads.sort(key=lambda t: (t.trial == best, -t.value if down else t.value, t.trial))
+    ends = tuple((x, m.figure(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
+    axes = (*(scales[name].axis for name in names), Axis(f"{m.metric}, validation images", ends))
+    total = len(ranked) + len(rest)
+    caption = (
+        f"One line a trial, from setting to setting down to its {m.metric} on validation images, whatever"
+        " budget it reached; brighter lines are higher figures, the thick one is the best trial. A line"
+        " that skips an axis has no such setting"
+    )
+    caption += (
+        f". {len(chosen)} of {total:,} trials: the best {THREADS // 2} and an even sample of the others."
+        if (total > len(chosen))
+        else f". {trials_in_words(total)}."
+    )
+    left = [name for name in searched_settings(m) if name not in names]
+    if left:
+        caption += f" Not shown: {', '.join(left)}."
+    drawn = Figure(
+        anchor,
+        "Settings and value of each trial",
+        f"Parallel coordinates of {', '.join(names)} and {m.metric}, {plural(len(chosen), 'trial')}"
+        + ("" if best is None else f"; the best is trial {best}"),
+        caption,
+        Parallel(axes, tuple(threads), best),
+    )
+    return Section(anchor, title, (drawn,))
+
+
+def _domain(m: Material, name: str) -> tuple[Alternative, ...] | None:
+    return m.sweep.experiment.space.root.get(name)
+
+
+class _Scale:
+    """Where a setting's values lie on its axis."""
+
+    def __init__(self, axis: Axis, places: Mapping[str, float], name: str, spread: float) -> None:
+        self.axis = axis
+        self._places = places
+        self._name = name
+        self._spread = spread
+
+    def place(self, trial: Trial) -> float | None:
+        value = trial.config.get(self._name)
+        if value is None:
+            return None
+        at = self._places.get(_key(value))
+        if at is None or not self._spread:
+            return at
+        # Trials of one value side by side, by number: the same at each drawing.
+        shift = ((trial.number * 0.618034) % 1.0 - 0.5) * self._spread
+        return min(1.0, max(0.0, at + shift))
+
+
+def _key(value: JsonValue | Scalar) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, int | float) else str(value)
+
+
+def _scale(m: Material, name: str, trials: Sequence[Trial]) -> _Scale:
+    alternatives = _domain(m, name) or ()
+    if all(a.choice is None for a in alternatives):
+        low, high = min(a.span[0] for a in alternatives), max(a.span[1] for a in alternatives)
+        log = all(a.log for a in alternatives)
+        values = {_key(v): float(v) for t in trials if isinstance(v := t.config.get(name), int | float)}
+
+        def at(value: float) -> float:
+            if high == low:
+                return 0.5
+            if log:
+                return math.log(value / low) / math.log(high / low)
+            return (value - low) / (high - low)
+
+        middle = math.sqrt(low * high) if log else (low + high) / 2
+        ticks = (
+            tuple((at(v), f"{v:.3g}") for v in (low, middle, high)) if high > low else ((0.5, f"{low:g}"),)
+        )
+        axis = Axis(f"{name}, log" if log else name, ticks)
+        return _Scale(axis, {key: min(1.0, max(0.0, at(v))) for key, v in values.items()}, name, 0.0)
+    options = [v for a in alternatives for v in (a.choice or ())]
+    seen = [v for t in trials if (v := t.config.get(name)) is not None]
+    keys = list(dict.fromkeys([*map(_key, options), *map(_key, seen)]))
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in options):
+        keys.sort(key=float)
+    places = {key: 0.5 if len(keys) == 1 else i / (len(keys) - 1) for i, key in enumerate(keys)}
+    axis = Axis(name, tuple((place, key) for key, place in places.items()), gradual=False)
+    return _Scale(axis, places, name, 0.035 if len(keys) > 1 else 0.0)

@@ -1,0 +1,272 @@
+"""Ready ablations: rank, freezing, adapters, targets, data. Levels as values. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from pydantic import JsonValue, ValidationError
+
+from analysis.ablation import RANKS, WITH_FREEZING, AblationError, Base, base_of, over, shown
+from analysis.frames import Sweep
+from trainables.adapters.rules import check
+from trainables.adapters.specs import WITHOUT_ADAPTER, Adapter, Freezing
+from trainables.config import TrialConfig
+from trainables.errors import AdapterError
+from tuning.ablation_words import StudyName
+from tuning.combinations import shape_of
+from tuning.experiment import AblationLevel, put
+from tuning.space import SECTION_NAMES
+
+Count = Callable[[TrialConfig], int]
+"""Weights that an adapter of this configuration trains."""
+
+TOO_LARGE = 2**62
+"""Stands for the weights of a rank that the model does not take."""
+LARGEST = 4096
+"""The largest rank that a configuration takes."""
+FAR = 0.1
+"""A level whose number of parameters is off by more than this share is pointed out."""
+SHARES = (0.1, 0.25, 0.5, 1.0)
+TARGETS = (
+    ("query", "value"),
+    ("query", "key", "value"),
+    ("query", "key", "value", "output"),
+    ("mlp",),
+    ("query", "key", "value", "output", "mlp"),
+)
+NEEDS = {StudyName.RANK: "adapter", StudyName.FREEZING: "adapter", StudyName.TARGETS: "adapter"}
+"""What a study's base must have."""
+
+
+def levels_of(
+    study: StudyName, base: Base, sweep: Sweep, values: Sequence[JsonValue] | None
+) -> tuple[AblationLevel, ...]:
+    """The levels of a ready study; `values` in place of its own. Those of its own that the model does not
+    take are left out. Raises AblationError for a value that is none of the study's.
+    """
+    match study:
+        case StudyName.RANK:
+            return _ranks(base, values)
+        case StudyName.FREEZING:
+            found = _freezing(base, values)
+        case StudyName.ADAPTERS:
+            found = _adapters(base, sweep, values)
+        case StudyName.TARGETS:
+            found = over("targets", values or [list(roles) for roles in TARGETS])
+        case StudyName.DATA:
+            found = over("train_fraction", values or SHARES)
+    return found if values else tuple(level for level in found if not misfit(level, base))
+
+
+def _ranks(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationLevel, ...]:
+    name = RANKS.get(base.config.adapter)
+    if name is None:
+        raise AblationError(
+            f"trial {base.trial} has adapter {base.config.adapter}, which has no rank; vary a setting of its"
+            " own with --over SETTING --levels VALUES"
+        )
+    own = int(getattr(base.config.section, name.split(".")[1]))
+    around = sorted({max(1, min(LARGEST, round(own * by))) for by in (0.25, 0.5, 1, 2, 4)})
+    levels = over(name, list(values or around))
+    if base.config.adapter is not Adapter.ADALORA:
+        return levels
+    share = base.config.section.target_rank / own
+    return tuple(
+        _with(level, {"adalora.target_rank": max(1, round(share * _whole(level.settings[name])))})
+        for level in levels
+    )
+
+
+def _freezing(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationLevel, ...]:
+    """Modes without an adapter have none; the others have the base's. Freezing extras go where they fit."""
+    chosen = over("freezing", values or [mode.value for mode in Freezing])
+    config = base.config
+    if config.adapter is Adapter.NONE and any(
+        Freezing(level.name) not in WITHOUT_ADAPTER for level in chosen
+    ):
+        raise AblationError(
+            f"trial {base.trial} has no adapter, and {chosen[-1].name} needs one; start from one that has"
+        )
+    levels = []
+    for level in chosen:
+        mode = Freezing(level.name)
+        more: dict[str, JsonValue] = {"adapter": "none" if mode in WITHOUT_ADAPTER else config.adapter.value}
+        if mode is Freezing.UNFREEZE_AT:
+            more["unfreeze_epoch"] = config.unfreeze_epoch or max(1, config.epochs // 2)
+        if mode not in (Freezing.FROZEN, Freezing.HEAD_ONLY) and config.frozen_blocks:
+            more["frozen_blocks"] = config.frozen_blocks
+        if mode not in WITHOUT_ADAPTER and config.freeze_head:
+            more["freeze_head"] = True
+        levels.append(_with(level, more))
+    return tuple(levels)
+
+
+def _adapters(base: Base, sweep: Sweep, values: Sequence[JsonValue] | None) -> tuple[AblationLevel, ...]:
+    """Each family with the settings of its best finished trial in the sweep, else with its defaults."""
+    families = [a.value for a in RANKS]
+    own = base.config.adapter.value
+    if own == Adapter.PEFT:
+        families.append(own)
+    levels = []
+    for level in over("adapter", values or families):
+        family = Adapter(level.name)
+        if family is Adapter.NONE:
+            raise AblationError("--levels none: has no parameters to match; --study freezing compares it")
+        if family is Adapter.PEFT and family != own:
+            raise AblationError("--levels peft: is a family only where the base has it, with its method")
+        levels.append(level)
+    return families_of(levels, base, sweep)
+
+
+def families_of(levels: Sequence[AblationLevel], base: Base, sweep: Sweep) -> tuple[AblationLevel, ...]:
+    """Levels of `adapter`, each with the settings of the family's best finished trial in the sweep, if it has
+    one, and with a freezing mode that goes with it where the base's does not.
+    """
+    return _fittingly_frozen(
+        [_with(level, _section(Adapter(level.name), base, sweep)) for level in levels], base
+    )
+
+
+def _section(family: Adapter, base: Base, sweep: Sweep) -> dict[str, JsonValue]:
+    found = base.settings
+    if family is not base.config.adapter:
+        try:
+            found = base_of(sweep, having=f"{family}.").settings
+        except AblationError:
+            return {}
+    return {name: value for name, value in found.items() if name.split(".")[0] == family}
+
+
+def _fittingly_frozen(levels: Sequence[AblationLevel], base: Base) -> tuple[AblationLevel, ...]:
+    mode = base.config.mode
+    if all((level.settings.get("adapter") == Adapter.NONE) == (mode in WITHOUT_ADAPTER) for level in levels):
+        return tuple(levels)
+    backbone = mode not in (Freezing.HEAD_ONLY, Freezing.FROZEN)
+    fitting = {True: "full" if backbone else "head_only", False: "unfrozen" if backbone else "frozen"}
+    return tuple(
+        _with(level, {"freezing": fitting[level.settings.get("adapter") == Adapter.NONE]}) for level in levels
+    )
+
+
+def misfit(level: AblationLevel, base: Base) -> str | None:
+    """Why a level is no configuration, or does not fit the model as far as that is known unread."""
+    try:
+        config = config_of(level, base)
+    except ValidationError as error:
+        return str(error.errors()[0]["msg"])
+    shape = shape_of(base.experiment.model, base.experiment.task)
+    faults = check(config, shape.hidden or 0, shape.blocks or 10**9, inner=shape.inner)
+    return faults[0] if faults else None
+
+
+def config_of(level: AblationLevel, base: Base) -> TrialConfig:
+    """The configuration of a level. Raises ValidationError where it is none."""
+    adapter = level.settings.get("adapter", base.config.adapter.value)
+    given = {n: v for n, v in base.settings.items() if _reads(n, adapter)}
+    if "freezing" in level.settings:
+        given = {n: v for n, v in given.items() if n not in WITH_FREEZING}
+    nested: dict[str, JsonValue] = {}
+    for name, value in {**given, **level.settings, **level.retuned}.items():
+        put(nested, name.split("."), value)
+    return TrialConfig.model_validate_json(json.dumps(nested))
+
+
+def _reads(name: str, adapter: JsonValue) -> bool:
+    section = name.split(".")[0]
+    return section not in SECTION_NAMES or section == adapter
+
+
+# --- equal parameters -------------------------------------------------------------------------
+
+
+def at_equal_parameters(
+    levels: Sequence[AblationLevel], base: Base, count: Count, *, leave_out: bool = False
+) -> tuple[tuple[AblationLevel, ...], tuple[str, ...]]:
+    """Each level at the rank whose adapter comes nearest to the base's number of weights, and how near.
+
+    alpha moves with the rank, so that the scale of each family stays what it was.
+    leave_out: a level that does not fit the model, which is noted.  Raises AblationError where a level's
+    adapter has no rank or, without `leave_out`, does not fit, and where the factor is the rank itself.
+    """
+    varied = {name for level in levels if "adapter" not in level.settings for name in level.settings}
+    if varied & set(RANKS.values()):
+        raise AblationError("--at-equal-parameters: the rank is what is varied; leave one of them out")
+    target = count(base.config)
+    if not target:
+        raise AblationError(
+            f"trial {base.trial} has no adapter, so there is no number of parameters to match;"
+            " start from one that has"
+        )
+    found, notes = [], []
+    for level in levels:
+        try:
+            matched, weights = _nearest(level, base, count, target)
+        except AdapterError as error:
+            if not leave_out:
+                raise AblationError(f"level {level.name}: {error}") from error
+            notes.append(f"{level.name}: left out, {error}")
+            continue
+        found.append(matched)
+        off = weights / target - 1
+        far = ", and no rank comes nearer: not at equal parameters" if abs(off) > FAR else ""
+        notes.append(f"{level.name}: {weights:,} adapter parameters, {off:+.1%} off {target:,}{far}")
+    return tuple(found), tuple(notes)
+
+
+def _nearest(level: AblationLevel, base: Base, count: Count, target: int) -> tuple[AblationLevel, int]:
+    config = config_of(level, base)
+    name = RANKS.get(config.adapter)
+    if name is None:
+        raise AblationError(
+            f"level {level.name}: adapter {config.adapter} has no rank to match {target:,} parameters with;"
+            " leave --at-equal-parameters or this level out"
+        )
+    known: dict[int, int] = {}
+
+    def weights(rank: int) -> int:
+        if rank not in known:
+            try:
+                known[rank] = count(config_of(_at_rank(level, config, name, rank), base))
+            except AdapterError:
+                if rank == 1:  # it is not the rank that does not fit
+                    raise
+                known[rank] = TOO_LARGE
+        return known[rank]
+
+    weights(1)
+    low, high = 1, 2
+    while high < LARGEST and weights(high) < target and weights(high) > weights(low):
+        low, high = high, 2 * high
+    while high - low > 1:  # weights grow with the rank
+        middle = (low + high) // 2
+        low, high = (middle, high) if weights(middle) < target else (low, middle)
+    rank = min((low, high), key=lambda r: (abs(weights(r) - target), r))
+    return _at_rank(level, config, name, rank), weights(rank)
+
+
+def _at_rank(level: AblationLevel, config: TrialConfig, name: str, rank: int) -> AblationLevel:
+    section, _, leaf = name.partition(".")
+    own = config.section
+    before = int(getattr(own, leaf))
+    more: dict[str, JsonValue] = {name: rank}
+    if hasattr(own, "alpha"):
+        more[f"{section}.alpha"] = own.alpha * rank / before
+    if config.adapter is Adapter.ADALORA:
+        more["adalora.target_rank"] = max(1, round(own.target_rank * rank / before))
+    return _with(level, more)
+
+
+def _with(level: AblationLevel, more: Mapping[str, JsonValue]) -> AblationLevel:
+    return level.model_copy(update={"settings": {**level.settings, **more}})
+
+
+def _whole(value: JsonValue) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def described(level: AblationLevel) -> str:
+    """A level's settings on one line, without those that are its name."""
+    rest = {n: v for n, v in {**level.settings, **level.retuned}.items() if shown(v) != level.name}
+    return "  ".join(f"{name}={shown(value)}" for name, value in rest.items())

@@ -1,0 +1,44 @@
+"""What a worker needs on its node before it trains or scores: the experiment's folder, prepared data."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from pathlib import Path
+from typing import Any
+
+PREPARE = "trainables.preparation:prepared_here"
+"""Named, as only workers import it."""
+
+
+class UnfitNodeError(RuntimeError):
+    """This node cannot run the sweep's trials, whichever they are. Says which node, and why."""
+
+
+def at_home(given: dict[str, Any]) -> dict[str, Any]:
+    """What a worker was given, with `prepared` as it is on this node.
+
+    Data that is not there, as on a node with a cache of its own, is prepared once for all workers of
+    the node. Raises UnfitNodeError where that fails, or where the experiment's folder is not to be seen.
+    """
+    if (experiment := given.get("experiment")) is not None and not Path(experiment).is_dir():
+        raise UnfitNodeError(
+            f"node {node_name()} does not see the experiment's folder {experiment}: storage must be on a"
+            " file system that every node mounts at the same place; mount it there, or take the node out"
+        )
+    prepared = given.get("prepared")
+    if prepared is None or Path(prepared).is_dir():
+        return given
+    module, function = PREPARE.split(":")
+    try:
+        here = getattr(importlib.import_module(module), function)(given["workload"], prepared)
+    except Exception as error:
+        raise UnfitNodeError(f"node {node_name()} cannot prepare the data: {error}") from error
+    return given | {"prepared": str(here)}
+
+
+def node_name() -> str:
+    """This machine's name, with the address that its cluster knows it by."""
+    import ray
+
+    return f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"

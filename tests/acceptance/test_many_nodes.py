@@ -1,0 +1,241 @@
+"""Real sweeps on a Ray cluster of several nodes, each a raylet with processes of its own on this machine.
+
+Nodes are killed without warning, and join late; one has no access to the driver's cache of prepared data.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from chaos import FILE, Driver, Place, events
+from raylets import Raylets, raylets, require_hiding
+
+from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, went_on
+from trainables.folder import LAST_STATE
+from tuning.boundary import FAILED, MENDABLE
+from tuning.ledger import Outcome, read_history, read_records
+from tuning.records import EndedRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+TRIALS = 20
+WITHIN_S = 300.0
+"""Generous, as several nodes may share two busy cores."""
+CAPACITY = """
+import os
+import sys
+import time
+from pathlib import Path
+from cluster.connect import connect
+from cluster.resources import Capacity
+import ray
+with connect(sys.argv[1], threads=3, log=Path(sys.argv[2])) as cluster:
+    print(ray.get(ray.remote(os.getenv).remote("OMP_NUM_THREADS")), flush=True)
+    capacity = Capacity(cluster.nodes, 1, 0, None)
+    for _ in sys.stdin:
+        print(capacity(), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Raylets]:
+    """Three nodes of one CPU each; tests take some away, and add others."""
+    with raylets() as started:
+        for _ in range(3):
+            started.add()
+        yield started
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "cache").mkdir()
+    return Place(tmp_path / "storage", tmp_path / "cache")
+
+
+@contextmanager
+def sweep(place: Place, cluster: Raylets, **changes: str) -> Iterator[Driver]:
+    """Launches chaos' sweep on a cluster, one CPU a trial, with parts of its file replaced."""
+    text = FILE.replace("concurrent: CONCURRENT", "cpus: 1").replace("RETRIES", "3")
+    for old, new in changes.items():
+        key = old.replace("_", " ")
+        assert key in text
+        text = text.replace(key, new)
+    file = place.storage / f"{place.name}.yaml"
+    file.write_text(text)
+    inside = Place(place.storage, place.cache, place.name, cluster.environment)
+    with inside.run("launch", str(file), "--name", place.name, "--address", cluster.address) as driver:
+        yield driver
+
+
+def wait(driver: Driver, reached: Callable[[], bool]) -> None:
+    """As `Driver.wait_for`, with patience and without haste: to look at all processes takes its time."""
+    deadline = time.monotonic() + WITHIN_S
+    while not reached():
+        assert driver.process.poll() is None, f"the driver ended before:\n{driver.said()}"
+        assert time.monotonic() < deadline, f"still waiting after {WITHIN_S} s:\n{driver.said()}"
+        time.sleep(0.1)
+
+
+def wait_for_events(driver: Driver, number: int) -> None:
+    wait(driver, lambda: len(events(driver.folder)) >= number)
+
+
+def all_have_saved(folder: Path, *, trials: int) -> bool:
+    """Whether so many run, and each has a checkpoint and more than an epoch to go."""
+    running = [trial for trial in read_history(folder).trials.values() if trial.ended is None]
+    return len(running) == trials and all(
+        (folder / "trials" / f"{trial.number:04d}" / LAST_STATE).exists() and len(trial.reports) < 3
+        for trial in running
+    )
+
+
+def assert_whole(folder: Path, trials: int) -> None:
+    """No trial is lost, none doubled, and each has run the epochs that its outcome says."""
+    found = read_history(folder).trials
+    assert sorted(found) == list(range(trials))
+    assert {trial.outcome for trial in found.values()} <= {Outcome.COMPLETED, Outcome.PRUNED}
+    assert count(folder, EndedRecord) == trials
+    for trial in found.values():
+        assert [r.epoch for r in trial.reports] == [float(e + 1) for e in range(len(trial.reports))]
+        assert (trial.outcome is Outcome.COMPLETED) == (len(trial.reports) == 4)
+
+
+def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place) -> None:
+    """The one that joins has a cache of its own, and prepares the data there."""
+    require_hiding(place.cache)
+    own_cache = place.storage.parent / "own-cache"
+    doomed = cluster.nodes[1]
+    with sweep(place, cluster, **{"trials:_12": f"trials: {TRIALS}"}) as driver:
+        wait_for_events(driver, 8)
+        wait(driver, lambda: bool(doomed.workers()) and all_have_saved(place.folder, trials=3))
+        held = doomed.workers()
+        doomed.kill()
+        wait(driver, lambda: not any(process.alive for process in held))
+        cut = Cut.of(place.folder)
+        late = cluster.add(hidden=[place.cache], ADAPTERTUNE_CACHE=str(own_cache))
+        wait(driver, lambda: bool(late.workers()))
+        assert driver.finish(WITHIN_S) == 0, driver.said()
+    assert_whole(place.folder, TRIALS)
+    assert_reports_agree(place.folder)
+    assert went_on(place.folder, [cut]) > 0
+    assert "(raylet)" not in driver.said()
+    prepared = {path.name for path in (place.cache / "prepared").iterdir() if not path.name.startswith(".")}
+    assert {p.name for p in (own_cache / "prepared").iterdir() if not p.name.startswith(".")} == prepared
+
+
+def test_a_node_that_does_not_see_the_experiment_is_named_before_anything_runs(
+    cluster: Raylets, place: Place
+) -> None:
+    require_hiding(place.storage)
+    blind = cluster.add(hidden=[place.storage])
+    try:
+        with sweep(place, cluster) as driver:
+            assert driver.finish() == MENDABLE, driver.said()
+        assert f"does not see the experiment's folder {place.folder}" in driver.said()
+        assert not (place.folder / "ledger.jsonl").exists()  # the name is free
+    finally:
+        blind.leave()
+
+
+def test_two_experiments_on_one_cluster_and_one_database_do_not_mix(cluster: Raylets, place: Place) -> None:
+    """At once, each on its share of the nodes, and both shown as Optuna studies in one database."""
+    import optuna
+
+    database = f"sqlite:///{place.storage / 'studies.db'}"
+    places = [Place(place.storage, place.cache, name) for name in ("left", "right")]
+    share = {
+        "trials:_12": "trials: 4",
+        "cpus:_1": "cpus: 1, concurrent: 1",
+        "scoring:": f"views: {{optuna: '{database}'}}\nscoring:",
+    }
+    with (
+        sweep(places[0], cluster, **share) as left,
+        sweep(places[1], cluster, **share, **{"seed:_4": "seed: 5"}) as right,
+    ):
+        for driver in (left, right):
+            wait_for_events(driver, 1)
+        assert left.process.poll() is None or right.process.poll() is None
+        for driver in (left, right):
+            assert driver.finish(WITHIN_S) == 0, driver.said()
+    for each in places:
+        assert_whole(each.folder, 4)
+        assert {r.name for r in read_records(each.folder) if r.kind == "experiment"} == {each.name}
+    first, second = (read_history(each.folder).trials for each in places)
+    assert not {t.hash for t in first.values()} & {t.hash for t in second.values()}
+    assert sorted(optuna.get_all_study_names(database)) == ["left", "right"]
+    for each in places:
+        shown = optuna.load_study(study_name=each.name, storage=database).get_trials()
+        curves = {t.user_attrs["hash"]: list(t.intermediate_values.values()) for t in shown}
+        assert len(shown) == 4
+        assert curves == {
+            t.hash: [r.objective for r in t.reports] for t in read_history(each.folder).trials.values()
+        }
+
+
+def test_the_number_of_trials_at_once_follows_the_nodes(cluster: Raylets, tmp_path: Path) -> None:
+    with capacity_of(cluster, tmp_path) as ask:
+        before = ask(lambda now: now >= 2)
+        more = cluster.add(cpus=3)
+        assert ask(lambda now: now == before + 3) == before + 3
+        more.kill()
+        assert ask(lambda now: now == before) == before
+
+
+@contextmanager
+def capacity_of(cluster: Raylets, folder: Path) -> Iterator[Callable[[Callable[[int], bool]], int]]:
+    """Gives a function that asks for the capacity until a condition holds, for two minutes at most.
+
+    Checks too that workers there compute with the threads asked for, and not with their node's own.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", CAPACITY, cluster.address, str(folder / "ray.log")],
+        env=os.environ | cluster.environment,
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    def ask(holds: Callable[[int], bool]) -> int:
+        deadline = time.monotonic() + 120.0
+        while True:
+            stdin.write("\n")
+            stdin.flush()
+            now = int(stdout.readline())
+            if holds(now) or time.monotonic() > deadline:
+                return now
+            time.sleep(0.5)
+
+    try:
+        assert stdout.readline() == "3\n"
+        yield ask
+    finally:
+        stdin.close()
+        process.wait(timeout=30)
+
+
+def test_a_head_that_is_killed_ends_the_sweep_in_plain_words_and_it_goes_on_elsewhere(place: Place) -> None:
+    """Ray would end the driver after a minute, in its own words. It goes on without a cluster here."""
+    with raylets() as cluster:
+        head = cluster.add(cpus=2)
+        with sweep(place, cluster, **{"trials:_12": "trials: 6"}) as driver:
+            wait_for_events(driver, 6)
+            head.kill_all()
+            # Ray itself would end it after 60 s.
+            assert driver.finish(50.0) == FAILED, driver.said()
+            assert "goes on with `adaptertune resume`" in driver.said()
+        cut = Cut.of(place.folder)
+    place.finish("resume", place.name)
+    assert_whole(place.folder, 6)
+    assert_reports_agree(place.folder)
+    assert went_on(place.folder, [cut]) > 0

@@ -1,0 +1,150 @@
+"""Checkpoints on S3: a real server on loopback, and a real sweep that is killed, resumed, and evaluated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos import Place
+from s3 import ENVIRONMENT, Server, s3_server
+
+from trainables.errors import StorageError
+from trainables.store import StorePath, sizes
+from tuning.ledger import read_history
+
+pytest.importorskip("moto")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+NAME = "stored"
+FILE = f"""
+name: {NAME}
+task: segmentation
+model: {{name: embedded, image_size: [32, 32]}}
+data: {{embedded: {{domain: inverted, train: 96, validation: 32, test: 16, side: 32}}}}
+objective: {{metric: dice}}
+trial: {{epochs: 3, batch_size: 4, schedule: cosine, loss: cross_entropy}}
+space:
+  adapter: {{choice: [lora, adalora]}}
+  freezing: {{choice: [frozen, unfrozen]}}
+  learning_rate: {{float: [3e-4, 2e-2], log: true}}
+search: {{random: {{}}, trials: 3, seed: 4}}
+scheduler: {{asha: {{grace_epochs: 1, reduction_factor: 2}}}}
+resources: {{concurrent: 1}}
+checkpoints: {{every_s: 0.1, every_epochs: 1, CHECKPOINTS}}
+scoring: {{finalists: 1}}
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with s3_server() as running:
+        yield running
+
+
+def test_files_on_s3(server: Server) -> None:
+    """One of a single request, one of several; and what a server says that refuses, or is gone."""
+    root = StorePath.of(server.uri("a folder".replace(" ", "%20")))
+    small, large = root / "trials/0007/last.ckpt", root / "trials/0007/best.ckpt"
+    assert not small.exists()
+    small.write_bytes(b"head", b"body")
+    content = os.urandom(25_000_000)
+    large.write_bytes(content)
+    assert small.read_bytes() == b"headbody"
+    assert large.read_bytes() == content
+    small.write_bytes(b"new")
+    assert sizes([small, root / "none", large, root / "trials"]) == [3, 0, 25_000_000, 0]
+    assert root.files() == {"trials/0007/last.ckpt": 3, "trials/0007/best.ckpt": 25_000_000}
+    large.unlink()
+    large.unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError):
+        large.read_bytes()
+    assert root.files() == {"trials/0007/last.ckpt": 3}
+    assert (root / "nowhere").files() == {}
+    with pytest.raises(StorageError, match=r"s3://absent/x/a\?endpoint.*NO_SUCH_BUCKET"):
+        (StorePath.of(server.uri("x", bucket="absent")) / "a").write_bytes(b"1")
+    server.stop()
+    for asked in (small.read_bytes, small.exists, root.files, lambda: small.write_bytes(b"1")):
+        with pytest.raises(StorageError, match=r"last\.ckpt|folder.*the store refuses, or does not answer"):
+            asked()
+
+
+def essence(folder: Path) -> list[Any]:
+    return [
+        (dict(t.params), [(r.epoch, r.step, r.objective, r.metrics) for r in t.reports], t.outcome, t.value)
+        for t in read_history(folder).trials.values()
+    ]
+
+
+def written(storage: Path, checkpoints: str) -> str:
+    storage.mkdir()
+    (storage / f"{NAME}.yaml").write_text(FILE.replace("CHECKPOINTS", checkpoints))
+    return str(storage / f"{NAME}.yaml")
+
+
+def adaptertune(*command: str, place: Place) -> str:
+    line = [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(place.storage)]
+    environment = os.environ | {"ADAPTERTUNE_CACHE": str(place.cache), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        line, cwd=place.storage, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_sweep_with_its_checkpoints_on_s3_is_the_sweep_with_them_on_disk(
+    server: Server, tmp_path: Path
+) -> None:
+    """Killed amid a trial, resumed to the end; scored, evaluated, exported from there; within its budget."""
+    local = Place(tmp_path / "local", tmp_path / "cache", NAME)
+    local.finish("launch", written(local.storage, "keep_best: 3"))
+    place = Place(tmp_path / "stored", tmp_path / "cache", NAME)
+    best = local.best()["trial"]
+    budget = (local.folder / "trials" / f"{best:04d}" / "best.ckpt").stat().st_size + 100
+    uri = server.uri("team")
+    file = written(place.storage, f'to: "{uri}", budget_gb: {budget / 1e9:.9f}, keep_best: 1')
+    root = StorePath.of(uri) / NAME
+    with place.run("launch", file) as driver:
+        driver.wait_for(lambda: (place.folder / "trials" / "0001").is_dir(), within_s=300)
+        driver.wait_for(lambda: time.sleep(0.2) or (root / "trials/0001/last.ckpt").exists())
+        for process in driver.kill():
+            process.kill()
+    place.finish("resume", NAME)
+    assert essence(place.folder) == essence(local.folder)
+    history, expected = read_history(place.folder), read_history(local.folder)
+    assert {n: s.metrics for n, s in history.scores.items()} == {
+        n: s.metrics for n, s in expected.scores.items()
+    }
+    assert list(place.folder.glob("trials/*/*.ckpt")) == []
+    log = (place.folder / "trials" / "0001" / "log.txt").read_text()
+    assert log.count("configuration ") == 2  # it was begun, and went on
+    tables = {
+        path.relative_to(place.folder / "tables").as_posix() for path in place.folder.glob("tables/*/*")
+    }
+    assert tables
+    assert set((root / "tables").files()) == tables
+    there = {name: size for name, size in (root / "trials").files().items() if name.endswith(".ckpt")}
+    assert list(there) == [f"{best:04d}/best.ckpt"]
+    assert {n for n, t in history.trials.items() if "best.ckpt" in t.removed} == set(history.trials) - {best}
+    evaluated = json.loads(adaptertune("evaluate", f"{NAME}:best", "--format", "json", place=place))
+    assert evaluated["weights"] == str(root / "trials" / f"{best:04d}" / "best.ckpt")
+    adaptertune("export", f"{NAME}:best", "--to", str(tmp_path / "exported"), place=place)
+    assert list((tmp_path / "exported").iterdir())
+
+
+def test_a_store_that_is_not_there_is_refused_before_work_starts(server: Server, tmp_path: Path) -> None:
+    server.stop()
+    place = Place(tmp_path / "stored", tmp_path / "cache", NAME)
+    file = written(place.storage, f'to: "{server.uri("team")}"')
+    with place.run("launch", file) as driver:
+        assert driver.finish() == 2
+    assert "the store refuses, or does not answer" in driver.said()
+    assert not place.folder.exists()

@@ -1,0 +1,152 @@
+"""The report in a real browser, without a network: at the width of a telephone and of a desk, and printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report.files import write_report
+from tests import reports
+
+pytestmark = pytest.mark.slow
+
+TELEPHONE, SMALL, DESK = (390, 844), (360, 640), (1280, 900)
+
+
+def chromium() -> str | None:
+    """Where Chromium is; Debian's is installed for this where that can be done."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True, timeout=240)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-q", "chromium"], check=False, capture_output=True, timeout=600
+        )
+        found = shutil.which("chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    place = chromium()
+    if place is None:
+        pytest.skip("Chromium is not installed, and cannot be by this user")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(reports.rich(tmp_path_factory.mktemp("storage")))
+
+
+def opened(browser: Any, path: Path, size: tuple[int, int], scheme: str = "light") -> tuple[Any, list[str]]:
+    """The page at a size, and all that the browser asked for, complained of or failed at."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, offline=True
+    )
+    tab = context.new_page()
+    heard: list[str] = []
+    tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    tab.on("request", lambda request: heard.append(request.url))
+    tab.goto(path.as_uri())
+    return tab, [entry for entry in heard if not entry.startswith("data:")]
+
+
+@pytest.mark.parametrize("size", [TELEPHONE, SMALL, DESK])
+def test_the_page_opens_without_a_request_and_fits_the_screen(
+    browser: Any, page: Path, size: tuple[int, int], tmp_path: Path
+) -> None:
+    tab, heard = opened(browser, page, size)
+    assert heard == [page.as_uri()]
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.screenshot(path=tmp_path / "page.png", full_page=True)
+    boxes = tab.evaluate(
+        "[...document.querySelectorAll('.drawing svg, .pictures img')].map(e => {"
+        " const b = e.getBoundingClientRect(); return [e.tagName, b.left, b.right, b.width, b.height] })"
+    )
+    assert len(boxes) >= 10
+    for tag, left, right, width, height in boxes:
+        assert left >= 0, tag
+        assert right <= size[0], tag
+        assert min(width, height) >= 100, tag
+        assert width >= 0.6 * min(size[0], 480), tag
+
+
+def test_text_in_figures_can_be_read_on_a_telephone(browser: Any, page: Path) -> None:
+    tab, _ = opened(browser, page, SMALL)
+    # A figure is 360 points wide and its smallest letters 7.5: their height on the screen, in CSS pixels.
+    width = tab.evaluate("document.querySelector('.drawing svg').getBoundingClientRect().width")
+    assert 7.5 * width / 360 >= 6.5
+    small = tab.evaluate(
+        "[...document.querySelectorAll('main *')].filter(e => !e.closest('svg') && e.textContent.trim())"
+        ".map(e => parseFloat(getComputedStyle(e).fontSize)).reduce((a, b) => Math.min(a, b))"
+    )
+    assert small >= 12
+
+
+def test_every_link_of_the_contents_leads_to_a_visible_heading(browser: Any, page: Path) -> None:
+    tab, _ = opened(browser, page, TELEPHONE)
+    links = tab.locator("nav a")
+    assert links.count() == 13
+    for place in range(links.count()):
+        links.nth(place).click()
+        anchor = tab.evaluate("location.hash.slice(1)")
+        assert tab.locator(f"#{anchor}-title").is_visible()
+
+
+def test_dark_and_light_both_have_contrast(browser: Any, page: Path) -> None:
+    for scheme in ("light", "dark"):
+        tab, _ = opened(browser, page, DESK, scheme)
+        ground, ink, soft = (
+            _luminance(tab.evaluate(f"getComputedStyle(document.querySelector('{where}')).{what}"))
+            for where, what in (
+                ("section", "backgroundColor"),
+                ("section p", "color"),
+                ("figcaption", "color"),
+            )
+        )
+        assert (ground < 0.1) is (scheme == "dark")
+        for text in (ink, soft):
+            assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5
+
+
+def _luminance(colour: str) -> float:
+    """Of WCAG."""
+    red, green, blue = (float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3])
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_it_can_be_printed(browser: Any, page: Path, tmp_path: Path) -> None:
+    tab, _ = opened(browser, page, DESK, "dark")
+    tab.emulate_media(media="print")
+    assert not tab.locator("nav").is_visible()
+    assert _luminance(tab.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+    tab.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    wide = tab.evaluate(
+        "[...document.querySelectorAll('.scroll')]"
+        ".filter(e => getComputedStyle(e).overflowX !== 'visible').length"
+    )
+    assert wide == 0
+
+
+def test_nothing_to_report_looks_like_a_page_too(browser: Any, tmp_path: Path) -> None:
+    from tests.recorded import write
+
+    path = write_report(write(tmp_path / "empty", ()))
+    tab, heard = opened(browser, path, TELEPHONE)
+    assert heard == [path.as_uri()]
+    assert tab.locator("section").count() == 13
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

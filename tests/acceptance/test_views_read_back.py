@@ -1,0 +1,197 @@
+"""Views where people look at them: a real optuna-dashboard, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests import recorded
+from tests.postgres import PASSWORD, Postgres, postgres
+from trainables.errors import StorageError
+from tuning.ledger import History, read_records
+from tuning.view_database import DatabaseShelf, with_driver
+from tuning.view_journal import JOURNAL_FILE, JournalShelf
+from tuning.view_study import Shelf, StudyView
+from tuning.views import Views
+
+pytestmark = pytest.mark.slow
+
+
+def of(records: Sequence[Any]) -> History:
+    history = History(records[0])
+    for record in records[1:]:
+        history = history.with_record(record)
+    return history
+
+
+def view(shelf: Shelf, name: str = "digits") -> StudyView:
+    return StudyView(recorded.experiment(name), shelf)
+
+
+# --- optuna-dashboard -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return recorded.write(tmp_path / "digits")
+
+
+def ask(port: int, path: str) -> Any:
+    """The dashboard's answer, once it is up."""
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+                return json.load(answer)
+        except OSError:
+            assert time.monotonic() < deadline, f"the dashboard does not answer {path}"
+            time.sleep(0.3)
+
+
+def test_the_journal_opens_in_optuna_dashboard_while_the_sweep_runs(folder: Path) -> None:
+    pytest.importorskip("optuna_dashboard")
+    records = list(read_records(folder))
+    half = len(records) // 2
+    followed = view(JournalShelf(folder))
+    followed.begin(of(records[:half]))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = str(Path(sys.executable).with_name("optuna-dashboard"))
+    process = subprocess.Popen(
+        [shutil.which(command) or command, str(folder / JOURNAL_FILE), "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        (study,) = ask(port, "/api/studies")["study_summaries"]
+        assert study["study_name"] == "digits"
+        before = ask(port, f"/api/studies/{study['study_id']}")["trials"]
+        for record in records[half:]:
+            followed.observe(record)
+        followed.settle()
+        deadline = time.monotonic() + 90  # it looks at the file every few seconds
+        while len(after := ask(port, f"/api/studies/{study['study_id']}")["trials"]) < 7:
+            assert time.monotonic() < deadline, f"the dashboard shows {len(after)} trials of 7"
+            time.sleep(0.5)
+    finally:
+        process.terminate()
+        process.wait()
+    followed.close()
+    assert 0 < len(before) < len(after) == 7
+    assert [trial["state"] for trial in after][:4] == ["Complete", "Pruned", "Complete", "Fail"]
+    assert [point["value"] for point in after[0]["intermediate_values"]] == [0.3, 0.5, 0.6, 0.7, 0.75, 0.75]
+    assert after[0]["values"] == [0.75]
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    pytest.importorskip("psycopg")
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+
+
+def trials(server: Postgres, name: str) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=name, storage=with_driver(server.url)).trials
+
+
+def test_two_sweeps_follow_into_one_postgresql_and_do_not_mix(server: Postgres, tmp_path: Path) -> None:
+    said: list[str] = []
+    sweeps = {"digits": recorded.TRIALS, "letters": recorded.TRIALS[:4]}
+    records = {
+        name: list(read_records(recorded.write(tmp_path / name, told))) for name, told in sweeps.items()
+    }
+    running = {
+        name: Views(
+            [view(DatabaseShelf(server.url), name)], of(lines[:1]), say=said.append, closing_s=120
+        ).__enter__()
+        for name, lines in records.items()
+    }
+    for number in range(1, max(map(len, records.values()))):
+        for name, lines in records.items():
+            if number < len(lines):
+                running[name].put(lines[number])
+    for views in running.values():
+        views.__exit__(None, None, None)
+    assert said == []
+    for name, told in sweeps.items():
+        found = trials(server, name)
+        assert [trial.user_attrs["trial"] for trial in found] == list(range(len(told)))
+        assert [len(trial.intermediate_values) for trial in found] == [len(one.curve) for one in told]
+    assert trials(server, "digits")[0].value == 0.75
+    assert trials(server, "digits")[1].state is TrialState.PRUNED
+
+
+def test_a_server_that_goes_away_is_said_once_and_resume_brings_the_rest(
+    server: Postgres, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    records = list(read_records(recorded.write(tmp_path / "fragile")))
+    with Views(
+        [view(DatabaseShelf(server.url), "fragile")], of(records[:5]), say=said.append, closing_s=60
+    ) as views:
+        deadline = time.monotonic() + 60
+        while not _has(server, "fragile") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        server.stop()
+        for record in records[5:]:
+            views.put(record)
+    assert len(said) == 1
+    assert said[0].startswith(f"the Optuna study at {server.url} is left behind: ")
+    assert PASSWORD not in said[0]
+    server.start()
+    again = view(DatabaseShelf(server.url), "fragile")
+    again.begin(of(records))
+    again.close()
+    assert [trial.user_attrs["trial"] for trial in trials(server, "fragile")] == list(range(7))
+
+
+def _has(server: Postgres, name: str) -> bool:
+    try:
+        return bool(trials(server, name))
+    except KeyError:
+        return False
+
+
+def test_a_study_of_another_launch_stays_as_it_is(server: Postgres, tmp_path: Path) -> None:
+    first = list(read_records(recorded.write(tmp_path / "a" / "taken", recorded.TRIALS[:2])))
+    second = list(read_records(recorded.write(tmp_path / "b" / "taken", began=9000.0)))
+    ours = view(DatabaseShelf(server.url), "taken")
+    ours.begin(of(first))
+    ours.close()
+    with pytest.raises(StorageError, match="a study 'taken' of another launch"):
+        view(DatabaseShelf(server.url), "taken").begin(of(second))
+    assert len(trials(server, "taken")) == 2
+
+
+def test_a_wrong_password_is_said_and_not_repeated(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "wrong one")
+    said: list[str] = []
+    records = list(read_records(recorded.write(tmp_path / "locked")))
+    with Views([view(DatabaseShelf(server.url), "locked")], of(records), say=said.append, closing_s=60):
+        pass
+    assert len(said) == 1
+    assert "password authentication failed" in said[0]
+    assert "wrong one" not in said[0]

@@ -1,0 +1,367 @@
+"""Designs: from the best finished trial to every level with every seed, as an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ablations import ranks, spec_of, sweep_in
+from recorded import LORA, Told, experiment, write
+
+from analysis.ablation import (
+    AblationError,
+    Base,
+    Plan,
+    base_of,
+    level_of,
+    over,
+    reference_of,
+    seeds_of,
+    warnings_of,
+    with_scale,
+)
+from analysis.ablation_experiment import compared, draws, retuned, retuning
+from analysis.frames import Sweep
+from analysis.studies import at_equal_parameters, config_of, described, families_of, levels_of
+from trainables.adapters.specs import Adapter, Freezing
+from trainables.config import TrialConfig
+from trainables.errors import AdapterError
+from tuning.ablation_words import StudyName
+from tuning.experiment import AblationStage, Scored, load_experiment
+from tuning.ledger import Outcome, read_history
+from tuning.rows import flat_config
+from tuning.space import Alternative
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    return sweep_in(tmp_path_factory.mktemp("storage") / "digits")
+
+
+@pytest.fixture(scope="module")
+def base(sweep: Sweep) -> Base:
+    return base_of(sweep)
+
+
+# --- the base ---------------------------------------------------------------------------------
+
+
+def test_the_base_is_the_best_trial_that_ran_to_its_own_end(base: Base) -> None:
+    assert (base.trial, base.value, base.seconds) == (0, 0.75, 54.0)
+    assert base.settings == {
+        "epochs": 6, "batch_size": 16, "adapter": "lora", "freezing": "frozen",
+        "learning_rate": 0.005, "lora.rank": 8,
+    }  # fmt: skip
+
+
+def test_a_setting_of_another_adapter_starts_from_the_best_trial_that_has_it(sweep: Sweep) -> None:
+    assert base_of(sweep, having="serial_lora.rank").trial == 4
+    assert base_of(sweep, having="weight_decay").trial == 0
+    assert base_of(sweep, 2).config.adapter is Adapter.NONE
+
+
+@pytest.mark.parametrize(
+    ("number", "having", "said"),
+    [
+        (None, "loha.rank", "no finished trial of digits has adapter loha"),
+        (2, "adapter", "trial 2 of digits has adapter none, so adapter says nothing there"),
+        (9, None, "digits has no trial 9; it has 7, from 0 on"),
+    ],
+)
+def test_a_base_that_is_not_there_says_what_is(
+    sweep: Sweep, number: int | None, having: str | None, said: str
+) -> None:
+    with pytest.raises(AblationError, match=said):
+        base_of(sweep, number, having=having)
+
+
+def test_without_a_finished_trial_there_is_no_base(tmp_path: Path) -> None:
+    folder = write(tmp_path / "young", (Told(LORA, (0.2, 0.5), Outcome.PRUNED),))
+    with pytest.raises(AblationError, match="no trial that ran to its own end"):
+        base_of(Sweep.of(read_history(folder)))
+
+
+# --- levels -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("lora.rnk", [4], "unknown key; did you mean 'rank'"),
+        ("lora", [4], "is a section; vary one of lora.alpha"),
+        ("seed", [1], "use --seeds"),
+        ("lora.rank", [], "needs --levels, such as"),
+        ("lora.rank", [4, "x"], "--levels x: lora.rank must be a whole number"),
+        ("lora.rank", [0], "--levels 0: lora.rank must be at least 1"),
+        ("lora.rank", [4, 8, 4], "names 4 twice"),
+    ],
+)
+def test_levels_that_cannot_be(name: str, values: list[Any], said: str) -> None:
+    with pytest.raises(AblationError, match=said):
+        over(name, values)
+
+
+def test_the_reference_is_the_level_of_the_base_or_the_first(base: Base) -> None:
+    assert reference_of(over("lora.rank", [4, 8]), base, None) == "8"
+    assert reference_of(over("weight_decay", [0.0, 0.01]), base, None) == "0.01"  # its default
+    assert reference_of(over("targets", [["mlp"], ["query", "value"]]), base, None) == "query+value"
+    assert reference_of(over("lora.rank", [2, 4]), base, None) == "2"
+    assert reference_of(over("lora.rank", [2, 4]), base, "4") == "4"
+    with pytest.raises(AblationError, match="--reference 9: is no level; there are 2, 4"):
+        reference_of(over("lora.rank", [2, 4]), base, "9")
+
+
+def test_alpha_moves_with_the_rank_where_the_scale_is_kept(base: Base) -> None:
+    levels = with_scale(base, "lora.rank", over("lora.rank", [4, 16]))
+    assert [level.settings for level in levels] == [
+        {"lora.rank": 4, "lora.alpha": 8.0},
+        {"lora.rank": 16, "lora.alpha": 32.0},
+    ]
+    with pytest.raises(AblationError, match="not with weight_decay"):
+        with_scale(base, "weight_decay", over("weight_decay", [0.0]))
+
+
+# --- the experiment ---------------------------------------------------------------------------
+
+
+def test_every_level_meets_every_seed_once_and_all_else_is_the_base(base: Base) -> None:
+    asked = ranks(base, 4, 8, 16, seeds=2)
+    grid = list(asked.space.grid())
+    assert [(p["seed"], p["lora.rank"]) for p in grid] == [(s, r) for s in (1, 2) for r in (4, 8, 16)]
+    assert asked.scheduler.asha is None
+    assert asked.scheduler.median is None
+    assert asked.scoring.trials is Scored.EACH
+    for params in grid:
+        config = asked.trial_config(params)
+        assert (config.learning_rate, config.batch_size, config.epochs) == (0.005, 16, 6)
+        assert config.section.rank == params["lora.rank"]
+
+
+def test_the_seed_that_the_base_was_picked_under_is_none_of_those_compared(base: Base) -> None:
+    assert base.config.seed == 0
+    assert seeds_of(base, 3) == (1, 2, 3)
+
+
+def test_the_experiment_is_a_file_that_reads_back_the_same(sweep: Sweep, base: Base, tmp_path: Path) -> None:
+    levels = levels_of(StudyName.FREEZING, base, sweep, None)
+    asked = compared(base, spec_of(base, "freezing", levels), "f")
+    (tmp_path / "f.yaml").write_text(asked.source_text)
+    assert load_experiment(tmp_path / "f.yaml") == asked
+
+
+@pytest.mark.parametrize("study", list(StudyName))
+def test_ready_studies_make_sound_experiments_whose_trials_know_their_level(
+    sweep: Sweep, base: Base, study: StudyName
+) -> None:
+    levels = levels_of(study, base, sweep, None)
+    spec = spec_of(base, str(study), levels, seeds=2)
+    asked = compared(base, spec, "x")
+    grid = list(asked.space.grid())
+    assert len(grid) == asked.space.size() == 2 * len(levels)
+    for params in grid:
+        level = level_of(spec, params)
+        assert level is not None
+        wanted = flat_config(config_of(level, base)) | {"seed": params["seed"]}
+        assert flat_config(asked.trial_config(params)) == wanted
+
+
+def test_a_base_with_extras_of_its_freezing_mode_gives_them_to_the_modes_that_take_them(
+    tmp_path: Path,
+) -> None:
+    space = {"learning_rate": {"choice": [0.01]}}
+    trial = {"epochs": 4, "freezing": "unfreeze_at", "unfreeze_epoch": 1, "frozen_blocks": 2}
+    asked = experiment("deep", space=space, trial=trial)
+    sweep = Sweep.of(
+        read_history(write(tmp_path / "deep", (Told({"learning_rate": 0.01}, (0.5,)),), of=asked))
+    )
+    base = base_of(sweep)
+    levels = levels_of(StudyName.FREEZING, base, sweep, None)
+    made = compared(base, spec_of(base, "freezing", levels, seeds=1), "x")
+    configs = {c.mode: c for c in map(made.trial_config, made.space.grid())}
+    assert set(configs) == set(Freezing)
+    assert {mode: c.frozen_blocks for mode, c in configs.items() if c.frozen_blocks} == {
+        Freezing.UNFROZEN: 2, Freezing.FULL: 2, Freezing.UNFREEZE_AT: 2
+    }  # fmt: skip
+    assert configs[Freezing.UNFREEZE_AT].unfreeze_epoch == 1
+
+
+def test_a_study_leaves_out_what_the_model_does_not_take_but_not_what_was_asked_for(
+    sweep: Sweep, base: Base
+) -> None:
+    with pytest.raises(AblationError, match="--levels half: freezing must be one of"):
+        levels_of(StudyName.FREEZING, base, sweep, ["half"])
+    with pytest.raises(AblationError, match="--study freezing compares it"):
+        levels_of(StudyName.ADAPTERS, base, sweep, ["none", "lora"])
+    with pytest.raises(AblationError, match="needs one; start from one that has"):
+        levels_of(StudyName.FREEZING, base_of(sweep, 2), sweep, None)
+    with pytest.raises(AblationError, match="has no rank"):
+        levels_of(StudyName.RANK, base_of(sweep, 2), sweep, None)
+
+
+# --- equal parameters -------------------------------------------------------------------------
+
+
+def _count(config: TrialConfig) -> int:
+    """A made-up model: 100 weights a rank, LoHa twice as many, LoKr never more than 500."""
+    if config.adapter is Adapter.NONE:
+        return 0
+    if config.adapter is Adapter.LOCALIZED_LORA:
+        return 100 * config.section.block_rank * config.section.blocks
+    rank = config.section.init_rank if config.adapter is Adapter.ADALORA else config.section.rank
+    if config.adapter is Adapter.LOKR:
+        return min(500, 50 * rank)
+    return rank * {Adapter.LOHA: 200, Adapter.ADALORA: 101}.get(config.adapter, 100)
+
+
+def test_adapters_meet_at_the_rank_that_comes_nearest_and_it_is_said_how_near(
+    sweep: Sweep, base: Base
+) -> None:
+    levels, notes = at_equal_parameters(levels_of(StudyName.ADAPTERS, base, sweep, None), base, _count)
+    found = {level.name: level.settings for level in levels}
+    assert found["lora"]["lora.rank"] == 8
+    assert found["loha"] == {"adapter": "loha", "loha.rank": 4, "loha.alpha": 4.0}  # its scale was 1
+    assert found["adalora"]["adalora.init_rank"] == 8
+    assert found["adalora"]["adalora.target_rank"] == 5
+    assert found["localized_lora"]["localized_lora.block_rank"] == 4
+    assert "loha: 800 adapter parameters, +0.0% off 800" in notes
+    assert "adalora: 808 adapter parameters, +1.0% off 800" in notes
+    assert (
+        "lokr: 500 adapter parameters, -37.5% off 800, and no rank comes nearer: not at equal parameters"
+        in notes
+    )
+    made = compared(base, spec_of(base, "adapters", levels, seeds=1), "x")
+    assert made.space.size() == len(levels)
+
+
+def test_an_adapter_that_the_model_does_not_take_is_left_out_of_a_ready_study_and_a_fault_otherwise(
+    sweep: Sweep, base: Base
+) -> None:
+    def count(config: TrialConfig) -> int:
+        if config.adapter is Adapter.SERIAL_LORA:
+            raise AdapterError("targets must be square")
+        if config.adapter is Adapter.LOHA and config.section.rank > 3:
+            raise AdapterError("rank must not exceed 3")
+        return _count(config)
+
+    ready = levels_of(StudyName.ADAPTERS, base, sweep, None)
+    levels, notes = at_equal_parameters(ready, base, count, leave_out=True)
+    assert "serial_lora" not in [level.name for level in levels]
+    assert "serial_lora: left out, targets must be square" in notes
+    assert next(level for level in levels if level.name == "loha").settings["loha.rank"] == 3
+    with pytest.raises(AblationError, match="level serial_lora: targets must be square"):
+        at_equal_parameters(ready, base, count)
+
+
+def test_equal_parameters_ask_for_an_adapter_and_for_a_free_rank(sweep: Sweep, base: Base) -> None:
+    with pytest.raises(AblationError, match="the rank is what is varied"):
+        at_equal_parameters(over("lora.rank", [4, 8]), base, _count)
+    with pytest.raises(AblationError, match="no adapter, so there is no number of parameters to match"):
+        at_equal_parameters(over("weight_decay", [0.0]), base_of(sweep, 2), _count)
+    with pytest.raises(AblationError, match="adapter none has no rank"):
+        at_equal_parameters(families_of(over("adapter", ["none", "lora"]), base, sweep), base, _count)
+
+
+def test_an_adapter_level_brings_the_settings_and_the_freezing_that_go_with_it(
+    sweep: Sweep, base: Base
+) -> None:
+    levels = families_of(over("adapter", ["none", "lora", "loha"]), base, sweep)
+    assert [level.settings.get("freezing") for level in levels] == ["head_only", "frozen", "frozen"]
+    assert levels[1].settings["lora.rank"] == 8
+    assert described(levels[1]) == "lora.rank=8  freezing=frozen"
+    assert compared(base, spec_of(base, "adapter", levels), "x").space.size() == 9
+
+
+# --- retuning ---------------------------------------------------------------------------------
+
+
+def test_each_level_is_retuned_at_the_same_values_under_the_bases_own_seed(base: Base) -> None:
+    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
+    asked = retuning(base, spec, "x-retune", ["learning_rate"], 4)
+    by_level = {
+        rank: [p["learning_rate"] for p in asked.search.first if p["lora.rank"] == rank] for rank in (4, 8)
+    }
+    assert by_level[4] == by_level[8]
+    assert len(set(map(str, by_level[4]))) == 4
+    assert 0.005 in by_level[4]
+    assert asked.search.trials == len(asked.search.first) == 8
+    assert all(asked.trial_config(p).seed == base.config.seed for p in asked.search.first)
+    assert asked.scoring.trials is Scored.NONE
+    assert asked.ablation is not None
+    assert asked.ablation.stage is AblationStage.RETUNE
+
+
+def test_a_setting_is_retuned_only_at_levels_that_have_it(sweep: Sweep, base: Base) -> None:
+    levels = families_of(over("adapter", ["none", "lora", "loha"]), base, sweep)
+    spec = spec_of(base, "adapter", levels)
+    asked = retuning(base, spec, "x", ["learning_rate", "lora.alpha"], 4)
+    for params in asked.search.first:
+        assert ("lora.alpha" in params) == (params["adapter"] == "lora")
+        asked.trial_config(params)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lora.rank", "is what the levels differ in"),
+        ("seed", "is what the levels differ in"),
+        ("lr", "unknown key"),
+        ("optimizer", "was not searched in digits"),
+    ],
+)
+def test_what_cannot_be_retuned(base: Base, name: str, said: str) -> None:
+    with pytest.raises(AblationError, match=said):
+        retuning(base, spec_of(base, "lora.rank", over("lora.rank", [4, 8])), "x", [name], 4)
+
+
+def test_each_level_takes_the_value_that_was_best_for_it(base: Base, tmp_path: Path) -> None:
+    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
+    asked = retuning(base, spec, "x", ["learning_rate"], 3)
+    rates = sorted({float(str(p["learning_rate"])) for p in asked.search.first})
+    best = {4: rates[0], 8: rates[2]}
+    told = [
+        Told(p, (0.9 if p["learning_rate"] == best[int(str(p["lora.rank"]))] else 0.4,))
+        for p in asked.search.first
+    ]
+    tuned = Sweep.of(read_history(write(tmp_path / "x", told, of=asked)))
+    found = retuned(tuned, spec, ["learning_rate"])
+    assert [level.retuned for level in found.levels] == [
+        {"learning_rate": best[4]},
+        {"learning_rate": best[8]},
+    ]
+    grid = list(compared(base, found, "y").space.grid())
+    assert {(p["lora.rank"], p["learning_rate"]) for p in grid} == {(4, best[4]), (8, best[8])}
+    lost = [Told(t.params, (0.1,), Outcome.DIVERGED) if t.params["lora.rank"] == 4 else t for t in told]
+    with pytest.raises(AblationError, match="no trial of level 4 has a value"):
+        retuned(Sweep.of(read_history(write(tmp_path / "z", lost, of=asked))), spec, ["learning_rate"])
+
+
+def test_draws_are_spread_in_the_logarithm_and_hold_the_bases_own_value() -> None:
+    rate = Alternative.model_validate({"float": (1e-4, 1e-2), "log": True})
+    values = [point["r"] for point in draws({"r": rate}, 4, {"r": 2e-3})]
+    assert values == [0.0001778, 0.0005623, 2e-3, 0.005623]
+    choice = Alternative.model_validate({"choice": ("a", "b")})
+    assert [p["c"] for p in draws({"c": choice}, 5, {"c": "b"})] == ["a", "b"]
+    both = draws({"r": rate, "c": choice}, 8, {"r": 1e-3, "c": "a"})
+    assert {"r": 1e-3, "c": "a"} in both
+    assert len({point["r"] for point in both}) == 8
+    assert draws({"r": rate}, 3, {"r": 1.0}) == draws({"r": rate}, 3, {})  # outside of the range
+
+
+# --- the plan ---------------------------------------------------------------------------------
+
+
+def test_a_plan_says_what_it_costs_and_what_it_leaves_mixed_up(base: Base) -> None:
+    levels = over("lora.rank", [4, 8])
+    plan = Plan(base, spec_of(base, "lora.rank", levels, seeds=1))
+    assert (plan.name, plan.runs, plan.seconds) == ("digits-ablate-lora.rank", 2, 108.0)
+    said = "\n".join(warnings_of(plan))
+    assert "nothing can be tested" in said
+    assert "--retune learning_rate" in said
+    assert "--keep-scale" in said
+    kept = with_scale(base, "lora.rank", levels)
+    tuned = Plan(base, spec_of(base, "lora.rank", kept, seeds=5), ("learning_rate",), 8)
+    assert tuned.seconds == 54.0 * (10 + 16)
+    assert list(warnings_of(tuned)) == []
+    alone = Plan(base, spec_of(base, "lora.rank", over("lora.rank", [8])))
+    assert "a single level" in "\n".join(warnings_of(alone))

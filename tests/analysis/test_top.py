@@ -1,0 +1,134 @@
+"""The ranking by SQL gives what the ranking of values gives, however much of the record is compacted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
+
+from analysis.best import best_json, best_rows, best_table, rank
+from analysis.errors import NothingToRankError, QueryError
+from analysis.frames import Sweep, experiment_in
+from analysis.source import opened
+from analysis.top import best_in, top
+from tuning.ledger import LEDGER, Outcome, read_header, read_history
+from tuning.tables import Tables
+
+QUESTIONS: list[dict[str, Any]] = [
+    {},
+    {"early_stopped": True},
+    {"at": 2},
+    {"at": 4.0, "metric": "loss"},
+    {"metric": "loss"},
+    {"metric": "dice/7", "early_stopped": True},
+    {"where": "adapter = 'lora'"},
+    {"where": "lora.rank >= 8 OR metrics.loss < 0.27", "early_stopped": True},
+    {"where": "value < 0.5 AND metrics.loss < 0.7", "metric": "loss"},
+    {"where": "outcome = 'nothing'"},
+    {"where": "dice > 0.3 -- a comment", "at": 1},
+]
+
+
+def compacted(folder: Path, share: float) -> Path:
+    """The same record, its first part of that size in Parquet."""
+    whole = (folder / LEDGER).read_bytes()
+    cut = whole.rfind(b"\n", 0, int(len(whole) * share) + 1) + 1
+    if cut:
+        (folder / LEDGER).write_bytes(whole[:cut])
+        header = read_header(folder)
+        tables = Tables(folder, experiment_in(header), header)
+        tables.open(1.0)
+        tables.close()
+        (folder / LEDGER).write_bytes(whole)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.6, 1.0], ids=lambda share: f"{share:.0%} in Parquet")
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept") / "digits"
+    of = experiment("digits", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
+    return compacted(write(folder, TRIALS, of=of, scores=SCORES), request.param)
+
+
+@pytest.mark.parametrize("how", QUESTIONS, ids=str)
+def test_both_rankings_agree(kept: Path, how: dict[str, Any]) -> None:
+    values = rank(Sweep.of(read_history(kept)), **how)
+    with opened([kept]) as source:
+        rows = top(source, 10, **how)
+        few = top(source, 2, **how)
+    assert best_json(rows, 10) == best_json(values, 10)
+    assert best_table(rows, 10) == best_table(values, 10)
+    assert best_rows(few, 2) == best_rows(values, 2)
+    assert few.counted == values.counted
+
+
+def test_under_rule_last_the_last_reports_count(tmp_path: Path) -> None:
+    folder = compacted(write(tmp_path / "last", of=experiment("last", rule="last")), 1.0)
+    values = rank(Sweep.of(read_history(folder)))
+    with opened([folder]) as source:
+        assert best_json(top(source, 10), 10) == best_json(values, 10)
+        at = top(source, 10, at=4)
+    assert [(t.number, s.value) for t, s in at.ranked] == [(4, 0.71), (0, 0.7), (2, 0.3)]
+
+
+def test_ties_go_to_the_earlier_trial_and_to_its_earlier_epoch(tmp_path: Path) -> None:
+    folder = write(tmp_path / "ties", (Told(LORA, (0.2,)), Told(LORA, (0.5, 0.5)), Told(LORA, (0.5,))))
+    with opened([folder]) as source:
+        for how in ({}, {"at": 1.0}):
+            assert [t.number for t, _ in top(source, 3, **how).ranked] == [1, 2, 0]  # type: ignore[arg-type]
+        assert top(source, 1, metric="loss").ranked[0][1].epoch == 1.0
+
+
+def test_the_best_is_one_that_finished_unless_none_has(tmp_path: Path, kept: Path) -> None:
+    with opened([kept]) as source:
+        _, best, _ = best_in(source)
+    assert best.number == 0
+    stopped = write(tmp_path / "stopped", (Told(LORA, (0.2,), Outcome.PRUNED), Told(LORA, (0.3,), None)))
+    with opened([stopped]) as source:
+        recorded, best, ranking = best_in(source)
+    assert (recorded.name, best.number) == ("stopped", 1)
+    assert "stopped early compete" in ranking.caption
+    with opened([write(tmp_path / "empty", ())]) as source, pytest.raises(NothingToRankError):
+        best_in(source)
+
+
+def test_several_experiments_are_ranked_together_where_they_have_one_objective(tmp_path: Path) -> None:
+    first = write(tmp_path / "pets-1")
+    second = compacted(write(tmp_path / "pets-2", (Told(LORA, (0.74, 0.8)), Told(LORA, (0.4, 0.5)))), 1.0)
+    with opened([first, second]) as source:
+        ranking = top(source, 3)
+    assert [(t.sweep, t.number) for t, _ in ranking.ranked] == [("pets-2", 0), ("pets-1", 0), ("pets-1", 4)]
+    table = best_table(ranking, 3)
+    assert table.columns[:3] == ("", "experiment", "trial")
+    assert table.rows[0][1] == "pets-2"
+    assert table.title == "pets-1, pets-2: best 3 of 5 trials"
+    other = write(tmp_path / "pets-3", of=experiment("pets-3", rule="last"))
+    with (
+        opened([first, other]) as source,
+        pytest.raises(QueryError, match=r"pets-1 is judged by dice \(max, best report\), pets-3 by .*last"),
+    ):
+        top(source, 3)
+
+
+def test_a_copy_is_an_experiment_of_its_own(tmp_path: Path) -> None:
+    first = write(tmp_path / "one")
+    second = tmp_path / "two"
+    shutil.copytree(first, second)
+    with opened([first, second]) as source:
+        assert [t.sweep for t, _ in top(source, 2).ranked] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "where", ["no_such > 1", "adapter =", "adapter = lora", "1); DROP TABLE considered; --", "SELECT"]
+)
+def test_a_wrong_condition_names_the_columns(kept: Path, where: str) -> None:
+    with opened([kept]) as source, pytest.raises(QueryError, match=r"lora\.rank|one condition"):
+        top(source, 1, where=where)
+
+
+def test_an_unknown_figure_names_those_recorded(kept: Path) -> None:
+    with opened([kept]) as source, pytest.raises(QueryError, match="recorded are dice, dice/7, loss"):
+        top(source, 1, metric="map")

@@ -1,0 +1,149 @@
+"""A Ray cluster of several nodes on this machine: one `ray start` a node, each in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from chaos import Process, descendants
+
+UP_WITHIN_S = 90.0
+DOWN_WITHIN_S = 20.0
+
+
+def free_port() -> int:
+    """One that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Raylet:
+    """A node: the `ray start --block` that holds it, and what that has printed."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def wait_until_up(self) -> None:
+        """Raises AssertionError where it ends first, or takes too long."""
+        deadline = time.monotonic() + UP_WITHIN_S
+        while b"Ray runtime started" not in self.output.read_bytes():
+            assert self.process.poll() is None, self.output.read_text(errors="replace")
+            assert time.monotonic() < deadline, self.output.read_text(errors="replace")
+            time.sleep(0.05)
+
+    def processes(self, name: str) -> list[Process]:
+        """Those below it whose program is called so: `raylet`, `gcs_server`."""
+        return [p for p in descendants(self.process.pid) if Path(p.name.split()[0]).name == name]
+
+    def workers(self) -> list[Process]:
+        """Those that hold an actor."""
+        return [p for p in descendants(self.process.pid) if p.holds_an_actor]
+
+    def kill(self) -> None:
+        """`kill -9` to its raylet, as when the machine is gone. Its workers see that, and end themselves."""
+        for each in self.processes("raylet"):
+            each.kill()
+
+    def kill_all(self) -> None:
+        """`kill -9` to every process of it at once, its raylet and control process among them."""
+        below = descendants(self.process.pid)
+        self.process.kill()
+        for each in below:
+            each.kill()
+        self.process.wait()
+
+    def leave(self) -> None:
+        """In good order."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=DOWN_WITHIN_S)
+
+
+@dataclass(frozen=True)
+class Raylets:
+    """The cluster. Its token keeps strangers out, and another cluster of this machine's apart."""
+
+    folder: Path
+    address: str
+    nodes: list[Raylet] = field(default_factory=list)
+    token: str = field(default_factory=lambda: secrets.token_hex(32))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to get in."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
+
+    def add(self, *, cpus: int = 1, hidden: Sequence[Path] = (), **environment: str) -> Raylet:
+        """One more node once it is up, the first one as head. environment: variables of its own.
+
+        hidden: folders that it does not see, as if it were another machine; see `require_hiding`.
+        One after the other: nodes that start at once on one machine pick the same names for sockets.
+        """
+        _, _, port = self.address.rpartition(":")
+        place = (
+            ("--head", "--port", port, "--include-dashboard", "false", "--temp-dir", str(self.folder))
+            if not self.nodes
+            else ("--address", self.address)
+        )
+        output = self.folder / f"node-{len(self.nodes)}.txt"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [*_hiding(hidden), sys.executable, "-P", "-m", "ray.scripts.scripts", "start", *place,
+                 "--num-cpus", str(cpus), "--num-gpus", "0", "--disable-usage-stats", "--block"],
+                cwd=self.folder,
+                env=os.environ | self.environment | {"OMP_NUM_THREADS": "1"} | environment,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        node = Raylet(process, output)
+        self.nodes.append(node)
+        node.wait_until_up()
+        return node
+
+
+HIDE = """until [ "$1" = -- ]; do mount -t tmpfs none "$1" || exit 1; shift; done; shift; exec "$@\""""
+
+
+def _hiding(folders: Sequence[Path]) -> list[str]:
+    """Begins a command line whose process has an empty disk in place of each folder."""
+    return ["unshare", "-m", "sh", "-c", HIDE, "sh", *map(str, folders), "--"] if folders else []
+
+
+def require_hiding(folder: Path) -> None:
+    """Skips the test where folders cannot be hidden from a process."""
+    done = subprocess.run([*_hiding([folder]), "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a folder cannot be hidden from a node here, which needs root: {done.stderr.strip()}")
+
+
+@contextmanager
+def raylets() -> Iterator[Raylets]:
+    """A cluster without a node yet; every process of it is gone at the end."""
+    # In a folder with a short name: Ray's sockets lie below it, and their paths must stay below 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="rays-"))
+    cluster = Raylets(folder, f"{_own_address()}:{free_port()}")
+    try:
+        yield cluster
+    finally:
+        for node in reversed(cluster.nodes):
+            node.kill_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_address() -> str:
+    """This machine's, as Ray takes it for its own: it puts that in place of a loopback one."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())

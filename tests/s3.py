@@ -1,0 +1,64 @@
+"""A real S3 server on loopback, of its own process, with one bucket."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+BUCKET = "sweeps"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "any",
+    "AWS_SECRET_ACCESS_KEY": "any",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""What its clients need, and their workers."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """It listens at `port`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def uri(self, folder: str, bucket: str = BUCKET) -> str:
+        """Of a folder in the bucket, as `checkpoints.to` takes it."""
+        return f"s3://{bucket}/{folder}?endpoint_override=http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Ends it, with all that it holds."""
+        self.process.terminate()
+        self.process.wait()
+
+
+@contextmanager
+def s3_server() -> Iterator[Server]:
+    """Needs `moto[s3]`, flask and flask-cors; `ENVIRONMENT` must be set where it is used."""
+    from pyarrow import fs
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = Server(process, port)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "moto's server did not start"
+                assert time.monotonic() < deadline, "moto's server does not answer"
+                time.sleep(0.05)
+        options = {"endpoint_override": f"127.0.0.1:{port}", "scheme": "http", "region": "us-east-1"}
+        fs.S3FileSystem(allow_bucket_creation=True, **options).create_dir(BUCKET)
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,265 @@
+"""What a model did on each single test image, kept so that a figure can be taken again over any of them.
+
+Dice and IoU come from pixel counts by class, AP from each detection's matches under the COCO protocol.
+Over all images, each once, the figures are those that were reported. No torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.metrics.coco import Array, Detections, Truth, evaluated
+
+THRESHOLDS = 10
+"""IoU .5, .55, … .95."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""COCO's."""
+MOST_IMAGES = 50_000
+"""More are not kept: a few megabytes at most for a trial, or nothing."""
+
+AP_FIGURES = {"map": slice(0, THRESHOLDS), "map_50": slice(0, 1), "map_75": slice(5, 6)}
+"""The IoU thresholds that each takes the mean over."""
+
+
+@dataclass(frozen=True)
+class MaskImages:
+    """Pixel counts. names: of the n images.  counts: (n, 3, classes) int64: right, true, predicted."""
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    counts: Array
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What can be taken from it."""
+        return tuple(f"{name}{part}" for name in ("dice", "iou") for part in _parts(self.classes))
+
+    def figure(self, name: str, weights: Array | None = None) -> float:
+        """A figure with each image counted `weights` times ((n,) integers; once when absent).
+
+        NaN where none of the images has anything that it is about. Raises KeyError if unknown.
+        """
+        return float(
+            self.resampled(
+                name, np.ones((1, len(self.names)), np.int64) if weights is None else weights[None]
+            )[0]
+        )
+
+    def resampled(self, name: str, weights: Array) -> Array:
+        """(R,) figures for (R, n) weights."""
+        base, label = _taken_apart(name, self.figures)
+        total = np.einsum(
+            "rn,nkc->krc", weights.astype(np.float64), self.counts.astype(np.float64), optimize=True
+        )
+        right, truth, predicted = total
+        both = truth + predicted
+        over = both if base == "dice" else both - right
+        with np.errstate(invalid="ignore"):
+            values = (2 if base == "dice" else 1) * right / over
+        values = np.where(both > 0, values, np.nan)
+        if label is not None:
+            picked: Array = values[:, self.classes.index(label)]
+            return picked
+        present = (both > 0).sum(axis=1)
+        # Without a single counted pixel the means are 0, as reported.
+        whole: Array = np.where(present > 0, np.nansum(values, axis=1) / np.maximum(present, 1), 0.0)
+        return whole
+
+
+@dataclass(frozen=True)
+class BoxImages:
+    """Detections and what they hit, objects of every size, at most 100 detections an image.
+
+    objects: (n, classes) that count.  Each detection: image and label (d,) indices, score (d,) float64;
+    hit and ignored (d, 10) bool by IoU threshold. In the order of COCO's evaluation: images, then score.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    objects: Array
+    image: Array
+    label: Array
+    score: Array
+    hit: Array
+    ignored: Array
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What can be taken from it."""
+        return (*AP_FIGURES, *(f"map/{name}" for name in self.classes))
+
+    def figure(self, name: str, weights: Array | None = None) -> float:
+        """As `MaskImages.figure`."""
+        return float(
+            self.resampled(
+                name, np.ones((1, len(self.names)), np.int64) if weights is None else weights[None]
+            )[0]
+        )
+
+    def resampled(self, name: str, weights: Array) -> Array:
+        """(R,) figures for (R, n) weights."""
+        base, label = _taken_apart(name, self.figures)
+        wanted = range(len(self.classes)) if label is None else [self.classes.index(label)]
+        places = range(THRESHOLDS)[AP_FIGURES[base]]
+        found = np.full((len(weights), len(wanted)), np.nan)
+        for column, index in enumerate(wanted):
+            curves = [self._curves[index][place] for place in places]
+            for row, weight in enumerate(weights):
+                objects = float(self.objects[:, index] @ weight)
+                if objects > 0:
+                    found[row, column] = np.mean([curve.precision(weight, objects) for curve in curves])
+        defined = ~np.isnan(found)
+        sums = np.where(defined, found, 0.0).sum(axis=1)
+        means: Array = np.where(defined.any(axis=1), sums / np.maximum(defined.sum(axis=1), 1), np.nan)
+        # `map` of images without a single object is 0, as reported; others are left out.
+        return np.nan_to_num(means, nan=0.0) if name == "map" else means
+
+    @cached_property
+    def _curves(self) -> list[list[_Curve]]:
+        """By class and IoU threshold."""
+        curves = []
+        for index in range(len(self.classes)):
+            chosen = np.flatnonzero(self.label == index)
+            # Stable, as COCO's: ties stay in the order of the images.
+            chosen = chosen[np.argsort(-self.score[chosen], kind="mergesort")]
+            curves.append([self._curve(chosen, place) for place in range(THRESHOLDS)])
+        return curves
+
+    def _curve(self, chosen: Array, place: int) -> _Curve:
+        counted = chosen[~self.ignored[chosen, place]]
+        hit = self.hit[counted, place]
+        # What comes after the last hit changes no precision that counts.
+        length = int(np.flatnonzero(hit)[-1]) + 1 if hit.any() else 0
+        return _Curve(self.image[counted[:length]], np.flatnonzero(hit[:length]))
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Detections by falling score up to the last hit: their images, and the places of the hits."""
+
+    image: Array
+    hits: Array
+
+    def precision(self, weight: Array, objects: float) -> float:
+        """COCO's interpolated precision, a mean over 101 recalls.
+
+        Recall rises and the envelope turns at hits alone, so only they are looked at. An image that
+        counts twice gives two detections of one score: the envelope is the same as with both taken at once.
+        """
+        if not self.hits.size:
+            return 0.0
+        each = weight[self.image]
+        called = np.cumsum(each)[self.hits]
+        right = np.cumsum(each[self.hits])
+        precision = right / (called + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        at = np.searchsorted(right / objects, RECALLS, side="left")
+        return float(np.where(at < len(envelope), envelope[np.minimum(at, len(envelope) - 1)], 0.0).mean())
+
+
+PerImage = MaskImages | BoxImages
+Keep = Callable[[PerImage], None]
+"""Takes the results of the images of a split, once an evaluation has come to its end."""
+
+
+def box_images(
+    truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str], names: Sequence[str]
+) -> BoxImages:
+    """Matches under the COCO protocol, images in the same order in all sequences."""
+    objects = np.zeros((len(truths), len(classes)), np.int64)
+    parts: list[tuple[Array, ...]] = []
+    for found in evaluated(truths, detections, classes).eval_imgs:
+        if found is None or found["aRng"][1] < 1e10 or found["aRng"][0] > 0:
+            continue
+        image, label = found["image_id"] - 1, found["category_id"] - 1
+        objects[image, label] = sum(found["gtInDenominator"])
+        scores = np.asarray(found["dtScores"], np.float64)
+        if scores.size:
+            hit = np.asarray(found["dtMatched"], bool).T
+            ignored = np.asarray(found["dtIgnore"], bool).T
+            parts.append(
+                (np.full(scores.size, image), np.full(scores.size, label), scores, hit & ~ignored, ignored)
+            )
+    if not parts:
+        none = np.zeros(0, np.int64)
+        flags = np.zeros((0, THRESHOLDS), bool)
+        return BoxImages(tuple(classes), tuple(names), objects, none, none, np.zeros(0), flags, flags)
+    image, label, score, hit, ignored = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return BoxImages(tuple(classes), tuple(names), objects, image, label, score, hit, ignored)
+
+
+def _parts(classes: Sequence[str]) -> list[str]:
+    return ["", *(f"/{name}" for name in classes)]
+
+
+def _taken_apart(name: str, known: Sequence[str]) -> tuple[str, str | None]:
+    if name not in known:
+        raise KeyError(name)
+    base, slash, label = name.partition("/")
+    return base, label if slash else None
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def write(results: PerImage, path: Path) -> None:
+    """An `.npz` at `path`, whole or not at all. Raises OSError."""
+    held: dict[str, Any] = {"classes": np.array(results.classes), "names": np.array(results.names)}
+    match results:
+        case MaskImages():
+            held |= {"counts": results.counts}
+        case BoxImages():
+            held |= {
+                "objects": results.objects.astype(np.int32),
+                "image": results.image.astype(np.int32),
+                "label": results.label.astype(np.int32),
+                "score": results.score,
+                "hit": np.packbits(results.hit, axis=1),
+                "ignored": np.packbits(results.ignored, axis=1),
+            }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **held)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> PerImage:
+    """As written. Raises DataError for a file that is missing, torn or another's."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = {name: file[name] for name in file.files}
+        classes, names = (tuple(str(item) for item in held.pop(key)) for key in ("classes", "names"))
+        if "counts" in held:
+            return MaskImages(classes, names, held["counts"].reshape(len(names), 3, len(classes)))
+        for key in ("hit", "ignored"):
+            held[key] = np.unpackbits(held[key], axis=1, count=THRESHOLDS).astype(bool)
+        results = BoxImages(classes, names, **held)
+        if results.objects.shape != (len(names), len(classes)) or len(results.hit) != len(results.score):
+            raise ValueError("its parts do not belong together")
+        return results
+    except FileNotFoundError as error:
+        raise DataError(
+            f"no results by image: {path} does not exist; they are kept when a trial is scored"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        raise DataError(
+            f"{path}: cannot be read as results by image ({error}); score the trial again"
+        ) from error
+
+
+def fits(images: int) -> bool:
+    """Whether results of so many images are kept."""
+    return 0 < images <= MOST_IMAGES

@@ -1,0 +1,255 @@
+"""Files on an object store, through pyarrow's file systems: a value that stands where a path stands.
+
+What is read here was written whole: a file system gets a name of its own first and then a rename, an
+object store shows an object only once all of it is there. No torch, no ray; pyarrow once it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from trainables.errors import StorageError
+
+CONNECT_WITHIN_S = 5.0
+GIVE_UP_AFTER_S = 30.0
+_OPTIONS = {
+    "file": (),
+    "s3": ("endpoint_override", "region", "scheme"),
+    "gs": ("endpoint_override", "retry_limit_seconds", "scheme"),
+    "abfs": ("blob_storage_authority", "blob_storage_scheme", "dfs_storage_authority", "dfs_storage_scheme"),
+}
+"""Schemes, and what may follow the `?`. None of it is a secret."""
+_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_HOME = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "abfs": "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET",
+}
+
+
+def uri_fault(uri: str) -> str | None:
+    """What is wrong with a store's URI; None where nothing is. It is never repeated: it may hold a secret."""
+    try:
+        parts = urlsplit(uri)
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        secret = parts.password is not None
+    except ValueError as error:
+        return f"is no URI ({error}); one is s3://bucket/folder"
+    if parts.scheme not in _OPTIONS:
+        known = ", ".join(f"{scheme}://" for scheme in _OPTIONS)
+        return f"must be the URI of a folder that begins with one of {known}; such as s3://bucket/folder"
+    names = [name for name, _ in options]
+    # Azure's user is the container, and Google's may be `anonymous`; S3's would be the access key.
+    secret |= parts.scheme == "s3" and parts.username is not None
+    secret |= parts.scheme == "gs" and parts.username not in (None, "anonymous")
+    secret |= any(_is_secret(name) for name in names)
+    if secret:
+        where = _HOME.get(parts.scheme, "the environment")
+        return (
+            "must hold no key or password, as the file is recorded;"
+            f" give them by {where}, or by the machine's role"
+        )
+    allowed = _OPTIONS[parts.scheme]
+    for name in names:
+        if name not in allowed:
+            takes = f"takes {', '.join(allowed)}" if allowed else "takes no options"
+            return f"has the unknown option '{name}'; {parts.scheme}:// {takes}"
+    if parts.fragment:
+        return "must not hold a '#'; write it as %23"
+    if parts.scheme == "file" and (parts.netloc or len(parts.path) < 2):
+        return "needs an absolute folder: file:///folder"
+    if parts.scheme != "file" and not parts.hostname:
+        return f"needs a bucket: {parts.scheme}://bucket/folder"
+    return None
+
+
+def _is_secret(option: str) -> bool:
+    return any(part in option.lower() for part in ("key", "secret", "token", "password", "sas", "signature"))
+
+
+@dataclass(frozen=True)
+class StorePath:
+    """A file or folder of a store. Pickles, and `str` gives a URI that `place` takes back.
+
+    Every method raises StorageError where the store does not answer or refuses.
+    """
+
+    base: str
+    """Scheme, bucket and options."""
+    path: str
+    """Within it, from `/` on; not percent-encoded."""
+
+    @classmethod
+    def of(cls, uri: str) -> StorePath:
+        """Raises StorageError for what `uri_fault` names."""
+        if (fault := uri_fault(uri)) is not None:
+            raise StorageError(f"the store's URI {fault}")
+        parts = urlsplit(uri)
+        return cls(parts._replace(path="").geturl(), "/" + unquote(parts.path).strip("/"))
+
+    def __str__(self) -> str:
+        head, _, options = self.base.partition("?")
+        if head == "file:":
+            head = "file://"
+        return head + quote(self.path) + (f"?{options}" if options else "")
+
+    def __truediv__(self, name: str) -> StorePath:
+        return replace(self, path=f"{self.path.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def parent(self) -> StorePath:
+        """The folder it is in."""
+        return replace(self, path=self.path.rpartition("/")[0] or "/")
+
+    def exists(self) -> bool:
+        """Whether there is such a file."""
+        return bool(sizes([self])[0])
+
+    is_file = exists
+
+    def read_bytes(self) -> bytes:
+        """All of it. Raises FileNotFoundError where there is none."""
+        system, path = self._there()
+        try:
+            with system.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self._refused(error)
+
+    def write_bytes(self, *parts: bytes) -> None:
+        """Put `parts`, one after the other, in place of what was there: all or nothing."""
+        system, path = self._there()
+        try:
+            if system.type_name != "local":
+                _stream(system, path, parts)
+                return
+            folder, _, name = path.rpartition("/")
+            part = f"{folder}/.{name}.{uuid.uuid4().hex}.part"
+            system.create_dir(folder)
+            try:
+                _stream(system, part, parts)
+                system.move(part, path)
+            except BaseException:
+                with suppress(OSError):
+                    system.delete_file(part)
+                raise
+        except OSError as error:
+            self._refused(error)
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""
+        system, path = self._there()
+        try:
+            system.delete_file(path)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+        except OSError as error:
+            self._refused(error)
+
+    def files(self) -> dict[str, int]:
+        """Every file below, by its path from here, and its bytes; none where the folder is absent."""
+        from pyarrow import fs
+
+        system, path = self._there()
+        try:
+            found = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        except OSError as error:
+            self._refused(error)
+        start = len(path.rstrip("/")) + 1
+        return {info.path[start:]: int(info.size) for info in found if info.type is fs.FileType.File}
+
+    def _there(self) -> tuple[Any, str]:
+        try:
+            system, root = _opened(self.base)
+        except (OSError, ValueError, NotImplementedError) as error:
+            self._refused(error)
+        return system, root + self.path
+
+    def _refused(self, error: Exception) -> NoReturn:
+        raise StorageError(f"{self}: the store refuses, or does not answer: {_brief(error)}") from error
+
+
+Place = Path | StorePath
+"""Where a checkpoint lies."""
+
+
+def place(text: str) -> Place:
+    """What `str` of either has made into text."""
+    return StorePath.of(text) if "://" in text else Path(text)
+
+
+def sizes(places: Sequence[Place]) -> list[int]:
+    """Bytes of each file, 0 where there is none. Files of one store are asked for at once."""
+    stored = {at: index for index, at in enumerate(places) if isinstance(at, StorePath)}
+    found = [0] * len(places)
+    for index, at in enumerate(places):
+        if isinstance(at, Path):
+            with suppress(OSError):
+                found[index] = at.stat().st_size
+    for base in {at.base for at in stored}:
+        same = [at for at in stored if at.base == base]
+        system, _ = same[0]._there()
+        try:
+            infos = system.get_file_info([at._there()[1] for at in same])
+        except OSError as error:
+            same[0]._refused(error)
+        for at, info in zip(same, infos, strict=True):
+            found[stored[at]] = int(info.size or 0) if info.is_file else 0
+    return found
+
+
+def _stream(system: Any, path: str, parts: Sequence[bytes]) -> None:
+    # Not as a context manager: leaving that after a failed write would put half an object in place.
+    stream = system.open_output_stream(path)
+    for part in parts:
+        stream.write(part)
+    stream.close()
+
+
+@lru_cache(maxsize=8)
+def _opened(base: str) -> tuple[Any, str]:
+    """The file system of a store, and where its bucket lies in it."""
+    from pyarrow import fs
+
+    parts = urlsplit(base)
+    if parts.scheme == "file":
+        return fs.LocalFileSystem(), ""
+    if parts.scheme == "gs" and "retry_limit_seconds" not in parts.query:
+        base += f"{'&' if parts.query else '?'}retry_limit_seconds={GIVE_UP_AFTER_S:g}"  # or 15 minutes
+    if parts.scheme != "s3":
+        system, root = fs.FileSystem.from_uri(base)
+        return system, root.rstrip("/")
+    options = dict(parse_qsl(parts.query))
+    endpoint = options.get("endpoint_override", "")
+    if "://" in endpoint:  # pyarrow wants the two apart
+        options["scheme"], _, options["endpoint_override"] = endpoint.partition("://")
+    region = options.pop("region", None) or next(filter(None, map(os.environ.get, _REGION)), None)
+    if region is None:
+        region = "us-east-1" if endpoint else fs.resolve_s3_region(parts.netloc)
+    # An object of one part is then put in a single request.
+    system = fs.S3FileSystem(
+        region=region, connect_timeout=CONNECT_WITHIN_S, allow_delayed_open=True, **options
+    )
+    return system, parts.netloc
+
+
+def _brief(error: Exception) -> str:
+    """Without the number of the request, and what follows the first line."""
+    lines = (str(error).splitlines() or [type(error).__name__])[0]
+    return lines.partition(" (Request ID")[0].strip()

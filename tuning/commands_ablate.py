@@ -1,0 +1,304 @@
+"""What `adaptertune ablate` does: plans a designed experiment, runs it, and says what it showed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic import JsonValue
+
+from analysis import ablation, studies
+from analysis import ablation_experiment as designed
+from analysis.ablation import AblationError, Base, Plan
+from analysis.ablation_result import (
+    Result,
+    result_csv,
+    result_json,
+    result_markdown,
+    result_of,
+    result_tables,
+    words,
+)
+from analysis.frames import Sweep
+from analysis.tables import Table
+from trainables.errors import StorageError
+from tuning import commands_launch
+from tuning.ablation_words import Images, StudyName, Writing
+from tuning.boundary import FAILED, INTERRUPTED, RESUME_ME, say
+from tuning.cli_conclusion import failures, print_table
+from tuning.console import console, lines
+from tuning.differences import differences
+from tuning.experiment import AblationLevel, AblationSpec, Experiment
+from tuning.ledger import LEDGER, Ending, History, read_history
+from tuning.progress import duration
+from tuning.reconcile import GOES_ON
+from tuning.storage import named
+from tuning.yaml_lines import read_yaml
+
+if TYPE_CHECKING:
+    from trainables.counting import Counter
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command's options."""
+
+    over: str | None = None
+    study: StudyName | None = None
+    levels: str | None = None
+    reference: str | None = None
+    seeds: int = 5
+    retune: tuple[str, ...] = ()
+    trials: int = 8
+    equal: bool = False
+    """At equal parameters."""
+    keep_scale: bool = False
+    name: str | None = None
+    """Of the new experiment; after source and factor when absent."""
+
+    @property
+    def factor(self) -> str:
+        """What the experiment is called after: a study, or the one setting that is varied."""
+        if (self.over is None) == (self.study is None):
+            raise AblationError(
+                "ablate takes one of --over SETTING (with --levels) and --study"
+                f" {'|'.join(StudyName)}, such as --over lora.rank --levels 4,8,16"
+            )
+        return self.over if self.over is not None else str(self.study)
+
+
+def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
+    """The design on top of the best finished trial in `folder`, or of trial `number`.
+
+    An ablation that has begun keeps its base, however the search has gone on since.
+    Raises AblationError.
+    """
+    factor = asked.factor
+    sweep = Sweep.of(read_history(folder))
+    begun = _begun(folder.parent, asked.name or ablation.default_name(folder.name, factor))
+    base = ablation.base_of(sweep, begun if number is None else number, having=_needed(asked))
+    levels = _levels(asked, base, sweep)
+    notes: tuple[str, ...] = ()
+    if asked.equal or asked.study is StudyName.ADAPTERS:
+        ready = asked.study is not None and asked.levels is None
+        levels, notes = studies.at_equal_parameters(levels, base, _counter(folder, base), leave_out=ready)
+    if len(levels) == 0:
+        raise AblationError(f"{factor}: the model takes none of the levels; name some with --levels")
+    spec = AblationSpec(
+        of=sweep.name,
+        trial=base.trial,
+        factor=factor,
+        levels=levels,
+        reference=ablation.reference_of(levels, base, asked.reference),
+        seeds=ablation.seeds_of(base, asked.seeds),
+        notes=notes,
+    )
+    return Plan(base, spec, asked.retune, asked.trials, asked.name)
+
+
+def _begun(storage: Path, name: str) -> int | None:
+    """The base of an ablation that has begun."""
+    for folder in (storage / name, storage / f"{name}-retune"):
+        if (folder / LEDGER).exists():
+            spec = commands_launch.recorded(folder).ablation
+            if spec is not None:
+                return spec.trial
+    return None
+
+
+def _needed(asked: Asked) -> str | None:
+    """What the base must have."""
+    if asked.study is not None:
+        return studies.NEEDS.get(asked.study)
+    return asked.over if asked.over != "adapter" else None
+
+
+def _levels(asked: Asked, base: Base, sweep: Sweep) -> tuple[AblationLevel, ...]:
+    if asked.study is not None:
+        of = {StudyName.TARGETS: "targets", StudyName.ADAPTERS: "adapter", StudyName.FREEZING: "freezing"}
+        given = None if asked.levels is None else list(values_of(asked.levels, of.get(asked.study)))
+        levels = studies.levels_of(asked.study, base, sweep, given)
+    elif asked.over == "freezing":  # each mode with an adapter or without, as it needs
+        given = list(values_of(asked.levels or "", asked.over))
+        levels = studies.levels_of(StudyName.FREEZING, base, sweep, given or None)
+    else:
+        assert asked.over is not None
+        levels = ablation.over(asked.over, list(values_of(asked.levels or "", asked.over)))
+    if asked.over == "adapter":
+        levels = studies.families_of(levels, base, sweep)
+    if asked.keep_scale:
+        factor = next(iter(levels[0].settings))
+        levels = ablation.with_scale(base, factor, levels)
+    return levels
+
+
+def values_of(text: str, name: str | None) -> Iterator[JsonValue]:
+    """`4,8,16` or `[0,5],[6,11]` as values; `query+value,mlp` as lists of roles. Raises AblationError."""
+    for part in re.split(r",(?![^\[{]*[\]}])", text) if text.strip() else ():
+        word = part.strip()
+        if name == "targets" and not word.startswith("["):
+            yield [role.strip() for role in word.split("+")]
+            continue
+        read = read_yaml(word, where="--levels")
+        if read.faults or not word:
+            raise AblationError(f"--levels {text}: '{word}' is no value; write them as 4,8,16")
+        yield read.value
+
+
+def _counter(folder: Path, base: Base) -> studies.Count:
+    """Counts by building models; the backbone is loaded with the first one."""
+
+    @cache
+    def counter() -> Counter:
+        from trainables.counting import Counter
+
+        prepared = read_history(folder).prepared
+        return Counter(base.experiment.workload, prepared.classes if prepared is not None else ())
+
+    return lambda config: counter().adapter(config)
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def show_plan(planned: Plan) -> None:
+    """The levels, how many trials that makes, what they will cost, and what to know of the design."""
+    spec, base = planned.spec, planned.base
+    rows = tuple(
+        (level.name + (" (reference)" if level.name == spec.reference else ""), studies.described(level))
+        for level in spec.levels
+    )
+    objective = base.experiment.objective.metric
+    value = "" if base.value is None else f", {objective} {base.value:.4f} on validation images"
+    seeds = ", ".join(map(str, spec.seeds))
+    caption = f"all else as trial {base.trial} of {spec.of}{value}; seeds {seeds}"
+    print_table(console(), Table(f"{planned.name}: the plan", (spec.factor, "settings"), rows, caption))
+    count = f"{planned.runs} of {base.config.epochs} epochs, without early stopping by a scheduler"
+    if planned.retune:
+        count = f"up to {planned.retuning_runs} to retune {', '.join(planned.retune)}, then {count}"
+    cost = ""
+    if planned.seconds is not None and base.seconds is not None:
+        cost = (
+            f"about {duration(planned.seconds)} of training in all, one after the other"
+            f" (trial {base.trial} took {duration(base.seconds)})"
+        )
+    lines(console(), f"trials  {count}", *((f"time    {cost}",) if cost else ()))
+    lines(console(), *(f"note    {note}" for note in (*spec.notes, *ablation.warnings_of(planned))))
+
+
+def run(planned: Plan, storage: Path, address: str | None) -> Path:
+    """Retunes where that is asked for, then compares; takes up what has begun. Gives the folder."""
+    if planned.retune:
+        first = designed.retuning(
+            planned.base, planned.spec, f"{planned.name}-retune", planned.retune, planned.trials
+        )
+        tuned = Sweep.of(read_history(_to_its_end(first, storage, address)))
+        planned = replace(planned, spec=designed.retuned(tuned, planned.spec, planned.retune))
+        for level in planned.spec.levels:
+            lines(console(), f"retuned  {planned.spec.factor} {level.name}: {studies.described(level)}")
+    return _to_its_end(designed.compared(planned.base, planned.spec, planned.name), storage, address)
+
+
+def check(planned: Plan, storage: Path) -> None:
+    """Whether the design is a sound experiment, and the one that has begun if one has.
+
+    Raises ExperimentFileError or StorageError.
+    """
+    whole = designed.compared(planned.base, planned.spec, planned.name)
+    if planned.retune:
+        first = designed.retuning(
+            planned.base, planned.spec, f"{planned.name}-retune", planned.retune, planned.trials
+        )
+        _refuse_other(first, storage)
+    folder = storage / planned.name
+    if (folder / LEDGER).exists():
+        begun = commands_launch.recorded(folder)
+        if begun.ablation is not None and begun.ablation.seeds != planned.spec.seeds:
+            raise StorageError(
+                f"{folder.name} has begun with {len(begun.ablation.seeds)} seeds, and --seeds asks for"
+                f" {len(planned.spec.seeds)}. How many are run is settled beforehand: seeds that are added"
+                " once a result is seen find differences where there are none. Use --name for a new one"
+            )
+        if not planned.retune:
+            _refuse_other(whole, storage)
+
+
+def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> Path:
+    """Launches, or goes on, or leaves as it is what has ended. Exits where it is interrupted or fails."""
+    folder = (storage / experiment.name).absolute()
+    if (folder / LEDGER).exists():
+        history = read_history(folder)
+        _refuse_other(experiment, storage)
+        if _over(history):
+            return folder
+        result = commands_launch.go_on(folder, trials=None, retry_failed=False, address=address)
+    else:
+        result = commands_launch.run(experiment, storage, address)
+    lines(console(), *failures(Sweep.of(result.history), folder))
+    if result.outcome == "interrupted":
+        say(
+            f"interrupted; what {experiment.name} has recorded is kept, and the same command goes on,"
+            f" as does `adaptertune resume {named(folder)}`"
+        )
+        raise typer.Exit(RESUME_ME if result.preempted else INTERRUPTED)
+    if result.outcome == "failed" or all(trial.value is None for trial in result.history.trials.values()):
+        say(f"{experiment.name} failed: no trial has a value")
+        raise typer.Exit(FAILED)
+    return folder
+
+
+def _over(history: History) -> bool:
+    unfinished = any(trial.outcome in GOES_ON for trial in history.trials.values())
+    return history.closed is not None and history.closed.reason is Ending.FINISHED and not unfinished
+
+
+def _refuse_other(asked: Experiment, storage: Path) -> None:
+    """Raises StorageError where the folder holds another design than the one asked for."""
+    folder = (storage / asked.name).absolute()
+    if not (folder / LEDGER).exists():
+        return
+    changed = differences(commands_launch.recorded(folder), asked)
+    if not changed:
+        return
+    shown = "".join(f"\n  {difference}" for difference in changed[:10])
+    raise StorageError(
+        f"{folder.name} has begun with another design:{shown}\n"
+        f"Ask for the same again, read it with `adaptertune ablation {named(folder)}`, give this one another"
+        f" name with --name, or remove {folder}"
+    )
+
+
+# --- the result -------------------------------------------------------------------------------
+
+
+def show_result(folder: Path, images: Images | None, writing: Writing) -> None:
+    """What a designed experiment showed. Raises AblationError where `folder` holds none."""
+    import json
+
+    result = result_of(Sweep.of(read_history(folder)), images)
+    match writing:
+        case Writing.JSON:
+            typer.echo(json.dumps(result_json(result, folder), indent=2, ensure_ascii=False))
+        case Writing.CSV:
+            typer.echo(result_csv(result), nl=False)
+        case Writing.MARKDOWN:
+            typer.echo(result_markdown(result, folder), nl=False)
+        case Writing.TABLE:
+            print_result(result, folder)
+
+
+def print_result(result: Result, folder: Path) -> None:
+    """The tables and what they say, on screen."""
+    out = console()
+    for table in result_tables(result):
+        print_table(out, table)
+    lines(out, *words(result, folder))
+    lost = sum(run.outcome in ("failed", "diverged") for run in result.runs)
+    if lost:
+        again = f"`adaptertune resume {named(folder)} --retry-failed` starts those that failed once more"
+        lines(out, f"{lost} failed or diverged; {again}")

@@ -1,0 +1,121 @@
+"""A range of the record as rows of the tables, without the record before it. No ray, no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tuning.experiment import Experiment
+from tuning.ledger import History, parse_line, read_lines
+from tuning.records import (
+    BuiltRecord,
+    EndedRecord,
+    ExperimentRecord,
+    ReportRecord,
+    ScoredRecord,
+    StartedRecord,
+    StoppedRecord,
+)
+from tuning.rows import Row, epoch_row, event_row, score_row, trial_row
+
+OfTrial = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
+"""What changes a trial."""
+
+Began = Callable[[Collection[int]], Mapping[int, int]]
+"""Where the lines of trials that started earlier begin in the record, for those that did."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of the bytes from `start` up to `end`, by table.
+
+    highest: the highest number of a trial up to there, -1 before the first.  open: the trials that
+    have not ended there, and where the lines of each begin.
+    """
+
+    start: int
+    end: int
+    highest: int
+    open: Mapping[int, int]
+    rows: Mapping[str, list[Row]]
+
+
+@dataclass
+class Folding:
+    """Follows a record and gives its rows range by range. Of trials that have ended it keeps nothing."""
+
+    folder: Path
+    experiment: Experiment
+    history: History
+    """Holds the trials that have not ended, and no others."""
+    began: Began
+    at: int = 0
+    """How far the record is read, in bytes."""
+    highest: int = -1
+    open: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        header: ExperimentRecord,
+        experiment: Experiment,
+        began: Began,
+        *,
+        at: int = 0,
+        highest: int = -1,
+        open_: Mapping[int, int] | None = None,
+    ) -> Folding:
+        """From the byte `at` on, as the batch before it ended."""
+        return cls(folder, experiment, History(header), began, at, highest, dict(open_ or {}))
+
+    def take(self, most: int | None = None) -> Batch:
+        """The next whole lines, at most about so many bytes. Raises LedgerError for a damaged line."""
+        start = self.at
+        lines = list(read_lines(self.folder, start, None if most is None else start + most))
+        records = [(byte, parse_line(self.folder, byte, line)) for byte, line in lines]
+        end = start + sum(len(line) for _, line in lines)
+        self._bring_back(records, start)
+        rows: dict[str, list[Row]] = {"trials": [], "epochs": [], "events": [], "scores": []}
+        touched: dict[int, None] = {}
+        for byte, record in records:
+            if isinstance(record, ReportRecord):
+                before = self.history.trials.get(record.trial)
+                replaces = before is not None and any(r.epoch >= record.epoch for r in before.reports[-1:])
+                rows["epochs"].append(epoch_row(record, byte=byte, replaces=replaces))
+            else:
+                rows["events"].append(event_row(record, byte=byte))
+            if isinstance(record, ScoredRecord):
+                rows["scores"].append(score_row(record, byte=byte))
+            if isinstance(record, OfTrial):
+                self.history = self.history.with_record(record)
+                self.open.setdefault(record.trial, byte)
+                self.highest = max(self.highest, record.trial)
+                touched[record.trial] = None
+        for number in touched:
+            trial = self.history.trials[number]
+            rows["trials"].append(trial_row(trial, self.experiment, from_byte=self.open[number], upto=end))
+            if trial.ended is not None:
+                del self.history.trials[number], self.open[number]
+        self.at = end
+        return Batch(start, end, self.highest, dict(self.open), rows)
+
+    def _bring_back(self, records: Iterable[tuple[int, object]], start: int) -> None:
+        """Reads once more what the record says of trials that started before this range and go on in it."""
+        named = {record.trial for _, record in records if isinstance(record, OfTrial)}
+        known = self.history.trials.keys()
+        absent = {number for number in named if number not in known and number <= self.highest}
+        unknown = absent - self.open.keys()
+        self.open |= self.began(unknown) if unknown else {}
+        absent &= self.open.keys()
+        if not absent:
+            return
+        theirs = re.compile(rb'"trial": ?(?:%s)[,}]' % b"|".join(b"%d" % number for number in absent))
+        for byte, line in read_lines(self.folder, min(self.open[n] for n in absent), start):
+            if theirs.search(line) is None:
+                continue
+            record = parse_line(self.folder, byte, line)
+            if isinstance(record, OfTrial) and record.trial in absent:
+                self.history = self.history.with_record(record)

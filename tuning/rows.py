@@ -1,0 +1,210 @@
+"""The record as rows of four tables: trials, epochs, events, scores. No ray, no torch.
+
+trials  a trial as it stands at the end of a range of the record; its newest row counts
+epochs  a report; with `replaces`, those of its trial from the same epoch on no longer count
+events  every other record, its fields as JSON; those with figures on test images too
+scores  figures on test images; a trial's newest row counts
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from trainables.errors import AdaptertuneError
+from trainables.workload import ValueRule
+from tuning.ledger import TrialHistory
+from tuning.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
+from tuning.standing import Objective, standing
+
+if TYPE_CHECKING:  # a third of the time in which a question is answered
+    from trainables.config import TrialConfig
+    from tuning.experiment import Experiment
+
+Scalar = str | int | float | bool | None
+Row = dict[str, Scalar]
+
+TABLES = ("trials", "epochs", "events", "scores")
+RUNNING = "running"
+"""Stands for the outcome of a trial that has none: it runs, or its driver died."""
+PARTS = ("adapter", "head", "backbone", "total")
+"""What parameters are counted by."""
+
+KINDS: dict[str, dict[str, str]] = {
+    "trials": {
+        "trial": "INTEGER",
+        "outcome": "VARCHAR",
+        "value": "DOUBLE",
+        "epoch": "DOUBLE",
+        "best": "DOUBLE",
+        "best_epoch": "DOUBLE",
+        "last": "DOUBLE",
+        "last_epoch": "DOUBLE",
+        "ran": "DOUBLE",
+        "seconds": "DOUBLE",
+        "peak_mb": "DOUBLE",
+        "stopped_by": "VARCHAR",
+        "reason": "VARCHAR",
+        "reuses": "INTEGER",
+        "started": "DOUBLE",
+        "ended": "DOUBLE",
+        "hash": "VARCHAR",
+        "params": "VARCHAR",
+        **{f"parameters.{part}": "BIGINT" for part in PARTS},
+        "from_byte": "BIGINT",
+        "upto": "BIGINT",
+    },
+    "epochs": {
+        "trial": "INTEGER",
+        "epoch": "DOUBLE",
+        "step": "BIGINT",
+        "objective": "DOUBLE",
+        "time": "DOUBLE",
+        "train_s": "DOUBLE",
+        "evaluate_s": "DOUBLE",
+        "wait_s": "DOUBLE",
+        "samples": "BIGINT",
+        "peak_mb": "DOUBLE",
+        "replaces": "BOOLEAN",
+        "byte": "BIGINT",
+    },
+    "events": {
+        "time": "DOUBLE",
+        "kind": "VARCHAR",
+        "trial": "INTEGER",
+        "detail": "VARCHAR",
+        "byte": "BIGINT",
+    },
+    "scores": {
+        "trial": "INTEGER",
+        "epoch": "DOUBLE",
+        "reason": "VARCHAR",
+        "detail": "VARCHAR",
+        "byte": "BIGINT",
+    },
+}
+"""The columns that every part has, and their SQL types; settings and figures come after them."""
+
+
+def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, upto: int) -> Row:
+    """A trial as it stands. Its figures are those of the report that gave its value.
+
+    value, epoch: under the experiment's rule.  best…, last…: whatever the rule.  from_byte: where
+    its first line begins in the record.  upto: where the range ends that the row stands for.
+    """
+    own = Objective.of(experiment.workload)
+    best = standing(trial.reports, replace(own, rule=ValueRule.BEST))
+    last = standing(trial.reports, replace(own, rule=ValueRule.LAST))
+    value = best if own.rule is ValueRule.BEST else last
+    row: Row = {
+        "trial": trial.number,
+        "outcome": str(trial.outcome or RUNNING),
+        "value": value.value if value else None,
+        "epoch": value.epoch if value else None,
+        "best": best.value if best else None,
+        "best_epoch": best.epoch if best else None,
+        "last": last.value if last else None,
+        "last_epoch": last.epoch if last else None,
+        "ran": trial.epoch,
+        "seconds": trial.seconds,
+        "peak_mb": max((report.peak_mb for report in trial.reports), default=None),
+        "stopped_by": str(trial.stopped.by) if trial.stopped is not None else None,
+        "reason": trial.ended.reason if trial.ended is not None else None,
+        "reuses": trial.ended.of if trial.ended is not None else None,
+        "started": trial.started,
+        "ended": trial.ended.time if trial.ended is not None else None,
+        "hash": trial.hash,
+        "params": json.dumps(dict(trial.params)),
+        "from_byte": from_byte,
+        "upto": upto,
+    }
+    for part in PARTS:
+        row[f"parameters.{part}"] = (trial.parameters or {}).get(part)
+    for name, setting in settings_of(trial.params, experiment).items():
+        row.setdefault(name, setting)
+    for name, figure in (value.metrics if value else {}).items():
+        row[f"metrics.{name}"] = figure
+    return row
+
+
+def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
+    """A report. byte: where its line begins, so that of two the later one is known."""
+    row: Row = {
+        "trial": report.trial,
+        "epoch": report.epoch,
+        "step": report.step,
+        "objective": report.objective,
+        "time": report.time,
+        "train_s": report.train_s,
+        "evaluate_s": report.evaluate_s,
+        "wait_s": report.wait_s,
+        "samples": report.samples,
+        "peak_mb": report.peak_mb,
+        "replaces": replaces,
+        "byte": byte,
+    }
+    return row | {f"metrics.{name}": value for name, value in report.metrics.items()}
+
+
+def event_row(record: Record, *, byte: int) -> Row:
+    """Any other record. The experiment itself is not repeated: it is the record's first line."""
+    values: dict[str, Any] = (
+        {"name": record.name} if isinstance(record, ExperimentRecord) else record.model_dump(mode="json")
+    )
+    for known in ("time", "trial", "kind"):
+        values.pop(known, None)
+    return {
+        "time": record.time,
+        "kind": str(getattr(record, "kind", type(record).__name__)),
+        "trial": getattr(record, "trial", None),
+        "detail": json.dumps(values, ensure_ascii=False),
+        "byte": byte,
+    }
+
+
+def score_row(score: ScoredRecord, *, byte: int) -> Row:
+    """Figures on test images: in domain `dice`, shifted `dice@noisy`, their share `robustness@noisy`."""
+    row: Row = {
+        "trial": score.trial,
+        "epoch": score.epoch,
+        "reason": score.reason,
+        "detail": score.model_dump_json(),
+        "byte": byte,
+    }
+    for name, value in score.metrics.items():
+        row[f"test.{name}"] = value
+    for domain, figures in score.domains.items():
+        row |= {f"test.{name}@{domain}": value for name, value in figures.items()}
+    return row | {f"test.robustness@{domain}": value for domain, value in score.robustness.items()}
+
+
+def settings_of(params: Mapping[str, Any], experiment: Experiment) -> dict[str, Scalar]:
+    """Every setting of a trial by its dotted name; its parameters alone, where they could not be built."""
+    try:
+        return flat_config(experiment.trial_config(dict(params)))
+    except (AdaptertuneError, ValueError):
+        return dict(_leaves(params))  # a configuration that could not be built is a failed trial
+
+
+def flat_config(config: TrialConfig) -> dict[str, Scalar]:
+    """Dotted names to plain values: the chosen adapter's section only, defaults filled in."""
+    values = config.model_dump(mode="json")
+    for section in ("lora", "adalora", "loha", "lokr", "serial_lora", "localized_lora", "peft"):
+        values.pop(section, None)
+    if config.section is not None:
+        values[config.adapter.value] = config.section.model_dump(mode="json")
+    values["freezing"] = config.mode.value
+    values["targets"] = [role.value for role in config.roles] if config.section is not None else None
+    return dict(_leaves(values))
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ",".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{name}", value

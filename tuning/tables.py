@@ -1,0 +1,347 @@
+"""The record compacted into Parquet: a view in the folder `tables/`, which can be deleted and comes back.
+
+    tables/000000000000-000001048891/{trials,epochs,events,scores}.parquet, part.json
+
+A part holds the rows (`tuning.rows`) of a range of bytes of the record, named in its folder and in
+`part.json`; a table without rows has no file. Parts are written under another name and renamed, and
+never change. Eight neighbours of a size become one part, so that of a record of n MiB there are at
+most about 8·(2 + log₈ n) parts, and a row is written at most 2 + log₈ n times. What does not fit the
+record (another's, torn, with a gap before it) counts for nothing and is written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from trainables.errors import StorageError
+from tuning.experiment import Experiment
+from tuning.folding import Batch, Folding
+from tuning.ledger import LEDGER, History
+from tuning.records import ExperimentRecord, Record
+from tuning.relations import connect, load, parquet
+from tuning.rows import KINDS, TABLES
+
+if TYPE_CHECKING:
+    import duckdb
+
+FOLDER = "tables"
+LOCK = ".lock"
+PART = "part.json"
+PART_BYTES = 1 << 18
+"""Bytes of the record that make a part; its readers fold what comes after the last one."""
+FAN = 8
+"""Parts of a size that become one."""
+WHOLE = 4 << 20
+"""Most bytes that are folded at once, where much is to be caught up with."""
+LOCK_S = 5.0
+"""How long a driver waits for a reader that writes parts."""
+READ_S = 30.0
+"""Parts that were merged stay so long, for readers that have begun with them."""
+_WRITING = ".writing-"
+_SEEN = 256
+"""Bytes of the record before a part's end that its checksum is taken of."""
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part on disk, as its `part.json` says.
+
+    highest, open: as in `Batch`, at `end`.  check: of the record's last bytes before `end`.
+    files, sums: bytes of each table's file, and their checksum.
+    """
+
+    start: int
+    end: int
+    highest: int
+    open: Mapping[int, int]
+    check: int
+    files: Mapping[str, int]
+    sums: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return f"{self.start:012d}-{self.end:012d}"
+
+    @property
+    def size(self) -> int:
+        """The level of its size: parts of one level are merged."""
+        level, bound = 0, PART_BYTES * FAN
+        while self.end - self.start >= bound:
+            level, bound = level + 1, bound * FAN
+        return level
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def sound_parts(experiment: Path, *, thorough: bool = False) -> tuple[Part, ...]:
+    """The parts that stand for the record from its first byte on, without a gap.
+
+    thorough: their files are read whole, where else their length and their end must do.
+    """
+    found: dict[int, Part] = {}
+    try:
+        names = os.listdir(experiment / FOLDER)
+        record = (experiment / LEDGER).open("rb")
+    except OSError:
+        return ()
+    with record:
+        for name in names:
+            part = _read(experiment / FOLDER / name)
+            if part is None or _check(record, part.end) != part.check:
+                continue
+            if not _whole(experiment / FOLDER / name, part, thorough):
+                continue
+            # Of a merged part and those it was made of, the merged one counts.
+            if part.start not in found or found[part.start].end < part.end:
+                found[part.start] = part
+    parts: list[Part] = []
+    while (part := found.get(parts[-1].end if parts else 0)) is not None:
+        parts.append(part)
+    return tuple(parts)
+
+
+def _read(folder: Path) -> Part | None:
+    if re.fullmatch(r"\d{12,}-\d{12,}", folder.name) is None:
+        return None
+    try:
+        said = json.loads((folder / PART).read_text())
+        if said.pop("schema") != _SCHEMA:
+            return None
+        said["open"] = {int(number): int(byte) for number, byte in said["open"].items()}
+        part = Part(**said)
+        return part if part.name == folder.name and part.start < part.end else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _check(record: Any, end: int) -> int | None:
+    """A checksum of the record's bytes just before `end`; None if no line ends there."""
+    begin = max(0, end - _SEEN)
+    record.seek(begin)
+    seen = record.read(end - begin)
+    return zlib.crc32(seen) if len(seen) == end - begin and seen.endswith(b"\n") else None
+
+
+def _whole(folder: Path, part: Part, thorough: bool) -> bool:
+    """Whether its files are as they were written."""
+    try:
+        for table, size in part.files.items():
+            path = folder / f"{table}.parquet"
+            with path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) != size or size < 8:
+                    return False
+                file.seek(-4, os.SEEK_END)
+                if file.read() != b"PAR1":
+                    return False
+            if thorough and zlib.crc32(path.read_bytes()) != part.sums[table]:
+                return False
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+class Tables:
+    """Keeps `tables/` up to date with a record that grows; a view of the driver's (`tuning.views`)."""
+
+    title = "the Parquet tables"
+
+    def __init__(self, folder: Path, experiment: Experiment, header: ExperimentRecord) -> None:
+        self.folder = folder
+        self._experiment = experiment
+        self._header = header
+        self._parts: list[Part] = []
+        self._folding: Folding | None = None
+        self._lock: FileLock | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._merged_away: list[tuple[float, str]] = []
+
+    def begin(self, history: History) -> None:
+        """Writes what is not there yet. Raises StorageError if another process writes them."""
+        self.open(LOCK_S)
+        self.catch_up()
+
+    def observe(self, record: Record) -> None:
+        """It is in the record's file already, which is what is followed."""
+
+    def settle(self) -> None:
+        """Writes a part where there is enough for one."""
+        if self._folding is not None and self._behind() >= PART_BYTES:
+            self.catch_up()
+
+    def close(self) -> None:
+        """Writes the rest; may be called twice."""
+        try:
+            if self._folding is not None and self._behind():
+                self.catch_up()
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Lets another process write them; may be called twice."""
+        self._folding = None
+        self._tidy(0.0)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def open(self, timeout_s: float) -> None:
+        """Takes up what is there. Raises StorageError if another process writes it, OSError if none can."""
+        folder = self.folder / FOLDER
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=timeout_s, poll_interval=0.05)
+        except Timeout as error:
+            raise StorageError(f"another process writes {folder}") from error
+        self._lock = lock
+        self._parts = list(sound_parts(self.folder, thorough=True))
+        kept = {part.name for part in self._parts}
+        for path in folder.iterdir():
+            if path.name not in kept and (path.name.startswith(_WRITING) or path.name[:1].isdigit()):
+                shutil.rmtree(path, ignore_errors=True)
+        self._folding = folding(self.folder, self._header, self._experiment, self._parts)
+
+    def catch_up(self) -> None:
+        """Writes parts up to the record's end."""
+        assert self._folding is not None
+        self._tidy(READ_S)
+        while self._behind():
+            batch = self._folding.take(WHOLE)
+            if batch.end == batch.start:  # a line that is not whole yet
+                return
+            self._parts.append(self._write(batch))
+            while len(last := self._parts[-FAN:]) == FAN and len({part.size for part in last}) == 1:
+                self._parts[-FAN:] = [self._merged(last)]
+
+    def _behind(self) -> int:
+        assert self._folding is not None
+        return (self.folder / LEDGER).stat().st_size - self._folding.at
+
+    def _write(self, batch: Batch) -> Part:
+        connection = self._connected()
+        with self._part(batch.start, batch.end) as folder:
+            for table, rows in batch.rows.items():
+                if rows:
+                    load(connection, table, rows, KINDS[table])
+                    _copy(connection, f'FROM "{table}"', folder / f"{table}.parquet")
+                    connection.execute(f'DROP TABLE "{table}"')
+            return self._finish(folder, batch.start, batch.end, batch.highest, batch.open)
+
+    def _merged(self, parts: Sequence[Part]) -> Part:
+        """One part of several neighbours, which are no longer needed then."""
+        first, last = parts[0], parts[-1]
+        connection = self._connected()
+        with self._part(first.start, last.end) as folder:
+            for table in TABLES:
+                files = files_of(self.folder, parts, table)
+                if files:
+                    rows = f"SELECT * FROM {parquet(files)}"
+                    if table == "trials":  # the newest row of each counts; the others are not needed
+                        connection.execute(
+                            f"CREATE OR REPLACE TEMP TABLE newest AS SELECT trial, max(upto) AS upto"
+                            f" FROM {parquet(files)} GROUP BY trial"
+                        )
+                        rows += " SEMI JOIN newest USING (trial, upto)"
+                    _copy(connection, rows, folder / f"{table}.parquet")
+            merged = self._finish(folder, first.start, last.end, last.highest, last.open)
+        self._merged_away += [(time.monotonic(), part.name) for part in parts]
+        return merged
+
+    def _tidy(self, older_s: float) -> None:
+        """Removes parts that are merged into another one, once no reader can be in the middle of them."""
+        now = time.monotonic()
+        for since, name in self._merged_away:
+            if now - since >= older_s:
+                shutil.rmtree(self.folder / FOLDER / name, ignore_errors=True)
+        self._merged_away = [(s, n) for s, n in self._merged_away if now - s < older_s]
+
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        """One database in memory, as making one costs more than a part."""
+        if self._connection is None:
+            self._connection = connect(threads=1)
+        return self._connection
+
+    @contextmanager
+    def _part(self, start: int, end: int) -> Iterator[Path]:
+        """A folder to fill, which goes if that fails."""
+        folder = self.folder / FOLDER / f"{_WRITING}{start}-{end}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _finish(self, folder: Path, start: int, end: int, highest: int, open_: Mapping[int, int]) -> Part:
+        """Gives a folder that is filled its name."""
+        with (self.folder / LEDGER).open("rb") as record:
+            check = _check(record, end)
+        if check is None:
+            raise StorageError(f"{self.folder / LEDGER} is no longer what it was")
+        content = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+        sizes = {table: len(data) for table, data in content.items()}
+        sums = {table: zlib.crc32(data) for table, data in content.items()}
+        part = Part(start, end, highest, dict(open_), check, sizes, sums)
+        (folder / PART).write_text(json.dumps({"schema": _SCHEMA, **asdict(part)}))
+        place = self.folder / FOLDER / part.name
+        shutil.rmtree(place, ignore_errors=True)
+        folder.rename(place)
+        return part
+
+
+def folding(folder: Path, header: ExperimentRecord, experiment: Experiment, parts: Sequence[Part]) -> Folding:
+    """Goes on where the parts end."""
+
+    def began(numbers: Collection[int]) -> dict[int, int]:
+        files = files_of(folder, parts, "trials")
+        if not files:
+            return {}
+        asked = ", ".join(str(number) for number in numbers)
+        with connect(threads=1) as connection:
+            found = connection.execute(
+                f"SELECT trial, min(from_byte) FROM {parquet(files)} WHERE trial IN ({asked}) GROUP BY trial"
+            ).fetchall()
+        return dict(found)
+
+    last = parts[-1] if parts else None
+    return Folding.of(
+        folder,
+        header,
+        experiment,
+        began,
+        at=last.end if last else 0,
+        highest=last.highest if last else -1,
+        open_=last.open if last else None,
+    )
+
+
+def files_of(folder: Path, parts: Sequence[Part], table: str) -> list[Path]:
+    """The files of a table, in the record's order."""
+    return [folder / FOLDER / part.name / f"{table}.parquet" for part in parts if table in part.files]
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, rows: str, path: Path) -> None:
+    target = str(path).replace("'", "''")
+    connection.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")

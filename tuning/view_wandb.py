@@ -1,0 +1,200 @@
+"""The record as runs of Weights & Biases: one a trial, grouped by experiment.
+
+wandb lives in a process of its own, `tuning.wandb_process`, which is told what to write line by line:
+in the driver its hooks at exit would wait for a network that does not answer. No key passes through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import JsonValue
+
+from trainables.errors import StorageError
+from tuning.experiment import Experiment
+from tuning.ledger import History, TrialHistory
+from tuning.records import EndedRecord, ExperimentRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.view_done import Done
+from tuning.views import View
+
+FOLDER = "wandb"
+LOG = "writer.log"
+"""What the process says."""
+SENDING_S = 8.0
+"""How long the end of a sweep waits for runs to be written and sent."""
+
+
+class WandbView(View):
+    """`wandb/` in the experiment's folder, and the server where one is logged in."""
+
+    title = "Weights & Biases"
+
+    def __init__(
+        self, experiment: Experiment, folder: Path, header: ExperimentRecord, *, sending_s: float = SENDING_S
+    ) -> None:
+        if experiment.views.wandb is None:
+            raise ValueError("the experiment asks for no runs of Weights & Biases")
+        self._spec = experiment.views.wandb
+        self._experiment = experiment
+        self._folder = folder.absolute()
+        self._launch = hashlib.sha256(f"{header.name} {header.time}".encode()).hexdigest()[:8]
+        self._sending_s = sending_s
+        self._process: subprocess.Popen[str] | None = None
+        self._open: set[int] = set()
+        self._reports: dict[int, int] = {}
+
+    def begin(self, history: History) -> None:
+        """See `View`. Trials that had ended and are there whole stay as they are; others are written anew."""
+        folder = self._folder / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        self._process = self._begin_process(folder)
+        done = Done(folder)
+        for trial in history.trials.values():
+            over = trial.ended is not None and trial.outcome is not Outcome.INTERRUPTED
+            if over and done.has(trial):
+                continue
+            for old in folder.glob(f"offline-run-*-{self._id(trial.number)}"):
+                if not list(old.glob("*.synced")):
+                    shutil.rmtree(old, ignore_errors=True)
+            self._write(trial)
+        self.settle()
+
+    def observe(self, record: Record) -> None:
+        """See `View`."""
+        match record:
+            case StartedRecord():
+                if record.trial not in self._open:
+                    self._start(record.trial, record.params)
+            case ReportRecord():
+                if record.trial in self._open:
+                    self._report(record)
+            case EndedRecord():
+                if record.trial in self._open:
+                    self._end(record)
+            case _:
+                pass
+
+    def settle(self) -> None:
+        """See `View`."""
+        try:
+            self._lines.flush()
+        except OSError as error:
+            raise self._fault() from error
+
+    def close(self) -> None:
+        """See `View`. Raises StorageError where it takes longer than `sending_s`; sending goes on then."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        with suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(self._sending_s)
+        except subprocess.TimeoutExpired:
+            raise StorageError(
+                f"it was not through after {self._sending_s:g} s and goes on by itself for a minute at most;"
+                f" what is missing then lies in {self._folder / FOLDER}, and `wandb sync` sends it"
+            ) from None
+        if process.returncode:
+            raise self._fault()
+
+    # --- the process --------------------------------------------------------------------------
+
+    def _begin_process(self, folder: Path) -> subprocess.Popen[str]:
+        source = str(Path(__file__).resolve().parents[1])
+        paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
+        with (folder / LOG).open("w") as log:
+            # A session of its own: Ctrl-C in the terminal is for the driver, whose end it sees itself.
+            return subprocess.Popen(
+                [sys.executable, "-m", "tuning.wandb_process", str(self._folder), self._spec.mode.value],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            )
+
+    @property
+    def _lines(self) -> IO[str]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _tell(self, **what: Any) -> None:
+        try:
+            self._lines.write(json.dumps(what) + "\n")
+        except OSError as error:
+            raise self._fault() from error
+
+    def _fault(self) -> StorageError:
+        """The last thing that the process said."""
+        log = self._folder / FOLDER / LOG
+        said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return StorageError(f"{said[-1].strip() if said else 'its process ended'} (see {log})")
+
+    # --- its runs -----------------------------------------------------------------------------
+
+    def _id(self, number: int) -> str:
+        return f"{self._launch}-{number:04d}"
+
+    def _start(self, number: int, params: Mapping[str, JsonValue]) -> None:
+        self._open.add(number)
+        self._reports[number] = 0
+        self._tell(
+            do="start",
+            trial=number,
+            id=self._id(number),
+            name=f"{self._experiment.name}-{number:04d}",
+            group=self._experiment.name,
+            project=self._spec.project,
+            entity=self._spec.entity,
+            config=dict(params) | {"trial": number, "task": self._experiment.task.value},
+        )
+
+    def _report(self, record: ReportRecord) -> None:
+        self._reports[record.trial] += 1
+        figures = record.metrics | {"objective": record.objective, "epoch": record.epoch}
+        figures |= {"peak_mb": record.peak_mb, "seconds/train": record.train_s}
+        known = {name: v for name, v in figures.items() if v is not None and math.isfinite(v)}
+        self._tell(do="log", trial=record.trial, step=record.step, figures=known)
+
+    def _end(self, record: EndedRecord) -> None:
+        self._open.discard(record.trial)
+        what = {"outcome": record.outcome.value, "reason": record.reason, "value": record.value}
+        lost = record.outcome in (Outcome.FAILED, Outcome.DIVERGED, Outcome.INTERRUPTED)
+        self._tell(
+            do="end",
+            trial=record.trial,
+            summary={name: value for name, value in what.items() if value is not None},
+            code=int(lost),
+            # One that goes on is not whole yet.
+            reports=None if record.outcome is Outcome.INTERRUPTED else self._reports[record.trial],
+        )
+
+    def _write(self, trial: TrialHistory) -> None:
+        self._start(trial.number, trial.params)
+        for report in trial.reports:
+            self._report(report)
+        if trial.ended is not None and trial.outcome is not Outcome.INTERRUPTED:
+            self._end(trial.ended)
+
+
+def require_wandb() -> None:
+    """Raises StorageError where the package is not installed."""
+    if find_spec("wandb") is None:
+        raise StorageError(
+            "views.wandb needs a package that is missing; pip install 'adaptertune[wandb]', or leave it out"
+        )

@@ -1,0 +1,212 @@
+"""What follows the record for other eyes: tables, an Optuna study, TensorBoard, Weights & Biases.
+
+A view is written from the record alone, can be deleted, and comes back. Each has a thread and a
+queue of its own, so the driver never waits for one and a slow database keeps nothing from the
+others. One that fails is named once, and the sweep goes on without it. No ray, no torch.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from trainables.errors import AdaptertuneError
+from tuning.experiment import Experiment
+from tuning.ledger import History
+from tuning.records import ExperimentRecord, Record
+from tuning.view_specs import JOURNAL, NO_STUDY
+
+PAUSE_S = 0.2
+"""Shortest time between two looks at the queue: records are taken in lots, and cost one flush a lot."""
+BACKLOG = 200_000
+"""Records that may wait for a view; one that is further behind is let go."""
+CLOSING_S = 10.0
+"""How long a sweep's end waits for all of its views."""
+
+
+class View(Protocol):
+    """Something that shows the record elsewhere. All calls come from one thread, its own.
+
+    Whatever a method raises ends the view, not the sweep.
+    """
+
+    title: str
+    """As messages name it."""
+
+    def begin(self, history: History) -> None:
+        """Bring it up to date with the record as read, whatever state it is in. `history` is its own."""
+
+    def observe(self, record: Record) -> None:
+        """The next record; it is in the ledger already."""
+
+    def settle(self) -> None:
+        """No record waits at the moment: write what was held back. Inherit it where nothing is."""
+
+    def close(self) -> None:
+        """The driver leaves; after the last record, and after a failure too."""
+
+
+class Views:
+    """Views of a sweep while it runs. A context manager; leaving it takes at most `CLOSING_S`."""
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        history: History,
+        *,
+        say: Callable[[str], None],
+        closing_s: float = CLOSING_S,
+        backlog: int = BACKLOG,
+    ) -> None:
+        # Histories share their trials with those that follow; each view gets a copy of its own.
+        self._followers = [
+            _Follower(
+                view,
+                replace(history, trials=dict(history.trials), scores=dict(history.scores)),
+                say,
+                backlog,
+            )
+            for view in views
+        ]
+        self._say = say
+        self._closing_s = closing_s
+
+    def put(self, record: Record) -> None:
+        """Tells the views of a record. Never waits, never raises."""
+        for follower in self._followers:
+            follower.put(record)
+
+    def __enter__(self) -> Self:
+        for follower in self._followers:
+            follower.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for follower in self._followers:
+            follower.leave()
+        deadline = time.monotonic() + self._closing_s
+        for follower in self._followers:
+            if not follower.over(max(0.0, deadline - time.monotonic())):
+                self._say(
+                    f"{follower.title} is still behind after {self._closing_s:g} s and is left so;"
+                    " the record has everything, and `adaptertune resume` brings it up to date"
+                )
+
+
+class _Follower:
+    """One view and its thread. A daemon: what hangs in a network never keeps the process alive."""
+
+    def __init__(self, view: View, history: History, say: Callable[[str], None], backlog: int) -> None:
+        self.title = view.title
+        self._view: View = view
+        self._history: History | None = history
+        self._say = say
+        self._queue: queue.Queue[Record | None] = queue.Queue()
+        self._backlog = backlog
+        self._failed = threading.Event()
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"view: {view.title}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, record: Record) -> None:
+        if self._failed.is_set():
+            return
+        if self._queue.qsize() >= self._backlog:
+            self._fail(f"it is {self._backlog:,} records behind")
+            return
+        self._queue.put(record)
+
+    def leave(self) -> None:
+        self._leaving.set()
+        self._queue.put(None)
+
+    def over(self, timeout_s: float) -> bool:
+        """Whether it is done, after waiting so long. One that was let go is not waited for."""
+        if self._failed.is_set():
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _follow(self) -> None:
+        try:
+            assert self._history is not None
+            self._view.begin(self._history)
+            self._history = None
+            while self._take():
+                self._leaving.wait(PAUSE_S)
+            self._view.close()
+        except Exception as error:
+            ours = isinstance(error, AdaptertuneError)
+            self._fail(str(error) if ours else ": ".join(filter(None, (type(error).__name__, str(error)))))
+            self._close_quietly()
+
+    def _take(self) -> bool:
+        """Takes what waits, then lets the view settle. Whether there may be more."""
+        record = self._queue.get()
+        while record is not None:
+            if self._failed.is_set():
+                raise RuntimeError
+            self._view.observe(record)
+            try:
+                record = self._queue.get_nowait()
+            except queue.Empty:
+                self._view.settle()
+                return True
+        self._view.settle()
+        return False
+
+    def _fail(self, reason: str) -> None:
+        if self._failed.is_set():
+            return
+        self._failed.set()
+        first = reason.strip().splitlines()[0].rstrip(".")
+        self._say(
+            f"{self.title} is left behind: {first}. The sweep goes on without it; nothing is lost,"
+            " the record has everything and the next `adaptertune resume` brings it up to date"
+        )
+
+    def _close_quietly(self) -> None:
+        try:
+            self._view.close()
+        except Exception:
+            return  # it has failed already, and that was said
+
+
+def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:
+    """The views that an experiment has. Raises StorageError for one whose package is missing."""
+    from tuning.checkpoint_store import copied
+    from tuning.tables import FOLDER, Tables
+
+    asked = experiment.views
+    views: list[View] = [copied(Tables(folder, experiment, header), experiment, folder, folder / FOLDER)]
+    if asked.optuna == JOURNAL:
+        from tuning.view_journal import JournalShelf
+        from tuning.view_study import StudyView
+
+        views.append(StudyView(experiment, JournalShelf(folder)))
+    elif asked.optuna != NO_STUDY:
+        from tuning.view_database import DatabaseShelf, require_driver
+        from tuning.view_study import StudyView
+
+        require_driver(asked.optuna)
+        views.append(StudyView(experiment, DatabaseShelf(asked.optuna)))
+    if asked.tensorboard:
+        from tuning.view_tensorboard import TensorBoardView
+
+        views.append(TensorBoardView(folder))
+    if asked.wandb is not None:
+        from tuning.view_wandb import WandbView, require_wandb
+
+        require_wandb()
+        views.append(WandbView(experiment, folder, header))
+    return views
