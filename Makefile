@@ -22,7 +22,7 @@ quickstart: $(VENV)/.base
 	$(BIN)/adaptertune launch quickstart --storage $(STORAGE) --name "quickstart-$$(date +%Y%m%d-%H%M%S)" --then-ablate freezing
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow

@@ -1,1 +1,28 @@
 """Puts this folder on the path, for helpers that several rooms' tests share (`scripted`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+ON_RAY = {
+    "cluster/test_connect.py",
+    "tuning/test_checkpoint_budget.py",
+    "tuning/test_cli_ablate.py",
+    "tuning/test_finalists.py",
+    "tuning/test_launch.py",
+    "tuning/test_resume.py",
+    "tuning/test_resume_faults.py",
+    "tuning/test_views_sweep.py",
+    "tuning/test_warm_start.py",
+}
+"""Files whose tests bring Ray up. One process runs them all: Rays that start at once get in each other's way."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay together, for the fixtures that they share."""
+    for item in items:
+        file = item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group("ray" if file in ON_RAY else file))
