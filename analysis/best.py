@@ -26,7 +26,7 @@ from analysis.query import select
 from analysis.scores import scored_json, scored_value
 from analysis.tables import Table, budget, count, figure, plural, settings
 from trainables.workload import Direction, ValueRule
-from tuning.ledger import ScoredRecord
+from tuning.records import ScoredRecord
 
 __all__ = [
     "NothingToRankError",

@@ -17,7 +17,7 @@ from analysis.tables import Table, budget, count, figure, setting
 from trainables.errors import AdaptertuneError, DataError
 from trainables.workload import Direction
 from tuning.differences import Difference, differences
-from tuning.ledger import ScoredRecord
+from tuning.records import ScoredRecord
 
 POINTS = 20
 """Epochs of the curves that are shown, at most."""

@@ -17,7 +17,7 @@ from analysis.scores import scored_json, scored_value
 from analysis.tables import Table, figure
 from trainables.workload import MAIN_FIGURE, Direction, Figure, ValueRule
 from tuning.experiment import Scored
-from tuning.ledger import ScoredRecord
+from tuning.records import ScoredRecord
 
 TELLING = 0.05
 """A figure in domain below this has learned nothing that a shift could take away."""

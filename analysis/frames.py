@@ -12,9 +12,10 @@ from analysis.errors import QueryError
 from trainables.errors import LedgerError
 from trainables.workload import Figure
 from tuning.experiment import Experiment
-from tuning.ledger import ExperimentRecord, History, Outcome, ReportRecord, ScoredRecord, TrialHistory
-from tuning.rows import RUNNING, Scalar, settings_of
-from tuning.standing import NEARLY, Objective, Standing, standing
+from tuning.history import History, TrialHistory
+from tuning.records import ExperimentRecord, Outcome, ReportRecord, ScoredRecord
+from tuning.tables.rows import RUNNING, Scalar, settings_of
+from tuning.tables.standing import NEARLY, Objective, Standing, standing
 
 __all__ = [
     "FINISHED",

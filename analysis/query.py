@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.frames import Objective, QueryError, Scalar, Trial
 from analysis.source import said, with_quotes
-from tuning.relations import connect, load
+from tuning.tables.relations import connect, load
 
 
 def rows(trials: Sequence[Trial], objective: Objective) -> list[dict[str, Scalar]]:

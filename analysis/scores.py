@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from trainables.workload import ROBUSTNESS, Figure
-from tuning.ledger import ScoredRecord
+from tuning.records import ScoredRecord
 
 
 def scored_value(score: ScoredRecord, metric: str) -> float | None:

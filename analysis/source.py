@@ -1,6 +1,6 @@
 """Records of experiments as SQL: the views trials, epochs, events. No ray, no torch.
 
-They are read from Parquet where there is some (`tuning.tables`). What the record has after its last
+They are read from Parquet where there is some (`tuning.tables.parts`). What the record has after its last
 part is folded here; without any part, all of it.
 """
 
@@ -18,10 +18,10 @@ from analysis.errors import QueryError
 from trainables.errors import StorageError
 from tuning.ledger import LEDGER, read_header
 from tuning.records import ExperimentRecord
-from tuning.relations import connect, load, parquet, quoted
-from tuning.rows import KINDS, TABLES, Row
-from tuning.standing import Objective
-from tuning.tables import FOLDER, Part, Tables, files_of, folding, sound_parts
+from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
+from tuning.tables.relations import connect, load, parquet, quoted
+from tuning.tables.rows import KINDS, TABLES, Row
+from tuning.tables.standing import Objective
 
 if TYPE_CHECKING:
     import duckdb
@@ -93,7 +93,7 @@ class Source:
         return {view: self.columns_of(view) for view in VIEWS}
 
     def columns_of(self, view: str) -> tuple[str, ...]:
-        """The columns of one view, in order; of a table of `tuning.rows`, as `all_scores`, too."""
+        """The columns of one view, in order; of a table of `tuning.tables.rows`, as `all_scores`, too."""
         import duckdb
 
         if view not in self._columns:

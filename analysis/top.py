@@ -13,9 +13,9 @@ from analysis.query import wrong_filter
 from analysis.source import Recorded, Source, named_in, rows_of, with_quotes
 from trainables.workload import Direction, ValueRule
 from tuning.records import ReportRecord, ScoredRecord
-from tuning.relations import quoted
-from tuning.rows import PARTS, settings_of
-from tuning.standing import NEARLY
+from tuning.tables.relations import quoted
+from tuning.tables.rows import PARTS, settings_of
+from tuning.tables.standing import NEARLY
 
 _FINISHED = ", ".join(f"'{outcome}'" for outcome in FINISHED)
 _INCOMPARABLE = ", ".join(f"'{outcome}'" for outcome in INCOMPARABLE)

@@ -41,7 +41,7 @@ from tuning.records import (
     StoppedRecord,
 )
 from tuning.space import Space, config_hash
-from tuning.tables import Tables, sound_parts
+from tuning.tables.parts import Tables, sound_parts
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "hundred-thousand-trials"

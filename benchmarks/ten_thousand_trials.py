@@ -31,8 +31,9 @@ from typing import Any
 from rich.console import Console
 
 from tuning.experiment import Experiment, load_experiment
-from tuning.ledger import ClosedRecord, EndedRecord, ReportRecord, read_history, read_records
+from tuning.ledger import read_history, read_records
 from tuning.progress import Board, Progress
+from tuning.records import ClosedRecord, EndedRecord, ReportRecord
 
 ROOT = Path(__file__).resolve().parents[1]
 MORE = 10

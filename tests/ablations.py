@@ -12,7 +12,8 @@ from analysis.ablation import Base, base_of, over, reference_of, seeds_of
 from analysis.ablation_experiment import compared
 from analysis.frames import Sweep
 from tuning.experiment import AblationLevel, AblationSpec, Experiment
-from tuning.ledger import Outcome, ScoredRecord, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome, ScoredRecord
 
 Curve = Callable[[str, int], Told]
 """A level's name and a seed to the trial that ran; its parameters are filled in."""

@@ -8,6 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parent
 ON_RAY = {
+    "acceptance/test_ablation_trained.py",
+    "acceptance/test_chaos.py",
+    "acceptance/test_many_nodes.py",
+    "acceptance/test_object_store.py",
+    "acceptance/test_real_sweeps.py",
+    "acceptance/test_views_read_back.py",
+    "acceptance/test_wheel.py",
     "cluster/test_connect.py",
     "tuning/test_checkpoint_budget.py",
     "tuning/test_cli_ablate.py",
@@ -18,7 +25,7 @@ ON_RAY = {
     "tuning/test_views_sweep.py",
     "tuning/test_warm_start.py",
 }
-"""Files whose tests bring Ray up. One process runs them all: Rays that start at once get in each other's way."""
+"""Files whose tests bring Ray up. One process runs them all: Rays that start at once disturb each other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

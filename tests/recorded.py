@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tuning.experiment import Experiment
-from tuning.ledger import (
+from tuning.ledger import Ledger
+from tuning.records import (
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
     Ending,
     ExperimentRecord,
-    Ledger,
     Outcome,
     PreparedRecord,
     ReportRecord,

@@ -18,7 +18,7 @@ from recorded import DOMAINS, Told, experiment, write
 from trainables.folder import EXAMPLES, TEST_RESULTS, image_results
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write as write_images
-from tuning.ledger import Ending, Outcome, ScoredRecord
+from tuning.records import Ending, Outcome, ScoredRecord
 from tuning.storage import trial_folder
 
 HOSTILE = '<script>alert("1")</script> & $x$ `a`'

@@ -37,7 +37,7 @@ def file(path: Path, task: str, *, data: str = DATA, trial: str = "adapter: lora
 
 def train_here(into: Path, task: str, **options: Any) -> Path:
     """The folder of a run."""
-    from tuning.commands_train import new_folder, sole_config, train
+    from tuning.commands.train import new_folder, sole_config, train
     from tuning.experiment import load_experiment
 
     experiment = load_experiment(file(into.with_suffix(".yaml"), task, **options))

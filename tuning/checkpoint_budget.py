@@ -16,8 +16,8 @@ from trainables.folder import BEST_WEIGHTS, LAST_STATE
 from trainables.store import Place, StorePath, sizes
 from trainables.workload import Direction
 from tuning.experiment import Experiment
-from tuning.ledger import Outcome, OverBudgetRecord, RemovedRecord
 from tuning.reconcile import GOES_ON
+from tuning.records import Outcome, OverBudgetRecord, RemovedRecord
 from tuning.scoring import finalists
 from tuning.state import Sweep
 from tuning.storage import checkpoint_root, trial_folder

@@ -14,11 +14,12 @@ from trainables.errors import StorageError
 from trainables.store import StorePath
 from tuning.boundary import say
 from tuning.experiment import Experiment
-from tuning.ledger import ExperimentRecord, History, Record
+from tuning.history import History
+from tuning.records import ExperimentRecord, Record
 from tuning.storage import checkpoint_root
 
 if TYPE_CHECKING:
-    from tuning.views import View
+    from tuning.tracking.views import View
 
 MARK = "experiment.json"
 """In the folder on the store: which experiment it belongs to."""

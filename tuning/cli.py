@@ -107,8 +107,8 @@ def launch(
     storage: Storage = None,
 ) -> None:
     """Run an experiment: find the best configuration."""
-    from tuning import commands_launch
     from tuning.cli_conclusion import end
+    from tuning.commands import launch as commands_launch
     from tuning.storage import storage_folder
 
     experiment = commands_launch.load(file, set_ or [], name=name, trials=trials)
@@ -151,8 +151,8 @@ def resume(
     storage: Storage = None,
 ) -> None:
     """Go on with an experiment after Ctrl-C or a crash, as if nothing had happened."""
-    from tuning import commands_launch
     from tuning.cli_conclusion import end
+    from tuning.commands import launch as commands_launch
     from tuning.storage import refer, storage_folder
 
     reference = refer(name, storage_folder(storage))
@@ -183,7 +183,7 @@ def train(
     storage: Storage = None,
 ) -> None:
     """Train one configuration here, without Ray."""
-    from tuning import commands_train
+    from tuning.commands import train as commands_train
     from tuning.experiment import load_experiment
     from tuning.storage import storage_folder
 
@@ -302,7 +302,7 @@ def list_(storage: Storage = None) -> None:
 @app.command()
 def stop(name: OneTrial, storage: Storage = None) -> None:
     """End a running experiment, or one of its trials; what it has recorded is kept."""
-    from tuning.commands_stop import request_stop
+    from tuning.commands.stop import request_stop
     from tuning.storage import refer, storage_folder
 
     typer.echo(request_stop(refer(name, storage_folder(storage))))

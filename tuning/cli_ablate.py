@@ -62,7 +62,7 @@ def ablate(
     storage: Storage = None,
 ) -> None:
     """Run a designed experiment: one factor, all else as the best configuration, repeated over seeds."""
-    from tuning import commands_ablate
+    from tuning.commands import ablate as commands_ablate
     from tuning.storage import BEST, refer, storage_folder
 
     source = refer(name, storage_folder(storage))
@@ -111,7 +111,7 @@ def ablation(
     if by is None:
         if at is not None:
             raise AdaptertuneError("--at goes with --by; a designed experiment runs all to the same end")
-        from tuning import commands_ablate
+        from tuning.commands import ablate as commands_ablate
 
         commands_ablate.show_result(folder, on, format_)
         return
@@ -133,7 +133,7 @@ def compare(
     storage: Storage = None,
 ) -> None:
     """Put two experiments, or two trials, side by side: what differs, and what came of it."""
-    from tuning import commands_compare
+    from tuning.commands import compare as commands_compare
     from tuning.storage import storage_folder
 
     commands_compare.run(one, other, storage_folder(storage), format_)

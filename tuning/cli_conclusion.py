@@ -64,7 +64,7 @@ def conclude(folder: Path, ablate: str | None) -> None:
     design = sweep.experiment.ablation
     if design is not None and design.stage == "compare":
         from tuning.ablation_words import Writing
-        from tuning.commands_ablate import show_result
+        from tuning.commands.ablate import show_result
 
         show_result(folder, None, Writing.TABLE)
         return

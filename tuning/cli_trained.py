@@ -62,7 +62,7 @@ def evaluate(
 ) -> None:
     """Score a trained adapter on test images, in domain and shifted, beside its untouched base."""
     found = _base(adapter, storage) if untouched else _trained(adapter, storage)
-    from tuning import commands_evaluate
+    from tuning.commands import evaluate as commands_evaluate
 
     commands_evaluate.run(
         found, data=data, split=split.value, domains=domain or [], as_json=format_ is Form.JSON
@@ -84,7 +84,7 @@ def predict(
 ) -> None:
     """Draw what a trained adapter sees in images: boxes or masks, with a JSON file beside."""
     found = _trained(adapter, storage)
-    from tuning import commands_predict
+    from tuning.commands import predict as commands_predict
 
     commands_predict.run(found, images, to, threshold=threshold)
 
@@ -100,7 +100,7 @@ def export(
 ) -> None:
     """Write a trained adapter as a folder that plain transformers and peft load."""
     found = _trained(adapter, storage)
-    from tuning import commands_export
+    from tuning.commands import export as commands_export
 
     commands_export.export(found, to, merge=merge)
 

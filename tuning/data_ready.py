@@ -15,7 +15,7 @@ from trainables.folder import SPLITS
 from trainables.workload import Workload
 from tuning.checks import class_fault
 from tuning.experiment import Experiment
-from tuning.ledger import Ending, PreparedRecord
+from tuning.records import Ending, PreparedRecord
 from tuning.state import Halt, Sweep
 
 LOOK_EVERY_S = 0.5

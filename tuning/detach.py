@@ -13,7 +13,8 @@ from pathlib import Path
 
 from trainables.errors import AdaptertuneError, LedgerError, StorageError
 from tuning.boundary import FAILED
-from tuning.ledger import DRIVER_LOG, LEDGER, PreparedRecord, read_records
+from tuning.ledger import DRIVER_LOG, LEDGER, read_records
+from tuning.records import PreparedRecord
 
 WAIT_S = 60.0
 """How long a launch may prepare its data before it is left to it."""

@@ -24,23 +24,15 @@ from tuning.checkpoint_budget import Budget
 from tuning.checkpoint_store import claim
 from tuning.data_ready import Prepare, absolute_cache, in_background, wait_for
 from tuning.experiment import Experiment
-from tuning.ledger import (
-    LEDGER,
-    RAY_LOG,
-    ClosedRecord,
-    Ending,
-    History,
-    Outcome,
-    Record,
-    StartedRecord,
-    StoppedRecord,
-)
+from tuning.history import History
+from tuning.ledger import LEDGER, RAY_LOG
 from tuning.reconcile import GOES_ON, CarryOut, Continue, Retry, reconcile, replay
+from tuning.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.scoring import Scorer, Scoring
 from tuning.signals import Signals, halted_by_signals
 from tuning.state import Halt, Sweep
 from tuning.storage import checkpoint_root, trial_folder
-from tuning.views import Views, views_of
+from tuning.tracking.views import Views, views_of
 
 if TYPE_CHECKING:
     from tuning.schedulers import Control, Rule

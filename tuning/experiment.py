@@ -32,7 +32,7 @@ from trainables.spec import Count, NotNegative, Positive, Spec
 from trainables.store import uri_fault
 from trainables.workload import ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.space import SECTION_NAMES, Space, config_hash
-from tuning.view_specs import ViewsSpec
+from tuning.tracking.specs import ViewsSpec
 
 Hundredths = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 

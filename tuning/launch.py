@@ -13,7 +13,9 @@ from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
 from tuning.experiment import Experiment
-from tuning.ledger import DRIVER_LOG, LEDGER, ExperimentRecord, History, Ledger
+from tuning.history import History
+from tuning.ledger import DRIVER_LOG, LEDGER, Ledger
+from tuning.records import ExperimentRecord
 from tuning.scoring import Scorer
 from tuning.state import Listener, Sweep
 from tuning.storage import named

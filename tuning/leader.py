@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainables.workload import Direction, ValueRule
-from tuning.ledger import Outcome, TrialHistory
+from tuning.history import TrialHistory
+from tuning.records import Outcome
 
 _RANKED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
 _LASTING = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)

@@ -21,13 +21,13 @@ from trainables.errors import AdaptertuneError
 from trainables.workload import ValueRule
 from tuning.console import lines
 from tuning.experiment import Experiment
+from tuning.history import History, TrialHistory
 from tuning.leader import Best, Leader
-from tuning.ledger import (
+from tuning.records import (
     BaselineRecord,
     ClosedRecord,
     EndedRecord,
     ExperimentRecord,
-    History,
     Outcome,
     OverBudgetRecord,
     PreparedRecord,
@@ -36,7 +36,6 @@ from tuning.ledger import (
     ScoredRecord,
     ScoringRecord,
     StartedRecord,
-    TrialHistory,
     UnsavedRecord,
     WarmStartRecord,
 )

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tuning.ledger import History, Outcome
-from tuning.records import Record, ReportRecord, StoppedBy
+from tuning.history import History
+from tuning.records import Outcome, Record, ReportRecord, StoppedBy
 
 GOES_ON = frozenset({None, Outcome.INTERRUPTED})
 """Outcomes of trials that are not over."""

@@ -16,8 +16,10 @@ from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
 from tuning.experiment import Experiment
-from tuning.ledger import Ending, History, Ledger, Outcome, ResumedRecord, read_history, read_records
+from tuning.history import History
+from tuning.ledger import Ledger, read_history, read_records
 from tuning.reconcile import GOES_ON
+from tuning.records import Ending, Outcome, ResumedRecord
 from tuning.scoring import Scorer
 from tuning.state import Listener, Sweep
 from tuning.storage import named

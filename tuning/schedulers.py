@@ -22,7 +22,7 @@ from trainables.errors import ClusterError
 from trainables.folder import CONTROL
 from trainables.workload import Direction
 from tuning.experiment import SchedulerSpec
-from tuning.ledger import (
+from tuning.records import (
     BaselineRecord,
     BuiltRecord,
     Ending,

@@ -15,7 +15,8 @@ from typing import Any
 from trainables.folder import BEST_WEIGHTS
 from trainables.workload import Direction, ValueRule
 from tuning.experiment import Experiment, Scored
-from tuning.ledger import Ending, History, Outcome, ScoredRecord, ScoringRecord, TrialHistory
+from tuning.history import History, TrialHistory
+from tuning.records import Ending, Outcome, ScoredRecord, ScoringRecord
 from tuning.state import Halt, Sweep
 from tuning.storage import checkpoint_root, trial_folder
 

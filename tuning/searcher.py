@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from trainables.errors import AdaptertuneError
-from tuning.ledger import Outcome, StartedRecord
+from tuning.records import Outcome, StartedRecord
 from tuning.state import NotKept, Sweep
 from tuning.study import Nothing, Proposal, Study
 

@@ -7,15 +7,9 @@ from collections.abc import Callable
 from typing import Self
 
 from trainables.errors import AdaptertuneError, StorageError
-from tuning.ledger import (
-    EndedRecord,
-    Ending,
-    History,
-    Ledger,
-    Outcome,
-    Record,
-    TrialHistory,
-)
+from tuning.history import History, TrialHistory
+from tuning.ledger import Ledger
+from tuning.records import EndedRecord, Ending, Outcome, Record
 
 Listener = Callable[[Record], None]
 """Told of every record once it is written; the records are the sweep's events."""

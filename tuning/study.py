@@ -32,7 +32,8 @@ from pydantic import JsonValue
 
 from trainables.workload import Direction
 from tuning.experiment import SearchSpec
-from tuning.ledger import History, Outcome, TrialHistory, WarmStartRecord
+from tuning.history import History, TrialHistory
+from tuning.records import Outcome, WarmStartRecord
 from tuning.space import Space, config_hash
 
 ASKS = 10

@@ -12,7 +12,8 @@ from types import FrameType
 
 from trainables.errors import LedgerError
 from tuning.boundary import INTERRUPTED, MENDABLE, RESUME_ME
-from tuning.ledger import Ending, ReportRecord, read_history, read_records
+from tuning.ledger import read_history, read_records
+from tuning.records import Ending, ReportRecord
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
 """Before each restart, as long as no trial reports in between; then there is no further one."""

@@ -21,7 +21,9 @@ from trainables.folder import BEST_WEIGHTS, SPLITS
 from trainables.store import Place, StorePath
 from trainables.workload import Workload
 from tuning.experiment import Experiment, load_experiment
-from tuning.ledger import History, Outcome, read_history
+from tuning.history import History
+from tuning.ledger import read_history
+from tuning.records import Outcome
 from tuning.scoring import best_report
 from tuning.storage import Reference, checkpoint_root, named, refer, trial_folder
 

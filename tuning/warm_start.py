@@ -18,15 +18,9 @@ from trainables.config import TrialConfig
 from trainables.errors import AdaptertuneError, ExperimentFileError, LedgerError
 from tuning.differences import differences, leaves
 from tuning.experiment import Experiment
-from tuning.ledger import (
-    EarlierTrial,
-    History,
-    Outcome,
-    TrialHistory,
-    WarmStartRecord,
-    find_experiment,
-    read_history,
-)
+from tuning.history import History, TrialHistory
+from tuning.ledger import find_experiment, read_history
+from tuning.records import EarlierTrial, Outcome, WarmStartRecord
 from tuning.space import SECTION_NAMES, config_hash
 from tuning.state import Halt, Sweep
 

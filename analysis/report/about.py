@@ -15,7 +15,7 @@ from analysis.tables import Table, budget, count, plural, setting, settings
 from trainables.data.specs import DataSpec
 from trainables.workload import Direction
 from tuning.experiment import Experiment
-from tuning.ledger import Ending
+from tuning.records import Ending
 from tuning.space import Alternative
 
 TOP = 10

@@ -18,7 +18,9 @@ from analysis.frames import Standing, Sweep, Trial
 from analysis.statistics import Interval
 from trainables.errors import AdaptertuneError
 from tuning.experiment import AblationStage
-from tuning.ledger import History, ScoredRecord, list_experiments, read_header, read_history
+from tuning.history import History
+from tuning.ledger import list_experiments, read_header, read_history
+from tuning.records import ScoredRecord
 
 UNKNOWN_PLACES = 3
 """Decimals of a figure whose error is not known."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.ledger import LEDGER, Ending, Outcome, read_history
+from tuning.ledger import LEDGER, read_history
+from tuning.records import Ending, Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -21,8 +21,8 @@ from chaos import BATCH, NAME, Place, events, lines, saved_steps
 
 from trainables.checkpoint import read_weights
 from tuning.boundary import FAILED
-from tuning.ledger import Outcome, StoppedBy, read_history, read_records
-from tuning.records import EndedRecord, ReportRecord, ResumedRecord, StartedRecord
+from tuning.ledger import read_history, read_records
+from tuning.records import EndedRecord, Outcome, ReportRecord, ResumedRecord, StartedRecord, StoppedBy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RESUME = ("resume", NAME)

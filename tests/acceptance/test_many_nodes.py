@@ -20,8 +20,8 @@ from raylets import Raylets, raylets, require_hiding
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, went_on
 from trainables.folder import LAST_STATE
 from tuning.boundary import FAILED, MENDABLE
-from tuning.ledger import Outcome, read_history, read_records
-from tuning.records import EndedRecord
+from tuning.ledger import read_history, read_records
+from tuning.records import EndedRecord, Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TRIALS = 20

@@ -20,11 +20,12 @@ from optuna.trial import TrialState
 from tests import recorded
 from tests.postgres import PASSWORD, Postgres, postgres
 from trainables.errors import StorageError
-from tuning.ledger import History, read_records
-from tuning.view_database import DatabaseShelf, with_driver
-from tuning.view_journal import JOURNAL_FILE, JournalShelf
-from tuning.view_study import Shelf, StudyView
-from tuning.views import Views
+from tuning.history import History
+from tuning.ledger import read_records
+from tuning.tracking.database import DatabaseShelf, with_driver
+from tuning.tracking.journal import JOURNAL_FILE, JournalShelf
+from tuning.tracking.study import Shelf, StudyView
+from tuning.tracking.views import Views
 
 pytestmark = pytest.mark.slow
 

@@ -29,9 +29,10 @@ from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from tuning.ablation_words import StudyName
 from tuning.experiment import AblationStage, Scored, load_experiment
-from tuning.ledger import Outcome, read_history
-from tuning.rows import flat_config
+from tuning.ledger import read_history
+from tuning.records import Outcome
 from tuning.space import Alternative
+from tuning.tables.rows import flat_config
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from recorded import LORA, TRIALS, Told, experiment, write
 
 from analysis.best import NothingToRankError, best_json, best_of, best_table, finished_first, rank
 from analysis.frames import Sweep
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 
 def order(sweep: Sweep, **how: object) -> list[int]:

@@ -7,7 +7,8 @@ from recorded import LORA, Told, experiment, write
 
 from analysis.by_adapter import adapter_table, against_untouched, common_epoch, groups
 from analysis.frames import Sweep
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 
 def test_a_row_for_each_adapter_and_freezing_mode_best_first(sweep: Sweep) -> None:

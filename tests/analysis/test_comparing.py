@@ -10,7 +10,8 @@ from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.comparing import CompareError, Side, compare_json, compare_tables, compared, sentences, side
 from analysis.frames import Sweep
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 
 def one(folder: Path, number: int | None = None, fingerprint: str | None = "f") -> Side:

@@ -6,7 +6,8 @@ import pytest
 from recorded import LORA, Told, write
 
 from analysis.frames import QueryError, Sweep
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 
 def test_config_is_complete_with_defaults_and_the_chosen_section_only(sweep: Sweep) -> None:

@@ -20,7 +20,8 @@ from analysis.importance import (
     importances,
     interactions,
 )
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 SPACE = {
     "adapter": {"choice": ["none", "lora"]},

@@ -8,7 +8,8 @@ from recorded import LORA, Told, write
 from analysis.best import NothingToRankError
 from analysis.frames import QueryError, Sweep
 from analysis.levels import Level, blocks, level_tables
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 
 def sweep_of(folder: Path, *trials: Told) -> Sweep:

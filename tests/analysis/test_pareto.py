@@ -12,7 +12,8 @@ from analysis.errors import NothingToRankError, QueryError
 from analysis.frames import Sweep
 from analysis.pareto import Cost, Point, front, pareto, pareto_json, pareto_table
 from trainables.workload import Direction
-from tuning.ledger import Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Outcome
 
 
 def told(rank: int, value: float, adapter: int, outcome: Outcome = Outcome.COMPLETED) -> Told:

@@ -9,7 +9,8 @@ from recorded import LORA, SCORES, Told, write
 import analysis
 from analysis.errors import QueryError
 from trainables.errors import LedgerError, StorageError
-from tuning.ledger import LEDGER, Ledger, StartedRecord
+from tuning.ledger import LEDGER, Ledger
+from tuning.records import StartedRecord
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
 from analysis.report.running import saved_share
 from analysis.report.words import duration
 from analysis.tables import Table
-from tuning.ledger import Ending, Outcome
+from tuning.records import Ending, Outcome
 from tuning.space import Alternative
 
 SECTIONS = [

@@ -10,7 +10,8 @@ from analysis.best import NothingToRankError, best_json, best_table, rank
 from analysis.domains import domain_json, domain_table
 from analysis.frames import QueryError, Sweep
 from analysis.scores import scored_value
-from tuning.ledger import ScoredRecord, read_history
+from tuning.ledger import read_history
+from tuning.records import ScoredRecord
 
 SHIFTED = experiment("digits", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
 

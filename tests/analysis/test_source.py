@@ -10,8 +10,9 @@ from analysis import source as reader
 from analysis.errors import QueryError
 from analysis.source import Source, opened, with_quotes
 from trainables.errors import LedgerError
-from tuning.ledger import LEDGER, Ledger, ReportRecord, StartedRecord, read_header, read_history
-from tuning.tables import FOLDER, Tables, sound_parts
+from tuning.ledger import LEDGER, Ledger, read_header, read_history
+from tuning.records import ReportRecord, StartedRecord
+from tuning.tables.parts import FOLDER, Tables, sound_parts
 
 
 @pytest.fixture(scope="module")

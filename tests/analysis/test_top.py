@@ -14,8 +14,9 @@ from analysis.errors import NothingToRankError, QueryError
 from analysis.frames import Sweep, experiment_in
 from analysis.source import opened
 from analysis.top import best_in, top
-from tuning.ledger import LEDGER, Outcome, read_header, read_history
-from tuning.tables import Tables
+from tuning.ledger import LEDGER, read_header, read_history
+from tuning.records import Outcome
+from tuning.tables.parts import Tables
 
 QUESTIONS: list[dict[str, Any]] = [
     {},

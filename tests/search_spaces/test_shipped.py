@@ -8,7 +8,7 @@ from search_spaces.catalog import Shipped, resolve, shipped
 from trainables.adapters.specs import Adapter
 from trainables.config import Loss, Schedule
 from trainables.errors import ExperimentFileError
-from tuning.commands_train import sole_config
+from tuning.commands.train import sole_config
 from tuning.experiment import Experiment, load_experiment
 
 ALL = shipped()

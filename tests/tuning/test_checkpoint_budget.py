@@ -15,23 +15,21 @@ from trainables.store import StorePath, place
 from trainables.workload import Direction
 from tuning import checkpoint_budget
 from tuning.checkpoint_budget import Budget, Kept, best_of, to_remove
+from tuning.history import History
 from tuning.launch import launch
-from tuning.ledger import (
+from tuning.ledger import Ledger, read_history, read_records
+from tuning.reconcile import GOES_ON
+from tuning.records import (
     EndedRecord,
     Ending,
     ExperimentRecord,
-    History,
-    Ledger,
     Outcome,
     OverBudgetRecord,
     Record,
     RemovedRecord,
     ReportRecord,
     StartedRecord,
-    read_history,
-    read_records,
 )
-from tuning.reconcile import GOES_ON
 from tuning.resume import resume
 from tuning.scoring import REMOVED, finalists
 from tuning.state import Halt, Sweep

@@ -14,12 +14,9 @@ from trainables.errors import StorageError
 from trainables.folder import LAST_STATE
 from trainables.store import StorePath
 from tuning.checkpoint_store import COPY_EVERY_S, MARK, Copied, claim
+from tuning.history import History
 from tuning.launch import launch
-from tuning.ledger import (
-    ExperimentRecord,
-    History,
-    Record,
-)
+from tuning.records import ExperimentRecord, Record
 from tuning.storage import checkpoint_root, trial_folder
 
 ARGUMENTS: dict[str, Any] = {

@@ -15,7 +15,8 @@ from filelock import FileLock
 from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
 from typer.testing import Result
 
-from tuning.ledger import LOCK, Ending, Outcome
+from tuning.ledger import LOCK
+from tuning.records import Ending, Outcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +59,7 @@ def test_best_as_yaml_is_a_file_for_train(run: Callable[..., Result], tmp_path: 
     file.write_text(run("best", "digits", "--format", "yaml").stdout)
     assert "trial 0: dice 0.7500" in file.read_text()
     assert "one configuration" in run("validate", str(file)).stdout
-    from tuning.commands_train import sole_config
+    from tuning.commands.train import sole_config
     from tuning.experiment import load_experiment
 
     config = sole_config(load_experiment(str(file)))
@@ -233,7 +234,7 @@ def test_a_dry_run_measures_each_kind_of_adapter(run: Callable[..., Result], sto
 
 
 def launched(monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Ending) -> None:
-    from tuning import commands_launch
+    from tuning.commands import launch as commands_launch
     from tuning.launch import LaunchResult
     from tuning.ledger import read_history
 

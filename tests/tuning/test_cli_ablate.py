@@ -13,12 +13,13 @@ from recorded import LORA, TRIALS, Told, write
 from scripted import Scripted
 from typer.testing import Result
 
-from tuning import commands_launch
 from tuning.cli_conclusion import conclude
+from tuning.commands import launch as commands_launch
 from tuning.driver import LaunchResult
 from tuning.experiment import Experiment
 from tuning.launch import launch
-from tuning.ledger import LEDGER, Ending, Outcome, read_history
+from tuning.ledger import LEDGER, read_history
+from tuning.records import Ending, Outcome
 from tuning.resume import resume
 
 VALUES = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}}

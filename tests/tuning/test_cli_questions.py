@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from typer.testing import Result
 
 from trainables.folder import LOG
-from tuning.ledger import Ending, Outcome
+from tuning.records import Ending, Outcome
 
 Run = Callable[..., Result]
 GROUPED = "SELECT adapter, count(*) AS n, max(value) AS best FROM trials GROUP BY adapter ORDER BY best DESC"

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tuning import cli, cli_conclusion, commands_launch, detach
+from tuning import cli, cli_conclusion, detach
 from tuning import supervise as supervising
+from tuning.commands import launch as commands_launch
 from tuning.experiment import load_experiment
-from tuning.ledger import EndedRecord, ExperimentRecord, Ledger, Outcome, StartedRecord
+from tuning.ledger import Ledger
+from tuning.records import EndedRecord, ExperimentRecord, Outcome, StartedRecord
 
 FILE = """\
 name: nuclei

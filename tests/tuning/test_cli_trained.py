@@ -273,7 +273,7 @@ def test_export_gets_the_adapter_by_its_name(
 ) -> None:
     given: list[tuple[Trained, Path, bool]] = []
     monkeypatch.setattr(
-        "tuning.commands_export.export", lambda found, to, *, merge: given.append((found, to, merge))
+        "tuning.commands.export.export", lambda found, to, *, merge: given.append((found, to, merge))
     )
     run("export", name, "--to", str(tmp_path / "out"), "--merge")
     ((found, to, merge),) = given

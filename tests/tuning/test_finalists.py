@@ -15,7 +15,8 @@ from scripted import Scripted, experiment
 
 from trainables.folder import CONTROL
 from tuning.launch import LaunchResult, launch
-from tuning.ledger import Ending, Outcome, Record, ScoredRecord, ScoringRecord, read_history, read_records
+from tuning.ledger import read_history, read_records
+from tuning.records import Ending, Outcome, Record, ScoredRecord, ScoringRecord
 from tuning.scoring import Candidate, candidates
 
 # --- which ------------------------------------------------------------------------------------

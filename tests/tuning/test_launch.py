@@ -22,19 +22,9 @@ from trainables.errors import ClusterError, DataError, ExperimentFileError, Stor
 from trainables.folder import CONTROL
 from trainables.workload import Workload
 from tuning.launch import LaunchResult, launch
-from tuning.ledger import (
-    ClosedRecord,
-    Ending,
-    Outcome,
-    PreparedRecord,
-    Record,
-    ReportRecord,
-    StartedRecord,
-    driver_alive,
-    read_history,
-    read_records,
-)
-from tuning.tables import sound_parts
+from tuning.ledger import driver_alive, read_history, read_records
+from tuning.records import ClosedRecord, Ending, Outcome, PreparedRecord, Record, ReportRecord, StartedRecord
+from tuning.tables.parts import sound_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 

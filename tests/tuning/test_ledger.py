@@ -11,13 +11,20 @@ from trainables.errors import LedgerError, StorageError
 from tuning.ledger import (
     LEDGER,
     LEFTOVERS,
+    Ledger,
+    driver_alive,
+    find_experiment,
+    list_experiments,
+    read_history,
+    read_records,
+)
+from tuning.records import (
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
     Ending,
     ExperimentRecord,
-    Ledger,
     Outcome,
     OverBudgetRecord,
     PreparedRecord,
@@ -32,11 +39,6 @@ from tuning.ledger import (
     StoppedRecord,
     UnsavedRecord,
     WarmStartRecord,
-    driver_alive,
-    find_experiment,
-    list_experiments,
-    read_history,
-    read_records,
 )
 
 HEADER = ExperimentRecord(name="a", file="name: a\n", experiment={"name": "a"}, environment={"cpus": 2})

@@ -9,8 +9,9 @@ from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 from rich.console import Console
 
 from tuning.leader import Best
-from tuning.ledger import Ending, Outcome, read_records
+from tuning.ledger import read_records
 from tuning.progress import Board, Progress, duration, trials_asked
+from tuning.records import Ending, Outcome
 
 
 def board_of(folder: Path, **how: object) -> Board:

@@ -13,10 +13,11 @@ import pytest
 
 from trainables.workload import Direction
 from tuning.experiment import AshaSpec, MedianSpec, SchedulerSpec
-from tuning.ledger import (
+from tuning.history import History
+from tuning.reconcile import Action, CarryOut, Continue, Retry, reconcile, replay
+from tuning.records import (
     EndedRecord,
     ExperimentRecord,
-    History,
     Outcome,
     Record,
     ReportRecord,
@@ -24,7 +25,6 @@ from tuning.ledger import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.reconcile import Action, CarryOut, Continue, Retry, reconcile, replay
 from tuning.schedulers import Rule, build_rule
 
 HEADER = ExperimentRecord(name="a", file="", experiment={})

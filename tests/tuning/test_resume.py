@@ -12,17 +12,8 @@ from scripted import Scripted, essence, experiment
 from trainables.errors import DataError, LedgerError, StorageError
 from tuning.driver import LaunchResult
 from tuning.launch import launch
-from tuning.ledger import (
-    LEDGER,
-    EndedRecord,
-    Ending,
-    Ledger,
-    Outcome,
-    Record,
-    StoppedRecord,
-    read_history,
-    read_records,
-)
+from tuning.ledger import LEDGER, Ledger, read_history, read_records
+from tuning.records import EndedRecord, Ending, Outcome, Record, StoppedRecord
 from tuning.resume import resume
 
 PARTS: dict[str, Any] = {

@@ -19,23 +19,10 @@ from small_disk import SmallDisk, small_disk
 from trainables.errors import LedgerError, StorageError
 from tuning.driver import LaunchResult
 from tuning.launch import launch
-from tuning.ledger import (
-    LEDGER,
-    LOCK,
-    BuiltRecord,
-    Ending,
-    Ledger,
-    Outcome,
-    Record,
-    ReportRecord,
-    StartedRecord,
-    UnsavedRecord,
-    driver_alive,
-    read_history,
-    read_records,
-)
+from tuning.ledger import LEDGER, LOCK, Ledger, driver_alive, read_history, read_records
 from tuning.progress import Board, Progress
 from tuning.reconcile import GOES_ON
+from tuning.records import BuiltRecord, Ending, Outcome, Record, ReportRecord, StartedRecord, UnsavedRecord
 from tuning.resume import experiment_of, resume
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +145,7 @@ def test_a_driver_that_died_with_nothing_left_to_run_is_closed_in_good_order(
 HOLD = """
 import sys, time
 from pathlib import Path
-from tuning.ledger import Ledger
+from tuning.ledger import (Ledger)
 with Ledger.open(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -14,17 +14,9 @@ from trainables.errors import ClusterError
 from trainables.folder import CONTROL
 from trainables.workload import Direction
 from tuning.experiment import AshaSpec, MedianSpec, SchedulerSpec
-from tuning.ledger import (
-    Ending,
-    ExperimentRecord,
-    History,
-    Ledger,
-    Outcome,
-    Record,
-    StartedRecord,
-    StoppedBy,
-    read_records,
-)
+from tuning.history import History
+from tuning.ledger import Ledger, read_records
+from tuning.records import Ending, ExperimentRecord, Outcome, Record, StartedRecord, StoppedBy
 from tuning.schedulers import Control, RecordingScheduler, Rule, build_rule, section
 from tuning.state import Halt, Sweep
 from tuning.study import Proposal, Study

@@ -9,7 +9,9 @@ from scripted import experiment
 
 from trainables.errors import AdapterError
 from trainables.workload import Direction
-from tuning.ledger import ExperimentRecord, History, Ledger, Outcome, StartedRecord, read_records
+from tuning.history import History
+from tuning.ledger import Ledger, read_records
+from tuning.records import ExperimentRecord, Outcome, StartedRecord
 from tuning.searcher import OptunaSearcher
 from tuning.state import Sweep
 from tuning.study import Proposal, Study

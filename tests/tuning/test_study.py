@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 from trainables.workload import Direction
 from tuning.experiment import GridSpec, RandomSpec, SearchSpec, TpeSpec
-from tuning.ledger import EndedRecord, ExperimentRecord, History, Outcome, ReportRecord, StartedRecord
+from tuning.history import History
+from tuning.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
 from tuning.space import Space, config_hash
 from tuning.study import Nothing, Proposal, Study
 

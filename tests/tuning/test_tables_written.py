@@ -16,21 +16,12 @@ from filelock import FileLock
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
 from trainables.errors import LedgerError, StorageError
-from tuning import tables
-from tuning.ledger import (
-    LEDGER,
-    EndedRecord,
-    Ledger,
-    Outcome,
-    ReportRecord,
-    ScoredRecord,
-    StartedRecord,
-    read_header,
-    read_history,
-)
-from tuning.relations import parquet
-from tuning.rows import trial_row
-from tuning.tables import FOLDER, Part, Tables, files_of, folding, sound_parts
+from tuning.ledger import LEDGER, Ledger, read_header, read_history
+from tuning.records import EndedRecord, Outcome, ReportRecord, ScoredRecord, StartedRecord
+from tuning.tables import parts as tables
+from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
+from tuning.tables.relations import parquet
+from tuning.tables.rows import trial_row
 
 
 @pytest.fixture(autouse=True)

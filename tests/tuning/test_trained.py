@@ -12,7 +12,8 @@ from trained_runs import cached, train_here
 from trainables.adapters.specs import Adapter
 from trainables.errors import CheckpointError, StorageError
 from tuning import trained
-from tuning.ledger import Ledger, Outcome, RemovedRecord, ScoredRecord
+from tuning.ledger import Ledger
+from tuning.records import Outcome, RemovedRecord, ScoredRecord
 from tuning.storage import Reference
 
 

@@ -16,11 +16,12 @@ from optuna.trial import TrialState
 
 from tests import recorded
 from trainables.errors import StorageError
-from tuning.ledger import History, read_history, read_records
+from tuning.history import History
+from tuning.ledger import read_history, read_records
 from tuning.records import EndedRecord, Outcome, ReportRecord, StartedRecord
-from tuning.view_database import DatabaseShelf
-from tuning.view_journal import ASIDE, JOURNAL_FILE, JournalShelf
-from tuning.view_study import Shelf, StudyView
+from tuning.tracking.database import DatabaseShelf
+from tuning.tracking.journal import ASIDE, JOURNAL_FILE, JournalShelf
+from tuning.tracking.study import Shelf, StudyView
 
 Place = Callable[[Path], Shelf]
 Read = Callable[[Path], BaseStorage]

@@ -11,10 +11,11 @@ import pytest
 
 from tests import recorded
 from tests.small_disk import small_disk
-from tuning.ledger import History, read_history, read_records
+from tuning.history import History
+from tuning.ledger import read_history, read_records
 from tuning.records import EndedRecord, Outcome, ReportRecord, StartedRecord
-from tuning.view_tensorboard import FOLDER, TensorBoardView
-from tuning.views import Views
+from tuning.tracking.tensorboard_files import FOLDER, TensorBoardView
+from tuning.tracking.views import Views
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

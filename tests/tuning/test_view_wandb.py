@@ -16,12 +16,13 @@ import pytest
 
 from tests import recorded
 from trainables.errors import StorageError
-from tuning import wandb_process
-from tuning.ledger import History, read_records
+from tuning.history import History
+from tuning.ledger import read_records
 from tuning.records import EndedRecord, Outcome, StartedRecord
-from tuning.view_specs import ViewsSpec, WandbMode, WandbSpec
-from tuning.view_wandb import FOLDER, LOG, WandbView, require_wandb
-from tuning.views import Views
+from tuning.tracking import wandb_process
+from tuning.tracking.specs import ViewsSpec, WandbMode, WandbSpec
+from tuning.tracking.views import Views
+from tuning.tracking.wandb_runs import FOLDER, LOG, WandbView, require_wandb
 
 pytest.importorskip("wandb")
 
@@ -204,6 +205,6 @@ def test_online_only_where_one_is_logged_in(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.view_wandb.find_spec", lambda name: None)
+    monkeypatch.setattr("tuning.tracking.wandb_runs.find_spec", lambda name: None)
     with pytest.raises(StorageError, match=r"pip install 'adaptertune\[wandb\]'"):
         require_wandb()

@@ -10,11 +10,12 @@ import pytest
 
 from tests import recorded
 from trainables.errors import StorageError
-from tuning.ledger import History, Ledger, read_history, read_records
+from tuning.history import History
+from tuning.ledger import Ledger, read_history, read_records
 from tuning.records import ClosedRecord, Ending, Record
 from tuning.state import Sweep
-from tuning.view_specs import ViewsSpec
-from tuning.views import View, Views, views_of
+from tuning.tracking.specs import ViewsSpec
+from tuning.tracking.views import View, Views, views_of
 
 
 class Noted(View):

@@ -12,9 +12,10 @@ from optuna.storages.journal import JournalFileBackend
 from scripted import Scripted, experiment
 
 from tuning.launch import launch
-from tuning.ledger import Ending, Outcome, read_history
+from tuning.ledger import read_history
+from tuning.records import Ending, Outcome
 from tuning.resume import resume
-from tuning.view_journal import JOURNAL_FILE
+from tuning.tracking.journal import JOURNAL_FILE
 
 pytestmark = pytest.mark.usefixtures("ray_once")
 VIEWS: dict[str, Any] = {"optuna": "journal", "tensorboard": True}

@@ -14,22 +14,20 @@ from trainables.errors import ExperimentFileError, StorageError
 from trainables.workload import Direction
 from tuning.experiment import Experiment
 from tuning.launch import launch
-from tuning.ledger import (
-    LEDGER,
+from tuning.ledger import LEDGER, Ledger, read_history
+from tuning.reading import read_experiment
+from tuning.records import (
     EarlierTrial,
     EndedRecord,
     Ending,
     ExperimentRecord,
-    Ledger,
     Outcome,
     ReportRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
     WarmStartRecord,
-    read_history,
 )
-from tuning.reading import read_experiment
 from tuning.resume import resume
 from tuning.space import config_hash
 from tuning.study import Proposal, Study

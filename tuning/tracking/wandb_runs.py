@@ -1,7 +1,7 @@
 """The record as runs of Weights & Biases: one a trial, grouped by experiment.
 
-wandb lives in a process of its own, `tuning.wandb_process`, which is told what to write line by line:
-in the driver its hooks at exit would wait for a network that does not answer. No key passes through here.
+wandb lives in a process of its own (`wandb_process`), which is told what to write line by line: in
+the driver its hooks at exit would wait for a network that does not answer. No key passes through here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pydantic import JsonValue
 
 from trainables.errors import StorageError
 from tuning.experiment import Experiment
-from tuning.ledger import History, TrialHistory
+from tuning.history import History, TrialHistory
 from tuning.records import EndedRecord, ExperimentRecord, Outcome, Record, ReportRecord, StartedRecord
-from tuning.view_done import Done
-from tuning.views import View
+from tuning.tracking.done import Done
+from tuning.tracking.views import View
 
 FOLDER = "wandb"
 LOG = "writer.log"
@@ -118,7 +118,13 @@ class WandbView(View):
         with (folder / LOG).open("w") as log:
             # A session of its own: Ctrl-C in the terminal is for the driver, whose end it sees itself.
             return subprocess.Popen(
-                [sys.executable, "-m", "tuning.wandb_process", str(self._folder), self._spec.mode.value],
+                [
+                    sys.executable,
+                    "-m",
+                    "tuning.tracking.wandb_process",
+                    str(self._folder),
+                    self._spec.mode.value,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

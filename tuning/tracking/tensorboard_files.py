@@ -18,10 +18,10 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from tuning.ledger import History, TrialHistory
+from tuning.history import History, TrialHistory
 from tuning.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
-from tuning.view_done import Done
-from tuning.views import View
+from tuning.tracking.done import Done
+from tuning.tracking.views import View
 
 FOLDER = "tensorboard"
 

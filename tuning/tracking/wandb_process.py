@@ -1,4 +1,4 @@
-"""The process in which wandb lives: `python -m tuning.wandb_process FOLDER MODE`, told by lines what to do.
+"""The process in which wandb lives, told by lines what to do. Started with FOLDER and MODE.
 
 It ends when its input does, within a minute, whatever the network does.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from tuning.view_done import Done
-from tuning.view_specs import WandbMode
-from tuning.view_wandb import FOLDER
+from tuning.tracking.done import Done
+from tuning.tracking.specs import WandbMode
+from tuning.tracking.wandb_runs import FOLDER
 
 LINGERS_S = 60.0
 """Longest life after the driver's last line."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.errors import AdaptertuneError
 from trainables.workload import ValueRule
-from tuning.ledger import TrialHistory
+from tuning.history import TrialHistory
 from tuning.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
-from tuning.standing import Objective, standing
+from tuning.tables.standing import Objective, standing
 
 if TYPE_CHECKING:  # a third of the time in which a question is answered
     from trainables.config import TrialConfig

@@ -2,7 +2,7 @@
 
     tables/000000000000-000001048891/{trials,epochs,events,scores}.parquet, part.json
 
-A part holds the rows (`tuning.rows`) of a range of bytes of the record, named in its folder and in
+A part holds the rows (`tuning.tables.rows`) of a range of bytes of the record, named in its folder and in
 `part.json`; a table without rows has no file. Parts are written under another name and renamed, and
 never change. Eight neighbours of a size become one part, so that of a record of n MiB there are at
 most about 8·(2 + log₈ n) parts, and a row is written at most 2 + log₈ n times. What does not fit the
@@ -27,11 +27,12 @@ from filelock import FileLock, Timeout
 
 from trainables.errors import StorageError
 from tuning.experiment import Experiment
-from tuning.folding import Batch, Folding
-from tuning.ledger import LEDGER, History
+from tuning.history import History
+from tuning.ledger import LEDGER
 from tuning.records import ExperimentRecord, Record
-from tuning.relations import connect, load, parquet
-from tuning.rows import KINDS, TABLES
+from tuning.tables.folding import Batch, Folding
+from tuning.tables.relations import connect, load, parquet
+from tuning.tables.rows import KINDS, TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -159,7 +160,7 @@ def _whole(folder: Path, part: Part, thorough: bool) -> bool:
 
 
 class Tables:
-    """Keeps `tables/` up to date with a record that grows; a view of the driver's (`tuning.views`)."""
+    """Keeps `tables/` up to date with a record that grows, as one of the driver's views."""
 
     title = "the Parquet tables"
 

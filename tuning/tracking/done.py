@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuning.ledger import TrialHistory
+from tuning.history import TrialHistory
 
 FILE = "whole.txt"
 

@@ -24,10 +24,10 @@ from pydantic import JsonValue
 
 from trainables.workload import Direction
 from tuning.experiment import Experiment
-from tuning.ledger import History, TrialHistory
+from tuning.history import History, TrialHistory
 from tuning.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.study import TOLD, as_asked
-from tuning.views import View
+from tuning.tracking.views import View
 
 LAUNCH = "adaptertune"
 """The study's attribute that says whose it is."""

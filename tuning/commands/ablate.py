@@ -27,16 +27,18 @@ from analysis.ablation_result import (
 from analysis.frames import Sweep
 from analysis.tables import Table
 from trainables.errors import StorageError
-from tuning import commands_launch
 from tuning.ablation_words import Images, StudyName, Writing
 from tuning.boundary import FAILED, INTERRUPTED, RESUME_ME, say
 from tuning.cli_conclusion import failures, print_table
+from tuning.commands import launch as commands_launch
 from tuning.console import console, lines
 from tuning.differences import differences
 from tuning.experiment import AblationLevel, AblationSpec, Experiment
-from tuning.ledger import LEDGER, Ending, History, read_history
+from tuning.history import History
+from tuning.ledger import LEDGER, read_history
 from tuning.progress import duration
 from tuning.reconcile import GOES_ON
+from tuning.records import Ending
 from tuning.storage import named
 from tuning.yaml_lines import read_yaml
 

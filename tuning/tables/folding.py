@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuning.experiment import Experiment
-from tuning.ledger import History, parse_line, read_lines
+from tuning.history import History
+from tuning.ledger import parse_line, read_lines
 from tuning.records import (
     BuiltRecord,
     EndedRecord,
@@ -18,7 +19,7 @@ from tuning.records import (
     StartedRecord,
     StoppedRecord,
 )
-from tuning.rows import Row, epoch_row, event_row, score_row, trial_row
+from tuning.tables.rows import Row, epoch_row, event_row, score_row, trial_row
 
 OfTrial = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
 """What changes a trial."""

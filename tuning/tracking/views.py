@@ -18,9 +18,9 @@ from typing import Protocol, Self
 
 from trainables.errors import AdaptertuneError
 from tuning.experiment import Experiment
-from tuning.ledger import History
+from tuning.history import History
 from tuning.records import ExperimentRecord, Record
-from tuning.view_specs import JOURNAL, NO_STUDY
+from tuning.tracking.specs import JOURNAL, NO_STUDY
 
 PAUSE_S = 0.2
 """Shortest time between two looks at the queue: records are taken in lots, and cost one flush a lot."""
@@ -185,27 +185,27 @@ class _Follower:
 def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:
     """The views that an experiment has. Raises StorageError for one whose package is missing."""
     from tuning.checkpoint_store import copied
-    from tuning.tables import FOLDER, Tables
+    from tuning.tables.parts import FOLDER, Tables
 
     asked = experiment.views
     views: list[View] = [copied(Tables(folder, experiment, header), experiment, folder, folder / FOLDER)]
     if asked.optuna == JOURNAL:
-        from tuning.view_journal import JournalShelf
-        from tuning.view_study import StudyView
+        from tuning.tracking.journal import JournalShelf
+        from tuning.tracking.study import StudyView
 
         views.append(StudyView(experiment, JournalShelf(folder)))
     elif asked.optuna != NO_STUDY:
-        from tuning.view_database import DatabaseShelf, require_driver
-        from tuning.view_study import StudyView
+        from tuning.tracking.database import DatabaseShelf, require_driver
+        from tuning.tracking.study import StudyView
 
         require_driver(asked.optuna)
         views.append(StudyView(experiment, DatabaseShelf(asked.optuna)))
     if asked.tensorboard:
-        from tuning.view_tensorboard import TensorBoardView
+        from tuning.tracking.tensorboard_files import TensorBoardView
 
         views.append(TensorBoardView(folder))
     if asked.wandb is not None:
-        from tuning.view_wandb import WandbView, require_wandb
+        from tuning.tracking.wandb_runs import WandbView, require_wandb
 
         require_wandb()
         views.append(WandbView(experiment, folder, header))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning.rows import Row
+from tuning.tables.rows import Row
 
 if TYPE_CHECKING:
     import duckdb

@@ -1,0 +1,1 @@
+"""What the commands do; `tuning.cli` and its parts say how they are called."""
