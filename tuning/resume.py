@@ -6,7 +6,10 @@ was decided is carried out, and unfinished trials continue under their own numbe
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +51,14 @@ def resume(
     """
     folder = folder.absolute()
     with Ledger.open(folder) as ledger:
-        past = tuple(read_records(folder))
-        history = read_history(folder, past)
-        _refuse_idle(history, folder, trials, retry_failed)
-        _forget_requests(folder, history)
-        if on_past is not None:
-            for each in past:
-                on_past(each)
+        with _collector_rests():
+            past = tuple(read_records(folder))
+            history = read_history(folder, past)
+            _refuse_idle(history, folder, trials, retry_failed)
+            _forget_requests(folder, history)
+            if on_past is not None:
+                for each in past:
+                    on_past(each)
         begun = experiment_of(history)
         # Only a driver that died in its first moments has left some of it to be done.
         earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
@@ -77,6 +81,17 @@ def resume(
             prepare=prepare,
             address=address,
         )
+
+
+@contextmanager
+def _collector_rests() -> Iterator[None]:
+    """What is read of the record stays: to look through it for garbage again and again takes seconds."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def experiment_of(history: History) -> Experiment:

@@ -19,7 +19,7 @@ from typing import Protocol, Self
 from trainables.errors import AdaptertuneError
 from tuning.experiment import Experiment
 from tuning.history import History
-from tuning.records import ExperimentRecord, Record
+from tuning.records import ExperimentRecord, Record, StartedRecord
 from tuning.tracking.specs import JOURNAL, NO_STUDY
 
 PAUSE_S = 0.2
@@ -53,7 +53,10 @@ class View(Protocol):
 
 
 class Views:
-    """Views of a sweep while it runs. A context manager; leaving it takes at most `CLOSING_S`."""
+    """Views of a sweep while it runs. A context manager; leaving it takes at most `CLOSING_S`.
+
+    They begin with the first trial that starts: what brings them up to date would hold up Ray and it.
+    """
 
     def __init__(
         self,
@@ -76,20 +79,28 @@ class Views:
         ]
         self._say = say
         self._closing_s = closing_s
+        self._begun = False
 
     def put(self, record: Record) -> None:
         """Tells the views of a record. Never waits, never raises."""
         for follower in self._followers:
             follower.put(record)
+        if isinstance(record, StartedRecord):
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            for follower in self._followers:
+                follower.start()
 
     def __enter__(self) -> Self:
-        for follower in self._followers:
-            follower.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._begin()
         for follower in self._followers:
             follower.leave()
         deadline = time.monotonic() + self._closing_s
