@@ -10,6 +10,7 @@ found by handing the values out anew; interactions by an F-test of two-way model
 from __future__ import annotations
 
 import itertools
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,7 +207,23 @@ def _asked(sweep: Sweep, trials: Sequence[Trial]) -> tuple[list[dict[str, Any] |
     for trial in trials:
         params, faults = sweep.experiment.space.locate(trial.params)
         rows.append(None if faults else as_asked(sweep.experiment.space, params, distributions))
-    return rows, distributions
+    return (
+        [row and {name: _hashable(value) for name, value in row.items()} for row in rows],
+        {name: _of_hashables(distribution) for name, distribution in distributions.items()},
+    )
+
+
+def _of_hashables(distribution: Any) -> Any:
+    """Optuna's importance looks choices up by their hash, which lists, as those of `targets`, do not have."""
+    from optuna.distributions import CategoricalDistribution
+
+    if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    return CategoricalDistribution([_hashable(choice) for choice in distribution.choices])
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _plain(names: Iterable[str]) -> set[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
-from analysis.frames import Scalar, Sweep, Trial
+from analysis.frames import Scalar, Trial
 from analysis.importance import Importances, importance_table, importances, interactions
 from analysis.report.contents import Absent, Block, Figure, Section, Text
 from analysis.report.material import Material, sampled, searched_settings, thinned
@@ -24,7 +22,7 @@ from analysis.report.words import sentence, trials_in_words
 from analysis.statistics import p_value
 from analysis.tables import Table, plural
 from trainables.workload import Direction
-from tuning.space import Alternative, Space
+from tuning.space import Alternative
 
 WEIGHED = 500
 """Trials that importance is worked out from; more would take minutes."""
@@ -42,7 +40,7 @@ def importance(m: Material) -> Section:
     if m.designs:
         words = "A designed experiment varies one factor, so there is nothing to weigh; see Ablations."
         return Section("importance", title, (Absent(words),))
-    weighed = _without_lists(thinned(m.sweep, WEIGHED))
+    weighed = thinned(m.sweep, WEIGHED)
     try:
         found = importances(weighed)
     except NothingToRankError as error:
@@ -84,37 +82,6 @@ def importance(m: Material) -> Section:
     elif pairs:
         held.append(Text(f"Of {plural(len(pairs), 'pair')} of settings none is shown to act together."))
     return Section("importance", title, tuple(held))
-
-
-def _without_lists(sweep: Sweep) -> Sweep:
-    """Lists among the choices, as of `targets`, written as text: Optuna's importance hashes every choice."""
-    space = sweep.experiment.space
-    if not any(
-        isinstance(v, list | dict) for options in space.root.values() for a in options for v in a.choice or ()
-    ):
-        return sweep
-    domains = {
-        name: tuple(
-            alternative.model_copy(
-                update={
-                    "choice": None if alternative.choice is None else tuple(map(_text, alternative.choice)),
-                    "when": {key: tuple(map(_text, values)) for key, values in alternative.when.items()},
-                }
-            )
-            for alternative in options
-        )
-        for name, options in space.root.items()
-    }
-    experiment = sweep.experiment.model_copy(update={"space": Space(domains)})
-    trials = tuple(
-        replace(trial, params={name: _text(value) for name, value in trial.params.items()})
-        for trial in sweep.trials
-    )
-    return replace(sweep, experiment=experiment, trials=trials)
-
-
-def _text(value: JsonValue) -> JsonValue:
-    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _importance_words(found: Importances) -> str:
