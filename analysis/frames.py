@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from analysis.errors import QueryError
-from trainables.errors import LedgerError
 from trainables.workload import Figure
 from tuning.experiment import Experiment
 from tuning.history import History, TrialHistory
-from tuning.records import ExperimentRecord, Outcome, ReportRecord, ScoredRecord
+from tuning.recorded import experiment_of
+from tuning.records import RAN_OUT, Outcome, ReportRecord, ScoredRecord
 from tuning.tables.rows import RUNNING, Scalar, settings_of
 from tuning.tables.standing import NEARLY, Objective, Standing, standing
 
 __all__ = [
-    "FINISHED",
     "INCOMPARABLE",
     "RUNNING",
     "Objective",
@@ -27,11 +25,8 @@ __all__ = [
     "Standing",
     "Sweep",
     "Trial",
-    "experiment_in",
 ]
 
-FINISHED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
-"""Trials that ran to their own end: all their epochs, or their own patience."""
 INCOMPARABLE = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
 """Trials whose figures do not hold, or are another's."""
 
@@ -76,7 +71,7 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether it ran to its own end: all its epochs, or its own patience."""
-        return self.outcome in FINISHED
+        return self.outcome in RAN_OUT
 
     @property
     def comparable(self) -> bool:
@@ -108,7 +103,7 @@ class Sweep:
     @classmethod
     def of(cls, history: History) -> Sweep:
         """Raises LedgerError if this version cannot read the experiment that the record describes."""
-        experiment = experiment_in(history.header)
+        experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
         trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
         figures = history.baseline.metrics if history.baseline is not None else {}
@@ -135,19 +130,6 @@ class Sweep:
     def varied(self) -> tuple[str, ...]:
         """The settings that the sweep varies, in the order of the file."""
         return tuple(dict.fromkeys(name for trial in self.trials for name in trial.params))
-
-
-def experiment_in(header: ExperimentRecord) -> Experiment:
-    """The experiment that a record describes. Raises LedgerError if this version cannot read it."""
-    try:
-        return Experiment.model_validate_json(json.dumps(header.experiment))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise LedgerError(
-            f"{header.name}: the recorded experiment does not fit this adaptertune"
-            f" ({where}: {first['msg']}); use the version that ran it"
-        ) from error
 
 
 def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:

@@ -54,9 +54,9 @@ class Recorded:
     @cached_property
     def experiment(self) -> Experiment:
         """The whole of it. Raises LedgerError if this version cannot read it."""
-        from analysis.frames import experiment_in
+        from tuning.recorded import experiment_of
 
-        return experiment_in(self.header)
+        return experiment_of(self.header)
 
     @cached_property
     def objective(self) -> Objective:

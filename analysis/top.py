@@ -8,16 +8,16 @@ from typing import Any
 
 from analysis.best import Ranking, best_of
 from analysis.errors import QueryError
-from analysis.frames import FINISHED, INCOMPARABLE, Objective, Standing, Trial, another
+from analysis.frames import INCOMPARABLE, Objective, Standing, Trial, another
 from analysis.query import wrong_filter
 from analysis.source import Recorded, Source, named_in, rows_of, with_quotes
 from trainables.workload import Direction, ValueRule
-from tuning.records import ReportRecord, ScoredRecord
+from tuning.records import RAN_OUT, ReportRecord, ScoredRecord
 from tuning.tables.relations import quoted
 from tuning.tables.rows import PARTS, settings_of
 from tuning.tables.standing import NEARLY
 
-_FINISHED = ", ".join(f"'{outcome}'" for outcome in FINISHED)
+_FINISHED = ", ".join(f"'{outcome}'" for outcome in RAN_OUT)
 _INCOMPARABLE = ", ".join(f"'{outcome}'" for outcome in INCOMPARABLE)
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 

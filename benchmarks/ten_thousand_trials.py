@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import itertools
 import json
 import os
 import resource
@@ -31,7 +30,7 @@ from typing import Any
 from rich.console import Console
 
 from tuning.experiment import Experiment, load_experiment
-from tuning.ledger import read_history, read_records
+from tuning.ledger import read_header, read_history, read_records
 from tuning.progress import Board, Progress
 from tuning.records import ClosedRecord, EndedRecord, ReportRecord
 
@@ -146,9 +145,10 @@ def size_of(folder: Path) -> int:
 def go_on(folder: Path, trials: int) -> None:
     """What the resuming process does: as the command, with its table."""
     from benchmarks.curves import Curve
-    from tuning.resume import experiment_of, resume
+    from tuning.recorded import experiment_of
+    from tuning.resume import resume
 
-    board = Board(experiment_of(read_history(folder, itertools.islice(read_records(folder), 1))))
+    board = Board(experiment_of(read_header(folder)))
     with (folder.parent / "said.txt").open("a") as said:
         resume(
             folder,

@@ -17,7 +17,7 @@ from trainables.store import Place, StorePath, sizes
 from trainables.workload import Direction
 from tuning.experiment import Experiment
 from tuning.reconcile import GOES_ON
-from tuning.records import Outcome, OverBudgetRecord, RemovedRecord
+from tuning.records import RAN_OUT, Outcome, OverBudgetRecord, RemovedRecord
 from tuning.scoring import finalists
 from tuning.state import Sweep
 from tuning.storage import checkpoint_root, trial_folder
@@ -32,7 +32,6 @@ AT_STORE = (10.0, 25)
 """The same of a store, where a file takes longer."""
 
 _CUT_SHORT = frozenset({Outcome.PRUNED, Outcome.STOPPED, Outcome.DIVERGED})
-_RAN_OUT = frozenset({Outcome.COMPLETED, Outcome.EARLY_STOPPED})
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
     ordered = sorted(kept, key=lambda each: each.trial)
     cut, out, failed = (
         [each for each in ordered if each.outcome in outcomes]
-        for outcomes in (_CUT_SHORT, _RAN_OUT, {Outcome.FAILED})
+        for outcomes in (_CUT_SHORT, RAN_OUT, {Outcome.FAILED})
     )
     yield from ((each, LAST_STATE) for each in (*cut, *out))
     for group in (cut, out):
@@ -103,8 +102,8 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
 def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
     """The best `count` trials: those that ran out come before any that was cut short."""
     ranked = sorted(
-        (each for each in kept if each.value is not None and each.outcome in _RAN_OUT | _CUT_SHORT),
-        key=lambda each: (each.outcome not in _RAN_OUT, -_goodness(each.value, direction), each.trial),
+        (each for each in kept if each.value is not None and each.outcome in {*RAN_OUT, *_CUT_SHORT}),
+        key=lambda each: (each.outcome not in RAN_OUT, -_goodness(each.value, direction), each.trial),
     )
     return frozenset(each.trial for each in ranked[:count])
 

@@ -130,9 +130,10 @@ def _base(text: str, storage: Path | None) -> Trained:
     """The untouched base model of a trained adapter, an experiment or an experiment file."""
     from search_spaces.catalog import resolve
     from tuning.experiment import load_experiment
-    from tuning.ledger import read_history
+    from tuning.ledger import read_header
+    from tuning.recorded import experiment_of
     from tuning.storage import storage_folder
-    from tuning.trained import EXPERIMENT, base_of, find, recorded_in
+    from tuning.trained import EXPERIMENT, base_of, find
 
     if Path(text).is_file():
         return base_of(load_experiment(text))
@@ -144,4 +145,4 @@ def _base(text: str, storage: Path | None) -> Trained:
         return base_of(load_experiment(text))
     if isinstance(found, Path):
         return base_of(load_experiment(found / EXPERIMENT))
-    return base_of(recorded_in(read_history(found.folder)))
+    return base_of(experiment_of(read_header(found.folder)))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from trainables.workload import Direction, ValueRule
 from tuning.history import TrialHistory
-from tuning.records import Outcome
+from tuning.records import RAN_OUT, Outcome
 
-_RANKED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
-_LASTING = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+_RANKED = (*RAN_OUT, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Leader:
     def __init__(self, direction: Direction, rule: ValueRule) -> None:
         self.best: Best | None = None
         self._direction = direction
-        self._outcomes = _LASTING if rule is ValueRule.LAST else (None, *_RANKED)
+        self._outcomes = RAN_OUT if rule is ValueRule.LAST else (None, *_RANKED)
 
     def observe(self, changed: TrialHistory, trials: Iterable[TrialHistory]) -> None:
         """One of the trials has changed; all are looked at only where that was the best one, and lost."""

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tuning.history import History
-from tuning.records import Outcome, Record, ReportRecord, StoppedBy
+from tuning.records import RAN_OUT, Outcome, Record, ReportRecord, StoppedBy
 
 GOES_ON = frozenset({None, Outcome.INTERRUPTED})
 """Outcomes of trials that are not over."""
-OVER = frozenset({Outcome.COMPLETED, Outcome.EARLY_STOPPED})
-"""Outcomes that a trial's last report brings with it."""
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
 
@@ -79,7 +77,7 @@ def replay(records: Iterable[Record], rule: Stopping | None) -> frozenset[int]:
         if objective is None or not math.isfinite(objective) or epoch <= reached.get(number, -math.inf):
             continue
         reached[number] = epoch
-        if record.outcome in OVER:
+        if record.outcome in RAN_OUT:
             rule.finish(number, epoch, objective)
         elif rule.stops(number, epoch, objective):
             stopped.add(number)
@@ -108,7 +106,7 @@ def reconcile(
         last = trial.reports[-1].outcome if trial.reports else None
         if trial.stopped is not None:
             actions.append(CarryOut(number, _BY.get(trial.stopped.by, Outcome.PRUNED)))
-        elif last in OVER:
+        elif last in RAN_OUT:
             actions.append(CarryOut(number, Outcome(last)))
         elif number in stopped:
             actions.append(CarryOut(number, Outcome.PRUNED, asked=True))

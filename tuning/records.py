@@ -34,6 +34,10 @@ class Outcome(StrEnum):
     """Never ran: an earlier trial `of` the same configuration gave the value."""
 
 
+RAN_OUT = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+"""Outcomes of trials that ran to their own end: all their epochs, or their own patience."""
+
+
 class StoppedBy(StrEnum):
     """Who decided that a trial ends early."""
 

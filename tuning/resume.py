@@ -7,7 +7,6 @@ was decided is carried out, and unfinished trials continue under their own numbe
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +17,10 @@ from trainables.folder import BASELINE_CLAIM, CONTROL, HALTED
 from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
-from tuning.experiment import Experiment
 from tuning.history import History
 from tuning.ledger import Ledger, read_history, read_records
 from tuning.reconcile import GOES_ON
+from tuning.recorded import experiment_of
 from tuning.records import Ending, Outcome, ResumedRecord
 from tuning.scoring import Scorer
 from tuning.state import Listener, Sweep
@@ -59,7 +58,7 @@ def resume(
             if on_past is not None:
                 for each in past:
                     on_past(each)
-        begun = experiment_of(history)
+        begun = experiment_of(history.header)
         # Only a driver that died in its first moments has left some of it to be done.
         earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
         record = ResumedRecord(trials=trials, environment=describe())
@@ -70,7 +69,7 @@ def resume(
         note(earlier, sweep)
         return drive(
             Composition(
-                experiment_of(sweep.history),
+                experiment_of(sweep.history.header),
                 folder,
                 sweep,
                 trainable=trainable,
@@ -94,12 +93,6 @@ def _collector_rests() -> Iterator[None]:
         gc.enable()
 
 
-def experiment_of(history: History) -> Experiment:
-    """The experiment as its record has it, extended as it was meanwhile."""
-    given = Experiment.model_validate_json(json.dumps(history.header.experiment))
-    return given.model_copy(update={"source_text": history.header.file})
-
-
 def _refuse_idle(history: History, folder: Path, trials: int | None, retry_failed: bool) -> None:
     """Raises StorageError where nothing is left to do, or fewer trials are asked for than there are."""
     there = len(history.trials)
@@ -107,7 +100,7 @@ def _refuse_idle(history: History, folder: Path, trials: int | None, retry_faile
         raise StorageError(
             f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
         )
-    asked = experiment_of(history).search.trials
+    asked = experiment_of(history.header).search.trials
     unfinished = any(trial.outcome in GOES_ON for trial in history.trials.values())
     finished = history.closed is not None and history.closed.reason is Ending.FINISHED
     grows = trials is not None and trials > max(there, asked or 0)

@@ -16,7 +16,7 @@ from trainables.folder import BEST_WEIGHTS
 from trainables.workload import Direction, ValueRule
 from tuning.experiment import Experiment, Scored
 from tuning.history import History, TrialHistory
-from tuning.records import Ending, Outcome, ScoredRecord, ScoringRecord
+from tuning.records import RAN_OUT, Ending, Outcome, ScoredRecord, ScoringRecord
 from tuning.state import Halt, Sweep
 from tuning.storage import checkpoint_root, trial_folder
 
@@ -27,8 +27,7 @@ REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it agai
 Scorer = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a job (see `Scoring`), gives metrics, domains and robustness, or a reason why there are none."""
 
-_ENDED_ITSELF = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
-_HAS_WEIGHTS = (*_ENDED_ITSELF, Outcome.PRUNED, Outcome.STOPPED)
+_HAS_WEIGHTS = (*RAN_OUT, Outcome.PRUNED, Outcome.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
                 first.setdefault((config.adapter, config.mode), trial)
             return list(first.values())
         case Scored.EACH:
-            return [trial for trial in ranked if trial.outcome in _ENDED_ITSELF]
+            return [trial for trial in ranked if trial.outcome in RAN_OUT]
         case Scored.NONE:
             return []
 
@@ -81,7 +80,7 @@ def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
 def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
     """Best first, as `adaptertune best` has them; ties go to the lower number."""
     last = experiment.objective.value is ValueRule.LAST
-    fair = _ENDED_ITSELF if last else _HAS_WEIGHTS
+    fair = RAN_OUT if last else _HAS_WEIGHTS
     sign = -1.0 if experiment.workload.direction is Direction.MAXIMIZE else 1.0
     found = [
         (sign * trial.value, number)

@@ -13,16 +13,17 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from trainables.config import TrialConfig
-from trainables.errors import LedgerError, StorageError
+from trainables.errors import StorageError
 from trainables.folder import BEST_WEIGHTS, SPLITS
 from trainables.store import Place, StorePath
 from trainables.workload import Workload
 from tuning.experiment import Experiment, load_experiment
 from tuning.history import History
 from tuning.ledger import read_history
+from tuning.recorded import experiment_of
 from tuning.records import Outcome
 from tuning.scoring import best_report
 from tuning.storage import Reference, checkpoint_root, named, refer, trial_folder
@@ -110,7 +111,7 @@ def of_trial(folder: Path, number: int) -> Trained:
     Raises StorageError if it is unknown, kept no weights, or its store does not answer.
     """
     history = read_history(folder)
-    experiment = recorded_in(history)
+    experiment = experiment_of(history.header)
     trial = history.trials.get(number)
     if trial is None:
         raise StorageError(f"{history.name} has no trial {number}; it has {len(history.trials)}, from 0 on")
@@ -221,17 +222,6 @@ def _no_weights(folder: Path, root: Place, history: History, number: int) -> str
         f"trial {number} of {history.name} left no weights in {trial_folder(root, number)}{why}; {there}."
         f" {again}"
     )
-
-
-def recorded_in(history: History) -> Experiment:
-    """The experiment that a record describes. Raises LedgerError if this version cannot read it."""
-    try:
-        return Experiment.model_validate_json(json.dumps(history.header.experiment))
-    except ValidationError as error:
-        raise LedgerError(
-            f"{history.name}: the recorded experiment does not fit this adaptertune;"
-            " use the version that ran it"
-        ) from error
 
 
 def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from trainables.config import TrialConfig
 from trainables.errors import AdaptertuneError, ExperimentFileError, LedgerError
@@ -20,11 +20,12 @@ from tuning.differences import differences, leaves
 from tuning.experiment import Experiment
 from tuning.history import History, TrialHistory
 from tuning.ledger import find_experiment, read_history
-from tuning.records import EarlierTrial, Outcome, WarmStartRecord
+from tuning.recorded import experiment_of
+from tuning.records import RAN_OUT, EarlierTrial, Outcome, WarmStartRecord
 from tuning.space import SECTION_NAMES, config_hash
 from tuning.state import Halt, Sweep
 
-_TAKEN = frozenset({Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.PRUNED})
+_TAKEN = frozenset({*RAN_OUT, Outcome.PRUNED})
 _BESIDE = ("model.", "data.", "trial.")
 """Keys at which experiments may differ and still learn from each other; what differs is said."""
 
@@ -80,14 +81,9 @@ def _record(name: str, ours: Experiment, storage: Path) -> WarmStartRecord:
 
 def _experiment(name: str, history: History) -> Experiment:
     try:
-        return Experiment.model_validate_json(json.dumps(history.header.experiment))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise LedgerError(
-            f"search.from: the record of {name} cannot be read ({where}: {first['msg']});"
-            " another version wrote it. Take it out of search.from"
-        ) from error
+        return experiment_of(history.header)
+    except LedgerError as error:
+        raise LedgerError(f"search.from: {name}: {error}, or take it out of search.from") from error
 
 
 def _refuse_other_objective(name: str, theirs: Experiment, ours: Experiment) -> None:

@@ -11,10 +11,11 @@ from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.best import best_json, best_rows, best_table, rank
 from analysis.errors import NothingToRankError, QueryError
-from analysis.frames import Sweep, experiment_in
+from analysis.frames import Sweep
 from analysis.source import opened
 from analysis.top import best_in, top
 from tuning.ledger import LEDGER, read_header, read_history
+from tuning.recorded import experiment_of
 from tuning.records import Outcome
 from tuning.tables.parts import Tables
 
@@ -40,7 +41,7 @@ def compacted(folder: Path, share: float) -> Path:
     if cut:
         (folder / LEDGER).write_bytes(whole[:cut])
         header = read_header(folder)
-        tables = Tables(folder, experiment_in(header), header)
+        tables = Tables(folder, experiment_of(header), header)
         tables.open(1.0)
         tables.close()
         (folder / LEDGER).write_bytes(whole)

@@ -22,8 +22,9 @@ from tuning.launch import launch
 from tuning.ledger import LEDGER, LOCK, Ledger, driver_alive, read_history, read_records
 from tuning.progress import Board, Progress
 from tuning.reconcile import GOES_ON
+from tuning.recorded import experiment_of
 from tuning.records import BuiltRecord, Ending, Outcome, Record, ReportRecord, StartedRecord, UnsavedRecord
-from tuning.resume import experiment_of, resume
+from tuning.resume import resume
 
 ROOT = Path(__file__).parents[2]
 PARTS: dict[str, Any] = {
@@ -286,7 +287,7 @@ def test_a_clock_that_goes_back_changes_nothing_but_the_times_shown(
 ) -> None:
     folder = cut(whole, tmp_path)
     with_times(folder, time_of)
-    board, screen = Board(experiment_of(read_history(folder))), io.StringIO()
+    board, screen = Board(experiment_of(read_history(folder).header)), io.StringIO()
     for record in read_records(folder):
         board.observe(record)
     with Progress(board, Console(file=screen, width=200)) as progress:

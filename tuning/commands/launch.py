@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,8 +14,9 @@ from trainables.errors import AdaptertuneError, ExperimentFileError
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines, show
 from tuning.experiment import Experiment, load_experiment
-from tuning.ledger import read_history, read_records
+from tuning.ledger import read_header, read_history
 from tuning.progress import Board, Progress, duration, trials_asked
+from tuning.recorded import experiment_of
 from tuning.storage import named
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def watch_over(
 
 def recorded(folder: Path) -> Experiment:
     """The experiment as its record has it."""
-    from tuning.resume import experiment_of
-
-    return experiment_of(read_history(folder))
+    return experiment_of(read_history(folder).header)
 
 
 def trials_of(file: str, overrides: Sequence[str], folder: Path) -> int | None:
@@ -101,10 +99,9 @@ def trials_of(file: str, overrides: Sequence[str], folder: Path) -> int | None:
 
 def go_on(folder: Path, *, trials: int | None, retry_failed: bool, address: str | None) -> LaunchResult:
     """The sweep from where its record ends, under the same table."""
-    from tuning.resume import experiment_of, resume
+    from tuning.resume import resume
 
-    header = islice(read_records(folder), 1)
-    board = Board(experiment_of(read_history(folder, header)))
+    board = Board(experiment_of(read_header(folder)))
     with Progress(board, console()) as progress:
         return resume(
             folder,
