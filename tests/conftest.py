@@ -28,9 +28,7 @@ ON_RAY = {
 """Files whose tests bring Ray up. One process runs them all: Rays that start at once disturb each other."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """A file's tests stay together, for the fixtures that they share."""
-    for item in items:
-        file = item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group("ray" if file in ON_RAY else file))
+    file = item.path.relative_to(ROOT).as_posix()
+    item.add_marker(pytest.mark.xdist_group("ray" if file in ON_RAY else file))
