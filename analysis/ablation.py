@@ -8,8 +8,8 @@ own seed, so that seed is kept for retuning and is none of those compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -33,6 +33,10 @@ RANKS = {
 """The setting that makes each adapter larger."""
 WITH_FREEZING = ("freezing", "unfreeze_epoch", "frozen_blocks", "freeze_head")
 """Settings that go with some freezing modes only."""
+OF_AN_ADAPTER = ("targets", "blocks")
+"""Settings that only an adapter reads."""
+PATIENCE = "early_stopping"
+"""The section by which a trial ends itself."""
 SEED = "seed"
 
 
@@ -208,6 +212,11 @@ def same(one: JsonValue, other: JsonValue) -> bool:
     return config_hash({"": one}) == config_hash({"": other})
 
 
+def has_patience(settings: Iterable[str]) -> bool:
+    """Whether one of them, by dotted names, is of the section by which a trial ends itself."""
+    return any(name.split(".")[0] == PATIENCE for name in settings)
+
+
 def pivot_of(spec: AblationSpec) -> str:
     """The setting whose value is another one at each level, on which the other settings hang."""
     assert spec.pivot is not None
@@ -267,10 +276,6 @@ class Plan:
         """Training time of all trials at the base's pace, one after the other."""
         return None if self.base.seconds is None else self.base.seconds * (self.runs + self.retuning_runs)
 
-    def with_levels(self, levels: Sequence[AblationLevel]) -> Plan:
-        """The same with other settings at its levels."""
-        return replace(self, spec=self.spec.model_copy(update={"levels": tuple(levels)}))
-
 
 def warnings_of(plan: Plan) -> Iterator[str]:
     """What the design leaves mixed up, or cannot show."""
@@ -281,7 +286,8 @@ def warnings_of(plan: Plan) -> Iterator[str]:
         yield "one seed: no spread is known, so nothing can be tested; three or more, such as --seeds 5"
     elif len(spec.seeds) == 2:
         yield "two seeds: only very large differences can be shown; --seeds 5 shows smaller ones"
-    if "learning_rate" not in plan.retune and len(spec.levels) > 1:
+    rated = "learning_rate" in plan.retune or any("learning_rate" in lev.settings for lev in spec.levels)
+    if not rated and len(spec.levels) > 1:
         yield (
             f"all levels train at learning rate {base.config.learning_rate:g}, which the search chose for the"
             " base; --retune learning_rate chooses one for each"

@@ -14,6 +14,7 @@ from analysis.ablation import (
     Base,
     finished,
     flat,
+    has_patience,
     level_of,
     pivot_of,
     same,
@@ -77,6 +78,8 @@ def _experiment(
     trial = {n: v for n, v in trial.items() if n != SEED} | dict(fixed)
     if "freezing" in space:  # what goes with some modes only is named by the levels that have it
         trial = {n: v for n, v in trial.items() if n not in WITH_FREEZING}
+    if not has_patience(space):  # else runs of one comparison would end after different budgets
+        trial = {n: v for n, v in trial.items() if not has_patience([n])}
     ending = Scored.EACH if spec.stage is AblationStage.COMPARE else Scored.NONE
     document = {
         "name": name,
@@ -145,6 +148,22 @@ def retuned(sweep: Sweep, spec: AblationSpec, names: Sequence[str]) -> AblationS
             f" see `adaptertune status {sweep.name}`"
         )
     levels = tuple(level.model_copy(update={"retuned": found[level.name]}) for level in spec.levels)
+    return spec.model_copy(update={"levels": levels})
+
+
+def chosen_before(
+    begun: AblationSpec, spec: AblationSpec, names: Sequence[str], base: Base
+) -> AblationSpec | None:
+    """`spec` with the values that a comparison which has begun was given for `names`.
+
+    None where it was given none, or those of other settings.
+    """
+    known = {level.name: level.retuned for level in begun.levels}
+    for level in spec.levels:
+        wanted = {name for name in names if _applies(name, level, base)}
+        if level.name in known and known[level.name].keys() != wanted:
+            return None
+    levels = tuple(level.model_copy(update={"retuned": known.get(level.name, {})}) for level in spec.levels)
     return spec.model_copy(update={"levels": levels})
 
 

@@ -13,9 +13,12 @@ from pydantic import JsonValue
 
 from analysis.ablation import AblationError, level_of
 from analysis.bootstrap import (
+    CURVES,
+    FEWEST,
     RESAMPLES,
     ImageDifference,
     compare_over_images,
+    curves,
     image_difference_json,
     stored,
 )
@@ -35,18 +38,12 @@ from analysis.statistics import (
 from analysis.studies import described
 from analysis.tables import Table, count, figure, plural
 from trainables.errors import DataError
-from trainables.metrics.per_image import AP_FIGURES, BoxImages
 from trainables.workload import Figure
 from tuning.ablation_words import Images
 from tuning.experiment import AblationSpec, AblationStage
 
 FINEST = 1e-3
 """Intervals narrower than this add no further digits to a figure: four decimals are enough."""
-
-CURVES = 300_000
-"""Precision curves that resampling images may cost in all: some ten seconds."""
-FEWEST = 400
-"""Resamples at least."""
 
 
 @dataclass(frozen=True)
@@ -260,23 +257,15 @@ def _by_image(result: Result, folder: Path, pairs: Sequence[Sequence[int]]) -> I
     if not all(pairs):
         return None
     domain, metric = Figure.of(result.metric).domain, result.metric.partition("@")[0]
-    first = stored(folder, pairs[0][0], domain)
-    curves = _curves(first, metric) if isinstance(first, BoxImages) else 0
+    one = curves(stored(folder, pairs[0][0], domain), metric)
     # Of two models; the affordable curves are shared by all differences.
-    each = max(1, 2 * curves * len(result.comparison.differences))
+    each = max(1, 2 * one * len(result.comparison.differences))
     if FEWEST * each > 3 * CURVES:
         return None
     seeds = min(len(pairs[0]), max(1, CURVES // (FEWEST * each)))
     resamples = min(RESAMPLES, max(FEWEST, CURVES // (seeds * each)))
     a, b = ([stored(folder, trial, domain) for trial in side[:seeds]] for side in pairs)
     return compare_over_images(a, b, metric, direction=result.comparison.direction, resamples=resamples)
-
-
-def _curves(images: BoxImages, metric: str) -> int:
-    """Precision curves that one value of an AP is made of: one for each class and IoU threshold."""
-    base, _, label = metric.partition("/")
-    places = AP_FIGURES.get(base, slice(0, 0))
-    return (places.stop - places.start) * (1 if label else len(images.classes))
 
 
 def image_words(level: str, reference: str, d: ImageDifference) -> str:
@@ -337,15 +326,16 @@ def _most(values: Sequence[float | None]) -> str:
 
 def result_json(result: Result, folder: Path) -> dict[str, JsonValue]:
     """Everything: design, runs, comparison over seeds and over images, words."""
+    by_image = over_images(result, folder)
     return {
         "experiment": result.name,
         "design": result.spec.model_dump(mode="json"),
         "images": result.images.value,
         "comparison": comparison_json(result.comparison),
         "validation": comparison_json(result.validation),
-        "over_images": {level: image_difference_json(d) for level, d in over_images(result, folder).items()},
+        "over_images": {level: image_difference_json(d) for level, d in by_image.items()},
         "runs": [_run_json(run) for run in result.runs],
-        "words": list(words(result, folder)),
+        "words": list(_words(result, by_image)),
     }
 
 
@@ -376,8 +366,12 @@ def result_csv(result: Result) -> str:
 
 def words(result: Result, folder: Path) -> tuple[str, ...]:
     """All that is said: over seeds, then over images."""
-    by_image = over_images(result, folder).items()
-    return (*sentences(result), *(image_words(level, result.spec.reference, d) for level, d in by_image))
+    return _words(result, over_images(result, folder))
+
+
+def _words(result: Result, by_image: Mapping[str, ImageDifference]) -> tuple[str, ...]:
+    said = (image_words(level, result.spec.reference, d) for level, d in by_image.items())
+    return (*sentences(result), *said)
 
 
 def result_markdown(result: Result, folder: Path) -> str:

@@ -14,6 +14,7 @@ last repeats another's. What is not ranked is counted.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,8 @@ class Ranking:
     """The fewest and the most epochs that one of them ran."""
     several: bool = False
     """Whether they are of more than one experiment."""
+    chosen_on_test: bool = False
+    """Whether the filter reads test figures, so that these had a say after all."""
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
         """Test figures of the very weights that the trial is ranked for."""
@@ -81,6 +84,8 @@ class Ranking:
                 "best report" if self.objective.rule is ValueRule.BEST else "last report"
             )
         text = f"{self.objective.metric} on validation images, {better} first, {rule}"
+        if self.chosen_on_test:
+            text += "; the filter chose among them by test figures, which flatters those"
         if self.early_stopped and self.at is None:
             text += "; trials that were stopped early compete"
         if self.at is None and self.span[0] < self.span[1]:
@@ -88,6 +93,11 @@ class Ranking:
         if self.left_out:
             text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
         return text
+
+
+def reads_test(where: str | None) -> bool:
+    """Whether a filter reads figures on test images; text in single quotes is none."""
+    return where is not None and re.search(r"\btest\.", re.sub(r"'[^']*'", "''", where)) is not None
 
 
 def rank(
@@ -187,7 +197,8 @@ def best_table(ranking: Ranking, top: int) -> Table:
     title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
     caption = ranking.caption
     if tested:
-        caption += ". Picked on validation images; test: other images, with the weights of that epoch"
+        picked = "Picked by test figures too" if ranking.chosen_on_test else "Picked on validation images"
+        caption += f". {picked}; test: other images, with the weights of that epoch"
     numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
     return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
 
@@ -201,6 +212,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
         "value_rule": ranking.objective.rule.value,
         "at_epoch": ranking.at,
         "measured_on": "validation",
+        "filtered_on_test": ranking.chosen_on_test,
         "early_stopped_compete": ranking.early_stopped,
         "ranked": ranking.counted,
         "not_ranked": dict(ranking.left_out),

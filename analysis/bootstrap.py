@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from analysis.statistics import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from trainables.folder import image_results
-from trainables.metrics.per_image import PerImage, read
+from trainables.metrics.per_image import AP_FIGURES, BoxImages, PerImage, read
 from trainables.workload import Direction
 from tuning.storage import trial_folder
 
@@ -29,6 +29,12 @@ DEFINED = 0.95
 """Share of the resamples in which the figure must be defined."""
 AT_ONCE = 1_000_000
 """Weights held at a time."""
+
+
+CURVES = 300_000
+"""Precision curves that resampling images may cost: some ten seconds. Three times as many for the least."""
+FEWEST = 400
+"""Resamples at least."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,15 @@ def stored(experiment: Path, trial: int, domain: str | None = None) -> PerImage:
     Raises DataError, which says that none are kept (the trial is not scored, or by an earlier version).
     """
     return read(image_results(trial_folder(experiment, trial), domain))
+
+
+def curves(images: PerImage, metric: str) -> int:
+    """Precision curves that one value of an AP is made of, for each class and IoU threshold; 0 of a Dice."""
+    if not isinstance(images, BoxImages):
+        return 0
+    base, _, label = metric.partition("/")
+    places = AP_FIGURES.get(base, slice(0, 0))
+    return (places.stop - places.start) * (1 if label else len(images.classes))
 
 
 def compare_over_images(

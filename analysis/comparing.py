@@ -15,7 +15,7 @@ from analysis.scores import scored_json, scored_value
 from analysis.statistics import StatisticsError
 from analysis.tables import Table, budget, count, figure, setting
 from trainables.errors import AdaptertuneError, DataError
-from trainables.workload import Direction
+from trainables.workload import Direction, Figure
 from tuning.differences import Difference, differences
 from tuning.records import ScoredRecord
 
@@ -147,12 +147,29 @@ def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
         return None, "their objectives are different figures"
     if (one.folder, one.trial.number) == (other.folder, other.trial.number):
         return None, "both are the same trial"
+    base, domain = metric.partition("@")[0], Figure.of(metric).domain
+    if why := _other_images(one, other, domain):
+        return None, why
     try:
-        both = [stored(each.folder, each.trial.number) for each in (one, other)]
+        both = [stored(each.folder, each.trial.number, domain) for each in (one, other)]
         direction = one.sweep.objective.direction
-        return compare_over_images(both[:1], both[1:], metric, direction=direction), ""
+        return compare_over_images(both[:1], both[1:], base, direction=direction), ""
     except (DataError, StatisticsError) as error:
         return None, str(error)
+
+
+def _other_images(one: Side, other: Side, domain: str | None) -> str:
+    """Why test images of the same names may be others; empty where nothing says so."""
+    prints = {one.fingerprint, other.fingerprint} - {None}
+    if len(prints) > 1:
+        return (
+            "their prepared data differ (another source, split, size or seed), so images of the same name"
+            " need not be the same; compare experiments with the same data and image size"
+        )
+    a, b = (side.sweep.experiment.data.domains for side in (one, other))
+    if domain is not None and a.get(domain) != b.get(domain):
+        return f"their files mean different images by domain {domain}"
+    return ""
 
 
 # --- tables -----------------------------------------------------------------------------------

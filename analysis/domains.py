@@ -6,6 +6,7 @@ The trials were picked by their values on validation images, so nothing here cho
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
@@ -14,7 +15,7 @@ from analysis.best import NothingToRankError
 from analysis.by_adapter import UNTOUCHED
 from analysis.frames import QueryError, Standing, Sweep, Trial
 from analysis.scores import scored_json, scored_value
-from analysis.tables import Table, figure
+from analysis.tables import Table, budget, figure
 from trainables.workload import MAIN_FIGURE, Direction, Figure, ValueRule
 from tuning.experiment import Scored
 from tuning.records import ScoredRecord
@@ -46,6 +47,7 @@ class Line:
 def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
     """The scored trial with the best validation value of each adapter and freezing mode; the untouched model.
 
+    Of those that ran to their own end; of those that were cut short only where a kind has no other.
     In the order of `metric` on test images, best first. Raises NothingToRankError, which says
     why there are none.
     """
@@ -56,8 +58,8 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
         if score is None or standing is None:
             continue
         key = (trial.adapter, trial.freezing)
-        before = best[key].standing if key in best else None
-        if before is None or sweep.objective.direction.better(standing.value, before.value):
+        before = best.get(key)
+        if before is None or _preferred(sweep, trial, standing, before):
             best[key] = Line(score, trial, standing)
     if not best:
         raise NothingToRankError(_why_none(sweep))
@@ -71,6 +73,23 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
         return math.inf if value is None else -value if up else value
 
     return tuple(sorted(lines, key=place))
+
+
+def _preferred(sweep: Sweep, trial: Trial, standing: Standing, before: Line) -> bool:
+    assert before.trial is not None
+    assert before.standing is not None
+    if trial.finished != before.trial.finished:
+        return trial.finished
+    return sweep.objective.direction.better(standing.value, before.standing.value)
+
+
+def cut_short(lines: Iterable[Line]) -> str:
+    """Which of them saw less training than they were to have, as a caption goes on; empty for none."""
+    found = [line.trial for line in lines if line.trial is not None and not line.trial.finished]
+    if not found:
+        return ""
+    said = ", ".join(f"trial {t.number} ({t.outcome} after {budget(t.ran, t.epochs)} epochs)" for t in found)
+    return f". No trial of its kind ran to its own end, so with a smaller budget than the others: {said}"
 
 
 def _why_none(sweep: Sweep) -> str:
@@ -103,6 +122,7 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
         f"{metric} on test images, of the scored trial that is best on validation images"
         f" ({sweep.objective.metric})"
     )
+    caption += cut_short(lines)
     if names:
         caption += f". In brackets: relative robustness, shifted ÷ in domain, from {TELLING} in domain on"
     return Table(
@@ -163,6 +183,9 @@ def _line_json(line: Line) -> JsonValue:
         "freezing": None if trial is None else trial.freezing,
         "untouched": trial is None,
         "trial": None if trial is None else trial.number,
+        "outcome": None if trial is None else trial.outcome,
+        "ran_epochs": None if trial is None else trial.ran,
+        "of_epochs": None if trial is None else trial.epochs,
         "epoch": line.score.epoch,
         "validation": None if line.standing is None else line.standing.value,
         **scored_json(line.score),

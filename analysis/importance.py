@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import JsonValue
 
 from analysis.by_adapter import common_epoch
 from analysis.errors import NothingToRankError
@@ -125,7 +124,7 @@ def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = N
         )
         for place, name in enumerate(names)
     ]
-    found.sort(key=lambda one: -one.share)
+    found.sort(key=lambda one: (-one.share, one.setting))
     return Importances(sweep.name, objective, epoch, len(y), best, len(sweep.trials) - len(y), tuple(found))
 
 
@@ -323,29 +322,3 @@ def importance_table(found: Importances) -> Table:
         caption,
         numeric=(1, 2),
     )
-
-
-def importance_json(found: Importances, pairs: Sequence[Interaction] = ()) -> dict[str, JsonValue]:
-    """The same for programs."""
-    return {
-        "experiment": found.sweep,
-        "observational": True,
-        "metric": found.objective.metric,
-        "epoch": found.epoch,
-        "trials": found.trials,
-        "best": found.best,
-        "settings": [
-            {"setting": o.setting, "importance": o.share, "trials": o.trials, "p_holm": o.p, "shown": o.shown}
-            for o in found.settings
-        ],
-        "interactions": [
-            {
-                "settings": [o.first, o.second],
-                "trials": o.trials,
-                "p_holm": o.p,
-                "gain": o.gain,
-                "shown": o.shown,
-            }
-            for o in pairs
-        ],
-    }

@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
 from analysis.frames import Objective, Sweep, Trial
-from analysis.tables import Table, count, figure, plural, settings
 from trainables.workload import Direction
 
 
@@ -103,45 +102,3 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
     return Pareto(
         sweep.name, objective, cost, tuple(points), front(points, objective.direction), dict(left_out)
     )
-
-
-def pareto_table(found: Pareto) -> Table:
-    """The front, the cheapest first."""
-    cost = count if found.cost is Cost.PARAMETERS else (lambda value: f"{value:,}")
-    rows = tuple(
-        (str(p.trial), figure(p.value), cost(round(p.cost)), settings(p.params)) for p in found.front
-    )
-    caption = (
-        f"{found.objective.metric} on validation images against {found.cost.words}:"
-        f" {len(found.front)} of {plural(len(found.points), 'trial')} that ran to their own end;"
-        " no other is as good for less"
-    )
-    if found.left_out:
-        caption += ". Left out: " + ", ".join(f"{n} {what}" for what, n in sorted(found.left_out.items()))
-    return Table(
-        f"{found.sweep}: what {found.objective.metric} costs",
-        ("trial", found.objective.metric, found.cost.words, "settings"),
-        rows,
-        caption,
-        numeric=(0, 1, 2),
-    )
-
-
-def pareto_json(found: Pareto) -> dict[str, JsonValue]:
-    """Every point, and which are on the front."""
-    on = {point.trial for point in found.front}
-    return {
-        "experiment": found.sweep,
-        "metric": found.objective.metric,
-        "cost": found.cost.value,
-        "points": [
-            {
-                "trial": p.trial,
-                "value": p.value,
-                "cost": p.cost,
-                "front": p.trial in on,
-                "params": dict(p.params),
-            }
-            for p in found.points
-        ],
-    }

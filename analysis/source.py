@@ -255,6 +255,8 @@ def _read(
     recorded: Recorded, tell: Callable[[str], None] | None, *, thorough: bool
 ) -> tuple[Sequence[Part], Mapping[str, list[Row]]]:
     """The parts there are, and the rows of what comes after them."""
+    import duckdb
+
     folder = recorded.folder
     parts = sound_parts(folder, thorough=thorough)
     size = (folder / LEDGER).stat().st_size
@@ -265,7 +267,7 @@ def _read(
         try:
             tables.open(0.0)
             tables.catch_up()
-        except (StorageError, OSError):
+        except (StorageError, OSError, duckdb.Error):  # duckdb's own, where the disk is full
             pass  # its driver does it, or nothing can be written here
         finally:
             tables.leave()

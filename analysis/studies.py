@@ -10,12 +10,12 @@ from pydantic import JsonValue, ValidationError
 from analysis.ablation import RANKS, WITH_FREEZING, AblationError, Base, base_of, over, shown
 from analysis.frames import Sweep
 from trainables.adapters.rules import check
-from trainables.adapters.specs import WITHOUT_ADAPTER, Adapter, Freezing
+from trainables.adapters.specs import TRAINS_BACKBONE, WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from tuning.ablation_words import StudyName
 from tuning.combinations import shape_of
-from tuning.experiment import AblationLevel, put
+from tuning.experiment import AblationLevel, AblationSpec, put
 from tuning.space import SECTION_NAMES
 
 Count = Callable[[TrialConfig], int]
@@ -40,10 +40,16 @@ NEEDS = {StudyName.RANK: "adapter", StudyName.FREEZING: "adapter", StudyName.TAR
 
 
 def levels_of(
-    study: StudyName, base: Base, sweep: Sweep, values: Sequence[JsonValue] | None
+    study: StudyName,
+    base: Base,
+    sweep: Sweep,
+    values: Sequence[JsonValue] | None,
+    begun: AblationSpec | None = None,
 ) -> tuple[AblationLevel, ...]:
     """The levels of a ready study; `values` in place of its own. Those of its own that the model does not
-    take are left out. Raises AblationError for a value that is none of the study's.
+    take are left out. begun: see `families_of`.
+
+    Raises AblationError for a value that is none of the study's.
     """
     match study:
         case StudyName.RANK:
@@ -51,7 +57,7 @@ def levels_of(
         case StudyName.FREEZING:
             found = _freezing(base, values)
         case StudyName.ADAPTERS:
-            found = _adapters(base, sweep, values)
+            found = _adapters(base, sweep, values, begun)
         case StudyName.TARGETS:
             found = over("targets", values or [list(roles) for roles in TARGETS])
         case StudyName.DATA:
@@ -82,27 +88,34 @@ def _freezing(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationL
     """Modes without an adapter have none; the others have the base's. Freezing extras go where they fit."""
     chosen = over("freezing", values or [mode.value for mode in Freezing])
     config = base.config
-    if config.adapter is Adapter.NONE and any(
-        Freezing(level.name) not in WITHOUT_ADAPTER for level in chosen
-    ):
+    needing = [level.name for level in chosen if Freezing(level.name) not in WITHOUT_ADAPTER]
+    if config.adapter is Adapter.NONE and needing:
         raise AblationError(
-            f"trial {base.trial} has no adapter, and {chosen[-1].name} needs one; start from one that has"
+            f"trial {base.trial} has no adapter, and {needing[0]} needs one; start from one that has"
         )
     levels = []
     for level in chosen:
         mode = Freezing(level.name)
-        more: dict[str, JsonValue] = {"adapter": "none" if mode in WITHOUT_ADAPTER else config.adapter.value}
-        if mode is Freezing.UNFREEZE_AT:
-            more["unfreeze_epoch"] = config.unfreeze_epoch or max(1, config.epochs // 2)
-        if mode not in (Freezing.FROZEN, Freezing.HEAD_ONLY) and config.frozen_blocks:
-            more["frozen_blocks"] = config.frozen_blocks
-        if mode not in WITHOUT_ADAPTER and config.freeze_head:
-            more["freeze_head"] = True
-        levels.append(_with(level, more))
+        adapter = "none" if mode in WITHOUT_ADAPTER else config.adapter.value
+        levels.append(_with(level, {"adapter": adapter, **_extras(mode, config)}))
     return tuple(levels)
 
 
-def _adapters(base: Base, sweep: Sweep, values: Sequence[JsonValue] | None) -> tuple[AblationLevel, ...]:
+def _extras(mode: Freezing, config: TrialConfig) -> dict[str, JsonValue]:
+    """What a configuration has beside its freezing mode, as far as this mode takes it."""
+    more: dict[str, JsonValue] = {}
+    if mode is Freezing.UNFREEZE_AT:
+        more["unfreeze_epoch"] = config.unfreeze_epoch or max(1, config.epochs // 2)
+    if mode in TRAINS_BACKBONE and config.frozen_blocks:
+        more["frozen_blocks"] = config.frozen_blocks
+    if mode not in WITHOUT_ADAPTER and config.freeze_head:
+        more["freeze_head"] = True
+    return more
+
+
+def _adapters(
+    base: Base, sweep: Sweep, values: Sequence[JsonValue] | None, begun: AblationSpec | None
+) -> tuple[AblationLevel, ...]:
     """Each family with the settings of its best finished trial in the sweep, else with its defaults."""
     families = [a.value for a in RANKS]
     own = base.config.adapter.value
@@ -116,16 +129,33 @@ def _adapters(base: Base, sweep: Sweep, values: Sequence[JsonValue] | None) -> t
         if family is Adapter.PEFT and family != own:
             raise AblationError("--levels peft: is a family only where the base has it, with its method")
         levels.append(level)
-    return families_of(levels, base, sweep)
+    return families_of(levels, base, sweep, begun)
 
 
-def families_of(levels: Sequence[AblationLevel], base: Base, sweep: Sweep) -> tuple[AblationLevel, ...]:
+def families_of(
+    levels: Sequence[AblationLevel], base: Base, sweep: Sweep, begun: AblationSpec | None = None
+) -> tuple[AblationLevel, ...]:
     """Levels of `adapter`, each with the settings of the family's best finished trial in the sweep, if it has
     one, and with a freezing mode that goes with it where the base's does not.
+
+    begun: an ablation that is under way, whose families keep the settings that they began with, however the
+    search has gone on since.
     """
+    known = {} if begun is None else {level.name: level.settings for level in begun.levels}
     return _fittingly_frozen(
-        [_with(level, _section(Adapter(level.name), base, sweep)) for level in levels], base
+        [
+            _with(level, _of(level.name, known[level.name]))
+            if level.name in known
+            else _with(level, _section(Adapter(level.name), base, sweep))
+            for level in levels
+        ],
+        base,
     )
+
+
+def _of(family: str, settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Those of a family's own section."""
+    return {name: value for name, value in settings.items() if name.split(".")[0] == family}
 
 
 def _section(family: Adapter, base: Base, sweep: Sweep) -> dict[str, JsonValue]:
@@ -135,18 +165,24 @@ def _section(family: Adapter, base: Base, sweep: Sweep) -> dict[str, JsonValue]:
             found = base_of(sweep, having=f"{family}.").settings
         except AblationError:
             return {}
-    return {name: value for name, value in found.items() if name.split(".")[0] == family}
+    return _of(family.value, found)
 
 
 def _fittingly_frozen(levels: Sequence[AblationLevel], base: Base) -> tuple[AblationLevel, ...]:
     mode = base.config.mode
     if all((level.settings.get("adapter") == Adapter.NONE) == (mode in WITHOUT_ADAPTER) for level in levels):
         return tuple(levels)
-    backbone = mode not in (Freezing.HEAD_ONLY, Freezing.FROZEN)
-    fitting = {True: "full" if backbone else "head_only", False: "unfrozen" if backbone else "frozen"}
-    return tuple(
-        _with(level, {"freezing": fitting[level.settings.get("adapter") == Adapter.NONE]}) for level in levels
-    )
+    backbone = mode in TRAINS_BACKBONE
+    fitting = {
+        True: Freezing.FULL if backbone else Freezing.HEAD_ONLY,
+        False: Freezing.UNFROZEN if backbone else Freezing.FROZEN,
+    }
+    fitting[mode in WITHOUT_ADAPTER] = mode
+    found = []
+    for level in levels:
+        own = fitting[level.settings.get("adapter") == Adapter.NONE]
+        found.append(_with(level, {"freezing": own.value, **_extras(own, base.config)}))
+    return tuple(found)
 
 
 def misfit(level: AblationLevel, base: Base) -> str | None:
@@ -251,7 +287,8 @@ def _at_rank(level: AblationLevel, config: TrialConfig, name: str, rank: int) ->
     before = int(getattr(own, leaf))
     more: dict[str, JsonValue] = {name: rank}
     if hasattr(own, "alpha"):
-        more[f"{section}.alpha"] = own.alpha * rank / before
+        # As it is at its own rank: rounding would make another design of one that has begun.
+        more[f"{section}.alpha"] = own.alpha if rank == before else own.alpha * rank / before
     if config.adapter is Adapter.ADALORA:
         more["adalora.target_rank"] = max(1, round(own.target_rank * rank / before))
     return _with(level, more)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.best import Ranking, best_of
+from analysis.best import Ranking, best_of, reads_test
 from analysis.errors import QueryError
 from analysis.frames import INCOMPARABLE, Objective, Standing, Trial, another
 from analysis.query import wrong_filter
@@ -80,6 +80,7 @@ def top(
         counted,
         (least or 0.0, most or 0.0),
         len(source.experiments) > 1,
+        reads_test(where),
     )
 
 

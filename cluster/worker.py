@@ -6,6 +6,7 @@ So the driver never imports torch, and starts some seconds sooner.
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from typing import Any
 
 from ray import tune
@@ -58,6 +59,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             else:
                 self._real.reset_config(config)
         except Exception as error:
+            with suppress(Exception):  # the trial before this one may have weights to save
+                self.cleanup()
             self._real = None
             self._fault = {
                 "trial": config["trial"],

@@ -21,7 +21,7 @@ from trainables.checkpoint import pack_weights, restore_state, save_state, write
 from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.errors import CheckpointError, StorageError, reason_of
-from trainables.folder import BASELINE_CLAIM, BEST_WEIGHTS, CONTROL, HALT, HALTED, LAST_STATE, note
+from trainables.folder import BASELINE_CLAIM, BEST_WEIGHTS, CONTROL, HALT, HALTED, LAST_STATE, STOPPED, note
 from trainables.freezing import count_parameters
 from trainables.report import Report
 from trainables.state import TrialState
@@ -86,6 +86,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._save_every_s = float(config.get("save_every_s", 30.0))
         self._save_every_epochs = config.get("save_every_epochs")
         self._halt = Path(config["experiment"]) / CONTROL / HALT
+        self._stopped = self._halt.with_name(STOPPED.format(self._number))
         self._epoch, self._saved_epoch = 0.0, 0.0
         self._saved_at = self._looked_at = time.monotonic()
         self._saving_s = 0.0
@@ -152,6 +153,8 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             return self._failed(
                 f"the loss or the objective is not finite at epoch {report.epoch:g}", None, report
             )
+        if self._stopped.exists():  # the record ends before this report
+            return self._result(report=report, done=True)
         if state.improved:
             self._best = pack_weights(state)
         every = self._save_every_epochs
@@ -177,7 +180,9 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         return time.monotonic() - self._saved_at > max(self._save_every_s, SAVING_SHARE * self._saving_s)
 
     def _save(self, state: TrialState, report: Report | None) -> None:
-        """report: the one just made, which the record may not have yet."""
+        """report: the one just made, which the record may not have yet. Nothing once the trial is stopped."""
+        if self._stopped.exists():
+            return
         started = time.monotonic()
         if self._kept(lambda: save_state(state, self._checkpoints / LAST_STATE, report)):
             self._saved_epoch = self._epoch

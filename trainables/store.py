@@ -40,18 +40,13 @@ def uri_fault(uri: str) -> str | None:
     try:
         parts = urlsplit(uri)
         options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        secret = parts.password is not None
-    except ValueError as error:
-        return f"is no URI ({error}); one is s3://bucket/folder"
+    except ValueError:  # whose text may hold some of it
+        return "is no URI; one is s3://bucket/folder"
     if parts.scheme not in _OPTIONS:
         known = ", ".join(f"{scheme}://" for scheme in _OPTIONS)
         return f"must be the URI of a folder that begins with one of {known}; such as s3://bucket/folder"
     names = [name for name, _ in options]
-    # Azure's user is the container, and Google's may be `anonymous`; S3's would be the access key.
-    secret |= parts.scheme == "s3" and parts.username is not None
-    secret |= parts.scheme == "gs" and parts.username not in (None, "anonymous")
-    secret |= any(_is_secret(name) for name in names)
-    if secret:
+    if any(_is_secret(name) or "@" in value for name, value in options) or _holds_a_user(parts.scheme, uri):
         where = _HOME.get(parts.scheme, "the environment")
         return (
             "must hold no key or password, as the file is recorded;"
@@ -71,8 +66,23 @@ def uri_fault(uri: str) -> str | None:
     return None
 
 
+def _holds_a_user(scheme: str, uri: str) -> bool:
+    """Whatever stands before an '@': a secret may hold a '/' or '?', behind which no URI has a user."""
+    if scheme == "file":
+        return False
+    user, at, _ = uri.partition("://")[2].rpartition("@")
+    # Azure's user is the container, and Google's may be `anonymous`; S3's would be the access key.
+    harmless = (scheme == "gs" and user == "anonymous") or (
+        scheme == "abfs" and not any(character in user for character in ":/@")
+    )
+    return bool(at) and not harmless
+
+
 def _is_secret(option: str) -> bool:
-    return any(part in option.lower() for part in ("key", "secret", "token", "password", "sas", "signature"))
+    return any(
+        part in option.lower()
+        for part in ("key", "secret", "token", "passw", "pwd", "sas", "signature", "credential")
+    )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from tuning.storage import checkpoint_root, trial_folder
 
 GB = 10**9
 LOOK_EVERY_S = 2.0
+BACK_OFF_S = 120.0
+"""Twice as long after each look that failed, up to this."""
 SETTLES_AFTER_S = 2.0
 """A worker may write the best weights of a trial that was stopped until so long after its end."""
 AT_ONCE = 200
@@ -130,14 +132,13 @@ class Budget:
         self._every_s, self._at_once = AT_STORE if stored else (LOOK_EVERY_S, AT_ONCE)
         self._sweep = sweep
         self._clock = clock
-        self._looked = float("-inf")
+        self._next_look, self._wait_s = float("-inf"), self._every_s
         self._known = 0
         self._moving: dict[int, float | None] = {}
         """Trials whose files may change: when each was seen to have ended, None while it runs."""
         self._kept: dict[int, Kept] = {}
-        self._stuck: set[int] = set()
         self._total = 0
-        self._told = False
+        self._told: set[str] = set()
 
     def begin(self) -> None:
         """Take in what a driver before this one has left. Raises StorageError where a store is silent."""
@@ -158,25 +159,27 @@ class Budget:
     def look(self) -> None:
         """Enforce it, if it is time again. Called in each round of the driver's loop."""
         now = self._clock()
-        if self._limit is None or now - self._looked < self._every_s:
+        if self._limit is None or now < self._next_look:
             return
-        self._looked = now
-        self._enforce(now, SETTLES_AFTER_S, self._at_once)
+        whole = self._enforce(now, SETTLES_AFTER_S, self._at_once)
+        self._wait_s = self._every_s if whole else min(2 * self._wait_s, BACK_OFF_S)
+        self._next_look = self._clock() + self._wait_s  # a store that is silent has taken its time
 
     def finish(self) -> None:
         """Enforce it now: all trials have ended, and their workers are done with them."""
         if self._limit is not None:
             self._enforce(self._clock(), 0.0, None)
 
-    def _enforce(self, now: float, settles_s: float, at_once: int | None) -> None:
+    def _enforce(self, now: float, settles_s: float, at_once: int | None) -> bool:
+        """Whether all went well. Where a file cannot be looked at or removed, no other goes in its place."""
         assert self._limit is not None
         try:
             self._follow(now, settles_s)
         except StorageError:
-            return  # of a store that is silent for a while: workers say so, and the next look asks again
+            return False  # of a store that is silent for a while: workers say so
         if self._total <= self._limit:
-            return
-        still = [k for k in self._kept.values() if k.trial not in self._moving and k.trial not in self._stuck]
+            return True
+        still = [k for k in self._kept.values() if k.trial not in self._moving]
         fixed = self._total - sum(k.last + k.best for k in still)
         keep = best_of(self._kept.values(), self._keep, self._direction)
         keep |= finalists(self._experiment, self._sweep.history)  # are to be scored with their weights
@@ -186,10 +189,12 @@ class Budget:
             by_trial.setdefault(removal.trial, []).append(removal)
         now_going = list(by_trial)[:at_once]
         for number in now_going:
-            self._remove(number, by_trial[number])
+            if not self._remove(number, by_trial[number]):
+                return False
         more = len(now_going) < len(by_trial) or (settles_s > 0 and self._settling())
         if self._total > self._limit and not more:
-            self._tell("what is left belongs to trials that run, and to the best ones")
+            self._tell("kept", "what is left belongs to trials that run, and to the best ones")
+        return True
 
     def _follow(self, now: float, settles_s: float) -> None:
         """Look at the files that may have changed since the last look."""
@@ -221,25 +226,28 @@ class Budget:
         self._total += last + best - (0 if before is None else before.last + before.best)
         self._kept[number] = Kept(number, trial.outcome, trial.value, last, best)
 
-    def _remove(self, number: int, removals: list[Removal]) -> None:
-        names, size = [each.name for each in removals], sum(each.bytes for each in removals)
-        self._sweep.record(RemovedRecord(trial=number, files=names, bytes=size))
+    def _remove(self, number: int, removals: list[Removal]) -> bool:
+        """Whether they are gone. What could not be removed at an earlier look is recorded already."""
+        recorded = self._sweep.history.trials[number].removed
+        if new := [each for each in removals if each.name not in recorded]:
+            names, size = [each.name for each in new], sum(each.bytes for each in new)
+            self._sweep.record(RemovedRecord(trial=number, files=names, bytes=size))
         for each in removals:
             try:
                 self._file(number, each.name).unlink(missing_ok=True)
             except (OSError, StorageError) as error:
-                self._stuck.add(number)
-                self._tell(f"{self._file(number, each.name)} cannot be removed: {error}")
-                return
+                self._tell("stuck", f"{self._file(number, each.name)} cannot be removed just now: {error}")
+                return False
             kept, self._total = self._kept[number], self._total - each.bytes
             self._kept[number] = replace(kept, last=0) if each.name == LAST_STATE else replace(kept, best=0)
         if self._kept[number].last + self._kept[number].best == 0:
             del self._kept[number]  # so that what is sorted does not grow with trials
+        return True
 
     def _file(self, number: int, name: str) -> Place:
         return trial_folder(self._root, number) / name
 
-    def _tell(self, reason: str) -> None:
-        if not self._told:
-            self._told = True
+    def _tell(self, what: str, reason: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
             self._sweep.record(OverBudgetRecord(bytes=self._total, reason=reason))

@@ -29,7 +29,8 @@ COPY_EVERY_S = 10.0
 def claim(experiment: Experiment, header: ExperimentRecord) -> None:
     """Take the folder on the store, before any work starts. Nothing without `checkpoints.to`.
 
-    Raises StorageError where the store cannot be written, and where another experiment's trials are there.
+    Raises StorageError where the store cannot be written, and where it is another experiment's, which may
+    not have saved anything yet.
     """
     if experiment.checkpoints.to is None:
         return
@@ -39,12 +40,24 @@ def claim(experiment: Experiment, header: ExperimentRecord) -> None:
     theirs = _marked(root)
     if theirs == ours:
         return
-    if theirs is not None and (root / "trials").files():
+    if theirs is not None:
         raise StorageError(
-            f"{root} holds checkpoints of another experiment '{experiment.name}', begun {_day(theirs)};"
+            f"{root} belongs to another experiment '{experiment.name}', begun {_day(theirs)};"
             " set another folder as checkpoints.to, launch under another name with --name, or remove it there"
+            f" (if that one saved nothing, {MARK} in it is all there is)"
         )
     (root / MARK).write_bytes(json.dumps(ours).encode())
+
+
+def release(experiment: Experiment, header: ExperimentRecord) -> None:
+    """Let go of what `claim` took, where the experiment came to nothing. A silent store keeps it."""
+    if experiment.checkpoints.to is None:
+        return
+    root = checkpoint_root(experiment, Path())
+    assert isinstance(root, StorePath)
+    with suppress(StorageError):
+        if _marked(root) == {"name": experiment.name, "begun": header.time}:
+            (root / MARK).unlink(missing_ok=True)
 
 
 def _marked(root: StorePath) -> Any:

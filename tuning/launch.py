@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import AdaptertuneError, StorageError
+from tuning.checkpoint_store import release
 from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
@@ -61,7 +62,7 @@ def launch(
     with Ledger.create(folder, header) as ledger:
         sweep = Sweep(ledger, History(header), on_event)
         composition = Composition(experiment, folder, sweep, trainable, scorer)
-        with _name_left_free(folder, sweep):
+        with _name_left_free(folder, sweep, experiment):
             note(earlier, sweep)
             return drive(composition, prepare=prepare, address=address)
 
@@ -78,7 +79,7 @@ def refuse_existing(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
+def _name_left_free(folder: Path, sweep: Sweep, experiment: Experiment) -> Iterator[None]:
     """After an error or interrupt before the first trial the same name may be launched again.
 
     Of a launch in the background its log stays.
@@ -88,9 +89,11 @@ def _name_left_free(folder: Path, sweep: Sweep) -> Iterator[None]:
     except (AdaptertuneError, OSError):
         if not sweep.history.trials:
             _clear(folder)
+            release(experiment, sweep.history.header)
         raise
     if not sweep.history.trials:  # interrupted
         _clear(folder)
+        release(experiment, sweep.history.header)
 
 
 def _clear(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainables.errors import StorageError
 from trainables.folder import BASELINE_CLAIM, CONTROL, HALTED
+from tuning.boundary import say
 from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
@@ -22,9 +23,10 @@ from tuning.ledger import Ledger, read_history, read_records
 from tuning.reconcile import GOES_ON
 from tuning.recorded import experiment_of
 from tuning.records import Ending, Outcome, ResumedRecord
-from tuning.scoring import Scorer
+from tuning.scoring import Scorer, to_retry
 from tuning.state import Listener, Sweep
 from tuning.storage import named
+from tuning.tracking.views import bring_up_to_date, views_of
 from tuning.warm_start import look_back, note
 
 
@@ -45,19 +47,28 @@ def resume(
     trials: how many there shall be in all; at least as many as there are.  retry_failed: failed trials
     start once more, from their checkpoints if they have some.  on_past: is told every record there is.
 
-    Raises LedgerError where another driver runs it, StorageError where there is nothing to go on with
-    or the disk takes no more, DataError where the data is not what it was.
+    One that is finished trains nothing: what of its scores had failed is tried again; else its views are
+    brought up to date, without Ray.
+
+    Raises LedgerError where another driver runs it, StorageError where there is nothing of what was asked
+    for to do or the disk takes no more, DataError where the data is not what it was.
     """
     folder = folder.absolute()
     with Ledger.open(folder) as ledger:
         with _collector_rests():
             past = tuple(read_records(folder))
             history = read_history(folder, past)
-            _refuse_idle(history, folder, trials, retry_failed)
+            idle = _idle(history, folder, trials, retry_failed)
             _forget_requests(folder, history)
             if on_past is not None:
                 for each in past:
                     on_past(each)
+        if idle is not None:
+            _show_the_rest(history, folder)
+            if trials is not None or retry_failed:
+                raise StorageError(idle)
+            say(idle)
+            return LaunchResult(folder, Ending.FINISHED, history)
         begun = experiment_of(history.header)
         # Only a driver that died in its first moments has left some of it to be done.
         earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
@@ -93,26 +104,34 @@ def _collector_rests() -> Iterator[None]:
         gc.enable()
 
 
-def _refuse_idle(history: History, folder: Path, trials: int | None, retry_failed: bool) -> None:
-    """Raises StorageError where nothing is left to do, or fewer trials are asked for than there are."""
+def _idle(history: History, folder: Path, trials: int | None, retry_failed: bool) -> str | None:
+    """Why nothing is left to do, if so. Raises StorageError if there are more trials than are asked for."""
     there = len(history.trials)
     if trials is not None and trials < there:
         raise StorageError(
             f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
         )
-    asked = experiment_of(history.header).search.trials
+    experiment = experiment_of(history.header)
+    asked = experiment.search.trials
     unfinished = any(trial.outcome in GOES_ON for trial in history.trials.values())
     finished = history.closed is not None and history.closed.reason is Ending.FINISHED
     grows = trials is not None and trials > max(there, asked or 0)
     failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
-    if not finished or unfinished or grows or (retry_failed and failed):
-        return
+    if not finished or unfinished or grows or (retry_failed and failed) or to_retry(experiment, history):
+        return None
     name = named(folder)
     again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
-    raise StorageError(
+    return (
         f"{history.name} is finished, with {there} trials;"
         f" `adaptertune resume {name} --trials N` adds more{again}"
     )
+
+
+def _show_the_rest(history: History, folder: Path) -> None:
+    """A view may have been cut off, have failed or been deleted. Raises StorageError if it fails again."""
+    experiment = experiment_of(history.header)
+    bring_up_to_date(views_of(experiment, folder, history.header), history)
+    say("views are up to date")
 
 
 def _forget_requests(folder: Path, history: History) -> None:

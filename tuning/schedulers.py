@@ -10,6 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from trainables.errors import ClusterError
-from trainables.folder import CONTROL
+from trainables.folder import CONTROL, STOPPED
 from trainables.workload import Direction
 from tuning.experiment import SchedulerSpec
 from tuning.records import (
@@ -146,6 +147,12 @@ class Control:
                     " The sweep goes on with `adaptertune resume`"
                 ),
             )
+
+    def mark_stopped(self, number: int) -> None:
+        """So that its worker, in the middle of an epoch, saves nothing that the record does not know."""
+        with suppress(OSError):  # a full disk keeps the worker from saving, too
+            self._folder.mkdir(exist_ok=True)
+            (self._folder / STOPPED.format(number)).touch()
 
     def end_asked(self) -> bool:
         """Whether the whole sweep is to end."""
@@ -293,6 +300,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
         trial = next((t for t in controller.get_live_trials() if t.config["trial"] == number), None)
         if trial is None or self._ended(number):
             return
+        self._control.mark_stopped(number)
         epoch = self._sweep.trial(number).epoch
         self._sweep.record(StoppedRecord(trial=number, by=StoppedBy.USER, epoch=epoch))
         self._end(number, Outcome.STOPPED)

@@ -78,16 +78,16 @@ def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
 
 
 def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
-    """Best first, as `adaptertune best` has them; ties go to the lower number."""
+    """Best first, those that ran to their own end before the others; ties go to the lower number."""
     last = experiment.objective.value is ValueRule.LAST
     fair = RAN_OUT if last else _HAS_WEIGHTS
     sign = -1.0 if experiment.workload.direction is Direction.MAXIMIZE else 1.0
     found = [
-        (sign * trial.value, number)
+        (trial.outcome not in RAN_OUT, sign * trial.value, number)
         for number, trial in history.trials.items()
         if trial.outcome in fair and trial.value is not None
     ]
-    return (history.trials[number] for _, number in sorted(found))
+    return (history.trials[number] for *_, number in sorted(found))
 
 
 def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
@@ -109,6 +109,17 @@ def best_report(
     return epoch, figures
 
 
+def to_retry(experiment: Experiment, history: History) -> bool:
+    """Whether some trial could not be scored, and may be the next time."""
+    failed = {number for number, score in history.scores.items() if score.reason is not None}
+    return bool(failed) and any(
+        candidate.trial in failed
+        and not _is_scored(history, candidate)
+        and not _is_removed(history, candidate)
+        for candidate in candidates(experiment, history)
+    )
+
+
 def _is_scored(history: History, candidate: Candidate) -> bool:
     known = history.scores.get(candidate.trial)
     return known is not None and known.reason is None and known.epoch == candidate.epoch
@@ -116,10 +127,6 @@ def _is_scored(history: History, candidate: Candidate) -> bool:
 
 def _is_removed(history: History, candidate: Candidate) -> bool:
     return candidate.trial is not None and BEST_WEIGHTS in history.trials[candidate.trial].removed
-
-
-def _is_open(history: History, candidate: Candidate) -> bool:
-    return not _is_scored(history, candidate) and not _is_removed(history, candidate)
 
 
 @dataclass(frozen=True)
@@ -147,11 +154,13 @@ class Scoring:
         if not chosen:
             return
         sweep.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
-        for candidate in chosen:
-            if _is_removed(sweep.history, candidate) and candidate.trial not in sweep.history.scores:
-                sweep.record(_record(candidate, {"reason": REMOVED}))
         # A driver before this one may have scored some.
-        waiting = [candidate for candidate in chosen if _is_open(sweep.history, candidate)]
+        waiting = [candidate for candidate in chosen if not _is_scored(sweep.history, candidate)]
+        gone = [candidate for candidate in waiting if self._is_gone(sweep.history, candidate)]
+        waiting = [candidate for candidate in waiting if candidate not in gone]
+        for candidate in gone:
+            if candidate.trial not in sweep.history.scores:
+                sweep.record(_record(candidate, {"reason": REMOVED}))
         import ray
 
         submit = self._task()
@@ -168,6 +177,13 @@ class Scoring:
         finally:
             for task in running:
                 ray.cancel(task, force=True)
+
+    def _is_gone(self, history: History, candidate: Candidate) -> bool:
+        """What was recorded as removed may be there still, where a store did not answer."""
+        if candidate.trial is None or not _is_removed(history, candidate):
+            return False
+        kept = trial_folder(checkpoint_root(self.experiment, self.folder), candidate.trial)
+        return not (kept / BEST_WEIGHTS).exists()
 
     def _task(self) -> Callable[[dict[str, Any]], Any]:
         import ray

@@ -42,7 +42,14 @@ def ablations(m: Material) -> Section:
     found: list[Block] = []
     for number, (folder, result) in enumerate(m.designed):
         found += _designed(folder, result, number)
-    if not m.designed:
+    if m.retunes:
+        found.append(
+            Absent(
+                "This experiment chose settings for each level of an ablation and compares nothing; see the"
+                f" report of {m.folder.name.removesuffix('-retune')}."
+            )
+        )
+    elif not m.designed:
         found.append(
             Absent(
                 f"No designed ablation starts from this experiment; `adaptertune ablate {m.folder.name}"

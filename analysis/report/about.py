@@ -187,7 +187,15 @@ def best(m: Material) -> Section:
                 " still run: they saw less training than a whole budget gives."
             )
         )
-    if m.designs:
+    if m.retunes:
+        blocks.append(
+            Text(
+                "This experiment chose settings for each level of an ablation, under one seed and on"
+                " validation images. It compares no levels: the experiment that it was run for does, under"
+                " other seeds."
+            )
+        )
+    elif m.designs:
         blocks.append(
             Text(
                 "This is a designed experiment: its best run is the luckiest seed of the best level. What"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.domains import TELLING, Line, scored_lines
+from analysis.domains import TELLING, Line, cut_short, scored_lines
 from analysis.errors import NothingToRankError
 from analysis.report.contents import Absent, Block, Figure, Section
 from analysis.report.material import Material
@@ -61,8 +61,8 @@ def domains(m: Material) -> Section:
                 for s in series
             ),
             f"{main} on test images, of the best trial on validation images ({m.metric}) of each adapter"
-            f" and freezing mode; the first {len(drawn)} by validation figure. Hollow: the backbone"
-            " trained."
+            f" and freezing mode; the first {len(drawn)} by validation figure{cut_short(drawn)}. Hollow: the"
+            " backbone trained."
             + (
                 f" {_BARS}; they say nothing of another seed."
                 if any(x and x.interval for s in series for x in s.marks)
@@ -145,6 +145,7 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
         *(("in domain",) if inside else ()), *(("95 % interval",) if bars else ()), *names,
     )  # fmt: skip
     caption = f"{main} on test images; picked on validation images, which come in no test figure"
+    caption += cut_short(lines)
     if names:
         caption += f". In brackets: robustness, shifted ÷ in domain, from {TELLING} in domain on"
     return Table(

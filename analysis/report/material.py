@@ -6,6 +6,7 @@ No ray, no torch.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from analysis.ablation_result import Result, result_of
 from analysis.best import Ranking, finished_first
-from analysis.bootstrap import interval_over_images, stored
+from analysis.bootstrap import CURVES, FEWEST, curves, interval_over_images, stored
 from analysis.frames import Standing, Sweep, Trial
 from analysis.statistics import Interval
 from trainables.errors import AdaptertuneError
+from trainables.metrics.per_image import PerImage
 from tuning.experiment import AblationStage
 from tuning.history import History
 from tuning.ledger import list_experiments, read_header, read_history
@@ -57,6 +59,12 @@ class Material:
         """Whether the experiment is itself a designed one, so that its trials are no search."""
         return self.sweep.experiment.ablation is not None
 
+    @property
+    def retunes(self) -> bool:
+        """Whether it chose settings for each level of an ablation, and so compares nothing."""
+        design = self.sweep.experiment.ablation
+        return design is not None and design.stage is AblationStage.RETUNE
+
     @cached_property
     def ranking(self) -> Ranking:
         """Trials that ran to their own end; where none has, those that were stopped."""
@@ -77,17 +85,31 @@ class Material:
         return self.history.prepared.counts.get(split) if self.history.prepared is not None else None
 
     def interval(self, trial: int, metric: str, domain: str | None = None) -> Interval | None:
-        """95 % over test images of a scored trial; None where its results by image were not kept."""
+        """95 % over test images of a scored trial; None where its results by image were not kept.
+
+        Of an AP, whose resampling takes long, there are as many as a report can afford.
+        """
         if domain is None and "@" in metric:  # an objective in a domain
             metric, _, domain = metric.partition("@")
         key = (trial, metric, domain)
         if key not in self._intervals:
             try:
-                models = [stored(self.folder, trial, domain)]
-                self._intervals[key] = interval_over_images(models, metric, resamples=RESAMPLES)
+                self._intervals[key] = self._over_images(stored(self.folder, trial, domain), metric)
             except AdaptertuneError:
                 self._intervals[key] = None
         return self._intervals[key]
+
+    def _over_images(self, model: PerImage, metric: str) -> Interval | None:
+        each = curves(model, metric)
+        resamples = min(RESAMPLES, max(FEWEST, CURVES // max(1, each)))
+        if self._spent["curves"] + resamples * each > 3 * CURVES:
+            return None
+        self._spent["curves"] += resamples * each
+        return interval_over_images([model], metric, resamples=resamples)
+
+    @cached_property
+    def _spent(self) -> Counter[str]:
+        return Counter()
 
     @cached_property
     def _intervals(self) -> dict[tuple[int, str, str | None], Interval | None]:

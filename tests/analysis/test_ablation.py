@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ablations import ranks, spec_of, sweep_in
-from recorded import LORA, Told, experiment, write
+from recorded import LORA, TRIALS, Told, experiment, write
 
 from analysis.ablation import (
     AblationError,
@@ -21,17 +21,16 @@ from analysis.ablation import (
     warnings_of,
     with_scale,
 )
-from analysis.ablation_experiment import compared, draws, retuned, retuning
+from analysis.ablation_experiment import compared, retuning
 from analysis.frames import Sweep
 from analysis.studies import at_equal_parameters, config_of, described, families_of, levels_of
 from trainables.adapters.specs import Adapter, Freezing
 from trainables.config import TrialConfig
 from trainables.errors import AdapterError
 from tuning.ablation_words import StudyName
-from tuning.experiment import AblationStage, Scored, load_experiment
+from tuning.experiment import Scored, load_experiment
 from tuning.ledger import read_history
 from tuning.records import Outcome
-from tuning.space import Alternative
 from tuning.tables.rows import flat_config
 
 
@@ -187,6 +186,65 @@ def test_a_base_with_extras_of_its_freezing_mode_gives_them_to_the_modes_that_ta
     assert configs[Freezing.UNFREEZE_AT].unfreeze_epoch == 1
 
 
+def test_all_levels_run_the_whole_budget_unless_patience_is_what_is_varied(tmp_path: Path) -> None:
+    asked = experiment("patient", trial={"epochs": 6, "early_stopping": {"patience": 2}})
+    base = base_of(Sweep.of(read_history(write(tmp_path / "patient", of=asked))))
+    made = ranks(base, 4, 8)
+    assert all(made.trial_config(p).early_stopping is None for p in made.space.grid())
+    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
+    tuned = retuning(base, spec, "x-retune", ["learning_rate"], 2)
+    assert all(tuned.trial_config(p).early_stopping is None for p in tuned.search.first)
+    levels = over("early_stopping.patience", [1, 3])
+    varied = compared(base, spec_of(base, "early_stopping.patience", levels), "y")
+    patience = {c.early_stopping.patience for p in varied.space.grid()
+                if (c := varied.trial_config(p)).early_stopping is not None}  # fmt: skip
+    assert patience == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("freezing", "modes"),
+    [
+        ({"freezing": "unfrozen", "frozen_blocks": 1, "freeze_head": True}, ("full", "unfrozen")),
+        ({"freezing": "unfreeze_at", "unfreeze_epoch": 1, "frozen_blocks": 1}, ("full", "unfreeze_at")),
+    ],
+)
+def test_levels_of_adapters_keep_the_bases_mode_and_its_extras_where_they_fit(
+    tmp_path: Path, freezing: dict[str, Any], modes: tuple[str, str]
+) -> None:
+    asked = experiment(
+        "deep",
+        space={"learning_rate": {"choice": [0.01]}},
+        trial={"epochs": 4, "adapter": "lora", **freezing},
+    )
+    told = (Told({"learning_rate": 0.01}, (0.5,)),)
+    sweep = Sweep.of(read_history(write(tmp_path / "deep", told, of=asked)))
+    base = base_of(sweep)
+    levels = families_of(over("adapter", ["none", "lora"]), base, sweep)
+    made = compared(base, spec_of(base, "adapter", levels, seeds=1), "x")
+    none, lora = map(made.trial_config, made.space.grid())
+    assert (none.mode, lora.mode) == modes
+    assert (none.frozen_blocks, lora.frozen_blocks) == (1, 1)
+    assert (none.freeze_head, lora.freeze_head) == (False, freezing.get("freeze_head", False))
+    assert lora.unfreeze_epoch == freezing.get("unfreeze_epoch")
+
+
+def test_families_of_an_ablation_under_way_keep_what_they_began_with(tmp_path: Path) -> None:
+    begun_at = sweep_in(tmp_path / "digits")
+    base = base_of(begun_at)
+    names = over("adapter", ["lora", "serial_lora"])
+    spec = spec_of(base, "adapter", families_of(names, base, begun_at))
+    better = Told(
+        {"adapter": "serial_lora", "freezing": "frozen", "learning_rate": 0.003, "serial_lora.rank": 2},
+        (0.745,) * 6,
+    )
+    space = experiment().space.model_dump(mode="json") | {"serial_lora.rank": {"choice": [2, 4]}}
+    later = Sweep.of(
+        read_history(write(tmp_path / "later", (*TRIALS, better), of=experiment("later", space=space)))
+    )
+    assert families_of(names, base, later)[1].settings.get("serial_lora.rank") == 2
+    assert families_of(names, base, later, spec) == spec.levels
+
+
 def test_a_study_leaves_out_what_the_model_does_not_take_but_not_what_was_asked_for(
     sweep: Sweep, base: Base
 ) -> None:
@@ -194,8 +252,8 @@ def test_a_study_leaves_out_what_the_model_does_not_take_but_not_what_was_asked_
         levels_of(StudyName.FREEZING, base, sweep, ["half"])
     with pytest.raises(AblationError, match="--study freezing compares it"):
         levels_of(StudyName.ADAPTERS, base, sweep, ["none", "lora"])
-    with pytest.raises(AblationError, match="needs one; start from one that has"):
-        levels_of(StudyName.FREEZING, base_of(sweep, 2), sweep, None)
+    with pytest.raises(AblationError, match="and frozen needs one; start from one that has"):
+        levels_of(StudyName.FREEZING, base_of(sweep, 2), sweep, ["frozen", "full"])
     with pytest.raises(AblationError, match="has no rank"):
         levels_of(StudyName.RANK, base_of(sweep, 2), sweep, None)
 
@@ -273,82 +331,6 @@ def test_an_adapter_level_brings_the_settings_and_the_freezing_that_go_with_it(
     assert compared(base, spec_of(base, "adapter", levels), "x").space.size() == 9
 
 
-# --- retuning ---------------------------------------------------------------------------------
-
-
-def test_each_level_is_retuned_at_the_same_values_under_the_bases_own_seed(base: Base) -> None:
-    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
-    asked = retuning(base, spec, "x-retune", ["learning_rate"], 4)
-    by_level = {
-        rank: [p["learning_rate"] for p in asked.search.first if p["lora.rank"] == rank] for rank in (4, 8)
-    }
-    assert by_level[4] == by_level[8]
-    assert len(set(map(str, by_level[4]))) == 4
-    assert 0.005 in by_level[4]
-    assert asked.search.trials == len(asked.search.first) == 8
-    assert all(asked.trial_config(p).seed == base.config.seed for p in asked.search.first)
-    assert asked.scoring.trials is Scored.NONE
-    assert asked.ablation is not None
-    assert asked.ablation.stage is AblationStage.RETUNE
-
-
-def test_a_setting_is_retuned_only_at_levels_that_have_it(sweep: Sweep, base: Base) -> None:
-    levels = families_of(over("adapter", ["none", "lora", "loha"]), base, sweep)
-    spec = spec_of(base, "adapter", levels)
-    asked = retuning(base, spec, "x", ["learning_rate", "lora.alpha"], 4)
-    for params in asked.search.first:
-        assert ("lora.alpha" in params) == (params["adapter"] == "lora")
-        asked.trial_config(params)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("lora.rank", "is what the levels differ in"),
-        ("seed", "is what the levels differ in"),
-        ("lr", "unknown key"),
-        ("optimizer", "was not searched in digits"),
-    ],
-)
-def test_what_cannot_be_retuned(base: Base, name: str, said: str) -> None:
-    with pytest.raises(AblationError, match=said):
-        retuning(base, spec_of(base, "lora.rank", over("lora.rank", [4, 8])), "x", [name], 4)
-
-
-def test_each_level_takes_the_value_that_was_best_for_it(base: Base, tmp_path: Path) -> None:
-    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
-    asked = retuning(base, spec, "x", ["learning_rate"], 3)
-    rates = sorted({float(str(p["learning_rate"])) for p in asked.search.first})
-    best = {4: rates[0], 8: rates[2]}
-    told = [
-        Told(p, (0.9 if p["learning_rate"] == best[int(str(p["lora.rank"]))] else 0.4,))
-        for p in asked.search.first
-    ]
-    tuned = Sweep.of(read_history(write(tmp_path / "x", told, of=asked)))
-    found = retuned(tuned, spec, ["learning_rate"])
-    assert [level.retuned for level in found.levels] == [
-        {"learning_rate": best[4]},
-        {"learning_rate": best[8]},
-    ]
-    grid = list(compared(base, found, "y").space.grid())
-    assert {(p["lora.rank"], p["learning_rate"]) for p in grid} == {(4, best[4]), (8, best[8])}
-    lost = [Told(t.params, (0.1,), Outcome.DIVERGED) if t.params["lora.rank"] == 4 else t for t in told]
-    with pytest.raises(AblationError, match="no trial of level 4 has a value"):
-        retuned(Sweep.of(read_history(write(tmp_path / "z", lost, of=asked))), spec, ["learning_rate"])
-
-
-def test_draws_are_spread_in_the_logarithm_and_hold_the_bases_own_value() -> None:
-    rate = Alternative.model_validate({"float": (1e-4, 1e-2), "log": True})
-    values = [point["r"] for point in draws({"r": rate}, 4, {"r": 2e-3})]
-    assert values == [0.0001778, 0.0005623, 2e-3, 0.005623]
-    choice = Alternative.model_validate({"choice": ("a", "b")})
-    assert [p["c"] for p in draws({"c": choice}, 5, {"c": "b"})] == ["a", "b"]
-    both = draws({"r": rate, "c": choice}, 8, {"r": 1e-3, "c": "a"})
-    assert {"r": 1e-3, "c": "a"} in both
-    assert len({point["r"] for point in both}) == 8
-    assert draws({"r": rate}, 3, {"r": 1.0}) == draws({"r": rate}, 3, {})  # outside of the range
-
-
 # --- the plan ---------------------------------------------------------------------------------
 
 
@@ -364,5 +346,7 @@ def test_a_plan_says_what_it_costs_and_what_it_leaves_mixed_up(base: Base) -> No
     tuned = Plan(base, spec_of(base, "lora.rank", kept, seeds=5), ("learning_rate",), 8)
     assert tuned.seconds == 54.0 * (10 + 16)
     assert list(warnings_of(tuned)) == []
+    rates = Plan(base, spec_of(base, "learning_rate", over("learning_rate", [0.001, 0.01])))
+    assert "all levels train at" not in "\n".join(warnings_of(rates))
     alone = Plan(base, spec_of(base, "lora.rank", over("lora.rank", [8])))
     assert "a single level" in "\n".join(warnings_of(alone))

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from analysis.ablation_result import (
     sentences,
     words,
 )
+from analysis.bootstrap import ImageDifference, compare_over_images
 from analysis.frames import Sweep
 from analysis.statistics import Verdict
 from trainables.folder import image_results
@@ -155,6 +157,16 @@ def test_resampling_images_of_an_ap_takes_fewer_models_where_all_would_take_minu
         )  # fmt: skip
         per_image.write(kept, image_results(trial_folder(folder, run.trial)))
     assert over_images(found, folder)["4"].models == (3, 3)
+    drawn: list[str] = []
+
+    def counted(first: Any, second: Any, metric: str, **how: Any) -> ImageDifference:
+        drawn.append(metric)
+        return compare_over_images(first, second, metric, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation_result, "compare_over_images", counted)
+        assert "over_images" in result_json(found, folder)
+    assert drawn == ["map_50"]  # though both the figures and the words hold it
     monkeypatch.setattr(ablation_result, "CURVES", 2 * 2 * 2 * ablation_result.FEWEST)
     few = over_images(found, folder)["4"]
     assert few.models == (2, 2)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ablations import sweep_in
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.comparing import CompareError, Side, compare_json, compare_tables, compared, sentences, side
 from analysis.frames import Sweep
-from tuning.ledger import read_history
+from trainables.folder import image_results
+from trainables.metrics.per_image import MaskImages
+from trainables.metrics.per_image import write as write_images
+from tuning.ledger import LEDGER, read_history
 from tuning.records import Outcome
+from tuning.storage import trial_folder
 
 
 def one(folder: Path, number: int | None = None, fingerprint: str | None = "f") -> Side:
@@ -74,6 +79,50 @@ def test_test_figures_and_domains_stand_beside(tmp_path: Path) -> None:
     rows = cells(compare_tables(compared(one(folder, 0), one(folder, 4)))[0].rows)
     assert rows["dice on test images"] == ("0.7000", "0.8000")
     assert rows["dice in noisy"] == ("0.6300", "0.4000")
+
+
+def _kept(seed: int) -> MaskImages:
+    right = np.random.default_rng(seed).integers(20 + 20 * seed, 30 + 20 * seed, (30, 1))
+    counts = np.stack([np.c_[right, right], np.full((30, 2), 60), np.full((30, 2), 60)], axis=1)
+    return MaskImages(("a", "b"), tuple(map(str, range(30))), counts.astype(np.int64))
+
+
+def _scored(folder: Path, domain: str | None = None) -> Path:
+    for trial in (0, 4):
+        write_images(_kept(int(trial == 0)), image_results(trial_folder(folder, trial), domain))
+    return folder
+
+
+def test_images_of_the_same_names_are_paired_only_where_the_prepared_data_are_the_same(
+    digits: Path, tmp_path: Path
+) -> None:
+    twin = _scored(write(tmp_path / "twin"))
+    here = one(_scored(digits), 0)
+    assert "the first is better" in sentences(compared(here, one(digits, 4)))[0]
+    assert compared(here, one(twin, 4)).images is not None
+    other = compared(here, one(twin, 4, fingerprint="g"))
+    assert other.images is None
+    assert "Not compared over test images: their prepared data differ" in sentences(other)[0]
+
+
+def test_an_objective_in_a_domain_is_compared_over_the_images_of_that_domain(tmp_path: Path) -> None:
+    def judged(name: str, severity: int) -> Path:
+        blurred = {"corruption": {"kind": "brightness", "severity": severity}}
+        asked = experiment(
+            name, objective={"metric": "dice@dim"}, data={"embedded": {}, "domains": {"dim": blurred}}
+        )
+        folder = write(tmp_path / name, of=asked)
+        text = (folder / LEDGER).read_text().replace('"metrics":{"dice":', '"metrics":{"dice@dim":')
+        (folder / LEDGER).write_text(text)
+        return _scored(folder, "dim")
+
+    folder = judged("shifted", 3)
+    found = compared(one(folder, 0), one(folder, 4))
+    assert found.images is not None
+    assert "the first is better" in found.images.words
+    harder = compared(one(folder, 0), one(judged("harder", 5), 4))
+    assert harder.images is None
+    assert "mean different images by domain dim" in harder.no_images
 
 
 def test_a_trial_beside_itself_and_one_that_is_not_there(digits: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from recorded import LORA, Told, write
 
 from analysis.errors import NothingToRankError, QueryError
 from analysis.frames import Sweep
-from analysis.pareto import Cost, Point, front, pareto, pareto_json, pareto_table
+from analysis.pareto import Cost, Point, front, pareto
 from trainables.workload import Direction
 from tuning.ledger import read_history
 from tuning.records import Outcome
@@ -64,18 +63,15 @@ def test_the_front_holds_what_no_pair_rules_out() -> None:
         )
 
 
-def test_the_table_says_what_is_weighed(sweep: Sweep) -> None:
-    table = pareto_table(pareto(sweep))
-    assert table.columns == ("trial", "dice", "trainable parameters", "settings")
-    assert table.rows[0][:3] == ("0", "0.5000", "1,100")
-    assert "3 of 5 trials that ran to their own end" in table.caption
-    assert "Left out: 1 pruned" in table.caption
-    text = json.loads(json.dumps(pareto_json(pareto(sweep)), allow_nan=False))
-    assert [point["front"] for point in text["points"]] == [True, True, False, False, True]
+def test_trials_that_ran_to_their_own_end_are_weighed_and_the_others_counted(sweep: Sweep) -> None:
+    found = pareto(sweep)
+    assert (found.front[0].trial, found.front[0].value, found.front[0].cost) == (0, 0.5, 1100)
+    assert [point in found.front for point in found.points] == [True, True, False, False, True]
+    assert found.left_out == {"pruned": 1}
 
 
 def test_cost_in_seconds_is_what_training_took(sweep: Sweep) -> None:
-    assert "seconds of training" in pareto_table(pareto(sweep, Cost.SECONDS)).columns
+    assert "seconds of training" in Cost.SECONDS.words
     assert {point.cost for point in pareto(sweep, Cost.SECONDS).points} == {54.0}
 
 

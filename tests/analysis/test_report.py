@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ablations import spec_of, sweep_in
 from recorded import LORA, Told, experiment, write
 from reports import HOSTILE, many, rich, told
 
+from analysis.ablation import base_of, over
+from analysis.ablation_experiment import retuning
+from analysis.report import material as material_
 from analysis.report.about import domain_words, rungs_of
 from analysis.report.build import report_of
 from analysis.report.contents import Absent, Block, Facts, Figure, Listing, Pictures, Points, Report, Text
@@ -16,8 +21,12 @@ from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
 from analysis.report.running import saved_share
 from analysis.report.words import duration
 from analysis.tables import Table
+from trainables.folder import image_results
+from trainables.metrics.per_image import BoxImages
+from trainables.metrics.per_image import write as write_images
 from tuning.records import Ending, Outcome
 from tuning.space import Alternative
+from tuning.storage import trial_folder
 
 SECTIONS = [
     "searched", "best", "curves", "ablations", "importance", "parallel", "pareto", "domains", "classes",
@@ -266,6 +275,38 @@ def test_a_designed_experiment_reports_its_comparison_and_no_search(tmp_path: Pa
     for anchor in ("importance", "parallel"):
         assert all(isinstance(block, Absent) for block in blocks(report, anchor))
     assert "bservational" not in said(blocks(report, "ablations"))
+
+
+def test_what_retunes_an_ablation_compares_nothing_and_says_so(tmp_path: Path) -> None:
+    base = base_of(sweep_in(tmp_path / "digits"))
+    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
+    asked = retuning(base, spec, "digits-ablate-lora.rank-retune", ["learning_rate"], 2)
+    tried = [Told(params, (0.3, 0.5)) for params in asked.search.first]
+    report = report_of(Material.at(write(tmp_path / asked.name, tried, of=asked)))
+    assert "compares nothing; see the report of digits-ablate-lora.rank." in said(blocks(report, "ablations"))
+    text = said(blocks(report, "best"))
+    assert "chose settings for each level" in text
+    assert "luckiest seed" not in text
+
+
+def test_intervals_of_an_ap_are_as_many_as_can_be_afforded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "boxes")
+    rng = np.random.default_rng(0)
+    model = BoxImages(
+        ("a", "b"), tuple(map(str, range(25))), np.ones((25, 2), np.int64), np.repeat(np.arange(25), 2),
+        np.tile([0, 1], 25), rng.random(50), np.tile(rng.random((50, 1)) < 0.7, (1, 10)),
+        np.zeros((50, 10), bool),
+    )  # fmt: skip
+    for trial in (0, 2, 4):
+        write_images(model, image_results(trial_folder(folder, trial)))
+    monkeypatch.setattr(material_, "CURVES", 300)  # two curves a resample, of which there are at least 400
+    found = Material.at(folder)
+    intervals = [found.interval(trial, "map_50") for trial in (0, 2)]
+    assert intervals[0] is not None
+    assert intervals[1] is None
+    assert found.interval(0, "map_50") == intervals[0]
 
 
 def test_an_ablation_that_cannot_be_read_is_named_and_the_report_goes_on(tmp_path: Path) -> None:

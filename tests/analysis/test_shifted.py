@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from recorded import DOMAINS, SCORES, TRIALS, experiment, write
+from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.best import NothingToRankError, best_json, best_table, rank
 from analysis.domains import domain_json, domain_table
 from analysis.frames import QueryError, Sweep
 from analysis.scores import scored_value
 from tuning.ledger import read_history
-from tuning.records import ScoredRecord
+from tuning.records import Outcome, ScoredRecord
 
 SHIFTED = experiment("digits", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
 
@@ -36,6 +36,21 @@ def test_a_row_for_each_adapter_of_the_trial_that_validation_picked(scored: Swee
     assert "on test images" in table.caption
     assert "best on validation images" in table.caption
     assert "shifted ÷ in domain" in table.caption
+
+
+def test_a_trial_that_was_cut_short_stands_for_its_kind_only_where_no_other_ended(tmp_path: Path) -> None:
+    ahead = Told(LORA | {"learning_rate": 0.002, "lora.rank": 4}, (0.35, 0.9), Outcome.PRUNED)
+    trials = (TRIALS[0], ahead, *TRIALS[2:])
+    found = domain_table(Sweep.of(read_history(write(tmp_path / "both", trials, of=SHIFTED, scores=SCORES))))
+    assert [row[2] for row in found.rows] == ["4", "0", ""]
+    assert "smaller budget" not in found.caption
+    scores = [score for score in SCORES if score.trial != 0]
+    alone = Sweep.of(read_history(write(tmp_path / "alone", trials, of=SHIFTED, scores=scores)))
+    found = domain_table(alone)
+    assert [row[2] for row in found.rows] == ["1", "4", ""]
+    assert "with a smaller budget than the others: trial 1 (pruned after 2 of 6 epochs)" in found.caption
+    first = json.loads(json.dumps(domain_json(alone)))["rows"][0]
+    assert (first["outcome"], first["ran_epochs"], first["of_epochs"]) == ("pruned", 2.0, 6.0)
 
 
 def test_another_figure_in_its_own_order(scored: Sweep) -> None:

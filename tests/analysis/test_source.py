@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
@@ -12,6 +13,7 @@ from analysis.source import Source, opened, with_quotes
 from trainables.errors import LedgerError
 from tuning.ledger import LEDGER, Ledger, read_header, read_history
 from tuning.records import ReportRecord, StartedRecord
+from tuning.tables import parts
 from tuning.tables.parts import FOLDER, Tables, sound_parts
 
 
@@ -181,6 +183,19 @@ def test_a_record_that_cannot_be_written_beside_is_read_all_the_same(
     monkeypatch.setattr(Path, "mkdir", refused)
     assert asked(folder, "SELECT count(*) FROM epochs") == [(20,)]
     assert not (folder / FOLDER).exists()
+
+
+def test_a_disk_that_fills_up_while_a_reader_compacts_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "digits")
+    monkeypatch.setattr(reader, "BEHIND", 1000)
+
+    def full(*_: object) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(parts, "_copy", full)
+    assert asked(folder, "SELECT count(*) FROM epochs") == [(20,)]
 
 
 def test_a_part_that_is_damaged_inside_is_passed_over(tmp_path: Path) -> None:

@@ -67,6 +67,20 @@ def test_both_rankings_agree(kept: Path, how: dict[str, Any]) -> None:
     assert few.counted == values.counted
 
 
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [("test.dice > 0.6", True), ('"test.dice@dim" > 0.1', True), ("adapter <> 'test.x'", False)],
+)
+def test_a_filter_on_test_figures_is_said_to_choose_by_them(kept: Path, where: str, told: bool) -> None:
+    with opened([kept]) as source:
+        found = top(source, 3, where=where)
+    caption = best_table(found, 3).caption
+    assert found.ranked
+    assert ("the filter chose among them by test figures" in caption) is told
+    assert ("Picked on validation images" in caption) is not told
+    assert best_json(found, 3)["filtered_on_test"] is told
+
+
 def test_under_rule_last_the_last_reports_count(tmp_path: Path) -> None:
     folder = compacted(write(tmp_path / "last", of=experiment("last", rule="last")), 1.0)
     values = rank(Sweep.of(read_history(folder)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from scripted import experiment
 
 from cluster.worker import Worker
@@ -44,6 +45,21 @@ def test_a_trainable_that_cannot_be_imported_or_set_up_fails_its_trial_with_the_
     assert "Missing" in result["failure"]["reason"]
     assert worker.reset_config(config(1))  # the next trial has a fresh chance
     assert worker.step()["failure"] is None
+
+
+def test_a_fault_on_a_swap_lets_the_trial_before_it_save_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = worker_of(config(0))
+    real, cleaned = worker._real, []
+
+    def cleanup() -> None:
+        cleaned.append(1)
+        raise OSError("no space")
+
+    monkeypatch.setattr(real, "cleanup", cleanup)
+    monkeypatch.setattr(real, "reset_config", lambda config: 1 / 0)
+    assert worker.reset_config(config(1))
+    assert cleaned == [1]
+    assert "ZeroDivisionError" in worker.step()["failure"]["reason"]
 
 
 def test_nothing_is_left_in_the_home_folder() -> None:

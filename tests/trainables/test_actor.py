@@ -104,6 +104,22 @@ def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
     assert actor.step()["baseline"] is not None
 
 
+def test_a_stopped_trial_keeps_what_it_had_when_it_was_stopped(
+    actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its worker is in the middle of an epoch, whose report the record never gets."""
+    actor.step()
+    files = [tmp_path / "trials" / "0000" / name for name in ("best.ckpt", "last.ckpt")]
+    before = [file.read_bytes() for file in files]
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "stopped.0").touch()
+    actor.step()
+    actor.reset_config(asked | {"trial": 1})
+    assert [file.read_bytes() for file in files] == before
+    actor.step()
+    assert (tmp_path / "trials" / "0001" / "best.ckpt").exists()
+
+
 def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
     actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -82,6 +82,11 @@ def test_a_uri_that_is_none_says_why(uri: str, said: str) -> None:
         "gs://hush@bucket/x",
         "gs://anonymous:hush@bucket/x",
         "abfs://account:hush@container/x",
+        "s3://AKIA:abc/hush@bucket/x",
+        "s3://AKIA:abc?hush=1@bucket/x",
+        "gs://AKIA/hush@bucket/x",
+        "s3://bucket/x?endpoint_override=http://me:hush%40host",
+        "s3://bucket/x?aws_passwd=hush",
         "abfs://c@account.dfs.core.windows.net/x?sas_token=hush",
     ],
 )

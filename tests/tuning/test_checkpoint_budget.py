@@ -240,17 +240,17 @@ def test_only_what_may_have_changed_is_looked_at(
     assert max(asked) <= 2 * 2
 
 
-def test_a_file_that_cannot_be_removed_is_told_and_left(
+def test_where_a_file_cannot_be_removed_no_other_goes_in_its_place_and_it_is_tried_again(
     drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive = driven(drives, tmp_path / "sweep", budget_gb=1.5 * KB, keep_best=1)
     for number in range(2):
         drive.start(number)
         drive.end(number, 0.5)
-    unlink = Path.unlink
+    unlink, working = Path.unlink, [False]
 
     def refused(path: Path, missing_ok: bool = False) -> None:
-        if path.name == LAST_STATE and path.parent.name == "0000":
+        if path.name == LAST_STATE and path.parent.name == "0000" and not working[0]:
             raise PermissionError(13, "Permission denied")
         unlink(path, missing_ok)
 
@@ -258,7 +258,32 @@ def test_a_file_that_cannot_be_removed_is_told_and_left(
     drive.look(4)
     (over,) = drive.records(OverBudgetRecord)
     assert "0000/last.ckpt cannot be removed" in over.reason
-    assert drive.left(LAST_STATE) == [0]
+    assert drive.left(LAST_STATE) == [0, 1]
+    working[0] = True
+    drive.look(int(checkpoint_budget.BACK_OFF_S / checkpoint_budget.LOOK_EVERY_S))
+    assert drive.left(LAST_STATE) == [1]
+    assert [record.trial for record in drive.records(RemovedRecord)] == [0]
+
+
+def test_a_store_that_does_not_answer_is_not_asked_in_each_round(
+    drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=1.0)
+    drive.start(0)
+    asked: list[float] = []
+
+    def silent(files: Any) -> list[int]:
+        asked.append(drive.clock.now)
+        drive.clock.now += 30.0  # until it gives up
+        raise StorageError("no answer")
+
+    monkeypatch.setattr(checkpoint_budget, "sizes", silent)
+    for _ in range(20):
+        drive.clock.now += 0.1
+        drive.budget.look()
+    assert len(asked) == 1
+    drive.look(100)
+    assert 1 < len(asked) < 8  # of 100
 
 
 def test_the_next_driver_takes_up_what_is_there(drives: list[Drive], tmp_path: Path) -> None:

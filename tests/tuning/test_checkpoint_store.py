@@ -10,10 +10,10 @@ import pytest
 from scripted import Scripted, experiment
 
 from trainables import store
-from trainables.errors import StorageError
+from trainables.errors import DataError, StorageError
 from trainables.folder import LAST_STATE
 from trainables.store import StorePath
-from tuning.checkpoint_store import COPY_EVERY_S, MARK, Copied, claim
+from tuning.checkpoint_store import COPY_EVERY_S, MARK, Copied, claim, release
 from tuning.history import History
 from tuning.launch import launch
 from tuning.records import ExperimentRecord, Record
@@ -52,15 +52,28 @@ def test_a_folder_on_the_store_belongs_to_one_experiment(to: str, tmp_path: Path
     claim(experiment(), header(asked, 1.0))
     assert not (tmp_path / "store").exists()
     claim(asked, header(asked, 1.0))
-    claim(asked, header(asked, 2.0))  # the first one left nothing
-    (tmp_path / "store" / "sweep" / "trials" / "0000").mkdir(parents=True)
-    (tmp_path / "store" / "sweep" / "trials" / "0000" / LAST_STATE).touch()
+    claim(asked, header(asked, 1.0))
+    # The first one has saved nothing yet: it may be about to.
+    with pytest.raises(StorageError, match=r"to another experiment 'sweep', begun 1970-.*--name"):
+        claim(asked, header(asked, 2.0))
+    release(asked, header(asked, 2.0))  # it is not its own
+    assert (tmp_path / "store" / "sweep" / MARK).exists()
+    release(asked, header(asked, 1.0))
     claim(asked, header(asked, 2.0))
-    with pytest.raises(StorageError, match=r"of another experiment 'sweep', begun 1970-.*--name"):
-        claim(asked, header(asked, 3.0))
     (tmp_path / "store" / "sweep" / MARK).write_text("{")
     with pytest.raises(StorageError, match="begun at an unknown time"):
         claim(asked, header(asked, 2.0))
+
+
+def test_a_launch_that_came_to_nothing_leaves_the_name_free_on_the_store_too(to: str, tmp_path: Path) -> None:
+    asked = experiment(checkpoints={"to": to}, **ARGUMENTS)
+
+    def no_data(workload: Any) -> Path:
+        raise DataError("no data")
+
+    with pytest.raises(DataError):
+        launch(asked, tmp_path, trainable=Scripted, prepare=no_data)
+    assert not (tmp_path / "store" / "sweep" / MARK).exists()
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_work_starts(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ablations import ran, sweep_in
-from recorded import LORA, TRIALS, Told, write
+from recorded import LORA, TRIALS, Told, experiment, write
 from scripted import Scripted
 from typer.testing import Result
 
+from analysis import studies
 from tuning.cli_conclusion import conclude
 from tuning.commands import launch as commands_launch
 from tuning.driver import LaunchResult
@@ -66,9 +68,41 @@ def test_a_design_that_cannot_be_is_refused(
     assert [path.name for path in storage.iterdir() if path.is_dir()] == ["digits"]
 
 
+def test_a_patience_of_the_base_is_left_out_and_the_plan_says_so(
+    run: Callable[..., Result], storage: Path
+) -> None:
+    asked = experiment("patient", trial={"epochs": 6, "early_stopping": {"patience": 2}})
+    write(storage / "patient", of=asked)
+    out = run("ablate", "patient", "--over", "lora.rank", "--levels", "4,8", "--dry-run").stdout
+    assert "early_stopping of trial 0 is left out" in out
+    own = ("--over", "early_stopping.patience", "--levels", "1,3")
+    assert "is left out" not in run("ablate", "patient", *own, "--dry-run").stdout
+
+
+def test_no_level_that_fits_is_said_also_where_the_scale_is_to_be_kept(
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "misfit", lambda level, base: "none fits")
+    said = run("ablate", "digits", "--study", "targets", "--keep-scale", code=2).stderr
+    assert "targets: the model takes none of the levels; name some with --levels" in said
+
+
+@pytest.mark.parametrize("name", ["targets", "blocks"])
+def test_what_only_an_adapter_reads_needs_one_in_the_base(run: Callable[..., Result], name: str) -> None:
+    asked = ("--over", name, "--levels", "query,value" if name == "targets" else "[0,0],[0,1]")
+    said = run("ablate", "digits:2", *asked, code=2).stderr
+    assert "trial 2 of digits has adapter none" in said
+
+
 def test_what_has_begun_is_not_begun_otherwise(run: Callable[..., Result], storage: Path) -> None:
     ran(storage / "other", VALUES)
     asked = ("ablate", str(storage / "other" / "digits"), "--over", "lora.rank")
+    unlike = (*asked, "--levels", "4,8", "--seeds", "3", "--retune", "learning_rate")
+    for extra in ((), ("--dry-run",)):  # before anything trains
+        said = run(*unlike, *extra, code=2).stderr
+        assert "has begun with nothing retuned, and --retune asks for learning_rate" in said
+        assert "--name" in said
+    assert not (storage / "other" / "digits-ablate-lora.rank-retune").exists()
     more = run(*asked, "--levels", "4,8", "--seeds", "4", code=2).stderr
     assert "has begun with 3 seeds, and --seeds asks for 4" in more
     assert "--name" in more
@@ -188,6 +222,14 @@ def test_the_same_command_runs_only_what_is_left(
     (folder / LEDGER).write_bytes(b"\n".join(lines[: len(lines) // 2]) + b"\n")
     assert run(*asked).stdout == out
     assert began[2:] == ["again digits-ablate-lora.rank"]
+    # What was chosen is in the comparison's own record.
+    shutil.rmtree(storage / "digits-ablate-lora.rank-retune")
+    assert run(*asked).stdout == out
+    assert len(began) == 3
+    said = run(*asked[:-4], "--retune", "weight_decay", code=2).stderr
+    assert "has begun with learning_rate retuned, and --retune asks for weight_decay" in said
+    assert "has begun with another design" in run(*asked[:-4], code=2).stderr
+    assert len(began) == 3
 
 
 def test_an_interrupted_ablation_says_how_it_goes_on(

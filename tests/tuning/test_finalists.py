@@ -36,7 +36,9 @@ def picked(tmp_path: Path, *, baseline: float | None = None, counts: Any = COUNT
 def test_finalists_are_the_best_on_validation_images_with_the_epoch_of_their_best_report(
     tmp_path: Path,
 ) -> None:
-    assert picked(tmp_path) == [(0, 5.0), (4, 2.0), (1, 2.0)]
+    # 1 has a better value than 2, but was stopped before its end.
+    assert picked(tmp_path) == [(0, 5.0), (4, 2.0), (2, 6.0)]
+    assert picked(tmp_path, scoring={"finalists": 4})[-1] == (1, 2.0)
     assert picked(tmp_path, scoring={"finalists": 1}) == [(0, 5.0)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,58 @@ def test_more_trials_extend_a_finished_sweep_as_if_asked_for_at_once(
 ) -> None:
     short = launched(tmp_path, prepared, search=PARTS["search"] | {"trials": 4}).folder
     with pytest.raises(StorageError, match=r"is finished, with 4 trials; .*--trials N"):
-        resumed(short, prepared)
+        resumed(short, prepared, trials=4)
     with pytest.raises(StorageError, match="--trials must be at least that, got 3"):
         resumed(short, prepared, trials=3)
     resumed(short, prepared, trials=10)
     assert essence(short) == essence(whole)
     assert read_history(short).header.experiment["search"]["trials"] == 10  # type: ignore[call-overload,index]
     with pytest.raises(StorageError, match="is finished, with 10 trials"):
-        resumed(short, prepared)
+        resumed(short, prepared, retry_failed=True)
+
+
+def test_a_finished_sweep_gets_its_views_back_and_nothing_else(
+    whole: Path, tmp_path: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / whole.name
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "tables")
+    (folder / "study.journal").unlink()
+    before = (folder / LEDGER).read_bytes()
+    result = resumed(folder, prepared)
+    assert (result.outcome, len(result.history.trials)) == (Ending.FINISHED, 10)
+    assert (folder / LEDGER).read_bytes() == before
+    assert len(list((folder / "tables").glob("*/trials.parquet"))) == 1
+    assert (folder / "study.journal").is_file()
+    said = capsys.readouterr().err
+    assert "views are up to date" in said
+    assert "is finished, with 10 trials; `adaptertune resume" in said
+
+    shutil.rmtree(folder / "tables")
+    (folder / "tables").touch()
+    with pytest.raises(StorageError, match="not all views are up to date; the Parquet tables: "):
+        resumed(folder, prepared)
+
+
+def cannot_score(job: dict[str, Any]) -> dict[str, Any]:
+    return {"reason": "its worker process died"}
+
+
+def can_score(job: dict[str, Any]) -> dict[str, Any]:
+    return {"metrics": {"map": 0.5}}
+
+
+def test_scores_that_failed_are_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "meta.json").write_text('{"fingerprint": "f", "counts": {"train": 4, "test": 2}}')
+    given: dict[str, Any] = {"trainable": Scripted, "prepare": lambda _: tmp_path / "data"}
+    asked = experiment(**PARTS | {"search": {"trials": 2}}, scoring={"finalists": 1})
+    folder = launch(asked, tmp_path, scorer=cannot_score, **given).folder
+    # The trial, and the untouched model.
+    assert [s.reason for s in read_history(folder).scores.values()] == ["its worker process died"] * 2
+    history = resume(folder, scorer=can_score, **given).history
+    assert [score.metrics for score in history.scores.values()] == [{"map": 0.5}] * 2
+    assert len(history.trials) == 2
 
 
 class FailsOnce(Scripted):

@@ -258,7 +258,10 @@ def test_the_user_stops_one_trial(bench: Bench) -> None:
     assert stopped is not None
     assert stopped.by is StoppedBy.USER
     assert (bench.told(2).state, bench.told(2).value) == (TrialState.PRUNED, 0.7)
-    assert not (bench.folder / CONTROL / "stop-2").exists()
+    assert [path.name for path in (bench.folder / CONTROL).iterdir()] == ["stopped.2"]  # for its worker
+    bench.now += 1.0
+    bench.scheduler.choose_trial_to_run(bench.controller)
+    assert bench.controller.stopped == [2]
 
 
 def test_the_user_stops_the_sweep(bench: Bench) -> None:

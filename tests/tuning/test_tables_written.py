@@ -98,6 +98,7 @@ def test_every_byte_of_the_record_is_in_one_part_and_every_report_in_one_row(fol
 def test_the_record_itself_is_left_as_it_is_and_closed_tables_are_not_written_again(folder: Path) -> None:
     before = (folder / LEDGER).read_bytes()
     parts = compact(folder)
+    assert compact(folder) == parts  # what was merged away goes now that no reader has it open
     written = {path: path.stat().st_mtime_ns for path in (folder / FOLDER).rglob("*.parquet")}
     assert compact(folder) == parts
     assert {path: path.stat().st_mtime_ns for path in (folder / FOLDER).rglob("*.parquet")} == written
@@ -200,6 +201,7 @@ def test_what_is_lost_or_does_not_fit_comes_back(
     parts = compact(folder)
     assert parts[-1].end == (folder / LEDGER).stat().st_size
     assert newest(folder) == from_the_record(folder)
+    assert compact(folder) == parts
     assert {p.name for p in (folder / FOLDER).iterdir()} - {".lock"} == {part.name for part in parts}
 
 

@@ -185,6 +185,21 @@ def test_a_trial_that_failed_and_starts_again_is_one_more(folder: Path, place: t
     assert [row for row in essence(read(folder)) if row[0]["trial"] == 3] == attempts
 
 
+def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -> None:
+    records = lines(folder)
+    reports = [r for r in records if isinstance(r, ReportRecord) and r.trial == 0]
+    started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
+    failed = EndedRecord(trial=0, outcome=Outcome.FAILED, reason="out of luck")
+    given = [records[0], started, *reports[:3], failed, started, *reports[3:]]
+    follow(JournalShelf(folder), given)
+    steps = [
+        trial.intermediate_values
+        for trial in optuna.load_study(study_name="digits", storage=journal(folder)).trials
+    ]
+    assert steps[1] == {round(r.epoch * 1000): r.objective for r in reports}
+    assert steps[0] == {round(r.epoch * 1000): r.objective for r in reports[:3]}
+
+
 def test_a_study_that_contradicts_its_record_is_written_anew(folder: Path, place: tuple[Place, Read]) -> None:
     shelf, read = place
     records = lines(folder)

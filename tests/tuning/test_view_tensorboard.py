@@ -113,6 +113,17 @@ def test_a_trial_that_goes_on_from_an_earlier_state_has_each_step_once(folder: P
     assert curve(folder, 0) == [(10, 0.3), (20, 0.5), (30, 0.6), (40, 0.7), (50, 0.75), (60, 0.72)]
 
 
+def test_a_failed_trial_that_starts_once_more_has_each_step_once(folder: Path) -> None:
+    """From a checkpoint before its last report, in a file of its own."""
+    records = list(read_records(folder))
+    reports = [r for r in records if isinstance(r, ReportRecord) and r.trial == 0]
+    started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
+    failed = EndedRecord(trial=0, outcome=Outcome.FAILED, reason="out of luck", time=reports[3].time)
+    follow(folder, [records[0], started, *reports[:4], failed, started, *reports[2:]])
+    assert len(list((folder / FOLDER / "0000").iterdir())) == 2
+    assert [step for step, _ in curve(folder, 0)] == [10, 20, 30, 40, 50, 60]
+
+
 def test_an_interrupted_trial_goes_on_in_its_run(folder: Path) -> None:
     records = list(read_records(folder))
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))

@@ -19,7 +19,7 @@ from trainables.errors import StorageError
 from tuning.history import History
 from tuning.ledger import read_records
 from tuning.records import EndedRecord, Outcome, StartedRecord
-from tuning.tracking import wandb_process
+from tuning.tracking import wandb_process, wandb_runs
 from tuning.tracking.specs import ViewsSpec, WandbMode, WandbSpec
 from tuning.tracking.views import Views
 from tuning.tracking.wandb_runs import FOLDER, LOG, WandbView, require_wandb
@@ -135,6 +135,17 @@ def test_each_trial_is_a_run_of_the_experiments_group(folder: Path, monkeypatch:
     # The key is nowhere on the disk.
     files = [path for path in folder.parent.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_its_process_finds_our_packages_and_nothing_else_of_ours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder inside `tuning` on its path would put our `tables` in place of anybody's."""
+    given: list[dict[str, str]] = []
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(wandb_runs.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))
+    view(folder, list(read_records(folder)))._begin_process(folder)
+    assert (Path(given[0]["PYTHONPATH"]) / "tuning" / "__init__.py").is_file()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tuning.history import History
 from tuning.ledger import Ledger, read_history, read_records
 from tuning.records import ClosedRecord, Ending, Record
 from tuning.state import Sweep
-from tuning.tracking.specs import ViewsSpec
+from tuning.tracking.specs import ViewsSpec, url_fault
 from tuning.tracking.views import View, Views, views_of
 
 
@@ -191,3 +191,38 @@ def test_a_missing_package_is_said_before_work_starts(history: History, tmp_path
         with pytest.raises(StorageError, match="needs a package that is missing") as raised:
             views_of(asked, tmp_path, history.header)
         assert way in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bob:hush@db/x",
+        "postgresql://bob:47/hush@db/x",
+        "postgresql://bob:12?hush@db/x",
+        "postgresql://db/x?sslpassword=hush",
+        "mysql://db/x?API_TOKEN=hush",
+        "mssql+pyodbc:///?odbc_connect=Driver%3Dx%3BServer%3Ddb%3BPWD%3Dhush",
+    ],
+)
+def test_secrets_in_a_database_url_are_refused_and_not_repeated(url: str) -> None:
+    fault = str(url_fault(url))
+    assert "holds a password" in fault
+    assert "hush" not in fault
+
+
+@pytest.mark.parametrize("url", ["bob:hush@db/x", "mongodb://bob:hush@db/x", "postgresql://[hush/x"])
+def test_what_is_no_url_is_not_repeated_either(url: str) -> None:
+    fault = str(url_fault(url))
+    assert fault
+    assert "hush" not in fault
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bob@db:5432/x?sslmode=require&sslkey=/etc/key.pem",
+        "mssql+pyodbc:///?odbc_connect=Driver%3Dx%3BServer%3Dturkey%3BTrusted_Connection%3Dyes",
+    ],
+)
+def test_a_url_without_a_secret_is_taken(url: str) -> None:
+    assert url_fault(url) is None

@@ -82,15 +82,22 @@ def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
     """
     factor = asked.factor
     sweep = Sweep.of(read_history(folder))
-    begun = _begun(folder.parent, asked.name or ablation.default_name(folder.name, factor))
-    base = ablation.base_of(sweep, begun if number is None else number, having=_needed(asked))
-    levels = _levels(asked, base, sweep)
+    name = asked.name or ablation.default_name(sweep.name, factor)
+    begun = _begun(folder.parent, name)
+    if number is None and begun is not None:
+        number = begun.trial
+    base = ablation.base_of(sweep, number, having=_needed(asked))
+    levels = _levels(asked, base, sweep, begun)
     notes: tuple[str, ...] = ()
     if asked.equal or asked.study is StudyName.ADAPTERS:
         ready = asked.study is not None and asked.levels is None
         levels, notes = studies.at_equal_parameters(levels, base, _counter(folder, base), leave_out=ready)
-    if len(levels) == 0:
-        raise AblationError(f"{factor}: the model takes none of the levels; name some with --levels")
+    if not levels:
+        raise _no_level(asked)
+    varied = [*asked.retune, *(setting for level in levels for setting in level.settings)]
+    if ablation.has_patience(base.settings) and not ablation.has_patience(varied):
+        own = f"early_stopping of trial {base.trial} is left out, so that all runs have the same budget"
+        notes = (*notes, own)
     spec = AblationSpec(
         of=sweep.name,
         trial=base.trial,
@@ -100,31 +107,37 @@ def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
         seeds=ablation.seeds_of(base, asked.seeds),
         notes=notes,
     )
-    return Plan(base, spec, asked.retune, asked.trials, asked.name)
+    return Plan(base, spec, asked.retune, asked.trials, name)
 
 
-def _begun(storage: Path, name: str) -> int | None:
-    """The base of an ablation that has begun."""
+def _begun(storage: Path, name: str) -> AblationSpec | None:
+    """The design of an ablation that has begun."""
     for folder in (storage / name, storage / f"{name}-retune"):
         if (folder / LEDGER).exists():
             spec = commands_launch.recorded(folder).ablation
             if spec is not None:
-                return spec.trial
+                return spec
     return None
+
+
+def _no_level(asked: Asked) -> AblationError:
+    return AblationError(f"{asked.factor}: the model takes none of the levels; name some with --levels")
 
 
 def _needed(asked: Asked) -> str | None:
     """What the base must have."""
     if asked.study is not None:
         return studies.NEEDS.get(asked.study)
+    if asked.over in ablation.OF_AN_ADAPTER:
+        return "adapter"
     return asked.over if asked.over != "adapter" else None
 
 
-def _levels(asked: Asked, base: Base, sweep: Sweep) -> tuple[AblationLevel, ...]:
+def _levels(asked: Asked, base: Base, sweep: Sweep, begun: AblationSpec | None) -> tuple[AblationLevel, ...]:
     if asked.study is not None:
         of = {StudyName.TARGETS: "targets", StudyName.ADAPTERS: "adapter", StudyName.FREEZING: "freezing"}
         given = None if asked.levels is None else list(values_of(asked.levels, of.get(asked.study)))
-        levels = studies.levels_of(asked.study, base, sweep, given)
+        levels = studies.levels_of(asked.study, base, sweep, given, begun)
     elif asked.over == "freezing":  # each mode with an adapter or without, as it needs
         given = list(values_of(asked.levels or "", asked.over))
         levels = studies.levels_of(StudyName.FREEZING, base, sweep, given or None)
@@ -132,7 +145,9 @@ def _levels(asked: Asked, base: Base, sweep: Sweep) -> tuple[AblationLevel, ...]
         assert asked.over is not None
         levels = ablation.over(asked.over, list(values_of(asked.levels or "", asked.over)))
     if asked.over == "adapter":
-        levels = studies.families_of(levels, base, sweep)
+        levels = studies.families_of(levels, base, sweep, begun)
+    if not levels:
+        raise _no_level(asked)
     if asked.keep_scale:
         factor = next(iter(levels[0].settings))
         levels = ablation.with_scale(base, factor, levels)
@@ -194,40 +209,68 @@ def show_plan(planned: Plan) -> None:
 
 
 def run(planned: Plan, storage: Path, address: str | None) -> Path:
-    """Retunes where that is asked for, then compares; takes up what has begun. Gives the folder."""
+    """Retunes where that is asked for, then compares; takes up what has begun. Gives the folder.
+
+    A comparison that has begun keeps the values that it was given, whether its retuning is there or not.
+    """
     if planned.retune:
-        first = designed.retuning(
-            planned.base, planned.spec, f"{planned.name}-retune", planned.retune, planned.trials
-        )
-        tuned = Sweep.of(read_history(_to_its_end(first, storage, address)))
-        planned = replace(planned, spec=designed.retuned(tuned, planned.spec, planned.retune))
+        spec = _retuned_before(planned, storage)
+        if spec is None:
+            tuned = Sweep.of(read_history(_to_its_end(_retuning(planned), storage, address)))
+            spec = designed.retuned(tuned, planned.spec, planned.retune)
+        planned = replace(planned, spec=spec)
         for level in planned.spec.levels:
             lines(console(), f"retuned  {planned.spec.factor} {level.name}: {studies.described(level)}")
     return _to_its_end(designed.compared(planned.base, planned.spec, planned.name), storage, address)
 
 
+def _retuning(planned: Plan) -> Experiment:
+    name = f"{planned.name}-retune"
+    return designed.retuning(planned.base, planned.spec, name, planned.retune, planned.trials)
+
+
 def check(planned: Plan, storage: Path) -> None:
-    """Whether the design is a sound experiment, and the one that has begun if one has.
+    """Whether the design is a sound experiment, and the one that has begun if one has: before any work.
 
     Raises ExperimentFileError or StorageError.
     """
-    whole = designed.compared(planned.base, planned.spec, planned.name)
+    known = _retuned_before(planned, storage) if planned.retune else None
+    whole = designed.compared(planned.base, known or planned.spec, planned.name)
     if planned.retune:
-        first = designed.retuning(
-            planned.base, planned.spec, f"{planned.name}-retune", planned.retune, planned.trials
-        )
-        _refuse_other(first, storage)
+        _refuse_other(_retuning(planned), storage)
     folder = storage / planned.name
     if (folder / LEDGER).exists():
         begun = commands_launch.recorded(folder)
-        if begun.ablation is not None and begun.ablation.seeds != planned.spec.seeds:
+        # Other seeds of the same number are those of another base, and differ in more than that.
+        if begun.ablation is not None and len(begun.ablation.seeds) != len(planned.spec.seeds):
             raise StorageError(
                 f"{folder.name} has begun with {len(begun.ablation.seeds)} seeds, and --seeds asks for"
                 f" {len(planned.spec.seeds)}. How many are run is settled beforehand: seeds that are added"
                 " once a result is seen find differences where there are none. Use --name for a new one"
             )
-        if not planned.retune:
-            _refuse_other(whole, storage)
+        _refuse_other(whole, storage)
+
+
+def _retuned_before(planned: Plan, storage: Path) -> AblationSpec | None:
+    """The design with the values that a comparison which has begun was given; None where none has begun.
+
+    Raises StorageError where it was not retuned, or in other settings.
+    """
+    folder = storage / planned.name
+    if not (folder / LEDGER).exists():
+        return None
+    begun = commands_launch.recorded(folder).ablation
+    if begun is None:
+        raise StorageError(f"{folder.name} is no designed experiment; give this one another name with --name")
+    known = designed.chosen_before(begun, planned.spec, planned.retune, planned.base)
+    if known is None:
+        had = ", ".join(dict.fromkeys(n for level in begun.levels for n in level.retuned)) or "nothing"
+        raise StorageError(
+            f"{folder.name} has begun with {had} retuned, and --retune asks for"
+            f" {', '.join(planned.retune)}. Ask for the same again, read it with `adaptertune ablation"
+            f" {named(folder)}`, or give this one another name with --name"
+        )
+    return known
 
 
 def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> Path:

@@ -196,9 +196,12 @@ class Tables:
             self.leave()
 
     def leave(self) -> None:
-        """Lets another process write them; may be called twice."""
+        """Lets another process write them; may be called twice.
+
+        Merged parts that a reader may be in the middle of are left to the next `open`.
+        """
         self._folding = None
-        self._tidy(0.0)
+        self._tidy(READ_S)
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -19,7 +19,15 @@ JOURNAL = "journal"
 NO_STUDY = "none"
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 """What SQLAlchemy speaks to, as a URL's first word; a driver may follow it: postgresql+psycopg."""
-_SECRETS = ("password", "passwd", "pwd")
+_SECRETS = ("passw", "pwd", "secret", "token", "key")
+"""In the name of an option, wherever it stands."""
+_FILES = ("sslkey", "ssl_key")
+"""Options that name a file which holds a key."""
+_PASSWORD = re.compile(r"[^:/@]*:[^@]*@")
+"""A user and a password as SQLAlchemy finds them behind `://`, where one may hold a `/` or `?`."""
+_WITHIN_ODBC = re.compile(rf"({'|'.join(_SECRETS)})[^;=]*=", re.IGNORECASE)
+_SHOWN = re.compile(r"[\w.+-]{1,40}")
+"""What is no address, so that a message may repeat it."""
 
 
 class WandbMode(StrEnum):
@@ -59,12 +67,12 @@ class ViewsSpec(Spec):
 
 
 def url_fault(url: str) -> str | None:
-    """What is wrong with the place of an Optuna study; never repeats a password."""
+    """What is wrong with the place of an Optuna study; repeats nothing that may be a password."""
     if url in (JOURNAL, NO_STUDY):
         return None
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.split("+")[0] not in DATABASES:
-        shown = f", got '{scheme}://…'" if separator else f", got '{url}'"
+        shown = f", got '{scheme}{'://…' if separator else ''}'" if _SHOWN.fullmatch(scheme) else ""
         return (
             f"must be the word {JOURNAL} or {NO_STUDY}, or the URL of a database ({', '.join(DATABASES)})"
             f" such as postgresql://user@host/name{shown}"
@@ -73,17 +81,24 @@ def url_fault(url: str) -> str | None:
         if not re.match(r"/[^?]", rest) or rest.startswith("/:memory:"):
             return "must name a file, such as sqlite:///studies.db; what is in memory can be seen by nobody"
         return None
-    try:
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        port, password, host = parts.port, parts.password, parts.hostname
-    except ValueError as error:
-        return f"is no URL: {error}"
-    if password is not None or any(name.lower() in _SECRETS for name in query):
+    query = dict(parse_qsl(rest.partition("?")[2]))
+    if _PASSWORD.match(rest) or any(_is_secret(name, value) for name, value in query.items()):
         return (
             "holds a password, and an experiment's file is recorded; leave it out, and give it by"
             " PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database"
         )
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:  # whose text may hold some of it
+        return "is no URL; one is postgresql://user@host/name"
     if not host and not query.get("host") and not query.get("service") and port is None and not parts.path:
         return "must name a host and a database, such as postgresql://user@host/name"
     return None
+
+
+def _is_secret(option: str, value: str) -> bool:
+    name = option.lower()
+    if name == "odbc_connect":
+        return _WITHIN_ODBC.search(value) is not None
+    return name not in _FILES and any(part in name for part in _SECRETS)

@@ -226,9 +226,13 @@ class StudyView(View):
             assert self._storage is not None
             self._storage.set_trial_user_attr(known.id, "outcome", _RUNS)  # it goes on
             return
-        self._written[record.trial] = self._create_trial(
-            TrialHistory(record.trial, record.params, record.hash, record.time)
-        )
+        new = self._create_trial(TrialHistory(record.trial, record.params, record.hash, record.time))
+        self._written[record.trial] = new
+        if known is not None and known.hash == record.hash and known.state is TrialState.FAIL:
+            assert self._storage is not None
+            new.steps = dict(self._storage.get_trial(known.id).intermediate_values)  # it goes on from these
+            for step, objective in new.steps.items():
+                self._storage.set_trial_intermediate_value(new.id, step, objective)
 
     def _report(self, known: _Written, record: ReportRecord) -> None:
         step = _step(record)

@@ -102,8 +102,8 @@ class _Run:
     def __init__(self, folder: Path, params: Mapping[str, JsonValue], began: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Names of event files hold the second; two of one trial within one must not meet.
-        again = len(list(folder.iterdir()))
-        self._file = EventsWriter(str(folder / "events"), f".{again}" if again else "")
+        self._again = len(list(folder.iterdir()))
+        self._file = EventsWriter(str(folder / "events"), f".{self._again}" if self._again else "")
         self.reports = 0
         self._step = 0
         settings = {name: _shown(value) for name, value in params.items()}
@@ -113,10 +113,10 @@ class _Run:
 
     def report(self, record: ReportRecord) -> None:
         """A point of every curve."""
-        if self.reports and record.step <= self._step:
+        if record.step <= self._step if self.reports else self._again:
             # It goes on from an earlier state: TensorBoard drops what it has from here on.
-            again = SessionLog(status=SessionLog.START)
-            self._file.write_event(Event(session_log=again, step=record.step, wall_time=record.time))
+            start = SessionLog(status=SessionLog.START)
+            self._file.write_event(Event(session_log=start, step=record.step, wall_time=record.time))
         self.reports += 1
         self._step = record.step
         figures = record.metrics | {"objective": record.objective, "epoch": record.epoch}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from trainables.errors import AdaptertuneError
+from trainables.errors import AdaptertuneError, StorageError
 from tuning.experiment import Experiment
 from tuning.history import History
 from tuning.records import ExperimentRecord, Record, StartedRecord
@@ -67,16 +67,7 @@ class Views:
         closing_s: float = CLOSING_S,
         backlog: int = BACKLOG,
     ) -> None:
-        # Histories share their trials with those that follow; each view gets a copy of its own.
-        self._followers = [
-            _Follower(
-                view,
-                replace(history, trials=dict(history.trials), scores=dict(history.scores)),
-                say,
-                backlog,
-            )
-            for view in views
-        ]
+        self._followers = [_Follower(view, _own(history), say, backlog) for view in views]
         self._say = say
         self._closing_s = closing_s
         self._begun = False
@@ -110,6 +101,45 @@ class Views:
                     f"{follower.title} is still behind after {self._closing_s:g} s and is left so;"
                     " the record has everything, and `adaptertune resume` brings it up to date"
                 )
+
+
+def bring_up_to_date(views: Sequence[View], history: History) -> None:
+    """What a sweep that is over has not shown yet, one view after the other, however long it takes.
+
+    Raises StorageError, once all had their turn, where one of them failed.
+    """
+    faults = []
+    for view in views:
+        try:
+            view.begin(_own(history))
+            view.close()
+        except Exception as error:
+            faults.append(f"{view.title}: {_words(error)}")
+            _close_quietly(view)
+    if faults:
+        raise StorageError(
+            f"the record is whole, but not all views are up to date; {'; '.join(faults)}."
+            " `adaptertune resume` tries it again"
+        )
+
+
+def _own(history: History) -> History:
+    """Histories share their trials with those that follow; each view gets a copy of its own."""
+    return replace(history, trials=dict(history.trials), scores=dict(history.scores))
+
+
+def _words(error: Exception) -> str:
+    """Why a view has failed, in one line."""
+    ours = isinstance(error, AdaptertuneError)
+    reason = str(error) if ours else ": ".join(filter(None, (type(error).__name__, str(error))))
+    return reason.strip().splitlines()[0].rstrip(".")
+
+
+def _close_quietly(view: View) -> None:
+    try:
+        view.close()
+    except Exception:
+        return  # it has failed already, and that was said
 
 
 class _Follower:
@@ -157,9 +187,8 @@ class _Follower:
                 self._leaving.wait(PAUSE_S)
             self._view.close()
         except Exception as error:
-            ours = isinstance(error, AdaptertuneError)
-            self._fail(str(error) if ours else ": ".join(filter(None, (type(error).__name__, str(error)))))
-            self._close_quietly()
+            self._fail(_words(error))
+            _close_quietly(self._view)
 
     def _take(self) -> bool:
         """Takes what waits, then lets the view settle. Whether there may be more."""
@@ -180,17 +209,10 @@ class _Follower:
         if self._failed.is_set():
             return
         self._failed.set()
-        first = reason.strip().splitlines()[0].rstrip(".")
         self._say(
-            f"{self.title} is left behind: {first}. The sweep goes on without it; nothing is lost,"
+            f"{self.title} is left behind: {reason}. The sweep goes on without it; nothing is lost,"
             " the record has everything and the next `adaptertune resume` brings it up to date"
         )
-
-    def _close_quietly(self) -> None:
-        try:
-            self._view.close()
-        except Exception:
-            return  # it has failed already, and that was said
 
 
 def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from pydantic import JsonValue
 
+from cluster.staging import package_folder
 from trainables.errors import StorageError
 from tuning.experiment import Experiment
 from tuning.history import History, TrialHistory
@@ -113,7 +114,7 @@ class WandbView(View):
     # --- the process --------------------------------------------------------------------------
 
     def _begin_process(self, folder: Path) -> subprocess.Popen[str]:
-        source = str(Path(__file__).resolve().parents[1])
+        source = str(package_folder("tuning").parent)
         paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
         with (folder / LOG).open("w") as log:
             # A session of its own: Ctrl-C in the terminal is for the driver, whose end it sees itself.
