@@ -426,8 +426,8 @@ def test_commands_that_read_import_nothing_heavy_and_answer_at_once(
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HEAVY []" in done.stdout
-    # Processor time: what a machine that does nothing else would take, however busy this one is.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    # Processor time, which a busy machine lengthens too; what is heavy would add some five seconds.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
 
 
 def test_a_closed_pipe_is_no_fault(storage: Path) -> None:
