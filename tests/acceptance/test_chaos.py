@@ -33,13 +33,16 @@ SEED = 4
 class Cut:
     """What there was when a process was killed: lines of the record, and each trial's checkpointed step."""
 
+    at: int
+    """Lines at once after the kill; trials may start once more while checkpoints are read."""
     lines: int
     saved: dict[int, int]
 
     @classmethod
     def of(cls, folder: Path) -> Cut:
-        saved = saved_steps(folder)  # first: another worker may go on meanwhile
-        return cls(lines(folder), saved)
+        at = lines(folder)
+        saved = saved_steps(folder)  # before the lines: another worker may go on meanwhile
+        return cls(at, lines(folder), saved)
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +102,8 @@ def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
     count = 0
     for cut, end in zip(cuts, [*(c.lines for c in cuts[1:]), len(records)], strict=True):
         made |= {(r.trial, r.step): r for r in records[: cut.lines] if isinstance(r, ReportRecord)}
-        after = records[cut.lines : end]
-        again = {r.trial for r in after if isinstance(r, StartedRecord)}
-        new = [r for r in after if isinstance(r, ReportRecord)]
+        again = {r.trial for r in records[cut.at : end] if isinstance(r, StartedRecord)}
+        new = [r for r in records[cut.lines : end] if isinstance(r, ReportRecord)]
         for number in again & cut.saved.keys():
             saved = cut.saved[number]
             later = [r for r in new if r.trial == number]
