@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -264,11 +264,11 @@ def _read(
         if tell is not None:
             tell(f"{recorded.name}: compacting {size / 1e6:.0f} MB of record, once")
         tables = Tables(folder, recorded.experiment, recorded.header)
+        # Where its driver does it, or nothing can be written here; duckdb's own, where the disk is full.
         try:
-            tables.open(0.0)
-            tables.catch_up()
-        except (StorageError, OSError, duckdb.Error):  # duckdb's own, where the disk is full
-            pass  # its driver does it, or nothing can be written here
+            with suppress(StorageError, OSError, duckdb.Error):
+                tables.open(0.0)
+                tables.catch_up()
         finally:
             tables.leave()
         parts = sound_parts(folder)

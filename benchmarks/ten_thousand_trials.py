@@ -29,9 +29,10 @@ from typing import Any
 
 from rich.console import Console
 
+from tuning.board import Board
 from tuning.experiment import Experiment, load_experiment
 from tuning.ledger import read_header, read_history, read_records
-from tuning.progress import Board, Progress
+from tuning.progress import Progress
 from tuning.records import ClosedRecord, EndedRecord, ReportRecord
 
 ROOT = Path(__file__).resolve().parents[1]

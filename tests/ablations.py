@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recorded import TRIALS, Told, write
+from recorded import TRIALS, Told, experiment, write
 
 from analysis.ablation import Base, base_of, over, reference_of, seeds_of
 from analysis.ablation_experiment import compared
@@ -21,8 +21,6 @@ Curve = Callable[[str, int], Told]
 
 def sweep_in(folder: Path, **parts: Any) -> Sweep:
     """The seven trials of `recorded`, best 0: lora of rank 8 at rate 0.005, frozen."""
-    from recorded import experiment
-
     return Sweep.of(read_history(write(folder, TRIALS, of=experiment(folder.name, **parts))))
 
 

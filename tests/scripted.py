@@ -12,6 +12,8 @@ from ray import tune
 
 from trainables.config import TrialConfig
 from tuning.experiment import Experiment
+from tuning.launch import LaunchResult, launch
+from tuning.records import Record
 from tuning.space import Space
 
 
@@ -62,6 +64,35 @@ class Scripted(tune.Trainable):
 
     def failure(self, epoch: float) -> dict[str, str] | None:
         return None
+
+
+class Slow(Scripted):
+    pause_s = 0.05
+
+
+class Sweeps:
+    """Launches into a folder of the test's own, with prepared data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.storage, self.prepared = folder / "experiments", folder / "data"
+        self.prepared.mkdir()
+        meta = {"fingerprint": "f00", "counts": {"train": 4}, "faults": []}
+        (self.prepared / "meta.json").write_text(json.dumps(meta))
+        self.events: list[Record] = []
+
+    def __call__(self, trainable: type[Any] = Scripted, *, also: Any = None, **parts: Any) -> LaunchResult:
+        def heard(record: Record) -> None:
+            self.events.append(record)
+            if also is not None:
+                also(record)
+
+        return launch(
+            experiment(**parts),
+            self.storage,
+            trainable=trainable,
+            prepare=lambda _: self.prepared,
+            on_event=heard,
+        )
 
 
 def experiment(**parts: Any) -> Experiment:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from analysis.frames import Sweep
+    from tuning.board import Board
     from tuning.experiment import Experiment
-    from tuning.progress import Board
 
 app = typer.Typer(
     name="adaptertune",
@@ -41,8 +41,8 @@ app = typer.Typer(
 @app.command()
 def validate(file: File, set_: Sets = None) -> None:
     """Check an experiment file; all its faults at once."""
+    from tuning.board import trials_asked
     from tuning.experiment import load_experiment
-    from tuning.progress import trials_asked
 
     experiment = load_experiment(file, set_ or [])
     size, trials = experiment.space.size(), trials_asked(experiment)
@@ -333,8 +333,8 @@ def _sweep(name: str, storage: Path | None) -> Sweep:
 
 def _board(folder: Path) -> tuple[Sweep, Board]:
     """An experiment's board as its record has it now."""
+    from tuning.board import Board
     from tuning.ledger import driver_alive, read_records
-    from tuning.progress import Board
 
     alive = driver_alive(folder)
     sweep = _sweep(str(folder), None)

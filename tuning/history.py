@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
@@ -85,6 +85,14 @@ class History:
     closed: ClosedRecord | None = None
     earlier: tuple[WarmStartRecord, ...] = ()
     """What is known from other experiments."""
+
+    @classmethod
+    def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
+        """A record, line by line."""
+        history = cls(header)
+        for record in records:
+            history = history.with_record(record)
+        return history
 
     @property
     def name(self) -> str:

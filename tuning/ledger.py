@@ -214,10 +214,7 @@ def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
     records: what `read_records` gave, where that has been called before.
     """
     records = iter(read_records(folder) if records is None else records)
-    history = History(_header(folder, next(records, None)))
-    for record in records:
-        history = history.with_record(record)
-    return history
+    return History.of(_header(folder, next(records, None)), records)
 
 
 def read_header(folder: Path) -> ExperimentRecord:

@@ -19,7 +19,6 @@ from trainables.errors import StorageError
 from trainables.store import StorePath, sizes
 from tuning.ledger import read_history
 
-pytest.importorskip("moto")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAME = "stored"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from analysis.report.files import write_report
 from tests import reports
@@ -34,11 +35,10 @@ def chromium() -> str | None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     place = chromium()
     if place is None:
         pytest.skip("Chromium is not installed, and cannot be by this user")
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
         yield opened
         opened.close()

@@ -9,18 +9,18 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from viewed import of
 
 from tests import recorded
 from tests.postgres import PASSWORD, Postgres, postgres
 from trainables.errors import StorageError
-from tuning.history import History
 from tuning.ledger import read_records
 from tuning.tracking.database import DatabaseShelf, with_driver
 from tuning.tracking.journal import JOURNAL_FILE, JournalShelf
@@ -28,13 +28,6 @@ from tuning.tracking.study import Shelf, StudyView
 from tuning.tracking.views import Views
 
 pytestmark = pytest.mark.slow
-
-
-def of(records: Sequence[Any]) -> History:
-    history = History(records[0])
-    for record in records[1:]:
-        history = history.with_record(record)
-    return history
 
 
 def view(shelf: Shelf, name: str = "digits") -> StudyView:
@@ -62,7 +55,6 @@ def ask(port: int, path: str) -> Any:
 
 
 def test_the_journal_opens_in_optuna_dashboard_while_the_sweep_runs(folder: Path) -> None:
-    pytest.importorskip("optuna_dashboard")
     records = list(read_records(folder))
     half = len(records) // 2
     followed = view(JournalShelf(folder))
@@ -102,7 +94,6 @@ def test_the_journal_opens_in_optuna_dashboard_while_the_sweep_runs(folder: Path
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    pytest.importorskip("psycopg")
     with postgres() as running:
         yield running
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from recorded import write
 
+from analysis.ablation import Base, base_of
 from analysis.frames import Sweep
 from tuning.ledger import read_history
 
@@ -17,3 +18,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sweep(folder: Path) -> Sweep:
     return Sweep.of(read_history(folder))
+
+
+@pytest.fixture(scope="session")
+def base(sweep: Sweep) -> Base:
+    """What ablations of it start from."""
+    return base_of(sweep)

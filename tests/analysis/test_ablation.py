@@ -33,17 +33,6 @@ from tuning.ledger import read_history
 from tuning.records import Outcome
 from tuning.tables.rows import flat_config
 
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    return sweep_in(tmp_path_factory.mktemp("storage") / "digits")
-
-
-@pytest.fixture(scope="module")
-def base(sweep: Sweep) -> Base:
-    return base_of(sweep)
-
-
 # --- the base ---------------------------------------------------------------------------------
 
 

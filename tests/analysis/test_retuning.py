@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ablations import spec_of, sweep_in
+from ablations import spec_of
 from recorded import Told, write
 
 from analysis.ablation import (
     AblationError,
     Base,
-    base_of,
     over,
 )
 from analysis.ablation_experiment import compared, draws, retuned, retuning
@@ -21,16 +20,6 @@ from tuning.experiment import AblationStage, Scored
 from tuning.ledger import read_history
 from tuning.records import Outcome
 from tuning.space import Alternative
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    return sweep_in(tmp_path_factory.mktemp("storage") / "digits")
-
-
-@pytest.fixture(scope="module")
-def base(sweep: Sweep) -> Base:
-    return base_of(sweep)
 
 
 def test_each_level_is_retuned_at_the_same_values_under_the_bases_own_seed(base: Base) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from recorded import DOMAINS, SCORES, TRIALS, experiment, write
+from scripted import Sweeps
 from typer.testing import CliRunner, Result
 
 from cluster.connect import connect
@@ -26,6 +28,25 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "meta.json").write_text(json.dumps({"fingerprint": "f00", "counts": {"train": 4}}))
     return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweeps:
+    return Sweeps(tmp_path)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """Where the recorded experiment `digits` is."""
+    write(tmp_path / "digits")
+    return tmp_path
+
+
+@pytest.fixture
+def shifted(storage: Path) -> Path:
+    """One with domains, whose best were scored."""
+    asked = experiment("shifted", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
+    return write(storage / "shifted", TRIALS, of=asked, scores=SCORES)
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ from tuning.resume import resume
 VALUES = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}}
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Path:
-    write(tmp_path / "digits")
-    return tmp_path
-
-
 # --- the plan ---------------------------------------------------------------------------------
 
 

@@ -18,12 +18,6 @@ Run = Callable[..., Result]
 GROUPED = "SELECT adapter, count(*) AS n, max(value) AS best FROM trials GROUP BY adapter ORDER BY best DESC"
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Path:
-    write(tmp_path / "digits")
-    return tmp_path
-
-
 def test_query_answers_as_a_table(run: Run) -> None:
     out = run("query", "digits", GROUPED).stdout
     assert "serial_lora" in out

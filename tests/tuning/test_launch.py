@@ -3,23 +3,16 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Scripted, experiment
+from scripted import Scripted, Slow, Sweeps, experiment
 
-from cluster.connect import connect
 from trainables.errors import ClusterError, DataError, ExperimentFileError, StorageError
-from trainables.folder import CONTROL
 from trainables.workload import Workload
 from tuning.launch import LaunchResult, launch
 from tuning.ledger import driver_alive, read_history, read_records
@@ -30,43 +23,6 @@ ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
 
 pytestmark = pytest.mark.usefixtures("ray_once")
-
-
-@pytest.fixture
-def prepared(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "meta.json").write_text(
-        json.dumps({"fingerprint": "f00", "counts": {"train": 4}, "faults": []})
-    )
-    return folder
-
-
-class Sweeps:
-    """Launches into a folder of the test's own, with prepared data."""
-
-    def __init__(self, storage: Path, prepared: Path) -> None:
-        self.storage, self.prepared = storage, prepared
-        self.events: list[Record] = []
-
-    def __call__(self, trainable: type[Any] = Scripted, *, also: Any = None, **parts: Any) -> LaunchResult:
-        def heard(record: Record) -> None:
-            self.events.append(record)
-            if also is not None:
-                also(record)
-
-        return launch(
-            experiment(**parts),
-            self.storage,
-            trainable=trainable,
-            prepare=lambda _: self.prepared,
-            on_event=heard,
-        )
-
-
-@pytest.fixture
-def sweep(tmp_path: Path, prepared: Path) -> Sweeps:
-    return Sweeps(tmp_path / "experiments", prepared)
 
 
 def outcomes(result: LaunchResult) -> dict[int, Outcome | None]:
@@ -158,10 +114,6 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert (result.folder / "ledger.jsonl").read_bytes() == before
 
 
-class Slow(Scripted):
-    pause_s = 0.05
-
-
 def test_as_many_trials_run_at_once_as_the_cluster_or_the_file_says(sweep: Sweeps) -> None:
     def most_at_once(result: LaunchResult) -> int:
         now = most = 0
@@ -237,11 +189,6 @@ def test_a_trial_whose_worker_died_is_tried_again_where_the_file_says_so(sweep: 
     assert sum(isinstance(e, StartedRecord) for e in sweep.events) == 2
 
 
-def stop(folder: Path, name: str) -> None:
-    (folder / CONTROL).mkdir(exist_ok=True)
-    (folder / CONTROL / name).touch()
-
-
 class OnAnUnfitNode(Scripted):
     """Its second trial lands on a node that can run none; see `cluster.worker`."""
 
@@ -260,46 +207,6 @@ def test_a_node_that_can_run_no_trial_ends_the_sweep_and_blames_none(sweep: Swee
         0: Outcome.COMPLETED,
         1: Outcome.INTERRUPTED,
     }
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_a_polite_kill_leave_the_handlers_as_they_were(
-    sweep: Sweeps, number: signal.Signals
-) -> None:
-    before = signal.getsignal(number)
-
-    def interrupt(record: Record) -> None:
-        if isinstance(record, ReportRecord) and record.epoch == 2:
-            signal.raise_signal(number)
-
-    result = sweep(Slow, also=interrupt, trial={"epochs": 10_000})
-    assert result.outcome is Ending.INTERRUPTED
-    assert {t.outcome for t in result.history.trials.values()} == {Outcome.INTERRUPTED}
-    assert signal.getsignal(number) is before
-
-
-class Slower(Scripted):
-    pause_s = 0.3
-
-
-def test_a_trial_and_then_the_sweep_are_stopped_through_the_folder(sweep: Sweeps) -> None:
-    folder = sweep.storage / "sweep"
-
-    def control(record: Record) -> None:
-        if isinstance(record, ReportRecord) and record.trial == 0 and record.epoch == 1:
-            stop(folder, "stop-0")
-        if isinstance(record, ReportRecord) and record.trial == 2 and record.epoch == 2:
-            stop(folder, "stop")
-
-    result = sweep(Slower, also=control, search={"trials": 6}, trial={"epochs": 40})
-    assert result.outcome is Ending.INTERRUPTED
-    ended = outcomes(result)
-    assert ended[0] is Outcome.STOPPED
-    assert ended[2] is Outcome.INTERRUPTED
-    assert result.history.closed is not None
-    assert result.history.closed.reason is Ending.INTERRUPTED
-    # Its worker may still have a save to refuse; the next driver takes the mark away.
-    assert [path.name for path in (folder / CONTROL).iterdir()] == ["stopped.0"]
 
 
 def test_a_full_disk_ends_the_sweep_with_a_plain_error_and_loses_nothing(sweep: Sweeps) -> None:
@@ -349,28 +256,6 @@ def test_a_background_launch_that_fails_keeps_its_log_and_leaves_the_name_free(
     assert not log.exists()
 
 
-@pytest.mark.parametrize("way", ["stop", "signal"])
-def test_a_sweep_that_still_prepares_is_stopped_and_leaves_the_name_free(tmp_path: Path, way: str) -> None:
-    waiting, folder = threading.Event(), tmp_path / "sweep"
-
-    def endless(_: Workload) -> Path:
-        time.sleep(1.0)
-        if way == "stop":
-            stop(folder, "stop")
-        else:
-            os.kill(os.getpid(), signal.SIGINT)
-        waiting.wait(60)
-        return tmp_path
-
-    began = time.monotonic()
-    result = launch(experiment(), tmp_path, trainable=Scripted, prepare=endless)
-    assert time.monotonic() - began < 20
-    waiting.set()
-    assert result.outcome is Ending.INTERRUPTED
-    assert result.history.trials == {}
-    assert not folder.exists()
-
-
 def test_a_class_that_the_data_lacks_is_refused_before_any_trial(sweep: Sweeps) -> None:
     meta = json.loads((sweep.prepared / "meta.json").read_text())
     (sweep.prepared / "meta.json").write_text(json.dumps(meta | {"classes": ["horse", "cat"]}))
@@ -379,20 +264,6 @@ def test_a_class_that_the_data_lacks_is_refused_before_any_trial(sweep: Sweeps) 
     assert not (sweep.storage / "sweep").exists()
     assert [record.kind for record in sweep.events] == ["closed"]
     assert sweep(objective={"metric": "map/cat"}, search={"trials": 1}).outcome is Ending.FINISHED
-
-
-def test_ctrl_c_while_ray_goes_down_changes_nothing(sweep: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def interrupted_at_its_end(*given: Any, **also: Any) -> Iterator[Any]:
-        with connect(*given, **also) as cluster:
-            yield cluster
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("tuning.driver.connect", interrupted_at_its_end)
-    result = sweep(search={"trials": 1}, trial={"epochs": 1})
-    assert result.outcome is Ending.FINISHED
-    closed = [record for record in read_records(result.folder) if isinstance(record, ClosedRecord)]
-    assert [record.reason for record in closed] == [Ending.FINISHED]
 
 
 @pytest.mark.parametrize("needs", [{"cpus": 4096.0}, {"gpus": 64.0}])
@@ -411,72 +282,6 @@ def test_an_experiment_without_a_space_is_refused(sweep: Sweeps) -> None:
     with pytest.raises(ExperimentFileError, match="nothing to search"):
         sweep(space={})
     assert not sweep.storage.exists()
-
-
-# --- a driver of its own ----------------------------------------------------------------------
-
-DRIVER = """
-import sys
-from pathlib import Path
-from scripted import Scripted, experiment
-from tuning.launch import launch
-
-class Endless(Scripted):
-    pause_s = 0.2
-
-def heard(record):
-    if record.kind == "report":
-        print("report", flush=True)
-
-if __name__ == "__main__":
-    given = experiment(trial={"epochs": 10_000})
-    to = Path(sys.argv[1])
-    result = launch(given, to, trainable=Endless, prepare=lambda _: to, on_event=heard)
-    print(result.outcome, "torch" in sys.modules)
-"""
-
-
-def processes_of(session: int) -> list[str]:
-    """Command lines of the living processes of a session."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            after_name = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(after_name[3]) == session and after_name[0] != "Z":
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue  # it has just ended
-    return found
-
-
-def test_ctrl_c_ends_the_sweep_as_interrupted_and_quickly(tmp_path: Path) -> None:
-    (tmp_path / "driver.py").write_text(DRIVER)
-    root = Path(__file__).parents[2]
-    driver = subprocess.Popen(
-        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "experiments")],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert driver.stdout is not None
-    assert driver.stdout.readline() == "report\n"
-    asked = time.monotonic()
-    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the whole group
-    out, err = driver.communicate(timeout=30)
-    assert time.monotonic() - asked < 10
-    assert (out.splitlines()[-1], err, driver.returncode) == ("interrupted False", "", 0)
-    history = read_history(tmp_path / "experiments" / "sweep")
-    assert history.closed is not None
-    assert history.closed.reason is Ending.INTERRUPTED
-    assert {t.outcome for t in history.trials.values()} == {Outcome.INTERRUPTED}
-    assert any(t.reports for t in history.trials.values())
-    until = time.monotonic() + 10
-    while (left := processes_of(driver.pid)) and time.monotonic() < until:
-        time.sleep(0.2)
-    assert left == []
 
 
 def test_the_sweep_is_imported_without_torch_ray_or_optuna() -> None:

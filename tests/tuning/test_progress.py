@@ -8,9 +8,10 @@ import pytest
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 from rich.console import Console
 
+from tuning.board import Board, duration, trials_asked
 from tuning.leader import Best
 from tuning.ledger import read_records
-from tuning.progress import Board, Progress, duration, trials_asked
+from tuning.progress import Progress
 from tuning.records import Ending, Outcome
 
 

@@ -44,10 +44,7 @@ def report(trial: int, epoch: float, objective: float | None, outcome: Any = Non
 
 
 def history(records: Iterable[Record]) -> History:
-    found = History(HEADER)
-    for record in records:
-        found = found.with_record(record)
-    return found
+    return History.of(HEADER, records)
 
 
 # --- reconcile: every way in which a driver can leave a trial ---------------------------------

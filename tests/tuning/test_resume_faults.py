@@ -17,10 +17,11 @@ from scripted import Scripted, essence, experiment
 from small_disk import SmallDisk, small_disk
 
 from trainables.errors import LedgerError, StorageError
+from tuning.board import Board
 from tuning.driver import LaunchResult
 from tuning.launch import launch
 from tuning.ledger import LEDGER, LOCK, Ledger, driver_alive, read_history, read_records
-from tuning.progress import Board, Progress
+from tuning.progress import Progress
 from tuning.reconcile import GOES_ON
 from tuning.recorded import experiment_of
 from tuning.records import BuiltRecord, Ending, Outcome, Record, ReportRecord, StartedRecord, UnsavedRecord

@@ -13,10 +13,10 @@ import pytest
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from viewed import live, of
 
 from tests import recorded
 from trainables.errors import StorageError
-from tuning.history import History
 from tuning.ledger import read_history, read_records
 from tuning.records import EndedRecord, Outcome, ReportRecord, StartedRecord
 from tuning.tracking.database import DatabaseShelf
@@ -65,21 +65,8 @@ def lines(folder: Path) -> list[Any]:
     ]
 
 
-def of(records: Sequence[Any]) -> History:
-    history = History(records[0])
-    for record in records[1:]:
-        history = history.with_record(record)
-    return history
-
-
 def follow(shelf: Shelf, records: Sequence[Any], known: int = 1) -> None:
-    """A driver's life: the first `known` records are read, the others come one by one."""
-    followed = view(shelf, records[0].name)
-    followed.begin(of(records[:known]))
-    for record in records[known:]:
-        followed.observe(record)
-    followed.settle()
-    followed.close()
+    live(view(shelf, records[0].name), records, known)
 
 
 def essence(storage: BaseStorage, name: str = "digits") -> list[Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from viewed import live, of
 
 from tests import recorded
 from tests.small_disk import small_disk
-from tuning.history import History
 from tuning.ledger import read_history, read_records
 from tuning.records import EndedRecord, Outcome, ReportRecord, StartedRecord
 from tuning.tracking.tensorboard_files import FOLDER, TensorBoardView
@@ -38,20 +38,8 @@ def curve(folder: Path, number: int, tag: str = "dice") -> list[tuple[int, float
     return [(point.step, round(point.value, 5)) for point in events.Scalars(tag)]
 
 
-def of(records: Sequence[Any]) -> History:
-    history = History(records[0])
-    for record in records[1:]:
-        history = history.with_record(record)
-    return history
-
-
 def follow(folder: Path, records: Sequence[Any], known: int = 1) -> None:
-    view = TensorBoardView(folder)
-    view.begin(of(records[:known]))
-    for record in records[known:]:
-        view.observe(record)
-    view.settle()
-    view.close()
+    live(TensorBoardView(folder), records, known)
 
 
 def test_each_trial_is_a_run_with_its_curves_settings_and_outcome(folder: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from viewed import live, of
 
 from tests import recorded
 from trainables.errors import StorageError
-from tuning.history import History
 from tuning.ledger import read_records
 from tuning.records import EndedRecord, Outcome, StartedRecord
 from tuning.tracking import wandb_process, wandb_runs
@@ -44,20 +44,8 @@ def view(folder: Path, records: Sequence[Any], mode: WandbMode = WandbMode.OFFLI
     return WandbView(given, folder, records[0], **{"sending_s": 60.0} | how)
 
 
-def of(records: Sequence[Any]) -> History:
-    history = History(records[0])
-    for record in records[1:]:
-        history = history.with_record(record)
-    return history
-
-
 def follow(folder: Path, records: Sequence[Any], known: int = 1) -> None:
-    followed = view(folder, records)
-    followed.begin(of(records[:known]))
-    for record in records[known:]:
-        followed.observe(record)
-    followed.settle()
-    followed.close()
+    live(view(folder, records), records, known)
 
 
 @dataclass

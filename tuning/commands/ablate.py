@@ -28,6 +28,7 @@ from analysis.frames import Sweep
 from analysis.tables import Table
 from trainables.errors import StorageError
 from tuning.ablation_words import Images, StudyName, Writing
+from tuning.board import duration
 from tuning.boundary import FAILED, INTERRUPTED, RESUME_ME, say
 from tuning.cli_conclusion import failures, print_table
 from tuning.commands import launch as commands_launch
@@ -36,7 +37,6 @@ from tuning.differences import differences
 from tuning.experiment import AblationLevel, AblationSpec, Experiment
 from tuning.history import History
 from tuning.ledger import LEDGER, read_history
-from tuning.progress import duration
 from tuning.reconcile import GOES_ON
 from tuning.records import Ending
 from tuning.storage import named

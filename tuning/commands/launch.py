@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError
+from tuning.board import Board, duration, trials_asked
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines, show
 from tuning.experiment import Experiment, load_experiment
 from tuning.ledger import read_header, read_history
-from tuning.progress import Board, Progress, duration, trials_asked
+from tuning.progress import Progress
 from tuning.recorded import experiment_of
 from tuning.storage import named
 
