@@ -123,7 +123,7 @@ def rank(
             left_out[trial.outcome] += 1
         else:
             ranked.append((trial, standing))
-    sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+    sign = objective.direction.sign
     ranked.sort(key=lambda pair: (sign * pair[1].value, pair[0].number))
     ran = [trial.ran for trial, _ in ranked]
     return Ranking(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from analysis.frames import Objective, Standing, Sweep, Trial
 from analysis.tables import Table, count, figure
-from trainables.workload import Direction, ValueRule
+from trainables.workload import ValueRule
 
 UNTOUCHED = "untouched backbone"
 
@@ -46,7 +46,7 @@ def groups(sweep: Sweep) -> tuple[Group, ...]:
         members.setdefault((trial.adapter, trial.freezing), []).append(trial)
     epoch = common_epoch(sweep.trials)
     found = [_group(key, trials, sweep.objective, epoch) for key, trials in members.items()]
-    sign = _sign(sweep.objective)
+    sign = sweep.objective.direction.sign
     return tuple(sorted(found, key=lambda g: sign * g.best[1].value if g.best else float("inf")))
 
 
@@ -61,17 +61,13 @@ def _group(key: tuple[str, str], trials: list[Trial], objective: Objective, epoc
         for trial in trials
         if trial.comparable and epoch and (standing := trial.standing(objective, epoch)) is not None
     ]
-    sign = _sign(objective)
+    sign = objective.direction.sign
     return Group(
         *key,
         trials=tuple(trials),
         best=min(standings, key=lambda pair: sign * pair[1].value, default=None),
         median=statistics.median(equal) if equal else None,
     )
-
-
-def _sign(objective: Objective) -> float:
-    return -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
 
 
 def adapter_table(sweep: Sweep) -> Table:
@@ -81,7 +77,7 @@ def adapter_table(sweep: Sweep) -> Table:
     neither lifts nor lowers it; the best is that of trials that ran to their own end, whose values follow
     the experiment's rule.
     """
-    metric, sign = sweep.objective.metric, _sign(sweep.objective)
+    metric, sign = sweep.objective.metric, sweep.objective.direction.sign
     lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in groups(sweep)]
     if (before := sweep.baseline.get(metric)) is not None:
         untouched = (UNTOUCHED, "", "", figure(before), "", "", "0", "0", "0", "not trained")

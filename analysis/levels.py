@@ -103,7 +103,7 @@ def level_names(values: Sequence[Scalar], *, many: int = MANY, bins: int = BINS)
 
 def level_tables(sweep: Sweep, by: str, at: float | None = None) -> tuple[Table, ...]:
     """The blocks as tables, the better mean first."""
-    sign = -1.0 if sweep.objective.direction is Direction.MAXIMIZE else 1.0
+    sign = sweep.objective.direction.sign
     having = sum(trial.config.get(by) is not None for trial in sweep.trials)
     tables = []
     for block in blocks(sweep, by, at):

@@ -72,7 +72,7 @@ def front(points: Iterable[Point], direction: Direction) -> tuple[Point, ...]:
 
     Of equals the lowest trial number stands for all.
     """
-    sign = -1.0 if direction is Direction.MAXIMIZE else 1.0
+    sign = direction.sign
     held: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, sign * p.value, p.trial)):
         if not held or direction.better(point.value, held[-1].value):

@@ -31,6 +31,11 @@ class Direction(StrEnum):
         """The value that every finite one beats."""
         return float("-inf") if self is Direction.MAXIMIZE else float("inf")
 
+    @property
+    def sign(self) -> float:
+        """What a value is multiplied with so that less is better."""
+        return -1.0 if self is Direction.MAXIMIZE else 1.0
+
 
 COCO_FIGURES = (
     "map", "map_50", "map_75", "map_small", "map_medium", "map_large",

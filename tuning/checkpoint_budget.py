@@ -111,9 +111,7 @@ def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset
 
 
 def _goodness(value: float | None, direction: Direction) -> float:
-    if value is None:
-        return float("-inf")
-    return value if direction is Direction.MAXIMIZE else -value
+    return float("-inf") if value is None else -direction.sign * value
 
 
 class Budget:

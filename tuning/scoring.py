@@ -81,7 +81,7 @@ def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
     """Best first, those that ran to their own end before the others; ties go to the lower number."""
     last = experiment.objective.value is ValueRule.LAST
     fair = RAN_OUT if last else _HAS_WEIGHTS
-    sign = -1.0 if experiment.workload.direction is Direction.MAXIMIZE else 1.0
+    sign = experiment.workload.direction.sign
     found = [
         (trial.outcome not in RAN_OUT, sign * trial.value, number)
         for number, trial in history.trials.items()

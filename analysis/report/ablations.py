@@ -24,7 +24,7 @@ from analysis.report.plots import (
 from analysis.report.words import trials_in_words
 from analysis.statistics import rounded
 from analysis.tables import Table, figure, plural
-from trainables.workload import ROBUSTNESS, Direction
+from trainables.workload import ROBUSTNESS
 from trainables.workload import Figure as Figure_
 
 PANELS = 5
@@ -186,7 +186,7 @@ def _observed(m: Material) -> list[Block]:
 
 
 def _marks(block: LevelBlock, sweep: Sweep) -> tuple[LevelMark, ...]:
-    sign = -1.0 if sweep.objective.direction is Direction.MAXIMIZE else 1.0
+    sign = sweep.objective.direction.sign
     held = [level for level in block.levels if level.values]
     held.sort(key=lambda level: sign * _mean(level))
     if len(held) > MOST_LEVELS:

@@ -13,7 +13,7 @@ from analysis.report.words import sentence
 from analysis.statistics import Interval
 from analysis.tables import Table
 from trainables.adapters.specs import TRAINS_BACKBONE
-from trainables.workload import MAIN_FIGURE, Direction
+from trainables.workload import MAIN_FIGURE
 
 LINES = 6
 """Models in the figure of domains, and those whose intervals are taken."""
@@ -76,7 +76,7 @@ def domains(m: Material) -> Section:
 
 
 def _by_validation(m: Material, lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    sign = -1.0 if m.sweep.objective.direction is Direction.MAXIMIZE else 1.0
+    sign = m.sweep.objective.direction.sign
     return tuple(
         sorted(
             lines,
