@@ -65,8 +65,8 @@ def base_of(sweep: Sweep, number: int | None = None, *, having: str | None = Non
     having: a setting that it must have, as `lora.rank`, or `adapter` for any adapter but none.
     Raises AblationError where no trial will do.
     """
-    ranked = {trial.number: standing.value for trial, standing in finished(sweep)}
-    able = [trial for trial, _ in finished(sweep) if having is None or _has(trial, having)]
+    ranked = finished(sweep)
+    able = [trial for trial, _ in ranked if having is None or _has(trial, having)]
     if number is not None:
         chosen = next((trial for trial in sweep.trials if trial.number == number), None)
         if chosen is None:
@@ -96,20 +96,25 @@ def base_of(sweep: Sweep, number: int | None = None, *, having: str | None = Non
         flat(sweep.experiment.settings(chosen.params)),
         config,
         whole,
-        ranked.get(chosen.number),
+        next((standing.value for trial, standing in ranked if trial is chosen), None),
     )
 
 
-def finished(sweep: Sweep) -> list[tuple[Trial, Standing]]:
+def finished(sweep: Sweep) -> tuple[tuple[Trial, Standing], ...]:
     """Best first; trials that were stopped saw less training, so none of them is a base."""
-    return [(trial, standing) for trial, standing in rank(sweep).ranked if trial.finished]
+    return rank(sweep).ranked
 
 
 def _has(trial: Trial, name: str) -> bool:
     if name == "adapter":
         return trial.adapter != Adapter.NONE
+    return reads(name, trial.adapter)
+
+
+def reads(name: str, adapter: JsonValue) -> bool:
+    """Whether a trial with this adapter reads a setting: no adapter reads another's section."""
     section = name.split(".")[0]
-    return section not in SECTION_NAMES or trial.adapter == section
+    return section not in SECTION_NAMES or section == adapter
 
 
 def _wanted(having: str) -> str:
@@ -131,6 +136,16 @@ def flat(nested: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonVal
 
 
 # --- levels -----------------------------------------------------------------------------------
+
+
+def adapter_of(level: AblationLevel, base: Base) -> JsonValue:
+    """A level's own adapter, else the base's."""
+    return level.settings.get("adapter", base.config.adapter.value)
+
+
+def with_settings(level: AblationLevel, more: Mapping[str, JsonValue]) -> AblationLevel:
+    """A level with some settings more, or others."""
+    return level.model_copy(update={"settings": {**level.settings, **more}})
 
 
 def over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
@@ -177,13 +192,8 @@ def with_scale(base: Base, factor: str, levels: Sequence[AblationLevel]) -> tupl
             f"--keep-scale goes with the rank of an adapter that has an alpha, not with {factor}"
         )
     own = base.config.section
-    scale = getattr(own, "alpha") / getattr(own, leaf)  # noqa: B009
-    return tuple(
-        level.model_copy(
-            update={"settings": {**level.settings, alpha: scale * float(_number(level, factor))}}
-        )
-        for level in levels
-    )
+    scale = own.alpha / getattr(own, leaf)
+    return tuple(with_settings(level, {alpha: scale * float(_number(level, factor))}) for level in levels)
 
 
 def _number(level: AblationLevel, name: str) -> float:

@@ -12,11 +12,13 @@ from analysis.ablation import (
     WITH_FREEZING,
     AblationError,
     Base,
+    adapter_of,
     finished,
     flat,
     has_patience,
     level_of,
     pivot_of,
+    reads,
     same,
 )
 from analysis.frames import Sweep
@@ -96,10 +98,7 @@ def _experiment(
 
 def _is_used(name: str, spec: AblationSpec, base: Base) -> bool:
     """Whether any level reads a setting of the base: none does where the adapter is always another."""
-    section = name.split(".")[0]
-    own = base.config.adapter.value
-    used = {level.settings.get("adapter", own) for level in spec.levels}
-    return section not in SECTION_NAMES or section in used
+    return any(reads(name, adapter_of(level, base)) for level in spec.levels)
 
 
 def _varied(spec: AblationSpec, level: AblationLevel) -> dict[str, JsonValue]:
@@ -168,9 +167,7 @@ def chosen_before(
 
 
 def _applies(name: str, level: AblationLevel, base: Base) -> bool:
-    section = name.split(".")[0]
-    adapter = level.settings.get("adapter", base.config.adapter.value)
-    return section not in SECTION_NAMES or section == adapter
+    return reads(name, adapter_of(level, base))
 
 
 def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:

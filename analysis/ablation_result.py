@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -36,8 +35,9 @@ from analysis.statistics import (
     rounded,
 )
 from analysis.studies import described
-from analysis.tables import Table, count, figure, plural
+from analysis.tables import Table, count, csv_text, figure, markdown, plural
 from trainables.errors import DataError
+from trainables.metrics.per_image import PerImage
 from trainables.workload import Figure
 from tuning.ablation_words import Images
 from tuning.experiment import AblationSpec, AblationStage
@@ -154,7 +154,7 @@ def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
         scored_value(score, sweep.objective.metric) if score is not None else None,
         trial.trainable,
         trial.seconds,
-        max((report.peak_mb for report in trial.reports), default=None),
+        trial.peak_mb,
     )
 
 
@@ -235,6 +235,8 @@ def over_images(result: Result, folder: Path) -> dict[str, ImageDifference]:
     """
     if result.images is not Images.TEST:
         return {}
+    asked = Figure.of(result.metric)
+    load = cache(lambda trial: stored(folder, trial, asked.domain))  # the reference is in every difference
     found: dict[str, ImageDifference] = {}
     for d in result.comparison.differences:
         pairs = [
@@ -242,29 +244,30 @@ def over_images(result: Result, folder: Path) -> dict[str, ImageDifference]:
             for name in (d.level, d.reference)
         ]
         try:
-            if (image := _by_image(result, folder, pairs)) is not None:
+            if (image := _by_image(result, asked.name, pairs, load)) is not None:
                 found[d.level] = image
         except (DataError, StatisticsError):
             continue
     return found
 
 
-def _by_image(result: Result, folder: Path, pairs: Sequence[Sequence[int]]) -> ImageDifference | None:
+def _by_image(
+    result: Result, metric: str, pairs: Sequence[Sequence[int]], load: Callable[[int], PerImage]
+) -> ImageDifference | None:
     """The bootstrap with as many models and resamples as are affordable; None where not even one is.
 
     Raises DataError where a model has no results by image, StatisticsError for a figure they do not give.
     """
     if not all(pairs):
         return None
-    domain, metric = Figure.of(result.metric).domain, result.metric.partition("@")[0]
-    one = curves(stored(folder, pairs[0][0], domain), metric)
+    one = curves(load(pairs[0][0]), metric)
     # Of two models; the affordable curves are shared by all differences.
     each = max(1, 2 * one * len(result.comparison.differences))
     if FEWEST * each > 3 * CURVES:
         return None
     seeds = min(len(pairs[0]), max(1, CURVES // (FEWEST * each)))
     resamples = min(RESAMPLES, max(FEWEST, CURVES // (seeds * each)))
-    a, b = ([stored(folder, trial, domain) for trial in side[:seeds]] for side in pairs)
+    a, b = ([load(trial) for trial in side[:seeds]] for side in pairs)
     return compare_over_images(a, b, metric, direction=result.comparison.direction, resamples=resamples)
 
 
@@ -288,21 +291,21 @@ def sentences(result: Result) -> tuple[str, ...]:
 def _mean(level: Level) -> str:
     if level.mean is None:
         return "–"
-    width = level.interval.high - level.interval.low if level.interval is not None else 0.0
+    width = level.interval.width if level.interval is not None else 0.0
     return rounded(level.mean, max(width, FINEST)) if width else figure(level.mean)
 
 
 def _signed(d: Difference) -> str:
     if d.mean is None:
         return "–"
-    width = d.interval.high - d.interval.low if d.interval is not None else 0.0
+    width = d.interval.width if d.interval is not None else 0.0
     return rounded(d.mean, max(width, FINEST), signed=True)
 
 
 def _interval(interval: Interval | None, *, signed: bool = False) -> str:
     if interval is None:
         return "–"
-    width = max(interval.high - interval.low, FINEST)
+    width = max(interval.width, FINEST)
     low, high = (rounded(end, width, signed=signed) for end in (interval.low, interval.high))
     return f"{low} to {high}"
 
@@ -356,12 +359,8 @@ def _run_json(run: Run) -> dict[str, JsonValue]:
 
 def result_csv(result: Result) -> str:
     """A line for each run."""
-    stream = io.StringIO()
-    rows: list[Mapping[str, JsonValue]] = [_run_json(run) for run in result.runs]
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    rows = [_run_json(run) for run in result.runs]
+    return csv_text(list(rows[0]), (list(row.values()) for row in rows))
 
 
 def words(result: Result, folder: Path) -> tuple[str, ...]:
@@ -378,11 +377,3 @@ def result_markdown(result: Result, folder: Path) -> str:
     """The tables and the words."""
     parts = [markdown(table) for table in result_tables(result)]
     return "\n\n".join([*parts, "\n".join(f"- {sentence}" for sentence in words(result, folder))]) + "\n"
-
-
-def markdown(table: Table) -> str:
-    """A table as Markdown, with its title and caption."""
-    flush = ["---:" if i in table.numeric else "---" for i in range(len(table.columns))]
-    cells = [table.columns, flush, *table.rows]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") or " " for cell in row) + " |" for row in cells]
-    return "\n".join([f"**{table.title}**", "", *lines, "", table.caption])

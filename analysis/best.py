@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
 from analysis.frames import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
-from analysis.query import select
 from analysis.scores import scored_json, scored_value
 from analysis.tables import Table, budget, count, figure, plural, settings
 from trainables.workload import Direction, ValueRule
@@ -104,19 +103,17 @@ def rank(
     sweep: Sweep,
     *,
     metric: str | None = None,
-    where: str | None = None,
     at: float | None = None,
     early_stopped: bool = False,
 ) -> Ranking:
     """All trials that may be compared, best first; ties go to the lower number.
 
-    Raises QueryError for an unknown metric or a wrong filter.
+    Raises QueryError for an unknown metric.
     """
     objective = sweep.objective_for(metric)
-    trials: Sequence[Trial] = sweep.trials if where is None else select(sweep.trials, where, objective)
     left_out: Counter[str] = Counter()
     ranked: list[tuple[Trial, Standing]] = []
-    for trial in trials:
+    for trial in sweep.trials:
         standing = trial.standing(objective, at)
         fair = trial.finished or early_stopped or at is not None
         if standing is None or not fair or not trial.comparable:

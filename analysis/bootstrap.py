@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
+from analysis.evidence import interval_json
 from analysis.statistics import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from trainables.folder import image_results
 from trainables.metrics.per_image import AP_FIGURES, BoxImages, PerImage, read
@@ -210,7 +211,7 @@ def _words(d: ImageDifference) -> str:
         return f"{d.metric}: not tested {on}: {d.why}"
     if d.verdict is Verdict.IDENTICAL or d.interval is None:
         return f"{d.metric}: no difference shown: identical {on}"
-    width = d.interval.high - d.interval.low
+    width = d.interval.width
     low, high = (rounded(value, width, signed=True) for value in (d.interval.low, d.interval.high))
     measured = f"{rounded(d.mean, width, signed=True)} (95 % interval {low} to {high}, {on}{few})"
     what = "no difference shown" if d.verdict is Verdict.NOT_SHOWN else f"the first is {d.verdict}"
@@ -226,7 +227,7 @@ def image_difference_json(d: ImageDifference) -> dict[str, JsonValue]:
         "first": _known(d.first),
         "second": _known(d.second),
         "difference": _known(d.mean),
-        "interval": None if d.interval is None else {"low": d.interval.low, "high": d.interval.high},
+        "interval": interval_json(d.interval),
         "verdict": d.verdict.value,
         "words": d.words,
     }

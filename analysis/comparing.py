@@ -96,13 +96,12 @@ def side(label: str, folder: Path, sweep: Sweep, number: int | None, fingerprint
 
 def compared(one: Side, other: Side) -> Sides:
     """Puts them side by side."""
-    same = one.folder == other.folder
-    found = differences(one.sweep.experiment, other.sweep.experiment)
+    found = () if one.folder == other.folder else differences(one.sweep.experiment, other.sweep.experiment)
     images, why = _over_images(one, other)
     return Sides(
         one,
         other,
-        () if same else tuple(d for d in found if not d.key.startswith("ablation.")),
+        tuple(d for d in found if not d.key.startswith("ablation.")),
         dict(_settings(one.trial, other.trial)),
         tuple(_cautions(one, other)),
         images,
@@ -147,13 +146,13 @@ def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
         return None, "their objectives are different figures"
     if (one.folder, one.trial.number) == (other.folder, other.trial.number):
         return None, "both are the same trial"
-    base, domain = metric.partition("@")[0], Figure.of(metric).domain
-    if why := _other_images(one, other, domain):
+    asked = Figure.of(metric)
+    if why := _other_images(one, other, asked.domain):
         return None, why
     try:
-        both = [stored(each.folder, each.trial.number, domain) for each in (one, other)]
+        both = [stored(each.folder, each.trial.number, asked.domain) for each in (one, other)]
         direction = one.sweep.objective.direction
-        return compare_over_images(both[:1], both[1:], base, direction=direction), ""
+        return compare_over_images(both[:1], both[1:], asked.name, direction=direction), ""
     except (DataError, StatisticsError) as error:
         return None, str(error)
 
@@ -243,11 +242,11 @@ def _test(side: Side, domain: str | None = None) -> float | None:
     if side.score is None:
         return None
     metric = side.sweep.objective.metric
-    return scored_value(side.score, metric if domain is None else f"{metric.partition('@')[0]}@{domain}")
+    return scored_value(side.score, metric if domain is None else f"{Figure.of(metric).name}@{domain}")
 
 
 def _peak(trial: Trial) -> str:
-    return f"{max(found):.0f}" if (found := [report.peak_mb for report in trial.reports]) else "–"
+    return "–" if trial.peak_mb is None else f"{trial.peak_mb:.0f}"
 
 
 def _curves(sides: Sides) -> Table:

@@ -43,6 +43,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def width(self) -> float:
+        """From end to end."""
+        return self.high - self.low
+
 
 @dataclass(frozen=True)
 class Level:
@@ -161,11 +166,11 @@ def _words(d: Difference) -> str:
 def _measured(d: Difference) -> str:
     assert d.mean is not None
     assert d.interval is not None
-    low, high = d.interval.low, d.interval.high
-    width = high - low
+    width = d.interval.width
+    low, high = (rounded(end, width, signed=True) for end in (d.interval.low, d.interval.high))
     return (
-        f"{rounded(d.mean, width, signed=True)} (95 % interval {rounded(low, width, signed=True)} to"
-        f" {rounded(high, width, signed=True)}; {p_value(d.p_holm)} after Holm; {d.n} pairs)"
+        f"{rounded(d.mean, width, signed=True)} (95 % interval {low} to {high};"
+        f" {p_value(d.p_holm)} after Holm; {d.n} pairs)"
     )
 
 
@@ -246,7 +251,7 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
                 "missing": list(level.missing),
                 "mean": level.mean,
                 "sd": level.sd,
-                "interval": _interval_json(level.interval),
+                "interval": interval_json(level.interval),
             }
             for level in c.levels
         ],
@@ -257,7 +262,7 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
                 "seeds": list(d.seeds),
                 "mean": d.mean,
                 "sd": d.sd,
-                "interval": _interval_json(d.interval),
+                "interval": interval_json(d.interval),
                 "p": d.p,
                 "p_holm": d.p_holm,
                 "p_wilcoxon": d.p_wilcoxon,
@@ -273,7 +278,8 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
     }
 
 
-def _interval_json(interval: Interval | None) -> JsonValue:
+def interval_json(interval: Interval | None) -> JsonValue:
+    """Its ends, for JSON."""
     if interval is None:
         return None
     return {"low": interval.low, "high": interval.high}

@@ -18,7 +18,6 @@ from tuning.tables.standing import NEARLY, Objective, Standing, standing
 
 __all__ = [
     "INCOMPARABLE",
-    "RUNNING",
     "Objective",
     "QueryError",
     "Scalar",
@@ -39,8 +38,6 @@ class Trial:
     outcome: str
     params: Mapping[str, JsonValue]
     config: Mapping[str, Scalar]
-    epochs: float
-    """Epochs it was to run."""
     ran: float
     """Epochs it has run."""
     reports: tuple[ReportRecord, ...] = ()
@@ -50,6 +47,17 @@ class Trial:
     reason: str | None = None
     sweep: str = ""
     """The experiment's name."""
+
+    @property
+    def epochs(self) -> float:
+        """Epochs it was to run."""
+        epochs = self.config.get("epochs")
+        return float(epochs) if isinstance(epochs, int | float) else 0.0
+
+    @property
+    def peak_mb(self) -> float | None:
+        """The most memory that a report found in use; None before the first."""
+        return max((report.peak_mb for report in self.reports), default=None)
 
     @property
     def adapter(self) -> str:
@@ -146,14 +154,11 @@ def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Object
 
 
 def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
-    config = settings_of(history.params, experiment)
-    epochs = config.get("epochs")
     return Trial(
         number=history.number,
         outcome=str(history.outcome or RUNNING),
         params=history.params,
-        config=config,
-        epochs=float(epochs) if isinstance(epochs, int | float) else 0.0,
+        config=settings_of(history.params, experiment),
         ran=history.epoch,
         reports=history.reports,
         parameters=history.parameters or {},

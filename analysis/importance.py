@@ -12,8 +12,9 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = N
     given = [row for row in rows if row is not None]
     y = y[kept]
     best = min(len(y) - 1, max(BEST_TRIALS, int(np.ceil(BEST_SHARE * len(y)))))
-    study = _study(given, distributions, objective.direction)
+    study = _study(given, distributions)
     seen = _ped_anova(study, y, objective.direction, best)
     names = list(seen)
     rng = np.random.default_rng(0)
@@ -115,13 +116,9 @@ def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = N
     by_chance = [_ped_anova(study, rng.permutation(y), objective.direction, best) for _ in range(shuffles)]
     p = holm([(1 + sum(draw[name] >= seen[name] for draw in by_chance)) / (1 + shuffles) for name in names])
     total = sum(seen.values())
+    having = Counter(name for row in given for name in _plain(row))
     found = [
-        Importance(
-            name,
-            seen[name] / total if total > 0 else 0.0,
-            sum(name in _plain(row) for row in given),
-            p[place],
-        )
+        Importance(name, seen[name] / total if total > 0 else 0.0, having[name], p[place])
         for place, name in enumerate(names)
     ]
     found.sort(key=lambda one: (-one.share, one.setting))
@@ -151,15 +148,8 @@ def interactions(
         if tested is not None:
             found.append(Interaction(first, second, len(both), *tested))
     adjusted = holm([one.p for one in found])
-    return tuple(
-        sorted(
-            (
-                Interaction(one.first, one.second, one.trials, p, one.gain)
-                for one, p in zip(found, adjusted, strict=True)
-            ),
-            key=lambda one: (one.p, -one.gain),
-        )
-    )
+    judged = (replace(one, p=p) for one, p in zip(found, adjusted, strict=True))
+    return tuple(sorted(judged, key=lambda one: (one.p, -one.gain)))
 
 
 def _at_equal_budget(
@@ -230,9 +220,7 @@ def _plain(names: Iterable[str]) -> set[str]:
     return {name.split("@")[0] for name in names}
 
 
-def _study(
-    rows: Sequence[Mapping[str, Any]], distributions: Mapping[str, Any], direction: Direction
-) -> optuna.Study:
+def _study(rows: Sequence[Mapping[str, Any]], distributions: Mapping[str, Any]) -> optuna.Study:
     """Trials without a value that counts: those come with each question."""
     import optuna
 

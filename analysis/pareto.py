@@ -29,7 +29,7 @@ class Cost(StrEnum):
             case Cost.SECONDS:
                 return trial.seconds or None
             case Cost.MEMORY:
-                return max((report.peak_mb for report in trial.reports), default=0.0) or None
+                return trial.peak_mb or None
 
     @property
     def words(self) -> str:

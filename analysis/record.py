@@ -5,14 +5,12 @@ Every question reads the record as it is then, so that a running sweep may be as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from analysis.errors import QueryError
-from analysis.source import Source, opened
+from analysis.source import opened
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +29,7 @@ class Record:
     folders: tuple[Path, ...]
 
     def __post_init__(self) -> None:
-        with self._source():  # a damaged record is told now
+        with opened(self.folders):  # a damaged record is told now
             pass
 
     @property
@@ -42,7 +40,7 @@ class Record:
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
         """The columns of trials, epochs and events."""
-        with self._source() as source:
+        with opened(self.folders) as source:
             return dict(source.columns)
 
     @property
@@ -68,7 +66,7 @@ class Record:
     def query(self, sql: str, engine: Literal["polars"]) -> polars.DataFrame: ...
     def query(self, sql: str, engine: Engine = "pandas") -> Any:
         """The answer to one SELECT over trials, epochs and events. Raises QueryError if it is wrong."""
-        with self._source() as source:
+        with opened(self.folders) as source:
             return _polars().from_arrow(source.arrow(sql)) if engine == "polars" else source.ask(sql).df()
 
     @overload
@@ -131,13 +129,8 @@ class Record:
 
         if k < 1:
             raise QueryError(f"k must be a whole number from 1 on, got {k}")
-        with self._source() as source:
-            return top(source, k, metric=metric, where=where, at=at, early_stopped=early_stopped)
-
-    @contextmanager
-    def _source(self) -> Iterator[Source]:
         with opened(self.folders) as source:
-            yield source
+            return top(source, k, metric=metric, where=where, at=at, early_stopped=early_stopped)
 
 
 def _pandas() -> Any:

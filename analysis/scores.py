@@ -13,11 +13,10 @@ from tuning.records import ScoredRecord
 def scored_value(score: ScoredRecord, metric: str) -> float | None:
     """What `metric` is on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
     asked = Figure.of(metric)
-    name = asked.base if asked.of_class is None else f"{asked.base}/{asked.of_class}"
     if asked.base == ROBUSTNESS:
         return _robustness(score.robustness, asked.domain)
     figures = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})
-    return figures.get(name)
+    return figures.get(asked.name)
 
 
 def _robustness(shares: Mapping[str, float | None], domain: str | None) -> float | None:

@@ -138,6 +138,10 @@ class Source:
         """The experiments' names."""
         return ", ".join(recorded.name for recorded in self.experiments)
 
+    def recorded(self, name: str) -> Recorded:
+        """The experiment of that name, which is one of them."""
+        return next(recorded for recorded in self.experiments if recorded.name == name)
+
     @cached_property
     def objective(self) -> Objective:
         """That of all of them. Raises QueryError if they have different ones."""

@@ -7,7 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import JsonValue, ValidationError
 
-from analysis.ablation import RANKS, WITH_FREEZING, AblationError, Base, base_of, over, shown
+from analysis.ablation import (
+    RANKS,
+    WITH_FREEZING,
+    AblationError,
+    Base,
+    adapter_of,
+    finished,
+    flat,
+    over,
+    reads,
+    shown,
+    with_settings,
+)
 from analysis.frames import Sweep
 from trainables.adapters.rules import check
 from trainables.adapters.specs import TRAINS_BACKBONE, WITHOUT_ADAPTER, Adapter, Freezing
@@ -16,7 +28,6 @@ from trainables.errors import AdapterError
 from tuning.ablation_words import StudyName
 from tuning.combinations import shape_of
 from tuning.experiment import AblationLevel, AblationSpec, put
-from tuning.space import SECTION_NAMES
 
 Count = Callable[[TrialConfig], int]
 """Weights that an adapter of this configuration trains."""
@@ -79,7 +90,7 @@ def _ranks(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationLeve
         return levels
     share = base.config.section.target_rank / own
     return tuple(
-        _with(level, {"adalora.target_rank": max(1, round(share * _whole(level.settings[name])))})
+        with_settings(level, {"adalora.target_rank": max(1, round(share * _whole(level.settings[name])))})
         for level in levels
     )
 
@@ -97,7 +108,7 @@ def _freezing(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationL
     for level in chosen:
         mode = Freezing(level.name)
         adapter = "none" if mode in WITHOUT_ADAPTER else config.adapter.value
-        levels.append(_with(level, {"adapter": adapter, **_extras(mode, config)}))
+        levels.append(with_settings(level, {"adapter": adapter, **_extras(mode, config)}))
     return tuple(levels)
 
 
@@ -144,9 +155,9 @@ def families_of(
     known = {} if begun is None else {level.name: level.settings for level in begun.levels}
     return _fittingly_frozen(
         [
-            _with(level, _of(level.name, known[level.name]))
+            with_settings(level, _of(level.name, known[level.name]))
             if level.name in known
-            else _with(level, _section(Adapter(level.name), base, sweep))
+            else with_settings(level, _section(Adapter(level.name), base, sweep))
             for level in levels
         ],
         base,
@@ -161,10 +172,8 @@ def _of(family: str, settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 def _section(family: Adapter, base: Base, sweep: Sweep) -> dict[str, JsonValue]:
     found = base.settings
     if family is not base.config.adapter:
-        try:
-            found = base_of(sweep, having=f"{family}.").settings
-        except AblationError:
-            return {}
+        best = next((trial for trial, _ in finished(sweep) if trial.adapter == family), None)
+        found = {} if best is None else flat(sweep.experiment.settings(best.params))
     return _of(family.value, found)
 
 
@@ -181,7 +190,7 @@ def _fittingly_frozen(levels: Sequence[AblationLevel], base: Base) -> tuple[Abla
     found = []
     for level in levels:
         own = fitting[level.settings.get("adapter") == Adapter.NONE]
-        found.append(_with(level, {"freezing": own.value, **_extras(own, base.config)}))
+        found.append(with_settings(level, {"freezing": own.value, **_extras(own, base.config)}))
     return tuple(found)
 
 
@@ -198,19 +207,14 @@ def misfit(level: AblationLevel, base: Base) -> str | None:
 
 def config_of(level: AblationLevel, base: Base) -> TrialConfig:
     """The configuration of a level. Raises ValidationError where it is none."""
-    adapter = level.settings.get("adapter", base.config.adapter.value)
-    given = {n: v for n, v in base.settings.items() if _reads(n, adapter)}
+    adapter = adapter_of(level, base)
+    given = {n: v for n, v in base.settings.items() if reads(n, adapter)}
     if "freezing" in level.settings:
         given = {n: v for n, v in given.items() if n not in WITH_FREEZING}
     nested: dict[str, JsonValue] = {}
     for name, value in {**given, **level.settings, **level.retuned}.items():
         put(nested, name.split("."), value)
     return TrialConfig.model_validate_json(json.dumps(nested))
-
-
-def _reads(name: str, adapter: JsonValue) -> bool:
-    section = name.split(".")[0]
-    return section not in SECTION_NAMES or section == adapter
 
 
 # --- equal parameters -------------------------------------------------------------------------
@@ -291,11 +295,7 @@ def _at_rank(level: AblationLevel, config: TrialConfig, name: str, rank: int) ->
         more[f"{section}.alpha"] = own.alpha if rank == before else own.alpha * rank / before
     if config.adapter is Adapter.ADALORA:
         more["adalora.target_rank"] = max(1, round(own.target_rank * rank / before))
-    return _with(level, more)
-
-
-def _with(level: AblationLevel, more: Mapping[str, JsonValue]) -> AblationLevel:
-    return level.model_copy(update={"settings": {**level.settings, **more}})
+    return with_settings(level, more)
 
 
 def _whole(value: JsonValue) -> int:

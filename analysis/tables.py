@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -18,6 +21,23 @@ class Table:
     caption: str = ""
     numeric: tuple[int, ...] = ()
     """Columns that are set flush right."""
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, with its title and caption."""
+    flush = ["---:" if i in table.numeric else "---" for i in range(len(table.columns))]
+    cells = [table.columns, flush, *table.rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") or " " for cell in row) + " |" for row in cells]
+    return "\n".join([f"**{table.title}**", "", *lines, "", table.caption])
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows under their columns as CSV; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def figure(value: float | None) -> str:

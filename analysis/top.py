@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from analysis.best import Ranking, best_of, reads_test
 from analysis.errors import QueryError
 from analysis.frames import INCOMPARABLE, Objective, Standing, Trial, another
-from analysis.query import wrong_filter
-from analysis.source import Recorded, Source, named_in, rows_of, with_quotes
+from analysis.source import Recorded, Source, named_in, opened, rows_of, said, with_quotes
 from trainables.workload import Direction, ValueRule
 from tuning.records import RAN_OUT, ReportRecord, ScoredRecord
 from tuning.tables.relations import quoted
@@ -93,7 +93,13 @@ def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
     if not ranking.ranked:
         ranking = top(source, 1, early_stopped=True, reports=False)
     trial, _ = best_of(ranking)
-    return next(r for r in source.experiments if r.name == trial.sweep), trial, ranking
+    return source.recorded(trial.sweep), trial, ranking
+
+
+def best_number(folder: Path) -> int:
+    """The number of the trial that NAME:best means. Raises NothingToRankError, LedgerError."""
+    with opened([folder]) as source:
+        return best_in(source)[1].number
 
 
 def _objective(source: Source, metric: str | None) -> Objective:
@@ -163,7 +169,11 @@ def _create(source: Source, sql: str, where: str | None) -> None:
             raise QueryError(f"--where {where!r} is one condition; it cannot hold another statement")
         source.run(statements[0].query)
     except duckdb.Error as error:
-        raise wrong_filter(where, error, source.columns_of("trials")) from error
+        columns = ", ".join(source.columns_of("trials"))
+        raise QueryError(
+            f"--where {where!r}: {said(error)}. Columns are {columns}; text goes in single quotes,"
+            " as in \"adapter = 'lora' AND lora.rank >= 8\""
+        ) from error
 
 
 # --- the few, whole ---------------------------------------------------------------------------
@@ -189,14 +199,11 @@ def _trials(
     for values in rows:
         row = dict(zip(names, values, strict=True))
         params = json.loads(row["params"])
-        config = settings_of(params, recorded.experiment)
-        epochs = config.get("epochs")
         trial = Trial(
             number=row["trial"],
             outcome=row["outcome"],
             params=params,
-            config=config,
-            epochs=float(epochs) if isinstance(epochs, int | float) else 0.0,
+            config=settings_of(params, recorded.experiment),
             ran=row["ran"],
             reports=tuple(reported.get(row["trial"], ())),
             parameters={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from pkgutil import resolve_name
 from typing import Any
 
 from cluster.node import at_home
@@ -10,6 +10,5 @@ from cluster.node import at_home
 
 def call(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the function `module:function` makes of `given`, with prepared data as it is on this node."""
-    module, function = name.split(":")
-    made: dict[str, Any] = getattr(importlib.import_module(module), function)(at_home(given))
+    made: dict[str, Any] = resolve_name(name)(at_home(given))
     return made

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import socket
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 PREPARE = "trainables.preparation:prepared_here"
@@ -29,9 +29,8 @@ def at_home(given: dict[str, Any]) -> dict[str, Any]:
     prepared = given.get("prepared")
     if prepared is None or Path(prepared).is_dir():
         return given
-    module, function = PREPARE.split(":")
     try:
-        here = getattr(importlib.import_module(module), function)(given["workload"], prepared)
+        here = resolve_name(PREPARE)(given["workload"], prepared)
     except Exception as error:
         raise UnfitNodeError(f"node {node_name()} cannot prepare the data: {error}") from error
     return given | {"prepared": str(here)}

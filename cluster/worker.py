@@ -5,8 +5,8 @@ So the driver never imports torch, and starts some seconds sooner.
 
 from __future__ import annotations
 
-import importlib
 from contextlib import suppress
+from pkgutil import resolve_name
 from typing import Any
 
 from ray import tune
@@ -51,8 +51,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         try:
             config = at_home(config)
             if self._real is None:
-                module, name = config["trainable"].split(":")
-                kind = getattr(importlib.import_module(module), name)
+                kind = resolve_name(config["trainable"])
                 # Ray's __init__ would make a folder in ~/ray_results for a trainable of its own.
                 self._real = kind.__new__(kind)
                 self._real.setup(config)

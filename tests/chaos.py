@@ -170,9 +170,7 @@ class Place:
             process = subprocess.Popen(
                 self._line(*command),
                 cwd=self.storage,
-                env=os.environ
-                | {"ADAPTERTUNE_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"}
-                | dict(self.environment),
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -190,12 +188,28 @@ class Place:
         with self.run(*command) as driver:
             assert driver.finish() == 0, driver.said()
 
+    def read(self, *command: str) -> str:
+        """What a command prints by its end, which must be a good one."""
+        done = subprocess.run(
+            self._line(*command),
+            cwd=self.storage,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def best(self) -> dict[str, Any]:
         """The best trial, as `adaptertune best` has it, without what it took."""
-        line = self._line("best", self.name, "--format", "json")
-        said = subprocess.run(line, cwd=self.storage, capture_output=True, check=True).stdout
-        first = json.loads(said)["trials"][0]
+        first = json.loads(self.read("best", self.name, "--format", "json"))["trials"][0]
         return {key: first[key] for key in ("trial", "value", "epoch", "config", "metrics", "outcome")}
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        ours = {"ADAPTERTUNE_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"}
+        return os.environ | ours | dict(self.environment)
 
     def _line(self, *command: str) -> list[str]:
         return [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]

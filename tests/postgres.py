@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 USER, PASSWORD, DATABASE = "tuner", "a secret", "postgres"
 _STARTS_S = 60.0
@@ -86,7 +86,7 @@ def postgres() -> Iterator[Postgres]:
         cwd=folder, capture_output=True, text=True, **account,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    server = Postgres(folder, programs, _free_port(), account)
+    server = Postgres(folder, programs, free_port(), account)
     try:
         server.start()
         yield server
@@ -120,9 +120,3 @@ def _account() -> pwd.struct_passwd:
         except KeyError:
             continue
     pytest.skip("PostgreSQL refuses to run as root, and there is no other account")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

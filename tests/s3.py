@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ports import free_port
+
 BUCKET = "sweeps"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "any",
@@ -41,9 +43,7 @@ def s3_server() -> Iterator[Server]:
     """Needs `moto[s3]`, flask and flask-cors; `ENVIRONMENT` must be set where it is used."""
     from pyarrow import fs
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     server = Server(process, port)

@@ -23,7 +23,7 @@ from trainables.folder import TEST_RESULTS, image_results, note
 from trainables.metrics.per_image import PerImage, fits, write
 from trainables.scoring import Scores, score, score_untouched, test_parts
 from trainables.store import Place, place
-from trainables.trained import TrainedModel, rebuilt
+from trainables.trained import rebuilt
 from trainables.workload import Workload
 
 
@@ -31,15 +31,14 @@ def score_trial(job: dict[str, Any]) -> dict[str, Any]:
     """Figures of one model, by the names of `tuning.records.ScoredRecord`; or the reason why there are none.
 
     job: trial, weights (None: the untouched model), workload, prepared, threads, folder (the trial's,
-    to whose log goes what it says; absent for the untouched model). Beside that log it keeps what the
+    to whose log goes what it says; None for the untouched model). Beside that log it keeps what the
     model did on each test image, and a few pictures.
     """
     torch.set_num_threads(int(job["threads"]))
-    weights = None if job["weights"] is None else place(job["weights"])
-    folder = None if job.get("folder") is None else Path(job["folder"])
+    folder = None if job["folder"] is None else Path(job["folder"])
     try:
         engine = _engine(job["workload"], job["prepared"])
-        scores = score_untouched(engine) if weights is None else _scored(engine, weights, folder)
+        scores = score_untouched(engine) if folder is None else _scored(engine, place(job["weights"]), folder)
     except Exception as error:
         _log(folder, traceback.format_exc())
         return {"reason": reason_of(error)}
@@ -56,11 +55,8 @@ def _engine(workload: str, prepared: str) -> Engine:
     return Engine(Workload.model_validate_json(workload), Path(prepared))
 
 
-def _scored(engine: Engine, weights: Place, folder: Path | None) -> Scores:
-    held = read_weights(weights)
-    built = rebuilt(engine.task, held)
-    if folder is None:
-        return score(engine, built.model, held.config)
+def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
+    trained = rebuilt(engine.workload, engine.task, read_weights(weights))
     # What lies there is of weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 
@@ -69,11 +65,8 @@ def _scored(engine: Engine, weights: Place, folder: Path | None) -> Scores:
             if fits(len(results.names)):
                 write(results, image_results(folder, domain))
 
-    scores = score(engine, built.model, held.config, keep)
+    scores = score(engine, trained.model, trained.config, keep)
     with _optional(folder, "example predictions"):
-        trained = TrainedModel(
-            engine.workload, held.config, held.classes, engine.task, built.model, built.adapted, built.parts
-        )
         draw_examples(trained, test_parts(engine), folder / TEST_RESULTS)
     return scores
 

@@ -114,16 +114,6 @@ class StorePath:
     def __truediv__(self, name: str) -> StorePath:
         return replace(self, path=f"{self.path.rstrip('/')}/{name}")
 
-    @property
-    def name(self) -> str:
-        """The last part."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def parent(self) -> StorePath:
-        """The folder it is in."""
-        return replace(self, path=self.path.rpartition("/")[0] or "/")
-
     def exists(self) -> bool:
         """Whether there is such a file."""
         return bool(sizes([self])[0])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import Adapted
-from trainables.build import Built, build
+from trainables.build import build
 from trainables.checkpoint import Weights, load_weights, read_weights
 from trainables.config import TrialConfig
 from trainables.freezing import Parts
@@ -46,16 +46,14 @@ def load_trained(workload: Workload, weights: Place, *, device: str | None = Non
     Raises CheckpointError for a damaged file or one of another architecture, ModelError.
     """
     held = read_weights(weights)
-    task = load_task(workload, held.classes, _device(device))
-    built = rebuilt(task, held)
-    return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
+    return rebuilt(workload, load_task(workload, held.classes, _device(device)), held)
 
 
-def rebuilt(task: TaskModel, held: Weights) -> Built:
+def rebuilt(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
     """The model of a checkpoint on `task`'s backbone. Raises CheckpointError, AdapterError."""
     built = build(task, held.config, total_steps=held.total_steps)
     load_weights(built.model, built.adapted, held)
-    return built
+    return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
 
 
 def load_untouched(

@@ -76,6 +76,11 @@ class Figure:
         base, at, domain = base.partition("@")
         return cls(base, of_class if slash else None, domain if at else None)
 
+    @property
+    def name(self) -> str:
+        """Without its domain: `dice`, `dice/cat`."""
+        return self.base if self.of_class is None else f"{self.base}/{self.of_class}"
+
     def direction(self, task: Task) -> Direction:
         """Which way it is better."""
         return METRICS[task].get(self.base, Direction.MAXIMIZE)

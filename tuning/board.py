@@ -146,7 +146,7 @@ class Board:
     @property
     def ended(self) -> int:
         """Trials that have ended for good."""
-        return sum(trial.outcome not in (None, Outcome.INTERRUPTED) for trial in self.history.values())
+        return sum(trial.over for trial in self.history.values())
 
     @property
     def running(self) -> list[TrialHistory]:

@@ -16,7 +16,6 @@ from trainables.folder import BEST_WEIGHTS, LAST_STATE
 from trainables.store import Place, StorePath, sizes
 from trainables.workload import Direction
 from tuning.experiment import Experiment
-from tuning.reconcile import GOES_ON
 from tuning.records import RAN_OUT, Outcome, OverBudgetRecord, RemovedRecord
 from tuning.scoring import finalists
 from tuning.state import Sweep
@@ -144,7 +143,7 @@ class Budget:
         if self._limit is None or not trials:
             return
         self._known = len(trials)
-        over = [n for n, trial in trials.items() if trial.outcome not in GOES_ON]
+        over = [n for n, trial in trials.items() if trial.over]
         self._moving = dict.fromkeys(set(trials) - set(over))
         if isinstance(self._root, StorePath):
             there = (self._root / "trials").files()
@@ -202,7 +201,7 @@ class Budget:
                 self._moving[number] = None
         self._known = len(trials)
         for number, since in self._moving.items():
-            if since is None and trials[number].outcome not in GOES_ON:
+            if since is None and trials[number].over:
                 self._moving[number] = now
         self._measure(list(self._moving))
         ended = {n: since for n, since in self._moving.items() if since is not None}

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import JsonValue
+
 from trainables.errors import StorageError
 from trainables.store import StorePath
 from tuning.boundary import say
@@ -32,12 +34,10 @@ def claim(experiment: Experiment, header: ExperimentRecord) -> None:
     Raises StorageError where the store cannot be written, and where it is another experiment's, which may
     not have saved anything yet.
     """
-    if experiment.checkpoints.to is None:
-        return
     root = checkpoint_root(experiment, Path())
-    assert isinstance(root, StorePath)
-    ours = {"name": experiment.name, "begun": header.time}
-    theirs = _marked(root)
+    if not isinstance(root, StorePath):
+        return
+    ours, theirs = _mark(header), _marked(root)
     if theirs == ours:
         return
     if theirs is not None:
@@ -51,13 +51,16 @@ def claim(experiment: Experiment, header: ExperimentRecord) -> None:
 
 def release(experiment: Experiment, header: ExperimentRecord) -> None:
     """Let go of what `claim` took, where the experiment came to nothing. A silent store keeps it."""
-    if experiment.checkpoints.to is None:
-        return
     root = checkpoint_root(experiment, Path())
-    assert isinstance(root, StorePath)
+    if not isinstance(root, StorePath):
+        return
     with suppress(StorageError):
-        if _marked(root) == {"name": experiment.name, "begun": header.time}:
+        if _marked(root) == _mark(header):
             (root / MARK).unlink(missing_ok=True)
+
+
+def _mark(header: ExperimentRecord) -> dict[str, JsonValue]:
+    return {"name": header.name, "begun": header.time}
 
 
 def _marked(root: StorePath) -> Any:

@@ -153,6 +153,8 @@ def resume(
     """Go on with an experiment after Ctrl-C or a crash, as if nothing had happened."""
     from tuning.cli_conclusion import end
     from tuning.commands import launch as commands_launch
+    from tuning.ledger import read_header
+    from tuning.recorded import experiment_of
     from tuning.storage import refer, storage_folder
 
     reference = refer(name, storage_folder(storage))
@@ -164,8 +166,7 @@ def resume(
         trials = wanted if trials is None else trials
     elif set_:
         raise AdaptertuneError("--set changes the file of --file; a resumed experiment is as it was recorded")
-    if then_ablate is not None:  # else the whole record would be read for nothing
-        commands_launch.require_parameter(then_ablate, commands_launch.recorded(folder))
+    commands_launch.require_parameter(then_ablate, experiment_of(read_header(folder)))
     going_on = commands_launch.go_on(folder, trials=trials, retry_failed=retry_failed, address=address)
     end(going_on, then_ablate, resumed=True)
 
@@ -315,11 +316,9 @@ def logs(name: OneTrial, storage: Storage = None) -> None:
 
     reference = refer_to_log(name, storage_folder(storage))
     if reference.trial == BEST:
-        from analysis.source import opened
-        from analysis.top import best_in
+        from analysis.top import best_number
 
-        with opened([reference.folder]) as source:
-            reference = Reference(reference.folder, best_in(source)[1].number)
+        reference = Reference(reference.folder, best_number(reference.folder))
     typer.echo(read_log(reference), nl=False)
 
 

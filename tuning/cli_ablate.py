@@ -63,10 +63,9 @@ def ablate(
 ) -> None:
     """Run a designed experiment: one factor, all else as the best configuration, repeated over seeds."""
     from tuning.commands import ablate as commands_ablate
-    from tuning.storage import BEST, refer, storage_folder
+    from tuning.storage import refer, storage_folder
 
     source = refer(name, storage_folder(storage))
-    number = None if source.trial in (None, BEST) else int(str(source.trial))
     asked = commands_ablate.Asked(
         over=over,
         study=study,
@@ -79,11 +78,11 @@ def ablate(
         keep_scale=keep_scale,
         name=called,
     )
-    planned = commands_ablate.plan(asked, source.folder, number)
-    commands_ablate.check(planned, source.folder.parent)
+    planned = commands_ablate.plan(asked, source.folder, source.number)
+    known = commands_ablate.check(planned, source.folder.parent)
     commands_ablate.show_plan(planned)
     if not dry_run:
-        folder = commands_ablate.run(planned, source.folder.parent, address)
+        folder = commands_ablate.run(planned, known, source.folder.parent, address)
         commands_ablate.show_result(folder, on, Writing.TABLE)
 
 

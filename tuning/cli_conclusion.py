@@ -43,7 +43,7 @@ def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False)
             f" `adaptertune best {name}` and `status` read them"
         )
         raise typer.Exit(RESUME_ME if result.preempted else INTERRUPTED)
-    if result.outcome == "failed" or all(trial.value is None for trial in tried):
+    if result.fruitless:
         say("the run failed: no trial has a value")
         raise typer.Exit(FAILED)
 
@@ -63,10 +63,10 @@ def conclude(folder: Path, ablate: str | None) -> None:
     lines(out, *failures(sweep, folder))
     design = sweep.experiment.ablation
     if design is not None and design.stage == "compare":
-        from tuning.ablation_words import Writing
-        from tuning.commands.ablate import show_result
+        from analysis.ablation_result import result_of
+        from tuning.commands.ablate import print_result
 
-        show_result(folder, None, Writing.TABLE)
+        print_result(result_of(sweep), folder)
         return
     ranking = finished_first(sweep)
     if not ranking.ranked:

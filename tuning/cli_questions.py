@@ -84,7 +84,7 @@ def _as_yaml(source: Source, ranking: Ranking) -> str:
 
     trial, standing = best_of(ranking)
     value = f"{ranking.objective.metric} {standing.value:.4f}"
-    experiment = next(r.experiment for r in source.experiments if r.name == trial.sweep)
+    experiment = source.recorded(trial.sweep).experiment
     said = f"# {trial.sweep}, trial {trial.number}: {value}\n# {ranking.caption}\n"
     return said + experiment.to_yaml(trial.params)
 
@@ -181,14 +181,9 @@ def _write_rows(
         cells = [[row[i] for row in rows] for i in range(len(columns))]
         _parquet(pyarrow.table([_column(values) for values in cells], names=list(columns)), to)
         return
-    import csv
-    import io
+    from analysis.tables import csv_text
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    _write(text.getvalue(), to)
+    _write(csv_text(columns, rows), to)
 
 
 def _column(values: Sequence[Any]) -> Any:

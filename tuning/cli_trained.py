@@ -12,7 +12,6 @@ from trainables.errors import StorageError
 from tuning.options import Storage
 
 if TYPE_CHECKING:
-    from tuning.storage import Reference
     from tuning.trained import Trained
 
 app = typer.Typer()
@@ -113,17 +112,11 @@ def _trained(text: str, storage: Path | None) -> Trained:
     found = find(text, storage_folder(storage))
     if isinstance(found, Path):
         return of_folder(found)
-    return of_trial(found.folder, _number(found))
+    if found.number is not None:
+        return of_trial(found.folder, found.number)
+    from analysis.top import best_number
 
-
-def _number(reference: Reference) -> int:
-    if isinstance(reference.trial, int):
-        return reference.trial
-    from analysis.source import opened
-    from analysis.top import best_in
-
-    with opened([reference.folder]) as source:
-        return best_in(source)[1].number
+    return of_trial(found.folder, best_number(found.folder))
 
 
 def _base(text: str, storage: Path | None) -> Trained:

@@ -26,7 +26,7 @@ from tuning.data_ready import Prepare, absolute_cache, in_background, wait_for
 from tuning.experiment import Experiment
 from tuning.history import History
 from tuning.ledger import LEDGER, RAY_LOG
-from tuning.reconcile import GOES_ON, CarryOut, Continue, Retry, reconcile, replay
+from tuning.reconcile import CarryOut, Continue, Retry, reconcile, replay
 from tuning.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.scoring import Scorer, Scoring
 from tuning.signals import Signals, halted_by_signals
@@ -52,6 +52,11 @@ class LaunchResult:
     history: History
     preempted: bool = False
     """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether it failed, or no trial came to a value."""
+        return self.outcome is Ending.FAILED or all(t.value is None for t in self.history.trials.values())
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,7 @@ def _settle(of: Composition, rule: Rule | None) -> None:
     kept = {
         number
         for number, trial in history.trials.items()
-        if trial.outcome in GOES_ON and (trial_folder(checkpoints, number) / LAST_STATE).exists()
+        if not trial.over and (trial_folder(checkpoints, number) / LAST_STATE).exists()
     }
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
         trial = sweep.trial(action.trial)

@@ -9,10 +9,12 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.records import (
+    GOES_ON,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
+    Ending,
     ExperimentRecord,
     Outcome,
     OverBudgetRecord,
@@ -49,6 +51,11 @@ class TrialHistory:
     def outcome(self) -> Outcome | None:
         """How it ended; None while it runs, or if the driver died."""
         return self.ended.outcome if self.ended else None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended; one that was interrupted goes on."""
+        return self.outcome not in GOES_ON
 
     @property
     def value(self) -> float | None:
@@ -98,6 +105,12 @@ class History:
     def name(self) -> str:
         """The experiment's name."""
         return self.header.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last driver came to the end, and nothing goes on."""
+        came_to_its_end = self.closed is not None and self.closed.reason is Ending.FINISHED
+        return came_to_its_end and all(trial.over for trial in self.trials.values())
 
     def with_record(self, record: Record) -> History:
         """This history and one more record. `trials` and `scores` are shared with it, and changed."""

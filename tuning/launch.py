@@ -84,16 +84,18 @@ def _name_left_free(folder: Path, sweep: Sweep, experiment: Experiment) -> Itera
 
     Of a launch in the background its log stays.
     """
-    try:
-        yield
-    except (AdaptertuneError, OSError):
+
+    def leave() -> None:
         if not sweep.history.trials:
             _clear(folder)
             release(experiment, sweep.history.header)
+
+    try:
+        yield
+    except (AdaptertuneError, OSError):
+        leave()
         raise
-    if not sweep.history.trials:  # interrupted
-        _clear(folder)
-        release(experiment, sweep.history.header)
+    leave()  # where it was interrupted
 
 
 def _clear(folder: Path) -> None:

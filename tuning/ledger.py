@@ -164,28 +164,21 @@ def read_records(folder: Path) -> Iterator[Any]:
 
     Raises LedgerError for a missing file and for a damaged line, by its number.
     """
-    path = folder / LEDGER
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            yield RECORDS.validate_json(line)
-        except ValidationError as error:
-            raise _damaged(path, number, error) from error
+    for byte, line in read_lines(folder, 0):
+        yield parse_line(folder, byte, line)
 
 
 def read_lines(folder: Path, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Whole lines from the byte `start` on, each with where it begins; none that begins at `end` or later.
 
-    Raises LedgerError if the record cannot be read.
+    end: where the record ends now, if absent.  Raises LedgerError if it cannot be read.
     """
     path = folder / LEDGER
     try:
         with path.open("rb") as file:
+            end = os.fstat(file.fileno()).st_size if end is None else end
             file.seek(start)
-            while (end is None or start < end) and (line := file.readline()).endswith(b"\n"):
+            while start < end and (line := file.readline()).endswith(b"\n"):
                 yield start, line
                 start += len(line)
     except OSError as error:
@@ -197,15 +190,11 @@ def parse_line(folder: Path, byte: int, line: bytes) -> Any:
     try:
         return RECORDS.validate_json(line)
     except ValidationError as error:
-        before = sum(1 for _ in read_lines(folder, 0, byte))
-        raise _damaged(folder / LEDGER, before + 1, error) from error
-
-
-def _damaged(path: Path, number: int, error: ValidationError) -> LedgerError:
-    return LedgerError(
-        f"{path}, line {number}: {error.errors()[0]['msg']}; the line is damaged or a newer adaptertune"
-        " wrote it. Update adaptertune, or remove the line"
-    )
+        number = 1 + sum(1 for _ in read_lines(folder, 0, byte))
+        raise LedgerError(
+            f"{folder / LEDGER}, line {number}: {error.errors()[0]['msg']}; the line is damaged or a newer"
+            " adaptertune wrote it. Update adaptertune, or remove the line"
+        ) from error
 
 
 def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
@@ -251,9 +240,8 @@ def find_experiment(name: str, storage: Path) -> Path:
     for folder in (storage / name, Path(name)):
         if (folder / LEDGER).is_file():
             return folder
-    there = ", ".join(p.name for p in list_experiments(storage)) or "none yet"
     raise StorageError(
-        f"no experiment '{name}' in {storage}; there are: {there}. Use --storage DIR for another place"
+        f"no experiment '{name}' in {storage}; {_there(storage)}. Use --storage DIR for another place"
     )
 
 
@@ -266,6 +254,9 @@ def find_experiments(name: str, storage: Path) -> list[Path]:
         return [find_experiment(name, storage)]
     found = [folder for folder in list_experiments(storage) if fnmatchcase(folder.name, name)]
     if not found:
-        there = ", ".join(p.name for p in list_experiments(storage)) or "none yet"
-        raise StorageError(f"no experiment fits '{name}' in {storage}; there are: {there}")
+        raise StorageError(f"no experiment fits '{name}' in {storage}; {_there(storage)}")
     return found
+
+
+def _there(storage: Path) -> str:
+    return "there are: " + (", ".join(folder.name for folder in list_experiments(storage)) or "none yet")

@@ -14,8 +14,6 @@ from typing import Protocol
 from tuning.history import History
 from tuning.records import RAN_OUT, Outcome, Record, ReportRecord, StoppedBy
 
-GOES_ON = frozenset({None, Outcome.INTERRUPTED})
-"""Outcomes of trials that are not over."""
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
 
@@ -101,7 +99,7 @@ def reconcile(
         outcome, same = trial.outcome, first.setdefault(trial.hash, number)
         if retry_failed and outcome is Outcome.FAILED:
             actions.append(Retry(number))
-        if outcome not in GOES_ON:
+        if trial.over:
             continue
         last = trial.reports[-1].outcome if trial.reports else None
         if trial.stopped is not None:

@@ -36,6 +36,8 @@ class Outcome(StrEnum):
 
 RAN_OUT = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
 """Outcomes of trials that ran to their own end: all their epochs, or their own patience."""
+GOES_ON = frozenset({None, Outcome.INTERRUPTED})
+"""Outcomes of trials that are not over; a trial without one runs, or its driver died."""
 
 
 class StoppedBy(StrEnum):

@@ -18,9 +18,9 @@ from tuning.boundary import say
 from tuning.data_ready import Prepare
 from tuning.driver import Composition, LaunchResult, drive
 from tuning.environment import describe
+from tuning.experiment import Experiment
 from tuning.history import History
 from tuning.ledger import Ledger, read_history, read_records
-from tuning.reconcile import GOES_ON
 from tuning.recorded import experiment_of
 from tuning.records import Ending, Outcome, ResumedRecord
 from tuning.scoring import Scorer, to_retry
@@ -58,18 +58,18 @@ def resume(
         with _collector_rests():
             past = tuple(read_records(folder))
             history = read_history(folder, past)
-            idle = _idle(history, folder, trials, retry_failed)
+            begun = experiment_of(history.header)
+            idle = _idle(begun, history, folder, trials, retry_failed)
             _forget_requests(folder, history)
             if on_past is not None:
                 for each in past:
                     on_past(each)
         if idle is not None:
-            _show_the_rest(history, folder)
+            _show_the_rest(begun, history, folder)
             if trials is not None or retry_failed:
                 raise StorageError(idle)
             say(idle)
             return LaunchResult(folder, Ending.FINISHED, history)
-        begun = experiment_of(history.header)
         # Only a driver that died in its first moments has left some of it to be done.
         earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
         record = ResumedRecord(trials=trials, environment=describe())
@@ -80,7 +80,7 @@ def resume(
         note(earlier, sweep)
         return drive(
             Composition(
-                experiment_of(sweep.history.header),
+                begun if trials is None else experiment_of(sweep.history.header),
                 folder,
                 sweep,
                 trainable=trainable,
@@ -104,20 +104,19 @@ def _collector_rests() -> Iterator[None]:
         gc.enable()
 
 
-def _idle(history: History, folder: Path, trials: int | None, retry_failed: bool) -> str | None:
+def _idle(
+    experiment: Experiment, history: History, folder: Path, trials: int | None, retry_failed: bool
+) -> str | None:
     """Why nothing is left to do, if so. Raises StorageError if there are more trials than are asked for."""
     there = len(history.trials)
     if trials is not None and trials < there:
         raise StorageError(
             f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
         )
-    experiment = experiment_of(history.header)
     asked = experiment.search.trials
-    unfinished = any(trial.outcome in GOES_ON for trial in history.trials.values())
-    finished = history.closed is not None and history.closed.reason is Ending.FINISHED
     grows = trials is not None and trials > max(there, asked or 0)
     failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
-    if not finished or unfinished or grows or (retry_failed and failed) or to_retry(experiment, history):
+    if not history.finished or grows or (retry_failed and failed) or to_retry(experiment, history):
         return None
     name = named(folder)
     again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
@@ -127,9 +126,8 @@ def _idle(history: History, folder: Path, trials: int | None, retry_failed: bool
     )
 
 
-def _show_the_rest(history: History, folder: Path) -> None:
+def _show_the_rest(experiment: Experiment, history: History, folder: Path) -> None:
     """A view may have been cut off, have failed or been deleted. Raises StorageError if it fails again."""
-    experiment = experiment_of(history.header)
     bring_up_to_date(views_of(experiment, folder, history.header), history)
     say("views are up to date")
 

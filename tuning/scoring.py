@@ -113,9 +113,7 @@ def to_retry(experiment: Experiment, history: History) -> bool:
     """Whether some trial could not be scored, and may be the next time."""
     failed = {number for number, score in history.scores.items() if score.reason is not None}
     return bool(failed) and any(
-        candidate.trial in failed
-        and not _is_scored(history, candidate)
-        and not _is_removed(history, candidate)
+        candidate.trial in failed and not _is_removed(history, candidate)
         for candidate in candidates(experiment, history)
     )
 

@@ -52,6 +52,11 @@ class Reference:
         """The experiment's name."""
         return self.folder.name
 
+    @property
+    def number(self) -> int | None:
+        """The trial's number; None for `best` and for the whole."""
+        return self.trial if isinstance(self.trial, int) else None
+
 
 def refer(text: str, storage: Path) -> Reference:
     """NAME, NAME:trial or NAME:best. Raises StorageError if there is no such experiment."""
@@ -92,16 +97,12 @@ def read_log(reference: Reference) -> str:
     """
     if reference.trial == BEST:
         raise StorageError("logs takes a trial's number here, not best")
-    path = (
-        trial_folder(reference.folder, reference.trial) / LOG
-        if isinstance(reference.trial, int)
-        else reference.folder / DRIVER_LOG
-    )
+    number, name = reference.number, reference.name
+    path = reference.folder / DRIVER_LOG if number is None else trial_folder(reference.folder, number) / LOG
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        number, name = reference.trial, reference.name
-        if isinstance(number, int):
+        if number is not None:
             raise StorageError(
                 f"trial {number} of {name} has no log: it has not started, or ran on another machine"
             ) from error

@@ -157,9 +157,7 @@ class Study:
         return trial, self._space.suggest(trial)
 
     def _ask_for(self, params: Mapping[str, JsonValue]) -> tuple[optuna.Trial, dict[str, JsonValue]]:
-        names = _Names(params)
-        self._space.suggest(names)  # type: ignore[arg-type]
-        self.optuna.enqueue_trial(names.given)
+        self.optuna.enqueue_trial(as_asked(self._space, params, self._distributions))
         return self._ask(RandomSampler(seed=self._search.seed))
 
     def _take(self, trial: optuna.Trial, params: Mapping[str, JsonValue]) -> Proposal:
@@ -233,16 +231,15 @@ class Study:
     def _learn(self, record: WarmStartRecord) -> None:
         """Trials of another experiment: the sampler sees them; they have no number and are not counted."""
         for trial in record.taken:
-            names = _Names(trial.params, self._distributions)
-            self._space.suggest(names)  # type: ignore[arg-type]
+            given = as_asked(self._space, trial.params, self._distributions)
             state = TOLD[trial.outcome]
             steps = {} if state is TrialState.COMPLETE else {round(trial.epoch * 1000): trial.value}
             self.optuna.add_trial(
                 optuna.trial.create_trial(
                     state=state,
                     value=trial.value,
-                    params=names.given,
-                    distributions={name: self._distributions[name] for name in names.given},
+                    params=given,
+                    distributions={name: self._distributions[name] for name in given},
                     intermediate_values=steps,
                     user_attrs={"earlier": f"{record.experiment}:{trial.trial}"},
                 )
@@ -253,7 +250,7 @@ class Study:
         if trial.outcome is Outcome.REUSED:
             return
         self._tried.setdefault(trial.hash, trial.number)
-        if trial.outcome is not None and trial.outcome is not Outcome.INTERRUPTED:
+        if trial.outcome is not None and trial.over:
             self._results[trial.number] = trial.value is not None
             self.optuna.add_trial(self._over(trial, TOLD[trial.outcome]))
             return
@@ -305,11 +302,9 @@ class _Names:
     distributions: takes up what the space asks for under each name.
     """
 
-    def __init__(
-        self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution] | None = None
-    ) -> None:
+    def __init__(self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]) -> None:
         self._params = params
-        self._distributions = {} if distributions is None else distributions
+        self._distributions = distributions
         self.given: dict[str, Any] = {}
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,16 +12,17 @@ from analysis.frames import Sweep
 from analysis.levels import Block as LevelBlock
 from analysis.levels import Level, blocks
 from analysis.report.contents import Absent, Block, Figure, Heading, Points, Section, Text
-from analysis.report.material import Material, searched_settings
+from analysis.report.material import Material, spread
 from analysis.report.plots import (
     Ablation,
     DifferenceMark,
     LevelMark,
     Marginals,
     Panel,
+    ends,
 )
 from analysis.report.words import trials_in_words
-from analysis.statistics import rounded
+from analysis.statistics import Interval, rounded
 from analysis.tables import Table, figure, plural
 from trainables.workload import ROBUSTNESS
 from trainables.workload import Figure as Figure_
@@ -32,6 +32,8 @@ PANELS = 5
 MOST_LEVELS = 10
 MANY = 500
 """Trials from which on not all are drawn at a level."""
+RUNS = 60
+"""Of a level, where there are many."""
 
 
 # --- designed ---------------------------------------------------------------------------------
@@ -71,7 +73,7 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
             level.name,
             tuple(level.values.values()),
             level.mean,
-            None if level.interval is None else (level.interval.low, level.interval.high),
+            ends(level.interval),
             level.name == comparison.reference,
         )
         for level in comparison.levels
@@ -80,7 +82,7 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
         DifferenceMark(
             f"{d.level} − {d.reference}",
             d.mean,
-            None if d.interval is None else (d.interval.low, d.interval.high),
+            ends(d.interval),
             d.shown,
         )
         for d in comparison.differences
@@ -88,7 +90,7 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
     )
     spec = result.spec
     means = "; ".join(
-        f"{level.name} {_rounded(level.mean, _width(level.interval))}"
+        f"{level.name} {_rounded(level.mean, level.interval)}"
         for level in comparison.levels
         if level.mean is not None
     )
@@ -125,12 +127,8 @@ def _by_image(folder: Path, result: Result) -> list[Block]:
     ]
 
 
-def _width(interval: object) -> float:
-    high, low = getattr(interval, "high", 0.0), getattr(interval, "low", 0.0)
-    return float(high - low)
-
-
-def _rounded(mean: float, width: float) -> str:
+def _rounded(mean: float, interval: Interval | None) -> str:
+    width = 0.0 if interval is None else interval.width
     return rounded(mean, width) if width > 1e-6 * abs(mean) else figure(mean)
 
 
@@ -146,7 +144,7 @@ def _observed(m: Material) -> list[Block]:
     if epoch is None:
         return [Absent("No trial has ended yet, so the sweep's own trials say nothing of its settings.")]
     panels = []
-    for name in searched_settings(m):
+    for name in m.searched:
         try:
             (block,) = blocks(m.sweep, name, epoch)
         except (QueryError, ValueError):
@@ -177,7 +175,7 @@ def _observed(m: Material) -> list[Block]:
             "levels",
             f"{metric} by level, observational",
             f"{metric} by level of {', '.join(panel.setting for panel in panels)}. "
-            + "; ".join(f"{panel.setting}: {_leader(panel, m.sweep)}" for panel in panels),
+            + "; ".join(f"{panel.setting}: best mean at {panel.levels[0].name}" for panel in panels),
             caption,
             Marginals(f"{metric}, validation images", tuple(panels)),
         ),
@@ -193,7 +191,11 @@ def _marks(block: LevelBlock, sweep: Sweep) -> tuple[LevelMark, ...]:
         held = held[:MOST_LEVELS]
     return tuple(
         LevelMark(
-            f"{level.name} ({len(level.values)})", _few(level.values), _mean(level), _within(level, sweep)
+            level.name,
+            spread(level.values, RUNS),
+            _mean(level),
+            _within(level, sweep),
+            trials=len(level.values),
         )
         for level in held
     )
@@ -207,26 +209,14 @@ def _within(level: Level, sweep: Sweep) -> tuple[float, float] | None:
     return max(0.0, found[0]), min(1.0, found[1])
 
 
-def _few(values: Sequence[float], most: int = 60) -> tuple[float, ...]:
-    if len(values) <= most:
-        return tuple(values)
-    return tuple(values[math.floor((i + 0.5) * len(values) / most)] for i in range(most))
-
-
 def _mean(level: Level) -> float:
     return sum(level.values) / len(level.values)
-
-
-def _leader(panel: Panel, sweep: Sweep) -> str:
-    first = panel.levels[0]
-    return f"best mean at {first.name.rsplit(' (', 1)[0]}"
 
 
 def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
     rows = []
     for panel in panels:
         for level in panel.levels:
-            name, _, trials = level.name.rpartition(" (")
             width = 0.0 if level.interval is None else level.interval[1] - level.interval[0]
             mean = (
                 "–" if level.mean is None else rounded(level.mean, width) if width else m.figure(level.mean)
@@ -236,7 +226,7 @@ def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
                 if level.interval is None
                 else f"{rounded(level.interval[0], width)} to {rounded(level.interval[1], width)}"
             )
-            rows.append((panel.setting, name, trials.rstrip(")"), mean, interval))
+            rows.append((panel.setting, level.name, str(level.trials), mean, interval))
     return Table(
         f"{metric} by level (observational)",
         ("setting", "level", "trials", "mean", "95 % interval"),

@@ -11,7 +11,7 @@ from analysis.report.material import Material
 from analysis.report.pictures import examples
 from analysis.report.running import cost, curves, failures, last_moment, saved_share
 from analysis.report.settings import importance, parallel
-from analysis.report.words import duration, moment, trials_in_words
+from analysis.report.words import duration, moment, percent, trials_in_words
 from analysis.scores import scored_value
 
 
@@ -56,5 +56,5 @@ def _highlights(m: Material) -> list[tuple[str, str, str]]:
     seconds = sum(trial.seconds for trial in m.sweep.trials)
     found.append(("trials", f"{len(m.sweep.trials):,}", f"{duration(seconds)} of training and evaluation"))
     if (saved := saved_share(m)) is not None:
-        found.append(("saved", f"{saved:.0%}".replace("%", " %"), "of the epochs, by early stopping"))
+        found.append(("saved", percent(saved), "of the epochs, by early stopping"))
     return found

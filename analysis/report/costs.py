@@ -45,7 +45,7 @@ def pareto(m: Material) -> Section:
 
 def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> Figure:
     words, on = found.cost.words, {point.trial for point in found.front}
-    ended = sampled([by_number[p.trial] for p in found.points], (), SPOTS)
+    ended = sampled([by_number[p.trial] for p in found.points], SPOTS)
     kept = on | {trial.number for trial in ended}
     spots = tuple(
         Spot(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on)
@@ -74,12 +74,12 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
     for trial, standing in m.ranking.ranked:
         on = [name for name, numbers in fronts.items() if trial.number in numbers]
         if on:
-            peak = max((report.peak_mb for report in trial.reports), default=0.0)
+            peak = Cost.MEMORY.of(trial)
             rows.append(
                 (
                     str(trial.number), trial.adapter, trial.freezing, m.figure(standing.value),
                     count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
-                    f"{peak:,.0f}" if peak else "–",
+                    "–" if peak is None else f"{peak:,.0f}",
                     " and ".join(name.split(" of ")[0] for name in on),
                 )
             )  # fmt: skip

@@ -190,7 +190,12 @@ def _levels(axes: Any, levels: Sequence[LevelMark]) -> None:
             axes.plot(
                 level.mean, row, marker="D", markersize=6, color=colour, markeredgecolor=PAPER, zorder=4
             )
-    _rows(axes, [f"{level.name}{' (ref.)' if level.reference else ''}" for level in levels])
+    _rows(axes, [_level_name(level) for level in levels])
+
+
+def _level_name(level: LevelMark) -> str:
+    name = level.name if level.trials is None else f"{level.name} ({level.trials})"
+    return f"{name} (ref.)" if level.reference else name
 
 
 def _rows(axes: Any, names: Sequence[str]) -> None:

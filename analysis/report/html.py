@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from analysis.report.contents import Block, Facts, Figure, Report
 from analysis.report.drawing import Drawn
+from analysis.report.words import sentence
 from analysis.tables import Table
 
 NARROW = 56
@@ -31,7 +32,7 @@ def page(report: Report, drawings: Mapping[str, Drawn]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["rows"] = _rows
     environment.filters["words"] = lambda text: Markup(_words(str(Markup.escape(text))))
-    environment.filters["stop"] = lambda text: text if text.endswith((".", "?")) else f"{text}."
+    environment.filters["stop"] = sentence
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(

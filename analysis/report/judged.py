@@ -10,7 +10,6 @@ from analysis.report.contents import Absent, Block, Figure, Section
 from analysis.report.material import Material
 from analysis.report.plots import Dots, Mark, Series
 from analysis.report.words import sentence
-from analysis.statistics import Interval
 from analysis.tables import Table
 from trainables.adapters.specs import TRAINS_BACKBONE
 from trainables.workload import MAIN_FIGURE
@@ -109,7 +108,7 @@ def _mark(m: Material, line: Line, metric: str, part: str | None) -> Mark | None
     if value is None:
         return None
     interval = None if line.trial is None else m.interval(line.trial.number, metric, part)
-    return Mark(value, None if interval is None else (interval.low, interval.high))
+    return Mark.of(value, interval)
 
 
 def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[str | None]) -> Table:
@@ -187,16 +186,18 @@ def classes(m: Material) -> Section:
         assert value is not None
         if tested and len(names) <= WITH_INTERVALS:
             intervals[name] = m.interval(trial.number, prefix + name)
-        marks.append(_with(value, intervals.get(name)))
-    series = [Series(f"trial {trial.number}", tuple(marks))]
+        marks.append(Mark.of(value, intervals.get(name)))
+    series, headings = [Series(f"trial {trial.number}", tuple(marks))], ["in domain" if tested else on]
     if any(before.get(prefix + name) is not None for name in shown):
         old = tuple(None if (v := before.get(prefix + name)) is None else Mark(v) for name in shown)
         series.append(Series("untouched backbone", old))
+        headings.append("untouched")
     if tested and score is not None:
         for domain, found in list(score.domains.items())[:3]:
             moved = tuple(None if (v := found.get(prefix + name)) is None else Mark(v) for name in shown)
             if any(moved):
                 series.append(Series(f"trial {trial.number}, {domain}", moved))
+                headings.append(domain)
     left = (
         "" if len(shown) == len(names) else f" The best and the worst {CLASSES // 2} of {len(names)} classes."
     )
@@ -218,18 +219,8 @@ def classes(m: Material) -> Section:
         )
         for i, name in enumerate(shown)
     )
-    columns = ("class", *(_short(s.name, trial.number, on) for s in series), "95 % interval")
+    columns = ("class", *headings, "95 % interval")
     if not any(intervals.values()):
         columns, rows = columns[:-1], tuple(row[:-1] for row in rows)
     table = Table(f"{main} by class, {on} images", columns, rows, "", numeric=tuple(range(1, len(columns))))
     return Section("classes", title, (figure, table))
-
-
-def _short(name: str, trial: int, on: str) -> str:
-    return {f"trial {trial}": "in domain" if on == "test" else on, "untouched backbone": "untouched"}.get(
-        name, name.partition(", ")[2] or name
-    )
-
-
-def _with(value: float, interval: Interval | None) -> Mark:
-    return Mark(value, None if interval is None else (interval.low, interval.high))

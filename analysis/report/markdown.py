@@ -18,6 +18,7 @@ from analysis.report.contents import (
     Report,
     Text,
 )
+from analysis.report.words import sentence
 from analysis.tables import Table
 
 
@@ -77,7 +78,7 @@ def _table(table: Table) -> Iterator[str]:
     yield f"**{_text(table.title)}**"
     yield "\n".join("| " + " | ".join(line) + " |" for line in lines)
     if table.caption:
-        yield _text(table.caption if table.caption.endswith((".", "?")) else f"{table.caption}.")
+        yield _text(sentence(table.caption))
 
 
 def _text(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from analysis.ablation_result import Result, result_of
 from analysis.best import Ranking, finished_first
@@ -27,6 +28,8 @@ from tuning.records import ScoredRecord
 UNKNOWN_PLACES = 3
 """Decimals of a figure whose error is not known."""
 RESAMPLES = 1000
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,31 @@ class Material:
         """Test figures of the very weights that the best trial is ranked for."""
         return None if self.best is None else self.ranking.score(*self.best)
 
+    @cached_property
+    def drawable(self) -> tuple[Trial, ...]:
+        """Trials that have a figure, the ranked ones first."""
+        ranked = [trial for trial, _ in self.ranking.ranked]
+        known = {trial.number for trial in ranked}
+        rest = [
+            trial
+            for trial in self.sweep.trials
+            if trial.number not in known
+            and trial.comparable
+            and trial.standing(self.sweep.objective) is not None
+        ]
+        return (*ranked, *rest)
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """Settings that the search varied: adapter and freezing first, then by how many trials have them."""
+        names = self.sweep.varied()
+        having = {name: sum(t.config.get(name) is not None for t in self.sweep.trials) for name in names}
+        usual = [name for name in ("adapter", "freezing") if name in having]
+        rest = sorted(
+            (name for name in names if name not in usual), key=lambda name: (-having[name], names.index(name))
+        )
+        return (*usual, *rest)
+
     def images(self, split: str) -> int | None:
         """How many images a part has, as far as the record says."""
         return self.history.prepared.counts.get(split) if self.history.prepared is not None else None
@@ -121,8 +149,8 @@ class Material:
         if self.best is not None and self.best_score is not None:
             found = self.interval(self.best[0].number, self.metric)
             if found is not None:
-                width = found.high - found.low
-                return width, f"a figure's 95 % interval over {self.images('test') or 'the'} test images"
+                images = self.images("test") or "the"
+                return found.width, f"a figure's 95 % interval over {images} test images"
         for _, result in self.designed:
             spreads = [level.sd for level in result.comparison.levels if level.sd]
             if spreads:
@@ -145,35 +173,24 @@ class Material:
         return "–" if interval is None else f"{self.figure(interval.low)} to {self.figure(interval.high)}"
 
 
-def sampled(ranked: Sequence[Trial], rest: Sequence[Trial], most: int) -> tuple[Trial, ...]:
-    """At most so many: half of them the first of `ranked`, the others spread evenly over all that is left."""
-    every = [*ranked, *rest]
-    if len(every) <= most:
-        return tuple(every)
-    first, left = every[: most // 2], every[most // 2 :]
-    count = most - len(first)
-    return (*first, *(left[math.floor((i + 0.5) * len(left) / count)] for i in range(count)))
+def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """At most so many, evenly over all of them."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[math.floor((i + 0.5) * len(items) / most)] for i in range(most))
+
+
+def sampled(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
+    """At most so many: half of them the first, the others spread evenly over all that is left."""
+    if len(trials) <= most:
+        return tuple(trials)
+    first = trials[: most // 2]
+    return (*first, *spread(trials[most // 2 :], most - len(first)))
 
 
 def thinned(sweep: Sweep, most: int) -> Sweep:
     """The sweep with so many of its trials, spread evenly."""
-    trials = sweep.trials
-    if len(trials) <= most:
-        return sweep
-    return replace(
-        sweep, trials=tuple(trials[math.floor((i + 0.5) * len(trials) / most)] for i in range(most))
-    )
-
-
-def searched_settings(m: Material) -> Sequence[str]:
-    """What the search varied: adapter and freezing first, then by how many trials have it."""
-    names = m.sweep.varied()
-    having = {name: sum(trial.config.get(name) is not None for trial in m.sweep.trials) for name in names}
-    usual = [name for name in ("adapter", "freezing") if name in having]
-    rest = sorted(
-        (name for name in names if name not in usual), key=lambda name: (-having[name], names.index(name))
-    )
-    return (*usual, *rest)
+    return replace(sweep, trials=spread(sweep.trials, most))
 
 
 def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, Result], ...], tuple[str, ...]]:

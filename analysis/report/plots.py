@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.statistics import Interval
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -39,6 +41,8 @@ class LevelMark:
     mean: float | None
     interval: tuple[float, float] | None
     reference: bool = False
+    trials: int | None = None
+    """Shown beside the name: all of the level, where `values` may be some of them."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,6 @@ class Thread:
 
     trial: int
     places: tuple[float | None, ...]
-    value: float
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,11 @@ class Mark:
     value: float
     interval: tuple[float, float] | None = None
 
+    @classmethod
+    def of(cls, value: float, interval: Interval | None) -> Mark:
+        """With the ends of an interval, if there is one."""
+        return cls(value, ends(interval))
+
 
 @dataclass(frozen=True)
 class Series:
@@ -161,6 +169,11 @@ class Dots:
     metric: str
     rows: tuple[str, ...]
     series: tuple[Series, ...]
+
+
+def ends(interval: Interval | None) -> tuple[float, float] | None:
+    """From where to where it is drawn."""
+    return None if interval is None else (interval.low, interval.high)
 
 
 Plot = Curves | Ablation | Marginals | Bars | Parallel | Costs | Dots

@@ -10,7 +10,7 @@ from analysis.report.about import rungs_of
 from analysis.report.contents import Absent, Block, Facts, Figure, Section, Text
 from analysis.report.material import Material, sampled
 from analysis.report.plots import Curve, Curves
-from analysis.report.words import duration, moment
+from analysis.report.words import duration, moment, percent
 from analysis.tables import Table, plural
 from trainables.adapters.specs import TRAINS_BACKBONE
 
@@ -24,14 +24,7 @@ MOST_LETTERS = 300
 def curves(m: Material) -> Section:
     """Learning curves on validation images, with the rungs of early stopping."""
     title = "Learning curves"
-    ranked = [trial for trial, _ in m.ranking.ranked]
-    known = {trial.number for trial in ranked}
-    rest = [
-        trial
-        for trial in m.sweep.trials
-        if trial.number not in known and trial.comparable and _points(m, trial)
-    ]
-    chosen = sampled(ranked, rest, CURVES)
+    chosen = sampled(m.drawable, CURVES)
     if not chosen:
         return Section("curves", title, (Absent("No trial has reported a figure that holds yet."),))
     best = m.best[0].number if m.best is not None else None
@@ -46,7 +39,7 @@ def curves(m: Material) -> Section:
         for t in sorted(chosen, key=lambda t: (t.number == best, t.number))
     )
     rungs = rungs_of(m.sweep.experiment)
-    total = len(ranked) + len(rest)
+    total = len(m.drawable)
     caption = f"{m.metric} on validation images after each report; a line that ends early was stopped early"
     asha = m.sweep.experiment.scheduler.asha
     if asha is not None:
@@ -150,7 +143,7 @@ def cost(m: Material) -> Section:
         ("images trained on", f"{sum(r.samples for t in ran for r in t.reports):,}"),
     ]
     if (saved := saved_share(m)) is not None:
-        pairs.append(("saved by early stopping", f"{saved:.0%} of the epochs".replace("%", " %")))
+        pairs.append(("saved by early stopping", f"{percent(saved)} of the epochs"))
     repeated = sum(trial.outcome == "reused" for trial in trials)
     if repeated:
         pairs.append(

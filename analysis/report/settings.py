@@ -11,17 +11,16 @@ from analysis.errors import NothingToRankError
 from analysis.frames import Scalar, Trial
 from analysis.importance import Importances, importance_table, importances, interactions
 from analysis.report.contents import Absent, Block, Figure, Section, Text
-from analysis.report.material import Material, sampled, searched_settings, thinned
+from analysis.report.material import Material, sampled, thinned
 from analysis.report.plots import (
     Axis,
     Bars,
     Parallel,
     Thread,
 )
-from analysis.report.words import sentence, trials_in_words
+from analysis.report.words import percent, sentence, trials_in_words
 from analysis.statistics import p_value
 from analysis.tables import Table, plural
-from trainables.workload import Direction
 from tuning.space import Alternative
 
 WEIGHED = 500
@@ -64,10 +63,7 @@ def importance(m: Material) -> Section:
     shown = [pair for pair in pairs if pair.shown][:10]
     if shown:
         rows = tuple(
-            _plain(
-                (f"{p.first} × {p.second}", str(p.trials), p_value(p.p), f"{p.gain:.0%}".replace("%", " %"))
-            )
-            for p in shown
+            _plain((f"{p.first} × {p.second}", str(p.trials), p_value(p.p), percent(p.gain))) for p in shown
         )
         held.append(
             Table(
@@ -109,15 +105,8 @@ def parallel(m: Material) -> Section:
     if m.designs:
         words = "A designed experiment varies one factor; see Ablations."
         return Section(anchor, title, (Absent(words),))
-    names = [name for name in searched_settings(m) if _domain(m, name) is not None][:AXES]
-    ranked = [trial for trial, _ in m.ranking.ranked]
-    known = {trial.number for trial in ranked}
-    rest = [
-        trial
-        for trial in m.sweep.trials
-        if trial.number not in known and trial.comparable and trial.standing(m.sweep.objective) is not None
-    ]
-    chosen = sampled(ranked, rest, THREADS)
+    names = [name for name in m.searched if _domain(m, name) is not None][:AXES]
+    chosen = sampled(m.drawable, THREADS)
     if len(chosen) < 2 or not names:
         return Section(
             anchor,
@@ -126,18 +115,17 @@ def parallel(m: Material) -> Section:
         )
     values = {t.number: s.value for t in chosen if (s := t.standing(m.sweep.objective)) is not None}
     low, high = min(values.values()), max(values.values())
-    down = m.sweep.objective.direction is Direction.MINIMIZE
+    sign = m.sweep.objective.direction.sign
     scales = {name: _scale(m, name, chosen) for name in names}
     best = m.best[0].number if m.best is not None else None
     threads = []
-    for trial in chosen:
+    for trial in sorted(chosen, key=lambda t: (t.number == best, -sign * values[t.number], t.number)):
         places = [scales[name].place(trial) for name in names]
         at = (values[trial.number] - low) / (high - low) if high > low else 0.5
-        threads.append(Thread(trial.number, (*places, at), values[trial.number]))
-    threads.sort(key=lambda t: (t.trial == best, -t.value if down else t.value, t.trial))
+        threads.append(Thread(trial.number, (*places, at)))
     ends = tuple((x, m.figure(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
     axes = (*(scales[name].axis for name in names), Axis(f"{m.metric}, validation images", ends))
-    total = len(ranked) + len(rest)
+    total = len(m.drawable)
     caption = (
         f"One line a trial, from setting to setting down to its {m.metric} on validation images, whatever"
         " budget it reached; brighter lines are higher figures, the thick one is the best trial. A line"
@@ -145,10 +133,10 @@ def parallel(m: Material) -> Section:
     )
     caption += (
         f". {len(chosen)} of {total:,} trials: the best {THREADS // 2} and an even sample of the others."
-        if (total > len(chosen))
+        if total > len(chosen)
         else f". {trials_in_words(total)}."
     )
-    left = [name for name in searched_settings(m) if name not in names]
+    left = [name for name in m.searched if name not in names]
     if left:
         caption += f" Not shown: {', '.join(left)}."
     drawn = Figure(

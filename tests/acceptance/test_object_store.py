@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,16 +87,6 @@ def written(storage: Path, checkpoints: str) -> str:
     return str(storage / f"{NAME}.yaml")
 
 
-def adaptertune(*command: str, place: Place) -> str:
-    line = [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(place.storage)]
-    environment = os.environ | {"ADAPTERTUNE_CACHE": str(place.cache), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        line, cwd=place.storage, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_a_sweep_with_its_checkpoints_on_s3_is_the_sweep_with_them_on_disk(
     server: Server, tmp_path: Path
 ) -> None:
@@ -133,9 +121,9 @@ def test_a_sweep_with_its_checkpoints_on_s3_is_the_sweep_with_them_on_disk(
     there = {name: size for name, size in (root / "trials").files().items() if name.endswith(".ckpt")}
     assert list(there) == [f"{best:04d}/best.ckpt"]
     assert {n for n, t in history.trials.items() if "best.ckpt" in t.removed} == set(history.trials) - {best}
-    evaluated = json.loads(adaptertune("evaluate", f"{NAME}:best", "--format", "json", place=place))
+    evaluated = json.loads(place.read("evaluate", f"{NAME}:best", "--format", "json"))
     assert evaluated["weights"] == str(root / "trials" / f"{best:04d}" / "best.ckpt")
-    adaptertune("export", f"{NAME}:best", "--to", str(tmp_path / "exported"), place=place)
+    place.read("export", f"{NAME}:best", "--to", str(tmp_path / "exported"))
     assert list((tmp_path / "exported").iterdir())
 
 

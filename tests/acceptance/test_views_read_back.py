@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ports import free_port
 from viewed import of
 
 from tests import recorded
@@ -59,9 +59,7 @@ def test_the_journal_opens_in_optuna_dashboard_while_the_sweep_runs(folder: Path
     half = len(records) // 2
     followed = view(JournalShelf(folder))
     followed.begin(of(records[:half]))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = str(Path(sys.executable).with_name("optuna-dashboard"))
     process = subprocess.Popen(
         [shutil.which(command) or command, str(folder / JOURNAL_FILE), "--port", str(port)],

@@ -74,21 +74,17 @@ def test_another_metric_is_ranked_in_its_own_direction(sweep: Sweep) -> None:
     assert rank(sweep, metric="dice/7").ranked[0][1].value == pytest.approx(0.375)
 
 
-def test_a_filter_leaves_the_rest_uncounted(sweep: Sweep) -> None:
-    assert order(sweep, where="adapter = 'serial_lora'") == [4]
-    assert rank(sweep, where="adapter = 'serial_lora'").left_out == {"diverged": 1, "pruned": 1}
-
-
 def test_ties_go_to_the_earlier_trial(tmp_path: Path) -> None:
     record = write(tmp_path / "ties", (Told(LORA, (0.2,)), Told(LORA, (0.5,)), Told(LORA, (0.5,))))
     assert order(Sweep.of(read_history(record))) == [1, 2, 0]
 
 
-def test_nothing_to_rank_says_why(tmp_path: Path, last: Sweep) -> None:
+def test_nothing_to_rank_says_why(tmp_path: Path) -> None:
     with pytest.raises(NothingToRankError, match="none has started, or none passes"):
         best_of(rank(Sweep.of(read_history(write(tmp_path / "empty", ())))))
+    pruned = write(tmp_path / "pruned", (TRIALS[1],), of=experiment("pruned", rule="last"))
     with pytest.raises(NothingToRankError, match=r"1 pruned.*--at EPOCH.*--early-stopped"):
-        best_of(rank(last, where="trial = 1"))
+        best_of(rank(Sweep.of(read_history(pruned))))
     failed = write(tmp_path / "failed", (Told(LORA, (), Outcome.FAILED, "no"),))
     with pytest.raises(NothingToRankError, match=r"1 failed.*status"):
         best_of(rank(Sweep.of(read_history(failed))))

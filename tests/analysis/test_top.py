@@ -26,12 +26,24 @@ QUESTIONS: list[dict[str, Any]] = [
     {"at": 4.0, "metric": "loss"},
     {"metric": "loss"},
     {"metric": "dice/7", "early_stopped": True},
-    {"where": "adapter = 'lora'"},
-    {"where": "lora.rank >= 8 OR metrics.loss < 0.27", "early_stopped": True},
-    {"where": "value < 0.5 AND metrics.loss < 0.7", "metric": "loss"},
-    {"where": "outcome = 'nothing'"},
-    {"where": "dice > 0.3 -- a comment", "at": 1},
 ]
+FILTERS: list[tuple[dict[str, Any], list[tuple[int, float, float]], dict[str, int]]] = [
+    ({"where": "adapter = 'lora'"}, [(0, 0.75, 5.0)], {"pruned": 1, "reused": 1}),
+    ({"where": "adapter = 'serial_lora'"}, [(4, 0.74, 2.0)], {"diverged": 1, "pruned": 1}),
+    (
+        {"where": "lora.rank >= 8 OR metrics.loss < 0.27", "early_stopped": True},
+        [(0, 0.75, 5.0), (4, 0.74, 2.0)],
+        {"reused": 1},
+    ),
+    ({"where": "value < 0.5 AND metrics.loss < 0.7", "metric": "loss"}, [(0, 0.25, 5.0), (4, 0.26, 2.0)], {}),
+    ({"where": "outcome = 'nothing'"}, [], {}),
+    (
+        {"where": "dice > 0.3 -- a comment", "at": 1},
+        [(4, 0.6, 1.0), (1, 0.35, 1.0), (0, 0.3, 1.0), (2, 0.2, 1.0)],
+        {"diverged": 1},
+    ),
+]
+"""Filters; each ranked trial with its value and epoch; by outcome, those that pass and are not ranked."""
 
 
 def compacted(folder: Path, share: float) -> Path:
@@ -65,6 +77,45 @@ def test_both_rankings_agree(kept: Path, how: dict[str, Any]) -> None:
     assert best_table(rows, 10) == best_table(values, 10)
     assert best_rows(few, 2) == best_rows(values, 2)
     assert few.counted == values.counted
+
+
+@pytest.mark.parametrize(("how", "ranked", "left_out"), FILTERS, ids=str)
+def test_a_filter_leaves_the_rest_uncounted(
+    kept: Path, how: dict[str, Any], ranked: list[tuple[int, float, float]], left_out: dict[str, int]
+) -> None:
+    with opened([kept]) as source:
+        found, first = top(source, 10, **how), top(source, 1, **how)
+    assert [(trial.number, place.value, place.epoch) for trial, place in found.ranked] == ranked
+    assert found.left_out == left_out
+    assert found.counted == first.counted == len(ranked)
+    assert best_rows(first, 1) == best_rows(found, 1)
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ("adapter = 'lora'", [0, 1, 6]),
+        ("lora.rank >= 8", [0, 6]),
+        ('"lora.rank" = 4', [1]),
+        ("adapter = 'lora' AND lora.rank IN (4, 16)", [1]),
+        ("outcome = 'pruned' AND stopped_by = 'asha'", [1, 5]),
+        ("dice > 0.7", [0, 4]),
+        ("metrics.loss < 0.3", [0, 4]),
+        ('"dice/7" > 0.36', [0, 4]),
+        ("value IS NULL", [6]),
+        ("freezing = 'head_only'", [2]),
+        ("parameters.adapter = 0", [2]),
+        ("batch_size = 16 AND ran = 6", [0, 2]),
+        ("trial BETWEEN 1 AND 2 -- a comment", [1, 2]),
+        ("targets = 'query,key,value'", [3, 4, 5]),
+    ],
+)
+def test_an_expression_chooses_trials(kept: Path, where: str, numbers: list[int]) -> None:
+    unranked = {3: "diverged", 6: "reused"}
+    with opened([kept]) as source:
+        found = top(source, 10, where=where, early_stopped=True)
+    assert sorted(trial.number for trial, _ in found.ranked) == [n for n in numbers if n not in unranked]
+    assert found.left_out == {unranked[n]: 1 for n in numbers if n in unranked}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +194,31 @@ def test_a_copy_is_an_experiment_of_its_own(tmp_path: Path) -> None:
 def test_a_wrong_condition_names_the_columns(kept: Path, where: str) -> None:
     with opened([kept]) as source, pytest.raises(QueryError, match=r"lora\.rank|one condition"):
         top(source, 1, where=where)
+
+
+def test_a_condition_cannot_read_files(kept: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    with opened([kept]) as source, pytest.raises(QueryError):
+        top(source, 1, where=f"trial IN (SELECT a FROM read_csv('{secret}'))")
+
+
+def test_one_setting_may_hold_numbers_and_text(tmp_path: Path) -> None:
+    ia3 = {"adapter": "peft", "freezing": "frozen", "peft.method": "IA3"}
+    trials = (Told(ia3 | {"peft.arguments.x": 1}, (0.2,)), Told(ia3 | {"peft.arguments.x": "two"}, (0.3,)))
+    assert chosen(write(tmp_path / "mixed", trials), "\"peft.arguments.x\" = 'two'") == [1]
+
+
+def test_names_may_differ_in_case_alone(tmp_path: Path) -> None:
+    record = write(tmp_path / "cases", (Told(LORA, (0.2,)), Told(LORA, (0.3,))))
+    text = (record / LEDGER).read_text().replace('"dice/7"', '"Dice"')
+    (record / LEDGER).write_text(text)
+    assert chosen(record, "dice > 0.25") == [1]
+
+
+def chosen(folder: Path, where: str) -> list[int]:
+    with opened([folder]) as source:
+        return [trial.number for trial, _ in top(source, 10, where=where).ranked]
 
 
 def test_an_unknown_figure_names_those_recorded(kept: Path) -> None:

@@ -18,8 +18,8 @@ from tuning.checkpoint_budget import Budget, Kept, best_of, to_remove
 from tuning.history import History
 from tuning.launch import launch
 from tuning.ledger import Ledger, read_history, read_records
-from tuning.reconcile import GOES_ON
 from tuning.records import (
+    GOES_ON,
     EndedRecord,
     Ending,
     ExperimentRecord,

@@ -22,9 +22,17 @@ from tuning.driver import LaunchResult
 from tuning.launch import launch
 from tuning.ledger import LEDGER, LOCK, Ledger, driver_alive, read_history, read_records
 from tuning.progress import Progress
-from tuning.reconcile import GOES_ON
 from tuning.recorded import experiment_of
-from tuning.records import BuiltRecord, Ending, Outcome, Record, ReportRecord, StartedRecord, UnsavedRecord
+from tuning.records import (
+    GOES_ON,
+    BuiltRecord,
+    Ending,
+    Outcome,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    UnsavedRecord,
+)
 from tuning.resume import resume
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +155,7 @@ def test_a_driver_that_died_with_nothing_left_to_run_is_closed_in_good_order(
 HOLD = """
 import sys, time
 from pathlib import Path
-from tuning.ledger import (Ledger)
+from tuning.ledger import Ledger
 with Ledger.open(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

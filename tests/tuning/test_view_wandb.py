@@ -132,7 +132,8 @@ def test_its_process_finds_our_packages_and_nothing_else_of_ours(
     given: list[dict[str, str]] = []
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setattr(wandb_runs.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))
-    view(folder, list(read_records(folder)))._begin_process(folder)
+    (folder / FOLDER).mkdir()
+    view(folder, list(read_records(folder)))._begin_process()
     assert (Path(given[0]["PYTHONPATH"]) / "tuning" / "__init__.py").is_file()
 
 

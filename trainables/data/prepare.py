@@ -30,6 +30,7 @@ from trainables.data.sample import Part, Sample, Source
 from trainables.data.sources import disjoint, read_source, source_identity
 from trainables.data.specs import DomainSpec, FaultRule, Split
 from trainables.errors import DataError, StorageError
+from trainables.folder import SPLITS
 from trainables.workload import Task, Workload
 
 CHUNK_BYTES = 64 * 2**20
@@ -132,7 +133,7 @@ def tied(workload: Workload, images: Path, domains: Mapping[str, Path]) -> Path:
         meta |= {"images": images.name, "domains": folders, "faults": meta["faults"] + found}
         meta["domain_counts"] = {n: {s: c for s, c in of["counts"].items() if c} for n, of in held.items()}
         with _storage(folder.parent):
-            shutil.copyfile(images / "splits.json", folder / "splits.json")
+            shutil.copyfile(images / SPLITS, folder / SPLITS)
             (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
     return _made(_digest({"images": images.name, "domains": folders}), write)
@@ -229,7 +230,7 @@ def _write(
     splits = {str(split): [s.name for s in part.samples] for split, part in source.parts.items()}
     with _storage(folder.parent):
         # meta.json is written last: a folder that has it is whole.
-        (folder / "splits.json").write_text(json.dumps(splits, indent=1), encoding="utf-8")
+        (folder / SPLITS).write_text(json.dumps(splits, indent=1), encoding="utf-8")
         (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ Over all images, each once, the figures are those that were reported. No torch.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,28 +32,35 @@ AP_FIGURES = {"map": slice(0, THRESHOLDS), "map_50": slice(0, 1), "map_75": slic
 
 
 @dataclass(frozen=True)
-class MaskImages:
-    """Pixel counts. names: of the n images.  counts: (n, 3, classes) int64: right, true, predicted."""
+class _Images(ABC):
+    """names: of the n images."""
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    counts: Array
 
-    @property
-    def figures(self) -> tuple[str, ...]:
-        """What can be taken from it."""
-        return tuple(f"{name}{part}" for name in ("dice", "iou") for part in _parts(self.classes))
+    @abstractmethod
+    def resampled(self, name: str, weights: Array) -> Array:
+        """(R,) figures for (R, n) weights."""
 
     def figure(self, name: str, weights: Array | None = None) -> float:
         """A figure with each image counted `weights` times ((n,) integers; once when absent).
 
         NaN where none of the images has anything that it is about. Raises KeyError if unknown.
         """
-        return float(
-            self.resampled(
-                name, np.ones((1, len(self.names)), np.int64) if weights is None else weights[None]
-            )[0]
-        )
+        once = np.ones(len(self.names), np.int64)
+        return float(self.resampled(name, (once if weights is None else weights)[None])[0])
+
+
+@dataclass(frozen=True)
+class MaskImages(_Images):
+    """Pixel counts. counts: (n, 3, classes) int64: right, true, predicted."""
+
+    counts: Array
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What can be taken from it."""
+        return tuple(f"{name}{part}" for name in ("dice", "iou") for part in _parts(self.classes))
 
     def resampled(self, name: str, weights: Array) -> Array:
         """(R,) figures for (R, n) weights."""
@@ -76,15 +84,13 @@ class MaskImages:
 
 
 @dataclass(frozen=True)
-class BoxImages:
+class BoxImages(_Images):
     """Detections and what they hit, objects of every size, at most 100 detections an image.
 
     objects: (n, classes) that count.  Each detection: image and label (d,) indices, score (d,) float64;
     hit and ignored (d, 10) bool by IoU threshold. In the order of COCO's evaluation: images, then score.
     """
 
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
     objects: Array
     image: Array
     label: Array
@@ -96,14 +102,6 @@ class BoxImages:
     def figures(self) -> tuple[str, ...]:
         """What can be taken from it."""
         return (*AP_FIGURES, *(f"map/{name}" for name in self.classes))
-
-    def figure(self, name: str, weights: Array | None = None) -> float:
-        """As `MaskImages.figure`."""
-        return float(
-            self.resampled(
-                name, np.ones((1, len(self.names)), np.int64) if weights is None else weights[None]
-            )[0]
-        )
 
     def resampled(self, name: str, weights: Array) -> Array:
         """(R,) figures for (R, n) weights."""

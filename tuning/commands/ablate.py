@@ -37,8 +37,7 @@ from tuning.differences import differences
 from tuning.experiment import AblationLevel, AblationSpec, Experiment
 from tuning.history import History
 from tuning.ledger import LEDGER, read_history
-from tuning.reconcile import GOES_ON
-from tuning.records import Ending
+from tuning.recorded import experiment_of
 from tuning.storage import named
 from tuning.yaml_lines import read_yaml
 
@@ -81,7 +80,8 @@ def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
     Raises AblationError.
     """
     factor = asked.factor
-    sweep = Sweep.of(read_history(folder))
+    history = read_history(folder)
+    sweep = Sweep.of(history)
     name = asked.name or ablation.default_name(sweep.name, factor)
     begun = _begun(folder.parent, name)
     if number is None and begun is not None:
@@ -91,7 +91,7 @@ def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
     notes: tuple[str, ...] = ()
     if asked.equal or asked.study is StudyName.ADAPTERS:
         ready = asked.study is not None and asked.levels is None
-        levels, notes = studies.at_equal_parameters(levels, base, _counter(folder, base), leave_out=ready)
+        levels, notes = studies.at_equal_parameters(levels, base, _counter(history, base), leave_out=ready)
     if not levels:
         raise _no_level(asked)
     varied = [*asked.retune, *(setting for level in levels for setting in level.settings)]
@@ -113,11 +113,15 @@ def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
 def _begun(storage: Path, name: str) -> AblationSpec | None:
     """The design of an ablation that has begun."""
     for folder in (storage / name, storage / f"{name}-retune"):
-        if (folder / LEDGER).exists():
-            spec = commands_launch.recorded(folder).ablation
-            if spec is not None:
-                return spec
+        experiment = _begun_in(folder)
+        if experiment is not None and experiment.ablation is not None:
+            return experiment.ablation
     return None
+
+
+def _begun_in(folder: Path) -> Experiment | None:
+    """What a folder holds the record of."""
+    return commands_launch.recorded(folder) if (folder / LEDGER).exists() else None
 
 
 def _no_level(asked: Asked) -> AblationError:
@@ -134,16 +138,15 @@ def _needed(asked: Asked) -> str | None:
 
 
 def _levels(asked: Asked, base: Base, sweep: Sweep, begun: AblationSpec | None) -> tuple[AblationLevel, ...]:
-    if asked.study is not None:
-        of = {StudyName.TARGETS: "targets", StudyName.ADAPTERS: "adapter", StudyName.FREEZING: "freezing"}
-        given = None if asked.levels is None else list(values_of(asked.levels, of.get(asked.study)))
-        levels = studies.levels_of(asked.study, base, sweep, given, begun)
-    elif asked.over == "freezing":  # each mode with an adapter or without, as it needs
-        given = list(values_of(asked.levels or "", asked.over))
-        levels = studies.levels_of(StudyName.FREEZING, base, sweep, given or None)
+    # Over freezing: each mode with an adapter or without, as it needs.
+    study = StudyName.FREEZING if asked.over == "freezing" else asked.study
+    varied = "targets" if study is StudyName.TARGETS else asked.over
+    given = list(values_of(asked.levels or "", varied))
+    if study is not None:
+        levels = studies.levels_of(study, base, sweep, given, begun)
     else:
         assert asked.over is not None
-        levels = ablation.over(asked.over, list(values_of(asked.levels or "", asked.over)))
+        levels = ablation.over(asked.over, given)
     if asked.over == "adapter":
         levels = studies.families_of(levels, base, sweep, begun)
     if not levels:
@@ -167,15 +170,15 @@ def values_of(text: str, name: str | None) -> Iterator[JsonValue]:
         yield read.value
 
 
-def _counter(folder: Path, base: Base) -> studies.Count:
+def _counter(history: History, base: Base) -> studies.Count:
     """Counts by building models; the backbone is loaded with the first one."""
 
     @cache
     def counter() -> Counter:
         from trainables.counting import Counter
 
-        prepared = read_history(folder).prepared
-        return Counter(base.experiment.workload, prepared.classes if prepared is not None else ())
+        classes = history.prepared.classes if history.prepared is not None else ()
+        return Counter(base.experiment.workload, classes)
 
     return lambda config: counter().adapter(config)
 
@@ -208,17 +211,17 @@ def show_plan(planned: Plan) -> None:
     lines(console(), *(f"note    {note}" for note in (*spec.notes, *ablation.warnings_of(planned))))
 
 
-def run(planned: Plan, storage: Path, address: str | None) -> Path:
+def run(planned: Plan, known: AblationSpec | None, storage: Path, address: str | None) -> Path:
     """Retunes where that is asked for, then compares; takes up what has begun. Gives the folder.
 
-    A comparison that has begun keeps the values that it was given, whether its retuning is there or not.
+    known: what `check` gave. A comparison that has begun keeps the values that it was given, whether its
+    retuning is there or not.
     """
     if planned.retune:
-        spec = _retuned_before(planned, storage)
-        if spec is None:
+        if known is None:
             tuned = Sweep.of(read_history(_to_its_end(_retuning(planned), storage, address)))
-            spec = designed.retuned(tuned, planned.spec, planned.retune)
-        planned = replace(planned, spec=spec)
+            known = designed.retuned(tuned, planned.spec, planned.retune)
+        planned = replace(planned, spec=known)
         for level in planned.spec.levels:
             lines(console(), f"retuned  {planned.spec.factor} {level.name}: {studies.described(level)}")
     return _to_its_end(designed.compared(planned.base, planned.spec, planned.name), storage, address)
@@ -229,18 +232,22 @@ def _retuning(planned: Plan) -> Experiment:
     return designed.retuning(planned.base, planned.spec, name, planned.retune, planned.trials)
 
 
-def check(planned: Plan, storage: Path) -> None:
+def check(planned: Plan, storage: Path) -> AblationSpec | None:
     """Whether the design is a sound experiment, and the one that has begun if one has: before any work.
 
+    Gives the design with the values that were retuned for a comparison which has begun; None before that.
     Raises ExperimentFileError or StorageError.
     """
-    known = _retuned_before(planned, storage) if planned.retune else None
+    folder = storage / planned.name
+    begun = _begun_in(folder)
+    known = _retuned_before(planned, begun, folder) if planned.retune and begun is not None else None
     whole = designed.compared(planned.base, known or planned.spec, planned.name)
     if planned.retune:
-        _refuse_other(_retuning(planned), storage)
-    folder = storage / planned.name
-    if (folder / LEDGER).exists():
-        begun = commands_launch.recorded(folder)
+        first = _retuning(planned)
+        place = storage / first.name
+        if (tuned := _begun_in(place)) is not None:
+            _refuse_other(tuned, first, place)
+    if begun is not None:
         # Other seeds of the same number are those of another base, and differ in more than that.
         if begun.ablation is not None and len(begun.ablation.seeds) != len(planned.spec.seeds):
             raise StorageError(
@@ -248,18 +255,16 @@ def check(planned: Plan, storage: Path) -> None:
                 f" {len(planned.spec.seeds)}. How many are run is settled beforehand: seeds that are added"
                 " once a result is seen find differences where there are none. Use --name for a new one"
             )
-        _refuse_other(whole, storage)
+        _refuse_other(begun, whole, folder)
+    return known
 
 
-def _retuned_before(planned: Plan, storage: Path) -> AblationSpec | None:
-    """The design with the values that a comparison which has begun was given; None where none has begun.
+def _retuned_before(planned: Plan, experiment: Experiment, folder: Path) -> AblationSpec:
+    """The design with the values that a comparison which has begun, in `folder`, was given.
 
     Raises StorageError where it was not retuned, or in other settings.
     """
-    folder = storage / planned.name
-    if not (folder / LEDGER).exists():
-        return None
-    begun = commands_launch.recorded(folder).ablation
+    begun = experiment.ablation
     if begun is None:
         raise StorageError(f"{folder.name} is no designed experiment; give this one another name with --name")
     known = designed.chosen_before(begun, planned.spec, planned.retune, planned.base)
@@ -278,8 +283,8 @@ def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> P
     folder = (storage / experiment.name).absolute()
     if (folder / LEDGER).exists():
         history = read_history(folder)
-        _refuse_other(experiment, storage)
-        if _over(history):
+        _refuse_other(experiment_of(history.header), experiment, folder)
+        if history.finished:
             return folder
         result = commands_launch.go_on(folder, trials=None, retry_failed=False, address=address)
     else:
@@ -291,30 +296,22 @@ def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> P
             f" as does `adaptertune resume {named(folder)}`"
         )
         raise typer.Exit(RESUME_ME if result.preempted else INTERRUPTED)
-    if result.outcome == "failed" or all(trial.value is None for trial in result.history.trials.values()):
+    if result.fruitless:
         say(f"{experiment.name} failed: no trial has a value")
         raise typer.Exit(FAILED)
     return folder
 
 
-def _over(history: History) -> bool:
-    unfinished = any(trial.outcome in GOES_ON for trial in history.trials.values())
-    return history.closed is not None and history.closed.reason is Ending.FINISHED and not unfinished
-
-
-def _refuse_other(asked: Experiment, storage: Path) -> None:
-    """Raises StorageError where the folder holds another design than the one asked for."""
-    folder = (storage / asked.name).absolute()
-    if not (folder / LEDGER).exists():
-        return
-    changed = differences(commands_launch.recorded(folder), asked)
+def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
+    """Raises StorageError where what `folder` holds is another design than the one asked for."""
+    changed = differences(begun, asked)
     if not changed:
         return
     shown = "".join(f"\n  {difference}" for difference in changed[:10])
     raise StorageError(
         f"{folder.name} has begun with another design:{shown}\n"
         f"Ask for the same again, read it with `adaptertune ablation {named(folder)}`, give this one another"
-        f" name with --name, or remove {folder}"
+        f" name with --name, or remove {folder.absolute()}"
     )
 
 

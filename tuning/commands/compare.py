@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import typer
 
-from analysis.ablation_result import markdown
 from analysis.comparing import Side, compare_json, compare_tables, compared, sentences, side
 from analysis.frames import Sweep
+from analysis.tables import csv_text, markdown
 from tuning.ablation_words import Writing
 from tuning.cli_conclusion import print_table
 from tuning.console import console, lines
 from tuning.ledger import read_history
-from tuning.storage import BEST, refer
+from tuning.storage import refer
 
 
 def run(one: str, other: str, storage: Path, writing: Writing) -> None:
@@ -27,12 +25,8 @@ def run(one: str, other: str, storage: Path, writing: Writing) -> None:
         case Writing.JSON:
             typer.echo(json.dumps(compare_json(sides), indent=2, ensure_ascii=False))
         case Writing.CSV:
-            stream = io.StringIO()
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["table", "row", "a", "b"])
-            for table in tables:
-                writer.writerows([table.title, *row[:3]] for row in table.rows)
-            typer.echo(stream.getvalue(), nl=False)
+            rows = [[table.title, *row[:3]] for table in tables for row in table.rows]
+            typer.echo(csv_text(["table", "row", "a", "b"], rows), nl=False)
         case Writing.MARKDOWN:
             parts = [*map(markdown, tables), "\n".join(f"- {sentence}" for sentence in said)]
             typer.echo("\n\n".join(parts))
@@ -46,6 +40,5 @@ def run(one: str, other: str, storage: Path, writing: Writing) -> None:
 def _side(text: str, storage: Path) -> Side:
     reference = refer(text, storage)
     history = read_history(reference.folder)
-    number = None if reference.trial in (None, BEST) else int(str(reference.trial))
     fingerprint = history.prepared.fingerprint if history.prepared is not None else None
-    return side(text, reference.folder, Sweep.of(history), number, fingerprint)
+    return side(text, reference.folder, Sweep.of(history), reference.number, fingerprint)

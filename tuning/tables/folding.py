@@ -13,13 +13,12 @@ from tuning.ledger import parse_line, read_lines
 from tuning.records import (
     BuiltRecord,
     EndedRecord,
-    ExperimentRecord,
     ReportRecord,
     ScoredRecord,
     StartedRecord,
     StoppedRecord,
 )
-from tuning.tables.rows import Row, epoch_row, event_row, score_row, trial_row
+from tuning.tables.rows import TABLES, Row, epoch_row, event_row, score_row, trial_row
 
 OfTrial = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
 """What changes a trial."""
@@ -45,7 +44,10 @@ class Batch:
 
 @dataclass
 class Folding:
-    """Follows a record and gives its rows range by range. Of trials that have ended it keeps nothing."""
+    """Follows a record and gives its rows range by range. Of trials that have ended it keeps nothing.
+
+    at, highest, open: as the batch before it ended.
+    """
 
     folder: Path
     experiment: Experiment
@@ -57,21 +59,6 @@ class Folding:
     highest: int = -1
     open: dict[int, int] = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        folder: Path,
-        header: ExperimentRecord,
-        experiment: Experiment,
-        began: Began,
-        *,
-        at: int = 0,
-        highest: int = -1,
-        open_: Mapping[int, int] | None = None,
-    ) -> Folding:
-        """From the byte `at` on, as the batch before it ended."""
-        return cls(folder, experiment, History(header), began, at, highest, dict(open_ or {}))
-
     def take(self, most: int | None = None) -> Batch:
         """The next whole lines, at most about so many bytes. Raises LedgerError for a damaged line."""
         start = self.at
@@ -79,7 +66,7 @@ class Folding:
         records = [(byte, parse_line(self.folder, byte, line)) for byte, line in lines]
         end = start + sum(len(line) for _, line in lines)
         self._bring_back(records, start)
-        rows: dict[str, list[Row]] = {"trials": [], "epochs": [], "events": [], "scores": []}
+        rows: dict[str, list[Row]] = {table: [] for table in TABLES}
         touched: dict[int, None] = {}
         for byte, record in records:
             if isinstance(record, ReportRecord):

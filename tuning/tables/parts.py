@@ -201,7 +201,7 @@ class Tables:
         Merged parts that a reader may be in the middle of are left to the next `open`.
         """
         self._folding = None
-        self._tidy(READ_S)
+        self._tidy()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -229,7 +229,7 @@ class Tables:
     def catch_up(self) -> None:
         """Writes parts up to the record's end."""
         assert self._folding is not None
-        self._tidy(READ_S)
+        self._tidy()
         while self._behind():
             batch = self._folding.take(WHOLE)
             if batch.end == batch.start:  # a line that is not whole yet
@@ -272,13 +272,13 @@ class Tables:
         self._merged_away += [(time.monotonic(), part.name) for part in parts]
         return merged
 
-    def _tidy(self, older_s: float) -> None:
+    def _tidy(self) -> None:
         """Removes parts that are merged into another one, once no reader can be in the middle of them."""
-        now = time.monotonic()
+        before = time.monotonic() - READ_S
         for since, name in self._merged_away:
-            if now - since >= older_s:
+            if since <= before:
                 shutil.rmtree(self.folder / FOLDER / name, ignore_errors=True)
-        self._merged_away = [(s, n) for s, n in self._merged_away if now - s < older_s]
+        self._merged_away = [(since, name) for since, name in self._merged_away if since > before]
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
         """One database in memory, as making one costs more than a part."""
@@ -330,15 +330,8 @@ def folding(folder: Path, header: ExperimentRecord, experiment: Experiment, part
         return dict(found)
 
     last = parts[-1] if parts else None
-    return Folding.of(
-        folder,
-        header,
-        experiment,
-        began,
-        at=last.end if last else 0,
-        highest=last.highest if last else -1,
-        open_=last.open if last else None,
-    )
+    given = (folder, experiment, History(header), began)
+    return Folding(*given, last.end, last.highest, dict(last.open)) if last else Folding(*given)
 
 
 def files_of(folder: Path, parts: Sequence[Part], table: str) -> list[Path]:

@@ -8,7 +8,6 @@ trial there, as Optuna lets nobody change a trial that is over; the attribute `t
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from tuning.experiment import Experiment
 from tuning.history import History, TrialHistory
 from tuning.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.study import TOLD, as_asked
+from tuning.tracking.runs import scalar
 from tuning.tracking.views import View
 
 LAUNCH = "adaptertune"
@@ -65,7 +65,6 @@ class _Written:
     id: int
     hash: str
     state: TrialState
-    value: float | None = None
     steps: dict[int, float] = field(default_factory=dict)
     """Empty once it is over."""
 
@@ -97,11 +96,8 @@ class StudyView(View):
             found = []
         for trial in found:
             number = trial.user_attrs["trial"]
-            over = trial.state.is_finished()
-            steps = {} if over else dict(trial.intermediate_values)
-            self._written[number] = _Written(
-                trial._trial_id, trial.user_attrs["hash"], trial.state, trial.value if over else None, steps
-            )
+            steps = {} if trial.state.is_finished() else dict(trial.intermediate_values)
+            self._written[number] = _Written(trial._trial_id, trial.user_attrs["hash"], trial.state, steps)
         for ours in history.trials.values():
             self._bring(ours, history)
         self._shelf.flush()
@@ -174,12 +170,9 @@ class StudyView(View):
     def _bring(self, ours: TrialHistory, history: History) -> None:
         known = self._written.get(ours.number)
         ended = ours.ended
-        over = ended is not None and ended.outcome is not Outcome.INTERRUPTED
-        if known is not None and (known.state is TrialState.FAIL) and over:
-            assert ended is not None
-            if self._told(ended, history)[0] is TrialState.FAIL:
-                return
         if known is None or known.state is TrialState.FAIL:
+            if known is not None and ended is not None and self._told(ended, history)[0] is TrialState.FAIL:
+                return
             self._written[ours.number] = self._create_trial(ours, history)
             return
         if known.state.is_finished():
@@ -208,7 +201,7 @@ class StudyView(View):
         trial = create_trial(
             state=state,
             value=value,
-            params={name: _scalar(value) for name, value in given.items()},
+            params={name: scalar(value) for name, value in given.items()},
             distributions=distributions,
             intermediate_values=steps,
             user_attrs=attributes,
@@ -218,7 +211,7 @@ class StudyView(View):
             datetime.fromtimestamp(ended.time) if ended is not None and state.is_finished() else None
         )
         number = self._storage.create_new_trial(self._study, template_trial=trial)
-        return _Written(number, ours.hash, state, value, {} if state.is_finished() else steps)
+        return _Written(number, ours.hash, state, {} if state.is_finished() else steps)
 
     def _start(self, record: StartedRecord) -> None:
         known = self._written.get(record.trial)
@@ -253,7 +246,7 @@ class StudyView(View):
         if state.is_finished():
             self._storage.set_trial_state_values(known.id, state, None if value is None else [value])
             known.steps = {}
-        known.state, known.value = state, value
+        known.state = state
 
     def _told(self, record: EndedRecord, history: History | None = None) -> tuple[TrialState, float | None]:
         """Its state and value for Optuna. An interrupted trial still runs: it goes on when the sweep does."""
@@ -287,12 +280,8 @@ def _step(record: ReportRecord) -> int | None:
     return round(record.epoch * 1000)
 
 
-def _scalar(value: Any) -> Any:
-    """Choices of a study that lasts are scalars."""
-    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
-
-
 def _plain(distribution: BaseDistribution) -> BaseDistribution:
+    """Choices of a study that lasts are scalars."""
     if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([_scalar(choice) for choice in distribution.choices])
+        return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
     return distribution

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -24,10 +23,9 @@ from pydantic import JsonValue
 from cluster.staging import package_folder
 from trainables.errors import StorageError
 from tuning.experiment import Experiment
-from tuning.history import History, TrialHistory
-from tuning.records import EndedRecord, ExperimentRecord, Outcome, Record, ReportRecord, StartedRecord
-from tuning.tracking.done import Done
-from tuning.tracking.views import View
+from tuning.history import History
+from tuning.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord
+from tuning.tracking.runs import RunsView, figures
 
 FOLDER = "wandb"
 LOG = "writer.log"
@@ -36,7 +34,7 @@ SENDING_S = 8.0
 """How long the end of a sweep waits for runs to be written and sent."""
 
 
-class WandbView(View):
+class WandbView(RunsView):
     """`wandb/` in the experiment's folder, and the server where one is logged in."""
 
     title = "Weights & Biases"
@@ -46,45 +44,19 @@ class WandbView(View):
     ) -> None:
         if experiment.views.wandb is None:
             raise ValueError("the experiment asks for no runs of Weights & Biases")
+        super().__init__(folder.absolute() / FOLDER)
         self._spec = experiment.views.wandb
         self._experiment = experiment
-        self._folder = folder.absolute()
         self._launch = hashlib.sha256(f"{header.name} {header.time}".encode()).hexdigest()[:8]
         self._sending_s = sending_s
         self._process: subprocess.Popen[str] | None = None
-        self._open: set[int] = set()
-        self._reports: dict[int, int] = {}
 
     def begin(self, history: History) -> None:
-        """See `View`. Trials that had ended and are there whole stay as they are; others are written anew."""
-        folder = self._folder / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        self._process = self._begin_process(folder)
-        done = Done(folder)
-        for trial in history.trials.values():
-            over = trial.ended is not None and trial.outcome is not Outcome.INTERRUPTED
-            if over and done.has(trial):
-                continue
-            for old in folder.glob(f"offline-run-*-{self._id(trial.number)}"):
-                if not list(old.glob("*.synced")):
-                    shutil.rmtree(old, ignore_errors=True)
-            self._write(trial)
+        """See `RunsView`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._process = self._begin_process()
+        super().begin(history)
         self.settle()
-
-    def observe(self, record: Record) -> None:
-        """See `View`."""
-        match record:
-            case StartedRecord():
-                if record.trial not in self._open:
-                    self._start(record.trial, record.params)
-            case ReportRecord():
-                if record.trial in self._open:
-                    self._report(record)
-            case EndedRecord():
-                if record.trial in self._open:
-                    self._end(record)
-            case _:
-                pass
 
     def settle(self) -> None:
         """See `View`."""
@@ -106,24 +78,24 @@ class WandbView(View):
         except subprocess.TimeoutExpired:
             raise StorageError(
                 f"it was not through after {self._sending_s:g} s and goes on by itself for a minute at most;"
-                f" what is missing then lies in {self._folder / FOLDER}, and `wandb sync` sends it"
+                f" what is missing then lies in {self._folder}, and `wandb sync` sends it"
             ) from None
         if process.returncode:
             raise self._fault()
 
     # --- the process --------------------------------------------------------------------------
 
-    def _begin_process(self, folder: Path) -> subprocess.Popen[str]:
+    def _begin_process(self) -> subprocess.Popen[str]:
         source = str(package_folder("tuning").parent)
         paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
-        with (folder / LOG).open("w") as log:
+        with (self._folder / LOG).open("w") as log:
             # A session of its own: Ctrl-C in the terminal is for the driver, whose end it sees itself.
             return subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     "tuning.tracking.wandb_process",
-                    str(self._folder),
+                    str(self._folder.parent),
                     self._spec.mode.value,
                 ],
                 stdin=subprocess.PIPE,
@@ -148,7 +120,7 @@ class WandbView(View):
 
     def _fault(self) -> StorageError:
         """The last thing that the process said."""
-        log = self._folder / FOLDER / LOG
+        log = self._folder / LOG
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return StorageError(f"{said[-1].strip() if said else 'its process ended'} (see {log})")
 
@@ -157,9 +129,14 @@ class WandbView(View):
     def _id(self, number: int) -> str:
         return f"{self._launch}-{number:04d}"
 
-    def _start(self, number: int, params: Mapping[str, JsonValue]) -> None:
-        self._open.add(number)
-        self._reports[number] = 0
+    def remove(self, number: int) -> None:
+        """See `RunsView`. What was sent stays."""
+        for old in self._folder.glob(f"offline-run-*-{self._id(number)}"):
+            if not list(old.glob("*.synced")):
+                shutil.rmtree(old, ignore_errors=True)
+
+    def start(self, number: int, params: Mapping[str, JsonValue], began: float) -> None:
+        """See `RunsView`."""
         self._tell(
             do="start",
             trial=number,
@@ -171,15 +148,12 @@ class WandbView(View):
             config=dict(params) | {"trial": number, "task": self._experiment.task.value},
         )
 
-    def _report(self, record: ReportRecord) -> None:
-        self._reports[record.trial] += 1
-        figures = record.metrics | {"objective": record.objective, "epoch": record.epoch}
-        figures |= {"peak_mb": record.peak_mb, "seconds/train": record.train_s}
-        known = {name: v for name, v in figures.items() if v is not None and math.isfinite(v)}
-        self._tell(do="log", trial=record.trial, step=record.step, figures=known)
+    def report(self, record: ReportRecord) -> None:
+        """See `RunsView`."""
+        self._tell(do="log", trial=record.trial, step=record.step, figures=figures(record))
 
-    def _end(self, record: EndedRecord) -> None:
-        self._open.discard(record.trial)
+    def end(self, record: EndedRecord, reports: int | None) -> None:
+        """See `RunsView`. The process notes that it is whole."""
         what = {"outcome": record.outcome.value, "reason": record.reason, "value": record.value}
         lost = record.outcome in (Outcome.FAILED, Outcome.DIVERGED, Outcome.INTERRUPTED)
         self._tell(
@@ -187,16 +161,8 @@ class WandbView(View):
             trial=record.trial,
             summary={name: value for name, value in what.items() if value is not None},
             code=int(lost),
-            # One that goes on is not whole yet.
-            reports=None if record.outcome is Outcome.INTERRUPTED else self._reports[record.trial],
+            reports=reports,
         )
-
-    def _write(self, trial: TrialHistory) -> None:
-        self._start(trial.number, trial.params)
-        for report in trial.reports:
-            self._report(report)
-        if trial.ended is not None and trial.outcome is not Outcome.INTERRUPTED:
-            self._end(trial.ended)
 
 
 def require_wandb() -> None:
