@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 
+from trainables.actor import AdapterTrainable
 from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
@@ -46,6 +48,13 @@ def engine_of() -> Callable[[Task], Engine]:
 
 def config(text: str) -> TrialConfig:
     return TrialConfig.model_validate_json(text)
+
+
+def actor_of(config: dict[str, Any]) -> AdapterTrainable:
+    """A worker's trainable as `cluster.worker` makes it; Ray's __init__ litters the home folder."""
+    made: AdapterTrainable = AdapterTrainable.__new__(AdapterTrainable)
+    made.setup(config)
+    return made
 
 
 def run(engine: Engine, state: TrialState) -> list[Report]:

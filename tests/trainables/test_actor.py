@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainables.conftest import config, figures, run, workload
+from tests.trainables.conftest import actor_of, config, figures, run, workload
 from trainables.actor import AdapterTrainable
 from trainables.engine import Engine
 from trainables.preparation import prepare_workload
@@ -34,9 +34,8 @@ def asked(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def actor(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AdapterTrainable:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return AdapterTrainable(config=asked)
+def actor(asked: dict[str, Any]) -> AdapterTrainable:
+    return actor_of(asked)
 
 
 def steps(actor: AdapterTrainable) -> list[dict[str, Any]]:
@@ -86,19 +85,18 @@ def test_after_a_workers_death_no_report_is_missing(
     actor: AdapterTrainable, asked: dict[str, Any], reports: int
 ) -> None:
     before = [actor.step() for _ in range(reports)]
-    again = steps(AdapterTrainable(config=asked))
+    again = steps(actor_of(asked))
     curve = [Report.model_validate(r["report"]) for r in [*before[:-1], *again]]
     assert [r["report"] for r in again][:1] == [before[-1]["report"]]
     assert [report.epoch for report in curve] == [1.0, 2.0, 3.0]
 
 
 def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
-    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "untouched", lambda self: 1 / 0)
-        actor = AdapterTrainable(config=asked)
+        actor = actor_of(asked)
         assert actor.step()["failure"] is None
     actor.reset_config(asked | {"trial": 1})
     assert actor.step()["baseline"] is not None
@@ -137,7 +135,7 @@ def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
         actor._between_steps(actor._state)
         assert (tmp_path / "trials" / f"{number:04d}" / "halted").exists() is (number == 2)
         (tmp_path / "control" / "halt").unlink(missing_ok=True)
-        other = AdapterTrainable(config=asked | {"trial": number})
+        other = actor_of(asked | {"trial": number})
         assert other._state is not None
         assert other._state.step == 1
         assert figures([Report.model_validate(r["report"]) for r in steps(other)]) == figures(whole)

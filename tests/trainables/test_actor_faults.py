@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_disk import SmallDisk, small_disk
 
-from tests.trainables.conftest import figures, workload
+from tests.trainables.conftest import actor_of, figures, workload
 from trainables.actor import AdapterTrainable
 from trainables.checkpoint import read_weights
 from trainables.errors import StorageError
@@ -40,17 +40,9 @@ def given(experiment: Path, *, trial: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Ray's trainables make a folder in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def one(home: None, tmp_path_factory: pytest.TempPathFactory) -> AdapterTrainable:
+def one(tmp_path_factory: pytest.TempPathFactory) -> AdapterTrainable:
     """A worker that all tests here reuse; each swaps in a trial of its own."""
-    return AdapterTrainable(config=given(tmp_path_factory.mktemp("first")))
+    return actor_of(given(tmp_path_factory.mktemp("first")))
 
 
 def finish(actor: AdapterTrainable) -> list[dict[str, Any]]:
