@@ -45,6 +45,8 @@ class Trial:
     seconds: float = 0.0
     stopped_by: str | None = None
     reason: str | None = None
+    latency_ms: float | None = None
+    """Median milliseconds an image, of a trial that was scored."""
     sweep: str = ""
     """The experiment's name."""
 
@@ -113,7 +115,9 @@ class Sweep:
         """Raises LedgerError if this version cannot read the experiment that the record describes."""
         experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
-        trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
+        trials = tuple(
+            _trial(t, experiment, history.scores.get(number)) for number, t in sorted(history.trials.items())
+        )
         figures = history.baseline.metrics if history.baseline is not None else {}
         return cls(
             history.name,
@@ -153,7 +157,7 @@ def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Object
     )
 
 
-def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
+def _trial(history: TrialHistory, experiment: Experiment, score: ScoredRecord | None) -> Trial:
     return Trial(
         number=history.number,
         outcome=str(history.outcome or RUNNING),
@@ -165,5 +169,6 @@ def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
         seconds=history.seconds,
         stopped_by=str(history.stopped.by) if history.stopped is not None else None,
         reason=history.ended.reason if history.ended is not None else None,
+        latency_ms=score.latency_ms if score is not None else None,
         sweep=experiment.name,
     )

@@ -20,6 +20,7 @@ class Cost(StrEnum):
     PARAMETERS = "parameters"
     SECONDS = "seconds"
     MEMORY = "peak_mb"
+    LATENCY = "latency_ms"
 
     def of(self, trial: Trial) -> float | None:
         """None where the record does not hold it."""
@@ -30,6 +31,8 @@ class Cost(StrEnum):
                 return trial.seconds or None
             case Cost.MEMORY:
                 return trial.peak_mb or None
+            case Cost.LATENCY:
+                return trial.latency_ms
 
     @property
     def words(self) -> str:
@@ -41,6 +44,8 @@ class Cost(StrEnum):
                 return "seconds of training"
             case Cost.MEMORY:
                 return "peak memory in MB"
+            case Cost.LATENCY:
+                return "milliseconds an image"
 
 
 @dataclass(frozen=True)

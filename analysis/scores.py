@@ -32,4 +32,5 @@ def scored_json(score: ScoredRecord) -> dict[str, JsonValue]:
         "metrics": dict(score.metrics),
         "domains": {name: dict(figures) for name, figures in score.domains.items()},
         "robustness": dict(score.robustness),
+        "latency_ms": score.latency_ms,
     }

@@ -20,7 +20,7 @@ from tuning.ledger import LEDGER, read_header
 from tuning.records import ExperimentRecord
 from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
 from tuning.tables.relations import connect, load, parquet, quoted
-from tuning.tables.rows import KINDS, TABLES, Row
+from tuning.tables.rows import KINDS, LATENCY, TABLES, Row
 from tuning.tables.standing import Objective
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Source:
         names, rest = ["t.*"], ""
         columns = self.columns_of(f"all_{view}")
         if view == "trials":
-            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.")]
+            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c == LATENCY]
             if tested:
                 names += ['s.epoch AS "test.epoch"', *(f"s.{quoted(column)}" for column in tested)]
                 rest = (

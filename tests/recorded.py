@@ -82,6 +82,7 @@ DOMAINS = {"noisy": {"embedded": "noisy"}, "dim": {"corruption": {"kind": "brigh
 SCORES = (
     ScoredRecord(
         trial=4, epoch=2.0, metrics={"dice": 0.8, "loss": 0.2}, robustness={"noisy": 0.5, "dim": 0.75},
+        latency_ms=2.5,
         domains={"dim": {"dice": 0.6, "loss": 0.4}, "noisy": {"dice": 0.4, "loss": 0.9}},
     ),
     ScoredRecord(

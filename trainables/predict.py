@@ -127,7 +127,7 @@ def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THR
     """
     task, model = trained.task, trained.model
     with torch.inference_mode(), autocast(trained.device, trained.config.precision):
-        raw = task.outputs(model, _batch(trained, image)).float()
+        raw = task.outputs(model, batch_of(trained, image)).float()
     if not bool(torch.isfinite(raw).all()):
         raise ModelError("the model's outputs are not numbers: its training must have diverged")
     if isinstance(task, DetectionTask):
@@ -135,7 +135,8 @@ def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THR
     return Mask(trained.classes, _mask(raw, image))
 
 
-def _batch(trained: TrainedModel, image: Image.Image) -> Batch:
+def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
+    """One RGB image as the model takes it: resized as in training, on its device."""
     height, width = trained.task.resize.target(image.height, image.width)
     if (image.height, image.width) != (height, width):
         image = image.resize((width, height), Image.Resampling.BILINEAR)

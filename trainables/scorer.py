@@ -9,17 +9,21 @@ import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from trainables.checkpoint import read_weights
 from trainables.engine import Engine
 from trainables.errors import reason_of
 from trainables.examples import draw_examples
 from trainables.folder import TEST_RESULTS, image_results, note
+from trainables.latency import latency_ms
 from trainables.metrics.per_image import PerImage, fits, write
 from trainables.scoring import Scores, score, score_untouched, test_parts
 from trainables.store import Place, place
@@ -47,7 +51,12 @@ def score_trial(job: dict[str, Any]) -> dict[str, Any]:
     _log(folder, f"test images {scores.test}")
     for name, figures in scores.domains.items():
         _log(folder, f"domain {name} {figures}")
-    return {"metrics": scores.test, "domains": scores.domains, "robustness": scores.robustness}
+    return {
+        "metrics": scores.test,
+        "domains": scores.domains,
+        "robustness": scores.robustness,
+        "latency_ms": scores.latency_ms,
+    }
 
 
 @lru_cache(maxsize=1)
@@ -66,8 +75,12 @@ def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
                 write(results, image_results(folder, domain))
 
     scores = score(engine, trained.model, trained.config, keep)
+    parts = test_parts(engine)
     with _optional(folder, "example predictions"):
-        draw_examples(trained, test_parts(engine), folder / TEST_RESULTS)
+        draw_examples(trained, parts, folder / TEST_RESULTS)
+    with _optional(folder, "milliseconds an image"):
+        first = Image.fromarray(np.ascontiguousarray(next(iter(parts.values())).image(0)))
+        return replace(scores, latency_ms=latency_ms(trained, first))
     return scores
 
 

@@ -25,11 +25,13 @@ class Scores:
 
     test: in the data's own domain; empty where it has no test images.  domains: by domain.
     robustness: of each domain, its main figure as a share of the one in `test`; left out where that is 0.
+    latency_ms: see `trainables.latency`; None where it was not measured.
     """
 
     test: dict[str, float]
     domains: dict[str, dict[str, float]]
     robustness: dict[str, float]
+    latency_ms: float | None = None
 
     @classmethod
     def of(cls, task: Task, test: dict[str, float], domains: Mapping[str, dict[str, float]]) -> Scores:

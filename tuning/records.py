@@ -222,6 +222,7 @@ class ScoredRecord(Record):
 
     trial: None for the untouched model.  epoch: of the report whose weights they are.
     domains: the same figures in each domain.  robustness: shifted ÷ in domain, by domain.
+    latency_ms: median of a forward pass over one image, where it was measured.
     reason: why there are no figures, where scoring failed.
     """
 
@@ -231,6 +232,7 @@ class ScoredRecord(Record):
     metrics: dict[str, float | None] = {}
     domains: dict[str, dict[str, float | None]] = {}
     robustness: dict[str, float | None] = {}
+    latency_ms: float | None = None
     reason: str | None = None
 
 

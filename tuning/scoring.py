@@ -231,6 +231,7 @@ def _record(candidate: Candidate, given: dict[str, Any]) -> ScoredRecord:
         metrics=_finite(given.get("metrics", {})),
         domains={name: _finite(figures) for name, figures in given.get("domains", {}).items()},
         robustness=_finite(given.get("robustness", {})),
+        latency_ms=given.get("latency_ms"),
         reason=given.get("reason"),
     )
 

@@ -19,12 +19,12 @@ SPOTS = 400
 
 
 def pareto(m: Material) -> Section:
-    """What more trained parameters, or more seconds, buy."""
+    """What more trained parameters, seconds of training, or milliseconds an image, buy."""
     title = "Quality beside cost"
     by_number = {trial.number: trial for trial in m.sweep.trials}
     held: list[Block] = []
     fronts: dict[str, list[int]] = {}
-    for cost in (Cost.PARAMETERS, Cost.SECONDS):
+    for cost in (Cost.PARAMETERS, Cost.SECONDS, Cost.LATENCY):
         try:
             found = weighed(m.sweep, cost)
         except NothingToRankError as error:
@@ -58,11 +58,16 @@ def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> 
         f"{m.metric} against {words}",
         f"{m.metric} against {words} of {plural(len(found.points), 'finished trial')}; none is as good for"
         f" less than trials {', '.join(str(p.trial) for p in found.front)}",
-        f"Trials that ran to their own end ({len(found.points)}{sample}), {m.metric} on validation images."
-        " Filled: no other is as good for less. It is a front of single runs: figures closer than"
+        f"Trials that ran to their own end{_measured(found.cost)} ({len(found.points)}{sample}),"
+        f" {m.metric} on validation images. Filled: no other is as good for less. It is a front of single"
+        " runs: figures closer than"
         f" {_close(m)} may be the other way round with another seed.",
         Costs(m.metric, words, found.cost is Cost.PARAMETERS, spots),
     )
+
+
+def _measured(cost: Cost) -> str:
+    return " and were scored, adapters as they trained" if cost is Cost.LATENCY else ""
 
 
 def _close(m: Material) -> str:
@@ -80,6 +85,7 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
                     str(trial.number), trial.adapter, trial.freezing, m.figure(standing.value),
                     count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
                     "–" if peak is None else f"{peak:,.0f}",
+                    "–" if trial.latency_ms is None else f"{trial.latency_ms:.3g}",
                     " and ".join(name.split(" of ")[0] for name in on),
                 )
             )  # fmt: skip
@@ -91,7 +97,11 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
         "trained",
         "seconds",
         "peak MB",
+        "ms an image",
         "front of",
     )
-    caption = "Picked on validation images, best first. seconds: training and evaluation, start-up left out"
-    return Table("On a front", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6))
+    caption = (
+        "Picked on validation images, best first. seconds: training and evaluation, start-up left out."
+        " ms an image: forward pass of one, on the machine that scored it"
+    )
+    return Table("On a front", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6, 7))

@@ -12,7 +12,7 @@ from analysis.frames import Sweep
 from analysis.pareto import Cost, Point, front, pareto
 from trainables.workload import Direction
 from tuning.ledger import read_history
-from tuning.records import Outcome
+from tuning.records import Outcome, ScoredRecord
 
 
 def told(rank: int, value: float, adapter: int, outcome: Outcome = Outcome.COMPLETED) -> Told:
@@ -73,6 +73,18 @@ def test_trials_that_ran_to_their_own_end_are_weighed_and_the_others_counted(swe
 def test_cost_in_seconds_is_what_training_took(sweep: Sweep) -> None:
     assert "seconds of training" in Cost.SECONDS.words
     assert {point.cost for point in pareto(sweep, Cost.SECONDS).points} == {54.0}
+
+
+def test_latency_is_that_of_the_trials_that_were_scored(tmp_path: Path) -> None:
+    told_scores = [
+        ScoredRecord(trial=n, epoch=6, metrics={"dice": 0.4}, latency_ms=ms) for n, ms in ((0, 2.5), (1, 1.5))
+    ]
+    folder = write(
+        tmp_path / "s", [told(4, 0.5, 100), told(8, 0.4, 200), told(16, 0.55, 400)], scores=told_scores
+    )
+    found = pareto(Sweep.of(read_history(folder)), Cost.LATENCY)
+    assert [(p.trial, p.cost) for p in found.front] == [(1, 1.5), (0, 2.5)]
+    assert found.left_out == {"completed": 1}
 
 
 def test_a_cost_that_is_not_on_record_is_said(tmp_path: Path) -> None:

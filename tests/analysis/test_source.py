@@ -49,6 +49,7 @@ def asked(folder: Path, sql: str) -> list[tuple[object, ...]]:
         ),
         ('SELECT test.dice, "test.dice@noisy", test.epoch FROM trials WHERE trial = 4', [(0.8, 0.4, 2.0)]),
         ("SELECT test.dice FROM trials WHERE trial = 2", [(None,)]),
+        ("SELECT trial, latency_ms FROM trials WHERE latency_ms < 3", [(4, 2.5)]),
         (
             "SELECT trial, detail->>'by' FROM events WHERE kind = 'stopped' ORDER BY trial",
             [(1, "asha"), (5, "asha")],

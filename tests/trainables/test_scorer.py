@@ -58,6 +58,7 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     expected = score(engine, state.model, state.config)
+    assert 0 < said.pop("latency_ms") < 10_000
     assert said == {
         "metrics": expected.test,
         "domains": expected.domains,

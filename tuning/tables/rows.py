@@ -88,6 +88,10 @@ KINDS: dict[str, dict[str, str]] = {
 """The columns that every part has, and their SQL types; settings and figures come after them."""
 
 
+LATENCY = "latency_ms"
+"""A column of scores that is no figure on test images."""
+
+
 def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, upto: int) -> Row:
     """A trial as it stands. Its figures are those of the report that gave its value.
 
@@ -173,6 +177,8 @@ def score_row(score: ScoredRecord, *, byte: int) -> Row:
         "detail": score.model_dump_json(),
         "byte": byte,
     }
+    if score.latency_ms is not None:
+        row[LATENCY] = score.latency_ms
     for name, value in score.metrics.items():
         row[f"test.{name}"] = value
     for domain, figures in score.domains.items():

@@ -1,0 +1,31 @@
+"""How long a trained model takes for one image."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch.utils.benchmark import Timer
+
+from trainables.predict import batch_of
+from trainables.tasks.base import autocast
+from trainables.trained import TrainedModel
+
+MIN_RUN_S = 0.3
+"""Seconds that are measured, if one pass does not take longer."""
+
+
+def latency_ms(trained: TrainedModel, image: Image.Image) -> float:
+    """Median milliseconds of a forward pass over one RGB image, on the model's device, in its precision.
+
+    The image has been resized and is on the device. The adapter is in place as it was trained; one
+    that can be merged costs nothing once it is. Source: torch.utils.benchmark, which warms up and
+    waits for a GPU.
+    """
+    batch = batch_of(trained, image)
+    with torch.inference_mode(), autocast(trained.device, trained.config.precision):
+        timer = Timer(
+            "task.outputs(model, batch)",
+            globals={"task": trained.task, "model": trained.model, "batch": batch},
+            num_threads=torch.get_num_threads(),
+        )
+        return float(timer.blocked_autorange(min_run_time=MIN_RUN_S).median * 1000)
