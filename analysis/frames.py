@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -25,6 +27,8 @@ __all__ = [
     "Sweep",
     "Trial",
 ]
+
+Item = TypeVar("Item")
 
 INCOMPARABLE = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
 """Trials whose figures do not hold, or are another's."""
@@ -142,6 +146,13 @@ class Sweep:
     def varied(self) -> tuple[str, ...]:
         """The settings that the sweep varies, in the order of the file."""
         return tuple(dict.fromkeys(name for trial in self.trials for name in trial.params))
+
+
+def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """At most so many, evenly over all of them."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[math.floor((i + 0.5) * len(items) / most)] for i in range(most))
 
 
 def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:

@@ -14,22 +14,25 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from analysis.by_adapter import common_epoch
 from analysis.errors import NothingToRankError
-from analysis.frames import Objective, Sweep, Trial
+from analysis.frames import Objective, Sweep, Trial, spread
 from analysis.levels import level_names
 from analysis.statistics import ALPHA, Array, holm, p_value
-from analysis.tables import Table, plural
+from analysis.tables import Table, percent, plural
 from trainables.workload import Direction
 
 if TYPE_CHECKING:
     import optuna
 
+WEIGHED = 500
+"""Trials that importance is worked out from, where there are more; all would take minutes."""
 FEWEST = 10
 """Trials below which nothing is said."""
 BEST_SHARE = 0.1
@@ -71,6 +74,8 @@ class Importances:
     best: int
     """Trials that were held against the others."""
     left_out: int
+    among: int
+    """Trials of the sweep, those included that were not weighed, see `WEIGHED`."""
     settings: tuple[Importance, ...]
 
 
@@ -95,9 +100,11 @@ class Interaction:
 def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = None) -> Importances:
     """PED-ANOVA importance of the settings that the sweep varies, at equal budget.
 
-    at: the epoch; that which all trials reached when absent. Raises NothingToRankError for fewer than
+    Of more than `WEIGHED` trials so many are weighed, spread evenly over the sweep. at: the epoch;
+    that which all trials reached when absent. Raises NothingToRankError for fewer than
     `FEWEST` trials or values that are all the same, QueryError for an unknown metric.
     """
+    among, sweep = len(sweep.trials), _thinned(sweep)
     objective, epoch, standings = _at_equal_budget(sweep, metric, at)
     trials, y = [trial for trial, _ in standings], np.array([value for _, value in standings])
     rows, distributions = _asked(sweep, trials)
@@ -121,8 +128,9 @@ def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = N
         Importance(name, seen[name] / total if total > 0 else 0.0, having[name], p[place])
         for place, name in enumerate(names)
     ]
+    left = len(sweep.trials) - len(y)
     found.sort(key=lambda one: (-one.share, one.setting))
-    return Importances(sweep.name, objective, epoch, len(y), best, len(sweep.trials) - len(y), tuple(found))
+    return Importances(sweep.name, objective, epoch, len(y), best, left, among, tuple(found))
 
 
 def interactions(
@@ -132,6 +140,7 @@ def interactions(
 
     Of a pair only trials that have both. Raises as `importances`.
     """
+    sweep = _thinned(sweep)
     _, _, standings = _at_equal_budget(sweep, metric, at)
     found = []
     for first, second in itertools.combinations(sweep.varied(), 2):
@@ -150,6 +159,10 @@ def interactions(
     adjusted = holm([one.p for one in found])
     judged = (replace(one, p=p) for one, p in zip(found, adjusted, strict=True))
     return tuple(sorted(judged, key=lambda one: (one.p, -one.gain)))
+
+
+def _thinned(sweep: Sweep) -> Sweep:
+    return replace(sweep, trials=spread(sweep.trials, WEIGHED))
 
 
 def _at_equal_budget(
@@ -303,6 +316,8 @@ def importance_table(found: Importances) -> Table:
     )
     if found.left_out:
         caption += f". {plural(found.left_out, 'trial')} without a value there left out"
+    if found.among > found.trials + found.left_out:
+        caption += f". {WEIGHED} of {found.among:,} trials, spread evenly"
     return Table(
         f"{found.sweep}: importance for {found.objective.metric} (observational)",
         ("setting", "importance", "trials", "p", "more than chance"),
@@ -310,3 +325,43 @@ def importance_table(found: Importances) -> Table:
         caption,
         numeric=(1, 2),
     )
+
+
+def interaction_table(found: Importances, pairs: Sequence[Interaction]) -> Table:
+    """One row for each pair that is shown to act together, the surest first; empty where none is."""
+    rows = tuple(
+        (f"{pair.first} × {pair.second}", str(pair.trials), p_value(pair.p), percent(pair.gain))
+        for pair in pairs
+        if pair.shown
+    )
+    return Table(
+        f"{found.sweep}: settings that act together (observational)",
+        ("pair", "trials", "p", "variance explained"),
+        rows,
+        f"F-test of the interaction in a two-way model of {found.objective.metric} on validation images"
+        f" at epoch {found.epoch:g}; of {plural(len(pairs), 'pair')} that could be tested (Holm over them)",
+        numeric=(1, 2, 3),
+    )
+
+
+def no_interaction(pairs: Sequence[Interaction]) -> str | None:
+    """The sentence that stands for an empty table; None where a pair is shown, or none could be tested."""
+    if not pairs or any(pair.shown for pair in pairs):
+        return None
+    return f"Of {plural(len(pairs), 'pair')} of settings none is shown to act together."
+
+
+def importance_json(found: Importances, pairs: Sequence[Interaction]) -> dict[str, JsonValue]:
+    """The same for programs; `shown` says whether it is more than chance gives."""
+    return {
+        "experiment": found.sweep,
+        "metric": found.objective.metric,
+        "epoch": found.epoch,
+        "trials": found.trials,
+        "best": found.best,
+        "left_out": found.left_out,
+        "among": found.among,
+        "observational": True,
+        "settings": [{**asdict(one), "shown": one.shown} for one in found.settings],
+        "interactions": [{**asdict(pair), "shown": pair.shown} for pair in pairs],
+    }

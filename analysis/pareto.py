@@ -5,47 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from pydantic import JsonValue
 
+from analysis.cost import Cost
 from analysis.errors import NothingToRankError
-from analysis.frames import Objective, Sweep, Trial
+from analysis.frames import Objective, Sweep
+from analysis.tables import Table, count, figure, plural, settings
 from trainables.workload import Direction
-
-
-class Cost(StrEnum):
-    """What a trial takes; less is better."""
-
-    PARAMETERS = "parameters"
-    SECONDS = "seconds"
-    MEMORY = "peak_mb"
-    LATENCY = "latency_ms"
-
-    def of(self, trial: Trial) -> float | None:
-        """None where the record does not hold it."""
-        match self:
-            case Cost.PARAMETERS:
-                return None if trial.trainable is None else float(trial.trainable)
-            case Cost.SECONDS:
-                return trial.seconds or None
-            case Cost.MEMORY:
-                return trial.peak_mb or None
-            case Cost.LATENCY:
-                return trial.latency_ms
-
-    @property
-    def words(self) -> str:
-        """With its unit."""
-        match self:
-            case Cost.PARAMETERS:
-                return "trainable parameters"
-            case Cost.SECONDS:
-                return "seconds of training"
-            case Cost.MEMORY:
-                return "peak memory in MB"
-            case Cost.LATENCY:
-                return "milliseconds an image"
 
 
 @dataclass(frozen=True)
@@ -107,3 +74,53 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
     return Pareto(
         sweep.name, objective, cost, tuple(points), front(points, objective.direction), dict(left_out)
     )
+
+
+def pareto_table(found: Pareto) -> Table:
+    """The front, the cheapest first."""
+    rows = tuple(
+        (str(point.trial), figure(point.value), _cost(found.cost, point.cost), settings(point.params))
+        for point in found.front
+    )
+    caption = (
+        f"{found.objective.metric} on validation images of {plural(len(found.points), 'trial')} that ran to"
+        " their own end; none is as good for less than these. A front of single runs: close figures may"
+        " be the other way round with another seed"
+    )
+    if found.left_out:
+        left = ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.left_out.items()))
+        caption += f". Left out: {left}"
+    if found.cost is Cost.LATENCY:
+        caption += ". Measured where a trial was scored, its adapter in place as it trained"
+    return Table(
+        f"{found.sweep}: {found.objective.metric} against {found.cost.words}",
+        ("trial", found.objective.metric, found.cost.words, "settings"),
+        rows,
+        caption,
+        numeric=(0, 1, 2),
+    )
+
+
+def pareto_json(found: Pareto) -> dict[str, JsonValue]:
+    """All points for programs, and which of them are on the front."""
+    on = {point.trial for point in found.front}
+    return {
+        "experiment": found.sweep,
+        "metric": found.objective.metric,
+        "cost": found.cost.value,
+        "left_out": dict(found.left_out),
+        "trials": [
+            {
+                "trial": point.trial,
+                "value": point.value,
+                "cost": point.cost,
+                "front": point.trial in on,
+                "params": dict(point.params),
+            }
+            for point in found.points
+        ],
+    }
+
+
+def _cost(cost: Cost, value: float) -> str:
+    return count(round(value)) if cost is Cost.PARAMETERS else f"{value:,.3g}"

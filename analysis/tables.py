@@ -60,6 +60,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def percent(share: float) -> str:
+    """`62 %`."""
+    return f"{share:.0%}".replace("%", " %")
+
+
 def settings(params: Mapping[str, JsonValue]) -> str:
     """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`."""
     return "  ".join(f"{name}={setting(value)}" for name, value in params.items())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainables.errors import AdaptertuneError, StorageError
-from tuning import cli_ablate, cli_questions, cli_report, cli_trained
+from tuning import cli_ablate, cli_questions, cli_report, cli_trained, cli_weighing
 from tuning.boundary import Guarded
 from tuning.cli_conclusion import failures, print_table
 from tuning.options import File, Name, OneTrial, Sets, Storage
@@ -346,6 +346,7 @@ def _board(folder: Path) -> tuple[Sweep, Board]:
 app.add_typer(cli_questions.app)
 app.add_typer(cli_trained.app)
 app.add_typer(cli_ablate.app)
+app.add_typer(cli_weighing.app)
 app.add_typer(cli_report.app)
 
 

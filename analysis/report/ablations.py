@@ -8,11 +8,11 @@ from pathlib import Path
 from analysis.ablation_result import Result, image_words, over_images, result_tables, sentences
 from analysis.by_adapter import common_epoch
 from analysis.errors import QueryError
-from analysis.frames import Sweep
+from analysis.frames import Sweep, spread
 from analysis.levels import Block as LevelBlock
 from analysis.levels import Level, blocks
 from analysis.report.contents import Absent, Block, Figure, Heading, Points, Section, Text
-from analysis.report.material import Material, spread
+from analysis.report.material import Material
 from analysis.report.plots import (
     Ablation,
     DifferenceMark,

@@ -11,8 +11,9 @@ from analysis.report.material import Material
 from analysis.report.pictures import examples
 from analysis.report.running import cost, curves, failures, last_moment, saved_share
 from analysis.report.settings import importance, parallel
-from analysis.report.words import duration, moment, percent, trials_in_words
+from analysis.report.words import duration, moment, trials_in_words
 from analysis.scores import scored_value
+from analysis.tables import percent
 
 
 def report_of(m: Material) -> Report:

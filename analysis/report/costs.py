@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from analysis.cost import Cost
 from analysis.errors import NothingToRankError
 from analysis.frames import Trial
-from analysis.pareto import Cost, Pareto
+from analysis.pareto import Pareto
 from analysis.pareto import pareto as weighed
 from analysis.report.contents import Absent, Block, Figure, Section
 from analysis.report.material import Material, sampled

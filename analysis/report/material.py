@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from analysis.ablation_result import Result, result_of
 from analysis.best import Ranking, finished_first
 from analysis.bootstrap import CURVES, FEWEST, curves, interval_over_images, stored
-from analysis.frames import Standing, Sweep, Trial
+from analysis.frames import Standing, Sweep, Trial, spread
 from analysis.statistics import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
@@ -28,8 +27,6 @@ from tuning.records import ScoredRecord
 UNKNOWN_PLACES = 3
 """Decimals of a figure whose error is not known."""
 RESAMPLES = 1000
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -173,24 +170,12 @@ class Material:
         return "–" if interval is None else f"{self.figure(interval.low)} to {self.figure(interval.high)}"
 
 
-def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
-    """At most so many, evenly over all of them."""
-    if len(items) <= most:
-        return tuple(items)
-    return tuple(items[math.floor((i + 0.5) * len(items) / most)] for i in range(most))
-
-
 def sampled(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
     """At most so many: half of them the first, the others spread evenly over all that is left."""
     if len(trials) <= most:
         return tuple(trials)
     first = trials[: most // 2]
     return (*first, *spread(trials[most // 2 :], most - len(first)))
-
-
-def thinned(sweep: Sweep, most: int) -> Sweep:
-    """The sweep with so many of its trials, spread evenly."""
-    return replace(sweep, trials=spread(sweep.trials, most))
 
 
 def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, Result], ...], tuple[str, ...]]:

@@ -10,8 +10,8 @@ from analysis.report.about import rungs_of
 from analysis.report.contents import Absent, Block, Facts, Figure, Section, Text
 from analysis.report.material import Material, sampled
 from analysis.report.plots import Curve, Curves
-from analysis.report.words import duration, moment, percent
-from analysis.tables import Table, plural
+from analysis.report.words import duration, moment
+from analysis.tables import Table, percent, plural
 from trainables.adapters.specs import TRAINS_BACKBONE
 
 CURVES = 150

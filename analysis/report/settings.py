@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
 from analysis.frames import Scalar, Trial
-from analysis.importance import Importances, importance_table, importances, interactions
+from analysis.importance import (
+    Importances,
+    importance_table,
+    importances,
+    interaction_table,
+    interactions,
+    no_interaction,
+)
 from analysis.report.contents import Absent, Block, Figure, Section, Text
-from analysis.report.material import Material, sampled, thinned
+from analysis.report.material import Material, sampled
 from analysis.report.plots import (
     Axis,
     Bars,
     Parallel,
     Thread,
 )
-from analysis.report.words import percent, sentence, trials_in_words
-from analysis.statistics import p_value
+from analysis.report.words import sentence, trials_in_words
 from analysis.tables import Table, plural
 from tuning.space import Alternative
 
-WEIGHED = 500
-"""Trials that importance is worked out from; more would take minutes."""
+PAIRS = 10
+"""Pairs of settings that are listed."""
 THREADS = 200
 """Trials that are drawn through all settings."""
 AXES = 8
@@ -39,44 +46,29 @@ def importance(m: Material) -> Section:
     if m.designs:
         words = "A designed experiment varies one factor, so there is nothing to weigh; see Ablations."
         return Section("importance", title, (Absent(words),))
-    weighed = thinned(m.sweep, WEIGHED)
     try:
-        found = importances(weighed)
+        found = importances(m.sweep)
     except NothingToRankError as error:
         return Section("importance", title, (Absent(sentence(str(error))),))
     table = importance_table(found)
-    caption = table.caption
-    if len(weighed.trials) < len(m.sweep.trials):
-        caption += f". {WEIGHED} of {len(m.sweep.trials):,} trials, spread evenly"
     held: list[Block] = [
         Text(_importance_words(found)),
         Figure(
             "importance",
             f"Importance for {m.metric}",
             "Importance by setting: " + ", ".join(f"{one.setting} {one.share:.2f}" for one in found.settings),
-            f"{_capital(caption)}. Hatched bars are no more than chance gives.",
+            f"{_capital(table.caption)}. Hatched bars are no more than chance gives.",
             Bars("share of the importance", tuple((o.setting, o.share, o.shown) for o in found.settings)),
         ),
         Table("Importance (observational)", table.columns, tuple(map(_plain, table.rows)), "", (1, 2, 3)),
     ]
-    pairs = interactions(weighed)
-    shown = [pair for pair in pairs if pair.shown][:10]
-    if shown:
-        rows = tuple(
-            _plain((f"{p.first} × {p.second}", str(p.trials), p_value(p.p), percent(p.gain))) for p in shown
-        )
-        held.append(
-            Table(
-                "Settings that act together (observational)",
-                ("pair", "trials", "p (Holm)", "variance explained"),
-                rows,
-                f"F-test of the interaction in a two-way model of {m.metric} on validation images at epoch"
-                f" {found.epoch:g}; of {plural(len(pairs), 'pair')} that could be tested",
-                numeric=(1, 2, 3),
-            )
-        )
-    elif pairs:
-        held.append(Text(f"Of {plural(len(pairs), 'pair')} of settings none is shown to act together."))
+    pairs = interactions(m.sweep)
+    together = interaction_table(found, pairs)
+    if together.rows:
+        rows = tuple(map(_plain, together.rows[:PAIRS]))
+        held.append(replace(together, title="Settings that act together (observational)", rows=rows))
+    elif (none := no_interaction(pairs)) is not None:
+        held.append(Text(none))
     return Section("importance", title, tuple(held))
 
 

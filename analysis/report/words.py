@@ -25,11 +25,6 @@ def trials_in_words(number: int) -> str:
     return "1 trial" if number == 1 else f"{number:,} trials"
 
 
-def percent(share: float) -> str:
-    """`62 %`."""
-    return f"{share:.0%}".replace("%", " %")
-
-
 def sentence(text: str) -> str:
     """With its full stop."""
     return text if text.endswith((".", "?")) else f"{text}."

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from recorded import LORA, Told, write
 
+from analysis.cost import Cost
 from analysis.errors import NothingToRankError, QueryError
 from analysis.frames import Sweep
-from analysis.pareto import Cost, Point, front, pareto
+from analysis.pareto import Point, front, pareto
 from trainables.workload import Direction
 from tuning.ledger import read_history
 from tuning.records import Outcome, ScoredRecord

@@ -12,11 +12,12 @@ from reports import HOSTILE, many, rich, told
 
 from analysis.ablation import base_of, over
 from analysis.ablation_experiment import retuning
+from analysis.frames import spread
 from analysis.report import material as material_
 from analysis.report.about import domain_words, rungs_of
 from analysis.report.build import report_of
 from analysis.report.contents import Absent, Block, Facts, Figure, Listing, Pictures, Points, Report, Text
-from analysis.report.material import Material, sampled, thinned
+from analysis.report.material import Material, sampled
 from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
 from analysis.report.running import saved_share
 from analysis.report.words import duration
@@ -329,7 +330,7 @@ def test_a_sample_holds_the_best_and_some_of_all_others(material: Material, most
     chosen = sampled(trials, most)
     assert len(chosen) == len({trial.number for trial in chosen}) == most
     assert chosen[: most // 2] == trials[: most // 2]
-    assert len(thinned(material.sweep, most).trials) == most
+    assert len(spread(trials, most)) == most
 
 
 def test_many_trials_are_drawn_in_part_and_that_is_said(tmp_path: Path) -> None:
