@@ -50,7 +50,7 @@ class Trial:
     stopped_by: str | None = None
     reason: str | None = None
     latency_ms: float | None = None
-    """Median milliseconds an image, of a trial that was scored."""
+    """Milliseconds an image, of a trial that was scored."""
     sweep: str = ""
     """The experiment's name."""
 

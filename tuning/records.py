@@ -222,7 +222,7 @@ class ScoredRecord(Record):
 
     trial: None for the untouched model.  epoch: of the report whose weights they are.
     domains: the same figures in each domain.  robustness: shifted ÷ in domain, by domain.
-    latency_ms: median of a forward pass over one image, where it was measured.
+    latency_ms: of a forward pass over one image, where it was measured.
     reason: why there are no figures, where scoring failed.
     """
 
