@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -13,6 +14,7 @@ from analysis.errors import QueryError
 from trainables.workload import Figure
 from tuning.experiment import Experiment
 from tuning.history import History, TrialHistory
+from tuning.ledger import read_history
 from tuning.recorded import experiment_of
 from tuning.records import RAN_OUT, Outcome, ReportRecord, ScoredRecord
 from tuning.tables.rows import RUNNING, Scalar, settings_of
@@ -113,6 +115,11 @@ class Sweep:
     """Figures on test images of the trials that were picked for it, None the untouched model."""
     unscored: Mapping[int | None, str] = field(default_factory=dict)
     """Why some have none though they were picked."""
+
+    @classmethod
+    def at(cls, folder: Path) -> Sweep:
+        """The record in `folder` as it is now. Raises LedgerError."""
+        return cls.of(read_history(folder))
 
     @classmethod
     def of(cls, history: History) -> Sweep:

@@ -219,7 +219,9 @@ def _recorded(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue
         with opened([reference.folder]) as source:
             recorded, best, _ = best_in(source)
             return recorded.experiment, dict(best.params)
-    sweep = _sweep(str(reference.folder), storage)
+    from analysis.frames import Sweep
+
+    sweep = Sweep.at(reference.folder)
     for trial in sweep.trials:
         if trial.number == reference.trial:
             return sweep.experiment, dict(trial.params)
@@ -242,9 +244,11 @@ def domains(
 ) -> None:
     """Show the best trials' figures on test images, in domain and shifted, by adapter."""
     from analysis.domains import domain_json, domain_table
+    from analysis.frames import Sweep
     from tuning.console import console
+    from tuning.storage import refer, storage_folder
 
-    sweep = _sweep(name, storage)
+    sweep = Sweep.at(refer(name, storage_folder(storage)).folder)
     if format_ is cli_trained.Form.JSON:
         typer.echo(json.dumps(domain_json(sweep), indent=2, ensure_ascii=False))
     else:
@@ -322,21 +326,14 @@ def logs(name: OneTrial, storage: Storage = None) -> None:
     typer.echo(read_log(reference), nl=False)
 
 
-def _sweep(name: str, storage: Path | None) -> Sweep:
-    from analysis.frames import Sweep
-    from tuning.ledger import read_history
-    from tuning.storage import refer, storage_folder
-
-    return Sweep.of(read_history(refer(name, storage_folder(storage)).folder))
-
-
 def _board(folder: Path) -> tuple[Sweep, Board]:
     """An experiment's board as its record has it now."""
+    from analysis.frames import Sweep
     from tuning.board import Board
     from tuning.ledger import driver_alive, read_records
 
     alive = driver_alive(folder)
-    sweep = _sweep(str(folder), None)
+    sweep = Sweep.at(folder)
     board = Board(sweep.experiment, alive=alive)
     for record in read_records(folder):
         board.observe(record)

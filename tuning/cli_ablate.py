@@ -119,9 +119,8 @@ def ablation(
     from analysis.frames import Sweep
     from tuning.cli_conclusion import print_levels
     from tuning.console import console
-    from tuning.ledger import read_history
 
-    print_levels(console(), Sweep.of(read_history(folder)), by, at)
+    print_levels(console(), Sweep.at(folder), by, at)
 
 
 @app.command()

@@ -55,11 +55,10 @@ def conclude(folder: Path, ablate: str | None) -> None:
     from analysis.figure import FIGURE, draw
     from analysis.frames import Sweep
     from tuning.console import console, lines
-    from tuning.ledger import read_history
     from tuning.storage import named
 
     out = console()
-    sweep = Sweep.of(read_history(folder))
+    sweep = Sweep.at(folder)
     lines(out, *failures(sweep, folder))
     design = sweep.experiment.ablation
     if design is not None and design.stage == "compare":

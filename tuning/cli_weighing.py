@@ -80,7 +80,6 @@ def pareto(
 
 def _sweep(name: str, storage: Path | None) -> Sweep:
     from analysis.frames import Sweep
-    from tuning.ledger import read_history
     from tuning.storage import refer, storage_folder
 
-    return Sweep.of(read_history(refer(name, storage_folder(storage)).folder))
+    return Sweep.at(refer(name, storage_folder(storage)).folder)

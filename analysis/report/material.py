@@ -187,7 +187,7 @@ def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, Result], ..
         return tuple(found), ()
     for beside in _ablations_of(sweep.name, folder):
         try:
-            result = result_of(Sweep.of(read_history(beside)))
+            result = result_of(Sweep.at(beside))
         except AdaptertuneError as error:
             unread.append(f"{beside.name}: {error}")
             continue

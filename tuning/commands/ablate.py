@@ -219,7 +219,7 @@ def run(planned: Plan, known: AblationSpec | None, storage: Path, address: str |
     """
     if planned.retune:
         if known is None:
-            tuned = Sweep.of(read_history(_to_its_end(_retuning(planned), storage, address)))
+            tuned = Sweep.at(_to_its_end(_retuning(planned), storage, address))
             known = designed.retuned(tuned, planned.spec, planned.retune)
         planned = replace(planned, spec=known)
         for level in planned.spec.levels:
@@ -322,7 +322,7 @@ def show_result(folder: Path, images: Images | None, writing: Writing) -> None:
     """What a designed experiment showed. Raises AblationError where `folder` holds none."""
     import json
 
-    result = result_of(Sweep.of(read_history(folder)), images)
+    result = result_of(Sweep.at(folder), images)
     match writing:
         case Writing.JSON:
             typer.echo(json.dumps(result_json(result, folder), indent=2, ensure_ascii=False))
