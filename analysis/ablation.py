@@ -296,7 +296,7 @@ def warnings_of(plan: Plan) -> Iterator[str]:
         yield "one seed: no spread is known, so nothing can be tested; three or more, such as --seeds 5"
     elif len(spec.seeds) == 2:
         yield "two seeds: only very large differences can be shown; --seeds 5 shows smaller ones"
-    rated = "learning_rate" in plan.retune or any("learning_rate" in lev.settings for lev in spec.levels)
+    rated = "learning_rate" in plan.retune or any("learning_rate" in level.whole for level in spec.levels)
     if not rated and len(spec.levels) > 1:
         yield (
             f"all levels train at learning rate {base.config.learning_rate:g}, which the search chose for the"

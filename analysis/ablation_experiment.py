@@ -49,7 +49,7 @@ def retuning(base: Base, spec: AblationSpec, name: str, names: Sequence[str], tr
     for i in range(len(drawn)):  # one value at all levels, then the next: a cut leaves them comparable
         for level in spec.levels:
             values = {n: v for n, v in drawn[i].items() if _applies(n, level, base)}
-            params: dict[str, JsonValue] = {**_varied(spec, level), **values}
+            params: dict[str, JsonValue] = {**level.whole, **values}
             if params not in first:
                 first.append(params)
     space = _space(spec)
@@ -101,19 +101,15 @@ def _is_used(name: str, spec: AblationSpec, base: Base) -> bool:
     return any(reads(name, adapter_of(level, base)) for level in spec.levels)
 
 
-def _varied(spec: AblationSpec, level: AblationLevel) -> dict[str, JsonValue]:
-    return {**level.settings, **level.retuned}
-
-
 def _space(spec: AblationSpec) -> dict[str, JsonValue]:
     """The levels as a space with no configuration but theirs, as a file writes it."""
     pivot = pivot_of(spec)
     space: dict[str, JsonValue] = {pivot: {"choice": [level.settings[pivot] for level in spec.levels]}}
-    others = dict.fromkeys(n for level in spec.levels for n in _varied(spec, level) if n != pivot)
+    others = dict.fromkeys(n for level in spec.levels for n in level.whole if n != pivot)
     for name in others:
         values: dict[str, tuple[JsonValue, list[JsonValue]]] = {}
         for level in spec.levels:
-            settings = _varied(spec, level)
+            settings = level.whole
             if name in settings:
                 value = settings[name]
                 values.setdefault(config_hash({"": value}), (value, []))[1].append(level.settings[pivot])

@@ -198,9 +198,7 @@ def _levels(result: Result) -> Table:
         else "validation images, on which each run's best epoch was picked"
     )
     caption = f"designed: all else as trial {spec.trial} of {spec.of}. Means over seeds, {which}"
-    if len(spec.levels) > 1 and not any(
-        "learning_rate" in {**level.settings, **level.retuned} for level in spec.levels
-    ):
+    if len(spec.levels) > 1 and not any("learning_rate" in level.whole for level in spec.levels):
         caption += (
             ". All levels share the learning rate that was chosen for that trial, which may suit some better"
             " than others; --retune learning_rate chooses one for each"

@@ -24,9 +24,10 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.frames import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
 from analysis.scores import scored_json, scored_value
-from analysis.tables import Table, budget, count, figure, plural, settings
+from analysis.tables import Table, budget, count, figure, plural
 from trainables.workload import Direction, ValueRule
 from tuning.records import ScoredRecord
+from tuning.words import settings
 
 __all__ = [
     "NothingToRankError",

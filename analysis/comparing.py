@@ -13,11 +13,12 @@ from analysis.bootstrap import ImageDifference, compare_over_images, image_diffe
 from analysis.frames import Standing, Sweep, Trial
 from analysis.scores import scored_json, scored_value
 from analysis.statistics import StatisticsError
-from analysis.tables import Table, budget, count, figure, setting
+from analysis.tables import Table, budget, count, figure
 from trainables.errors import AdaptertuneError, DataError
 from trainables.workload import Direction, Figure
 from tuning.differences import Difference, differences
 from tuning.records import ScoredRecord
+from tuning.words import setting
 
 POINTS = 20
 """Epochs of the curves that are shown, at most."""

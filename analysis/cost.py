@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analysis.frames import Trial
+    from analysis.frames import Sweep, Trial
 
 
 class Cost(StrEnum):
@@ -17,8 +17,8 @@ class Cost(StrEnum):
     MEMORY = "peak_mb"
     LATENCY = "latency_ms"
 
-    def of(self, trial: Trial) -> float | None:
-        """None where the record does not hold it."""
+    def of(self, sweep: Sweep, trial: Trial) -> float | None:
+        """What a trial of a sweep took; None where the record does not hold it."""
         match self:
             case Cost.PARAMETERS:
                 return None if trial.trainable is None else float(trial.trainable)
@@ -27,7 +27,8 @@ class Cost(StrEnum):
             case Cost.MEMORY:
                 return trial.peak_mb or None
             case Cost.LATENCY:
-                return trial.latency_ms
+                score = sweep.scores.get(trial.number)
+                return None if score is None else score.latency_ms
 
     @property
     def words(self) -> str:

@@ -51,8 +51,6 @@ class Trial:
     seconds: float = 0.0
     stopped_by: str | None = None
     reason: str | None = None
-    latency_ms: float | None = None
-    """Milliseconds an image, of a trial that was scored."""
     sweep: str = ""
     """The experiment's name."""
 
@@ -126,9 +124,7 @@ class Sweep:
         """Raises LedgerError if this version cannot read the experiment that the record describes."""
         experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
-        trials = tuple(
-            _trial(t, experiment, history.scores.get(number)) for number, t in sorted(history.trials.items())
-        )
+        trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
         figures = history.baseline.metrics if history.baseline is not None else {}
         return cls(
             history.name,
@@ -175,7 +171,7 @@ def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Object
     )
 
 
-def _trial(history: TrialHistory, experiment: Experiment, score: ScoredRecord | None) -> Trial:
+def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
     return Trial(
         number=history.number,
         outcome=str(history.outcome or RUNNING),
@@ -187,6 +183,5 @@ def _trial(history: TrialHistory, experiment: Experiment, score: ScoredRecord | 
         seconds=history.seconds,
         stopped_by=str(history.stopped.by) if history.stopped is not None else None,
         reason=history.ended.reason if history.ended is not None else None,
-        latency_ms=score.latency_ms if score is not None else None,
         sweep=experiment.name,
     )

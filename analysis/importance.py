@@ -10,7 +10,6 @@ found by handing the values out anew; interactions by an F-test of two-way model
 from __future__ import annotations
 
 import itertools
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from analysis.levels import level_names
 from analysis.statistics import ALPHA, Array, holm, p_value
 from analysis.tables import Table, percent, plural
 from trainables.workload import Direction
+from tuning.space import scalar
 
 if TYPE_CHECKING:
     import optuna
@@ -74,8 +74,9 @@ class Importances:
     best: int
     """Trials that were held against the others."""
     left_out: int
+    """Trials without a value at that epoch, or outside of the space."""
     among: int
-    """Trials of the sweep, those included that were not weighed, see `WEIGHED`."""
+    """Trials with a value there; of more than `WEIGHED` so many are weighed."""
     settings: tuple[Importance, ...]
 
 
@@ -100,12 +101,11 @@ class Interaction:
 def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = None) -> Importances:
     """PED-ANOVA importance of the settings that the sweep varies, at equal budget.
 
-    Of more than `WEIGHED` trials so many are weighed, spread evenly over the sweep. at: the epoch;
-    that which all trials reached when absent. Raises NothingToRankError for fewer than
+    Of more than `WEIGHED` trials with a value so many are weighed, spread evenly over them. at: the
+    epoch; that which all trials reached when absent. Raises NothingToRankError for fewer than
     `FEWEST` trials or values that are all the same, QueryError for an unknown metric.
     """
-    among, sweep = len(sweep.trials), _thinned(sweep)
-    objective, epoch, standings = _at_equal_budget(sweep, metric, at)
+    objective, epoch, standings, among = _at_equal_budget(sweep, metric, at)
     trials, y = [trial for trial, _ in standings], np.array([value for _, value in standings])
     rows, distributions = _asked(sweep, trials)
     kept = [place for place, row in enumerate(rows) if row is not None]
@@ -128,7 +128,7 @@ def importances(sweep: Sweep, *, metric: str | None = None, at: float | None = N
         Importance(name, seen[name] / total if total > 0 else 0.0, having[name], p[place])
         for place, name in enumerate(names)
     ]
-    left = len(sweep.trials) - len(y)
+    left = len(sweep.trials) - among + len(trials) - len(kept)
     found.sort(key=lambda one: (-one.share, one.setting))
     return Importances(sweep.name, objective, epoch, len(y), best, left, among, tuple(found))
 
@@ -140,8 +140,7 @@ def interactions(
 
     Of a pair only trials that have both. Raises as `importances`.
     """
-    sweep = _thinned(sweep)
-    _, _, standings = _at_equal_budget(sweep, metric, at)
+    _, _, standings, _ = _at_equal_budget(sweep, metric, at)
     found = []
     for first, second in itertools.combinations(sweep.varied(), 2):
         both = [
@@ -161,13 +160,10 @@ def interactions(
     return tuple(sorted(judged, key=lambda one: (one.p, -one.gain)))
 
 
-def _thinned(sweep: Sweep) -> Sweep:
-    return replace(sweep, trials=spread(sweep.trials, WEIGHED))
-
-
 def _at_equal_budget(
     sweep: Sweep, metric: str | None, at: float | None
-) -> tuple[Objective, float, list[tuple[Trial, float]]]:
+) -> tuple[Objective, float, tuple[tuple[Trial, float], ...], int]:
+    """The objective, the epoch, the trials that are weighed with their values, and of how many."""
     objective = sweep.objective_for(metric)
     epoch = at if at is not None else common_epoch(sweep.trials)
     if epoch is None:
@@ -184,7 +180,7 @@ def _at_equal_budget(
             f"{sweep.name}: all {len(values)} trials have the same {objective.metric} at epoch {epoch:g},"
             " so no setting made a difference"
         )
-    return objective, epoch, values
+    return objective, epoch, spread(values, WEIGHED), len(values)
 
 
 def _too_few(sweep: Sweep, trials: int, epoch: float) -> NothingToRankError:
@@ -200,9 +196,10 @@ def _too_few(sweep: Sweep, trials: int, epoch: float) -> NothingToRankError:
 def _asked(sweep: Sweep, trials: Sequence[Trial]) -> tuple[list[dict[str, Any] | None], dict[str, Any]]:
     """Each trial's settings by the names that Optuna was asked for, and those names' distributions.
 
-    None for one outside of the space, such as a configuration of `search.first`.
+    None for one outside of the space, such as a configuration of `search.first`. Lists are text, as
+    Optuna's importance looks choices up by their hash.
     """
-    from tuning.study import as_asked
+    from tuning.study import as_asked, with_scalars
 
     distributions: dict[str, Any] = {}
     rows: list[dict[str, Any] | None] = []
@@ -210,22 +207,9 @@ def _asked(sweep: Sweep, trials: Sequence[Trial]) -> tuple[list[dict[str, Any] |
         params, faults = sweep.experiment.space.locate(trial.params)
         rows.append(None if faults else as_asked(sweep.experiment.space, params, distributions))
     return (
-        [row and {name: _hashable(value) for name, value in row.items()} for row in rows],
-        {name: _of_hashables(distribution) for name, distribution in distributions.items()},
+        [row and {name: scalar(value) for name, value in row.items()} for row in rows],
+        {name: with_scalars(distribution) for name, distribution in distributions.items()},
     )
-
-
-def _of_hashables(distribution: Any) -> Any:
-    """Optuna's importance looks choices up by their hash, which lists, as those of `targets`, do not have."""
-    from optuna.distributions import CategoricalDistribution
-
-    if not isinstance(distribution, CategoricalDistribution):
-        return distribution
-    return CategoricalDistribution([_hashable(choice) for choice in distribution.choices])
-
-
-def _hashable(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _plain(names: Iterable[str]) -> set[str]:
@@ -257,7 +241,7 @@ def _ped_anova(study: optuna.Study, values: Array, direction: Direction, best: i
     """
     import optuna
 
-    falling = -values if direction is Direction.MAXIMIZE else values
+    falling = direction.sign * values
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best / len(values))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that less is better, as it is in `falling`
@@ -316,7 +300,7 @@ def importance_table(found: Importances) -> Table:
     )
     if found.left_out:
         caption += f". {plural(found.left_out, 'trial')} without a value there left out"
-    if found.among > found.trials + found.left_out:
+    if found.among > WEIGHED:
         caption += f". {WEIGHED} of {found.among:,} trials, spread evenly"
     return Table(
         f"{found.sweep}: importance for {found.objective.metric} (observational)",

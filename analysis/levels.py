@@ -17,8 +17,9 @@ from analysis.by_adapter import common_epoch
 from analysis.errors import NothingToRankError
 from analysis.frames import QueryError, Scalar, Sweep, Trial
 from analysis.statistics import mean_interval
-from analysis.tables import Table, figure, plural, setting
+from analysis.tables import Table, figure, plural
 from trainables.workload import Direction
+from tuning.words import setting
 
 BINS = 4
 """Bins of equally many trials for a setting with more numeric levels than `MANY`."""

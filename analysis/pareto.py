@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from analysis.cost import Cost
 from analysis.errors import NothingToRankError
 from analysis.frames import Objective, Sweep
-from analysis.tables import Table, count, figure, plural, settings
+from analysis.tables import Table, count, figure, plural
 from trainables.workload import Direction
+from tuning.words import settings
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
     points: list[Point] = []
     left_out: Counter[str] = Counter()
     for trial in sweep.trials:
-        standing, spent = trial.standing(objective), cost.of(trial)
+        standing, spent = trial.standing(objective), cost.of(sweep, trial)
         if not trial.finished or standing is None or spent is None:
             left_out[trial.outcome] += 1
         else:
@@ -83,15 +84,13 @@ def pareto_table(found: Pareto) -> Table:
         for point in found.front
     )
     caption = (
-        f"{found.objective.metric} on validation images of {plural(len(found.points), 'trial')} that ran to"
-        " their own end; none is as good for less than these. A front of single runs: close figures may"
-        " be the other way round with another seed"
+        f"{found.objective.metric} on validation images of {plural(len(found.points), 'trial')} that"
+        f" {measured(found.cost)}; none is as good for less than these. A front of single runs: close"
+        " figures may be the other way round with another seed"
     )
     if found.left_out:
         left = ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.left_out.items()))
-        caption += f". Left out: {left}"
-    if found.cost is Cost.LATENCY:
-        caption += ". Measured where a trial was scored, its adapter in place as it trained"
+        caption += f". Left out, or without {found.cost.words} on record: {left}"
     return Table(
         f"{found.sweep}: {found.objective.metric} against {found.cost.words}",
         ("trial", found.objective.metric, found.cost.words, "settings"),
@@ -99,6 +98,12 @@ def pareto_table(found: Pareto) -> Table:
         caption,
         numeric=(0, 1, 2),
     )
+
+
+def measured(cost: Cost) -> str:
+    """Which trials take part: those that …"""
+    ended = "ran to their own end"
+    return f"{ended} and were scored, adapters as they trained" if cost is Cost.LATENCY else ended
 
 
 def pareto_json(found: Pareto) -> dict[str, JsonValue]:

@@ -20,7 +20,7 @@ from analysis.ablation import (
     shown,
     with_settings,
 )
-from analysis.frames import Sweep
+from analysis.frames import Sweep, Trial
 from trainables.adapters.rules import check
 from trainables.adapters.specs import TRAINS_BACKBONE, WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.config import TrialConfig
@@ -153,11 +153,14 @@ def families_of(
     search has gone on since.
     """
     known = {} if begun is None else {level.name: level.settings for level in begun.levels}
+    best: dict[str, Trial] = {}
+    for trial, _ in finished(sweep):
+        best.setdefault(trial.adapter, trial)
     return _fittingly_frozen(
         [
             with_settings(level, _of(level.name, known[level.name]))
             if level.name in known
-            else with_settings(level, _section(Adapter(level.name), base, sweep))
+            else with_settings(level, _section(Adapter(level.name), base, sweep, best.get(level.name)))
             for level in levels
         ],
         base,
@@ -169,10 +172,10 @@ def _of(family: str, settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {name: value for name, value in settings.items() if name.split(".")[0] == family}
 
 
-def _section(family: Adapter, base: Base, sweep: Sweep) -> dict[str, JsonValue]:
+def _section(family: Adapter, base: Base, sweep: Sweep, best: Trial | None) -> dict[str, JsonValue]:
+    """best: the family's best finished trial, if it has one."""
     found = base.settings
     if family is not base.config.adapter:
-        best = next((trial for trial, _ in finished(sweep) if trial.adapter == family), None)
         found = {} if best is None else flat(sweep.experiment.settings(best.params))
     return _of(family.value, found)
 
@@ -212,7 +215,7 @@ def config_of(level: AblationLevel, base: Base) -> TrialConfig:
     if "freezing" in level.settings:
         given = {n: v for n, v in given.items() if n not in WITH_FREEZING}
     nested: dict[str, JsonValue] = {}
-    for name, value in {**given, **level.settings, **level.retuned}.items():
+    for name, value in {**given, **level.whole}.items():
         put(nested, name.split("."), value)
     return TrialConfig.model_validate_json(json.dumps(nested))
 
@@ -305,5 +308,5 @@ def _whole(value: JsonValue) -> int:
 
 def described(level: AblationLevel) -> str:
     """A level's settings on one line, without those that are its name."""
-    rest = {n: v for n, v in {**level.settings, **level.retuned}.items() if shown(v) != level.name}
+    rest = {n: v for n, v in level.whole.items() if shown(v) != level.name}
     return "  ".join(f"{name}={shown(value)}" for name, value in rest.items())

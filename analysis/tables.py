@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import JsonValue
 
 
 @dataclass(frozen=True)
@@ -63,21 +61,3 @@ def plural(number: int, noun: str) -> str:
 def percent(share: float) -> str:
     """`62 %`."""
     return f"{share:.0%}".replace("%", " %")
-
-
-def settings(params: Mapping[str, JsonValue]) -> str:
-    """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`."""
-    return "  ".join(f"{name}={setting(value)}" for name, value in params.items())
-
-
-def setting(value: JsonValue) -> str:
-    """One setting's value, numbers in at most four significant digits."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:.4g}"
-        case list():
-            return ",".join(setting(item) for item in value)
-        case _:
-            return str(value)

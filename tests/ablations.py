@@ -12,7 +12,6 @@ from analysis.ablation import Base, base_of, over, reference_of, seeds_of
 from analysis.ablation_experiment import compared
 from analysis.frames import Sweep
 from tuning.experiment import AblationLevel, AblationSpec, Experiment
-from tuning.ledger import read_history
 from tuning.records import Outcome, ScoredRecord
 
 Curve = Callable[[str, int], Told]
@@ -21,7 +20,7 @@ Curve = Callable[[str, int], Told]
 
 def sweep_in(folder: Path, **parts: Any) -> Sweep:
     """The seven trials of `recorded`, best 0: lora of rank 8 at rate 0.005, frozen."""
-    return Sweep.of(read_history(write(folder, TRIALS, of=experiment(folder.name, **parts))))
+    return Sweep.at(write(folder, TRIALS, of=experiment(folder.name, **parts)))
 
 
 def spec_of(

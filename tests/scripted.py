@@ -70,14 +70,20 @@ class Slow(Scripted):
     pause_s = 0.05
 
 
+def prepared_in(folder: Path, **more: Any) -> Path:
+    """A folder, made here, as preparation leaves it, as far as a scripted trainable looks."""
+    folder.mkdir(exist_ok=True)
+    meta = {"fingerprint": "f00", "counts": {"train": 4}} | more
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
 class Sweeps:
     """Launches into a folder of the test's own, with prepared data."""
 
     def __init__(self, folder: Path) -> None:
         self.storage, self.prepared = folder / "experiments", folder / "data"
-        self.prepared.mkdir()
-        meta = {"fingerprint": "f00", "counts": {"train": 4}, "faults": []}
-        (self.prepared / "meta.json").write_text(json.dumps(meta))
+        prepared_in(self.prepared, faults=[])
         self.events: list[Record] = []
 
     def __call__(self, trainable: type[Any] = Scripted, *, also: Any = None, **parts: Any) -> LaunchResult:

@@ -7,7 +7,6 @@ the records' and the one it is asked at.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -30,6 +29,7 @@ from tuning.records import (
     StartedRecord,
     UnsavedRecord,
 )
+from tuning.words import duration, settings
 
 WINDOW_S = 60.0
 """Throughput is that of the last so many seconds."""
@@ -266,7 +266,7 @@ class Board:
                 str(trial.number),
                 f"{trial.epoch:g}/{self.epochs(trial.number):g}",
                 "–" if value is None else f"{value:.4f}",
-                settings_line(trial.params),
+                settings(trial.params),
             )
         if len(self.running) > most:
             table.add_row("", "", "", f"… and {len(self.running) - most} more")
@@ -277,20 +277,3 @@ def trials_asked(experiment: Experiment) -> int | None:
     """How many trials a sweep will have; None if neither the file nor the size of its space says so."""
     limits = (experiment.search.trials, experiment.space.size())
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def settings_line(params: Mapping[str, object]) -> str:
-    """`adapter=lora  lora.rank=8  learning_rate=0.00123`."""
-    return "  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-
-
-def duration(seconds: float | None) -> str:
-    """`48 s`, `3 min 05 s`, `2 h 07 min`."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -19,6 +19,7 @@ from tuning import cli_ablate, cli_questions, cli_report, cli_trained, cli_weigh
 from tuning.boundary import Guarded
 from tuning.cli_conclusion import failures, print_table
 from tuning.options import File, Name, OneTrial, Sets, Storage
+from tuning.words import json_text
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -166,7 +167,8 @@ def resume(
         trials = wanted if trials is None else trials
     elif set_:
         raise AdaptertuneError("--set changes the file of --file; a resumed experiment is as it was recorded")
-    commands_launch.require_parameter(then_ablate, experiment_of(read_header(folder)))
+    if then_ablate is not None:
+        commands_launch.require_parameter(then_ablate, experiment_of(read_header(folder)))
     going_on = commands_launch.go_on(folder, trials=trials, retry_failed=retry_failed, address=address)
     end(going_on, then_ablate, resumed=True)
 
@@ -250,7 +252,7 @@ def domains(
 
     sweep = Sweep.at(refer(name, storage_folder(storage)).folder)
     if format_ is cli_trained.Form.JSON:
-        typer.echo(json.dumps(domain_json(sweep), indent=2, ensure_ascii=False))
+        typer.echo(json_text(domain_json(sweep)))
     else:
         print_table(console(), domain_table(sweep, metric))
 
@@ -330,12 +332,13 @@ def _board(folder: Path) -> tuple[Sweep, Board]:
     """An experiment's board as its record has it now."""
     from analysis.frames import Sweep
     from tuning.board import Board
-    from tuning.ledger import driver_alive, read_records
+    from tuning.ledger import driver_alive, read_history, read_records
 
     alive = driver_alive(folder)
-    sweep = Sweep.at(folder)
+    records = tuple(read_records(folder))
+    sweep = Sweep.of(read_history(folder, records))
     board = Board(sweep.experiment, alive=alive)
-    for record in read_records(folder):
+    for record in records:
         board.observe(record)
     return sweep, board
 

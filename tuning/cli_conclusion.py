@@ -33,7 +33,7 @@ def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False)
         raise typer.Exit(RESUME_ME if resumed and result.preempted else INTERRUPTED)
     conclude(result.folder, then_ablate)
     if result.outcome == "interrupted":
-        ended = sum(trial.outcome not in (None, "interrupted") for trial in tried)
+        ended = sum(trial.over for trial in tried)
         scores = len(result.history.scores)
         scored = f", {scores} scored on test images" if scores else ""
         name = named(result.folder)

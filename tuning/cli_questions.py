@@ -14,6 +14,7 @@ from trainables.errors import AdaptertuneError
 from tuning.boundary import say
 from tuning.cli_conclusion import print_table
 from tuning.options import WHERE, Format, Names, Storage
+from tuning.words import json_text
 
 if TYPE_CHECKING:
     from analysis.best import Ranking
@@ -64,7 +65,7 @@ def best(
         )
         match format_:
             case Format.JSON:
-                _write(json.dumps(best_json(ranking, top), indent=2, ensure_ascii=False) + "\n", to)
+                _write(json_text(best_json(ranking, top)) + "\n", to)
             case Format.YAML:
                 _write(_as_yaml(source, ranking), to)
             case Format.CSV | Format.PARQUET:
@@ -120,8 +121,9 @@ def _answer(
 ) -> None:
     match format_:
         case Format.TABLE:
-            from analysis.tables import Table, plural, setting
+            from analysis.tables import Table, plural
             from tuning.console import console
+            from tuning.words import setting
 
             cells = tuple(tuple("–" if v is None else setting(v) for v in row) for row in rows)
             numbers = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from analysis.cost import Cost
 from tuning.cli_conclusion import print_table
 from tuning.cli_trained import Form
 from tuning.options import Name, Storage
+from tuning.words import json_text
 
 if TYPE_CHECKING:
     from analysis.frames import Sweep
@@ -48,7 +48,7 @@ def importance(
     found = importances(sweep, metric=metric, at=at)
     pairs = interactions(sweep, metric=metric, at=at)
     if format_ is Form.JSON:
-        typer.echo(json.dumps(importance_json(found, pairs), indent=2, ensure_ascii=False))
+        typer.echo(json_text(importance_json(found, pairs)))
         return
     print_table(console(), importance_table(found))
     together = interaction_table(found, pairs)
@@ -73,7 +73,7 @@ def pareto(
 
     found = weighed(_sweep(name, storage), cost, metric=metric)
     if format_ is Form.JSON:
-        typer.echo(json.dumps(pareto_json(found), indent=2, ensure_ascii=False))
+        typer.echo(json_text(pareto_json(found)))
     else:
         print_table(console(), pareto_table(found))
 

@@ -195,6 +195,11 @@ class AblationLevel(Spec):
     retuned: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings that were searched for this level alone before it was compared."""
 
+    @property
+    def whole(self) -> dict[str, JsonValue]:
+        """Both: all in which it differs from the base."""
+        return {**self.settings, **self.retuned}
+
 
 class AblationStage(StrEnum):
     """What a designed experiment is for."""

@@ -65,6 +65,11 @@ class TrialHistory:
         return self.reports[-1].objective if self.reports else None
 
     @property
+    def peak_mb(self) -> float | None:
+        """The most memory that a report found in use; None before the first."""
+        return max((report.peak_mb for report in self.reports), default=None)
+
+    @property
     def epoch(self) -> float:
         """How far it came."""
         if self.ended is not None and self.ended.epoch is not None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from tuning.board import Board, duration
+from tuning.board import Board
 from tuning.console import lines
 from tuning.leader import Best
 from tuning.records import (
@@ -25,6 +25,7 @@ from tuning.records import (
     WarmStartRecord,
 )
 from tuning.warm_start import in_words
+from tuning.words import duration
 
 QUIET_S = 20.0
 """Without a terminal: seconds between two lines on how far the sweep is."""

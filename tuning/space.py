@@ -349,6 +349,11 @@ def describe(domain: Alternative) -> str:
     return f"{kind} from {low:g} to {high:g}{steps}"
 
 
+def scalar(value: JsonValue) -> str | bool | int | float | None:
+    """A parameter where lists and mappings are not taken: those become text."""
+    return value if value is None or isinstance(value, str | bool | int | float) else json.dumps(value)
+
+
 def config_hash(params: Mapping[str, JsonValue]) -> str:
     """One name for equal configurations: the order of keys and 4 against 4.0 make no difference."""
     return hashlib.sha256(_canonical(dict(params)).encode()).hexdigest()[:16]

@@ -34,7 +34,7 @@ from trainables.workload import Direction
 from tuning.experiment import SearchSpec
 from tuning.history import History, TrialHistory
 from tuning.records import Outcome, WarmStartRecord
-from tuning.space import Space, config_hash
+from tuning.space import Space, config_hash, scalar
 
 ASKS = 10
 """Asks of the sampler for a configuration that was not tried yet."""
@@ -294,6 +294,13 @@ def as_asked(
     names = _Names(params, distributions)
     space.suggest(names)  # type: ignore[arg-type]
     return names.given
+
+
+def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
+    """Choices that are lists or mappings as text, for whatever takes scalars only."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
+    return distribution
 
 
 class _Names:

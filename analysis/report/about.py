@@ -11,12 +11,13 @@ from pydantic import JsonValue
 from analysis.report.contents import Absent, Block, Facts, Listing, Points, Section, Text
 from analysis.report.material import Material
 from analysis.scores import scored_value
-from analysis.tables import Table, budget, count, plural, setting, settings
+from analysis.tables import Table, budget, count, plural
 from trainables.data.specs import DataSpec
 from trainables.workload import Direction
 from tuning.experiment import Experiment
 from tuning.records import Ending
 from tuning.space import Alternative
+from tuning.words import setting, settings
 
 TOP = 10
 OUTCOMES = {

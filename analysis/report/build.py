@@ -11,9 +11,10 @@ from analysis.report.material import Material
 from analysis.report.pictures import examples
 from analysis.report.running import cost, curves, failures, last_moment, saved_share
 from analysis.report.settings import importance, parallel
-from analysis.report.words import duration, moment, trials_in_words
+from analysis.report.words import moment, trials_in_words
 from analysis.scores import scored_value
 from analysis.tables import percent
+from tuning.words import duration
 
 
 def report_of(m: Material) -> Report:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from analysis.cost import Cost
 from analysis.errors import NothingToRankError
 from analysis.frames import Trial
-from analysis.pareto import Pareto
+from analysis.pareto import Pareto, measured
 from analysis.pareto import pareto as weighed
 from analysis.report.contents import Absent, Block, Figure, Section
 from analysis.report.material import Material, sampled
@@ -59,16 +59,12 @@ def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> 
         f"{m.metric} against {words}",
         f"{m.metric} against {words} of {plural(len(found.points), 'finished trial')}; none is as good for"
         f" less than trials {', '.join(str(p.trial) for p in found.front)}",
-        f"Trials that ran to their own end{_measured(found.cost)} ({len(found.points)}{sample}),"
+        f"Trials that {measured(found.cost)} ({len(found.points)}{sample}),"
         f" {m.metric} on validation images. Filled: no other is as good for less. It is a front of single"
         " runs: figures closer than"
         f" {_close(m)} may be the other way round with another seed.",
         Costs(m.metric, words, found.cost is Cost.PARAMETERS, spots),
     )
-
-
-def _measured(cost: Cost) -> str:
-    return " and were scored, adapters as they trained" if cost is Cost.LATENCY else ""
 
 
 def _close(m: Material) -> str:
@@ -80,13 +76,13 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
     for trial, standing in m.ranking.ranked:
         on = [name for name, numbers in fronts.items() if trial.number in numbers]
         if on:
-            peak = Cost.MEMORY.of(trial)
+            peak, latency = (cost.of(m.sweep, trial) for cost in (Cost.MEMORY, Cost.LATENCY))
             rows.append(
                 (
                     str(trial.number), trial.adapter, trial.freezing, m.figure(standing.value),
                     count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
                     "–" if peak is None else f"{peak:,.0f}",
-                    "–" if trial.latency_ms is None else f"{trial.latency_ms:.3g}",
+                    "–" if latency is None else f"{latency:.3g}",
                     " and ".join(name.split(" of ")[0] for name in on),
                 )
             )  # fmt: skip

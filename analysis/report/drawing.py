@@ -26,6 +26,13 @@ FIRST = "#0072B2"
 WIDTH = 5.0
 """Inches: on a telephone the text is still read, on a desk two go side by side."""
 DPI = 200
+GROUND: Mapping[str, Any] = {
+    "boxstyle": "square,pad=0.08",
+    "facecolor": PAPER,
+    "edgecolor": "none",
+    "alpha": 0.85,
+}
+"""Behind text that lines would cross."""
 
 MARKERS: Mapping[str, str] = {
     "none": "s",
@@ -161,3 +168,8 @@ def _inline(svg: str, name: str, alt: str) -> str:
 
 def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def shortened(name: str, most: int = 26) -> str:
+    """A name that would crowd out the plot ends in an ellipsis."""
+    return name if len(name) <= most else name[: most - 1] + "…"

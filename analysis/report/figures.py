@@ -13,6 +13,7 @@ from analysis.report.drawing import (
     DPI,
     FAINT,
     FIRST,
+    GROUND,
     INK,
     OTHER,
     PAPER,
@@ -21,6 +22,7 @@ from analysis.report.drawing import (
     colour_of,
     files_of,
     marker_of,
+    shortened,
     style,
 )
 from analysis.report.plots import (
@@ -38,8 +40,6 @@ from analysis.report.plots import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-_GROUND = {"boxstyle": "square,pad=0.08", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
-"""Behind text that lines would cross."""
 FEW_CURVES = 30
 """More are drawn without a marker at each report."""
 
@@ -100,7 +100,7 @@ def _curves(plot: Curves) -> Canvas:
         longest = max(x for curve in plot.curves for x, _ in curve.points)
         axes.annotate(
             f"best: trial {plot.best}", (x, y), xytext=(0, 8), textcoords="offset points",
-            ha="right" if x > 0.6 * longest else "left", fontweight="bold", zorder=6, bbox=_GROUND,
+            ha="right" if x > 0.6 * longest else "left", fontweight="bold", zorder=6, bbox=GROUND,
         )  # fmt: skip
     for rung in plot.rungs:
         axes.axvline(rung, color=OTHER, linestyle=(0, (1, 2)), linewidth=1.2, zorder=1)
@@ -200,15 +200,11 @@ def _level_name(level: LevelMark) -> str:
 
 def _rows(axes: Any, names: Sequence[str]) -> None:
     """The first row on top, by its name."""
-    axes.set_yticks(range(len(names)), [_cut(name) for name in names])
+    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.locator_params(axis="x", nbins=6)
-
-
-def _cut(name: str, most: int = 26) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _marginals(plot: Marginals) -> Canvas:
@@ -278,7 +274,7 @@ def _parallel(plot: Parallel) -> Canvas:
             axes.plot([place, place], [row - 0.06, row + 0.06], color=INK, linewidth=0.9, zorder=3)
             below = 9 if crowded and number % 2 else 0
             edge = "left" if place <= 0.02 else "right" if place >= 0.98 else "center"
-            _label(axes, _cut(text, 15), (place, row), (0, -6 - below), ha=edge, va="top", fontsize=7.5)
+            _label(axes, shortened(text, 15), (place, row), (0, -6 - below), ha=edge, va="top", fontsize=7.5)
         _label(axes, axis.name, (0, row), (0, 5), ha="left", va="bottom", fontsize=8.5, fontweight="bold")
     strip = np.linspace(0, 1, 256)[None]
     axes.imshow(
@@ -293,7 +289,7 @@ def _parallel(plot: Parallel) -> Canvas:
 
 def _label(axes: Any, text: str, at: tuple[float, float], shift: tuple[float, float], **given: Any) -> None:
     """Text on a ground of its own, which lines behind it do not cross."""
-    axes.annotate(text, at, xytext=shift, textcoords="offset points", zorder=6, bbox=_GROUND, **given)
+    axes.annotate(text, at, xytext=shift, textcoords="offset points", zorder=6, bbox=GROUND, **given)
 
 
 # --- costs and dots ---------------------------------------------------------------------------
@@ -388,7 +384,7 @@ def _dots(plot: Dots) -> Canvas:
         shape: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", "markersize": 5.5}
         if series.backbone:
             shape["markerfacecolor"] = PAPER
-        handles.append(Line2D([], [], label=_cut(series.name, 32), **shape))
+        handles.append(Line2D([], [], label=shortened(series.name, 32), **shape))
         for row, mark in enumerate(series.marks):
             if mark is None:
                 continue

@@ -19,6 +19,7 @@ from analysis.frames import Standing, Sweep, Trial, spread
 from analysis.statistics import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
+from trainables.workload import Figure
 from tuning.experiment import AblationStage
 from tuning.history import History
 from tuning.ledger import list_experiments, read_header, read_history
@@ -114,8 +115,9 @@ class Material:
 
         Of an AP, whose resampling takes long, there are as many as a report can afford.
         """
-        if domain is None and "@" in metric:  # an objective in a domain
-            metric, _, domain = metric.partition("@")
+        if domain is None:  # an objective may be in a domain
+            asked = Figure.of(metric)
+            metric, domain = asked.name, asked.domain
         key = (trial, metric, domain)
         if key not in self._intervals:
             try:

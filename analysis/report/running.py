@@ -10,9 +10,10 @@ from analysis.report.about import rungs_of
 from analysis.report.contents import Absent, Block, Facts, Figure, Section, Text
 from analysis.report.material import Material, sampled
 from analysis.report.plots import Curve, Curves
-from analysis.report.words import duration, moment
+from analysis.report.words import moment
 from analysis.tables import Table, percent, plural
 from trainables.adapters.specs import TRAINS_BACKBONE
+from tuning.words import duration
 
 CURVES = 150
 POINTS = 60
@@ -192,7 +193,7 @@ def _by_adapter(ran: list[Trial]) -> Table:
         own = [trial for trial in ran if trial.adapter == name]
         epochs = sum(trial.ran for trial in own)
         seconds = sum(trial.seconds for trial in own)
-        peak = max(report.peak_mb for trial in own for report in trial.reports)
+        peak = max(trial.peak_mb or 0.0 for trial in own)
         pace = f"{seconds / epochs:.1f}" if epochs else "–"
         rows.append((name, str(number), f"{epochs:,.6g}", duration(seconds), pace, f"{peak:,.0f}"))
     columns = ("adapter", "trials", "epochs", "time", "s an epoch", "peak MB")

@@ -5,16 +5,6 @@ from __future__ import annotations
 import time
 
 
-def duration(seconds: float) -> str:
-    """`48 s`, `3 min 05 s`, `2 h 07 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
-
-
 def moment(seconds: float) -> str:
     """`2026-11-24 22:52 UTC`."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

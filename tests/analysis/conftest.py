@@ -7,7 +7,6 @@ from recorded import write
 
 from analysis.ablation import Base, base_of
 from analysis.frames import Sweep
-from tuning.ledger import read_history
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +16,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sweep(folder: Path) -> Sweep:
-    return Sweep.of(read_history(folder))
+    return Sweep.at(folder)
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_a_base_that_is_not_there_says_what_is(
 def test_without_a_finished_trial_there_is_no_base(tmp_path: Path) -> None:
     folder = write(tmp_path / "young", (Told(LORA, (0.2, 0.5), Outcome.PRUNED),))
     with pytest.raises(AblationError, match="no trial that ran to its own end"):
-        base_of(Sweep.of(read_history(folder)))
+        base_of(Sweep.at(folder))
 
 
 # --- levels -----------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_a_base_with_extras_of_its_freezing_mode_gives_them_to_the_modes_that_ta
 
 def test_all_levels_run_the_whole_budget_unless_patience_is_what_is_varied(tmp_path: Path) -> None:
     asked = experiment("patient", trial={"epochs": 6, "early_stopping": {"patience": 2}})
-    base = base_of(Sweep.of(read_history(write(tmp_path / "patient", of=asked))))
+    base = base_of(Sweep.at(write(tmp_path / "patient", of=asked)))
     made = ranks(base, 4, 8)
     assert all(made.trial_config(p).early_stopping is None for p in made.space.grid())
     spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
@@ -206,7 +206,7 @@ def test_levels_of_adapters_keep_the_bases_mode_and_its_extras_where_they_fit(
         trial={"epochs": 4, "adapter": "lora", **freezing},
     )
     told = (Told({"learning_rate": 0.01}, (0.5,)),)
-    sweep = Sweep.of(read_history(write(tmp_path / "deep", told, of=asked)))
+    sweep = Sweep.at(write(tmp_path / "deep", told, of=asked))
     base = base_of(sweep)
     levels = families_of(over("adapter", ["none", "lora"]), base, sweep)
     made = compared(base, spec_of(base, "adapter", levels, seeds=1), "x")

@@ -33,7 +33,6 @@ from analysis.statistics import Verdict
 from trainables.folder import image_results
 from trainables.metrics import per_image
 from tuning.ablation_words import Images
-from tuning.ledger import read_history
 from tuning.storage import trial_folder
 
 CLEAR = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}, 16: {1: 0.61, 2: 0.59, 3: 0.64}}
@@ -41,7 +40,7 @@ TEST = {4: {1: 0.40, 2: 0.42, 3: 0.41}, 8: {1: 0.55, 2: 0.57, 3: 0.561}, 16: {1:
 
 
 def result(folder: Path, images: Images | None = None) -> Result:
-    return result_of(Sweep.of(read_history(folder)), images)
+    return result_of(Sweep.at(folder), images)
 
 
 def test_levels_are_compared_on_test_images_where_runs_were_scored_there(tmp_path: Path) -> None:

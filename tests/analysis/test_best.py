@@ -8,7 +8,6 @@ from recorded import LORA, TRIALS, Told, experiment, write
 
 from analysis.best import NothingToRankError, best_json, best_of, best_table, finished_first, rank
 from analysis.frames import Sweep
-from tuning.ledger import read_history
 from tuning.records import Outcome
 
 
@@ -19,7 +18,7 @@ def order(sweep: Sweep, **how: object) -> list[int]:
 @pytest.fixture(scope="module")
 def last(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("last") / "digits"
-    return Sweep.of(read_history(write(folder, TRIALS, of=experiment("digits", rule="last"))))
+    return Sweep.at(write(folder, TRIALS, of=experiment("digits", rule="last")))
 
 
 def test_only_trials_that_ran_to_their_own_end_are_ranked_and_the_others_counted(sweep: Sweep) -> None:
@@ -42,7 +41,7 @@ def test_those_that_were_stopped_early_compete_where_that_is_asked_for(sweep: Sw
 def test_the_best_of_all_is_one_that_finished_unless_none_has(sweep: Sweep, tmp_path: Path) -> None:
     assert finished_first(sweep).ranked[0][0].number == 0
     stopped = write(tmp_path / "stopped", (Told(LORA, (0.2,), Outcome.PRUNED), Told(LORA, (0.3,), None)))
-    ranking = finished_first(Sweep.of(read_history(stopped)))
+    ranking = finished_first(Sweep.at(stopped))
     assert [t.number for t, _ in ranking.ranked] == [1, 0]
     assert "stopped early compete" in ranking.caption
 
@@ -76,18 +75,18 @@ def test_another_metric_is_ranked_in_its_own_direction(sweep: Sweep) -> None:
 
 def test_ties_go_to_the_earlier_trial(tmp_path: Path) -> None:
     record = write(tmp_path / "ties", (Told(LORA, (0.2,)), Told(LORA, (0.5,)), Told(LORA, (0.5,))))
-    assert order(Sweep.of(read_history(record))) == [1, 2, 0]
+    assert order(Sweep.at(record)) == [1, 2, 0]
 
 
 def test_nothing_to_rank_says_why(tmp_path: Path) -> None:
     with pytest.raises(NothingToRankError, match="none has started, or none passes"):
-        best_of(rank(Sweep.of(read_history(write(tmp_path / "empty", ())))))
+        best_of(rank(Sweep.at(write(tmp_path / "empty", ()))))
     pruned = write(tmp_path / "pruned", (TRIALS[1],), of=experiment("pruned", rule="last"))
     with pytest.raises(NothingToRankError, match=r"1 pruned.*--at EPOCH.*--early-stopped"):
-        best_of(rank(Sweep.of(read_history(pruned))))
+        best_of(rank(Sweep.at(pruned)))
     failed = write(tmp_path / "failed", (Told(LORA, (), Outcome.FAILED, "no"),))
     with pytest.raises(NothingToRankError, match=r"1 failed.*status"):
-        best_of(rank(Sweep.of(read_history(failed))))
+        best_of(rank(Sweep.at(failed)))
 
 
 def test_table_and_json_show_how_far_each_trial_came(sweep: Sweep) -> None:

@@ -7,7 +7,6 @@ from recorded import LORA, Told, experiment, write
 
 from analysis.by_adapter import adapter_table, against_untouched, common_epoch, groups
 from analysis.frames import Sweep
-from tuning.ledger import read_history
 from tuning.records import Outcome
 
 
@@ -44,7 +43,7 @@ def test_the_untouched_backbone_stands_in_the_order_of_scores(sweep: Sweep) -> N
 
 
 def test_without_a_baseline_there_is_no_such_row(tmp_path: Path) -> None:
-    sweep = Sweep.of(read_history(write(tmp_path / "none", baseline=None)))
+    sweep = Sweep.at(write(tmp_path / "none", baseline=None))
     assert "untouched backbone" not in [row[0] for row in adapter_table(sweep).rows]
     assert against_untouched(sweep, 0.7) == ""
 
@@ -59,16 +58,16 @@ def test_against_untouched_says_which_way(sweep: Sweep) -> None:
 
 def test_best_is_of_trials_that_ran_to_their_own_end(tmp_path: Path) -> None:
     trials = (Told(LORA, (0.3, 0.5)), Told(LORA, (0.9,), Outcome.PRUNED))
-    (group,) = groups(Sweep.of(read_history(write(tmp_path / "pruned", trials))))
+    (group,) = groups(Sweep.at(write(tmp_path / "pruned", trials)))
     assert group.best is not None
     assert group.best[1].value == 0.5
-    (stopped,) = groups(Sweep.of(read_history(write(tmp_path / "stopped", trials[1:]))))
+    (stopped,) = groups(Sweep.at(write(tmp_path / "stopped", trials[1:])))
     assert stopped.best is None
 
 
 def test_rule_last_leaves_stopped_trials_out_of_best(tmp_path: Path) -> None:
     record = write(tmp_path / "last", of=experiment("last", rule="last"))
-    by = {(g.adapter, g.freezing): g for g in groups(Sweep.of(read_history(record)))}
+    by = {(g.adapter, g.freezing): g for g in groups(Sweep.at(record))}
     best = by["lora", "frozen"].best
     assert best is not None
     assert best[1].value == 0.72
@@ -76,4 +75,4 @@ def test_rule_last_leaves_stopped_trials_out_of_best(tmp_path: Path) -> None:
 
 def test_a_sweep_without_reports(tmp_path: Path) -> None:
     record = write(tmp_path / "young", (Told(LORA, (), None),), closed=None)
-    assert adapter_table(Sweep.of(read_history(record))).rows[-1][3] == "–"
+    assert adapter_table(Sweep.at(record)).rows[-1][3] == "–"

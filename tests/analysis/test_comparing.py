@@ -14,14 +14,14 @@ from analysis.frames import Sweep
 from trainables.folder import image_results
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write as write_images
-from tuning.ledger import LEDGER, read_history
+from tuning.ledger import LEDGER
 from tuning.records import Outcome
 from tuning.storage import trial_folder
 
 
 def one(folder: Path, number: int | None = None, fingerprint: str | None = "f") -> Side:
     name = folder.name if number is None else f"{folder.name}:{number}"
-    return side(name, folder, Sweep.of(read_history(folder)), number, fingerprint)
+    return side(name, folder, Sweep.at(folder), number, fingerprint)
 
 
 @pytest.fixture

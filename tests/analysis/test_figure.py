@@ -33,4 +33,4 @@ def test_no_picture_without_a_report(tmp_path: Path) -> None:
 
 def test_a_single_trial_without_baseline_is_drawn(tmp_path: Path) -> None:
     record = write(tmp_path / "one", (Told(LORA, (0.5,)),), of=experiment("one", epochs=1), baseline=None)
-    assert draw(Sweep.of(read_history(record)), tmp_path / "curves.png") is not None
+    assert draw(Sweep.at(record), tmp_path / "curves.png") is not None

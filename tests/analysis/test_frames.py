@@ -6,7 +6,6 @@ import pytest
 from recorded import LORA, Told, write
 
 from analysis.frames import QueryError, Sweep
-from tuning.ledger import read_history
 from tuning.records import Outcome
 
 
@@ -38,6 +37,6 @@ def test_a_running_trial_has_an_outcome_of_its_own(tmp_path: Path) -> None:
     record = write(
         tmp_path / "live", (Told(LORA, (0.2,), None), Told(LORA, (), Outcome.FAILED, "why")), closed=None
     )
-    trials = Sweep.of(read_history(record)).trials
+    trials = Sweep.at(record).trials
     assert [t.outcome for t in trials] == ["running", "failed"]
     assert trials[1].reason == "why"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from analysis.importance import (
     importances,
     interactions,
 )
-from tuning.ledger import read_history
 from tuning.records import Outcome
 
 SPACE = {
@@ -49,7 +49,7 @@ def sweep_of(folder: Path, quality: Quality, *, trials: int = 60, failed: int = 
         value = quality(params, rng)
         outcome = Outcome.DIVERGED if number < failed else Outcome.COMPLETED
         told.append(Told(params, (value,) * 6, outcome, "scripted" if number < failed else None))
-    return Sweep.of(read_history(write(folder, told, of=experiment(space=SPACE))))
+    return Sweep.at(write(folder, told, of=experiment(space=SPACE)))
 
 
 def by_rate(params: Mapping[str, Any], rng: np.random.Generator) -> float:
@@ -99,6 +99,19 @@ def test_the_table_is_marked_observational(rated: tuple[Sweep, Importances]) -> 
     assert list(found.settings) == sorted(found.settings, key=lambda one: (-one.share, one.setting))
 
 
+def test_of_many_trials_some_are_weighed_at_the_epoch_that_all_reached(
+    rated: tuple[Sweep, Importances], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, _ = rated
+    short = replace(sweep.trials[-2], reports=sweep.trials[-2].reports[:2], ran=2.0)
+    sweep = replace(sweep, trials=(*sweep.trials[:-2], short, sweep.trials[-1]))
+    monkeypatch.setattr("analysis.importance.WEIGHED", 20)
+    found = importances(sweep)
+    assert (found.trials, found.among, found.left_out, found.epoch) == (20, 57, 3, 2.0)
+    assert "20 of 57 trials, spread evenly" in importance_table(found).caption
+    assert all(pair.trials <= 20 for pair in interactions(sweep))
+
+
 def test_where_nothing_matters_nothing_is_shown(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path / "noise", by_chance)
     assert not any(one.shown for one in importances(sweep).settings)
@@ -126,7 +139,7 @@ def test_too_few_trials_equal_values_and_no_trial_are_said(tmp_path: Path) -> No
         importances(sweep_of(tmp_path / "same", lambda params, rng: 0.5, trials=12))
     running = write(tmp_path / "none", [Told(LORA | {"learning_rate": 0.002, "lora.rank": 4}, (), None)])
     with pytest.raises(NothingToRankError, match="no trial has ended yet"):
-        importances(Sweep.of(read_history(running)))
+        importances(Sweep.at(running))
 
 
 def test_an_unknown_metric_names_those_there_are(rated: tuple[Sweep, Importances]) -> None:

@@ -8,12 +8,11 @@ from recorded import LORA, Told, write
 from analysis.best import NothingToRankError
 from analysis.frames import QueryError, Sweep
 from analysis.levels import Level, blocks, level_tables
-from tuning.ledger import read_history
 from tuning.records import Outcome
 
 
 def sweep_of(folder: Path, *trials: Told) -> Sweep:
-    return Sweep.of(read_history(write(folder, trials)))
+    return Sweep.at(write(folder, trials))
 
 
 def told(rank: int, *curve: float, outcome: Outcome = Outcome.COMPLETED, rate: float = 0.002) -> Told:
@@ -76,4 +75,4 @@ def test_an_unknown_setting_names_what_varies(sweep: Sweep) -> None:
 def test_too_early_to_compare(tmp_path: Path) -> None:
     record = write(tmp_path / "young", (Told(LORA | {"lora.rank": 4}, (0.1,), None),), closed=None)
     with pytest.raises(NothingToRankError, match="no trial has ended"):
-        level_tables(Sweep.of(read_history(record)), "lora.rank")
+        level_tables(Sweep.at(record), "lora.rank")

@@ -12,7 +12,6 @@ from analysis.errors import NothingToRankError, QueryError
 from analysis.frames import Sweep
 from analysis.pareto import Point, front, pareto
 from trainables.workload import Direction
-from tuning.ledger import read_history
 from tuning.records import Outcome, ScoredRecord
 
 
@@ -33,7 +32,7 @@ def sweep(tmp_path: Path) -> Sweep:
         told(6, 0.90, 10, Outcome.PRUNED),
         told(5, 0.70, 900),
     )
-    return Sweep.of(read_history(write(tmp_path / "s", trials)))
+    return Sweep.at(write(tmp_path / "s", trials))
 
 
 def test_what_another_beats_is_not_on_the_front(sweep: Sweep) -> None:
@@ -83,7 +82,7 @@ def test_latency_is_that_of_the_trials_that_were_scored(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "s", [told(4, 0.5, 100), told(8, 0.4, 200), told(16, 0.55, 400)], scores=told_scores
     )
-    found = pareto(Sweep.of(read_history(folder)), Cost.LATENCY)
+    found = pareto(Sweep.at(folder), Cost.LATENCY)
     assert [(p.trial, p.cost) for p in found.front] == [(1, 1.5), (0, 2.5)]
     assert found.left_out == {"completed": 1}
 
@@ -91,12 +90,12 @@ def test_latency_is_that_of_the_trials_that_were_scored(tmp_path: Path) -> None:
 def test_a_cost_that_is_not_on_record_is_said(tmp_path: Path) -> None:
     unbuilt = Told(LORA | {"lora.rank": 4, "learning_rate": 0.002}, (0.5,) * 6, parameters={})
     with pytest.raises(NothingToRankError, match="with trainable parameters on record"):
-        pareto(Sweep.of(read_history(write(tmp_path / "s", [unbuilt]))))
+        pareto(Sweep.at(write(tmp_path / "s", [unbuilt])))
 
 
 def test_an_unknown_metric_and_no_finished_trial_are_said(sweep: Sweep, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="recorded are dice"):
         pareto(sweep, metric="map")
-    stopped = Sweep.of(read_history(write(tmp_path / "t", [told(4, 0.5, 100, Outcome.PRUNED)])))
+    stopped = Sweep.at(write(tmp_path / "t", [told(4, 0.5, 100, Outcome.PRUNED)]))
     with pytest.raises(NothingToRankError, match="no trial has run to its own end"):
         pareto(stopped)

@@ -20,7 +20,6 @@ from analysis.report.contents import Absent, Block, Facts, Figure, Listing, Pict
 from analysis.report.material import Material, sampled
 from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
 from analysis.report.running import saved_share
-from analysis.report.words import duration
 from analysis.tables import Table
 from trainables.folder import image_results
 from trainables.metrics.per_image import BoxImages
@@ -28,6 +27,7 @@ from trainables.metrics.per_image import write as write_images
 from tuning.records import Ending, Outcome
 from tuning.space import Alternative
 from tuning.storage import trial_folder
+from tuning.words import duration
 
 SECTIONS = [
     "searched", "best", "curves", "ablations", "importance", "parallel", "pareto", "domains", "classes",

@@ -17,7 +17,6 @@ from analysis.ablation_experiment import compared, draws, retuned, retuning
 from analysis.frames import Sweep
 from analysis.studies import families_of
 from tuning.experiment import AblationStage, Scored
-from tuning.ledger import read_history
 from tuning.records import Outcome
 from tuning.space import Alternative
 
@@ -70,7 +69,7 @@ def test_each_level_takes_the_value_that_was_best_for_it(base: Base, tmp_path: P
         Told(p, (0.9 if p["learning_rate"] == best[int(str(p["lora.rank"]))] else 0.4,))
         for p in asked.search.first
     ]
-    tuned = Sweep.of(read_history(write(tmp_path / "x", told, of=asked)))
+    tuned = Sweep.at(write(tmp_path / "x", told, of=asked))
     found = retuned(tuned, spec, ["learning_rate"])
     assert [level.retuned for level in found.levels] == [
         {"learning_rate": best[4]},
@@ -80,7 +79,7 @@ def test_each_level_takes_the_value_that_was_best_for_it(base: Base, tmp_path: P
     assert {(p["lora.rank"], p["learning_rate"]) for p in grid} == {(4, best[4]), (8, best[8])}
     lost = [Told(t.params, (0.1,), Outcome.DIVERGED) if t.params["lora.rank"] == 4 else t for t in told]
     with pytest.raises(AblationError, match="no trial of level 4 has a value"):
-        retuned(Sweep.of(read_history(write(tmp_path / "z", lost, of=asked))), spec, ["learning_rate"])
+        retuned(Sweep.at(write(tmp_path / "z", lost, of=asked)), spec, ["learning_rate"])
 
 
 def test_draws_are_spread_in_the_logarithm_and_hold_the_bases_own_value() -> None:

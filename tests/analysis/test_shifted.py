@@ -10,7 +10,6 @@ from analysis.best import NothingToRankError, best_json, best_table, rank
 from analysis.domains import domain_json, domain_table
 from analysis.frames import QueryError, Sweep
 from analysis.scores import scored_value
-from tuning.ledger import read_history
 from tuning.records import Outcome, ScoredRecord
 
 SHIFTED = experiment("digits", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
@@ -19,7 +18,7 @@ SHIFTED = experiment("digits", data={"embedded": {"domain": "inverted"}, "domain
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("scored") / "digits"
-    return Sweep.of(read_history(write(folder, TRIALS, of=SHIFTED, scores=SCORES)))
+    return Sweep.at(write(folder, TRIALS, of=SHIFTED, scores=SCORES))
 
 
 def test_a_row_for_each_adapter_of_the_trial_that_validation_picked(scored: Sweep) -> None:
@@ -41,11 +40,11 @@ def test_a_row_for_each_adapter_of_the_trial_that_validation_picked(scored: Swee
 def test_a_trial_that_was_cut_short_stands_for_its_kind_only_where_no_other_ended(tmp_path: Path) -> None:
     ahead = Told(LORA | {"learning_rate": 0.002, "lora.rank": 4}, (0.35, 0.9), Outcome.PRUNED)
     trials = (TRIALS[0], ahead, *TRIALS[2:])
-    found = domain_table(Sweep.of(read_history(write(tmp_path / "both", trials, of=SHIFTED, scores=SCORES))))
+    found = domain_table(Sweep.at(write(tmp_path / "both", trials, of=SHIFTED, scores=SCORES)))
     assert [row[2] for row in found.rows] == ["4", "0", ""]
     assert "smaller budget" not in found.caption
     scores = [score for score in SCORES if score.trial != 0]
-    alone = Sweep.of(read_history(write(tmp_path / "alone", trials, of=SHIFTED, scores=scores)))
+    alone = Sweep.at(write(tmp_path / "alone", trials, of=SHIFTED, scores=scores))
     found = domain_table(alone)
     assert [row[2] for row in found.rows] == ["1", "4", ""]
     assert "with a smaller budget than the others: trial 1 (pruned after 2 of 6 epochs)" in found.caption
@@ -75,7 +74,7 @@ def test_the_rows_for_programs_hold_every_figure(scored: Sweep) -> None:
 
 def test_without_domains_there_is_one_figure(tmp_path: Path) -> None:
     plain = [score.model_copy(update={"domains": {}, "robustness": {}}) for score in SCORES]
-    table = domain_table(Sweep.of(read_history(write(tmp_path / "plain", scores=plain))))
+    table = domain_table(Sweep.at(write(tmp_path / "plain", scores=plain)))
     assert table.columns[-1] == "in domain"
     assert table.title == "plain: dice on test images"
     assert "robustness" not in table.caption
@@ -86,10 +85,10 @@ def test_nothing_scored_says_why(sweep: Sweep, tmp_path: Path) -> None:
         domain_table(sweep)
     none = experiment("none", scoring={"trials": "none"})
     with pytest.raises(NothingToRankError, match=r"scoring\.trials: none"):
-        domain_table(Sweep.of(read_history(write(tmp_path / "none", of=none))))
+        domain_table(Sweep.at(write(tmp_path / "none", of=none)))
     lost = [ScoredRecord(trial=0, epoch=5.0, reason="no memory")]
     with pytest.raises(NothingToRankError, match="scoring failed: no memory"):
-        domain_table(Sweep.of(read_history(write(tmp_path / "lost", scores=lost))))
+        domain_table(Sweep.at(write(tmp_path / "lost", scores=lost)))
 
 
 def test_best_shows_test_figures_beside_and_ranks_by_validation(scored: Sweep, sweep: Sweep) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from analysis.tables import budget, count, figure, plural, setting, settings
+from analysis.tables import budget, count, figure, plural
+from tuning.words import setting, settings
 
 
 @pytest.mark.parametrize(

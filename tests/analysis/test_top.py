@@ -14,7 +14,7 @@ from analysis.errors import NothingToRankError, QueryError
 from analysis.frames import Sweep
 from analysis.source import opened
 from analysis.top import best_in, top
-from tuning.ledger import LEDGER, read_header, read_history
+from tuning.ledger import LEDGER, read_header
 from tuning.recorded import experiment_of
 from tuning.records import Outcome
 from tuning.tables.parts import Tables
@@ -69,7 +69,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("how", QUESTIONS, ids=str)
 def test_both_rankings_agree(kept: Path, how: dict[str, Any]) -> None:
-    values = rank(Sweep.of(read_history(kept)), **how)
+    values = rank(Sweep.at(kept), **how)
     with opened([kept]) as source:
         rows = top(source, 10, **how)
         few = top(source, 2, **how)
@@ -134,7 +134,7 @@ def test_a_filter_on_test_figures_is_said_to_choose_by_them(kept: Path, where: s
 
 def test_under_rule_last_the_last_reports_count(tmp_path: Path) -> None:
     folder = compacted(write(tmp_path / "last", of=experiment("last", rule="last")), 1.0)
-    values = rank(Sweep.of(read_history(folder)))
+    values = rank(Sweep.at(folder))
     with opened([folder]) as source:
         assert best_json(top(source, 10), 10) == best_json(values, 10)
         at = top(source, 10, at=4)

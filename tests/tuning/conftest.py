@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from recorded import DOMAINS, SCORES, TRIALS, experiment, write
-from scripted import Sweeps
+from scripted import Sweeps, prepared_in
 from typer.testing import CliRunner, Result
 
 from cluster.connect import connect
@@ -25,9 +24,7 @@ def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as preparation leaves it, as far as a scripted trainable looks."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "meta.json").write_text(json.dumps({"fingerprint": "f00", "counts": {"train": 4}}))
-    return folder
+    return prepared_in(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

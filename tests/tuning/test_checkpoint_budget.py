@@ -19,7 +19,6 @@ from tuning.history import History
 from tuning.launch import launch
 from tuning.ledger import Ledger, read_history, read_records
 from tuning.records import (
-    GOES_ON,
     EndedRecord,
     Ending,
     ExperimentRecord,
@@ -380,7 +379,7 @@ def test_on_a_store_a_sweep_is_interrupted_resumed_scored_and_kept_within_its_bu
             raise Halt(Ending.INTERRUPTED)
 
     folder = launch(asked, tmp_path, on_event=interrupt, **given).folder
-    assert [n for n, t in read_history(folder).trials.items() if t.outcome in GOES_ON] == [1]
+    assert [n for n, t in read_history(folder).trials.items() if not t.over] == [1]
     resume(folder, **given)
     history = read_history(folder)
     best = max(history.trials, key=lambda n: history.trials[n].value or 0.0)

@@ -13,9 +13,6 @@ from typer.testing import Result
 
 from tuning.records import Ending, Outcome
 
-ROOT = Path(__file__).parents[2]
-
-
 # --- files ------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from recorded import DOMAINS, TRIALS, write
 from recorded import experiment as recorded
-from scripted import Scripted, experiment
+from scripted import Scripted, experiment, prepared_in
 
 from trainables.folder import CONTROL
 from tuning.launch import LaunchResult, launch
@@ -75,11 +75,7 @@ pytestmark = pytest.mark.usefixtures("ray_once")
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    meta = {"fingerprint": "f00", "counts": {"train": 4, "test": 2}, "classes": ["cat"]}
-    (folder / "meta.json").write_text(json.dumps(meta))
-    return folder
+    return prepared_in(tmp_path / "data", counts={"train": 4, "test": 2}, classes=["cat"])
 
 
 def sweep(storage: Path, prepared: Path, scorer: Any, also: Any = None, **parts: Any) -> LaunchResult:

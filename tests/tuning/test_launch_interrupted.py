@@ -112,7 +112,7 @@ def test_ctrl_c_while_ray_goes_down_changes_nothing(sweep: Sweeps, monkeypatch: 
 DRIVER = """
 import sys
 from pathlib import Path
-from scripted import Scripted, Slow, Sweeps, experiment
+from scripted import Scripted, experiment
 from tuning.launch import launch
 
 class Endless(Scripted):

@@ -8,11 +8,12 @@ import pytest
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 from rich.console import Console
 
-from tuning.board import Board, duration, trials_asked
+from tuning.board import Board, trials_asked
 from tuning.leader import Best
 from tuning.ledger import read_records
 from tuning.progress import Progress
 from tuning.records import Ending, Outcome
+from tuning.words import duration
 
 
 def board_of(folder: Path, **how: object) -> Board:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Scripted, essence, experiment
+from scripted import Scripted, essence, experiment, prepared_in
 
 from trainables.errors import DataError, LedgerError, StorageError
 from tuning.driver import LaunchResult
@@ -188,9 +187,7 @@ def test_a_second_driver_is_refused_and_a_dead_one_holds_no_lock(
 
 
 def test_other_data_than_before_is_refused(whole: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "meta.json").write_text(json.dumps({"fingerprint": "ba4", "counts": {"train": 4}}))
+    other = prepared_in(tmp_path / "other", fingerprint="ba4")
     folder = cut(whole, tmp_path, 20)
     before = (folder / LEDGER).read_bytes()
     with pytest.raises(DataError, match=r"begun on other data \(fingerprint f00, now ba4\)"):

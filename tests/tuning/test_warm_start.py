@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from scripted import Scripted, experiment
+from scripted import Scripted, experiment, prepared_in
 
 from cluster.connect import connect
 from trainables.errors import ExperimentFileError, StorageError
@@ -250,9 +250,7 @@ def test_faults_of_the_section(tmp_path: Path, search: str, fault: str) -> None:
 
 
 def test_a_sweep_goes_on_from_its_own_record_once_the_other_experiment_is_gone(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "meta.json").write_text(json.dumps({"fingerprint": "f00", "counts": {"train": 4}}))
+    data = prepared_in(tmp_path / "data")
     given: dict[str, Any] = {"trainable": Scripted, "prepare": lambda _: data}
     seen: list[Any] = []
     record(tmp_path, [(LOHA, Outcome.COMPLETED), (LORA, Outcome.PRUNED), (LORA, Outcome.FAILED)])

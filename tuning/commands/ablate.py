@@ -28,7 +28,6 @@ from analysis.frames import Sweep
 from analysis.tables import Table
 from trainables.errors import StorageError
 from tuning.ablation_words import Images, StudyName, Writing
-from tuning.board import duration
 from tuning.boundary import FAILED, INTERRUPTED, RESUME_ME, say
 from tuning.cli_conclusion import failures, print_table
 from tuning.commands import launch as commands_launch
@@ -39,6 +38,7 @@ from tuning.history import History
 from tuning.ledger import LEDGER, read_history
 from tuning.recorded import experiment_of
 from tuning.storage import named
+from tuning.words import duration, json_text
 from tuning.yaml_lines import read_yaml
 
 if TYPE_CHECKING:
@@ -320,12 +320,11 @@ def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
 
 def show_result(folder: Path, images: Images | None, writing: Writing) -> None:
     """What a designed experiment showed. Raises AblationError where `folder` holds none."""
-    import json
 
     result = result_of(Sweep.at(folder), images)
     match writing:
         case Writing.JSON:
-            typer.echo(json.dumps(result_json(result, folder), indent=2, ensure_ascii=False))
+            typer.echo(json_text(result_json(result, folder)))
         case Writing.CSV:
             typer.echo(result_csv(result), nl=False)
         case Writing.MARKDOWN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
@@ -15,6 +14,7 @@ from tuning.cli_conclusion import print_table
 from tuning.console import console, lines
 from tuning.ledger import read_history
 from tuning.storage import refer
+from tuning.words import json_text
 
 
 def run(one: str, other: str, storage: Path, writing: Writing) -> None:
@@ -23,7 +23,7 @@ def run(one: str, other: str, storage: Path, writing: Writing) -> None:
     tables, said = compare_tables(sides), sentences(sides)
     match writing:
         case Writing.JSON:
-            typer.echo(json.dumps(compare_json(sides), indent=2, ensure_ascii=False))
+            typer.echo(json_text(compare_json(sides)))
         case Writing.CSV:
             rows = [[table.title, *row[:3]] for table in tables for row in table.rows]
             typer.echo(csv_text(["table", "row", "a", "b"], rows), nl=False)

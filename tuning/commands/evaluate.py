@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from tuning.console import console, show
 from tuning.faults import closest
 from tuning.reading import read_data
 from tuning.trained import Trained
+from tuning.words import json_text
 
 COLUMNS = {
     Task.DETECTION: ("map", "map_50", "map_75", "mar_100", "loss"),
@@ -77,7 +77,7 @@ def run(trained: Trained, *, data: str | None, split: str, domains: Sequence[str
     images = _images(prepared, workload, part, shifts)
     rows = [row for label, model in _models(trained, prepared.classes) for row in _rows(label, model, images)]
     if as_json:
-        typer.echo(json.dumps(_document(trained, prepared, part, rows), indent=2, ensure_ascii=False))
+        typer.echo(json_text(_document(trained, prepared, part, rows)))
     else:
         _table(trained, data, part, rows)
     if any(not math.isfinite(value) for row in rows for value in row.figures.values()):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError
-from tuning.board import Board, duration, trials_asked
+from tuning.board import Board, trials_asked
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines, show
 from tuning.experiment import Experiment, load_experiment
@@ -19,6 +19,7 @@ from tuning.ledger import read_header, read_history
 from tuning.progress import Progress
 from tuning.recorded import experiment_of
 from tuning.storage import named
+from tuning.words import duration
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig

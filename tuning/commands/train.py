@@ -14,12 +14,12 @@ from trainables.errors import ExperimentFileError, StorageError
 from trainables.folder import SPLITS
 from trainables.report import Report
 from trainables.workload import Workload
-from tuning.board import duration
 from tuning.boundary import FAILED, say
 from tuning.console import console, lines
 from tuning.environment import describe
 from tuning.experiment import Experiment
 from tuning.trained import ENVIRONMENT, EXPERIMENT, REPORTS
+from tuning.words import duration
 
 
 def sole_config(experiment: Experiment) -> TrialConfig:

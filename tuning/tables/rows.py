@@ -113,7 +113,7 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
         "last_epoch": last.epoch if last else None,
         "ran": trial.epoch,
         "seconds": trial.seconds,
-        "peak_mb": max((report.peak_mb for report in trial.reports), default=None),
+        "peak_mb": trial.peak_mb,
         "stopped_by": str(trial.stopped.by) if trial.stopped is not None else None,
         "reason": trial.ended.reason if trial.ended is not None else None,
         "reuses": trial.ended.of if trial.ended is not None else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -88,11 +87,6 @@ class RunsView(View):
     @abstractmethod
     def end(self, record: EndedRecord, reports: int | None) -> None:
         """Close it. reports: how many it has, None where it is not whole yet, as the trial goes on."""
-
-
-def scalar(value: JsonValue) -> str | bool | int | float | None:
-    """A parameter where lists and mappings are not taken: those become text."""
-    return value if value is None or isinstance(value, str | bool | int | float) else json.dumps(value)
 
 
 def figures(record: ReportRecord) -> dict[str, float]:

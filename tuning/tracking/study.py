@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -25,8 +25,8 @@ from trainables.workload import Direction
 from tuning.experiment import Experiment
 from tuning.history import History, TrialHistory
 from tuning.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
-from tuning.study import TOLD, as_asked
-from tuning.tracking.runs import scalar
+from tuning.space import scalar
+from tuning.study import TOLD, as_asked, with_scalars
 from tuning.tracking.views import View
 
 LAUNCH = "adaptertune"
@@ -197,7 +197,7 @@ class StudyView(View):
         for report in ours.reports:
             if (step := _step(report)) is not None:
                 steps[step] = report.objective  # type: ignore[assignment]
-        distributions = {name: _plain(self._distributions[name]) for name in given}
+        distributions = {name: with_scalars(self._distributions[name]) for name in given}
         trial = create_trial(
             state=state,
             value=value,
@@ -278,10 +278,3 @@ def _step(record: ReportRecord) -> int | None:
     if record.objective is None or not math.isfinite(record.objective):
         return None
     return round(record.epoch * 1000)
-
-
-def _plain(distribution: BaseDistribution) -> BaseDistribution:
-    """Choices of a study that lasts are scalars."""
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
-    return distribution

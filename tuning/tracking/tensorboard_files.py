@@ -17,7 +17,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from tuning.records import EndedRecord, ReportRecord
-from tuning.tracking.runs import RunsView, figures, scalar
+from tuning.space import scalar
+from tuning.tracking.runs import RunsView, figures
 
 FOLDER = "tensorboard"
 

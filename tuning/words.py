@@ -1,0 +1,43 @@
+"""How times, settings and JSON are written for people. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+
+def duration(seconds: float | None) -> str:
+    """`48 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def settings(params: Mapping[str, JsonValue]) -> str:
+    """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`."""
+    return "  ".join(f"{name}={setting(value)}" for name, value in params.items())
+
+
+def setting(value: JsonValue) -> str:
+    """One setting's value, numbers in at most four significant digits."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.4g}"
+        case list():
+            return ",".join(setting(item) for item in value)
+        case _:
+            return str(value)
+
+
+def json_text(value: JsonValue) -> str:
+    """An answer of the command line for programs."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
