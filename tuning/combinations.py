@@ -23,9 +23,9 @@ from trainables.adapters.rules import check
 from trainables.adapters.specs import Freezing
 from trainables.config import TrialConfig
 from trainables.workload import ModelSpec, Task
-from tuning.checks import Subject
 from tuning.faults import Misfit, translate
 from tuning.space import Alternative, Space, Values
+from tuning.subject import Subject
 
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("freezing", "adapter", "unfreeze_epoch", "frozen_blocks", "epochs", "peft", "peft.method"),

@@ -13,8 +13,8 @@ from pathlib import Path
 from trainables.errors import DataError
 from trainables.folder import SPLITS
 from trainables.workload import Workload
-from tuning.checks import class_fault
 from tuning.experiment import Experiment
+from tuning.objective_checks import class_fault
 from tuning.records import Ending, PreparedRecord
 from tuning.state import Halt, Sweep
 

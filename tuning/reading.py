@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
@@ -15,7 +14,7 @@ from search_spaces.catalog import resolve, shipped
 from trainables.data.specs import DataSpec, DomainSpec
 from trainables.errors import ExperimentFileError
 from trainables.workload import MAIN_FIGURE, Task
-from tuning.checks import Subject, check_first, check_parts
+from tuning.checks import check_first, check_parts
 from tuning.combinations import check_configurations
 from tuning.experiment import Experiment, put
 from tuning.faults import (
@@ -33,8 +32,10 @@ from tuning.faults import (
     translate,
 )
 from tuning.fields import adapter_of, keys_of, setting, unknown
+from tuning.file_paths import make_absolute
 from tuning.overrides import apply_overrides, narrowed, still_inside
 from tuning.space import Alternative, Space, as_list, listed_when
+from tuning.subject import Subject
 from tuning.yaml_lines import Document, read_yaml
 
 DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
@@ -47,13 +48,6 @@ _HINTS = {
     "objective.metric": "is missing, such as metric: dice",
 }
 _LATER = "  whether the settings go together is checked once these are mended"
-_PATHS = (
-    *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
-    *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
-)
-_SQLITE_HERE = r"sqlite(\+\w+)?:///[^/:]"
-"""An SQLite database by a relative path; an absolute one has four strokes."""
-_DOMAIN_PATHS = (("coco", "images"), ("coco", "annotations"), ("masks", "images"), ("masks", "masks"))
 
 
 def read_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Experiment:
@@ -187,7 +181,8 @@ class _Reader:
                 )
             self._misfits.append(Misfit((key,), rule))
         self._scheduler(value)
-        self._paths(value)
+        make_absolute(value, self._base)
+        self._drop_domains(value)
         domains = value["data"].get("domains") if isinstance(value.get("data"), dict) else None
         for name in domains if isinstance(domains, dict) else ():
             known |= keys_of(DomainSpec, ("data", "domains", name))
@@ -220,68 +215,17 @@ class _Reader:
             self._misfits.append(Misfit(("scheduler",), rule))
             del value["scheduler"]
 
-    def _paths(self, value: dict[str, Any]) -> None:
+    def _base(self, path: Path) -> FilePath:
         """Paths are relative to the file, those of an override to the current folder."""
+        return FilePath.cwd() if self._where(path) == SET else self._file.absolute().parent
+
+    def _drop_domains(self, value: dict[str, Any]) -> None:
+        """An override takes a domain out by setting it to null."""
         data = value.get("data")
-        if isinstance(data, dict):
-            value["data"] = data = json.loads(json.dumps(data))
-            for source, part, key in _PATHS:
-                inner = data.get(source)
-                inner = inner.get(part) if isinstance(inner, dict) else None
-                if isinstance(inner, dict) and isinstance(inner.get(key), str):
-                    inner[key] = self._absolute(inner[key], ("data", source, part, key))
-            self._domain_paths(data)
-            hub = data.get("hub")
-            if isinstance(hub, dict) and isinstance(hub.get("path"), str):
-                hub["path"] = self._local(hub["path"], ("data", "hub", "path"))
-        search = value.get("search")
-        if isinstance(search, dict) and isinstance(search.get("from"), list):
-            value["search"] = search | {
-                "from": [
-                    self._elsewhere(name, ("search", "from", i)) for i, name in enumerate(search["from"])
-                ]
-            }
-        views = value.get("views")
-        if (
-            isinstance(views, dict)
-            and isinstance(url := views.get("optuna"), str)
-            and re.match(_SQLITE_HERE, url)
-        ):
-            scheme, _, path = url.partition(":///")
-            value["views"] = views | {"optuna": f"{scheme}:///{self._absolute(path, ('views', 'optuna'))}"}
-        model = value.get("model")
-        if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"] != "embedded":
-            value["model"] = model | {"name": self._local(model["name"], ("model", "name"))}
-
-    def _domain_paths(self, data: dict[str, Any]) -> None:
-        domains = data.get("domains")
-        if not isinstance(domains, dict):
-            return
-        for name, domain in list(domains.items()):
-            if domain is None and self._where(("data", "domains", name)) == SET:
-                del domains[name]  # an override that takes a domain out
-            for source, key in _DOMAIN_PATHS:
-                for above in ((), ("validation",)):
-                    inner = domain.get("validation") if above and isinstance(domain, dict) else domain
-                    inner = inner.get(source) if isinstance(inner, dict) else None
-                    if isinstance(inner, dict) and isinstance(inner.get(key), str):
-                        path = ("data", "domains", name, *above, source, key)
-                        inner[key] = self._absolute(inner[key], path)
-
-    def _absolute(self, text: str, path: Path) -> str:
-        base = FilePath.cwd() if self._where(path) == SET else self._file.absolute().parent
-        return os.path.normpath(base / FilePath(text).expanduser()) if text else text
-
-    def _local(self, text: str, path: Path) -> str:
-        """A hub id as it is, a path made absolute."""
-        absolute = self._absolute(text, path)
-        looks_local = text.startswith((".", "/", "~", os.sep))
-        return absolute if looks_local or (text and FilePath(absolute).exists()) else text
-
-    def _elsewhere(self, text: Any, path: Path) -> Any:
-        """An experiment's name as it is, a path made absolute."""
-        is_path = isinstance(text, str) and (os.sep in text or text.startswith("~"))
-        return self._absolute(text, path) if is_path else text
+        domains = data.get("domains") if isinstance(data, dict) else None
+        if isinstance(data, dict) and isinstance(domains, dict):
+            gone = [n for n, d in domains.items() if d is None and self._where(("data", "domains", n)) == SET]
+            value["data"] = data | {"domains": {n: d for n, d in domains.items() if n not in gone}}
 
     # --- trial and space ----------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from trainables.adapters.specs import Adapter, Freezing
 from trainables.data.specs import Domain
 from trainables.errors import ExperimentFileError
 from trainables.workload import Task
-from tuning.checks import Subject
 from tuning.combinations import Shape, shape_of
 from tuning.experiment import Experiment, load_experiment
 from tuning.fields import all_names
 from tuning.schema import attribute_docs
+from tuning.subject import Subject
 from tuning.yaml_lines import read_yaml, to_yaml
 
 ROOT = Path(__file__).parents[2]

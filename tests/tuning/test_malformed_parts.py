@@ -1,0 +1,181 @@
+"""Malformed parts around the settings, such as objective, data and views, each with the whole message."""
+# ruff: noqa: E501 (messages stand in one piece)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from malformed import SOUND, Case, case, label, lines_of, loaded, message_of
+
+CASES = [
+    case(
+        "line 3  objective.metric  segmentation has no metric 'mAP'; it has dice, iou, soft_dice, loss, dice/CLASS, iou/CLASS",
+        objective="objective: {metric: mAP}",
+    ),
+    case(
+        "line 3  objective.metric  segmentation has no metric 'dise'; did you mean 'dice'?",
+        objective="objective: {metric: dise}",
+    ),
+    case(
+        "line 3  objective.mode  dice is better when larger; use max or leave mode out",
+        objective="objective: {metric: dice, mode: min}",
+    ),
+    case(
+        "line 3  objective.mode  must be one of max, min, got 'maximize'; did you mean 'max'?",
+        objective="objective: {metric: dice, mode: maximize}",
+    ),
+    case(
+        "line 3  objective  must be a mapping, got 'dice'",
+        objective="objective: dice",
+    ),
+    case(
+        "line 3  objective.metric  segmentation has no metric 'soft_dice/cat'; did you mean 'soft_dice'?",
+        objective="objective: {metric: soft_dice/cat}",
+    ),
+    case(
+        "line 10  scoring.trials  must be one of finalists, adapters, each, none, got 'finalist'; did you mean 'finalists'?",
+        scoring="scoring: {trials: finalist}",
+    ),
+    case(
+        "line 10  scoring.finalists  must be at least 1, got 0",
+        scoring="scoring: {finalists: 0}",
+    ),
+    case(
+        "line 10  data.masks  gives no boxes for task detection; use one of embedded, coco, hub",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}}",
+    ),
+    case(
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub; got none",
+        data="data: {}",
+    ),
+    case(
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub; got embedded, coco",
+        data="data: {embedded: {}, coco: {train: {images: a, annotations: b}}}",
+    ),
+    case(
+        "line 10  data.masks.train.masks  is missing; add it",
+        "line 10  data.masks.classes      is missing; add it",
+        data="data: {masks: {train: {images: a}}}",
+    ),
+    case(
+        "line 10  data.splits  train, validation and test must add up to 1",
+        data="data: {embedded: {}, splits: {train: 0.9}}",
+    ),
+    case(
+        "line 10  data.masks.values  needs one grey value for each of the 2 classes, got 1",
+        data="data: {masks: {train: {images: a, masks: b}, classes: [x, y], values: [0]}}",
+    ),
+    case(
+        "line 10  resources.gpus  must be the word auto, a part of one GPU such as 0.5, or a whole number from 0 on, got 'all'",
+        resources="resources: {gpus: all}",
+    ),
+    case(
+        "line 10  resources.gpus  must be the word auto, a part of one GPU such as 0.5, or a whole number from 0 on, got 1.5",
+        resources="resources: {gpus: 1.5}",
+    ),
+    case(
+        "line 10  resources.cpus        must be at least 0.01, got 0",
+        "line 10  resources.concurrent  must be a whole number, got 1.5",
+        resources="resources: {cpus: 0, concurrent: 1.5}",
+    ),
+    case(
+        "line 10  model  must be a mapping, got 'vit'",
+        model="model: vit",
+    ),
+    case(
+        "line 10  checkpoints.budget_gb  must be above 0, got 0",
+        "line 10  checkpoints.keep_best  must be at least 1, got 0",
+        checkpoints="checkpoints: {budget_gb: 0, keep_best: 0}",
+    ),
+    case(
+        "line 10  checkpoints.to  must be the URI of a folder that begins with one of file://, s3://, gs://, abfs://; such as s3://bucket/folder",
+        checkpoints="checkpoints: {to: /mnt/checkpoints}",
+    ),
+    case(
+        "line 10  checkpoints.to  must hold no key or password, as the file is recorded; give them by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, or by the machine's role",
+        checkpoints="checkpoints: {to: 's3://AKIA:hush@bucket/folder'}",
+    ),
+    case(
+        "line 10  checkpoints.to  has the unknown option 'endpoint'; s3:// takes endpoint_override, region, scheme",
+        checkpoints="checkpoints: {to: 's3://bucket/folder?endpoint=localhost:9000'}",
+    ),
+    case(
+        "line 10  views.optuna         must be the word journal or none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'studies.db'",
+        "line 10  views.wandb.project  is missing; add it",
+        "line 10  views.wandb.mode     must be one of auto, online, offline, got 'on'",
+        "line 10  views.tensorbord     unknown key; did you mean 'tensorboard'?",
+        views="views: {optuna: studies.db, tensorbord: true, wandb: {mode: 'on'}}",
+    ),
+    case(
+        "line 10  views.optuna  must be the word journal or none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'redis://…'",
+        views="views: {optuna: 'redis://host/0'}",
+    ),
+    case(
+        "line 10  views.optuna  must name a file, such as sqlite:///studies.db; what is in memory can be seen by nobody",
+        views="views: {optuna: 'sqlite://'}",
+    ),
+    case(
+        "line 10  views.optuna  must name a host and a database, such as postgresql://user@host/name",
+        views="views: {optuna: 'postgresql://'}",
+    ),
+    case(
+        "line 10  views.optuna  holds a password, and an experiment's file is recorded; leave it out, and give it by PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database",
+        views="views: {optuna: 'postgresql://tuner:hush@host/studies'}",
+    ),
+    case(
+        "line 10  views.optuna  holds a password, and an experiment's file is recorded; leave it out, and give it by PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database",
+        views="views: {optuna: 'postgresql://host/studies?password=hush'}",
+    ),
+    case(
+        "line 10  ablation  levels must have different names, got 4 more than once",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}, {name: "4", settings: {lora.rank: 8}}]}',
+    ),
+    case(
+        "line 10  ablation  reference must be one of the levels 4, got 9",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "9", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 10  ablation  levels must differ in one setting that all of them name",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}, {name: "8", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 10  ablation  seeds must differ: a seed that comes twice is the same trial",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1, 1], levels: [{name: "4", settings: {lora.rank: 4}}]}',
+    ),
+    case(
+        "line 10  ablation.seeds  must hold at least 1 item, got 0",
+        "line 10  ablation.wat    unknown key; known here: of, trial, factor, levels, reference, seeds, stage, notes",
+        x='ablation: {of: x, trial: 1, factor: r, reference: "4", wat: 1, seeds: [], levels: [{name: "4", settings: {lora.rank: 4}}]}',
+    ),
+]
+
+
+@pytest.mark.parametrize("given", CASES, ids=label)
+def test_a_malformed_file_says_where_what_and_the_way_out(given: Case, tmp_path: Path) -> None:
+    assert lines_of(tmp_path, given) == given.message
+
+
+def test_classes_of_the_embedded_data_are_known(tmp_path: Path) -> None:
+    said = message_of(tmp_path, case(objective="objective: {metric: dice/banana}").text)
+    assert "there is no class 'banana'; the data has background, 0, 1, 2" in said
+    detection = {"task": "task: detection", "objective": "objective: {metric: map/background}"}
+    assert "there is no class 'background'; the data has 0, 1" in message_of(tmp_path, case(**detection).text)
+    assert loaded(tmp_path, case(objective="objective: {metric: dice/7}").text).objective.metric == "dice/7"
+
+
+def test_losses_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
+    loss = "objective: {metric: loss}"
+    varies = "space:\n  adapter: {choice: [none, lora]}\n  loss: {choice: [dice, cross_entropy]}"
+    assert "line 3  objective.metric  is loss, and trials differ in theirs (cross_entropy, dice)" in (
+        message_of(tmp_path, case(objective=loss, space=varies).text)
+    )
+    partly = "space:\n  adapter: {choice: [none, lora]}\n  loss: {choice: [dice], when: {adapter: lora}}"
+    assert "use dice, iou or soft_dice, or fix loss under trial" in (
+        message_of(tmp_path, case(objective=loss, space=partly).text)
+    )
+    for same in (varies.replace("cross_entropy", "dice").replace("[dice, dice]", "[dice]"), SOUND["space"]):
+        assert loaded(tmp_path, case(objective=loss, space=same).text).objective.metric == "loss"
+    assert loaded(tmp_path, case(space=varies).text).objective.metric == "dice"
