@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from ports import free_port
 from viewed import of
@@ -22,6 +23,7 @@ from tests import recorded
 from tests.postgres import PASSWORD, Postgres, postgres
 from trainables.errors import StorageError
 from tuning.ledger import read_records
+from tuning.records import StartedRecord
 from tuning.tracking.database import DatabaseShelf, with_driver
 from tuning.tracking.journal import JOURNAL_FILE, JournalShelf
 from tuning.tracking.study import Shelf, StudyView
@@ -102,7 +104,12 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trials(server: Postgres, name: str) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name=name, storage=with_driver(server.url)).trials
+    storage = RDBStorage(with_driver(server.url))
+    try:
+        return optuna.load_study(study_name=name, storage=storage).trials
+    finally:  # a server takes a hundred connections, and a test may ask more often
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def test_two_sweeps_follow_into_one_postgresql_and_do_not_mix(server: Postgres, tmp_path: Path) -> None:
@@ -137,14 +144,17 @@ def test_a_server_that_goes_away_is_said_once_and_resume_brings_the_rest(
 ) -> None:
     said: list[str] = []
     records = list(read_records(recorded.write(tmp_path / "fragile")))
+    first = next(place for place, record in enumerate(records) if isinstance(record, StartedRecord))
     with Views(
-        [view(DatabaseShelf(server.url), "fragile")], of(records[:5]), say=said.append, closing_s=60
+        [view(DatabaseShelf(server.url), "fragile")], of(records[:first]), say=said.append, closing_s=60
     ) as views:
+        views.put(records[first])
         deadline = time.monotonic() + 60
-        while not _has(server, "fragile") and time.monotonic() < deadline:
+        while not (there := _has(server, "fragile")) and time.monotonic() < deadline:
             time.sleep(0.2)
+        assert there
         server.stop()
-        for record in records[5:]:
+        for record in records[first + 1 :]:
             views.put(record)
     assert len(said) == 1
     assert said[0].startswith(f"the Optuna study at {server.url} is left behind: ")
