@@ -215,6 +215,14 @@ class Place:
         return [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]
 
 
+def wait_until(reached: Callable[[], bool], within_s: float = 60.0) -> None:
+    """Until something is so. Raises AssertionError where it takes too long."""
+    deadline = time.monotonic() + within_s
+    while not reached():
+        assert time.monotonic() < deadline, f"still waiting after {within_s} s"
+        time.sleep(0.005)
+
+
 def lines(folder: Path) -> int:
     """Whole lines of an experiment's record."""
     return (folder / LEDGER).read_bytes().count(b"\n")

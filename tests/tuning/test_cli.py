@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,11 +216,25 @@ def test_a_wrong_option_is_typers_own_message(run: Callable[..., Result]) -> Non
 # --- whole processes --------------------------------------------------------------------------
 
 
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "ray",
+    "optuna",
+    "sqlalchemy",
+    "matplotlib",
+    "scipy",
+    "pandas",
+    "pyarrow",
+)
+
+
 def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tuning.cli import app\n"
         "try: app(prog_name='adaptertune')\n"
-        "finally: print('HEAVY', [m for m in ('torch', 'ray', 'optuna', 'matplotlib') if m in sys.modules])"
+        f"finally: print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
     )
     return subprocess.run(
         [sys.executable, "-P", "-c", code, *arguments],
@@ -244,16 +257,13 @@ def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
         ("domains", "shifted"),
     ],
 )
-def test_commands_that_read_import_nothing_heavy_and_answer_at_once(
+def test_commands_that_read_import_nothing_heavy(
     storage: Path, shifted: Path, arguments: tuple[str, ...]
 ) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """What makes them quick; how quick they are, `benchmarks/hundred_thousand_trials.py` measures."""
     done = process(*arguments, cwd=storage, ADAPTERTUNE_STORAGE=str(storage))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HEAVY []" in done.stdout
-    # Processor time: what a machine that does nothing else would take, however busy this one is.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_a_closed_pipe_is_no_fault(storage: Path) -> None:
