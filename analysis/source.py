@@ -19,7 +19,7 @@ from trainables.errors import StorageError
 from tuning.ledger import LEDGER, read_header
 from tuning.records import ExperimentRecord
 from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
-from tuning.tables.relations import connect, load, parquet, quoted
+from tuning.tables.relations import connect, load, parquet, quoted, text
 from tuning.tables.rows import KINDS, LATENCY, TABLES, Row
 from tuning.tables.standing import Objective
 
@@ -110,7 +110,7 @@ class Source:
             for index, (recorded, (parts, rows)) in enumerate(zip(self.experiments, self._rows, strict=True)):
                 raw = _raw(self.connection, recorded.folder, parts, rows[table], table, index)
                 valid = _valid(self.connection, table, raw, index)
-                name = f"{_text(recorded.name)} AS experiment"
+                name = f"{text(recorded.name)} AS experiment"
                 selects.append(f"SELECT {name}, * EXCLUDE ({_HIDDEN[table]}) FROM {valid}")
             found = " UNION ALL BY NAME ".join(selects)
         else:
@@ -165,9 +165,9 @@ class Source:
             sql, lambda asked: self._twice(lambda: self.connection.sql(asked).to_arrow_table())
         )
 
-    def run(self, sql: Any, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+    def run(self, sql: Any) -> duckdb.DuckDBPyConnection:
         """Executes SQL of ours. Raises duckdb.Error."""
-        return self._twice(lambda: self.connection.execute(sql, values))
+        return self._twice(lambda: self.connection.execute(sql))
 
     def _twice(self, how: Callable[[], Any]) -> Any:
         """Once more where a driver has just merged, and removed, the parts that the views were made of."""
@@ -219,7 +219,7 @@ def opened(
     experiments = [Recorded.at(folder) for folder in folders]
     with connect(threads) as connection:
         source = Source(connection, experiments, tell)
-        places = ", ".join(_text(str(folder.absolute() / FOLDER)) for folder in folders)
+        places = ", ".join(text(str(folder.absolute() / FOLDER)) for folder in folders)
         connection.execute(f"SET allowed_directories = [{places}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -232,10 +232,6 @@ def opened(
 def named_in(sql: str) -> list[str]:
     """The views that a question may mean."""
     return [view for view in VIEWS if view in sql.lower()]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _setting_names() -> Collection[str]:

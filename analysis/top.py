@@ -13,7 +13,7 @@ from analysis.frames import INCOMPARABLE, Objective, Standing, Trial, another
 from analysis.source import Recorded, Source, named_in, opened, rows_of, said, with_quotes
 from trainables.workload import Direction, ValueRule
 from tuning.records import RAN_OUT, ReportRecord, ScoredRecord
-from tuning.tables.relations import quoted
+from tuning.tables.relations import quoted, text
 from tuning.tables.rows import PARTS, settings_of
 from tuning.tables.standing import NEARLY
 
@@ -115,8 +115,8 @@ def _asked(source: Source, objective: Objective, where: str | None) -> str:
     trials = "trials"
     if objective.metric != source.objective.metric:
         trials = f"({_under(source, objective)})"
-    text = "SELECT experiment, trial, outcome, ran, value, epoch FROM " + trials
-    return text if where is None else f"{text} WHERE ({where}\n)"
+    asked = "SELECT experiment, trial, outcome, ran, value, epoch FROM " + trials
+    return asked if where is None else f"{asked} WHERE ({where}\n)"
 
 
 def _under(source: Source, objective: Objective) -> str:
@@ -184,17 +184,17 @@ def _trials(
 ) -> list[tuple[tuple[str, int], Trial]]:
     if not numbers:
         return []
-    which = f"experiment = ? AND trial IN ({', '.join(map(str, numbers))})"
+    which = f"experiment = {text(recorded.name)} AND trial IN ({', '.join(map(str, numbers))})"
     reported: dict[int, list[ReportRecord]] = {}
     if reports:
         source.columns_of("epochs")
         ordered = f"SELECT * FROM epochs WHERE {which} ORDER BY trial, epoch"
-        names, rows = rows_of(source.run(ordered, [recorded.name]))
+        names, rows = rows_of(source.run(ordered))
         for values in rows:
             report = _report(dict(zip(names, values, strict=True)))
             reported.setdefault(report.trial, []).append(report)
     asked = ", ".join(quoted(name) for name in (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS)))
-    names, rows = rows_of(source.run(f"SELECT {asked} FROM trials WHERE {which}", [recorded.name]))
+    names, rows = rows_of(source.run(f"SELECT {asked} FROM trials WHERE {which}"))
     found = []
     for values in rows:
         row = dict(zip(names, values, strict=True))

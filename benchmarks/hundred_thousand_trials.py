@@ -5,8 +5,9 @@
 The record is made up: trials of ten epochs on average, most stopped at a rung. Its tables are written
 by the driver's own writer. Then each command is timed as a whole process, from its start to its exit,
 while another process appends to the record, with its tables, as a sweep of many workers would. The
-median of five counts. `--peers` also times what one would do without the tables: pandas over the same
-record, and Optuna's SQLite storage (1,000 trials, as writing 100,000 takes it hours).
+median of five counts, after one that compiles the modules. `--peers` also times what one would do
+without the tables: pandas over the same record, and Optuna's SQLite storage (1,000 trials, as writing
+100,000 takes it hours).
 """
 
 from __future__ import annotations
@@ -151,9 +152,11 @@ def append(folder: Path, trials: int) -> None:
     tables = Tables(folder, asked, header)
     with Ledger.open(folder) as ledger:
         tables.open(5.0)
+        tables.catch_up()
         print("ready", flush=True)
         running: list[Iterator[Record]] = []
-        for number in itertools.count(trials):
+        # A folder that is used again holds the trials of the time before, too.
+        for number in itertools.count(sound_parts(folder)[-1].highest + 1):
             running.append(records_of(number, asked.space))
             while len(running) >= PER_S:
                 for trial in list(running):
@@ -170,17 +173,21 @@ def append(folder: Path, trials: int) -> None:
 
 
 def timed(arguments: tuple[str, ...], storage: Path) -> tuple[list[float], list[float]]:
-    """Seconds by the clock, and of processor time, of each run."""
+    """Seconds by the clock, and of processor time, of each run but the first.
+
+    Modules are compiled in the first, as they are for every user.
+    """
     found, processor = [], []
     command = [sys.executable, "-m", "tuning.cli", *arguments, "--storage", str(storage)]
-    for _ in range(RUNS):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for _ in range(RUNS + 1):
         began, before = time.perf_counter(), _children_s()
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         found.append(time.perf_counter() - began)
         processor.append(_children_s() - before)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-    return found, processor
+    return found[1:], processor[1:]
 
 
 def _children_s() -> float:

@@ -6,6 +6,7 @@ Commands that only read import neither torch nor ray, and what is heavy is impor
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import time
@@ -355,6 +356,9 @@ def main() -> None:
     # What imports make lives as long as the process: looking through it again and again takes a tenth of
     # the time in which a question is answered.
     gc.set_threshold(50_000)
+    # Nor need it be looked through at the end for what goes anyway: another seventh. What has to be closed
+    # is, by who opened it; `atexit` and the clearing of modules stay. Registered first, so called last.
+    atexit.register(gc.freeze)
     app(prog_name="adaptertune")
 
 

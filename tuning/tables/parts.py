@@ -31,7 +31,7 @@ from tuning.history import History
 from tuning.ledger import LEDGER
 from tuning.records import ExperimentRecord, Record
 from tuning.tables.folding import Batch, Folding
-from tuning.tables.relations import connect, load, parquet
+from tuning.tables.relations import connect, load, parquet, text
 from tuning.tables.rows import KINDS, TABLES
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ FAN = 8
 """Parts of a size that become one."""
 WHOLE = 4 << 20
 """Most bytes that are folded at once, where much is to be caught up with."""
+GROUP_ROWS = 20_480
+"""Rows that a reader takes at once: several cores share a file, and a few rows need not all of it."""
 LOCK_S = 5.0
 """How long a driver waits for a reader that writes parts."""
 READ_S = 30.0
@@ -340,5 +342,6 @@ def files_of(folder: Path, parts: Sequence[Part], table: str) -> list[Path]:
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, rows: str, path: Path) -> None:
-    target = str(path).replace("'", "''")
-    connection.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+    connection.execute(
+        f"COPY ({rows}) TO {text(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+    )
