@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
+from analysis.tables import percent
 from trainables.workload import Direction
 
 ALPHA = 0.05
@@ -178,7 +179,7 @@ def _seen(d: Difference) -> str:
     assert d.detectable is not None
     return (
         f"with these seeds a difference of {rounded(d.detectable, d.detectable)} would have been found"
-        f" {POWER:.0%} of the time, a smaller one less often"
+        f" {percent(POWER)} of the time, a smaller one less often"
     )
 
 

@@ -54,7 +54,7 @@ def test_no_difference_is_said_with_what_could_have_been_found() -> None:
     assert d.verdict is Verdict.NOT_SHOWN
     assert "no difference shown" in d.words
     assert d.detectable is not None
-    assert f"a difference of {rounded(d.detectable, d.detectable)} would have been found 80%" in d.words
+    assert f"a difference of {rounded(d.detectable, d.detectable)} would have been found 80 %" in d.words
     assert of(a=A, b=ALIKE).conclusion == "dice: no difference shown in 1 comparison."
 
 
