@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -359,6 +360,8 @@ def main() -> None:
     # Nor need it be looked through at the end for what goes anyway: another seventh. What has to be closed
     # is, by who opened it; `atexit` and the clearing of modules stay. Registered first, so called last.
     atexit.register(gc.freeze)
+    # Looking for plugins that others may have installed reads the metadata of every package there is.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     app(prog_name="adaptertune")
 
 

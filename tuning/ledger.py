@@ -15,14 +15,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from trainables.errors import LedgerError, StorageError
 from tuning.history import History
 from tuning.records import RECORDS, SCHEMA, ExperimentRecord, Record
+
+if TYPE_CHECKING:  # what only reads has no use for it, and waits for its import
+    from filelock import FileLock
 
 LEDGER = "ledger.jsonl"
 LOCK = "driver.lock"
@@ -85,6 +87,8 @@ class Ledger:
 
     @classmethod
     def _locked(cls, folder: Path, flags: int) -> Self:
+        from filelock import FileLock, Timeout
+
         lock = FileLock(folder / LOCK)
         try:
             # A reader that asks whether a driver lives holds the lock for a moment.
@@ -143,6 +147,8 @@ def _cannot_write(folder: Path, error: OSError) -> str:
 
 def driver_alive(folder: Path) -> bool:
     """Whether a driver writes this experiment's record now."""
+    from filelock import FileLock, Timeout
+
     if not (folder / LOCK).exists():
         return False
     lock = FileLock(folder / LOCK)

@@ -23,8 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from trainables.errors import StorageError
 from tuning.experiment import Experiment
 from tuning.history import History
@@ -36,6 +34,7 @@ from tuning.tables.rows import KINDS, TABLES
 
 if TYPE_CHECKING:
     import duckdb
+    from filelock import FileLock
 
 FOLDER = "tables"
 LOCK = ".lock"
@@ -213,6 +212,8 @@ class Tables:
 
     def open(self, timeout_s: float) -> None:
         """Takes up what is there. Raises StorageError if another process writes it, OSError if none can."""
+        from filelock import FileLock, Timeout
+
         folder = self.folder / FOLDER
         folder.mkdir(exist_ok=True)
         lock = FileLock(folder / LOCK)
