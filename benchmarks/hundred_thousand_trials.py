@@ -5,9 +5,10 @@
 The record is made up: trials of ten epochs on average, most stopped at a rung. Its tables are written
 by the driver's own writer. Then each command is timed as a whole process, from its start to its exit,
 while another process appends to the record, with its tables, as a sweep of many workers would. The
-median of five counts, after one that compiles the modules. `--peers` also times what one would do
-without the tables: pandas over the same record, and Optuna's SQLite storage (1,000 trials, as writing
-100,000 takes it hours).
+median of five counts, after one that compiles the modules. Two lines say how fast the machine is just
+then: an empty Python process, and one that imports the libraries and does nothing. `--peers` also times
+what one would do without the tables: pandas over the same record, and Optuna's SQLite storage (1,000
+trials, as writing 100,000 takes it hours).
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
     "best --at 3": ("best", NAME, "--at", "3"),
 }
+FLOOR = {
+    "an empty process": "pass",
+    "the libraries' imports": "import duckdb, pydantic.main, rich.table, typer; duckdb.connect()",
+}
+"""What no program of these libraries can do without."""
 SPACE = {
     "adapter": {"choice": ["none", "lora", "serial_lora"]},
     "freezing": [
@@ -172,13 +178,13 @@ def append(folder: Path, trials: int) -> None:
 # --- timing -----------------------------------------------------------------------------------
 
 
-def timed(arguments: tuple[str, ...], storage: Path) -> tuple[list[float], list[float]]:
+def timed(*arguments: str) -> tuple[list[float], list[float]]:
     """Seconds by the clock, and of processor time, of each run but the first.
 
     Modules are compiled in the first, as they are for every user.
     """
     found, processor = [], []
-    command = [sys.executable, "-m", "tuning.cli", *arguments, "--storage", str(storage)]
+    command = [sys.executable, *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for _ in range(RUNS + 1):
         began, before = time.perf_counter(), _children_s()
@@ -236,6 +242,15 @@ def optuna_s(folder: Path, trials: int) -> tuple[float, float]:
     return found[0], found[1]
 
 
+def show(name: str, found: list[float], processor: list[float], verdict: str = "") -> None:
+    """A line of the table."""
+    middle, spent = statistics.median(found), statistics.median(processor)
+    print(
+        f"{name:28s} {middle:7.2f} {min(found):7.2f} {max(found):7.2f} {spent:10.2f}   {verdict}".rstrip(),
+        flush=True,
+    )
+
+
 def report(trials: int, storage: Path, *, peers: bool) -> None:
     folder = storage / NAME
     if not folder.exists():
@@ -258,15 +273,11 @@ def report(trials: int, storage: Path, *, peers: bool) -> None:
         print(
             f"{'whole process, s':28s} {' '.join(f'{h:>7s}' for h in heads)}  processor   at most {LIMIT_S:g}"
         )
+        for name, code in FLOOR.items():
+            show(name, *timed("-c", code))
         for name, arguments in QUESTIONS.items():
-            found, processor = timed(arguments, storage)
-            middle = statistics.median(found)
-            verdict = "ok" if middle < LIMIT_S else "TOO LONG"
-            spent = statistics.median(processor)
-            print(
-                f"{name:28s} {middle:7.2f} {min(found):7.2f} {max(found):7.2f} {spent:10.2f}   {verdict}",
-                flush=True,
-            )
+            found, processor = timed("-m", "tuning.cli", *arguments, "--storage", str(storage))
+            show(name, found, processor, "ok" if statistics.median(found) < LIMIT_S else "TOO LONG")
     finally:
         beside.terminate()
         beside.wait()
