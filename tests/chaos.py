@@ -104,11 +104,14 @@ class Driver:
 
     def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0) -> None:
         """Until something is so. Raises AssertionError where the driver ends or it takes too long."""
-        deadline = time.monotonic() + within_s
-        while not reached():
+
+        def reached_or_ended() -> bool:
+            if reached():
+                return True
             assert self.process.poll() is None, f"the driver ended before:\n{self.said()}"
-            assert time.monotonic() < deadline, f"still waiting after {within_s} s:\n{self.said()}"
-            time.sleep(0.005)
+            return False
+
+        wait_until(reached_or_ended, within_s, self.said)
 
     def wait_for_events(self, number: int) -> None:
         """Until its record has so many, see `events`."""
@@ -215,11 +218,11 @@ class Place:
         return [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]
 
 
-def wait_until(reached: Callable[[], bool], within_s: float = 60.0) -> None:
-    """Until something is so. Raises AssertionError where it takes too long."""
+def wait_until(reached: Callable[[], bool], within_s: float = 60.0, said: Callable[[], str] = str) -> None:
+    """Until something is so. Raises AssertionError, with what was `said`, where it takes too long."""
     deadline = time.monotonic() + within_s
     while not reached():
-        assert time.monotonic() < deadline, f"still waiting after {within_s} s"
+        assert time.monotonic() < deadline, f"still waiting after {within_s} s:\n{said()}"
         time.sleep(0.005)
 
 

@@ -359,18 +359,19 @@ def main() -> None:
     # What imports make lives as long as the process: looking through it again and again takes a tenth of
     # the time in which a question is answered.
     gc.set_threshold(50_000)
-    # Nor need it be looked through at the end for what goes anyway: another seventh. What has to be closed
+    # Nor need it be looked through at the end for what goes anyway: another tenth. What has to be closed
     # is, by who opened it; `atexit` and the clearing of modules stay. Registered first, so called last.
     atexit.register(gc.freeze)
     # Looking for plugins that others may have installed reads the metadata of every package there is.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    _leave_only(sys.argv[1:2])
+    if len(sys.argv) > 1:
+        _leave_only(sys.argv[1])
     app(prog_name="adaptertune")
 
 
-def _leave_only(named: list[str]) -> None:
+def _leave_only(name: str) -> None:
     """Leaves the command that is named: Typer builds all of them, 2 ms each, before it runs one."""
-    every = [*app.registered_commands]
+    every = list(app.registered_commands)
     for group in app.registered_groups:
         assert group.typer_instance is not None
         every += group.typer_instance.registered_commands
@@ -378,7 +379,7 @@ def _leave_only(named: list[str]) -> None:
         command
         for command in every
         if command.callback is not None
-        and [command.name or get_command_name(command.callback.__name__)] == named
+        and name == (command.name or get_command_name(command.callback.__name__))
     ]
     if asked:  # neither --help nor a typo, for which they are all listed
         kept = typer.Typer()

@@ -147,10 +147,10 @@ def _cannot_write(folder: Path, error: OSError) -> str:
 
 def driver_alive(folder: Path) -> bool:
     """Whether a driver writes this experiment's record now."""
-    from filelock import FileLock, Timeout
-
     if not (folder / LOCK).exists():
         return False
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

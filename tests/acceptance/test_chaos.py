@@ -41,7 +41,7 @@ class Cut:
     @classmethod
     def of(cls, folder: Path, dead: Sequence[Process] = ()) -> Cut:
         """dead: below a killed driver; its workers may save until they are gone, a moment after it."""
-        wait_until(lambda: not [p for p in dead if p.holds_an_actor and p.alive])
+        wait_until(lambda: not any(p.holds_an_actor and p.alive for p in dead))
         at = lines(folder)
         saved = saved_steps(folder)  # before the lines: another worker may go on meanwhile
         return cls(at, lines(folder), saved)
