@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +18,16 @@ from typing import Any
 import torch
 
 from trainables.checkpoint import MAGIC
-from tuning.ledger import LEDGER
+from tuning.ledger import LEDGER, read_history
 
 NAME = "chaos"
 BATCH = 4
+IMAGES = 96
 FILE = f"""
 name: {NAME}
 task: segmentation
 model: {{name: embedded, image_size: [32, 32]}}
-data: {{embedded: {{domain: inverted, train: 96, validation: 32, test: 1, side: 32}}}}
+data: {{embedded: {{domain: inverted, train: {IMAGES}, validation: 32, test: 1, side: 32}}}}
 objective: {{metric: dice, value: best}}
 trial: {{epochs: 4, batch_size: {BATCH}, schedule: cosine, loss: cross_entropy}}
 space:
@@ -79,8 +80,19 @@ class Process:
 
     def kill(self) -> None:
         """`kill -9`."""
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It does nothing more until it is thawed; it can be killed meanwhile."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it was frozen."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.alive:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
 
 def descendants(pid: int) -> list[Process]:
@@ -252,3 +264,34 @@ def saved_steps(folder: Path) -> dict[int, int]:
         )["step"]
         for path in folder.glob("trials/*/last.ckpt")
     }
+
+
+def amid_an_epoch(folder: Path, *, images: int = IMAGES) -> set[int]:
+    """The trials that run, have reported what their last checkpoint holds, and have saved on the way to more.
+
+    One that is killed then goes on from there. At an epoch's end ASHA may have no more of it.
+    """
+    saved = saved_steps(folder)  # before the record: what comes meanwhile can only take a trial away
+    return {
+        trial.number
+        for trial in read_history(folder).trials.values()
+        if trial.ended is None
+        and (step := saved.get(trial.number, 0)) % (images // BATCH)
+        and step > max((report.step for report in trial.reports), default=0)
+    }
+
+
+def hold_amid_an_epoch(
+    workers: Sequence[Process], folder: Path, *, trials: int = 1, images: int = IMAGES
+) -> bool:
+    """Whether so many trials are amid an epoch; only if they are, the workers stay frozen until a death.
+
+    Unfrozen, they might get to the epoch's end between this look and that.
+    """
+    for each in workers:
+        each.freeze()
+    if len(amid_an_epoch(folder, images=images)) >= trials:
+        return True
+    for each in workers:
+        each.thaw()
+    return False

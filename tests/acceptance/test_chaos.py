@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from chaos import BATCH, NAME, Place, Process, events, lines, saved_steps, wait_until
+from chaos import BATCH, NAME, Place, Process, events, hold_amid_an_epoch, lines, saved_steps, wait_until
 
 from trainables.checkpoint import read_weights
 from tuning.boundary import FAILED
@@ -199,8 +199,11 @@ def test_a_killed_raylet(whole: Place, place: Place) -> None:
     moment = random.Random(SEED).choice(amid(whole))
     with place.run(*place.launch()) as driver:
         driver.wait_for_events(moment)
+        driver.wait_for(lambda: hold_amid_an_epoch(driver.workers(), place.folder))
         workers = driver.workers()
         driver.raylet().kill()
+        for worker in workers:
+            worker.thaw()
         assert driver.finish(60.0) == FAILED, driver.said()
         assert "Ray died" in driver.said()
     cut = Cut.of(place.folder, workers)
@@ -215,7 +218,10 @@ def test_two_workers_lose_nothing_and_double_nothing(whole: Place, place: Place)
     moment = random.Random(SEED).randrange(8, len(events(whole.folder)) // 2)
     with place.run(*place.launch(concurrent=2, retries=1)) as driver:
         driver.wait_for_events(moment)
+        driver.wait_for(lambda: hold_amid_an_epoch(driver.workers(), place.folder))
         dead = driver.kill()
+        for process in dead:
+            process.thaw()
     cuts = [Cut.of(place.folder, dead)]
     with place.run(*RESUME) as driver:
         driver.wait_for_events(len(events(place.folder)) + 8)

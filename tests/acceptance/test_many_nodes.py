@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from chaos import FILE, Driver, Place, events
+from chaos import FILE, IMAGES, Driver, Place, events, hold_amid_an_epoch
 from raylets import Raylets, raylets, require_hiding
 
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, went_on
-from trainables.folder import LAST_STATE
 from tuning.boundary import FAILED, MENDABLE
 from tuning.ledger import read_history, read_records
 from tuning.records import EndedRecord, Outcome
@@ -87,15 +86,6 @@ def wait_for_events(driver: Driver, number: int) -> None:
     wait(driver, lambda: len(events(driver.folder)) >= number)
 
 
-def all_have_saved(folder: Path, *, trials: int) -> bool:
-    """Whether so many run, and each has a checkpoint and more than an epoch to go."""
-    running = [trial for trial in read_history(folder).trials.values() if trial.ended is None]
-    return len(running) == trials and all(
-        (folder / "trials" / f"{trial.number:04d}" / LAST_STATE).exists() and len(trial.reports) < 3
-        for trial in running
-    )
-
-
 def assert_whole(folder: Path, trials: int) -> None:
     """No trial is lost, none doubled, and each has run the epochs that its outcome says."""
     found = read_history(folder).trials
@@ -108,16 +98,21 @@ def assert_whole(folder: Path, trials: int) -> None:
 
 
 def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place) -> None:
-    """The one that joins has a cache of its own, and prepares the data there."""
+    """The one that dies is frozen first: it must not end its trial in the moment before its death.
+
+    With a trial on each of three nodes, and all of them amid an epoch, one of those is hit. Epochs are
+    longer than elsewhere, so that they are so often enough. The node that joins has a cache of its own,
+    and prepares the data there.
+    """
     require_hiding(place.cache)
     own_cache = place.storage.parent / "own-cache"
     doomed = cluster.nodes[1]
-    with sweep(place, cluster, **{"trials:_12": f"trials: {TRIALS}"}) as driver:
+    images = 4 * IMAGES
+    longer = {"trials:_12": f"trials: {TRIALS}", f"train:_{IMAGES}": f"train: {images}"}
+    with sweep(place, cluster, **longer) as driver:
         wait_for_events(driver, 8)
-        wait(driver, lambda: bool(doomed.workers()) and all_have_saved(place.folder, trials=3))
-        held = doomed.workers()
-        doomed.kill()
-        wait(driver, lambda: not any(process.alive for process in held))
+        wait(driver, lambda: hold_amid_an_epoch(doomed.workers(), place.folder, trials=3, images=images))
+        doomed.kill_all()
         cut = Cut.of(place.folder)
         late = cluster.add(hidden=[place.cache], ADAPTERTUNE_CACHE=str(own_cache))
         wait(driver, lambda: bool(late.workers()))
@@ -230,6 +225,7 @@ def test_a_head_that_is_killed_ends_the_sweep_in_plain_words_and_it_goes_on_else
         head = cluster.add(cpus=2)
         with sweep(place, cluster, **{"trials:_12": "trials: 6"}) as driver:
             wait_for_events(driver, 6)
+            wait(driver, lambda: hold_amid_an_epoch(head.workers(), place.folder))
             head.kill_all()
             # Ray itself would end it after 60 s.
             assert driver.finish(50.0) == FAILED, driver.said()
