@@ -60,7 +60,7 @@ def test_a_freezing_ablation_is_cut_off_and_gone_on_with(tmp_path: Path) -> None
     folder = tmp_path / "experiments" / "small-ablate-freezing"
     process = start(tmp_path, *asked)
     while reports(folder) < 3 and process.poll() is None:
-        time.sleep(0.5)
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate()
     assert process.returncode == 130, out + said

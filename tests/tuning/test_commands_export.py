@@ -29,8 +29,9 @@ def test_it_says_what_it_wrote_and_by_how_much_outputs_differ(run: Path, tmp_pat
     assert "an adapter for the backbone that lies with it in base/" in done.stdout
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or f"  {path.relative_to(tmp_path / 'out')}\n" in done.stdout
-    largest = float(done.stdout.split("largest difference ")[1].split()[0])
-    assert largest <= 1e-5
+    largest = done.stdout.split("largest difference ")[1].split()[0]
+    assert 0 <= float(largest) <= 2e-4  # outputs reach 18
+    assert f"differ by at most {largest}." in (tmp_path / "out" / "README.md").read_text()
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["peft_type"] == "LORA"
 
 
