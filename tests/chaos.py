@@ -42,6 +42,8 @@ retries: RETRIES
 scoring: {{trials: none}}
 """
 """Twelve short trials with AdaLoRA's allocator and moved backbones among them, saved in mid-epoch too."""
+LOOK_S = 0.005
+"""Between two looks, where a moment is to be met."""
 AGENTS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's processes that hold no actor; its agents outlive a killed raylet by a minute."""
 
@@ -114,7 +116,7 @@ class Driver:
     folder: Path
     output: Path
 
-    def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0) -> None:
+    def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0, every_s: float = LOOK_S) -> None:
         """Until something is so. Raises AssertionError where the driver ends or it takes too long."""
 
         def reached_or_ended() -> bool:
@@ -123,7 +125,7 @@ class Driver:
             assert self.process.poll() is None, f"the driver ended before:\n{self.said()}"
             return False
 
-        wait_until(reached_or_ended, within_s, self.said)
+        wait_until(reached_or_ended, within_s, every_s, self.said)
 
     def wait_for_events(self, number: int) -> None:
         """Until its record has so many, see `events`."""
@@ -230,12 +232,17 @@ class Place:
         return [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]
 
 
-def wait_until(reached: Callable[[], bool], within_s: float = 60.0, said: Callable[[], str] = str) -> None:
+def wait_until(
+    reached: Callable[[], bool],
+    within_s: float = 60.0,
+    every_s: float = LOOK_S,
+    said: Callable[[], str] = str,
+) -> None:
     """Until something is so. Raises AssertionError, with what was `said`, where it takes too long."""
     deadline = time.monotonic() + within_s
     while not reached():
         assert time.monotonic() < deadline, f"still waiting after {within_s} s:\n{said()}"
-        time.sleep(0.005)
+        time.sleep(every_s)
 
 
 def lines(folder: Path) -> int:
@@ -288,10 +295,13 @@ def hold_amid_an_epoch(
 
     Unfrozen, they might get to the epoch's end between this look and that.
     """
-    for each in workers:
-        each.freeze()
-    if len(amid_an_epoch(folder, images=images)) >= trials:
-        return True
-    for each in workers:
-        each.thaw()
-    return False
+    held = False
+    try:
+        for each in workers:
+            each.freeze()
+        held = bool(workers) and len(amid_an_epoch(folder, images=images)) >= trials
+    finally:
+        if not held:
+            for each in workers:
+                each.thaw()
+    return held

@@ -74,12 +74,8 @@ def sweep(place: Place, cluster: Raylets, **changes: str) -> Iterator[Driver]:
 
 
 def wait(driver: Driver, reached: Callable[[], bool]) -> None:
-    """As `Driver.wait_for`, with patience and without haste: to look at all processes takes its time."""
-    deadline = time.monotonic() + WITHIN_S
-    while not reached():
-        assert driver.process.poll() is None, f"the driver ended before:\n{driver.said()}"
-        assert time.monotonic() < deadline, f"still waiting after {WITHIN_S} s:\n{driver.said()}"
-        time.sleep(0.1)
+    """With patience and without haste: to look at all processes takes its time."""
+    driver.wait_for(reached, within_s=WITHIN_S, every_s=0.1)
 
 
 def wait_for_events(driver: Driver, number: int) -> None:

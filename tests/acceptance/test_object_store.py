@@ -24,7 +24,7 @@ FILE = f"""
 name: {NAME}
 task: segmentation
 model: {{name: embedded, image_size: [32, 32]}}
-data: {{embedded: {{domain: inverted, train: 96, validation: 32, test: 16, side: 32}}}}
+data: {{embedded: {{domain: inverted, train: 384, validation: 32, test: 16, side: 32}}}}
 objective: {{metric: dice}}
 trial: {{epochs: 3, batch_size: 4, schedule: cosine, loss: cross_entropy}}
 space:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from playwright.sync_api import sync_playwright
 from analysis.report.files import write_report
 from tests import reports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+"""Chromium may have to be installed."""
 
 TELEPHONE, SMALL, DESK = (390, 844), (360, 640), (1280, 900)
 
@@ -25,10 +27,9 @@ def chromium() -> str | None:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True, timeout=240)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-q", "chromium"], check=False, capture_output=True, timeout=600
-        )
+        with suppress(subprocess.TimeoutExpired):
+            for command in (["update"], ["install", "-y", "chromium"]):
+                subprocess.run(["apt-get", "-q", *command], check=False, capture_output=True, timeout=400)
         found = shutil.which("chromium")
     return found
 

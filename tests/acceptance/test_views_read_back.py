@@ -29,7 +29,8 @@ from tuning.tracking.journal import JOURNAL_FILE, JournalShelf
 from tuning.tracking.study import Shelf, StudyView
 from tuning.tracking.views import Views
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+"""PostgreSQL may have to be installed."""
 
 
 def view(shelf: Shelf, name: str = "digits") -> StudyView:

@@ -33,13 +33,14 @@ def test_workers_see_our_packages_and_not_those_of_the_users_folder(
     own_packages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import ray
+    from ray._private.utils import get_num_cpus
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ours = {**RAY_SETTINGS, **worker_environment(3)}
     before = {key: os.environ.get(key) for key in ours}
     with connect(None, threads=3, log=tmp_path / "driver.log") as cluster:
         assert cluster.owned
-        assert sum(n.cpus for n in cluster.nodes()) == os.cpu_count()
+        assert sum(n.cpus for n in cluster.nodes()) == get_num_cpus()
         seen = ray.get(ray.remote(_look).remote())
         scratch = cluster.scratch
     root = Path(__file__).parents[2].resolve()

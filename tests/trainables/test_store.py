@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import time
 from pathlib import Path
 
 import pytest
-from ports import free_port
 
 from trainables import store
 from trainables.errors import StorageError
@@ -135,8 +135,11 @@ def test_a_failed_write_leaves_what_was_there(
 def test_a_store_that_is_not_there_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    file = StorePath.of(f"s3://bucket/x?endpoint_override=http://127.0.0.1:{free_port()}") / "one"
-    began = time.monotonic()
-    with pytest.raises(StorageError, match="does not answer"):
-        file.read_bytes()
+    with socket.socket() as closed:  # held, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        file = StorePath.of(f"s3://bucket/x?endpoint_override=http://127.0.0.1:{port}") / "one"
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="does not answer"):
+            file.read_bytes()
     assert time.monotonic() - began < 20

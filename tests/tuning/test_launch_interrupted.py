@@ -60,7 +60,9 @@ def test_a_trial_and_then_the_sweep_are_stopped_through_the_folder(sweep: Sweeps
         if isinstance(record, ReportRecord) and record.trial == 2 and record.epoch == 2:
             stop(folder, "stop")
 
-    result = sweep(Slower, also=control, search={"trials": 6}, trial={"epochs": 40})
+    result = sweep(
+        Slower, also=control, search={"trials": 6}, trial={"epochs": 40}, resources={"concurrent": 2}
+    )
     assert result.outcome is Ending.INTERRUPTED
     ended = {n: t.outcome for n, t in result.history.trials.items()}
     assert ended[0] is Outcome.STOPPED
@@ -167,7 +169,7 @@ def test_ctrl_c_ends_the_sweep_as_interrupted_and_quickly(tmp_path: Path) -> Non
     assert history.closed.reason is Ending.INTERRUPTED
     assert {t.outcome for t in history.trials.values()} == {Outcome.INTERRUPTED}
     assert any(t.reports for t in history.trials.values())
-    until = time.monotonic() + 10
+    until = time.monotonic() + 90  # agents of a raylet that Ray had to kill outlive it by a minute
     while (left := processes_of(driver.pid)) and time.monotonic() < until:
         time.sleep(0.2)
     assert left == []

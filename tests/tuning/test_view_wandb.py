@@ -170,7 +170,7 @@ def test_what_wandb_says_is_said_once(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WANDB_MODE", "nonsense")
     said: list[str] = []
     records = list(read_records(folder))
-    with Views([view(folder, records, WandbMode.AUTO)], of(records), say=said.append) as views:
+    with Views([view(folder, records, WandbMode.AUTO)], of(records), say=said.append, closing_s=60) as views:
         for record in records[1:]:
             views.put(record)
     assert len(said) == 1
