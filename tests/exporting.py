@@ -27,20 +27,6 @@ UNKNOWN = ("cat", "dog", "emu")
 """Classes that the embedded checkpoints do not know, so that heads are new and of another size."""
 
 
-def tolerance(outputs: Tensor) -> float:
-    """1e-5 where outputs are below 1, relative to the largest above it.
-
-    A trained detector's reach 18, and single precision itself is 1e-5 away from double precision there,
-    more or less by the processor.
-    """
-    return 1e-5 * max(1.0, float(outputs.abs().max()))
-
-
-def assert_same_outputs(found: Tensor, expected: Tensor) -> None:
-    """Equal within `tolerance`."""
-    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance(expected))
-
-
 @dataclass(frozen=True)
 class Case:
     """What is exported, and how."""

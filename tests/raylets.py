@@ -20,7 +20,7 @@ from chaos import Process, descendants
 from ports import free_port
 
 UP_WITHIN_S = 90.0
-DOWN_WITHIN_S = 60.0
+DOWN_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)

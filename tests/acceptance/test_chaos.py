@@ -96,9 +96,8 @@ def assert_same(place: Place, whole: Place) -> None:
 def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
     """How many trials went on from a checkpoint; fails where one trained again what that held.
 
-    A report that had been made by then may come once more, as it was saved; that is to go on, too,
-    where there were others before it, which a trial that started over would have made again. Trials
-    that were not hit ran on, and had no need of their checkpoints.
+    A report that had been made by then may come once more, as it was saved. Trials that were not hit
+    ran on, and had no need of their checkpoints.
     """
     records = list(read_records(folder))
     made: dict[tuple[int, int], ReportRecord] = {}
@@ -118,8 +117,6 @@ def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
                 assert report.model_dump(exclude={"time"}) == before.model_dump(exclude={"time"})
             if first := next((r for r in later if r.step > saved), None):
                 assert first.samples <= (first.step - saved) * BATCH
-                count += 1
-            elif twice and any(trial == number and step < saved for trial, step in made):
                 count += 1
     return count
 
@@ -153,7 +150,7 @@ def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
     assert sorted(trials) == list(range(12))
     outcomes = Counter(trial.outcome for trial in trials.values())
     assert set(outcomes) == {Outcome.COMPLETED, Outcome.PRUNED}
-    assert 1.0 in {t.stopped.epoch for t in trials.values() if t.stopped}
+    assert {t.stopped.epoch for t in trials.values() if t.stopped} >= {1.0, 2.0}
     assert all(t.stopped.by is StoppedBy.ASHA for t in trials.values() if t.stopped)
     assert {t.params["adapter"] for t in trials.values()} >= {"adalora", "loha"}
     assert {t.params["freezing"] for t in trials.values()} == {"frozen", "unfrozen"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.exporting import CASES, OURS, export_case, load_elsewhere, tolerance
+from tests.exporting import CASES, OURS, export_case, load_elsewhere
 
 ROOT = Path(__file__).parents[2]
 ALONE = ("torch", "transformers", "peft")
@@ -36,7 +36,7 @@ def test_every_adapter_type_loads_with_torch_transformers_and_peft_alone(tmp_pat
     assert set(found) == set(exported)
     for name, held in exported.items():
         difference = float((found[name] - held.expected).abs().max())
-        assert difference <= tolerance(held.expected), f"{name} differs by {difference}"
+        assert difference <= 1e-5, f"{name} differs by {difference}"
 
 
 def _run(command: list[str], cwd: Path) -> str:

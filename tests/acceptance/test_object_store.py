@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,7 @@ def test_a_sweep_with_its_checkpoints_on_s3_is_the_sweep_with_them_on_disk(
     root = StorePath.of(uri) / NAME
     with place.run("launch", file) as driver:
         driver.wait_for(lambda: (place.folder / "trials" / "0001").is_dir(), within_s=300)
-        driver.wait_for(lambda: time.sleep(0.02) or (root / "trials/0001/last.ckpt").exists())
+        driver.wait_for(lambda: (root / "trials/0001/last.ckpt").exists(), every_s=0.02)
         for process in driver.kill():
             process.kill()
     place.finish("resume", NAME)

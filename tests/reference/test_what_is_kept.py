@@ -44,7 +44,7 @@ def test_the_best_reports_weights_are_kept_not_the_last_ones(asked: Workload, tm
     )
     values = [report.metrics["dice"] for report in reports]
     assert len(values) == 8
-    assert values[-1] < max(values)
+    assert values[-1] < 0.8 * max(values)
     assert last.objective == max(values)
     prepared = prepare_workload(asked)
     for name, value in (("best.ckpt", max(values)), ("last.ckpt", values[-1])):
