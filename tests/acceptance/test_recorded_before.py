@@ -1,0 +1,121 @@
+"""An experiment recorded before the restructuring is read, queried, reported, resumed and extended."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuning.ledger import read_history
+
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "recorded_before"
+NAME = "recorded"
+TOLERANCE = 5e-3
+"""Of a Dice trained here, on another processor than the fixture's."""
+
+
+def place(storage: Path, which: str) -> Path:
+    """A copy of the fixture, which stays as it is."""
+    shutil.copytree(FIXTURE / which, storage / NAME)
+    return storage / NAME
+
+
+def adaptertune(storage: Path, *arguments: str) -> str:
+    environment = os.environ | {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "tuning.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=storage,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def expected(name: str) -> Any:
+    return json.loads((FIXTURE / "expected" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("best", ("best", NAME, "--early-stopped", "--format", "json")),
+        ("trials", ("query", NAME, "SELECT * FROM trials ORDER BY trial", "--format", "json")),
+        ("epochs", ("query", NAME, "SELECT * FROM epochs ORDER BY trial, epoch", "--format", "json")),
+        ("domains", ("domains", NAME, "--format", "json")),
+    ],
+)
+@pytest.mark.parametrize("tables", [True, False], ids=["tables", "ledger alone"])
+def test_it_answers_as_before(tmp_path: Path, name: str, arguments: tuple[str, ...], *, tables: bool) -> None:
+    folder = place(tmp_path, "finished")
+    if not tables:
+        shutil.rmtree(folder / "tables")
+    assert json.loads(adaptertune(tmp_path, *arguments)) == expected(name)
+
+
+def test_the_interrupted_one_is_read(tmp_path: Path) -> None:
+    folder = place(tmp_path, "interrupted")
+    history = read_history(folder)
+    assert len(history.trials) == 5
+    assert history.trials[4].outcome is None
+    rows = json.loads(adaptertune(tmp_path, "query", NAME, "SELECT * FROM trials", "--format", "json"))
+    assert len(rows) == 5
+    assert "trial 4" in adaptertune(tmp_path, "status", NAME)
+
+
+def test_it_is_reported(tmp_path: Path) -> None:
+    place(tmp_path, "finished")
+    adaptertune(tmp_path, "report", NAME, "--format", "markdown", "--to", str(tmp_path / "report"))
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "0.096" in page
+    assert "Best configuration" in page
+
+
+def essence(folder: Path) -> dict[int, dict[str, Any]]:
+    """Configuration, decisions and curve of each trial."""
+    return {
+        number: {
+            "params": dict(trial.params),
+            "outcome": trial.outcome,
+            "stopped": trial.stopped.epoch if trial.stopped else None,
+            "curve": [(r.epoch, r.step, r.objective) for r in trial.reports],
+        }
+        for number, trial in read_history(folder).trials.items()
+    }
+
+
+def assert_same(found: dict[int, dict[str, Any]], wanted: dict[int, dict[str, Any]]) -> None:
+    assert found.keys() == wanted.keys()
+    for number, trial in wanted.items():
+        mine = found[number]
+        assert mine | {"curve": None} == trial | {"curve": None}
+        assert [point[:2] for point in mine["curve"]] == [point[:2] for point in trial["curve"]]
+        for (*_, value), (*_, before) in zip(mine["curve"], trial["curve"], strict=True):
+            assert math.isclose(value, before, abs_tol=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_it_is_resumed_with_the_result_of_the_uninterrupted_one(tmp_path: Path) -> None:
+    folder = place(tmp_path, "interrupted")
+    adaptertune(tmp_path, "resume", NAME)
+    assert_same(essence(folder), essence(FIXTURE / "finished"))
+
+
+@pytest.mark.slow
+def test_it_is_extended_with_the_trials_that_would_have_come(tmp_path: Path) -> None:
+    folder = place(tmp_path, "finished")
+    wanted = tmp_path / "wanted"
+    wanted.mkdir()
+    shutil.copyfile(FIXTURE / "expected" / "extended.jsonl", wanted / "ledger.jsonl")
+    adaptertune(tmp_path, "resume", NAME, "--trials", "8")
+    assert_same(essence(folder), essence(wanted))
