@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analysis.record import Record
+    from analysis.api import Record
 
 __all__ = ["open"]
 
@@ -24,9 +24,8 @@ def open(name: str | Path, storage: str | Path | None = None) -> Record:
     storage: where experiments live; `ADAPTERTUNE_STORAGE`, else `./experiments`, when absent.
     Raises StorageError, which names the experiments there are, and LedgerError for a damaged record.
     """
-    from analysis.record import Record
-    from tuning.ledger import find_experiments
-    from tuning.storage import storage_folder
+    from analysis.api import Record
+    from tuning.ledger.storage import find_experiments, storage_folder
 
     place = storage_folder(None if storage is None else Path(storage))
     return Record(tuple(folder.absolute() for folder in find_experiments(str(name), place)))

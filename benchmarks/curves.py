@@ -21,7 +21,7 @@ def dice(params: Mapping[str, Any], epoch: int) -> float:
 
 
 class Curve(tune.Trainable):  # type: ignore[misc]
-    """One trial of ours at a time, on a reused actor; its results are as `trainables.actor` gives them."""
+    """One trial of ours at a time, on a reused actor, with results like `AdapterTrainable`'s."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)

@@ -28,9 +28,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tuning.experiment import Experiment
-from tuning.ledger import LEDGER, Ledger, read_header
-from tuning.records import (
+from tuning.experiment.space import Space, config_hash
+from tuning.experiment.spec import Experiment
+from tuning.ledger.ledger import LEDGER, Ledger, read_header
+from tuning.ledger.records import (
     BuiltRecord,
     EndedRecord,
     ExperimentRecord,
@@ -42,7 +43,6 @@ from tuning.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.space import Space, config_hash
 from tuning.tables.parts import Tables, sound_parts
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -44,7 +44,7 @@ class Run:
 
 def ours(folder: Path) -> Run:
     """Run our sweep and read its record."""
-    from tuning.ledger import read_history
+    from tuning.ledger.ledger import read_history
 
     first = [
         {"lora.rank": c["rank"], "lora.alpha": c["alpha"], "learning_rate": c["learning_rate"]}

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.statistics import ALPHA, Comparison, compare, detectable
-from trainables.workload import Direction
+from analysis.statistics.paired import ALPHA, Comparison, compare, detectable
+from trainables.specs.workload import Direction
 
 Rng = np.random.Generator
 Noise = Callable[[Rng, tuple[int, ...]], np.ndarray]

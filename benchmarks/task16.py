@@ -35,7 +35,7 @@ def save_backbone(folder: Path) -> None:
     from transformers import ViTModel
 
     from trainables.backbones import EMBEDDED
-    from trainables.workload import Task
+    from trainables.specs.workload import Task
 
     whole = EMBEDDED[Task.SEGMENTATION]
     model = ViTModel.from_pretrained(whole, num_hidden_layers=BLOCKS, add_pooling_layer=False)

@@ -29,11 +29,12 @@ from typing import Any
 
 from rich.console import Console
 
-from tuning.board import Board
-from tuning.experiment import Experiment, load_experiment
-from tuning.ledger import read_header, read_history, read_records
-from tuning.progress import Progress
-from tuning.records import ClosedRecord, EndedRecord, ReportRecord
+from tuning.cli.board import Board
+from tuning.cli.progress import Progress
+from tuning.experiment.load import load_experiment
+from tuning.experiment.spec import Experiment
+from tuning.ledger.ledger import read_header, read_history, read_records
+from tuning.ledger.records import ClosedRecord, EndedRecord, ReportRecord
 
 ROOT = Path(__file__).resolve().parents[1]
 MORE = 10
@@ -94,8 +95,8 @@ class Meter:
 @contextmanager
 def timed_calls(meter: Meter) -> Iterator[None]:
     """For a while all that Ray calls of ours is timed."""
-    from tuning.schedulers import RecordingScheduler
-    from tuning.searcher import OptunaSearcher
+    from tuning.run.ray_scheduler import RecordingScheduler
+    from tuning.run.ray_searcher import OptunaSearcher
 
     classes = {"searcher": OptunaSearcher, "scheduler": RecordingScheduler}
     before = {(kind, name): getattr(classes[kind], name) for kind, names in OURS.items() for name in names}
@@ -111,7 +112,7 @@ def timed_calls(meter: Meter) -> Iterator[None]:
 def sweep(trials: int, folder: Path) -> tuple[Meter, int]:
     """Run it; returns the times, and the bytes on disk, Ray's own files included, as it ended."""
     from benchmarks.curves import Curve
-    from tuning.launch import launch
+    from tuning.run.launch import launch
 
     experiment = _experiment(trials)
     meter, written = Meter(), 0
@@ -146,8 +147,8 @@ def size_of(folder: Path) -> int:
 def go_on(folder: Path, trials: int) -> None:
     """What the resuming process does: as the command, with its table."""
     from benchmarks.curves import Curve
-    from tuning.recorded import experiment_of
-    from tuning.resume import resume
+    from tuning.ledger.header import experiment_of
+    from tuning.run.resume import resume
 
     board = Board(experiment_of(read_header(folder)))
     with (folder.parent / "said.txt").open("a") as said:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.resources import Node
-from cluster.staging import stage
-from cluster.watch import Watch, listens
+from cluster.capacity import Node
+from cluster.liveness import Watch, listens
+from cluster.packages import stage
 
 ANSWERS_WITHIN_S = 5.0
 NAMED_ADDRESSES = ("auto", "local")

@@ -1,1 +1,1 @@
-"""Puts this folder on the path, for helpers that several rooms' tests share (`scripted`)."""
+"""Puts nothing on the path: `pythonpath` in pyproject.toml names `tests/support`, which tests share."""

@@ -12,9 +12,9 @@ from trainables.data.domains import open_domain
 from trainables.data.prepare import prepare, prepare_domain, tied
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
-from trainables.data.specs import DomainSpec, Split
 from trainables.errors import DataError
-from trainables.workload import ModelSpec, Task, Workload
+from trainables.specs.data import DomainSpec, Split
+from trainables.specs.workload import ModelSpec, Task, Workload
 
 _PLAIN = {
     Task.SEGMENTATION: ("vit", ("ViTImageProcessor", "ViTImageProcessorPil")),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.ablation_result import Result, image_words, over_images, result_tables, sentences
-from analysis.by_adapter import common_epoch
+from analysis.ablation.result import Result, image_words, over_images, result_tables, sentences
 from analysis.errors import QueryError
-from analysis.frames import Sweep, spread
-from analysis.levels import Block as LevelBlock
-from analysis.levels import Level, blocks
-from analysis.report.contents import Absent, Block, Figure, Heading, Points, Section, Text
-from analysis.report.material import Material
+from analysis.query.sweep import Sweep, spread
+from analysis.ranking.by_adapter import common_epoch
+from analysis.report.document import Absent, Block, Figure, Heading, Points, Section, Text
+from analysis.report.inputs import Material
+from analysis.report.phrases import trials_in_words
 from analysis.report.plots import (
     Ablation,
     DifferenceMark,
@@ -21,11 +20,12 @@ from analysis.report.plots import (
     Panel,
     ends,
 )
-from analysis.report.words import trials_in_words
-from analysis.statistics import Interval, rounded
+from analysis.statistics.levels import Block as LevelBlock
+from analysis.statistics.levels import Level, blocks
+from analysis.statistics.paired import Interval, rounded
 from analysis.tables import Table, figure, plural
-from trainables.workload import ROBUSTNESS
-from trainables.workload import Figure as Figure_
+from trainables.specs.workload import ROBUSTNESS
+from trainables.specs.workload import Figure as Figure_
 
 PANELS = 5
 """Settings whose levels are shown."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from analysis.ranking.test_metrics import scored_value
 from analysis.report.ablations import ablations
-from analysis.report.about import best, data_words, environment, searched, state
-from analysis.report.contents import Report
 from analysis.report.costs import pareto
-from analysis.report.judged import classes, domains
-from analysis.report.material import Material
-from analysis.report.pictures import examples
-from analysis.report.running import cost, curves, failures, last_moment, saved_share
+from analysis.report.document import Report
+from analysis.report.examples import examples
+from analysis.report.inputs import Material
+from analysis.report.phrases import moment, trials_in_words
 from analysis.report.settings import importance, parallel
-from analysis.report.words import moment, trials_in_words
-from analysis.scores import scored_value
+from analysis.report.setup import best, data_words, environment, searched, state
+from analysis.report.test_images import classes, domains
+from analysis.report.training import cost, curves, failures, last_moment, saved_share
 from analysis.tables import percent
-from tuning.words import duration
+from tuning.formatting import duration
 
 
 def report_of(m: Material) -> Report:

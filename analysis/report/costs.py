@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.cost import Cost
 from analysis.errors import NothingToRankError
-from analysis.frames import Trial
-from analysis.pareto import Pareto, measured
-from analysis.pareto import pareto as weighed
-from analysis.report.contents import Absent, Block, Figure, Section
-from analysis.report.material import Material, sampled
+from analysis.query.sweep import Trial
+from analysis.ranking.cost import Cost
+from analysis.ranking.pareto import Pareto, measured
+from analysis.ranking.pareto import pareto as weighed
+from analysis.report.document import Absent, Block, Figure, Section
+from analysis.report.inputs import Material, sampled
+from analysis.report.phrases import sentence
 from analysis.report.plots import Costs, Spot
-from analysis.report.words import sentence
 from analysis.tables import Table, count, plural
 
 SPOTS = 400

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
-from analysis.report import contents
-from analysis.report.drawing import (
+from analysis.report import document as contents
+from analysis.report.plots import (
+    Ablation,
+    Bars,
+    Costs,
+    Curves,
+    Dots,
+    LevelMark,
+    Marginals,
+    Parallel,
+    Plot,
+)
+from analysis.report.svg import (
     BEST,
     CYCLE,
     CYCLE_MARKERS,
@@ -24,17 +35,6 @@ from analysis.report.drawing import (
     marker_of,
     shortened,
     style,
-)
-from analysis.report.plots import (
-    Ablation,
-    Bars,
-    Costs,
-    Curves,
-    Dots,
-    LevelMark,
-    Marginals,
-    Parallel,
-    Plot,
 )
 
 if TYPE_CHECKING:

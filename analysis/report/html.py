@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from analysis.report.contents import Block, Facts, Figure, Report
-from analysis.report.drawing import Drawn
-from analysis.report.words import sentence
+from analysis.report.document import Block, Facts, Figure, Report
+from analysis.report.phrases import sentence
+from analysis.report.svg import Drawn
 from analysis.tables import Table
 
 NARROW = 56

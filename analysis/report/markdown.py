@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import assert_never
 
-from analysis.report.contents import (
+from analysis.report.document import (
     Absent,
     Block,
     Facts,
@@ -18,7 +18,7 @@ from analysis.report.contents import (
     Report,
     Text,
 )
-from analysis.report.words import sentence
+from analysis.report.phrases import sentence
 from analysis.tables import Table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.statistics import Interval
+from analysis.statistics.paired import Interval
 
 
 @dataclass(frozen=True)

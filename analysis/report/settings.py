@@ -9,8 +9,17 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
-from analysis.frames import Scalar, Trial
-from analysis.importance import (
+from analysis.query.sweep import Scalar, Trial
+from analysis.report.document import Absent, Block, Figure, Section, Text
+from analysis.report.inputs import Material, sampled
+from analysis.report.phrases import sentence, trials_in_words
+from analysis.report.plots import (
+    Axis,
+    Bars,
+    Parallel,
+    Thread,
+)
+from analysis.statistics.importance import (
     Importances,
     importance_table,
     importances,
@@ -18,17 +27,8 @@ from analysis.importance import (
     interactions,
     no_interaction,
 )
-from analysis.report.contents import Absent, Block, Figure, Section, Text
-from analysis.report.material import Material, sampled
-from analysis.report.plots import (
-    Axis,
-    Bars,
-    Parallel,
-    Thread,
-)
-from analysis.report.words import sentence, trials_in_words
 from analysis.tables import Table, plural
-from tuning.space import Alternative
+from tuning.experiment.space import Alternative
 
 PAIRS = 10
 """Pairs of settings that are listed."""

@@ -9,7 +9,7 @@ import optuna
 
 from benchmarks.peers.plain import data, train
 from benchmarks.task16 import CONFIGURATIONS, TRAIN, VALIDATION
-from trainables.data.specs import Split
+from trainables.specs.data import Split
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from benchmarks.task16 import (
     backbone,
 )
 from trainables.data.embedded import scenes
-from trainables.data.specs import Domain, Split
+from trainables.specs.data import Domain, Split
 
 
 class Segmenter(nn.Module):

@@ -13,7 +13,7 @@ from ray import tune
 
 from benchmarks.peers.plain import data
 from benchmarks.task16 import CONFIGURATIONS, TRAIN, VALIDATION
-from trainables.data.specs import Split
+from trainables.specs.data import Split
 
 
 def trainable(config: dict[str, Any], training: Any, validation: Any) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.ledger import LEDGER, read_history
-from tuning.records import Ending, Outcome
+from tuning.ledger.ledger import LEDGER, read_history
+from tuning.ledger.records import Ending, Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -19,10 +19,10 @@ import pytest
 import torch
 from chaos import BATCH, NAME, Place, Process, events, hold_amid_an_epoch, lines, saved_steps, wait_until
 
-from trainables.checkpoint import read_weights
-from tuning.boundary import FAILED
-from tuning.ledger import read_history, read_records
-from tuning.records import EndedRecord, Outcome, ReportRecord, ResumedRecord, StartedRecord, StoppedBy
+from trainables.training.checkpoint import read_weights
+from tuning.ledger.ledger import read_history, read_records
+from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, ResumedRecord, StartedRecord, StoppedBy
+from tuning.messages import FAILED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RESUME = ("resume", NAME)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from tests.exporting import CASES, OURS, export_case, load_elsewhere
+from exporting import CASES, OURS, export_case, load_elsewhere
 
 ROOT = Path(__file__).parents[2]
 ALONE = ("torch", "transformers", "peft")

@@ -18,9 +18,9 @@ from chaos import FILE, IMAGES, Driver, Place, events, hold_amid_an_epoch
 from raylets import Raylets, raylets, require_hiding
 
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, went_on
-from tuning.boundary import FAILED, MENDABLE
-from tuning.ledger import read_history, read_records
-from tuning.records import EndedRecord, Outcome
+from tuning.ledger.ledger import read_history, read_records
+from tuning.ledger.records import EndedRecord, Outcome
+from tuning.messages import FAILED, MENDABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TRIALS = 20
@@ -32,7 +32,7 @@ import sys
 import time
 from pathlib import Path
 from cluster.connect import connect
-from cluster.resources import Capacity
+from cluster.capacity import Capacity
 import ray
 with connect(sys.argv[1], threads=3, log=Path(sys.argv[2])) as cluster:
     print(ray.get(ray.remote(os.getenv).remote("OMP_NUM_THREADS")), flush=True)

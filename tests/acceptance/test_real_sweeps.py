@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tuning.history import History
-from tuning.ledger import read_history
-from tuning.records import Outcome, StoppedBy
+from tuning.ledger.history import History
+from tuning.ledger.ledger import read_history
+from tuning.ledger.records import Outcome, StoppedBy
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [

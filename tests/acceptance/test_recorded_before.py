@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tuning.ledger import read_history
+from tuning.ledger.ledger import read_history
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "recorded_before"
 NAME = "recorded"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reports
 from playwright.sync_api import sync_playwright
 
-from analysis.report.files import write_report
-from tests import reports
+from analysis.report.write import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """Chromium may have to be installed."""
@@ -144,7 +144,7 @@ def test_it_can_be_printed(browser: Any, page: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_to_report_looks_like_a_page_too(browser: Any, tmp_path: Path) -> None:
-    from tests.recorded import write
+    from recorded import write
 
     path = write_report(write(tmp_path / "empty", ()))
     tab, heard = opened(browser, path, TELEPHONE)

@@ -23,14 +23,15 @@ from PIL import Image
 from scipy import ndimage
 from transformers import ViTConfig, ViTForImageClassification, YolosConfig, YolosForObjectDetection
 
-from trainables.checkpoint import read_weights
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import Prepared, open_prepared
-from trainables.data.specs import Split
+from trainables.inference.trained_model import load_trained
+from trainables.specs.data import Split
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.registry import load_task, resize_of
-from trainables.trained import load_trained
-from trainables.workload import ModelSpec, Task
-from tuning.experiment import Experiment, load_experiment
+from trainables.training.checkpoint import read_weights
+from tuning.experiment.load import load_experiment
+from tuning.experiment.spec import Experiment
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [

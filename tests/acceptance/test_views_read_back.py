@@ -14,20 +14,20 @@ from typing import Any
 
 import optuna
 import pytest
+import recorded
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from ports import free_port
+from postgres import PASSWORD, Postgres, postgres
 from viewed import of
 
-from tests import recorded
-from tests.postgres import PASSWORD, Postgres, postgres
 from trainables.errors import StorageError
-from tuning.ledger import read_records
-from tuning.records import StartedRecord
-from tuning.tracking.database import DatabaseShelf, with_driver
-from tuning.tracking.journal import JOURNAL_FILE, JournalShelf
-from tuning.tracking.study import Shelf, StudyView
-from tuning.tracking.views import Views
+from tuning.ledger.ledger import read_records
+from tuning.ledger.records import StartedRecord
+from tuning.views.followers import Views
+from tuning.views.optuna_database import DatabaseShelf, with_driver
+from tuning.views.optuna_journal import JOURNAL_FILE, JournalShelf
+from tuning.views.optuna_study import Shelf, StudyView
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """PostgreSQL may have to be installed."""

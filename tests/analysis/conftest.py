@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from recorded import write
 
-from analysis.ablation import Base, base_of
-from analysis.frames import Sweep
+from analysis.ablation.design import Base, base_of
+from analysis.query.sweep import Sweep
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from analysis.tables import budget, count, figure, plural
-from tuning.words import setting, settings
+from tuning.formatting import setting, settings
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.connect import RAY_SETTINGS, _ray_logs_to, connect, worker_environment
-from cluster.staging import PACKAGES
+from cluster.packages import PACKAGES
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.config import TrialConfig
-from trainables.engine import Engine
 from trainables.preparation import prepare_workload
-from trainables.report import Report
-from trainables.state import TrialState
-from trainables.workload import Task, Workload
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Task, Workload
+from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 METRIC = {Task.DETECTION: "map", Task.SEGMENTATION: "dice"}

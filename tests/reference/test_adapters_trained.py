@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from tests.reference.conftest import config, engine, run, workload
 from trainables.adapters.serial_lora import SerialLinear
 from trainables.data.loader import eval_batches
-from trainables.data.specs import Split
-from trainables.engine import Engine
-from trainables.state import TrialState
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
+from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 SHORT = {"epochs": 3, "batch_size": 4, "learning_rate": 5e-3}
 

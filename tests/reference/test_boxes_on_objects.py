@@ -18,13 +18,13 @@ from PIL import Image as Pictures
 from PIL import ImageDraw
 
 from tests.reference.conftest import workload
-from trainables.config import Augment
 from trainables.data.digits import DigitSample
 from trainables.data.loader import Batch, Prepared, eval_batches, open_prepared, train_batches
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
-from trainables.data.specs import Domain, EmbeddedData, Split
-from trainables.workload import Task
+from trainables.specs.data import Domain, EmbeddedData, Split
+from trainables.specs.trial import Augment
+from trainables.specs.workload import Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SHAPES = [(90, 120), (120, 90), (100, 100), (64, 150), (150, 70), (97, 131)]

@@ -22,11 +22,11 @@ from transformers import YolosConfig, YolosForObjectDetection
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from tests.reference.conftest import config, engine, workload
-from trainables.data.specs import Split
-from trainables.engine import Engine
 from trainables.metrics.coco import Backend, coco_figures
+from trainables.specs.data import Split
+from trainables.specs.workload import COCO_FIGURES, Task
 from trainables.tasks import detection
-from trainables.workload import COCO_FIGURES, Task
+from trainables.training.engine import Engine
 
 Json = dict[str, Any]
 NEVER = -1e4

@@ -27,10 +27,10 @@ from transformers.models.yolos.image_processing_pil_yolos import YolosImageProce
 
 from tests.reference.conftest import config, engine, workload
 from trainables.data.loader import Batch, eval_batches
-from trainables.data.specs import Split
-from trainables.engine import Engine
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
 from trainables.tasks.base import pixels
-from trainables.workload import Task
+from trainables.training.engine import Engine
 
 Json = dict[str, Any]
 LABELS = {0: "N/A", 1: "Platelets", 2: "N/A", 3: "RBC", 4: "WBC"}

@@ -18,9 +18,9 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 from torch import Tensor, nn
 
 from tests.reference.conftest import config, engine, workload
-from trainables.data.specs import Split
-from trainables.engine import Engine
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
+from trainables.training.engine import Engine
 
 SIDE = 64
 IMAGES = 40

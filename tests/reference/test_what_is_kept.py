@@ -9,14 +9,14 @@ import torch
 from torch.nn.utils import get_total_norm
 
 from tests.reference.conftest import config, engine, run, workload
-from trainables.checkpoint import read_weights
-from trainables.data.specs import Split
-from trainables.engine import Engine
+from trainables.inference.trained_model import load_trained
 from trainables.preparation import prepare_workload
-from trainables.report import Report
-from trainables.solo import train_solo
-from trainables.trained import load_trained
-from trainables.workload import Task, Workload
+from trainables.specs.data import Split
+from trainables.specs.report import Report
+from trainables.specs.workload import Task, Workload
+from trainables.training.checkpoint import read_weights
+from trainables.training.engine import Engine
+from trainables.training.solo import train_solo
 
 CLEAN = {"domain": "clean", "train": 32, "validation": 8, "test": 8}
 """What the embedded backbone knows already: it starts well."""

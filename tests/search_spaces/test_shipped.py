@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from search_spaces.catalog import Shipped, resolve, shipped
-from trainables.adapters.specs import Adapter
-from trainables.config import Loss, Schedule
 from trainables.errors import ExperimentFileError
-from tuning.commands.train import sole_config
-from tuning.experiment import Experiment, load_experiment
+from trainables.specs.adapters import Adapter
+from trainables.specs.trial import Loss, Schedule
+from tuning.cli.commands.train import sole_config
+from tuning.experiment.load import load_experiment
+from tuning.experiment.spec import Experiment
 
 ALL = shipped()
 SWEEPS = [space for space in ALL if space.searches]

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.actor import AdapterTrainable
-from trainables.config import TrialConfig
-from trainables.engine import Engine
 from trainables.preparation import prepare_workload
-from trainables.report import Report
-from trainables.state import TrialState
-from trainables.workload import Task, Workload
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Task, Workload
+from trainables.training.engine import Engine
+from trainables.training.state import TrialState
+from trainables.workers.ray_trainable import AdapterTrainable
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,7 +51,7 @@ def config(text: str) -> TrialConfig:
 
 
 def actor_of(config: dict[str, Any]) -> AdapterTrainable:
-    """A worker's trainable as `cluster.worker` makes it; Ray's __init__ litters the home folder."""
+    """A worker's trainable as `cluster.ray_worker` makes it; Ray's __init__ litters the home folder."""
     made: AdapterTrainable = AdapterTrainable.__new__(AdapterTrainable)
     made.setup(config)
     return made

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.adapters.specs import WITHOUT_ADAPTER, Adapter, Freezing
-from trainables.checkpoint import restore_state, save_state
-from trainables.config import TrialConfig
 from trainables.data.loader import eval_batches
-from trainables.data.specs import Split
-from trainables.engine import Engine
-from trainables.state import TrialState
-from trainables.workload import Task
+from trainables.specs.adapters import WITHOUT_ADAPTER, Adapter, Freezing
+from trainables.specs.data import Split
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Task
+from trainables.training.checkpoint import restore_state, save_state
+from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 EngineOf = Callable[[Task], Engine]
 

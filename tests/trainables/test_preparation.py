@@ -14,8 +14,8 @@ from trainables.backbones import EMBEDDED
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.preparation import _size, prepare_workload
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.registry import resize_of
-from trainables.workload import ModelSpec, Task
 
 
 @pytest.mark.parametrize("task", list(Task))

@@ -11,7 +11,7 @@ from scripted import Sweeps, prepared_in
 from typer.testing import CliRunner, Result
 
 from cluster.connect import connect
-from tuning import cli
+from tuning.cli import app as cli
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from peft import AdaLoraConfig, AdaLoraModel
 from torch import Tensor, nn
 
 from trainables.adapters.rules import AdaloraSteps
-from trainables.adapters.specs import AdaloraSpec
+from trainables.specs.adapters import AdaloraSpec
 
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 _MASK = "mask/"

@@ -11,12 +11,12 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from trainables.adapters.adalora import RankAllocation
+from trainables.adapters.layout import Layout
 from trainables.adapters.registry import peft_config
 from trainables.adapters.serial_lora import share_pairs
-from trainables.adapters.specs import Adapter, SerialLoraSpec
-from trainables.config import TrialConfig
 from trainables.errors import AdapterError
-from trainables.layout import Layout
+from trainables.specs.adapters import Adapter, SerialLoraSpec
+from trainables.specs.trial import TrialConfig
 
 ADAPTER_NAME = "default"
 """The name under which PEFT keeps the adapter's weights."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft import GraloraConfig
 
-from trainables.adapters.specs import LocalizedLoraSpec
+from trainables.specs.adapters import LocalizedLoraSpec
 
 
 def localized_lora(spec: LocalizedLoraSpec, targets: list[str]) -> GraloraConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft import LoHaConfig
 
-from trainables.adapters.specs import LohaSpec
+from trainables.specs.adapters import LohaSpec
 
 
 def loha(spec: LohaSpec, targets: list[str]) -> LoHaConfig:

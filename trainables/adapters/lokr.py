@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft import LoKrConfig
 
-from trainables.adapters.specs import LokrSpec
+from trainables.specs.adapters import LokrSpec
 
 
 def lokr(spec: LokrSpec, targets: list[str]) -> LoKrConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft import LoraConfig
 
-from trainables.adapters.specs import LoraSpec
+from trainables.specs.adapters import LoraSpec
 
 
 def lora(spec: LoraSpec, targets: list[str]) -> LoraConfig:

@@ -10,10 +10,10 @@ from typing import Any
 from peft import PeftConfig, PeftType, PromptLearningConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
-from trainables.adapters.specs import PeftSpec, Role
-from trainables.config import TrialConfig
+from trainables.adapters.layout import Layout
 from trainables.errors import AdapterError
-from trainables.layout import Layout
+from trainables.specs.adapters import PeftSpec, Role
+from trainables.specs.trial import TrialConfig
 
 _OWN = {field.name for field in dataclasses.fields(PeftConfig)} | {
     "target_modules",

@@ -7,6 +7,7 @@ from typing import assert_never
 from peft import PeftConfig
 
 from trainables.adapters.adalora import adalora
+from trainables.adapters.layout import Layout
 from trainables.adapters.localized_lora import localized_lora
 from trainables.adapters.loha import loha
 from trainables.adapters.lokr import lokr
@@ -14,10 +15,9 @@ from trainables.adapters.lora import lora
 from trainables.adapters.passthrough import passthrough
 from trainables.adapters.rules import adalora_steps, check
 from trainables.adapters.serial_lora import serial_lora
-from trainables.adapters.specs import Adapter
-from trainables.config import TrialConfig
 from trainables.errors import AdapterError
-from trainables.layout import Layout
+from trainables.specs.adapters import Adapter
+from trainables.specs.trial import TrialConfig
 
 
 def peft_config(config: TrialConfig, layout: Layout, total_steps: int) -> PeftConfig | None:

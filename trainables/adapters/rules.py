@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.adapters.specs import AdaloraSpec, Adapter, Role
-from trainables.config import TrialConfig
 from trainables.errors import AdapterError
+from trainables.specs.adapters import AdaloraSpec, Adapter, Role
+from trainables.specs.trial import TrialConfig
 
 MOST_BLOCKS = 256
 """The largest block count that a LocalizedLoraSpec takes."""

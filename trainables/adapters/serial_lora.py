@@ -14,8 +14,8 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from trainables.adapters.specs import SerialLoraSpec
-from trainables.layout import Layout
+from trainables.adapters.layout import Layout
+from trainables.specs.adapters import SerialLoraSpec
 
 
 class SerialLinear(nn.Module, LoraLayer):  # type: ignore[misc]

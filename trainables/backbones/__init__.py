@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainables.workload import Task
+from trainables.specs.workload import Task
 
 EMBEDDED = {
     Task.DETECTION: Path(__file__).parent / "yolos_digits",

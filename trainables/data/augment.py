@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from trainables.config import Augment
 from trainables.data.prepared import Array
+from trainables.specs.trial import Augment
 
 SMALLEST = 1.0
 """Pixels that a box must keep on both sides when a crop cuts it."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from trainables.data.faults import Action, Fault, Finding, sound_boxes
+from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.prepared import IGNORE
 from trainables.data.resize import Resize
 from trainables.data.sample import Annotations, Array, Sample
-from trainables.data.specs import Split
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
 
 
 @dataclass(frozen=True)
@@ -102,3 +102,35 @@ def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:
     if mask.shape != target:
         mask = np.asarray(Image.fromarray(mask).resize((target[1], target[0]), Image.Resampling.NEAREST))
     return mask.tobytes()
+
+
+def sound_boxes(
+    found: Annotations, *, height: int, width: int, classes: Sequence[str]
+) -> tuple[Annotations, list[tuple[Action, str]]]:
+    """The boxes that can be learned from, and what was wrong with the others.
+
+    A box of an unknown class, without an extent, or wholly outside the image goes. One that
+    passes the border by more than a pixel is cut to it, and listed too.
+    """
+    faults: list[tuple[Action, str]] = []
+    boxes = found.boxes.copy()
+    keep = np.ones(len(boxes), bool)
+    for i, (x, y, w, h) in enumerate(found.boxes.tolist()):
+        label = int(found.labels[i])
+        what = f"box {i} [{x:g}, {y:g}, {w:g}, {h:g}]"
+        left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
+        if not np.isfinite((x, y, w, h)).all():
+            faults.append((Action.BOX_DROPPED, f"box {i} is not four numbers"))
+        elif not 0 <= label < len(classes):
+            faults.append((Action.BOX_DROPPED, f"{what} has a category that is not declared"))
+        elif w <= 0 or h <= 0:
+            faults.append((Action.BOX_DROPPED, f"{what} has no extent"))
+        elif right <= left or bottom <= top:
+            faults.append((Action.BOX_DROPPED, f"{what} lies outside the image of {width}×{height} pixels"))
+        else:
+            if min(x, y) < -SLACK or x + w > width + SLACK or y + h > height + SLACK:
+                faults.append((Action.BOX_CUT, f"{what} passes the border of {width}×{height} pixels"))
+                boxes[i] = left, top, right - left, bottom - top
+            continue
+        keep[i] = False
+    return Annotations(boxes[keep], found.labels[keep], found.areas[keep], found.crowds[keep]), faults

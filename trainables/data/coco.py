@@ -27,8 +27,8 @@ from trainables.data.sample import (
     open_rgb,
     unknown_classes,
 )
-from trainables.data.specs import CocoData, CocoPart, Split
 from trainables.errors import DataError
+from trainables.specs.data import CocoData, CocoPart, Split
 
 Key = int | str
 """An image's or a category's id."""

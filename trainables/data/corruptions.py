@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from trainables.data.prepared import Array, PreparedSplit
-from trainables.data.specs import Corruption, CorruptionSpec
-from trainables.workload import Task
+from trainables.specs.data import Corruption, CorruptionSpec
+from trainables.specs.workload import Task
 
 SIGMA = (1.0, 2.0, 3.0, 4.0, 6.0)
 """Of the blur, in pixels of an image of BLURRED_SIDE; larger images are blurred more, smaller ones less."""

@@ -15,9 +15,9 @@ from trainables.data.masks import mask_files, read_mask_parts
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.data.sample import Source
 from trainables.data.sources import shuffled
-from trainables.data.specs import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
 from trainables.errors import DataError
-from trainables.workload import MAIN_FIGURE, ROBUSTNESS, Task, Workload
+from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
+from trainables.specs.workload import MAIN_FIGURE, ROBUSTNESS, Task, Workload
 
 Parts = dict[Split, PreparedSplit]
 """A domain's test images, and its validation images where it has any."""

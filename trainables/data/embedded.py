@@ -16,12 +16,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data.specs import Domain, Split
+from trainables.specs.data import Domain, Split
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CLASSES = tuple(str(digit) for digit in range(10))
 SHARE = {Split.TRAIN: 0.6, Split.VALIDATION: 0.2, Split.TEST: 0.2}
+DRAWING = "b441c3a6b36233fc03cb8d7260220ccdc32f6ce16cd40aa5aa8aecdd0a9d0c7a"
+"""Which drawing this is, a part of the fingerprint of prepared data: another value, other data.
+
+Change it together with what is drawn, and only then. The value is the SHA-256 of this file at the time
+when the file itself was hashed, so that experiments recorded then can be resumed.
+"""
 INK = 0.25
 """Coverage from which a pixel belongs to a digit's mask."""
 

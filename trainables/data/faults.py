@@ -6,10 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-import numpy as np
-
-from trainables.data.sample import Annotations
-from trainables.data.specs import FaultRule, FaultRules, Split
+from trainables.specs.data import FaultRule, FaultRules, Split
 
 SHOWN = 20
 """Faults that a message lists by name before it only counts."""
@@ -74,35 +71,3 @@ def stop_message(findings: Sequence[Finding]) -> str:
             f"mend them, or leave them out with data.{kinds.replace(', ', ', data.')}: drop",
         ]
     )
-
-
-def sound_boxes(
-    found: Annotations, *, height: int, width: int, classes: Sequence[str]
-) -> tuple[Annotations, list[tuple[Action, str]]]:
-    """The boxes that can be learned from, and what was wrong with the others.
-
-    A box of an unknown class, without an extent, or wholly outside the image goes. One that
-    passes the border by more than a pixel is cut to it, and listed too.
-    """
-    faults: list[tuple[Action, str]] = []
-    boxes = found.boxes.copy()
-    keep = np.ones(len(boxes), bool)
-    for i, (x, y, w, h) in enumerate(found.boxes.tolist()):
-        label = int(found.labels[i])
-        what = f"box {i} [{x:g}, {y:g}, {w:g}, {h:g}]"
-        left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
-        if not np.isfinite((x, y, w, h)).all():
-            faults.append((Action.BOX_DROPPED, f"box {i} is not four numbers"))
-        elif not 0 <= label < len(classes):
-            faults.append((Action.BOX_DROPPED, f"{what} has a category that is not declared"))
-        elif w <= 0 or h <= 0:
-            faults.append((Action.BOX_DROPPED, f"{what} has no extent"))
-        elif right <= left or bottom <= top:
-            faults.append((Action.BOX_DROPPED, f"{what} lies outside the image of {width}×{height} pixels"))
-        else:
-            if min(x, y) < -SLACK or x + w > width + SLACK or y + h > height + SLACK:
-                faults.append((Action.BOX_CUT, f"{what} passes the border of {width}×{height} pixels"))
-                boxes[i] = left, top, right - left, bottom - top
-            continue
-        keep[i] = False
-    return Annotations(boxes[keep], found.labels[keep], found.areas[keep], found.crowds[keep]), faults

@@ -18,8 +18,8 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, open_rgb, unknown_classes
-from trainables.data.specs import HubData, Split
 from trainables.errors import DataError
+from trainables.specs.data import HubData, Split
 
 PROBED = 100
 """Images looked at to tell whether boxes are corners or not."""

@@ -13,9 +13,9 @@ from typing import overload
 import numpy as np
 import torch
 
-from trainables.config import Augment
 from trainables.data.augment import augmented
 from trainables.data.prepared import IGNORE, Array, Prepared, PreparedSplit, Truth, open_prepared
+from trainables.specs.trial import Augment
 
 __all__ = [
     "IGNORE", "Batch", "Batches", "Prepared", "PreparedSplit", "Truth",

@@ -24,8 +24,8 @@ from trainables.data.sample import (
     open_rgb,
     unknown_classes,
 )
-from trainables.data.specs import MaskData, MaskPart, Split
 from trainables.errors import DataError
+from trainables.specs.data import MaskData, MaskPart, Split
 
 VALUES = 2**16
 """Mask values are 8 or 16 bits wide."""

@@ -28,10 +28,10 @@ from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
 from trainables.data.sample import Part, Sample, Source
 from trainables.data.sources import disjoint, read_source, source_identity
-from trainables.data.specs import DomainSpec, FaultRule, Split
 from trainables.errors import DataError, StorageError
-from trainables.folder import SPLITS
-from trainables.workload import Task, Workload
+from trainables.run_folder import SPLITS
+from trainables.specs.data import DomainSpec, FaultRule, Split
+from trainables.specs.workload import Task, Workload
 
 CHUNK_BYTES = 64 * 2**20
 """Pixels a record batch holds before it is written: bounds the memory of a preparation."""

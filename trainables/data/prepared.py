@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trainables.data.specs import Split
 from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

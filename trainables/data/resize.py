@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from trainables.spec import Count, Spec
+from trainables.specs.base import Count, Spec
 
 
 class Resize(Spec):

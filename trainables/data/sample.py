@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from trainables.data.specs import Split
 from trainables.errors import DataError
+from trainables.specs.data import Split
 
 if TYPE_CHECKING:
     from trainables.data.faults import Finding

@@ -13,7 +13,8 @@ from trainables.data.digits import digits_identity, read_digits
 from trainables.data.hub import hub_identity, read_hub
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import Annotations, Part, Sample, Source, unknown_classes
-from trainables.data.specs import (
+from trainables.errors import DataError
+from trainables.specs.data import (
     FOLDS_TAKEN,
     CocoData,
     DataSpec,
@@ -23,8 +24,7 @@ from trainables.data.specs import (
     Split,
     SplitSpec,
 )
-from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.workload import Task
 
 __all__ = [
     "Annotations", "Part", "Sample", "Source",

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.backbones import EMBEDDED
-from trainables.config import TrialConfig
+from trainables.inference.trained_model import TrainedModel
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Task, Workload
 from trainables.tasks.detection import DetectionTask
-from trainables.trained import TrainedModel
-from trainables.workload import Task, Workload
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from trainables.adapters.inject import ADAPTER_NAME
-from trainables.adapters.specs import Adapter
 from trainables.errors import AdapterError
 from trainables.export.use import quiet
+from trainables.inference.trained_model import TrainedModel
+from trainables.specs.adapters import Adapter
 from trainables.tasks.detection import DetectionTask
 from trainables.tasks.segmentation import Segmenter
-from trainables.trained import TrainedModel
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
 _RANK_STABILISER = 1e-5

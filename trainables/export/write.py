@@ -30,15 +30,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainables.adapters.inject import ADAPTER_NAME
-from trainables.adapters.specs import TRAINS_BACKBONE, Adapter
 from trainables.errors import AdapterError, StorageError
 from trainables.export import use
 from trainables.export.card import Card, Facts, text
 from trainables.export.portable import Portable, portable
+from trainables.inference.trained_model import TrainedModel
+from trainables.specs.adapters import TRAINS_BACKBONE, Adapter
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.segmentation import Segmenter
-from trainables.trained import TrainedModel
-from trainables.workload import ModelSpec, Task
 
 TOLERANCE = 1e-4
 """Of outputs, absolute where they are below 1, relative to the largest above it."""

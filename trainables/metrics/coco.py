@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.errors import AdaptertuneError
-from trainables.workload import COCO_FIGURES
+from trainables.specs.workload import COCO_FIGURES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LIMIT = 100

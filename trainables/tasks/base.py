@@ -13,12 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from trainables.config import Precision, TrialConfig
+from trainables.adapters.layout import Layout
 from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
-from trainables.layout import Layout
 from trainables.metrics.per_image import Keep
+from trainables.specs.trial import Precision, TrialConfig
 
 
 class TaskModel(Protocol):

@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config import HeadSpec, Precision, TrialConfig
+from trainables.adapters.layout import Layout, layout_of
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.layout import Layout, layout_of
 from trainables.metrics.coco import Detections, coco_figures, top
 from trainables.metrics.per_image import Keep, box_images
+from trainables.specs.trial import HeadSpec, Precision, TrialConfig
+from trainables.specs.workload import COCO_FIGURES, ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.detectors import Family, family_of
-from trainables.workload import COCO_FIGURES, ModelSpec, Task
 
 LOSS_GROUP = 16
 """Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""

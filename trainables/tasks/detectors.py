@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ModelError
+from trainables.specs.workload import ModelSpec
 from trainables.tasks.base import tensors_of
-from trainables.workload import ModelSpec
 
 PRIOR = 0.01
 """A new sigmoid's score of each class before training, as focal loss wants it (Lin 2017)."""

@@ -20,8 +20,8 @@ from torch import nn
 from trainables.backbones import EMBEDDED
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import Scale
-from trainables.workload import ModelSpec, Task
 
 
 def folder_of(spec: ModelSpec, task: Task) -> Path | None:

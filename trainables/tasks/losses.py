@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.config import Loss
 from trainables.data.prepared import IGNORE
+from trainables.specs.trial import Loss
 
 GROUP = 32
 """Images whose Dice is taken together in evaluation: study B's batch."""

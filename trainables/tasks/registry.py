@@ -7,10 +7,10 @@ from typing import assert_never
 import torch
 
 from trainables.data.resize import Resize
+from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks import detection, segmentation
 from trainables.tasks.base import TaskModel
 from trainables.tasks.hub import read_config, read_processor
-from trainables.workload import ModelSpec, Task, Workload
 
 
 def load_task(workload: Workload, classes: tuple[str, ...], device: torch.device) -> TaskModel:

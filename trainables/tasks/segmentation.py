@@ -12,19 +12,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainables.config import Loss, Precision, TrialConfig
+from trainables.adapters.layout import Layout, layout_of
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.layout import Layout, layout_of
 from trainables.metrics.dice import ConfusionMatrix, counts_by_image
 from trainables.metrics.per_image import Keep, MaskImages
+from trainables.specs.trial import Loss, Precision, TrialConfig
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.losses import Measures, mean_loss, measure, segmentation_loss, soft_dice
-from trainables.workload import ModelSpec, Task
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 """Model types whose tokens are: class token, maybe distillation or register tokens, then the patches."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuning.experiment import Experiment
-from tuning.history import History
-from tuning.ledger import parse_line, read_lines
-from tuning.records import (
+from tuning.experiment.spec import Experiment
+from tuning.ledger.history import History
+from tuning.ledger.ledger import parse_line, read_lines
+from tuning.ledger.records import (
     BuiltRecord,
     EndedRecord,
     ReportRecord,

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import StorageError
-from tuning.experiment import Experiment
-from tuning.history import History
-from tuning.ledger import LEDGER
-from tuning.records import ExperimentRecord, Record
+from tuning.experiment.spec import Experiment
+from tuning.ledger.history import History
+from tuning.ledger.ledger import LEDGER
+from tuning.ledger.records import ExperimentRecord, Record
 from tuning.tables.folding import Batch, Folding
 from tuning.tables.relations import connect, load, parquet, text
 from tuning.tables.rows import KINDS, TABLES

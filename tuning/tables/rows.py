@@ -14,14 +14,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import AdaptertuneError
-from trainables.workload import ValueRule
-from tuning.history import TrialHistory
-from tuning.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
-from tuning.tables.standing import Objective, standing
+from trainables.specs.workload import ValueRule
+from tuning.ledger.history import TrialHistory
+from tuning.ledger.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
+from tuning.ranking.standing import Objective, standing
 
 if TYPE_CHECKING:  # a third of the time in which a question is answered
-    from trainables.config import TrialConfig
-    from tuning.experiment import Experiment
+    from trainables.specs.trial import TrialConfig
+    from tuning.experiment.spec import Experiment
 
 Scalar = str | int | float | bool | None
 Row = dict[str, Scalar]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel, YolosConfig, YolosForObjectDetection
 
-from trainables.config import TrialConfig
+from trainables.specs.trial import TrialConfig
 
 torch.set_num_threads(1)
 HIDDEN, BLOCKS = 32, 2

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from trainables.adapters.adalora import RankAllocation
 from trainables.adapters.inject import adapt
+from trainables.adapters.layout import layout_of
 from trainables.adapters.rules import adalora_steps
-from trainables.adapters.specs import AdaloraSpec
 from trainables.errors import AdapterError
-from trainables.layout import layout_of
+from trainables.specs.adapters import AdaloraSpec
 
 STEPS = 30
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from trainables.adapters.inject import Adapted, adapt
-from trainables.adapters.specs import Adapter, Role
-from trainables.config import TrialConfig
+from trainables.adapters.layout import layout_of
 from trainables.errors import AdapterError
-from trainables.layout import layout_of
+from trainables.specs.adapters import Adapter, Role
+from trainables.specs.trial import TrialConfig
 
 R, HIDDEN, INNER = 3, 32, 64
 LAYERS = 4  # query and value of two blocks

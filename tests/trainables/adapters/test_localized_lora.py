@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.adapters.inject import adapt
-from trainables.layout import layout_of
+from trainables.adapters.layout import layout_of
 
 
 def by_loop(layer: nn.Module, x: Tensor, *, blocks: int, rank: int, alpha: float) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import adapt
-from trainables.layout import layout_of
+from trainables.adapters.layout import layout_of
 
 
 @pytest.mark.parametrize("rslora", [False, True])

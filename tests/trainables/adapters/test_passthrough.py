@@ -9,9 +9,9 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import Tensor, nn
 
 from trainables.adapters.inject import Adapted, adapt
+from trainables.adapters.layout import layout_of
 from trainables.adapters.passthrough import methods
 from trainables.errors import AdapterError
-from trainables.layout import layout_of
 
 SMALL: dict[str, dict[str, Any]] = {
     "C3A": {"block_size": 8},

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.adapters.inject import adapt
+from trainables.adapters.layout import layout_of
 from trainables.adapters.serial_lora import SerialLinear
-from trainables.layout import layout_of
 
 
 def adapted_vit(model: nn.Module, config) -> dict[str, SerialLinear]:

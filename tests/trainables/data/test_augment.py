@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.config import Augment
 from trainables.data.augment import augmented
+from trainables.specs.trial import Augment
 
 HEIGHT, WIDTH = 64, 96
 BOXES = np.array([[10, 12, 34, 30], [50, 20, 86, 60]], np.float32)

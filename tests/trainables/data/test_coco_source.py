@@ -11,9 +11,9 @@ from PIL import Image
 from trainables.data.check import check
 from trainables.data.coco import read_coco
 from trainables.data.resize import Resize
-from trainables.data.specs import CocoData, CocoPart, Split
 from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.data import CocoData, CocoPart, Split
+from trainables.specs.workload import Task
 
 
 def _spec(part: dict[str, str]) -> CocoData:

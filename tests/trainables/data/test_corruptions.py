@@ -10,13 +10,13 @@ import pytest
 from data_makers import mask_folder, prepared
 from PIL import Image
 
-from trainables.config import Augment
 from trainables.data import corruptions
 from trainables.data.corruptions import CorruptedSplit, corrupted
 from trainables.data.loader import eval_batches, train_batches
 from trainables.data.prepared import Array, PreparedSplit
-from trainables.data.specs import Corruption, CorruptionSpec, Split
-from trainables.workload import Task
+from trainables.specs.data import Corruption, CorruptionSpec, Split
+from trainables.specs.trial import Augment
+from trainables.specs.workload import Task
 
 
 def _photo(side: int = 96) -> Array:

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from data_makers import prepared
+from PIL import Image
 
 from trainables.data import embedded
 from trainables.data.digits import DigitSample, digits_identity, read_digits
 from trainables.data.resize import Resize
-from trainables.data.specs import Domain, EmbeddedData, Split
-from trainables.workload import Task
+from trainables.specs.data import Domain, EmbeddedData, Split
+from trainables.specs.workload import Task
 
 
 def test_no_digit_stands_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +70,21 @@ def test_identity_holds_every_parameter() -> None:
     ]  # fmt: skip
     seen = {json.dumps(digits_identity(spec)) for spec in [base, *others]}
     assert len(seen) == 1 + len(EmbeddedData.model_fields)
+
+
+DRAWN = Path(__file__).parents[2] / "fixtures" / "drawing"
+
+
+@pytest.mark.parametrize("domain", list(Domain))
+def test_what_is_drawn_is_what_the_fingerprint_says(domain: Domain) -> None:
+    """A drawing that changes needs another `embedded.DRAWING`; then draw these pictures again."""
+    scene = embedded.scene(Split.TEST, 3, domain=domain, side=48, seed=0)
+    known = np.asarray(Image.open(DRAWN / f"{domain}.png"))
+    assert np.abs(scene.image.astype(int) - known).max() <= 2
+    assert np.array_equal(scene.mask, np.asarray(Image.open(DRAWN / "mask.png")))
+
+
+def test_experiments_recorded_before_have_this_drawing() -> None:
+    identity = digits_identity(EmbeddedData())
+    assert isinstance(identity, dict)
+    assert str(identity["code"]).startswith("b441c3a6b36233fc")

@@ -14,10 +14,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Sequence
 from trainables.backbones import EMBEDDED
 from trainables.data.domains import open_domains, robustness, split_names, training_part, under_shift
 from trainables.data.prepared import Prepared, open_prepared
-from trainables.data.specs import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.errors import DataError
 from trainables.preparation import domain_split, prepare_workload
-from trainables.workload import Task, Workload
+from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
+from trainables.specs.workload import Task, Workload
 
 CLASSES = ["background", "cell"]
 

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from trainables.data.faults import Action, Fault, Finding, sound_boxes, stop_message, stopping
+from trainables.data.check import sound_boxes
+from trainables.data.faults import Action, Fault, Finding, stop_message, stopping
 from trainables.data.sample import Annotations
-from trainables.data.specs import FaultRule, FaultRules, Split
+from trainables.specs.data import FaultRule, FaultRules, Split
 
 
 def test_every_fault_has_a_rule_and_every_rule_a_fault() -> None:

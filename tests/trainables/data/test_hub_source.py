@@ -11,9 +11,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Sequence
 
 from trainables.data.prepare import fingerprint
 from trainables.data.resize import Resize
-from trainables.data.specs import Split
 from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
 
 NAMES = ["cat", "dog", "bird"]
 OBJECTS = {

@@ -11,9 +11,9 @@ from PIL import Image
 from trainables.data.loader import IGNORE
 from trainables.data.masks import read_masks
 from trainables.data.resize import Resize
-from trainables.data.specs import MaskData, MaskPart, Split
 from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.data import MaskData, MaskPart, Split
+from trainables.specs.workload import Task
 
 CLASSES = ("background", "cell")
 

@@ -17,9 +17,9 @@ from PIL import Image
 from trainables.data import prepare as room
 from trainables.data.prepare import cache_root, fingerprint, prepare
 from trainables.data.resize import Resize
-from trainables.data.specs import Split
 from trainables.errors import DataError, StorageError
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
 
 DIGITS = {"embedded": {"train": 6, "validation": 3, "test": 2, "side": 32}}
 
@@ -159,7 +159,7 @@ def test_the_cache_s_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 PREPARES = """
 import sys
-from trainables.workload import Workload
+from trainables.specs.workload import Workload
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
 workload = Workload.model_validate_json(sys.argv[1])

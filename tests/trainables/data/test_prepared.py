@@ -12,9 +12,9 @@ from trainables.data import prepare as room
 from trainables.data.loader import PreparedSplit, open_prepared
 from trainables.data.prepare import prepare
 from trainables.data.resize import Resize
-from trainables.data.specs import Split
 from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
 
 
 def test_opening_takes_milliseconds() -> None:

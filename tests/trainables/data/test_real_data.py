@@ -12,13 +12,13 @@ import pytest
 from data_makers import prepared, workload
 from PIL import Image
 
-from trainables.config import Augment
 from trainables.data.domains import open_domains
 from trainables.data.loader import eval_batches, open_prepared, train_batches
 from trainables.data.resize import Resize
-from trainables.data.specs import Split
 from trainables.preparation import prepare_workload
-from trainables.workload import Task
+from trainables.specs.data import Split
+from trainables.specs.trial import Augment
+from trainables.specs.workload import Task
 
 FILES = {Split.TRAIN: "train", Split.VALIDATION: "val", Split.TEST: "test"}
 

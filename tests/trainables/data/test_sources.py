@@ -8,9 +8,9 @@ import pytest
 from data_makers import coco_folder, mask_folder, workload
 
 from trainables.data.sources import Annotations, Part, divide, read_source
-from trainables.data.specs import Split, SplitSpec
 from trainables.errors import DataError
-from trainables.workload import Task
+from trainables.specs.data import Split, SplitSpec
+from trainables.specs.workload import Task
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trainables.metrics.coco import Backend, Detections, coco_figures, top
-from trainables.workload import COCO_FIGURES
+from trainables.specs.workload import COCO_FIGURES
 
 REFERENCE = Path(__file__).resolve().parents[3] / "../shared/reference/coco_eval"
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import ViTConfig, YolosConfig, YolosForObjectDetection
 
-from trainables.config import TrialConfig
 from trainables.data.prepared import COLUMNS, PreparedSplit
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.base import TaskModel
 from trainables.tasks.registry import load_task
-from trainables.workload import ModelSpec, Task, Workload
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CPU = torch.device("cpu")

@@ -15,14 +15,14 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from tests.trainables.tasks.conftest import CPU, PLAIN, load, tiny_yolos
-from trainables.config import Precision, TrialConfig
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
 from trainables.metrics.coco import Backend, Detections, coco_figures
+from trainables.specs.trial import Precision, TrialConfig
+from trainables.specs.workload import COCO_FIGURES, ModelSpec, Task
 from trainables.tasks.base import TaskModel, pixels, unpadded
 from trainables.tasks.registry import resize_of
-from trainables.workload import COCO_FIGURES, ModelSpec, Task
 
 LABELS = {0: "cat", 1: "N/A", 2: "dog", 3: "N/A", 4: "bird"}
 CLASSES = ("dog", "cat")

@@ -28,14 +28,14 @@ from transformers.models.detr.image_processing_pil_detr import DetrImageProcesso
 
 from tests.trainables.tasks.conftest import CPU, PLAIN, load
 from trainables.adapters.inject import adapt
-from trainables.config import Precision, TrialConfig
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
+from trainables.specs.trial import Precision, TrialConfig
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import pixels
 from trainables.tasks.detectors import FAMILIES, Family
 from trainables.tasks.registry import resize_of
-from trainables.workload import ModelSpec, Task
 
 LABELS = {0: "cat", 1: "N/A", 2: "dog"}
 CLASSES = ("dog", "cat")

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import ViTModel
 
 from tests.trainables.tasks.conftest import load, tiny_yolos, vit_config
-from trainables.config import TrialConfig
 from trainables.data.embedded import CLASSES
 from trainables.errors import ModelError
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import Scale
 from trainables.tasks.hub import read_processor, scale_from
 from trainables.tasks.registry import resize_of
-from trainables.workload import ModelSpec, Task
 
 
 def _folder(path: Path, task: Task, processor: dict[str, Any]) -> Path:

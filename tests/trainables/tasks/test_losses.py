@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from trainables.config import Loss
+from trainables.specs.trial import Loss
 from trainables.tasks.losses import (
     GROUP,
     Measures,

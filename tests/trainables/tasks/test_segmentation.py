@@ -27,15 +27,15 @@ from transformers import (
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from tests.trainables.tasks.conftest import CPU, PLAIN, load, vit_config
-from trainables.config import Loss, Precision, TrialConfig
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
+from trainables.specs.trial import Loss, Precision, TrialConfig
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import TaskModel, pixels
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.losses import segmentation_loss
 from trainables.tasks.registry import resize_of
-from trainables.workload import ModelSpec, Task
 
 CLASSES = ("ground", "a", "b")
 SplitOf = Callable[..., PreparedSplit]

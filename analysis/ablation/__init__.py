@@ -1,0 +1,1 @@
+"""Designed experiments that vary one factor."""

@@ -1,0 +1,245 @@
+"""The experiments of a design: levels × seeds, and before that what retunes each level. No ray, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from analysis.ablation.design import (
+    SEED,
+    WITH_FREEZING,
+    AblationError,
+    Base,
+    adapter_of,
+    finished,
+    flat,
+    has_patience,
+    level_of,
+    pivot_of,
+    reads,
+    same,
+)
+from analysis.query.sweep import Sweep
+from tuning.experiment.load import experiment_of_text
+from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
+from tuning.experiment.sections.scoring import Scored
+from tuning.experiment.settings import Kind, setting, unknown
+from tuning.experiment.space import SECTION_NAMES, Alternative, config_hash
+from tuning.experiment.spec import Experiment
+from tuning.experiment.yaml_lines import to_yaml
+
+AROUND = 10.0
+"""A number that was not searched is retuned from a so-manieth of its value to so many times that."""
+
+
+def compared(base: Base, spec: AblationSpec, name: str) -> Experiment:
+    """Every level with every seed, seed by seed. Raises ExperimentFileError for an unsound level."""
+    space: dict[str, JsonValue] = {SEED: {"choice": list(spec.seeds)}, **_space(spec)}
+    return _experiment(base, spec, name, space, {"grid": {}}, {})
+
+
+def retuning(base: Base, spec: AblationSpec, name: str, names: Sequence[str], trials: int) -> Experiment:
+    """Every level with the same `trials` values of `names`, under the base's own seed, to choose from.
+
+    Raises AblationError for a setting that cannot be retuned.
+    """
+    domains = {each: _range(base, spec, each) for each in names}
+    drawn = draws(domains, trials, base.settings)
+    first: list[JsonValue] = []
+    for i in range(len(drawn)):  # one value at all levels, then the next: a cut leaves them comparable
+        for level in spec.levels:
+            values = {n: v for n, v in drawn[i].items() if _applies(n, level, base)}
+            params: dict[str, JsonValue] = {**level.whole, **values}
+            if params not in first:
+                first.append(params)
+    space = _space(spec)
+    pivot = pivot_of(spec)
+    for each in names:
+        choice = list({config_hash({"": d[each]}): d[each] for d in drawn}.values())
+        domain: dict[str, JsonValue] = {"choice": choice}
+        able = [level.settings[pivot] for level in spec.levels if _applies(each, level, base)]
+        if len(able) < len(spec.levels) and not (pivot == "adapter" and each.split(".")[0] in SECTION_NAMES):
+            domain["when"] = {pivot: able}
+        space[each] = domain
+    search: dict[str, JsonValue] = {"random": {}, "first": first, "trials": len(first)}
+    stage = spec.model_copy(update={"stage": AblationStage.RETUNE, "seeds": (base.config.seed,)})
+    return _experiment(base, stage, name, space, search, {SEED: base.config.seed})
+
+
+def _experiment(
+    base: Base,
+    spec: AblationSpec,
+    name: str,
+    space: Mapping[str, JsonValue],
+    search: Mapping[str, JsonValue],
+    fixed: Mapping[str, JsonValue],
+) -> Experiment:
+    apart = {"name", "trial", "space", "search", "scheduler", "scoring", "ablation", "source_text"}
+    parts = base.experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
+    trial = {n: v for n, v in base.settings.items() if n not in space and _is_used(n, spec, base)}
+    trial = {n: v for n, v in trial.items() if n != SEED} | dict(fixed)
+    if "freezing" in space:  # what goes with some modes only is named by the levels that have it
+        trial = {n: v for n, v in trial.items() if n not in WITH_FREEZING}
+    if not has_patience(space):  # else runs of one comparison would end after different budgets
+        trial = {n: v for n, v in trial.items() if not has_patience([n])}
+    ending = Scored.EACH if spec.stage is AblationStage.COMPARE else Scored.NONE
+    document = {
+        "name": name,
+        **{key: part for key, part in parts.items() if part != {}},
+        "trial": trial,
+        "space": space,
+        "search": search,
+        "scheduler": "none",
+        "scoring": {"trials": ending.value},
+        "ablation": spec.model_dump(mode="json"),
+    }
+    return experiment_of_text(to_yaml(document), name)
+
+
+def _is_used(name: str, spec: AblationSpec, base: Base) -> bool:
+    """Whether any level reads a setting of the base: none does where the adapter is always another."""
+    return any(reads(name, adapter_of(level, base)) for level in spec.levels)
+
+
+def _space(spec: AblationSpec) -> dict[str, JsonValue]:
+    """The levels as a space with no configuration but theirs, as a file writes it."""
+    pivot = pivot_of(spec)
+    space: dict[str, JsonValue] = {pivot: {"choice": [level.settings[pivot] for level in spec.levels]}}
+    others = dict.fromkeys(n for level in spec.levels for n in level.whole if n != pivot)
+    for name in others:
+        values: dict[str, tuple[JsonValue, list[JsonValue]]] = {}
+        for level in spec.levels:
+            settings = level.whole
+            if name in settings:
+                value = settings[name]
+                values.setdefault(config_hash({"": value}), (value, []))[1].append(level.settings[pivot])
+        everywhere = len(values) == 1 and len(next(iter(values.values()))[1]) == len(spec.levels)
+        # A parameter of an adapter's section exists only where the adapter is that one, without a condition.
+        own = pivot == "adapter" and name.split(".")[0] in SECTION_NAMES
+        domains: list[JsonValue] = [
+            {"choice": [value]} if everywhere or own else {"choice": [value], "when": {pivot: at}}
+            for value, at in values.values()
+        ]
+        space[name] = domains[0] if len(domains) == 1 else domains
+    return space
+
+
+# --- retuning ---------------------------------------------------------------------------------
+
+
+def retuned(sweep: Sweep, spec: AblationSpec, names: Sequence[str]) -> AblationSpec:
+    """The levels with the best values of `names` that a finished retuning found, on validation images.
+
+    Raises AblationError where no trial of a level has a value.
+    """
+    found: dict[str, dict[str, JsonValue]] = {}
+    for trial, _ in finished(sweep):  # best first
+        level = level_of(spec, trial.params)
+        if level is not None and level.name not in found:
+            found[level.name] = {name: trial.params[name] for name in names if name in trial.params}
+    if lost := [level.name for level in spec.levels if level.name not in found]:
+        raise AblationError(
+            f"{sweep.name}: no trial of level {', '.join(lost)} has a value, so nothing can be chosen for it;"
+            f" see `adaptertune status {sweep.name}`"
+        )
+    levels = tuple(level.model_copy(update={"retuned": found[level.name]}) for level in spec.levels)
+    return spec.model_copy(update={"levels": levels})
+
+
+def chosen_before(
+    begun: AblationSpec, spec: AblationSpec, names: Sequence[str], base: Base
+) -> AblationSpec | None:
+    """`spec` with the values that a comparison which has begun was given for `names`.
+
+    None where it was given none, or those of other settings.
+    """
+    known = {level.name: level.retuned for level in begun.levels}
+    for level in spec.levels:
+        wanted = {name for name in names if _applies(name, level, base)}
+        if level.name in known and known[level.name].keys() != wanted:
+            return None
+    levels = tuple(level.model_copy(update={"retuned": known.get(level.name, {})}) for level in spec.levels)
+    return spec.model_copy(update={"levels": levels})
+
+
+def _applies(name: str, level: AblationLevel, base: Base) -> bool:
+    return reads(name, adapter_of(level, base))
+
+
+def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:
+    """From where to where a setting is retuned: as it was searched, else around the base's value."""
+    known = setting(name)
+    if known is None:
+        raise AblationError(f"--retune {name}: {unknown(name)}")
+    if name == SEED or any(name in level.settings for level in spec.levels):
+        raise AblationError(f"--retune {name}: is what the levels differ in; retune another setting")
+    space = base.experiment.space
+    if name in space.root:
+        active = space.active(name, base.settings)
+        return space.root[name][active or 0]
+    value = base.settings.get(name, flat(base.config.model_dump(mode="json")).get(name))
+    if (
+        known.kind is not Kind.REAL
+        or isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or value <= 0
+    ):
+        raise AblationError(
+            f"--retune {name}: was not searched in {base.experiment.name}, and has no number above 0 to look"
+            f" around; it searched {', '.join(space.names)}"
+        )
+    return Alternative.model_validate({"float": (value / AROUND, value * AROUND), "log": True})
+
+
+def draws(
+    domains: Mapping[str, Alternative], count: int, own: Mapping[str, JsonValue]
+) -> list[dict[str, JsonValue]]:
+    """So many points spread evenly over the domains, the base's own among them; fewer where there are fewer.
+
+    One domain: even steps. More: the Sobol sequence, scrambled with a fixed seed.
+    """
+    if len(domains) == 1:
+        places = [[(i + 0.5) / count] for i in range(count)]
+    else:
+        from scipy.stats import qmc
+
+        places = (
+            qmc.Sobol(len(domains), seed=0).random_base2(max(1, (count - 1).bit_length())).tolist()[:count]
+        )
+    points = [
+        {name: _at(domain, u) for (name, domain), u in zip(domains.items(), place, strict=True)}
+        for place in places
+    ]
+    inside = all(name in own and domain.match(own[name]) for name, domain in domains.items())
+    if inside:  # in place of the point next to it, in the first domain
+        name, domain = next(iter(domains.items()))
+        order = sorted(range(count), key=lambda i: abs(places[i][0] - _place(domain, own[name])))
+        points[order[0]] = {name: own[name] for name in domains}
+    return list({config_hash(point): point for point in points}.values())
+
+
+def _at(domain: Alternative, u: float) -> JsonValue:
+    """The value below which a share `u` of the domain lies."""
+    if domain.log:
+        low, high = (math.log(end) for end in domain.span)
+        value = math.exp(low + u * (high - low))
+        return round(value) if domain.whole else float(f"{value:.4g}")
+    if domain.size is not None:
+        return domain.at(min(domain.size - 1, int(u * domain.size)))
+    low, high = domain.span
+    return float(f"{low + u * (high - low):.4g}")
+
+
+def _place(domain: Alternative, value: JsonValue) -> float:
+    """The share of the domain that lies below a value in it."""
+    if domain.choice is not None:
+        return next(i for i, v in enumerate(domain.choice) if same(v, value)) / len(domain.choice)
+    assert isinstance(value, int | float)
+    low, high = domain.span
+    if low == high:
+        return 0.0
+    if domain.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)

@@ -1,0 +1,384 @@
+"""What a designed experiment showed: its runs by level and seed, compared. No ray, no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from analysis.ablation.design import AblationError, level_of
+from analysis.ablation.names import Images
+from analysis.ablation.studies import described
+from analysis.query.sweep import Sweep, Trial
+from analysis.ranking.test_metrics import scored_value
+from analysis.statistics.bootstrap import (
+    CURVES,
+    FEWEST,
+    RESAMPLES,
+    ImageDifference,
+    compare_over_images,
+    curves,
+    image_difference_json,
+    stored,
+)
+from analysis.statistics.paired import (
+    Comparison,
+    Difference,
+    Interval,
+    Level,
+    StatisticsError,
+    compare,
+    comparison_json,
+    p_value,
+    rounded,
+)
+from analysis.tables import Table, count, csv_text, figure, markdown, plural
+from trainables.errors import DataError
+from trainables.metrics.per_image import PerImage
+from trainables.specs.workload import Figure
+from tuning.experiment.sections.ablation import AblationSpec, AblationStage
+
+FINEST = 1e-3
+"""Intervals narrower than this add no further digits to a figure: four decimals are enough."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One level under one seed. value and test are None where it has none."""
+
+    level: str
+    seed: int
+    trial: int | None
+    outcome: str
+    """`not run` before its trial started."""
+    value: float | None = None
+    """Its objective on validation images."""
+    epoch: float | None = None
+    test: float | None = None
+    """The same figure on test images."""
+    trainable: int | None = None
+    seconds: float | None = None
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A designed experiment, read."""
+
+    name: str
+    spec: AblationSpec
+    metric: str
+    runs: tuple[Run, ...]
+    """By level, then seed."""
+    images: Images
+    """Those that conclusions are drawn from."""
+    comparison: Comparison
+    """On those."""
+    validation: Comparison
+
+    @property
+    def missing(self) -> int:
+        """Runs without a figure."""
+        return sum(self._of(run) is None for run in self.runs)
+
+    def at(self, level: str) -> tuple[Run, ...]:
+        """The runs of one level that have a figure."""
+        return tuple(run for run in self.runs if run.level == level and self._of(run) is not None)
+
+    def _of(self, run: Run) -> float | None:
+        return run.test if self.images is Images.TEST else run.value
+
+
+def result_of(sweep: Sweep, images: Images | None = None) -> Result:
+    """The runs of a designed experiment, compared on test images where they were scored, else on validation.
+
+    images: on which instead. Raises AblationError where it is none, or has no test figures to compare.
+    """
+    spec = sweep.experiment.ablation
+    if spec is None or spec.stage is not AblationStage.COMPARE:
+        what = "chose settings for an ablation and compares nothing" if spec else "is no designed experiment"
+        raise AblationError(
+            f"{sweep.name} {what}; `adaptertune ablate {spec.of if spec else sweep.name} --study rank`"
+            " makes one, and --by SETTING shows what the sweep's own trials say (observational)"
+        )
+    runs = tuple(_runs(sweep, spec))
+    if images is Images.TEST and not any(run.test is not None for run in runs):
+        raise AblationError(f"{sweep.name}: no run has been scored on test images; leave --on test out")
+    scored = any(run.test is not None for run in runs)
+    chosen = images or (Images.TEST if scored else Images.VALIDATION)
+    by_level = {level.name: [run for run in runs if run.level == level.name] for level in spec.levels}
+    metric, direction = sweep.objective.metric, sweep.objective.direction
+
+    def compared(test: bool) -> Comparison:
+        figures = {
+            name: {run.seed: run.test if test else run.value for run in group}
+            for name, group in by_level.items()
+        }
+        return compare(figures, metric=metric, direction=direction, reference=spec.reference)
+
+    validation = compared(False)
+    comparison = compared(True) if chosen is Images.TEST else validation
+    return Result(sweep.name, spec, metric, runs, chosen, comparison, validation)
+
+
+def _runs(sweep: Sweep, spec: AblationSpec) -> Iterator[Run]:
+    found: dict[tuple[str, JsonValue], Trial] = {}
+    for trial in sweep.trials:
+        level = level_of(spec, trial.params)
+        if level is not None:
+            found[level.name, trial.params.get("seed")] = trial
+    for level in spec.levels:
+        for seed in spec.seeds:
+            ran = found.get((level.name, seed))
+            if ran is None:
+                yield Run(level.name, seed, None, "not run")
+            else:
+                yield _run(sweep, level.name, seed, ran)
+
+
+def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
+    # A run that was cut short has another budget than the others, and no figure to compare.
+    standing = trial.standing(sweep.objective) if trial.finished else None
+    score = sweep.scores.get(trial.number) if trial.finished else None
+    return Run(
+        level,
+        seed,
+        trial.number,
+        trial.outcome,
+        standing.value if standing else None,
+        standing.epoch if standing else None,
+        scored_value(score, sweep.objective.metric) if score is not None else None,
+        trial.trainable,
+        trial.seconds,
+        trial.peak_mb,
+    )
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def result_tables(result: Result) -> tuple[Table, ...]:
+    """Levels with what they reached and cost, and their differences to the reference where there are some."""
+    tables = [_levels(result)]
+    if result.comparison.differences:
+        tables.append(_differences(result))
+    return tuple(tables)
+
+
+def _levels(result: Result) -> Table:
+    spec, both = result.spec, result.images is Images.TEST
+    own = {level.name: level for level in result.validation.levels}
+    rows = []
+    for level, designed in zip(result.comparison.levels, spec.levels, strict=True):
+        done = result.at(level.name)
+        name = f"{level.name} (reference)" if level.name == spec.reference else level.name
+        rows.append(
+            (
+                name,
+                str(level.n),
+                _mean(level),
+                _interval(level.interval),
+                *((_mean(own[level.name]),) if both else ()),
+                _whole([run.trainable for run in done]),
+                _average([run.seconds for run in done]),
+                _most([run.peak_mb for run in done]),
+                described(designed),
+            )
+        )
+    columns = (spec.factor, "runs", f"{result.images} {result.metric}", "95 % interval",
+               *(("validation",) if both else ()), "trainable", "s/run", "peak MB", "settings")  # fmt: skip
+    title = f"{result.name}: {result.metric} by {spec.factor}, {plural(len(spec.seeds), 'seed')} a level"
+    which = (
+        "test images, with the weights of each run's best epoch on validation images"
+        if both
+        else "validation images, on which each run's best epoch was picked"
+    )
+    caption = f"designed: all else as trial {spec.trial} of {spec.of}. Means over seeds, {which}"
+    if len(spec.levels) > 1 and not any("learning_rate" in level.whole for level in spec.levels):
+        caption += (
+            ". All levels share the learning rate that was chosen for that trial, which may suit some better"
+            " than others; --retune learning_rate chooses one for each"
+        )
+    return Table(title, columns, tuple(rows), caption, numeric=tuple(range(1, 7 + both)))
+
+
+def _differences(result: Result) -> Table:
+    rows = tuple(
+        (
+            f"{d.level} − {d.reference}",
+            str(d.n),
+            _signed(d),
+            _interval(d.interval, signed=True),
+            p_value(d.p).removeprefix("p ").removeprefix("= "),
+            p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
+            "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
+            "–" if d.detectable is None else rounded(d.detectable, d.detectable),
+            str(d.verdict),
+        )
+        for d in result.comparison.differences
+    )
+    columns = (
+        "difference", "pairs", "mean", "95 % interval", "p", "p (Holm)", "effect",
+        "could have seen", "finding",
+    )  # fmt: skip
+    caption = (
+        f"{result.images} {result.metric}, paired by seed, t-test; effect: Hedges' g of paired differences;"
+        " could have seen: the smallest true difference that so many seeds find in 80 % of cases"
+    )
+    return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
+
+
+def over_images(result: Result, folder: Path) -> dict[str, ImageDifference]:
+    """Each level against the reference by which test images they were: the mean of its models.
+
+    Both sides have the same seeds. Levels without results by image are left out. What another seed
+    would give is not in it, nor is it adjusted for several levels: the comparison over seeds decides.
+    """
+    if result.images is not Images.TEST:
+        return {}
+    asked = Figure.of(result.metric)
+    load = cache(lambda trial: stored(folder, trial, asked.domain))  # the reference is in every difference
+    found: dict[str, ImageDifference] = {}
+    for d in result.comparison.differences:
+        pairs = [
+            [run.trial for run in result.at(name) if run.trial is not None and run.seed in d.seeds]
+            for name in (d.level, d.reference)
+        ]
+        try:
+            if (image := _by_image(result, asked.name, pairs, load)) is not None:
+                found[d.level] = image
+        except (DataError, StatisticsError):
+            continue
+    return found
+
+
+def _by_image(
+    result: Result, metric: str, pairs: Sequence[Sequence[int]], load: Callable[[int], PerImage]
+) -> ImageDifference | None:
+    """The bootstrap with as many models and resamples as are affordable; None where not even one is.
+
+    Raises DataError where a model has no results by image, StatisticsError for a figure they do not give.
+    """
+    if not all(pairs):
+        return None
+    one = curves(load(pairs[0][0]), metric)
+    # Of two models; the affordable curves are shared by all differences.
+    each = max(1, 2 * one * len(result.comparison.differences))
+    if FEWEST * each > 3 * CURVES:
+        return None
+    seeds = min(len(pairs[0]), max(1, CURVES // (FEWEST * each)))
+    resamples = min(RESAMPLES, max(FEWEST, CURVES // (seeds * each)))
+    a, b = ([load(trial) for trial in side[:seeds]] for side in pairs)
+    return compare_over_images(a, b, metric, direction=result.comparison.direction, resamples=resamples)
+
+
+def image_words(level: str, reference: str, d: ImageDifference) -> str:
+    """What the images say, with the levels' names."""
+    models = f"mean of {plural(d.models[0], 'model')} each"
+    return f"Over test images, {level} (first) against {reference}, {models}: {d.words}."
+
+
+def sentences(result: Result) -> tuple[str, ...]:
+    """The finding in words, and what a reader must know of the design."""
+    said = [f"On {result.images} images. {sentence}" if i == 0 else sentence
+            for i, sentence in enumerate(result.comparison.sentences)]  # fmt: skip
+    if result.missing:
+        lost = [run for run in result.runs if run.value is None]
+        if kinds := Counter(run.outcome for run in lost):
+            said.append("Without a figure: " + ", ".join(f"{n} {what}" for what, n in kinds.items()) + ".")
+    return (*said, *(f"{note}." for note in result.spec.notes))
+
+
+def _mean(level: Level) -> str:
+    if level.mean is None:
+        return "–"
+    width = level.interval.width if level.interval is not None else 0.0
+    return rounded(level.mean, max(width, FINEST)) if width else figure(level.mean)
+
+
+def _signed(d: Difference) -> str:
+    if d.mean is None:
+        return "–"
+    width = d.interval.width if d.interval is not None else 0.0
+    return rounded(d.mean, max(width, FINEST), signed=True)
+
+
+def _interval(interval: Interval | None, *, signed: bool = False) -> str:
+    if interval is None:
+        return "–"
+    width = max(interval.width, FINEST)
+    low, high = (rounded(end, width, signed=signed) for end in (interval.low, interval.high))
+    return f"{low} to {high}"
+
+
+def _whole(values: Sequence[int | None]) -> str:
+    known = [value for value in values if value is not None]
+    return count(round(sum(known) / len(known))) if known else "–"
+
+
+def _average(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.1f}" if known else "–"
+
+
+def _most(values: Sequence[float | None]) -> str:
+    return f"{max(known):.0f}" if (known := [v for v in values if v is not None]) else "–"
+
+
+# --- for programs -----------------------------------------------------------------------------
+
+
+def result_json(result: Result, folder: Path) -> dict[str, JsonValue]:
+    """Everything: design, runs, comparison over seeds and over images, words."""
+    by_image = over_images(result, folder)
+    return {
+        "experiment": result.name,
+        "design": result.spec.model_dump(mode="json"),
+        "images": result.images.value,
+        "comparison": comparison_json(result.comparison),
+        "validation": comparison_json(result.validation),
+        "over_images": {level: image_difference_json(d) for level, d in by_image.items()},
+        "runs": [_run_json(run) for run in result.runs],
+        "words": list(_words(result, by_image)),
+    }
+
+
+def _run_json(run: Run) -> dict[str, JsonValue]:
+    return {
+        "level": run.level,
+        "seed": run.seed,
+        "trial": run.trial,
+        "outcome": run.outcome,
+        "validation": run.value,
+        "epoch": run.epoch,
+        "test": run.test,
+        "trainable": run.trainable,
+        "seconds": run.seconds,
+        "peak_mb": run.peak_mb,
+    }
+
+
+def result_csv(result: Result) -> str:
+    """A line for each run."""
+    rows = [_run_json(run) for run in result.runs]
+    return csv_text(list(rows[0]), (list(row.values()) for row in rows))
+
+
+def words(result: Result, folder: Path) -> tuple[str, ...]:
+    """All that is said: over seeds, then over images."""
+    return _words(result, over_images(result, folder))
+
+
+def _words(result: Result, by_image: Mapping[str, ImageDifference]) -> tuple[str, ...]:
+    said = (image_words(level, result.spec.reference, d) for level, d in by_image.items())
+    return (*sentences(result), *said)
+
+
+def result_markdown(result: Result, folder: Path) -> str:
+    """The tables and the words."""
+    parts = [markdown(table) for table in result_tables(result)]
+    return "\n\n".join([*parts, "\n".join(f"- {sentence}" for sentence in words(result, folder))]) + "\n"

@@ -1,0 +1,149 @@
+"""What `analysis.open` gives: a record as frames, for notebooks and scripts. No ray, no torch.
+
+Every question reads the record as it is then, so that a running sweep may be asked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from analysis.errors import QueryError
+from analysis.query.sql import opened
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+    from analysis.ranking.best import Ranking
+
+Engine = Literal["pandas", "polars"]
+"""What frames are made with; polars must be installed for the second."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One experiment's record, or several."""
+
+    folders: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        with opened(self.folders):  # a damaged record is told now
+            pass
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The experiments' names."""
+        return tuple(folder.name for folder in self.folders)
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The columns of trials, epochs and events."""
+        with opened(self.folders) as source:
+            return dict(source.columns)
+
+    @property
+    def trials(self) -> pandas.DataFrame:
+        """A row for each trial."""
+        return self.query("SELECT * FROM trials ORDER BY experiment, trial")
+
+    @property
+    def epochs(self) -> pandas.DataFrame:
+        """A row for each report."""
+        return self.query("SELECT * FROM epochs ORDER BY experiment, trial, epoch")
+
+    @property
+    def events(self) -> pandas.DataFrame:
+        """A row for each other record: decisions, failures, resumptions, scores."""
+        return self.query("SELECT * FROM events")
+
+    @overload
+    def query(self, sql: str) -> pandas.DataFrame: ...
+    @overload
+    def query(self, sql: str, engine: Literal["pandas"]) -> pandas.DataFrame: ...
+    @overload
+    def query(self, sql: str, engine: Literal["polars"]) -> polars.DataFrame: ...
+    def query(self, sql: str, engine: Engine = "pandas") -> Any:
+        """The answer to one SELECT over trials, epochs and events. Raises QueryError if it is wrong."""
+        with opened(self.folders) as source:
+            return _polars().from_arrow(source.arrow(sql)) if engine == "polars" else source.ask(sql).df()
+
+    @overload
+    def best(
+        self,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        metric: str | None = None,
+        at: float | None = None,
+        early_stopped: bool = False,
+    ) -> pandas.DataFrame: ...
+    @overload
+    def best(
+        self,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        metric: str | None = None,
+        at: float | None = None,
+        early_stopped: bool = False,
+        engine: Literal["polars"],
+    ) -> polars.DataFrame: ...
+    def best(
+        self,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        metric: str | None = None,
+        at: float | None = None,
+        early_stopped: bool = False,
+        engine: Engine = "pandas",
+    ) -> Any:
+        """The best `k` trials, as `adaptertune best` ranks them, with their whole configuration.
+
+        where: a condition in SQL.  metric: another figure than the objective.  at: an epoch; all are
+        ranked by what they had reached there.  early_stopped: whether those compete that did not run
+        to their own end.  Raises QueryError for a wrong condition or an unknown figure; the frame is
+        empty where no trial can be ranked, and `ranking` says why.
+        """
+        from analysis.ranking.best import best_rows
+
+        ranking = self.ranking(k, where=where, metric=metric, at=at, early_stopped=early_stopped)
+        rows = best_rows(ranking, k)
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        data = {column: [row.get(column) for row in rows] for column in columns}
+        return _polars().DataFrame(data, strict=False) if engine == "polars" else _pandas().DataFrame(data)
+
+    def ranking(
+        self,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        metric: str | None = None,
+        at: float | None = None,
+        early_stopped: bool = False,
+    ) -> Ranking:
+        """The same as values, with what the order rests on (`caption`) and what was left out."""
+        from analysis.ranking.best_sql import top
+
+        if k < 1:
+            raise QueryError(f"k must be a whole number from 1 on, got {k}")
+        with opened(self.folders) as source:
+            return top(source, k, metric=metric, where=where, at=at, early_stopped=early_stopped)
+
+
+def _pandas() -> Any:
+    import pandas
+
+    return pandas
+
+
+def _polars() -> Any:
+    try:
+        import polars
+    except ImportError as error:
+        raise QueryError(
+            "engine='polars' needs polars, which is not installed: pip install polars"
+        ) from error
+    return polars

@@ -1,0 +1,326 @@
+"""Two experiments, or two trials, side by side: what differs, and what came of it. No ray, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from analysis.query.sweep import Standing, Sweep, Trial
+from analysis.ranking.best import finished_first
+from analysis.ranking.test_metrics import scored_json, scored_value
+from analysis.statistics.bootstrap import ImageDifference, compare_over_images, image_difference_json, stored
+from analysis.statistics.paired import StatisticsError
+from analysis.tables import Table, budget, count, figure
+from trainables.errors import AdaptertuneError, DataError
+from trainables.specs.workload import Direction, Figure
+from tuning.experiment.differences import Difference, differences
+from tuning.formatting import setting
+from tuning.ledger.records import ScoredRecord
+
+POINTS = 20
+"""Epochs of the curves that are shown, at most."""
+
+
+class CompareError(AdaptertuneError):
+    """What cannot be put side by side."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a trial of an experiment, its best one where the experiment is meant."""
+
+    label: str
+    """As it was asked for."""
+    folder: Path
+    sweep: Sweep
+    trial: Trial
+    whole: bool
+    """Whether the experiment is meant, and the trial stands for it."""
+    fingerprint: str | None
+    """Of the prepared data."""
+
+    @property
+    def standing(self) -> Standing | None:
+        """Its value on validation images."""
+        return self.trial.standing(self.sweep.objective)
+
+    @property
+    def score(self) -> ScoredRecord | None:
+        """Its figures on test images."""
+        return self.sweep.scores.get(self.trial.number)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both, and what sets them apart."""
+
+    one: Side
+    other: Side
+    file: tuple[Difference, ...]
+    """Keys of the experiments that differ; nothing for two trials of one experiment."""
+    settings: Mapping[str, tuple[JsonValue, JsonValue]]
+    """Settings of the two trials that differ, defaults filled in; None where one has no such setting."""
+    caution: tuple[str, ...]
+    """Why the figures may not be compared as they are."""
+    images: ImageDifference | None
+    """Over the test images, where both have results by image."""
+    no_images: str
+    """Why there is none."""
+
+    @property
+    def metric(self) -> str:
+        """The figure that is compared."""
+        return self.one.sweep.objective.metric
+
+
+def side(label: str, folder: Path, sweep: Sweep, number: int | None, fingerprint: str | None) -> Side:
+    """A trial by its number; without one the best that ran to its own end, or failing that the best.
+
+    Raises CompareError where there is no such trial.
+    """
+    if number is not None:
+        trial = next((t for t in sweep.trials if t.number == number), None)
+        if trial is None:
+            raise CompareError(f"{sweep.name} has no trial {number}; it has {len(sweep.trials)}, from 0 on")
+        return Side(label, folder, sweep, trial, False, fingerprint)
+    chosen = next((trial for trial, _ in finished_first(sweep).ranked), None)
+    if chosen is None:
+        raise CompareError(
+            f"{sweep.name} has no trial with a value that could stand for it;"
+            f" name one as {sweep.name}:NUMBER, see `adaptertune status {sweep.name}`"
+        )
+    return Side(label, folder, sweep, chosen, True, fingerprint)
+
+
+def compared(one: Side, other: Side) -> Sides:
+    """Puts them side by side."""
+    found = () if one.folder == other.folder else differences(one.sweep.experiment, other.sweep.experiment)
+    images, why = _over_images(one, other)
+    return Sides(
+        one,
+        other,
+        tuple(d for d in found if not d.key.startswith("ablation.")),
+        dict(_settings(one.trial, other.trial)),
+        tuple(_cautions(one, other)),
+        images,
+        why,
+    )
+
+
+def _settings(one: Trial, other: Trial) -> Iterator[tuple[str, tuple[JsonValue, JsonValue]]]:
+    for name in dict.fromkeys([*one.config, *other.config]):
+        a, b = one.config.get(name), other.config.get(name)
+        if a != b:
+            yield name, (a, b)
+
+
+def _cautions(one: Side, other: Side) -> Iterator[str]:
+    a, b = one.sweep.objective, other.sweep.objective
+    if a != b:
+        yield (
+            f"the objectives differ: {a.metric} ({a.rule.value} report) and {b.metric} ({b.rule.value}"
+            " report), so the values are of different things"
+        )
+    if one.fingerprint != other.fingerprint and None not in (one.fingerprint, other.fingerprint):
+        yield "the prepared data differ, so the figures are of different images"
+    for each in (one, other):
+        if not each.trial.finished:
+            yield (
+                f"{each.label} is {each.trial.outcome} after {budget(each.trial.ran, each.trial.epochs)}"
+                " epochs: its value is of a smaller budget than it was to have"
+            )
+    if one.trial.finished and other.trial.finished and one.trial.epochs != other.trial.epochs:
+        yield f"budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
+    if one.whole or other.whole:
+        yield (
+            "an experiment stands for its best trial, the best of many on validation images:"
+            " the test figures are the fairer ones"
+        )
+
+
+def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
+    metric = one.sweep.objective.metric
+    if other.sweep.objective.metric != metric:
+        return None, "their objectives are different figures"
+    if (one.folder, one.trial.number) == (other.folder, other.trial.number):
+        return None, "both are the same trial"
+    asked = Figure.of(metric)
+    if why := _other_images(one, other, asked.domain):
+        return None, why
+    try:
+        both = [stored(each.folder, each.trial.number, asked.domain) for each in (one, other)]
+        direction = one.sweep.objective.direction
+        return compare_over_images(both[:1], both[1:], asked.name, direction=direction), ""
+    except (DataError, StatisticsError) as error:
+        return None, str(error)
+
+
+def _other_images(one: Side, other: Side, domain: str | None) -> str:
+    """Why test images of the same names may be others; empty where nothing says so."""
+    prints = {one.fingerprint, other.fingerprint} - {None}
+    if len(prints) > 1:
+        return (
+            "their prepared data differ (another source, split, size or seed), so images of the same name"
+            " need not be the same; compare experiments with the same data and image size"
+        )
+    a, b = (side.sweep.experiment.data.domains for side in (one, other))
+    if domain is not None and a.get(domain) != b.get(domain):
+        return f"their files mean different images by domain {domain}"
+    return ""
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def compare_tables(sides: Sides) -> tuple[Table, ...]:
+    """What they reached and cost, where their settings differ, and their curves at equal epochs."""
+    tables = [_figures(sides)]
+    if sides.file and (sides.one.whole or sides.other.whole):
+        rows = tuple((d.key, d.was, d.now) for d in sides.file)
+        tables.append(Table("What differs between the experiments", ("key", *_labels(sides)), rows))
+    if sides.settings:
+        rows = tuple((name, _shown(a), _shown(b)) for name, (a, b) in sides.settings.items())
+        title = f"Settings in which the trials differ ({_trial(sides.one)} and {_trial(sides.other)})"
+        tables.append(Table(title, ("setting", *_labels(sides)), rows))
+    curves = _curves(sides)
+    if curves.rows:
+        tables.append(curves)
+    return tuple(tables)
+
+
+def _labels(sides: Sides) -> tuple[str, str]:
+    one, other = sides.one.label, sides.other.label
+    return (one, other) if one != other else (f"{one} (first)", f"{other} (second)")
+
+
+def _trial(side: Side) -> str:
+    return f"{side.sweep.name}:{side.trial.number}"
+
+
+def _figures(sides: Sides) -> Table:
+    pair = (sides.one, sides.other)
+    metric = {s.sweep.objective.metric for s in pair}
+    shown = metric.pop() if len(metric) == 1 else "objective"
+    rows: list[tuple[str, ...]] = []
+    if sides.one.whole or sides.other.whole:
+        rows.append(("trials (finished)", *(_counts(s) for s in pair)))
+        rows.append(
+            ("training time of all, s", *(f"{sum(t.seconds for t in s.sweep.trials):.0f}" for s in pair))
+        )
+    rows += [
+        ("trial", *(str(s.trial.number) for s in pair)),
+        ("outcome", *(s.trial.outcome for s in pair)),
+        ("epochs", *(budget(s.trial.ran, s.trial.epochs) for s in pair)),
+        (f"{shown} on validation images", *(figure(s.standing.value if s.standing else None) for s in pair)),
+        ("at epoch", *(f"{s.standing.epoch:g}" if s.standing else "–" for s in pair)),
+        (f"{shown} on test images", *(figure(_test(s)) for s in pair)),
+    ]
+    domains = dict.fromkeys(name for s in pair if s.score is not None for name in s.score.domains)
+    for name in domains:
+        rows.append((f"{shown} in {name}", *(figure(_test(s, name)) for s in pair)))
+    rows += [
+        ("parameters that train", *(count(s.trial.trainable) for s in pair)),
+        ("seconds", *(f"{s.trial.seconds:.1f}" for s in pair)),
+        ("peak MB", *(_peak(s.trial) for s in pair)),
+    ]
+    return Table(
+        f"{sides.one.label} beside {sides.other.label}",
+        ("", *_labels(sides)),
+        tuple(rows),
+        ". ".join(sides.caution),
+        numeric=(1, 2),
+    )
+
+
+def _counts(side: Side) -> str:
+    return f"{len(side.sweep.trials)} ({sum(t.finished for t in side.sweep.trials)})"
+
+
+def _test(side: Side, domain: str | None = None) -> float | None:
+    if side.score is None:
+        return None
+    metric = side.sweep.objective.metric
+    return scored_value(side.score, metric if domain is None else f"{Figure.of(metric).name}@{domain}")
+
+
+def _peak(trial: Trial) -> str:
+    return "–" if trial.peak_mb is None else f"{trial.peak_mb:.0f}"
+
+
+def _curves(sides: Sides) -> Table:
+    """Reports of both at the same epochs."""
+    curves = [_curve(s) for s in (sides.one, sides.other)]
+    epochs = sorted(curves[0].keys() & curves[1].keys())
+    if len(epochs) > POINTS:
+        epochs = [epochs[round(i * (len(epochs) - 1) / (POINTS - 1))] for i in range(POINTS)]
+    direction = sides.one.sweep.objective.direction
+    same = sides.one.sweep.objective.metric == sides.other.sweep.objective.metric
+    rows = []
+    for epoch in epochs if same else ():
+        a, b = curves[0][epoch], curves[1][epoch]
+        rows.append((f"{epoch:g}", figure(a), figure(b), f"{a - b:+.4f}".replace("-", "−")))
+    way = "higher" if direction is Direction.MAXIMIZE else "lower"
+    title = f"{sides.metric} on validation images at equal epochs"
+    columns = ("epoch", *_labels(sides), "difference")
+    return Table(title, columns, tuple(rows), f"{way} is better", numeric=(0, 1, 2, 3))
+
+
+def _curve(side: Side) -> dict[float, float]:
+    metric = side.sweep.objective.metric
+    found = ((report.epoch, report.metrics.get(metric)) for report in side.trial.reports)
+    return {epoch: value for epoch, value in found if value is not None}
+
+
+def _shown(value: JsonValue) -> str:
+    return "–" if value is None else setting(value)
+
+
+def sentences(sides: Sides) -> tuple[str, ...]:
+    """What the test images say of the two models, and what they cannot say."""
+    labels = _labels(sides)
+    if sides.images is None:
+        return (f"Not compared over test images: {sides.no_images}.",)
+    return (
+        f"{labels[0]} (first) against {labels[1]}, over test images: {sides.images.words}.",
+        "One seed each: what another seed would have given is not in it;"
+        " `adaptertune ablate` repeats over seeds.",
+    )
+
+
+# --- for programs -----------------------------------------------------------------------------
+
+
+def compare_json(sides: Sides) -> dict[str, JsonValue]:
+    """All of it."""
+    images = sides.images
+    return {
+        "a": _side_json(sides.one),
+        "b": _side_json(sides.other),
+        "experiments_differ": [{"key": d.key, "a": d.was, "b": d.now} for d in sides.file],
+        "settings_differ": {name: {"a": a, "b": b} for name, (a, b) in sides.settings.items()},
+        "caution": list(sides.caution),
+        "over_test_images": None if images is None else image_difference_json(images),
+        "words": list(sentences(sides)),
+    }
+
+
+def _side_json(side: Side) -> dict[str, JsonValue]:
+    standing, trial = side.standing, side.trial
+    return {
+        "experiment": side.sweep.name,
+        "trial": trial.number,
+        "outcome": trial.outcome,
+        "metric": side.sweep.objective.metric,
+        "validation": standing.value if standing else None,
+        "epoch": standing.epoch if standing else None,
+        "test": scored_json(side.score) if side.score is not None else None,
+        "ran_epochs": trial.ran,
+        "of_epochs": trial.epochs,
+        "parameters": dict(trial.parameters),
+        "seconds": trial.seconds,
+        "config": dict(trial.config),
+        "curve": [{"epoch": epoch, "value": value} for epoch, value in _curve(side).items()],
+    }

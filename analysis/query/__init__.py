@@ -1,0 +1,1 @@
+"""Read experiments: with SQL over their tables, or whole as a `Sweep`."""

@@ -1,0 +1,352 @@
+"""Records of experiments as SQL: the views trials, epochs, events. No ray, no torch.
+
+They are read from Parquet where there is some (`tuning.tables.parts`). What the record has after its last
+part is folded here; without any part, all of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.errors import QueryError
+from trainables.errors import StorageError
+from tuning.ledger.ledger import LEDGER, read_header
+from tuning.ledger.records import ExperimentRecord
+from tuning.ranking.standing import Objective
+from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
+from tuning.tables.relations import connect, load, parquet, quoted, text
+from tuning.tables.rows import KINDS, LATENCY, TABLES, Row
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from tuning.experiment.spec import Experiment
+
+VIEWS = ("trials", "epochs", "events")
+BEHIND = 4 << 20
+"""Bytes of a record after its last part from which on a reader writes parts, if it can."""
+_HIDDEN = {"trials": "from_byte, upto", "epochs": "byte, replaces", "events": "byte", "scores": "byte"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An experiment on disk. `header` is its record's first line."""
+
+    folder: Path
+    header: ExperimentRecord
+
+    @classmethod
+    def at(cls, folder: Path) -> Recorded:
+        """Raises LedgerError if there is no record that can be used."""
+        return cls(folder, read_header(folder))
+
+    @property
+    def name(self) -> str:
+        """Its folder's name: a copy of an experiment is another one."""
+        return self.folder.absolute().name
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The whole of it. Raises LedgerError if this version cannot read it."""
+        from tuning.ledger.header import experiment_of
+
+        return experiment_of(self.header)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """By which its trials are compared."""
+        return Objective.of(self.experiment.workload)
+
+
+class Source:
+    """Some experiments' records, open for questions. Views are made when they are first asked for.
+
+    tell: hears that a record is compacted first, which takes a while.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        experiments: Sequence[Recorded],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.experiments = tuple(experiments)
+        self._tell = tell
+        self._columns: dict[str, tuple[str, ...]] = {}
+        self._look(thorough=False)
+
+    def _look(self, *, thorough: bool) -> None:
+        """Takes the records as they are now."""
+        self._rows = [_read(recorded, self._tell, thorough=thorough) for recorded in self.experiments]
+        self._columns.clear()
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns of each view, in order."""
+        return {view: self.columns_of(view) for view in VIEWS}
+
+    def columns_of(self, view: str) -> tuple[str, ...]:
+        """The columns of one view, in order; of a table of `tuning.tables.rows`, as `all_scores`, too."""
+        import duckdb
+
+        if view not in self._columns:
+            try:
+                self._make(view)
+            except duckdb.Error:  # a part is damaged inside, or has just been merged into another
+                self._look(thorough=True)
+                self._make(view)
+        return self._columns[view]
+
+    def _make(self, view: str) -> None:
+        if view.startswith("all_"):
+            table, selects = view.removeprefix("all_"), []
+            for index, (recorded, (parts, rows)) in enumerate(zip(self.experiments, self._rows, strict=True)):
+                raw = _raw(self.connection, recorded.folder, parts, rows[table], table, index)
+                valid = _valid(self.connection, table, raw, index)
+                name = f"{text(recorded.name)} AS experiment"
+                selects.append(f"SELECT {name}, * EXCLUDE ({_HIDDEN[table]}) FROM {valid}")
+            found = " UNION ALL BY NAME ".join(selects)
+        else:
+            found = self._shown(view)
+        self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {found}")
+        described = self.connection.execute(f"SELECT * FROM {view} LIMIT 0").description
+        self._columns[view] = tuple(str(column[0]) for column in described or ())
+
+    def _shown(self, view: str) -> str:
+        names, rest = ["t.*"], ""
+        columns = self.columns_of(f"all_{view}")
+        if view == "trials":
+            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c == LATENCY]
+            if tested:
+                names += ['s.epoch AS "test.epoch"', *(f"s.{quoted(column)}" for column in tested)]
+                rest = (
+                    " LEFT JOIN (SELECT * FROM all_scores WHERE trial IS NOT NULL AND reason IS NULL) AS s"
+                    " ON s.experiment = t.experiment AND s.trial = t.trial"
+                )
+        names += _short(columns, _setting_names() if view == "trials" else ())
+        return f"SELECT {', '.join(names)} FROM all_{view} AS t{rest}"
+
+    @property
+    def name(self) -> str:
+        """The experiments' names."""
+        return ", ".join(recorded.name for recorded in self.experiments)
+
+    def recorded(self, name: str) -> Recorded:
+        """The experiment of that name, which is one of them."""
+        return next(recorded for recorded in self.experiments if recorded.name == name)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """That of all of them. Raises QueryError if they have different ones."""
+        first = self.experiments[0]
+        for other in self.experiments[1:]:
+            if other.objective != first.objective:
+                raise QueryError(
+                    f"{first.name} is judged by {_said(first.objective)}, {other.name} by"
+                    f" {_said(other.objective)}; their trials cannot be ranked together."
+                    " Name experiments with one objective"
+                )
+        return first.objective
+
+    def ask(self, sql: str) -> duckdb.DuckDBPyConnection:
+        """Answers one SELECT; a dotted column needs no quotes. Raises QueryError if it is wrong."""
+        return self._answer(sql, self.run)
+
+    def arrow(self, sql: str) -> Any:
+        """The same as a table of pyarrow's."""
+        return self._answer(
+            sql, lambda asked: self._twice(lambda: self.connection.sql(asked).to_arrow_table())
+        )
+
+    def run(self, sql: Any) -> duckdb.DuckDBPyConnection:
+        """Executes SQL of ours. Raises duckdb.Error."""
+        return self._twice(lambda: self.connection.execute(sql))
+
+    def _twice(self, how: Callable[[], Any]) -> Any:
+        """Once more where a driver has just merged, and removed, the parts that the views were made of."""
+        import duckdb
+
+        try:
+            return how()
+        except duckdb.IOException:
+            known = list(self._columns)
+            self._look(thorough=False)
+            for view in known:
+                self.columns_of(view)
+            return how()
+
+    def _answer(self, sql: str, how: Callable[[str], Any]) -> Any:
+        import duckdb
+
+        asked = with_quotes(sql, [name for view in named_in(sql) for name in self.columns_of(view)])
+        try:
+            statements = self.connection.extract_statements(asked)
+            if [s.type for s in statements] != [duckdb.StatementType.SELECT]:
+                raise QueryError("a question is one SELECT; nothing in the record can be changed by it")
+            return how(statements[0].query)
+        except duckdb.Error as error:
+            raise QueryError(f"{said(error)}. {self.described()}") from error
+
+    def described(self) -> str:
+        """The columns that there are, in words."""
+        return ". ".join(f"Columns of {view} are {', '.join(self.columns[view])}" for view in VIEWS)
+
+
+def _said(objective: Objective) -> str:
+    return f"{objective.metric} ({objective.direction.value}, {objective.rule.value} report)"
+
+
+def said(error: Exception) -> str:
+    """What DuckDB found, without the query and its hints."""
+    return " ".join(str(error).split("\n\n")[0].split("\nLINE")[0].split()).rstrip(".!")
+
+
+@contextmanager
+def opened(
+    folders: Sequence[Path], *, threads: int | None = None, tell: Callable[[str], None] | None = None
+) -> Iterator[Source]:
+    """The records in these folders, for questions.
+
+    tell: as of `Source`.  Raises LedgerError if a record is missing or damaged.
+    """
+    experiments = [Recorded.at(folder) for folder in folders]
+    with connect(threads) as connection:
+        source = Source(connection, experiments, tell)
+        places = ", ".join(text(str(folder.absolute() / FOLDER)) for folder in folders)
+        connection.execute(f"SET allowed_directories = [{places}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield source
+
+
+# --- views ------------------------------------------------------------------------------------
+
+
+def named_in(sql: str) -> list[str]:
+    """The views that a question may mean."""
+    return [view for view in VIEWS if view in sql.lower()]
+
+
+def _setting_names() -> Collection[str]:
+    from trainables.specs.trial import TrialConfig
+
+    return TrialConfig.model_fields
+
+
+def _short(columns: Sequence[str], settings: Collection[str]) -> list[str]:
+    """`dice` for `metrics.dice`, unless a setting or another column has that name, as `loss` in trials."""
+    taken = {name.lower() for name in (*columns, *settings)}
+    figures = {n.removeprefix("metrics."): n for n in columns if n.startswith("metrics.")}
+    return [
+        f"t.{quoted(name)} AS {quoted(short)}"
+        for short, name in figures.items()
+        if short.lower() not in taken
+    ]
+
+
+def _read(
+    recorded: Recorded, tell: Callable[[str], None] | None, *, thorough: bool
+) -> tuple[Sequence[Part], Mapping[str, list[Row]]]:
+    """The parts there are, and the rows of what comes after them."""
+    import duckdb
+
+    folder = recorded.folder
+    parts = sound_parts(folder, thorough=thorough)
+    size = (folder / LEDGER).stat().st_size
+    if size - (parts[-1].end if parts else 0) > BEHIND:
+        if tell is not None:
+            tell(f"{recorded.name}: compacting {size / 1e6:.0f} MB of record, once")
+        tables = Tables(folder, recorded.experiment, recorded.header)
+        # Where its driver does it, or nothing can be written here; duckdb's own, where the disk is full.
+        try:
+            with suppress(StorageError, OSError, duckdb.Error):
+                tables.open(0.0)
+                tables.catch_up()
+        finally:
+            tables.leave()
+        parts = sound_parts(folder)
+    if parts and parts[-1].end == size:
+        return parts, {table: [] for table in TABLES}
+    return parts, folding(folder, recorded.header, recorded.experiment, parts).take().rows
+
+
+def _raw(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    parts: Sequence[Part],
+    rows: Sequence[Row],
+    table: str,
+    index: int,
+) -> str:
+    """All rows of a table as one relation, those that no longer count among them."""
+    files = files_of(folder.absolute(), parts, table)
+    if not rows and files:
+        return parquet(files)
+    load(connection, f"tail_{table}_{index}", rows, KINDS[table])
+    if not files:
+        return f"tail_{table}_{index}"
+    return f"(SELECT * FROM {parquet(files)} UNION ALL BY NAME SELECT * FROM tail_{table}_{index})"
+
+
+def _valid(connection: duckdb.DuckDBPyConnection, table: str, raw: str, index: int) -> str:
+    """The rows that count. What does not is rare, so it is looked for once."""
+    if table == "events":
+        return raw
+    gone = f"gone_{table}_{index}"
+    rules = {
+        "trials": (
+            f"SELECT trial, max(upto) AS upto FROM {raw} GROUP BY trial HAVING count(*) > 1",
+            "g.trial = r.trial AND r.upto < g.upto",
+        ),
+        "scores": (
+            f"SELECT trial, max(byte) AS byte FROM {raw} GROUP BY trial HAVING count(*) > 1",
+            "g.trial IS NOT DISTINCT FROM r.trial AND r.byte < g.byte",
+        ),
+        "epochs": (
+            f"SELECT trial, byte, epoch FROM {raw} WHERE replaces",
+            "g.trial = r.trial AND r.byte < g.byte AND r.epoch >= g.epoch",
+        ),
+    }
+    found, which = rules[table]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {gone} AS {found}")
+    if not connection.execute(f"SELECT 1 FROM {gone} LIMIT 1").fetchall():
+        return raw
+    return f"(SELECT r.* FROM {raw} AS r ANTI JOIN {gone} AS g ON {which})"
+
+
+# --- names ------------------------------------------------------------------------------------
+
+_WORDS = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(\w*)\$.*?\$\1\$
+      | (?P<dotted>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def with_quotes(sql: str, columns: Sequence[str]) -> str:
+    """`lora.rank` as `"lora.rank"` wherever it is a column, also behind a table's name."""
+    known = {name.lower(): name for name in columns if "." in name}
+
+    def written(match: re.Match[str]) -> str:
+        if match["dotted"] is None:
+            return match[0]
+        words = match["dotted"].split(".")
+        for begin in range(len(words) - 1):
+            name = known.get(".".join(words[begin:]).lower())
+            if name is not None:
+                return ".".join([*words[:begin], quoted(name)])
+        return match[0]
+
+    return _WORDS.sub(written, sql)
+
+
+def rows_of(answer: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """An answer's columns and rows."""
+    return tuple(str(column[0]) for column in answer.description or ()), answer.fetchall()

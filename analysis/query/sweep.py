@@ -1,0 +1,187 @@
+"""The record read for questions: trials with their whole configuration. No ray, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from analysis.errors import QueryError
+from trainables.specs.workload import Figure
+from tuning.experiment.spec import Experiment
+from tuning.ledger.header import experiment_of
+from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.ledger import read_history
+from tuning.ledger.records import RAN_OUT, Outcome, ReportRecord, ScoredRecord
+from tuning.ranking.standing import NEARLY, Objective, Standing, standing
+from tuning.tables.rows import RUNNING, Scalar, settings_of
+
+__all__ = [
+    "INCOMPARABLE",
+    "Objective",
+    "QueryError",
+    "Scalar",
+    "Standing",
+    "Sweep",
+    "Trial",
+]
+
+Item = TypeVar("Item")
+
+INCOMPARABLE = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
+"""Trials whose figures do not hold, or are another's."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial with its whole configuration, flat and with the defaults filled in."""
+
+    number: int
+    outcome: str
+    params: Mapping[str, JsonValue]
+    config: Mapping[str, Scalar]
+    ran: float
+    """Epochs it has run."""
+    reports: tuple[ReportRecord, ...] = ()
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped_by: str | None = None
+    reason: str | None = None
+    sweep: str = ""
+    """The experiment's name."""
+
+    @property
+    def epochs(self) -> float:
+        """Epochs it was to run."""
+        epochs = self.config.get("epochs")
+        return float(epochs) if isinstance(epochs, int | float) else 0.0
+
+    @property
+    def peak_mb(self) -> float | None:
+        """The most memory that a report found in use; None before the first."""
+        return max((report.peak_mb for report in self.reports), default=None)
+
+    @property
+    def adapter(self) -> str:
+        """The adapter's name."""
+        return str(self.config.get("adapter", "?"))
+
+    @property
+    def freezing(self) -> str:
+        """The freezing mode."""
+        return str(self.config.get("freezing", "?"))
+
+    @property
+    def trainable(self) -> int | None:
+        """Parameters that train, or will; None before the model was built."""
+        if not self.parameters:
+            return None
+        return sum(self.parameters.get(part, 0) for part in ("adapter", "head", "backbone"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ran to its own end: all its epochs, or its own patience."""
+        return self.outcome in RAN_OUT
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its figures are its own and hold: not failed, diverged or reused."""
+        return self.outcome not in INCOMPARABLE
+
+    def standing(self, objective: Objective, at: float | None = None) -> Standing | None:
+        """Its value; with `at`, from the reports up to that epoch, None if it did not come so far."""
+        if at is not None and self.ran < at - NEARLY:
+            return None
+        return standing(self.reports, objective, at)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A record, read for questions."""
+
+    name: str
+    experiment: Experiment
+    objective: Objective
+    trials: tuple[Trial, ...]
+    baseline: Mapping[str, float]
+    """The untouched backbone's figures; empty if they were not taken."""
+    scores: Mapping[int | None, ScoredRecord] = field(default_factory=dict)
+    """Figures on test images of the trials that were picked for it, None the untouched model."""
+    unscored: Mapping[int | None, str] = field(default_factory=dict)
+    """Why some have none though they were picked."""
+
+    @classmethod
+    def at(cls, folder: Path) -> Sweep:
+        """The record in `folder` as it is now. Raises LedgerError."""
+        return cls.of(read_history(folder))
+
+    @classmethod
+    def of(cls, history: History) -> Sweep:
+        """Raises LedgerError if this version cannot read the experiment that the record describes."""
+        experiment = experiment_of(history.header)
+        objective = Objective.of(experiment.workload)
+        trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
+        figures = history.baseline.metrics if history.baseline is not None else {}
+        return cls(
+            history.name,
+            experiment,
+            objective,
+            trials,
+            {name: value for name, value in figures.items() if value is not None},
+            {number: score for number, score in history.scores.items() if score.reason is None},
+            {number: score.reason for number, score in history.scores.items() if score.reason is not None},
+        )
+
+    def objective_for(self, metric: str | None) -> Objective:
+        """The sweep's objective, or another figure in its own direction under the same rule.
+
+        Raises QueryError, which names the figures there are, for an unknown one.
+        """
+        if metric is None or metric == self.objective.metric:
+            return self.objective
+        known = {name for trial in self.trials for report in trial.reports for name in report.metrics}
+        return another(self.experiment, metric, known)
+
+    def varied(self) -> tuple[str, ...]:
+        """The settings that the sweep varies, in the order of the file."""
+        return tuple(dict.fromkeys(name for trial in self.trials for name in trial.params))
+
+
+def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """At most so many, evenly over all of them."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[math.floor((i + 0.5) * len(items) / most)] for i in range(most))
+
+
+def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:
+    """Another figure in its own direction, under the experiment's rule. Raises QueryError if unknown."""
+    known = set(known)
+    if metric not in known:
+        raise QueryError(
+            f"no metric '{metric}' in {experiment.name};"
+            f" recorded are {', '.join(sorted(known)) or 'none yet'}"
+        )
+    return Objective(
+        metric, Figure.of(metric).direction(experiment.workload.task), experiment.workload.objective.value
+    )
+
+
+def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
+    return Trial(
+        number=history.number,
+        outcome=str(history.outcome or RUNNING),
+        params=history.params,
+        config=settings_of(history.params, experiment),
+        ran=history.epoch,
+        reports=history.reports,
+        parameters=history.parameters or {},
+        seconds=history.seconds,
+        stopped_by=str(history.stopped.by) if history.stopped is not None else None,
+        reason=history.ended.reason if history.ended is not None else None,
+        sweep=experiment.name,
+    )

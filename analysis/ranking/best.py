@@ -1,0 +1,278 @@
+"""Which configuration is best, and by which rule. No ray, no torch.
+
+The value of a trial is its objective on the validation images under the experiment's rule, of its
+best report or of its last one. Trials that were stopped early have seen less training than the
+others, so they do not compete with those that ran to their own end, unless that is asked for:
+
+* at=EPOCH: every trial that came so far is ranked by its reports up to that epoch, so all have the
+  same budget.
+* early_stopped: whatever a trial reached counts, however far it came; the table says how far that is.
+
+Failed, diverged and reused trials are never ranked: the first two have no value that holds, the
+last repeats another's. What is not ranked is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
+
+from analysis.errors import NothingToRankError
+from analysis.query.sweep import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
+from analysis.ranking.test_metrics import scored_json, scored_value
+from analysis.tables import Table, budget, count, figure, plural
+from trainables.specs.workload import Direction, ValueRule
+from tuning.formatting import settings
+from tuning.ledger.records import ScoredRecord
+
+__all__ = [
+    "NothingToRankError",
+    "Ranking",
+    "best_json",
+    "best_of",
+    "best_rows",
+    "best_table",
+    "finished_first",
+    "rank",
+]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Trials from the best down, and what the order means."""
+
+    sweep: str
+    objective: Objective
+    at: float | None
+    ranked: tuple[tuple[Trial, Standing], ...]
+    """All of them, or the first `few`."""
+    left_out: Mapping[str, int]
+    """Trials that were not ranked, by outcome."""
+    scores: Mapping[tuple[str, int], ScoredRecord] = field(default_factory=dict)
+    """Figures on test images by experiment and trial, which decide nothing here."""
+    early_stopped: bool = False
+    """Whether trials compete that did not run to their own end."""
+    counted: int = 0
+    """Trials that were ranked."""
+    span: tuple[float, float] = (0.0, 0.0)
+    """The fewest and the most epochs that one of them ran."""
+    several: bool = False
+    """Whether they are of more than one experiment."""
+    chosen_on_test: bool = False
+    """Whether the filter reads test figures, so that these had a say after all."""
+
+    def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
+        """Test figures of the very weights that the trial is ranked for."""
+        score = self.scores.get((trial.sweep, trial.number))
+        return score if score is not None and score.epoch == standing.epoch else None
+
+    @property
+    def caption(self) -> str:
+        """Metric, rule, images and budgets, in words."""
+        better = "highest" if self.objective.direction is Direction.MAXIMIZE else "lowest"
+        if self.at is not None:
+            at = f"{self.at:g}"
+            rule = (
+                f"{'best report up to' if self.objective.rule is ValueRule.BEST else 'report at'} epoch {at}"
+            )
+        else:
+            rule = "each trial's " + (
+                "best report" if self.objective.rule is ValueRule.BEST else "last report"
+            )
+        text = f"{self.objective.metric} on validation images, {better} first, {rule}"
+        if self.chosen_on_test:
+            text += "; the filter chose among them by test figures, which flatters those"
+        if self.early_stopped and self.at is None:
+            text += "; trials that were stopped early compete"
+        if self.at is None and self.span[0] < self.span[1]:
+            text += f"; budgets differ: they ran {self.span[0]:g} to {self.span[1]:g} epochs"
+        if self.left_out:
+            text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
+        return text
+
+
+def reads_test(where: str | None) -> bool:
+    """Whether a filter reads figures on test images; text in single quotes is none."""
+    return where is not None and re.search(r"\btest\.", re.sub(r"'[^']*'", "''", where)) is not None
+
+
+def rank(
+    sweep: Sweep,
+    *,
+    metric: str | None = None,
+    at: float | None = None,
+    early_stopped: bool = False,
+) -> Ranking:
+    """All trials that may be compared, best first; ties go to the lower number.
+
+    Raises QueryError for an unknown metric.
+    """
+    objective = sweep.objective_for(metric)
+    left_out: Counter[str] = Counter()
+    ranked: list[tuple[Trial, Standing]] = []
+    for trial in sweep.trials:
+        standing = trial.standing(objective, at)
+        fair = trial.finished or early_stopped or at is not None
+        if standing is None or not fair or not trial.comparable:
+            left_out[trial.outcome] += 1
+        else:
+            ranked.append((trial, standing))
+    sign = objective.direction.sign
+    ranked.sort(key=lambda pair: (sign * pair[1].value, pair[0].number))
+    ran = [trial.ran for trial, _ in ranked]
+    return Ranking(
+        sweep.name,
+        objective,
+        at,
+        tuple(ranked),
+        dict(left_out),
+        {(sweep.name, n): score for n, score in sweep.scores.items() if n is not None},
+        early_stopped,
+        len(ranked),
+        (min(ran, default=0.0), max(ran, default=0.0)),
+    )
+
+
+def finished_first(sweep: Sweep) -> Ranking:
+    """Ranked among the trials that ran to their own end; where none has, among those that were stopped."""
+    ranking = rank(sweep)
+    return ranking if ranking.ranked else rank(sweep, early_stopped=True)
+
+
+def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
+    """The first. Raises NothingToRankError, which says why there is none and what to do."""
+    if ranking.ranked:
+        return ranking.ranked[0]
+    if not ranking.left_out:
+        raise NothingToRankError(
+            f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
+        )
+    counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
+    if ranking.at is not None:
+        reason, way_out = "can be ranked", "see `adaptertune status`, or rank them at an earlier epoch"
+    elif ranking.early_stopped or ranking.left_out.keys() <= set(INCOMPARABLE):
+        reason, way_out = "can be ranked", "see `adaptertune status`"
+    else:
+        reason = "has run to its own end"
+        way_out = (
+            "wait for one, rank all at one budget with --at EPOCH,"
+            " or let those compete that were stopped early with --early-stopped"
+        )
+    raise NothingToRankError(f"{ranking.sweep}: no trial {reason} ({counts}); {way_out}")
+
+
+def best_table(ranking: Ranking, top: int) -> Table:
+    """The first `top` as a table, with their test figure where one of them has it."""
+    metric = ranking.objective.metric
+    first = ranking.ranked[:top]
+    tested = {
+        (trial.sweep, trial.number): scored_value(score, metric)
+        for trial, standing in first
+        if (score := ranking.score(trial, standing)) is not None
+    }
+    rows = tuple(
+        (
+            str(place),
+            *((trial.sweep,) if ranking.several else ()),
+            str(trial.number),
+            figure(standing.value),
+            *((figure(tested.get((trial.sweep, trial.number))),) if tested else ()),
+            f"{standing.epoch:g}",
+            budget(trial.ran, trial.epochs),
+            trial.outcome,
+            count(trial.trainable),
+            settings(trial.params),
+        )
+        for place, (trial, standing) in enumerate(first, start=1)
+    )
+    test = (f"test {metric}",) if tested else ()
+    names = ("experiment",) if ranking.several else ()
+    columns = ("", *names, "trial", metric, *test, "at epoch", "ran", "outcome", "trainable", "settings")
+    title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
+    caption = ranking.caption
+    if tested:
+        picked = "Picked by test figures too" if ranking.chosen_on_test else "Picked on validation images"
+        caption += f". {picked}; test: other images, with the weights of that epoch"
+    numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
+    return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
+
+
+def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
+    """The first `top` for programs, with everything that the order rests on."""
+    return {
+        "experiment": ranking.sweep,
+        "metric": ranking.objective.metric,
+        "mode": ranking.objective.direction.value,
+        "value_rule": ranking.objective.rule.value,
+        "at_epoch": ranking.at,
+        "measured_on": "validation",
+        "filtered_on_test": ranking.chosen_on_test,
+        "early_stopped_compete": ranking.early_stopped,
+        "ranked": ranking.counted,
+        "not_ranked": dict(ranking.left_out),
+        "trials": [
+            {
+                "rank": place,
+                "experiment": trial.sweep,
+                "trial": trial.number,
+                "value": standing.value,
+                "epoch": standing.epoch,
+                **_by_rule(ranking, trial),
+                "ran_epochs": trial.ran,
+                "of_epochs": trial.epochs,
+                "outcome": trial.outcome,
+                "params": dict(trial.params),
+                "config": dict(trial.config),
+                "metrics": dict(standing.metrics),
+                "test": None if (score := ranking.score(trial, standing)) is None else scored_json(score),
+                "parameters": dict(trial.parameters),
+                "seconds": trial.seconds,
+            }
+            for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1)
+        ],
+    }
+
+
+def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
+    """The first `top` flat, one mapping a trial, as tables for programs have them.
+
+    value, epoch: what the order rests on.  best…, last…: of the whole trial.  at_budget: by --at.
+    """
+    rows = []
+    for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1):
+        row: dict[str, Scalar] = {
+            "rank": place,
+            "experiment": trial.sweep,
+            "trial": trial.number,
+            "outcome": trial.outcome,
+            "metric": ranking.objective.metric,
+            "value": standing.value,
+            "epoch": standing.epoch,
+            **_by_rule(ranking, trial),
+            "at_budget": None if ranking.at is None else standing.value,
+            "budget": ranking.at,
+            "ran": trial.ran,
+            "seconds": trial.seconds,
+        }
+        row |= {f"parameters.{part}": number for part, number in trial.parameters.items()}
+        row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
+        if (score := ranking.score(trial, standing)) is not None:
+            row |= {f"test.{name}": value for name, value in score.metrics.items()}
+            for domain, figures in score.domains.items():
+                row |= {f"test.{name}@{domain}": value for name, value in figures.items()}
+        rows.append(row | {name: value for name, value in trial.config.items() if name not in row})
+    return rows
+
+
+def _by_rule(ranking: Ranking, trial: Trial) -> dict[str, float | None]:
+    """The best and the last report's values, whatever the ranking rests on."""
+    found: dict[str, float | None] = {}
+    for rule in (ValueRule.BEST, ValueRule.LAST):
+        standing = trial.standing(replace(ranking.objective, rule=rule))
+        found[rule.value] = standing.value if standing else None
+        found[f"{rule.value}_epoch"] = standing.epoch if standing else None
+    return found

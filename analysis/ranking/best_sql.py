@@ -1,0 +1,249 @@
+"""The ranking of `analysis.ranking.best` by SQL, for records of any size: only the first few are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import QueryError
+from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, said, with_quotes
+from analysis.query.sweep import INCOMPARABLE, Objective, Standing, Trial, another
+from analysis.ranking.best import Ranking, best_of, reads_test
+from trainables.specs.workload import Direction, ValueRule
+from tuning.ledger.records import RAN_OUT, ReportRecord, ScoredRecord
+from tuning.ranking.standing import NEARLY
+from tuning.tables.relations import quoted, text
+from tuning.tables.rows import PARTS, settings_of
+
+_FINISHED = ", ".join(f"'{outcome}'" for outcome in RAN_OUT)
+_INCOMPARABLE = ", ".join(f"'{outcome}'" for outcome in INCOMPARABLE)
+_OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
+
+
+def top(
+    source: Source,
+    few: int,
+    *,
+    metric: str | None = None,
+    where: str | None = None,
+    at: float | None = None,
+    early_stopped: bool = False,
+    reports: bool = True,
+) -> Ranking:
+    """The best `few` of all trials that may be compared, as `analysis.ranking.best.rank` orders them.
+
+    reports: whether the few come with their reports and figures, which `best_table` does without.
+    Raises QueryError for an unknown metric, a wrong filter, and experiments with different objectives.
+    """
+    objective = _objective(source, metric)
+    asked = _asked(source, objective, where)
+    fair = f"outcome IN ({_FINISHED})"
+    if at is not None:
+        fair = f"ran >= {at - NEARLY}"
+        asked = (
+            f"SELECT t.experiment, t.trial, t.outcome, t.ran, s.value, s.epoch FROM ({asked}) AS t"
+            f" LEFT JOIN ({_standings(objective, at)}) AS s USING (experiment, trial)"
+        )
+    elif early_stopped:
+        fair = "true"
+    run = source.run
+    _create(
+        source,
+        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, value IS NOT NULL AND {fair}"
+        f" AND outcome NOT IN ({_INCOMPARABLE}) AS fair FROM ({asked})",
+        where,
+    )
+    left_out = run("SELECT outcome, count(*) FROM considered WHERE NOT fair GROUP BY outcome").fetchall()
+    counted, least, most = run("SELECT count(*), min(ran), max(ran) FROM considered WHERE fair").fetchall()[0]
+    order = "DESC" if objective.direction is Direction.MAXIMIZE else "ASC"
+    first = run(
+        f"SELECT experiment, trial, value, epoch FROM considered WHERE fair"
+        f" ORDER BY value {order}, experiment, trial LIMIT {few}"
+    ).fetchall()
+    trials = {
+        key: trial
+        for recorded in source.experiments
+        for key, trial in _trials(
+            source, recorded, [n for name, n, *_ in first if name == recorded.name], reports=reports
+        )
+    }
+    return Ranking(
+        source.name,
+        objective,
+        at,
+        tuple((trials[name, n], _standing(trials[name, n], value, epoch)) for name, n, value, epoch in first),
+        dict(left_out),
+        _scores(source, [(name, n) for name, n, *_ in first]),
+        early_stopped,
+        counted,
+        (least or 0.0, most or 0.0),
+        len(source.experiments) > 1,
+        reads_test(where),
+    )
+
+
+def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
+    """What NAME:best means: the best that ran to its own end; where none has, of those that were stopped.
+
+    Raises NothingToRankError where no trial can be ranked.
+    """
+    ranking = top(source, 1, reports=False)
+    if not ranking.ranked:
+        ranking = top(source, 1, early_stopped=True, reports=False)
+    trial, _ = best_of(ranking)
+    return source.recorded(trial.sweep), trial, ranking
+
+
+def best_number(folder: Path) -> int:
+    """The number of the trial that NAME:best means. Raises NothingToRankError, LedgerError."""
+    with opened([folder]) as source:
+        return best_in(source)[1].number
+
+
+def _objective(source: Source, metric: str | None) -> Objective:
+    own = source.objective
+    if metric is None or metric == own.metric:
+        return own
+    known = [c.removeprefix("metrics.") for c in source.columns_of("epochs") if c.startswith("metrics.")]
+    return another(source.experiments[0].experiment, metric, known)
+
+
+def _asked(source: Source, objective: Objective, where: str | None) -> str:
+    """The trials that pass the filter, with their whole budget's value under `objective`."""
+    trials = "trials"
+    if objective.metric != source.objective.metric:
+        trials = f"({_under(source, objective)})"
+    asked = "SELECT experiment, trial, outcome, ran, value, epoch FROM " + trials
+    return asked if where is None else f"{asked} WHERE ({where}\n)"
+
+
+def _under(source: Source, objective: Objective) -> str:
+    """`trials` as they stand under another figure: the other figures are those of the same report."""
+    epochs, trials = source.columns_of("epochs"), source.columns_of("trials")
+    figures = [name for name in epochs if name.startswith("metrics.") and name in trials]
+    short = [name for name in (f.removeprefix("metrics.") for f in figures) if name in epochs]
+    settings = set(_settings(source))
+    replaced = [*figures, *(name for name in short if name in trials and name not in settings)]
+    figures_there = (f"e.{quoted(name)} AS {quoted(name)}" for name in replaced)
+    changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *figures_there])
+    return (
+        f"SELECT t.* REPLACE ({changed}) FROM trials AS t"
+        f" LEFT JOIN ({_standings(objective, None)}) AS s USING (experiment, trial)"
+        " LEFT JOIN epochs AS e ON e.experiment = s.experiment AND e.trial = s.trial AND e.epoch = s.epoch"
+    )
+
+
+def _settings(source: Source) -> list[str]:
+    figures = {c for c in source.columns_of("trials") if c.startswith(("metrics.", "test."))}
+    return [c for c in source.columns_of("trials") if c not in figures and f"metrics.{c}" not in figures]
+
+
+def _standings(objective: Objective, at: float | None) -> str:
+    """Each trial's value and its epoch, of the best report (the earliest of equal ones) or the last."""
+    value = quoted(f"metrics.{objective.metric}")
+    if objective.rule is ValueRule.LAST:
+        found, sign = "max({'epoch': epoch, 'value': %s})", ""
+    elif objective.direction is Direction.MAXIMIZE:
+        found, sign = "max({'value': %s, 'epoch': -epoch})", "-"
+    else:
+        found, sign = "min({'value': %s, 'epoch': epoch})", ""
+    upto = "" if at is None else f" AND epoch <= {at + NEARLY}"
+    return (
+        f"SELECT experiment, trial, s.value AS value, {sign}s.epoch AS epoch FROM"
+        f" (SELECT experiment, trial, {found % value} AS s FROM epochs"
+        f" WHERE {value} IS NOT NULL{upto} GROUP BY experiment, trial)"
+    )
+
+
+def _create(source: Source, sql: str, where: str | None) -> None:
+    import duckdb
+
+    asked = with_quotes(sql, source.columns_of("trials"))
+    for view in named_in(sql):
+        source.columns_of(view)
+    try:
+        statements = source.connection.extract_statements(asked)
+        if len(statements) != 1:
+            raise QueryError(f"--where {where!r} is one condition; it cannot hold another statement")
+        source.run(statements[0].query)
+    except duckdb.Error as error:
+        columns = ", ".join(source.columns_of("trials"))
+        raise QueryError(
+            f"--where {where!r}: {said(error)}. Columns are {columns}; text goes in single quotes,"
+            " as in \"adapter = 'lora' AND lora.rank >= 8\""
+        ) from error
+
+
+# --- the few, whole ---------------------------------------------------------------------------
+
+
+def _trials(
+    source: Source, recorded: Recorded, numbers: Sequence[int], *, reports: bool
+) -> list[tuple[tuple[str, int], Trial]]:
+    if not numbers:
+        return []
+    which = f"experiment = {text(recorded.name)} AND trial IN ({', '.join(map(str, numbers))})"
+    reported: dict[int, list[ReportRecord]] = {}
+    if reports:
+        source.columns_of("epochs")
+        ordered = f"SELECT * FROM epochs WHERE {which} ORDER BY trial, epoch"
+        names, rows = rows_of(source.run(ordered))
+        for values in rows:
+            report = _report(dict(zip(names, values, strict=True)))
+            reported.setdefault(report.trial, []).append(report)
+    asked = ", ".join(quoted(name) for name in (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS)))
+    names, rows = rows_of(source.run(f"SELECT {asked} FROM trials WHERE {which}"))
+    found = []
+    for values in rows:
+        row = dict(zip(names, values, strict=True))
+        params = json.loads(row["params"])
+        trial = Trial(
+            number=row["trial"],
+            outcome=row["outcome"],
+            params=params,
+            config=settings_of(params, recorded.experiment),
+            ran=row["ran"],
+            reports=tuple(reported.get(row["trial"], ())),
+            parameters={
+                part: row[f"parameters.{part}"] for part in PARTS if row[f"parameters.{part}"] is not None
+            },
+            seconds=row["seconds"],
+            stopped_by=row["stopped_by"],
+            reason=row["reason"],
+            sweep=recorded.name,
+        )
+        found.append(((recorded.name, trial.number), trial))
+    return found
+
+
+def _report(row: dict[str, Any]) -> ReportRecord:
+    figures = {
+        name.removeprefix("metrics."): value
+        for name, value in row.items()
+        if name.startswith("metrics.") and value is not None
+    }
+    plain = {name: value for name, value in row.items() if name in ReportRecord.model_fields}
+    return ReportRecord(**plain | {"metrics": figures})
+
+
+def _standing(trial: Trial, value: float, epoch: float) -> Standing:
+    report = next((report for report in trial.reports if report.epoch == epoch), None)
+    figures = report.metrics.items() if report is not None else ()
+    return Standing(value, epoch, {name: v for name, v in figures if v is not None})
+
+
+def _scores(source: Source, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], ScoredRecord]:
+    wanted = ", ".join(str(number) for _, number in keys)
+    if not wanted:
+        return {}
+    source.columns_of("all_scores")
+    found = source.run(
+        f"SELECT experiment, trial, detail FROM all_scores WHERE reason IS NULL AND trial IN ({wanted})"
+    ).fetchall()
+    return {
+        (name, number): ScoredRecord.model_validate_json(detail)
+        for name, number, detail in found
+        if (name, number) in keys
+    }

@@ -1,0 +1,122 @@
+"""Score by adapter and freezing mode, beside the untouched backbone. No ray, no torch."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.query.sweep import Objective, Standing, Sweep, Trial
+from analysis.tables import Table, count, figure
+from trainables.specs.workload import ValueRule
+
+UNTOUCHED = "untouched backbone"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The trials of one adapter under one freezing mode."""
+
+    adapter: str
+    freezing: str
+    trials: tuple[Trial, ...]
+    best: tuple[Trial, Standing] | None
+    """Of those that ran to their own end; None if none has."""
+    median: float | None
+    """At the epoch that all trials of the sweep reached."""
+
+    @property
+    def endings(self) -> str:
+        """`2 completed, 1 pruned`."""
+        counts = Counter(trial.outcome for trial in self.trials)
+        return ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+
+
+def common_epoch(trials: Sequence[Trial]) -> float | None:
+    """The largest budget that every trial which ended by itself or by the scheduler has reached."""
+    reached = [t.ran for t in trials if t.reports and (t.finished or t.outcome == "pruned")]
+    return min(reached, default=None)
+
+
+def groups(sweep: Sweep) -> tuple[Group, ...]:
+    """By adapter and freezing mode, best first."""
+    members: dict[tuple[str, str], list[Trial]] = {}
+    for trial in sweep.trials:
+        members.setdefault((trial.adapter, trial.freezing), []).append(trial)
+    epoch = common_epoch(sweep.trials)
+    found = [_group(key, trials, sweep.objective, epoch) for key, trials in members.items()]
+    sign = sweep.objective.direction.sign
+    return tuple(sorted(found, key=lambda g: sign * g.best[1].value if g.best else float("inf")))
+
+
+def _group(key: tuple[str, str], trials: list[Trial], objective: Objective, epoch: float | None) -> Group:
+    standings = [
+        (trial, standing)
+        for trial in trials
+        if trial.finished and (standing := trial.standing(objective)) is not None
+    ]
+    equal = [
+        standing.value
+        for trial in trials
+        if trial.comparable and epoch and (standing := trial.standing(objective, epoch)) is not None
+    ]
+    sign = objective.direction.sign
+    return Group(
+        *key,
+        trials=tuple(trials),
+        best=min(standings, key=lambda pair: sign * pair[1].value, default=None),
+        median=statistics.median(equal) if equal else None,
+    )
+
+
+def adapter_table(sweep: Sweep) -> Table:
+    """One row for each adapter and freezing mode: trials, best, median at an equal budget, parameters.
+
+    The median is taken at the largest epoch that all trials reached, so that stopping early
+    neither lifts nor lowers it; the best is that of trials that ran to their own end, whose values follow
+    the experiment's rule.
+    """
+    metric, sign = sweep.objective.metric, sweep.objective.direction.sign
+    lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in groups(sweep)]
+    if (before := sweep.baseline.get(metric)) is not None:
+        untouched = (UNTOUCHED, "", "", figure(before), "", "", "0", "0", "0", "not trained")
+        lines.append((sign * before, untouched))
+        lines.sort(key=lambda line: line[0])
+    epoch = common_epoch(sweep.trials)
+    median = f"median at epoch {epoch:g}" if epoch else "median"
+    rule = "the best report" if sweep.objective.rule is ValueRule.BEST else "the last report"
+    return Table(
+        f"{sweep.name}: by adapter and freezing",
+        ("adapter", "freezing", "trials", f"best {metric}", "at epoch", median,
+         "trains: adapter", "head", "backbone", "endings"),
+        tuple(row for _, row in lines),
+        f"{metric} on validation images. best: {rule} of trials that ran to their own end;"
+        " median: all trials at the same budget."
+        " trains: the best trial's parameters that train",
+        numeric=(2, 3, 4, 5, 6, 7, 8),
+    )  # fmt: skip
+
+
+def _row(group: Group) -> tuple[str, ...]:
+    trial, standing = group.best or (group.trials[0], None)
+    return (
+        group.adapter,
+        group.freezing,
+        str(len(group.trials)),
+        figure(standing.value if standing else None),
+        f"{standing.epoch:g}" if standing else "–",
+        figure(group.median),
+        *(count(trial.parameters.get(part)) for part in ("adapter", "head", "backbone")),
+        group.endings,
+    )
+
+
+def against_untouched(sweep: Sweep, best: float) -> str:
+    """The best value beside the untouched backbone's, in words; empty if that was not measured."""
+    metric = sweep.objective.metric
+    before = sweep.baseline.get(metric)
+    if before is None:
+        return ""
+    verdict = "better" if sweep.objective.direction.better(best, before) else "no better"
+    return f"{verdict} than the untouched backbone: {metric} {figure(before)} before, {figure(best)} after"

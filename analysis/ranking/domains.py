@@ -1,0 +1,192 @@
+"""Figures on test images, in domain and shifted, by adapter and freezing mode. No ray, no torch.
+
+The trials were picked by their values on validation images, so nothing here chose itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
+
+from analysis.query.sweep import QueryError, Standing, Sweep, Trial
+from analysis.ranking.best import NothingToRankError
+from analysis.ranking.by_adapter import UNTOUCHED
+from analysis.ranking.test_metrics import scored_json, scored_value
+from analysis.tables import Table, budget, figure
+from trainables.specs.workload import MAIN_FIGURE, Direction, Figure, ValueRule
+from tuning.experiment.sections.scoring import Scored
+from tuning.ledger.records import ScoredRecord
+
+TELLING = 0.05
+"""A figure in domain below this has learned nothing that a shift could take away."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A scored model: a trial, or the untouched one."""
+
+    score: ScoredRecord
+    trial: Trial | None = None
+    standing: Standing | None = None
+    """Of the same weights on validation images."""
+
+    @property
+    def adapter(self) -> str:
+        """The adapter's name, or that nothing was trained."""
+        return UNTOUCHED if self.trial is None else self.trial.adapter
+
+    @property
+    def freezing(self) -> str:
+        """The freezing mode."""
+        return "" if self.trial is None else self.trial.freezing
+
+
+def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
+    """The scored trial with the best validation value of each adapter and freezing mode; the untouched model.
+
+    Of those that ran to their own end; of those that were cut short only where a kind has no other.
+    In the order of `metric` on test images, best first. Raises NothingToRankError, which says
+    why there are none.
+    """
+    best: dict[tuple[str, str], Line] = {}
+    kept = replace(sweep.objective, rule=ValueRule.BEST)  # weights are those of the best report
+    for trial in sweep.trials:
+        score, standing = sweep.scores.get(trial.number), trial.standing(kept)
+        if score is None or standing is None:
+            continue
+        key = (trial.adapter, trial.freezing)
+        before = best.get(key)
+        if before is None or _preferred(sweep, trial, standing, before):
+            best[key] = Line(score, trial, standing)
+    if not best:
+        raise NothingToRankError(_why_none(sweep))
+    lines = list(best.values())
+    if None in sweep.scores:
+        lines.append(Line(sweep.scores[None]))
+    up = Figure.of(metric).direction(sweep.experiment.task) is Direction.MAXIMIZE
+
+    def place(line: Line) -> float:
+        value = scored_value(line.score, metric)
+        return math.inf if value is None else -value if up else value
+
+    return tuple(sorted(lines, key=place))
+
+
+def _preferred(sweep: Sweep, trial: Trial, standing: Standing, before: Line) -> bool:
+    assert before.trial is not None
+    assert before.standing is not None
+    if trial.finished != before.trial.finished:
+        return trial.finished
+    return sweep.objective.direction.better(standing.value, before.standing.value)
+
+
+def cut_short(lines: Iterable[Line]) -> str:
+    """Which of them saw less training than they were to have, as a caption goes on; empty for none."""
+    found = [line.trial for line in lines if line.trial is not None and not line.trial.finished]
+    if not found:
+        return ""
+    said = ", ".join(f"trial {t.number} ({t.outcome} after {budget(t.ran, t.epochs)} epochs)" for t in found)
+    return f". No trial of its kind ran to its own end, so with a smaller budget than the others: {said}"
+
+
+def _why_none(sweep: Sweep) -> str:
+    said = f"{sweep.name}: no trial is scored on test images; "
+    if sweep.unscored:
+        return said + f"scoring failed: {next(iter(sweep.unscored.values()))}"
+    if sweep.experiment.scoring.trials is Scored.NONE:
+        return said + "its file says scoring.trials: none. Use `adaptertune evaluate NAME:TRIAL`"
+    return said + (
+        "that is done once a sweep has finished, where the data have test images or domains."
+        " Use `adaptertune evaluate NAME:TRIAL`"
+    )
+
+
+def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
+    """One row for each adapter and freezing mode: the figure in domain, and in each domain with its share.
+
+    metric: another figure than the task's main one. Raises NothingToRankError, QueryError if it is unknown.
+    """
+    metric = metric or MAIN_FIGURE[sweep.experiment.task]
+    lines = scored_lines(sweep, metric)
+    if not any(metric in line.score.metrics for line in lines):
+        known = ", ".join(sorted({name for line in lines for name in line.score.metrics}))
+        raise QueryError(f"no figure '{metric}' on test images in {sweep.name}; there are {known or 'none'}")
+    names = _domains(sweep, lines)
+    rows = tuple(_row(line, metric, names) for line in lines)
+    picked = f"validation {sweep.objective.metric}"
+    columns = ("adapter", "freezing", "trial", "at epoch", picked, "in domain", *names)
+    caption = (
+        f"{metric} on test images, of the scored trial that is best on validation images"
+        f" ({sweep.objective.metric})"
+    )
+    caption += cut_short(lines)
+    if names:
+        caption += f". In brackets: relative robustness, shifted ÷ in domain, from {TELLING} in domain on"
+    return Table(
+        f"{sweep.name}: {metric} {'in domain and shifted' if names else 'on test images'}",
+        columns,
+        rows,
+        caption,
+        numeric=tuple(range(2, len(columns))),
+    )
+
+
+def _domains(sweep: Sweep, lines: tuple[Line, ...]) -> tuple[str, ...]:
+    """In the order of the file; what has no images has no column."""
+    return tuple(
+        name for name in sweep.experiment.data.domains if any(name in x.score.domains for x in lines)
+    )
+
+
+def _row(line: Line, metric: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    inside = scored_value(line.score, metric)
+    return (
+        line.adapter,
+        line.freezing,
+        "" if line.trial is None else str(line.trial.number),
+        "" if line.score.epoch is None else f"{line.score.epoch:g}",
+        "" if line.standing is None else figure(line.standing.value),
+        figure(inside),
+        *(_shifted(line.score.domains.get(name, {}).get(metric), inside) for name in names),
+    )
+
+
+def _shifted(value: float | None, inside: float | None) -> str:
+    if value is None or not inside or inside < TELLING:
+        return figure(value)
+    return f"{figure(value)} ({value / inside:.2f})"
+
+
+def domain_json(sweep: Sweep) -> dict[str, JsonValue]:
+    """The same rows for programs, with every figure. Raises NothingToRankError."""
+    main = MAIN_FIGURE[sweep.experiment.task]
+    lines = scored_lines(sweep, main)
+    return {
+        "experiment": sweep.name,
+        "measured_on": "test",
+        "picked_on": "validation",
+        "picked_by": sweep.objective.metric,
+        "main": main,
+        "domains": list(_domains(sweep, lines)),
+        "rows": [_line_json(line) for line in lines],
+        "failed": [{"trial": number, "reason": why} for number, why in sweep.unscored.items()],
+    }
+
+
+def _line_json(line: Line) -> JsonValue:
+    trial = line.trial
+    return {
+        "adapter": None if trial is None else trial.adapter,
+        "freezing": None if trial is None else trial.freezing,
+        "untouched": trial is None,
+        "trial": None if trial is None else trial.number,
+        "outcome": None if trial is None else trial.outcome,
+        "ran_epochs": None if trial is None else trial.ran,
+        "of_epochs": None if trial is None else trial.epochs,
+        "epoch": line.score.epoch,
+        "validation": None if line.standing is None else line.standing.value,
+        **scored_json(line.score),
+    }

@@ -1,0 +1,36 @@
+"""A model's figures on test images, one at a time and for programs. No ray, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from trainables.specs.workload import ROBUSTNESS, Figure
+from tuning.ledger.records import ScoredRecord
+
+
+def scored_value(score: ScoredRecord, metric: str) -> float | None:
+    """What `metric` is on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
+    asked = Figure.of(metric)
+    if asked.base == ROBUSTNESS:
+        return _robustness(score.robustness, asked.domain)
+    figures = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})
+    return figures.get(asked.name)
+
+
+def _robustness(shares: Mapping[str, float | None], domain: str | None) -> float | None:
+    if domain is not None:
+        return shares.get(domain)
+    known = [share for share in shares.values() if share is not None]
+    return sum(known) / len(known) if known else None
+
+
+def scored_json(score: ScoredRecord) -> dict[str, JsonValue]:
+    """All of a score, for programs."""
+    return {
+        "metrics": dict(score.metrics),
+        "domains": {name: dict(figures) for name, figures in score.domains.items()},
+        "robustness": dict(score.robustness),
+        "latency_ms": score.latency_ms,
+    }

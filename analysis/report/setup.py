@@ -1,0 +1,323 @@
+"""Sections on what was searched, what is best, and where it ran. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from analysis.ranking.test_metrics import scored_value
+from analysis.report.document import Absent, Block, Facts, Listing, Points, Section, Text
+from analysis.report.inputs import Material
+from analysis.tables import Table, budget, count, plural
+from trainables.specs.data import DataSpec
+from trainables.specs.workload import Direction
+from tuning.experiment.space import Alternative
+from tuning.experiment.spec import Experiment
+from tuning.experiment.write import to_yaml
+from tuning.formatting import setting, settings
+from tuning.ledger.records import Ending
+
+TOP = 10
+OUTCOMES = {
+    "completed": "all epochs run",
+    "early_stopped": "stopped by their own patience",
+    "pruned": "stopped early by the scheduler",
+    "stopped": "stopped by hand",
+    "diverged": "diverged",
+    "failed": "failed",
+    "interrupted": "interrupted; resume goes on",
+    "reused": "repeated an earlier trial",
+    "running": "without an end yet",
+}
+STATES = {
+    Ending.FINISHED: "finished",
+    Ending.INTERRUPTED: "interrupted; `adaptertune resume` goes on",
+    Ending.FAILED: "ended with a failure of the run",
+}
+
+
+# --- what was searched ------------------------------------------------------------------------
+
+
+def searched(m: Material) -> Section:
+    """Task, model, data, space, algorithm, scheduler, budget, and how many trials came to what end."""
+    experiment = m.sweep.experiment
+    blocks: list[Block] = [Facts(tuple(_facts(m))), _outcomes(m)]
+    if experiment.space:
+        blocks.append(_space(experiment))
+    else:
+        blocks.append(Absent("The experiment has no space: a single configuration was trained."))
+    return Section("searched", "What was searched", tuple(blocks))
+
+
+def _facts(m: Material) -> Iterator[tuple[str, str]]:
+    experiment = m.sweep.experiment
+    objective = m.sweep.objective
+    yield "task", experiment.task.value
+    size = experiment.model.image_size
+    yield (
+        "backbone",
+        experiment.model.name + ("" if size is None else f", images of {size[0]} × {size[1]} pixels"),
+    )
+    yield "data", data_words(experiment.data)
+    if m.history.prepared is not None and m.history.prepared.counts:
+        parts = [f"{n:,} {split}" for split, n in m.history.prepared.counts.items()]
+        yield "images", ", ".join(parts)
+        if m.history.prepared.classes:
+            classes = m.history.prepared.classes
+            yield (
+                "classes",
+                ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else ""),
+            )
+    if experiment.data.domains:
+        yield "shifted domains", ", ".join(experiment.data.domains)
+    better = "highest" if objective.direction is Direction.MAXIMIZE else "lowest"
+    yield (
+        "objective",
+        f"{objective.metric} on validation images, {better} wins, each trial's {objective.rule.value} report",
+    )
+    yield "search", _algorithm(experiment)
+    yield "early stopping", _scheduler(experiment)
+    asked = experiment.search.trials
+    ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} asked for")
+    yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each"
+    yield "state", state(m)
+
+
+def data_words(data: DataSpec) -> str:
+    """The source, in a few words."""
+    if data.embedded is not None:
+        return f"embedded scenes of digits, {data.embedded.domain.value}, {data.embedded.side} pixels wide"
+    if data.coco is not None:
+        return f"COCO boxes from {data.coco.train.annotations}"
+    if data.masks is not None:
+        return f"masks from {data.masks.train.masks}"
+    return f"{data.hub.path} from the hub" if data.hub is not None else "–"
+
+
+def _algorithm(experiment: Experiment) -> str:
+    search = experiment.search
+    name = "grid" if search.grid is not None else "random" if search.random is not None else "TPE"
+    more = f", {search.tpe.startup_trials} random trials before it" if search.tpe is not None else ""
+    first = f", {len(search.first)} given first" if search.first else ""
+    earlier = f", learned from {', '.join(search.from_)}" if search.from_ else ""
+    return f"{name}, seed {search.seed}{more}{first}{earlier}"
+
+
+def _scheduler(experiment: Experiment) -> str:
+    scheduler = experiment.scheduler
+    if scheduler.asha is not None:
+        rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
+        return f"ASHA, one in {scheduler.asha.reduction_factor:g} goes on, rungs at epoch {rungs}"
+    if scheduler.median is not None:
+        return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
+    return "none by a scheduler"
+
+
+def rungs_of(experiment: Experiment) -> tuple[float, ...]:
+    """Epochs at which ASHA decides, below the last; none without it."""
+    asha = experiment.scheduler.asha
+    found: list[float] = []
+    if asha is not None:
+        rung = asha.grace_epochs
+        while rung < experiment.max_epochs - 1e-9:
+            found.append(round(rung, 6))
+            rung *= asha.reduction_factor
+    return tuple(found)
+
+
+def state(m: Material) -> str:
+    """How the record ends."""
+    if m.history.closed is not None:
+        return STATES[m.history.closed.reason]
+    return "not closed: the sweep still ran when this was written, or its driver died"
+
+
+def _space(experiment: Experiment) -> Table:
+    rows = []
+    for name, alternatives in experiment.space.root.items():
+        for alternative, when in zip(alternatives, experiment.space.conditions(name), strict=True):
+            needs = "; ".join(
+                f"{key} is {' or '.join(_shown(v) for v in values)}" for key, values in when.items()
+            )
+            rows.append((name, domain_words(alternative), needs))
+    return Table(
+        "Search space",
+        ("setting", "values", "where"),
+        tuple(rows),
+        "where: other settings that a setting goes with; empty: it is always there",
+    )
+
+
+def domain_words(domain: Alternative) -> str:
+    """`4, 8, 16`; `0.001 to 0.01, log`."""
+    if domain.choice is not None:
+        return ", ".join(_shown(value) for value in domain.choice)
+    low, high = domain.span
+    step = f", steps of {domain.step:g}" if domain.step is not None else ""
+    return f"{low:g} to {high:g}{step}{', log' if domain.log else ''}{', whole' if domain.whole else ''}"
+
+
+def _shown(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _outcomes(m: Material) -> Block:
+    if not m.sweep.trials:
+        return Absent("No trial has started yet, so there are no results to report.")
+    counts = Counter(trial.outcome for trial in m.sweep.trials)
+    rows = tuple((OUTCOMES.get(what, what), str(n)) for what, n in counts.most_common())
+    return Table("Trials by outcome", ("outcome", "trials"), rows, numeric=(1,))
+
+
+# --- the best ---------------------------------------------------------------------------------
+
+
+def best(m: Material) -> Section:
+    """The best configuration, how to train it again, and those next to it."""
+    if m.best is None:
+        return Section("best", "Best configuration", (Absent(_none_yet(m)),))
+    trial, _ = m.best
+    blocks: list[Block] = [Text(_best_words(m))]
+    if m.ranking.early_stopped:
+        blocks.append(
+            Text(
+                "No trial has run to its own end, so this is the best of those that were stopped early or"
+                " still run: they saw less training than a whole budget gives."
+            )
+        )
+    if m.retunes:
+        blocks.append(
+            Text(
+                "This experiment chose settings for each level of an ablation, under one seed and on"
+                " validation images. It compares no levels: the experiment that it was run for does, under"
+                " other seeds."
+            )
+        )
+    elif m.designs:
+        blocks.append(
+            Text(
+                "This is a designed experiment: its best run is the luckiest seed of the best level. What"
+                " it shows is the comparison of levels under Ablations."
+            )
+        )
+    name = m.folder.name
+    blocks += [
+        Facts(tuple((key, setting(value)) for key, value in trial.params.items())),
+        Listing(
+            "Train it again",
+            f"adaptertune train --from {name}:{trial.number}\nadaptertune evaluate"
+            f" {name}:{trial.number}\nadaptertune export {name}:{trial.number} --to {name}-best",
+        ),
+        Listing("The same as an experiment file", to_yaml(m.sweep.experiment, trial.params), "yaml"),
+        _top(m),
+    ]
+    return Section("best", "Best configuration", tuple(blocks))
+
+
+def _none_yet(m: Material) -> str:
+    if not m.sweep.trials:
+        return "No trial has started yet."
+    return "No trial has a figure that holds: none has reported, or all failed, diverged or repeated another."
+
+
+def _best_words(m: Material) -> str:
+    assert m.best is not None
+    trial, standing = m.best
+    images = m.images("validation")
+    on = "validation images" if images is None else f"{images:,} validation images"
+    text = (
+        f"Trial {trial.number}: {m.metric} {m.figure(standing.value)} on {on}, at epoch {standing.epoch:g} of"
+        f" {trial.epochs:g}."
+    )
+    score = m.best_score
+    tested = None if score is None else scored_value(score, m.metric)
+    if tested is not None:
+        text += f" The same weights on test images: {m.figure(tested)}"
+        interval = m.interval(trial.number, m.metric)
+        text += f" (95 % interval over images {m.span(interval)})." if interval is not None else "."
+    if (before := m.sweep.baseline.get(m.metric)) is not None:
+        text += f" The untouched backbone had {m.figure(before)} on validation images."
+    if m.ranking.counted > 1:
+        text += (
+            f" It was picked by that validation figure from {m.ranking.counted} trials, which flatters the"
+            " figure" + ("; the test figure decided nothing." if tested is not None else ".")
+        )
+    return text
+
+
+def _top(m: Material) -> Table:
+    rows = []
+    tested = False
+    for place, (trial, standing) in enumerate(m.ranking.ranked[:TOP], start=1):
+        score = m.ranking.score(trial, standing)
+        test = None if score is None else scored_value(score, m.metric)
+        tested |= test is not None
+        rows.append(
+            (
+                str(place), str(trial.number), m.figure(standing.value), m.figure(test),
+                f"{standing.epoch:g}",
+                budget(trial.ran, trial.epochs), count(trial.trainable), settings(trial.params),
+            )
+        )  # fmt: skip
+    columns = (
+        "",
+        "trial",
+        f"validation {m.metric}",
+        f"test {m.metric}",
+        "at epoch",
+        "ran",
+        "trainable",
+        "settings",
+    )
+    kept = [i for i, name in enumerate(columns) if tested or not name.startswith("test ")]
+    caption = m.ranking.caption
+    if tested:
+        caption += ". Picked on validation images; test: other images, with the weights of that epoch"
+    return Table(
+        f"The best {min(TOP, m.ranking.counted)} of {plural(m.ranking.counted, 'ranked trial')}",
+        tuple(columns[i] for i in kept),
+        tuple(tuple(row[i] for i in kept) for row in rows),
+        f"{caption}. {precision(m)}",
+        numeric=tuple(range(len(kept) - 1)),
+    )
+
+
+def precision(m: Material) -> str:
+    """Why figures have as many decimals as they have."""
+    if m.error is None:
+        return f"Figures have {m.places} decimals; nothing recorded says how far they can be trusted"
+    return f"Figures have {m.places} decimals, as {m.error[1]} is about {m.error[0]:.1g} wide"
+
+
+# --- where it ran -----------------------------------------------------------------------------
+
+
+def environment(m: Material) -> Section:
+    """Versions, machine, and the file as it was read."""
+    found = m.history.header.environment
+    pairs: list[tuple[str, str]] = []
+    for key, value in found.items():
+        if isinstance(value, dict):
+            pairs += [(name, str(version)) for name, version in value.items()]
+        elif isinstance(value, list):
+            pairs.append((key, ", ".join(map(str, value))))
+        else:
+            pairs.append((key, str(value)))
+    if m.history.prepared is not None:
+        pairs.append(("data fingerprint", m.history.prepared.fingerprint))
+    blocks: list[Block] = (
+        [Facts(tuple(pairs))] if pairs else [Absent("The record says nothing of what ran it.")]
+    )
+    if m.history.header.file.strip():
+        blocks.append(
+            Listing("The experiment file as it was read", m.history.header.file.strip("\n"), "yaml")
+        )
+    if faults := (m.history.prepared.faults if m.history.prepared is not None else []):
+        shown = [json.dumps(fault, ensure_ascii=False) for fault in faults[:20]]
+        more = (f"and {len(faults) - 20} more",) if len(faults) > 20 else ()
+        blocks += [Text(f"The data had {plural(len(faults), 'fault')}:"), Points((*shown, *more))]
+    return Section("environment", "Environment", tuple(blocks))

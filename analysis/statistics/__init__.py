@@ -1,0 +1,1 @@
+"""What is significant: paired tests, bootstrap, importance."""

@@ -1,0 +1,132 @@
+"""A look at each node of an existing cluster before a sweep begins there: one light task a node.
+
+Ray itself keeps nodes out whose Ray or Python differ. What it does not see is whether a node has
+the experiment's folder, and other versions of the libraries that figures depend on.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cluster.node_setup import node_name
+
+ANSWERS_WITHIN_S = 60.0
+"""A node's first worker has to start, and to fetch our packages."""
+COMPARED = ("ray", "torch", "transformers", "peft", "optuna", "numpy", "pyarrow")
+LOOK = "cluster.health.nodes:look"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is so on a node. record: what its experiment's folder holds, None where there is none."""
+
+    node: str
+    python: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    record: str | None = None
+
+
+def look(given: Mapping[str, str]) -> dict[str, Any]:
+    """A node's `Seen`, by names. given: `record`, the path of the experiment's record."""
+    return {
+        "node": node_name(),
+        "python": platform.python_version(),
+        "versions": installed(),
+        "record": first_line(Path(given["record"])),
+    }
+
+
+def installed() -> dict[str, str]:
+    """Versions of what is compared."""
+    found = {}
+    for package in COMPARED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def first_line(record: Path) -> str | None:
+    """A digest of a record's first line, which tells experiments apart; None where there is no record."""
+    try:
+        with record.open("rb") as file:
+            return sha256(file.readline()).hexdigest()
+    except OSError:
+        return None
+
+
+def faults(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
+    """Why a sweep of the driver `here` must not begin, a line a node."""
+    found = []
+    for node in there:
+        if node.python.split(".")[:2] != here.python.split(".")[:2]:
+            found.append(
+                f"node {node.node} runs Python {node.python}, the driver {here.python}: objects do not"
+                " cross between them; install the same there"
+            )
+        elif node.record is None:
+            found.append(
+                f"node {node.node} does not see the experiment's folder {folder}: storage must be on a file"
+                " system that every node mounts at the same place; mount it there, or use --storage"
+            )
+        elif node.record != here.record:
+            found.append(
+                f"node {node.node} has another folder at {folder}, which is not this experiment's: mount the"
+                " shared file system there, or use --storage"
+            )
+    return found
+
+
+def notes(here: Seen, there: Sequence[Seen]) -> list[str]:
+    """What the user should know and a sweep can live with, a line a difference."""
+    differing: dict[tuple[str, str], list[str]] = {}
+    for node in there:
+        for package in COMPARED:
+            if (found := node.versions.get(package, "none")) != (own := here.versions.get(package, "none")):
+                differing.setdefault((package, f"{found} instead of {own}"), []).append(node.node)
+    return [
+        f"{package} {what} on {_listed(nodes)}; figures may differ between nodes"
+        for (package, what), nodes in differing.items()
+    ]
+
+
+def _listed(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return ", ".join(nodes[:3]) + more
+
+
+def examine(record: Path) -> tuple[list[str], list[str]]:
+    """Faults and notes on the nodes of the cluster that this process is connected to.
+
+    record: the experiment's. A node that does not answer in `ANSWERS_WITHIN_S` is noted.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from cluster.remote_call import call
+
+    here = Seen("", platform.python_version(), installed(), first_line(record))
+    asked = {}
+    for node in (n for n in ray.nodes() if n["Alive"]):
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(call)
+        asked[task.remote(LOOK, {"record": str(record)})] = node["NodeManagerAddress"]
+    done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWERS_WITHIN_S)
+    seen: list[Seen] = []
+    unheard = [f"node {asked[task]} did not answer within {ANSWERS_WITHIN_S:g} s" for task in silent]
+    for task in silent:
+        ray.cancel(task, force=True)
+    for task in done:
+        try:
+            seen.append(Seen(**ray.get(task)))
+        except ray.exceptions.RayError as error:  # gone meanwhile, or what is installed there is broken
+            said = (str(error).strip().splitlines() or ["no reason given"])[-1]
+            unheard.append(f"node {asked[task]} cannot run our tasks: {said}")
+    return faults(here, seen, record.parent), unheard + notes(here, seen)

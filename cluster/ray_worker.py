@@ -1,0 +1,80 @@
+"""The trainable that Ray's driver handles: it names the real one, which only workers import.
+
+So the driver never imports torch, and starts some seconds sooner.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pkgutil import resolve_name
+from typing import Any
+
+from ray import tune
+
+from cluster.node_setup import UnfitNodeError, at_home
+
+
+class Worker(tune.Trainable):  # type: ignore[misc]
+    """Hands everything on to the trainable named by the configuration's `trainable`, `module:Class`."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Import and set up the real trainable; a fault becomes the first trial's failure."""
+        self._real: Any = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next trial, on what is already loaded."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Advance to the next report."""
+        if self._fault is not None:
+            return self._fault
+        result: dict[str, Any] = self._real.step()
+        return result
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Checkpoints are the trainable's own."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """See `save_checkpoint`."""
+
+    def cleanup(self) -> None:
+        """Let the real trainable clean up."""
+        if self._real is not None:
+            self._real.cleanup()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._fault: dict[str, Any] | None = None
+        try:
+            config = at_home(config)
+            if self._real is None:
+                kind = resolve_name(config["trainable"])
+                # Ray's __init__ would make a folder in ~/ray_results for a trainable of its own.
+                self._real = kind.__new__(kind)
+                self._real.setup(config)
+            else:
+                self._real.reset_config(config)
+        except Exception as error:
+            with suppress(Exception):  # the trial before this one may have weights to save
+                self.cleanup()
+            self._real = None
+            self._fault = {
+                "trial": config["trial"],
+                "epoch": 0.0,
+                "objective": float("nan"),
+                "report": None,
+                "built": None,
+                "baseline": None,
+                "failure": {"outcome": "failed"} | _reason(error),
+                "done": True,
+            }
+
+
+def _reason(error: Exception) -> dict[str, Any]:
+    """`unfit` where it is the node's fault, and so that of every trial there."""
+    if isinstance(error, UnfitNodeError):
+        return {"reason": str(error), "unfit": True}
+    return {"reason": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,342 @@
+"""Designs: from the best finished trial to every level with every seed, as an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ablations import ranks, spec_of, sweep_in
+from recorded import LORA, TRIALS, Told, experiment, write
+
+from analysis.ablation.design import (
+    AblationError,
+    Base,
+    Plan,
+    base_of,
+    level_of,
+    over,
+    reference_of,
+    seeds_of,
+    warnings_of,
+    with_scale,
+)
+from analysis.ablation.experiment import compared, retuning
+from analysis.ablation.names import StudyName
+from analysis.ablation.studies import at_equal_parameters, config_of, described, families_of, levels_of
+from analysis.query.sweep import Sweep
+from trainables.errors import AdapterError
+from trainables.specs.adapters import Adapter, Freezing
+from trainables.specs.trial import TrialConfig
+from tuning.experiment.load import load_experiment
+from tuning.experiment.sections.scoring import Scored
+from tuning.ledger.ledger import read_history
+from tuning.ledger.records import Outcome
+from tuning.tables.rows import flat_config
+
+# --- the base ---------------------------------------------------------------------------------
+
+
+def test_the_base_is_the_best_trial_that_ran_to_its_own_end(base: Base) -> None:
+    assert (base.trial, base.value, base.seconds) == (0, 0.75, 54.0)
+    assert base.settings == {
+        "epochs": 6, "batch_size": 16, "adapter": "lora", "freezing": "frozen",
+        "learning_rate": 0.005, "lora.rank": 8,
+    }  # fmt: skip
+
+
+def test_a_setting_of_another_adapter_starts_from_the_best_trial_that_has_it(sweep: Sweep) -> None:
+    assert base_of(sweep, having="serial_lora.rank").trial == 4
+    assert base_of(sweep, having="weight_decay").trial == 0
+    assert base_of(sweep, 2).config.adapter is Adapter.NONE
+
+
+@pytest.mark.parametrize(
+    ("number", "having", "said"),
+    [
+        (None, "loha.rank", "no finished trial of digits has adapter loha"),
+        (2, "adapter", "trial 2 of digits has adapter none, so adapter says nothing there"),
+        (9, None, "digits has no trial 9; it has 7, from 0 on"),
+    ],
+)
+def test_a_base_that_is_not_there_says_what_is(
+    sweep: Sweep, number: int | None, having: str | None, said: str
+) -> None:
+    with pytest.raises(AblationError, match=said):
+        base_of(sweep, number, having=having)
+
+
+def test_without_a_finished_trial_there_is_no_base(tmp_path: Path) -> None:
+    folder = write(tmp_path / "young", (Told(LORA, (0.2, 0.5), Outcome.PRUNED),))
+    with pytest.raises(AblationError, match="no trial that ran to its own end"):
+        base_of(Sweep.at(folder))
+
+
+# --- levels -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("lora.rnk", [4], "unknown key; did you mean 'rank'"),
+        ("lora", [4], "is a section; vary one of lora.alpha"),
+        ("seed", [1], "use --seeds"),
+        ("lora.rank", [], "needs --levels, such as"),
+        ("lora.rank", [4, "x"], "--levels x: lora.rank must be a whole number"),
+        ("lora.rank", [0], "--levels 0: lora.rank must be at least 1"),
+        ("lora.rank", [4, 8, 4], "names 4 twice"),
+    ],
+)
+def test_levels_that_cannot_be(name: str, values: list[Any], said: str) -> None:
+    with pytest.raises(AblationError, match=said):
+        over(name, values)
+
+
+def test_the_reference_is_the_level_of_the_base_or_the_first(base: Base) -> None:
+    assert reference_of(over("lora.rank", [4, 8]), base, None) == "8"
+    assert reference_of(over("weight_decay", [0.0, 0.01]), base, None) == "0.01"  # its default
+    assert reference_of(over("targets", [["mlp"], ["query", "value"]]), base, None) == "query+value"
+    assert reference_of(over("lora.rank", [2, 4]), base, None) == "2"
+    assert reference_of(over("lora.rank", [2, 4]), base, "4") == "4"
+    with pytest.raises(AblationError, match="--reference 9: is no level; there are 2, 4"):
+        reference_of(over("lora.rank", [2, 4]), base, "9")
+
+
+def test_alpha_moves_with_the_rank_where_the_scale_is_kept(base: Base) -> None:
+    levels = with_scale(base, "lora.rank", over("lora.rank", [4, 16]))
+    assert [level.settings for level in levels] == [
+        {"lora.rank": 4, "lora.alpha": 8.0},
+        {"lora.rank": 16, "lora.alpha": 32.0},
+    ]
+    with pytest.raises(AblationError, match="not with weight_decay"):
+        with_scale(base, "weight_decay", over("weight_decay", [0.0]))
+
+
+# --- the experiment ---------------------------------------------------------------------------
+
+
+def test_every_level_meets_every_seed_once_and_all_else_is_the_base(base: Base) -> None:
+    asked = ranks(base, 4, 8, 16, seeds=2)
+    grid = list(asked.space.grid())
+    assert [(p["seed"], p["lora.rank"]) for p in grid] == [(s, r) for s in (1, 2) for r in (4, 8, 16)]
+    assert asked.scheduler.asha is None
+    assert asked.scheduler.median is None
+    assert asked.scoring.trials is Scored.EACH
+    for params in grid:
+        config = asked.trial_config(params)
+        assert (config.learning_rate, config.batch_size, config.epochs) == (0.005, 16, 6)
+        assert config.section.rank == params["lora.rank"]
+
+
+def test_the_seed_that_the_base_was_picked_under_is_none_of_those_compared(base: Base) -> None:
+    assert base.config.seed == 0
+    assert seeds_of(base, 3) == (1, 2, 3)
+
+
+def test_the_experiment_is_a_file_that_reads_back_the_same(sweep: Sweep, base: Base, tmp_path: Path) -> None:
+    levels = levels_of(StudyName.FREEZING, base, sweep, None)
+    asked = compared(base, spec_of(base, "freezing", levels), "f")
+    (tmp_path / "f.yaml").write_text(asked.source_text)
+    assert load_experiment(tmp_path / "f.yaml") == asked
+
+
+@pytest.mark.parametrize("study", list(StudyName))
+def test_ready_studies_make_sound_experiments_whose_trials_know_their_level(
+    sweep: Sweep, base: Base, study: StudyName
+) -> None:
+    levels = levels_of(study, base, sweep, None)
+    spec = spec_of(base, str(study), levels, seeds=2)
+    asked = compared(base, spec, "x")
+    grid = list(asked.space.grid())
+    assert len(grid) == asked.space.size() == 2 * len(levels)
+    for params in grid:
+        level = level_of(spec, params)
+        assert level is not None
+        wanted = flat_config(config_of(level, base)) | {"seed": params["seed"]}
+        assert flat_config(asked.trial_config(params)) == wanted
+
+
+def test_a_base_with_extras_of_its_freezing_mode_gives_them_to_the_modes_that_take_them(
+    tmp_path: Path,
+) -> None:
+    space = {"learning_rate": {"choice": [0.01]}}
+    trial = {"epochs": 4, "freezing": "unfreeze_at", "unfreeze_epoch": 1, "frozen_blocks": 2}
+    asked = experiment("deep", space=space, trial=trial)
+    sweep = Sweep.of(
+        read_history(write(tmp_path / "deep", (Told({"learning_rate": 0.01}, (0.5,)),), of=asked))
+    )
+    base = base_of(sweep)
+    levels = levels_of(StudyName.FREEZING, base, sweep, None)
+    made = compared(base, spec_of(base, "freezing", levels, seeds=1), "x")
+    configs = {c.mode: c for c in map(made.trial_config, made.space.grid())}
+    assert set(configs) == set(Freezing)
+    assert {mode: c.frozen_blocks for mode, c in configs.items() if c.frozen_blocks} == {
+        Freezing.UNFROZEN: 2, Freezing.FULL: 2, Freezing.UNFREEZE_AT: 2
+    }  # fmt: skip
+    assert configs[Freezing.UNFREEZE_AT].unfreeze_epoch == 1
+
+
+def test_all_levels_run_the_whole_budget_unless_patience_is_what_is_varied(tmp_path: Path) -> None:
+    asked = experiment("patient", trial={"epochs": 6, "early_stopping": {"patience": 2}})
+    base = base_of(Sweep.at(write(tmp_path / "patient", of=asked)))
+    made = ranks(base, 4, 8)
+    assert all(made.trial_config(p).early_stopping is None for p in made.space.grid())
+    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
+    tuned = retuning(base, spec, "x-retune", ["learning_rate"], 2)
+    assert all(tuned.trial_config(p).early_stopping is None for p in tuned.search.first)
+    levels = over("early_stopping.patience", [1, 3])
+    varied = compared(base, spec_of(base, "early_stopping.patience", levels), "y")
+    patience = {c.early_stopping.patience for p in varied.space.grid()
+                if (c := varied.trial_config(p)).early_stopping is not None}  # fmt: skip
+    assert patience == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("freezing", "modes"),
+    [
+        ({"freezing": "unfrozen", "frozen_blocks": 1, "freeze_head": True}, ("full", "unfrozen")),
+        ({"freezing": "unfreeze_at", "unfreeze_epoch": 1, "frozen_blocks": 1}, ("full", "unfreeze_at")),
+    ],
+)
+def test_levels_of_adapters_keep_the_bases_mode_and_its_extras_where_they_fit(
+    tmp_path: Path, freezing: dict[str, Any], modes: tuple[str, str]
+) -> None:
+    asked = experiment(
+        "deep",
+        space={"learning_rate": {"choice": [0.01]}},
+        trial={"epochs": 4, "adapter": "lora", **freezing},
+    )
+    told = (Told({"learning_rate": 0.01}, (0.5,)),)
+    sweep = Sweep.at(write(tmp_path / "deep", told, of=asked))
+    base = base_of(sweep)
+    levels = families_of(over("adapter", ["none", "lora"]), base, sweep)
+    made = compared(base, spec_of(base, "adapter", levels, seeds=1), "x")
+    none, lora = map(made.trial_config, made.space.grid())
+    assert (none.mode, lora.mode) == modes
+    assert (none.frozen_blocks, lora.frozen_blocks) == (1, 1)
+    assert (none.freeze_head, lora.freeze_head) == (False, freezing.get("freeze_head", False))
+    assert lora.unfreeze_epoch == freezing.get("unfreeze_epoch")
+
+
+def test_families_of_an_ablation_under_way_keep_what_they_began_with(tmp_path: Path) -> None:
+    begun_at = sweep_in(tmp_path / "digits")
+    base = base_of(begun_at)
+    names = over("adapter", ["lora", "serial_lora"])
+    spec = spec_of(base, "adapter", families_of(names, base, begun_at))
+    better = Told(
+        {"adapter": "serial_lora", "freezing": "frozen", "learning_rate": 0.003, "serial_lora.rank": 2},
+        (0.745,) * 6,
+    )
+    space = experiment().space.model_dump(mode="json") | {"serial_lora.rank": {"choice": [2, 4]}}
+    later = Sweep.of(
+        read_history(write(tmp_path / "later", (*TRIALS, better), of=experiment("later", space=space)))
+    )
+    assert families_of(names, base, later)[1].settings.get("serial_lora.rank") == 2
+    assert families_of(names, base, later, spec) == spec.levels
+
+
+def test_a_study_leaves_out_what_the_model_does_not_take_but_not_what_was_asked_for(
+    sweep: Sweep, base: Base
+) -> None:
+    with pytest.raises(AblationError, match="--levels half: freezing must be one of"):
+        levels_of(StudyName.FREEZING, base, sweep, ["half"])
+    with pytest.raises(AblationError, match="--study freezing compares it"):
+        levels_of(StudyName.ADAPTERS, base, sweep, ["none", "lora"])
+    with pytest.raises(AblationError, match="and frozen needs one; start from one that has"):
+        levels_of(StudyName.FREEZING, base_of(sweep, 2), sweep, ["frozen", "full"])
+    with pytest.raises(AblationError, match="has no rank"):
+        levels_of(StudyName.RANK, base_of(sweep, 2), sweep, None)
+
+
+# --- equal parameters -------------------------------------------------------------------------
+
+
+def _count(config: TrialConfig) -> int:
+    """A made-up model: 100 weights a rank, LoHa twice as many, LoKr never more than 500."""
+    if config.adapter is Adapter.NONE:
+        return 0
+    if config.adapter is Adapter.LOCALIZED_LORA:
+        return 100 * config.section.block_rank * config.section.blocks
+    rank = config.section.init_rank if config.adapter is Adapter.ADALORA else config.section.rank
+    if config.adapter is Adapter.LOKR:
+        return min(500, 50 * rank)
+    return rank * {Adapter.LOHA: 200, Adapter.ADALORA: 101}.get(config.adapter, 100)
+
+
+def test_adapters_meet_at_the_rank_that_comes_nearest_and_it_is_said_how_near(
+    sweep: Sweep, base: Base
+) -> None:
+    levels, notes = at_equal_parameters(levels_of(StudyName.ADAPTERS, base, sweep, None), base, _count)
+    found = {level.name: level.settings for level in levels}
+    assert found["lora"]["lora.rank"] == 8
+    assert found["loha"] == {"adapter": "loha", "loha.rank": 4, "loha.alpha": 4.0}  # its scale was 1
+    assert found["adalora"]["adalora.init_rank"] == 8
+    assert found["adalora"]["adalora.target_rank"] == 5
+    assert found["localized_lora"]["localized_lora.block_rank"] == 4
+    assert "loha: 800 adapter parameters, +0.0% off 800" in notes
+    assert "adalora: 808 adapter parameters, +1.0% off 800" in notes
+    assert (
+        "lokr: 500 adapter parameters, -37.5% off 800, and no rank comes nearer: not at equal parameters"
+        in notes
+    )
+    made = compared(base, spec_of(base, "adapters", levels, seeds=1), "x")
+    assert made.space.size() == len(levels)
+
+
+def test_an_adapter_that_the_model_does_not_take_is_left_out_of_a_ready_study_and_a_fault_otherwise(
+    sweep: Sweep, base: Base
+) -> None:
+    def count(config: TrialConfig) -> int:
+        if config.adapter is Adapter.SERIAL_LORA:
+            raise AdapterError("targets must be square")
+        if config.adapter is Adapter.LOHA and config.section.rank > 3:
+            raise AdapterError("rank must not exceed 3")
+        return _count(config)
+
+    ready = levels_of(StudyName.ADAPTERS, base, sweep, None)
+    levels, notes = at_equal_parameters(ready, base, count, leave_out=True)
+    assert "serial_lora" not in [level.name for level in levels]
+    assert "serial_lora: left out, targets must be square" in notes
+    assert next(level for level in levels if level.name == "loha").settings["loha.rank"] == 3
+    with pytest.raises(AblationError, match="level serial_lora: targets must be square"):
+        at_equal_parameters(ready, base, count)
+
+
+def test_equal_parameters_ask_for_an_adapter_and_for_a_free_rank(sweep: Sweep, base: Base) -> None:
+    with pytest.raises(AblationError, match="the rank is what is varied"):
+        at_equal_parameters(over("lora.rank", [4, 8]), base, _count)
+    with pytest.raises(AblationError, match="no adapter, so there is no number of parameters to match"):
+        at_equal_parameters(over("weight_decay", [0.0]), base_of(sweep, 2), _count)
+    with pytest.raises(AblationError, match="adapter none has no rank"):
+        at_equal_parameters(families_of(over("adapter", ["none", "lora"]), base, sweep), base, _count)
+
+
+def test_an_adapter_level_brings_the_settings_and_the_freezing_that_go_with_it(
+    sweep: Sweep, base: Base
+) -> None:
+    levels = families_of(over("adapter", ["none", "lora", "loha"]), base, sweep)
+    assert [level.settings.get("freezing") for level in levels] == ["head_only", "frozen", "frozen"]
+    assert levels[1].settings["lora.rank"] == 8
+    assert described(levels[1]) == "lora.rank=8  freezing=frozen"
+    assert compared(base, spec_of(base, "adapter", levels), "x").space.size() == 9
+
+
+# --- the plan ---------------------------------------------------------------------------------
+
+
+def test_a_plan_says_what_it_costs_and_what_it_leaves_mixed_up(base: Base) -> None:
+    levels = over("lora.rank", [4, 8])
+    plan = Plan(base, spec_of(base, "lora.rank", levels, seeds=1))
+    assert (plan.name, plan.runs, plan.seconds) == ("digits-ablate-lora.rank", 2, 108.0)
+    said = "\n".join(warnings_of(plan))
+    assert "nothing can be tested" in said
+    assert "--retune learning_rate" in said
+    assert "--keep-scale" in said
+    kept = with_scale(base, "lora.rank", levels)
+    tuned = Plan(base, spec_of(base, "lora.rank", kept, seeds=5), ("learning_rate",), 8)
+    assert tuned.seconds == 54.0 * (10 + 16)
+    assert list(warnings_of(tuned)) == []
+    rates = Plan(base, spec_of(base, "learning_rate", over("learning_rate", [0.001, 0.01])))
+    assert "all levels train at" not in "\n".join(warnings_of(rates))
+    alone = Plan(base, spec_of(base, "lora.rank", over("lora.rank", [8])))
+    assert "a single level" in "\n".join(warnings_of(alone))

@@ -1,0 +1,143 @@
+"""The paired bootstrap over test images: truth that is known, and a clear answer where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.statistics.bootstrap import (
+    ImageDifference,
+    compare_over_images,
+    image_difference_json,
+    interval_over_images,
+    stored,
+)
+from analysis.statistics.paired import StatisticsError, Verdict
+from trainables.errors import DataError
+from trainables.metrics.per_image import MaskImages, PerImage, write
+from trainables.run_folder import image_results
+from tuning.ledger.storage import trial_folder
+
+CLASSES = ("ground", "nucleus")
+PIXELS = 4096
+
+
+def pair(rng: np.random.Generator, images: int, ahead: float = 0.0) -> tuple[MaskImages, MaskImages]:
+    """Two models on images as hard for the one as for the other; the second finds more by `ahead`."""
+    true = np.exp(rng.normal(6.0, 0.5, images))
+    hard = rng.normal(size=images)
+    models = []
+    for shift in (0.0, ahead):
+        found = true / (1 + np.exp(-(1.5 + shift + 0.8 * hard + 0.4 * rng.normal(size=images))))
+        called = found + 0.1 * true
+        ground = [PIXELS - true - called + found, PIXELS - true, PIXELS - called]
+        counts = np.stack([np.stack(ground, 1), np.stack([found, true, called], 1)], axis=2)
+        models.append(
+            MaskImages(CLASSES, tuple(f"i{n}" for n in range(images)), counts.round().astype(np.int64))
+        )
+    return models[0], models[1]
+
+
+def compared(a: PerImage, b: PerImage) -> ImageDifference:
+    return compare_over_images([a], [b], "dice/nucleus", resamples=1000)
+
+
+def test_the_interval_covers_the_truth() -> None:
+    far = pair(np.random.default_rng(9), 400_000, 0.1)
+    truth = far[0].figure("dice/nucleus") - far[1].figure("dice/nucleus")
+    rng = np.random.default_rng(3)
+    held = [
+        found.interval is not None and found.interval.low <= truth <= found.interval.high
+        for found in (compared(*pair(rng, 60, 0.1)) for _ in range(250))
+    ]
+    assert 0.91 <= np.mean(held) <= 0.98  # 95 %, and what 250 draws of it may give
+
+
+def test_a_clear_difference_is_shown_in_its_direction() -> None:
+    a, b = pair(np.random.default_rng(0), 80, 0.8)
+    found = compared(b, a)
+    assert found.verdict is Verdict.BETTER
+    assert found.mean == pytest.approx(b.figure("dice/nucleus") - a.figure("dice/nucleus"))
+    assert "the first is better: +0." in found.words
+    assert "on 80 test images" in found.words
+    assert compared(a, b).verdict is Verdict.WORSE
+
+
+def test_pairing_takes_out_how_hard_the_images_are() -> None:
+    a, b = pair(np.random.default_rng(1), 80, 0.1)
+    paired, alone = compared(a, b).interval, interval_over_images([a], "dice/nucleus")
+    assert paired is not None
+    assert alone is not None
+    assert paired.high - paired.low < 0.8 * (alone.high - alone.low)
+
+
+def test_a_model_against_itself_is_identical() -> None:
+    a, _ = pair(np.random.default_rng(1), 30)
+    found = compared(a, a)
+    assert (found.verdict, found.interval) == (Verdict.IDENTICAL, None)
+    assert found.words == "dice/nucleus: no difference shown: identical on 30 test images"
+
+
+def test_several_models_stand_for_their_mean() -> None:
+    a, b = pair(np.random.default_rng(1), 30)
+    found = compare_over_images([a, b], [a], "dice", resamples=200)
+    assert found.mean == pytest.approx((b.figure("dice") - a.figure("dice")) / 2)
+    assert found.models == (2, 1)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    a, b = pair(np.random.default_rng(1), 30)
+    assert compared(a, b) == compared(a, b)
+
+
+def test_few_images_are_said_and_one_is_not_enough() -> None:
+    a, b = pair(np.random.default_rng(1), 8, 0.3)
+    assert "fewer than 20 images" in compared(a, b).words
+    one = [MaskImages(CLASSES, ("i0",), model.counts[:1]) for model in (a, b)]
+    assert (
+        compared(*one).words
+        == "dice/nucleus: not tested on 1 test images: one test image is not enough to resample"
+    )
+
+
+def test_a_class_on_hardly_any_image_is_not_tested() -> None:
+    a, b = (
+        MaskImages(model.classes, model.names, model.counts.copy())
+        for model in pair(np.random.default_rng(1), 30)
+    )
+    for model in (a, b):
+        model.counts[1:, :, 1] = 0
+    found = compared(a, b)
+    assert found.verdict is Verdict.UNTESTED
+    assert "too few test images" in found.words
+    for model in (a, b):
+        model.counts[:, :, 1] = 0
+    found = compared(a, b)
+    assert "no test image has anything that dice/nucleus is about" in found.words
+    json.dumps(image_difference_json(found), allow_nan=False)
+
+
+def test_other_images_classes_and_figures_are_refused() -> None:
+    a, _ = pair(np.random.default_rng(1), 30)
+    fewer, _ = pair(np.random.default_rng(1), 20)
+    with pytest.raises(StatisticsError, match="got 30 and 20 of which 20 are shared"):
+        compared(a, fewer)
+    with pytest.raises(StatisticsError, match="same classes, got ground, nucleus and ground, cell"):
+        compared(a, MaskImages(("ground", "cell"), a.names, a.counts))
+    with pytest.raises(StatisticsError, match="'loss' cannot be taken from single images; there are dice, "):
+        compare_over_images([a], [a], "loss")
+    with pytest.raises(StatisticsError, match="one on each side"):
+        compare_over_images([a], [], "dice")
+
+
+def test_stored_results_are_found_by_trial_and_domain(tmp_path: Path) -> None:
+    a, b = pair(np.random.default_rng(1), 30)
+    write(a, image_results(trial_folder(tmp_path, 7)))
+    write(b, image_results(trial_folder(tmp_path, 7), "noisy"))
+    assert stored(tmp_path, 7).figure("dice") == a.figure("dice")
+    assert stored(tmp_path, 7, "noisy").figure("dice") == b.figure("dice")
+    with pytest.raises(DataError, match="no results by image"):
+        stored(tmp_path, 8)

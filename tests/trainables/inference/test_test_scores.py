@@ -1,0 +1,156 @@
+"""Figures on test images and under shift, and an objective measured in a domain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainables.conftest import config, run
+from trainables.errors import DataError
+from trainables.inference.test_scores import evaluation_of, score, score_untouched
+from trainables.inference.trained_model import load_trained, load_untouched
+from trainables.preparation import domain_split, prepare_workload
+from trainables.specs.data import Split
+from trainables.specs.workload import Direction, Task, Workload
+from trainables.training.checkpoint import save_weights
+from trainables.training.engine import Engine
+
+DOMAINS = {"rough": {"embedded": "textured"}, "soft": {"corruption": {"kind": "blur", "severity": 4}}}
+LORA = '{"adapter": "lora", "epochs": 1, "learning_rate": 0.002}'
+
+
+def _workload(task: Task, metric: str, **more: Any) -> Workload:
+    data = {
+        "embedded": {"domain": "clean", "train": 16, "validation": 8, "test": 6},
+        "domains": DOMAINS,
+    } | more
+    return Workload.model_validate_json(
+        json.dumps({"task": str(task), "objective": {"metric": metric}, "data": data})
+    )
+
+
+def _engine(task: Task, metric: str, **more: Any) -> Engine:
+    of = _workload(task, metric, **more)
+    return Engine(of, prepare_workload(of), device="cpu")
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_scores_are_of_test_images_in_domain_and_under_each_shift(task: Task) -> None:
+    main = {Task.DETECTION: "map", Task.SEGMENTATION: "dice"}[task]
+    engine = _engine(task, main)
+    state = engine.start(config(LORA))
+    run(engine, state)
+    scores = score(engine, state.model, state.config)
+    assert scores.test == engine.evaluate(state.model, state.config, Split.TEST)
+    assert scores.test != engine.evaluate(state.model, state.config, Split.VALIDATION)
+    assert set(scores.domains) == {"rough", "soft"}
+    for name, figures in scores.domains.items():
+        # The same images as a data set of their own, or the same change made by hand, give the same.
+        split = domain_split(engine.data.path, engine.workload, name)
+        assert len(split) == 6
+        assert figures == engine.evaluate(state.model, state.config, split)
+        assert figures != scores.test
+        assert scores.robustness[name] == figures[main] / scores.test[main]
+    other = json.loads(engine.workload.data.model_dump_json(exclude={"domains"}))
+    other["embedded"]["domain"] = "textured"
+    textured = _engine(task, main, **other | {"domains": {}})
+    assert textured.evaluate(state.model, state.config, Split.TEST) == scores.domains["rough"]
+
+
+def test_the_untouched_model_is_scored_where_it_has_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _engine(Task.DETECTION, "map")
+    untouched = score_untouched(engine)
+    assert untouched is not None
+    assert set(untouched.domains) == {"rough", "soft"}
+    held = load_untouched(engine.workload, engine.data.classes, device="cpu")
+    assert evaluation_of(held, engine.data.splits[Split.TEST]) == untouched.test
+    monkeypatch.setattr(type(engine.task), "fresh_head", property(lambda _: True))
+    assert score_untouched(engine) is None
+
+
+def test_a_trained_model_is_judged_as_in_its_engine(tmp_path: Path) -> None:
+    engine = _engine(Task.SEGMENTATION, "dice")
+    state = engine.start(config(LORA))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+    trained = load_trained(engine.workload, tmp_path / "best.ckpt", device="cpu")
+    scores = score(engine, state.model, state.config)
+    for name, figures in ((None, scores.test), *scores.domains.items()):
+        split = engine.data.splits[Split.TEST] if name is None else engine.domains[name][Split.TEST]
+        assert evaluation_of(trained, split, batch_size=4) == figures
+
+
+def test_no_test_images_no_figures(tmp_path: Path) -> None:
+    from data_makers import mask_folder
+
+    data = {
+        "masks": {"train": mask_folder(tmp_path / "main", 8), "classes": ["a", "b"]},
+        "splits": {"train": 0.75, "validation": 0.25, "test": 0.0},
+        "embedded": None,
+        "domains": {},
+    }
+    engine = _engine(Task.SEGMENTATION, "dice", **data)
+    scores = score(engine, *engine.untouched_model())
+    assert (scores.test, scores.domains, scores.robustness) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("metric", "domains", "mean"),
+    [
+        ("dice@rough", {"rough"}, False),
+        ("robustness@soft", {"soft"}, False),
+        ("robustness", set(DOMAINS), True),
+    ],
+)
+def test_an_objective_under_shift_is_measured_on_validation_images(
+    metric: str, domains: set[str], mean: bool
+) -> None:
+    engine = _engine(Task.SEGMENTATION, metric)
+    state = engine.start(config(LORA))
+    (report,) = run(engine, state)
+    assert report.objective == report.metrics[metric]
+    assert {name.partition("@")[2] for name in report.metrics if "@" in name} == domains
+    assert ("robustness" in report.metrics) is mean
+    plain = engine.evaluate(state.model, state.config, Split.VALIDATION)
+    for name in domains:
+        shifted = engine.evaluate(state.model, state.config, engine.domains[name][Split.VALIDATION])
+        assert report.metrics[f"dice@{name}"] == shifted["dice"]
+        assert report.metrics[f"iou@{name}"] == shifted["iou"]
+        assert report.metrics[f"robustness@{name}"] == shifted["dice"] / plain["dice"]
+    baseline = engine.untouched()
+    assert baseline is None or metric in baseline
+
+
+def test_an_objective_in_its_own_domain_costs_no_more() -> None:
+    engine = _engine(Task.SEGMENTATION, "dice")
+    (report,) = run(engine, engine.start(config(LORA)))
+    assert not [name for name in report.metrics if "@" in name or "robustness" in name]
+
+
+def test_directions_under_shift() -> None:
+    directions = {
+        m: _workload(Task.SEGMENTATION, m).direction
+        for m in ("dice@rough", "loss@rough", "robustness", "robustness@soft", "dice/a@b")
+    }
+    assert [m for m, d in directions.items() if d is Direction.MINIMIZE] == ["loss@rough"]
+
+
+def test_a_share_of_the_training_images_makes_shorter_epochs() -> None:
+    whole, part = (_engine(Task.SEGMENTATION, "dice", train_fraction=f) for f in (1.0, 0.25))
+    trial = config('{"adapter": "lora", "epochs": 1, "batch_size": 4}')
+    reports = [run(engine, engine.start(trial))[-1] for engine in (whole, part)]
+    assert [r.step for r in reports] == [4, 1]
+    assert [r.samples for r in reports] == [16, 4]
+    for split in (Split.VALIDATION, Split.TEST):
+        assert whole.data.splits[split].names == part.data.splits[split].names
+    assert len(part.data.splits[Split.TRAIN]) == 4
+
+
+def test_domains_that_were_not_prepared_are_said() -> None:
+    of = _workload(Task.SEGMENTATION, "dice", domains={})
+    shifted = _workload(Task.SEGMENTATION, "dice")
+    with pytest.raises(DataError, match="holds no images of domain rough; prepare again"):
+        Engine(shifted, prepare_workload(of), device="cpu")

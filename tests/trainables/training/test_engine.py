@@ -1,0 +1,183 @@
+"""The engine: reports, interleaving, memory, divergence, early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.trainables.conftest import config, figures, run
+from trainables.errors import ModelError
+from trainables.specs.data import Split
+from trainables.specs.workload import Task
+from trainables.training.engine import Engine
+
+EngineOf = Callable[[Task], Engine]
+LORA = '{"adapter": "lora", "epochs": 2, "batch_size": 8, "lora": {"dropout": 0.2, "rank": 4}}'
+OTHER = (
+    '{"adapter": "loha", "epochs": 2, "batch_size": 8, "loha": {"module_dropout": 0.2, "rank": 2}, "seed": 5}'
+)
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_the_same_configuration_gives_the_same_figures_to_the_bit(engine_of: EngineOf, task: Task) -> None:
+    engine = engine_of(task)
+    first, second = (figures(run(engine, engine.start(config(LORA)))) for _ in range(2))
+    assert first == second
+    assert [report[0] for report in first] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_two_interleaved_trials_equal_their_solo_runs_when_one_leaves_mid_epoch(
+    engine_of: EngineOf, task: Task
+) -> None:
+    engine = engine_of(task)
+    solo = {text: figures(run(engine, engine.start(config(text)))) for text in (LORA, OTHER)}
+    one, two = engine.start(config(LORA)), engine.start(config(OTHER))
+    curves: dict[int, list] = {id(one): [], id(two): []}
+
+    def advance(states: list, steps: int | None = None) -> None:
+        for state, report in engine.advance(states, steps=steps):
+            curves[id(state)].append(report)
+
+    advance([one, two], steps=2)
+    advance([two], steps=2)  # `one` has left in the middle of its first epoch
+    advance([one, two])
+    while not (one.done and two.done):
+        advance([one, two])
+    assert figures(curves[id(one)]) == solo[LORA]
+    assert figures(curves[id(two)]) == solo[OTHER]
+
+
+def test_an_unfrozen_trial_leaves_the_shared_backbone_alone(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    before = figures(run(engine, engine.start(config(LORA))))
+    run(engine, engine.start(config('{"adapter": "none", "freezing": "full", "epochs": 1}')))
+    assert figures(run(engine, engine.start(config(LORA)))) == before
+
+
+def test_reports_at_fractions_of_an_epoch(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    asked = config('{"adapter": "lora", "epochs": 2, "batch_size": 6, "reports_per_epoch": 2}')
+    assert [r.epoch for r in run(engine, engine.start(asked))] == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_no_epochs_is_one_report_of_the_untouched_model(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    (report,) = run(engine, engine.start(config('{"adapter": "none", "epochs": 0}')))
+    assert report.metrics == engine.untouched()
+    assert (report.step, report.outcome) == (0, "completed")
+
+
+def test_training_lowers_the_loss_and_adaptation_beats_the_untouched_backbone(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    untouched = engine.untouched()
+    assert untouched is not None
+    asked = config(
+        '{"adapter": "lora", "epochs": 6, "batch_size": 4, "learning_rate": 0.01, "lora": {"rank": 8}}'
+    )
+    reports = run(engine, engine.start(asked))
+    assert reports[-1].metrics["loss"] < 0.5 * untouched["loss"]
+    assert reports[-1].metrics["dice"] > untouched["dice"]
+
+
+def test_accumulated_batches_equal_one_large_batch(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    large = run(engine, engine.start(config('{"adapter": "lora", "epochs": 1, "batch_size": 8}')))
+    small = run(
+        engine, engine.start(config('{"adapter": "lora", "epochs": 1, "batch_size": 4, "accumulate": 2}'))
+    )
+    assert small[-1].step == large[-1].step == 3
+    assert small[-1].metrics["loss"] == pytest.approx(large[-1].metrics["loss"], rel=1e-4)
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_gradient(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    asked = config('{"adapter": "lora", "epochs": 1, "batch_size": 8}')
+    plain = run(engine, engine.start(asked))
+    _limit_memory(engine, monkeypatch, images=3)
+    state = engine.start(asked)
+    squeezed = run(engine, state)
+    assert state.micro_batch == 2
+    assert squeezed[-1].metrics["loss"] == pytest.approx(plain[-1].metrics["loss"], rel=1e-4)
+
+
+def test_out_of_memory_with_one_image_says_what_to_do(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    _limit_memory(engine, monkeypatch, images=0)
+    with pytest.raises(ModelError, match=r"single image.*image_size"):
+        run(engine, engine.start(config('{"adapter": "lora", "epochs": 1}')))
+
+
+def test_out_of_memory_in_an_evaluation_shrinks_its_batches(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    state = engine.start(config('{"adapter": "lora"}'))
+    plain = engine.evaluate(state.model, state.config, Split.VALIDATION)
+    real = type(engine.task).evaluate
+    tried = []
+
+    def evaluate(task, model, split, *, batch_size, **others):
+        tried.append(batch_size)
+        if batch_size > 8:
+            raise torch.OutOfMemoryError("scripted")
+        return real(task, model, split, batch_size=batch_size, **others)
+
+    monkeypatch.setattr(type(engine.task), "evaluate", evaluate)
+    assert engine.evaluate(state.model, state.config, Split.VALIDATION) == pytest.approx(plain, rel=1e-5)
+    assert tried == [32, 16, 8]
+
+
+def _limit_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch, *, images: int) -> None:
+    real = type(engine.task).loss
+
+    def loss(task, model, batch, asked):
+        if len(batch.indices) > images:
+            raise torch.OutOfMemoryError("scripted")
+        return real(task, model, batch, asked)
+
+    monkeypatch.setattr(type(engine.task), "loss", loss)
+
+
+def test_a_diverging_trial_ends_as_diverged(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    wild = config(
+        '{"adapter": "none", "freezing": "full", "learning_rate": 1e18, "clip_norm": null, "epochs": 3}'
+    )
+    reports = run(engine, engine.start(wild))
+    assert reports[-1].outcome == "diverged"
+
+
+def test_early_stopping_counts_reports_without_improvement(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    still = config(
+        '{"adapter": "lora", "learning_rate": 1e-12, "epochs": 9,'
+        ' "early_stopping": {"patience": 2, "min_delta": 0.01}}'
+    )
+    reports = run(engine, engine.start(still))
+    assert (reports[-1].outcome, reports[-1].epoch) == ("early_stopped", 3.0)
+
+
+def test_bf16_autocast_trains(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    reports = run(engine, engine.start(config('{"adapter": "lora", "epochs": 1, "precision": "bf16"}')))
+    assert reports[-1].outcome == "completed"
+
+
+def test_separate_rates_reach_their_parts(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    state = engine.start(config('{"adapter": "lora", "learning_rate": 1e-3, "head_learning_rate": 1e-2}'))
+    rates = {
+        name: group["base_lr"]
+        for group in state.optimizer.param_groups
+        for name, p in state.model.named_parameters()
+        if any(p is q for q in group["params"])
+    }
+    assert {rates[n] for n in state.parts.head} == {1e-2}
+    assert {rates[n] for n in state.parts.adapter} == {1e-3}

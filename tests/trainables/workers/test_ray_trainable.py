@@ -1,0 +1,141 @@
+"""The actor, without a cluster: trials swapped in, failures as results, reports given once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainables.conftest import actor_of, config, figures, run, workload
+from trainables.preparation import prepare_workload
+from trainables.specs.report import Report
+from trainables.specs.workload import Task
+from trainables.training.engine import Engine
+from trainables.workers.ray_trainable import AdapterTrainable
+
+LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8}'
+ADALORA_WITHOUT_ROOM = '{"adapter": "adalora", "epochs": 1, "batch_size": 24}'
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> dict[str, Any]:
+    shared = workload(Task.SEGMENTATION)
+    return {
+        "trial": 0,
+        "config": LORA,
+        "experiment": str(tmp_path),
+        "workload": shared.model_dump_json(),
+        "prepared": str(prepare_workload(shared)),
+        "threads": 1,
+        "save_every_s": 1e9,
+        "save_every_epochs": 1.0,
+    }
+
+
+@pytest.fixture
+def actor(asked: dict[str, Any]) -> AdapterTrainable:
+    return actor_of(asked)
+
+
+def steps(actor: AdapterTrainable) -> list[dict[str, Any]]:
+    results = [actor.step()]
+    while not results[-1]["done"]:
+        results.append(actor.step())
+    return results
+
+
+def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor: AdapterTrainable) -> None:
+    results = steps(actor)
+    assert [r["epoch"] for r in results] == [1.0, 2.0, 3.0]
+    assert results[0]["built"]["adapter"] > 0
+    assert results[0]["baseline"]["dice"] < 0.1
+    assert all(r["built"] is None and r["baseline"] is None for r in results[1:])
+
+
+def test_a_swapped_in_trial_equals_one_in_a_fresh_engine(
+    actor: AdapterTrainable, asked: dict[str, Any]
+) -> None:
+    steps(actor)
+    other = LORA.replace("lora", "loha")
+    actor.reset_config(asked | {"trial": 1, "config": other})
+    swapped = [Report.model_validate(r["report"]) for r in steps(actor)]
+    engine = Engine(workload(Task.SEGMENTATION), Path(asked["prepared"]), device="cpu")
+    assert figures(swapped) == figures(run(engine, engine.start(config(other))))
+
+
+def test_a_trial_that_cannot_be_built_fails_alone(actor: AdapterTrainable, asked: dict[str, Any]) -> None:
+    actor.reset_config(asked | {"trial": 1, "config": ADALORA_WITHOUT_ROOM})
+    (failed,) = steps(actor)
+    assert failed["failure"]["outcome"] == "failed"
+    assert "steps" in failed["failure"]["reason"]
+    assert "Traceback" in (Path(asked["experiment"]) / "trials" / "0001" / "log.txt").read_text()
+    actor.reset_config(asked | {"trial": 2})
+    assert len(steps(actor)) == 3
+
+
+def test_a_diverging_trial_says_so(actor: AdapterTrainable, asked: dict[str, Any]) -> None:
+    wild = '{"adapter": "none", "freezing": "full", "learning_rate": 1e18, "clip_norm": null}'
+    actor.reset_config(asked | {"trial": 1, "config": wild})
+    assert steps(actor)[-1]["failure"]["outcome"] == "diverged"
+
+
+@pytest.mark.parametrize("reports", [1, 3])
+def test_after_a_workers_death_no_report_is_missing(
+    actor: AdapterTrainable, asked: dict[str, Any], reports: int
+) -> None:
+    before = [actor.step() for _ in range(reports)]
+    again = steps(actor_of(asked))
+    curve = [Report.model_validate(r["report"]) for r in [*before[:-1], *again]]
+    assert [r["report"] for r in again][:1] == [before[-1]["report"]]
+    assert [report.epoch for report in curve] == [1.0, 2.0, 3.0]
+
+
+def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "untouched", lambda self: 1 / 0)
+        actor = actor_of(asked)
+        assert actor.step()["failure"] is None
+    actor.reset_config(asked | {"trial": 1})
+    assert actor.step()["baseline"] is not None
+
+
+def test_a_stopped_trial_keeps_what_it_had_when_it_was_stopped(
+    actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its worker is in the middle of an epoch, whose report the record never gets."""
+    actor.step()
+    files = [tmp_path / "trials" / "0000" / name for name in ("best.ckpt", "last.ckpt")]
+    before = [file.read_bytes() for file in files]
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "stopped.0").touch()
+    actor.step()
+    actor.reset_config(asked | {"trial": 1})
+    assert [file.read_bytes() for file in files] == before
+    actor.step()
+    assert (tmp_path / "trials" / "0001" / "best.ckpt").exists()
+
+
+def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
+    actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    """When a save is due, and when the sweep is about to end."""
+    whole = [Report.model_validate(r["report"]) for r in steps(actor)]
+    for number, given in ((1, {"save_every_s": 0.0}), (2, {"save_every_s": 1e9})):
+        actor.reset_config(asked | {"trial": number, "save_every_epochs": None} | given)
+        assert actor._engine is not None
+        assert actor._state is not None
+        if number == 2:
+            (tmp_path / "control").mkdir()
+            (tmp_path / "control" / "halt").touch()
+            actor._looked_at = 0.0
+        assert list(actor._engine.advance([actor._state], steps=1)) == []
+        actor._between_steps(actor._state)
+        assert (tmp_path / "trials" / f"{number:04d}" / "halted").exists() is (number == 2)
+        (tmp_path / "control" / "halt").unlink(missing_ok=True)
+        other = actor_of(asked | {"trial": number})
+        assert other._state is not None
+        assert other._state.step == 1
+        assert figures([Report.model_validate(r["report"]) for r in steps(other)]) == figures(whole)

@@ -1,0 +1,146 @@
+"""Scoring a trial's kept weights in a worker: the same figures as the engine gives the trial's own model."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cluster.remote_call import call
+from tests.trainables.conftest import config, run, workload
+from trainables.inference.test_scores import score, score_untouched
+from trainables.metrics.per_image import read
+from trainables.preparation import prepare_workload
+from trainables.run_folder import image_results
+from trainables.specs.data import DataSpec, Split
+from trainables.specs.workload import Task, Workload
+from trainables.training.checkpoint import save_weights
+from trainables.training.engine import Engine
+from trainables.workers.score_trial import score_trial
+from tuning.run.scoring import SCORER
+
+LORA = '{"adapter": "lora", "epochs": 1, "batch_size": 8, "learning_rate": 0.01}'
+FULL = '{"adapter": "none", "freezing": "full", "epochs": 1, "batch_size": 8, "learning_rate": 0.001}'
+
+
+@pytest.fixture(scope="module")
+def shared() -> Workload:
+    plain = workload(Task.SEGMENTATION)
+    data = plain.data.model_dump(mode="json", exclude_none=True)
+    data["domains"] = {"noise": {"corruption": {"kind": "noise", "severity": 3}}}
+    return plain.model_copy(update={"data": DataSpec.model_validate_json(json.dumps(data))})
+
+
+@pytest.fixture(scope="module")
+def engine(shared: Workload) -> Engine:
+    return Engine(shared, prepare_workload(shared), device="cpu")
+
+
+def job(engine: Engine, weights: Path | None) -> dict[str, Any]:
+    return {
+        "trial": None if weights is None else 0,
+        "weights": None if weights is None else str(weights),
+        "workload": engine.workload.model_dump_json(),
+        "prepared": str(engine.data.path),
+        "threads": 1,
+        "folder": None if weights is None else str(weights.parent),
+    }
+
+
+@pytest.mark.parametrize("text", [LORA, FULL])
+def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, text: str) -> None:
+    state = engine.start(config(text))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+    said = score_trial(job(engine, tmp_path / "best.ckpt"))
+    expected = score(engine, state.model, state.config)
+    assert 0 < said.pop("latency_ms") < 10_000
+    assert said == {
+        "metrics": expected.test,
+        "domains": expected.domains,
+        "robustness": expected.robustness,
+    }
+    assert set(said["domains"]) == {"noise"}
+    assert said["metrics"]["dice"] > 0
+    assert said["robustness"]["noise"] == said["domains"]["noise"]["dice"] / said["metrics"]["dice"]
+    assert "domain noise" in (tmp_path / "log.txt").read_text()
+
+
+def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
+    engine: Engine, tmp_path: Path
+) -> None:
+    state = engine.start(config(LORA))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+    stale = image_results(tmp_path, "gone")
+    stale.parent.mkdir()
+    stale.write_bytes(b"of weights before these")
+    said = score_trial(job(engine, tmp_path / "best.ckpt"))
+    assert not stale.exists()
+    for domain, figures in ((None, said["metrics"]), ("noise", said["domains"]["noise"])):
+        results = read(image_results(tmp_path, domain))
+        assert set(results.names) == set(engine.data.splits[Split.TEST].names)
+        for name in results.figures:
+            if name in figures:
+                assert results.figure(name) == pytest.approx(figures[name], abs=1e-9)
+    listed = json.loads((tmp_path / "test" / "examples.json").read_text())
+    assert [entry["domain"] for entry in listed] == [None] * 3 + ["noise"] * 3
+    assert [entry["image"] for entry in listed[:3]] == [entry["image"] for entry in listed[3:]]
+    for entry in listed:
+        with Image.open(tmp_path / "test" / entry["file"]) as picture:
+            assert picture.width > 2 * 500  # truth and prediction, side by side
+    assert sum(path.stat().st_size for path in (tmp_path / "test").iterdir()) < 2_000_000
+
+
+def test_figures_do_not_depend_on_a_disk_that_takes_no_results(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = engine.start(config(LORA))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainables.workers.score_trial.write", full)
+    monkeypatch.setattr("trainables.workers.score_trial.draw_examples", full)
+    assert score_trial(job(engine, tmp_path / "best.ckpt"))["metrics"]["dice"] > 0
+    log = (tmp_path / "log.txt").read_text()
+    assert "results by test image are not kept: OSError: [Errno 28] No space left on device" in log
+    assert "example predictions are not kept" in log
+
+
+def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> None:
+    shared = workload(Task.DETECTION)
+    engine = Engine(shared, prepare_workload(shared), device="cpu")
+    state = engine.start(config('{"adapter": "lora", "epochs": 1, "batch_size": 8}'))
+    run(engine, state)
+    save_weights(state, tmp_path / "best.ckpt")
+    said = score_trial(job(engine, tmp_path / "best.ckpt"))
+    results = read(image_results(tmp_path))
+    for name in results.figures:  # of a class without an object there is nothing to report
+        reported = said["metrics"].get(name, math.nan)
+        assert results.figure(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
+    assert len(json.loads((tmp_path / "test" / "examples.json").read_text())) == 3
+
+
+def test_the_untouched_model_scores_too(engine: Engine) -> None:
+    expected = score_untouched(engine)
+    assert expected is not None
+    said = call(SCORER, job(engine, None))  # by the name that a Ray task gets
+    assert said["metrics"] == expected.test
+
+
+def test_weights_that_are_gone_or_damaged_are_a_reason_and_a_traceback_in_the_log(
+    engine: Engine, tmp_path: Path
+) -> None:
+    gone = score_trial(job(engine, tmp_path / "best.ckpt"))
+    assert set(gone) == {"reason"}
+    assert "cannot read the checkpoint" in gone["reason"]
+    assert "Traceback" in (tmp_path / "log.txt").read_text()
+    (tmp_path / "best.ckpt").write_bytes(b"nonsense")
+    assert "damaged" in score_trial(job(engine, tmp_path / "best.ckpt"))["reason"]

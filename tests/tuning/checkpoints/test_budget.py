@@ -1,0 +1,393 @@
+"""Which checkpoints go to keep a budget (a table), and that a driver keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Scripted, experiment
+
+from trainables.errors import StorageError
+from trainables.object_store import StorePath, place
+from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables.specs.workload import Direction
+from tuning.checkpoints import budget as checkpoint_budget
+from tuning.checkpoints.budget import Budget, Kept, best_of, to_remove
+from tuning.checkpoints.trained_adapter import of_trial, with_weights
+from tuning.ledger.history import History
+from tuning.ledger.ledger import Ledger, read_history, read_records
+from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.records import (
+    EndedRecord,
+    Ending,
+    ExperimentRecord,
+    Outcome,
+    OverBudgetRecord,
+    Record,
+    RemovedRecord,
+    ReportRecord,
+    StartedRecord,
+)
+from tuning.ranking.finalists import finalists
+from tuning.run.launch import launch
+from tuning.run.resume import resume
+from tuning.run.scoring import REMOVED
+
+# --- which ------------------------------------------------------------------------------------
+
+EVERY_KIND = [
+    Kept(0, Outcome.COMPLETED, 0.9, last=10, best=4),
+    Kept(1, Outcome.PRUNED, 0.3, last=10, best=4),
+    Kept(2, Outcome.FAILED, None, last=10, best=4),
+    Kept(3, None, 0.1, last=10, best=4),
+    Kept(4, Outcome.DIVERGED, None, last=10, best=4),
+    Kept(5, Outcome.EARLY_STOPPED, 0.5, last=10, best=4),
+    Kept(6, Outcome.STOPPED, 0.2, last=10, best=4),
+    Kept(7, Outcome.INTERRUPTED, 0.1, last=10, best=4),
+    Kept(8, Outcome.COMPLETED, 0.7, last=10, best=4),
+    Kept(9, Outcome.REUSED, 0.9),
+]
+IN_ORDER = [
+    # States of those cut short, then of those that ran out,
+    *[(trial, LAST_STATE) for trial in (1, 4, 6, 0, 5, 8)],
+    # weights of those cut short, then of those that ran out but the best two, worst first,
+    *[(trial, BEST_WEIGHTS) for trial in (4, 6, 1, 5)],
+    # and what a failed trial could go on from.
+    (2, LAST_STATE), (2, BEST_WEIGHTS),
+]  # fmt: skip
+
+
+def removed(budget: int, direction: Direction = Direction.MAXIMIZE) -> list[tuple[int, str]]:
+    keep = best_of(EVERY_KIND, 2, direction)
+    return [(r.trial, r.name) for r in to_remove(EVERY_KIND, budget, direction=direction, keep=keep)]
+
+
+def test_all_goes_in_order_but_what_runs_and_the_best() -> None:
+    assert removed(0) == IN_ORDER
+
+
+@pytest.mark.parametrize("gone", range(len(IN_ORDER) + 1))
+def test_no_more_goes_than_need_be(gone: int) -> None:
+    size = {LAST_STATE: 10, BEST_WEIGHTS: 4}
+    whole = sum(each.last + each.best for each in EVERY_KIND)
+    freed = sum(size[name] for _, name in IN_ORDER[:gone])
+    assert removed(whole - freed) == IN_ORDER[:gone]
+    if gone:
+        assert removed(whole - freed + 1) == IN_ORDER[:gone]
+
+
+def test_where_smaller_is_better_the_largest_goes_first() -> None:
+    order = [trial for trial, name in removed(0, Direction.MINIMIZE) if name == BEST_WEIGHTS]
+    assert order == [4, 1, 6, 0, 2]
+
+
+def test_files_that_are_not_there_are_not_removed() -> None:
+    kept = [Kept(0, Outcome.PRUNED, 0.5, last=0, best=5), Kept(1, Outcome.PRUNED, 0.6, last=7, best=0)]
+    gone = to_remove(kept, 0, direction=Direction.MAXIMIZE, keep=())
+    assert [(r.trial, r.name, r.bytes) for r in gone] == [(1, LAST_STATE, 7), (0, BEST_WEIGHTS, 5)]
+    assert to_remove([], 0, direction=Direction.MAXIMIZE, keep=()) == []
+
+
+def test_the_best_are_those_that_ran_out_before_any_that_was_cut_short() -> None:
+    cut = Kept(0, Outcome.PRUNED, 0.99, best=4)
+    out = [Kept(n, Outcome.COMPLETED, value, best=4) for n, value in ((1, 0.5), (2, 0.7), (3, 0.7))]
+    assert best_of([cut, *out], 2, Direction.MAXIMIZE) == {2, 3}
+    assert best_of([cut, *out], 1, Direction.MAXIMIZE) == {2}  # of equal ones the earlier
+    assert best_of([cut, *out], 4, Direction.MAXIMIZE) == {0, 1, 2, 3}
+    assert best_of([Kept(0, Outcome.FAILED, None), Kept(1, None, 0.3)], 3, Direction.MAXIMIZE) == frozenset()
+
+
+# --- kept -------------------------------------------------------------------------------------
+
+KB = 1e-6
+"""In GB."""
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Drive:
+    """A driver's record, without Ray: trials of 1 KB states and 100 bytes of weights."""
+
+    def __init__(self, folder: Path, scoring: dict[str, Any], **checkpoints: Any) -> None:
+        self.asked = experiment(checkpoints=checkpoints, scoring=scoring)
+        self.folder, self.clock = folder, Clock()
+        header = ExperimentRecord(name="sweep", file="", experiment=self.asked.model_dump(mode="json"))
+        self.ledger = Ledger.create(folder, header)
+        self.sweep = Sweep(self.ledger, History(header))
+        self.budget = Budget(self.asked, folder, self.sweep, self.clock)
+
+    def file(self, number: int, name: str) -> Path:
+        return self.folder / "trials" / f"{number:04d}" / name
+
+    def start(self, number: int) -> None:
+        self.sweep.record(StartedRecord(trial=number, params={"x": number}, hash=str(number)))
+        self.file(number, LAST_STATE).parent.mkdir(parents=True)
+        self.file(number, LAST_STATE).write_bytes(bytes(1000))
+        self.file(number, BEST_WEIGHTS).write_bytes(bytes(100))
+
+    def end(self, number: int, value: float | None, outcome: Outcome = Outcome.COMPLETED) -> None:
+        self.sweep.record(EndedRecord(trial=number, outcome=outcome, value=value, epoch=1.0))
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.now += checkpoint_budget.LOOK_EVERY_S
+            self.budget.look()
+
+    def left(self, name: str) -> list[int]:
+        return sorted(int(path.parent.name) for path in self.folder.glob(f"trials/*/{name}"))
+
+    def records(self, kind: type[Any]) -> list[Any]:
+        return [record for record in read_records(self.folder) if isinstance(record, kind)]
+
+
+@pytest.fixture
+def drives(tmp_path: Path) -> Iterator[list[Drive]]:
+    made: list[Drive] = []
+    yield made
+    for drive in made:
+        drive.ledger.close()
+
+
+def driven(drives: list[Drive], folder: Path, *, finalists: int = 0, **checkpoints: Any) -> Drive:
+    scoring = {"finalists": finalists} if finalists else {"trials": "none"}
+    drives.append(Drive(folder, scoring, **checkpoints))
+    return drives[-1]
+
+
+def test_a_budget_is_kept_while_trials_come_and_go(drives: list[Drive], tmp_path: Path) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=2.5 * KB, keep_best=2)
+    for number, value in enumerate((0.5, 0.9, 0.1, 0.7)):
+        drive.start(number)
+        drive.look()
+        drive.end(number, value)
+        drive.look(2)  # seen to have ended, then settled
+    assert drive.left(LAST_STATE) == [2, 3]
+    assert drive.left(BEST_WEIGHTS) == [0, 1, 2, 3]
+    gone = drive.records(RemovedRecord)
+    assert [(r.trial, r.files, r.bytes) for r in gone] == [(0, [LAST_STATE], 1000), (1, [LAST_STATE], 1000)]
+    assert drive.sweep.history.trials[0].removed == (LAST_STATE,)
+    assert drive.records(OverBudgetRecord) == []
+
+
+def test_a_trial_that_has_just_ended_may_still_be_written(drives: list[Drive], tmp_path: Path) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=0.1 * KB, keep_best=1)
+    drive.start(0)
+    drive.end(0, 0.5)
+    drive.look()
+    assert drive.left(LAST_STATE) == [0]
+    drive.file(0, BEST_WEIGHTS).write_bytes(bytes(300))  # by its worker, late
+    drive.look()
+    assert drive.left(LAST_STATE) == []
+    (over,) = drive.records(OverBudgetRecord)
+    assert (over.bytes, over.reason) == (300, "what is left belongs to trials that run, and to the best ones")
+    drive.look(3)
+    assert len(drive.records(OverBudgetRecord)) == 1  # said once
+
+
+def test_those_that_are_to_be_scored_keep_their_weights(drives: list[Drive], tmp_path: Path) -> None:
+    """Finalists are the best by value, whether or not they ran out."""
+    drive = driven(drives, tmp_path / "sweep", budget_gb=0.1 * KB, keep_best=1, finalists=2)
+    for number, value in enumerate((0.5, 0.4, 0.3)):
+        drive.start(number)
+        drive.end(number, value)
+    drive.start(3)
+    drive.end(3, 0.9, Outcome.PRUNED)
+    drive.budget.finish()
+    assert drive.left(BEST_WEIGHTS) == sorted({0, *finalists(drive.asked, drive.sweep.history)})
+
+
+def test_at_the_end_nothing_is_waited_for(drives: list[Drive], tmp_path: Path) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=0.15 * KB, keep_best=1)
+    for number in range(checkpoint_budget.AT_ONCE + 5):
+        drive.start(number)
+        drive.end(number, float(number))
+    drive.budget.finish()
+    assert drive.left(LAST_STATE) == []
+    assert drive.left(BEST_WEIGHTS) == [checkpoint_budget.AT_ONCE + 4]
+
+
+def test_without_a_budget_nothing_is_looked_at(
+    drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = driven(drives, tmp_path / "sweep")
+    monkeypatch.setattr(checkpoint_budget, "sizes", lambda places: pytest.fail("looked"))
+    drive.start(0)
+    drive.end(0, 0.5)
+    drive.budget.begin()
+    drive.look(2)
+    drive.budget.finish()
+    assert drive.left(LAST_STATE) == [0]
+
+
+def test_only_what_may_have_changed_is_looked_at(
+    drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=1.0)
+    asked: list[int] = []
+    real = checkpoint_budget.sizes
+    monkeypatch.setattr(checkpoint_budget, "sizes", lambda files: asked.append(len(files)) or real(files))
+    for number in range(20):
+        drive.start(number)
+        drive.end(number, 0.5)
+        drive.look()
+    assert max(asked) <= 2 * 2
+
+
+def test_where_a_file_cannot_be_removed_no_other_goes_in_its_place_and_it_is_tried_again(
+    drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=1.5 * KB, keep_best=1)
+    for number in range(2):
+        drive.start(number)
+        drive.end(number, 0.5)
+    unlink, working = Path.unlink, [False]
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name == LAST_STATE and path.parent.name == "0000" and not working[0]:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    drive.look(4)
+    (over,) = drive.records(OverBudgetRecord)
+    assert "0000/last.ckpt cannot be removed" in over.reason
+    assert drive.left(LAST_STATE) == [0, 1]
+    working[0] = True
+    drive.look(int(checkpoint_budget.BACK_OFF_S / checkpoint_budget.LOOK_EVERY_S))
+    assert drive.left(LAST_STATE) == [1]
+    assert [record.trial for record in drive.records(RemovedRecord)] == [0]
+
+
+def test_a_store_that_does_not_answer_is_not_asked_in_each_round(
+    drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=1.0)
+    drive.start(0)
+    asked: list[float] = []
+
+    def silent(files: Any) -> list[int]:
+        asked.append(drive.clock.now)
+        drive.clock.now += 30.0  # until it gives up
+        raise StorageError("no answer")
+
+    monkeypatch.setattr(checkpoint_budget, "sizes", silent)
+    for _ in range(20):
+        drive.clock.now += 0.1
+        drive.budget.look()
+    assert len(asked) == 1
+    drive.look(100)
+    assert 1 < len(asked) < 8  # of 100
+
+
+def test_the_next_driver_takes_up_what_is_there(drives: list[Drive], tmp_path: Path) -> None:
+    drive = driven(drives, tmp_path / "sweep", budget_gb=1.0)
+    for number in range(3):
+        drive.start(number)
+    drive.end(0, 0.1, Outcome.PRUNED)
+    drive.end(1, 0.2)
+    drive.end(2, 0.3, Outcome.INTERRUPTED)
+    smaller = experiment(checkpoints={"budget_gb": 1.2 * KB, "keep_best": 1}, scoring={"trials": "none"})
+    budget = Budget(smaller, drive.folder, drive.sweep, drive.clock)
+    budget.begin()
+    budget.look()
+    assert (drive.left(LAST_STATE), drive.left(BEST_WEIGHTS)) == ([2], [1, 2])
+
+
+# --- in a sweep -------------------------------------------------------------------------------
+
+ARGUMENTS: dict[str, Any] = {
+    "trial": {"epochs": 2},
+    "space": {"learning_rate": {"choice": [1e-5, 1e-4, 1e-3, 1e-2]}},
+    "search": {"grid": {}},
+    "resources": {"concurrent": 1},
+}
+
+
+class Saving(Scripted):
+    """Leaves files where the real one leaves its checkpoints."""
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        at = place(self.given["checkpoints"]) / "trials" / f"{self.given['trial']:04d}"
+        if isinstance(at, Path):
+            at.mkdir(parents=True, exist_ok=True)
+        for name, size in ((LAST_STATE, 1000), (BEST_WEIGHTS, 100)):
+            file = at / name
+            file.write_bytes(bytes(size))
+        return result
+
+
+def by_size(job: dict[str, Any]) -> dict[str, Any]:
+    assert Path(job["folder"]).name == f"{job['trial']:04d}"
+    return {"metrics": {"map": float(len(place(job["weights"]).read_bytes()))}}
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    """What stands for training and scoring."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "meta.json").write_text('{"fingerprint": "f", "counts": {"train": 4, "test": 2}}')
+    return {"trainable": Saving, "prepare": lambda _: tmp_path / "data", "scorer": by_size}
+
+
+@pytest.mark.usefixtures("ray_once")
+def test_a_sweep_ends_within_its_budget_and_says_what_went(tmp_path: Path, given: dict[str, Any]) -> None:
+    checkpoints = {"budget_gb": 0.25 * KB, "keep_best": 1}
+    asked = experiment(**ARGUMENTS, checkpoints=checkpoints, scoring={"finalists": 2})
+    folder = launch(asked, tmp_path, **given).folder
+    history = read_history(folder)
+    order = sorted(history.trials, key=lambda n: -(history.trials[n].value or 0.0))
+    assert sum(path.stat().st_size for path in folder.glob("trials/*/*.ckpt")) <= 250
+    # The two that were to be scored kept their weights until then, and beyond.
+    assert with_weights(folder) == sorted(order[:2])
+    scores = {n: score.metrics for n, score in history.scores.items() if n is not None}
+    assert scores == {n: {"map": 100.0} for n in order[:2]}
+    assert all(history.trials[n].removed == (LAST_STATE,) for n in order[:2])
+    with pytest.raises(StorageError, match=r"to keep checkpoints.budget_gb; trials with weights: \d, \d"):
+        of_trial(folder, order[-1])
+
+
+@pytest.mark.usefixtures("ray_once")
+def test_a_trial_whose_weights_have_gone_is_not_scored_and_it_is_said_why(
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Budget, "look", lambda self: self.finish())
+    checkpoints = {"budget_gb": 0.15 * KB, "keep_best": 1}
+    asked = experiment(**ARGUMENTS, checkpoints=checkpoints, scoring={"trials": "each"})
+    history = read_history(launch(asked, tmp_path, **given).folder)
+    scores = [score for number, score in history.scores.items() if number is not None]
+    assert [score.reason for score in scores].count(REMOVED) == 3
+    assert [score.metrics for score in scores if score.reason is None] == [{"map": 100.0}]
+
+
+@pytest.mark.usefixtures("ray_once")
+def test_on_a_store_a_sweep_is_interrupted_resumed_scored_and_kept_within_its_budget(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    to = f"file://{tmp_path}/store"
+    checkpoints = {"to": to, "budget_gb": 1.15 * KB, "keep_best": 1}
+    asked = experiment(**ARGUMENTS, checkpoints=checkpoints, scoring={"finalists": 1})
+
+    def interrupt(record: Record) -> None:
+        if isinstance(record, ReportRecord) and (record.trial, record.epoch) == (1, 1.0):
+            raise Halt(Ending.INTERRUPTED)
+
+    folder = launch(asked, tmp_path, on_event=interrupt, **given).folder
+    assert [n for n, t in read_history(folder).trials.items() if not t.over] == [1]
+    resume(folder, **given)
+    history = read_history(folder)
+    best = max(history.trials, key=lambda n: history.trials[n].value or 0.0)
+    there = (StorePath.of(to) / "sweep" / "trials").files()
+    assert sum(there.values()) <= 1150
+    assert f"{best:04d}/{BEST_WEIGHTS}" in there
+    assert history.scores[best].metrics == {"map": 100.0}
+    assert list((folder / "trials").rglob("*.ckpt")) == []
+    with pytest.raises(StorageError, match="another experiment 'sweep'"):
+        launch(asked, tmp_path / "other", **given)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scripted import experiment
+
+from tuning.experiment.differences import differences
+
+SPACE = {"adapter": {"choice": ["lora", "loha"]}, "lora.rank": {"choice": [4, 8]}}
+
+
+def shown(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [str(difference) for difference in differences(experiment(**was), experiment(**now))]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ({}, {}, []),
+        ({}, {"name": "other"}, []),
+        ({}, {"search": {"trials": 9}}, ["search.trials: 8 → 9"]),
+        ({}, {"search": {"trials": 8, "from": ["a"]}}, ['search.from: [] → ["a"]']),
+        ({}, {"trial": {"epochs": 3}}, ["trial.epochs: 9 → 3"]),
+        ({}, {"trial": {"epochs": 9, "clip_norm": None}}, ["trial.clip_norm: not set → null"]),
+        ({}, {"scheduler": {"asha": {}}}, [
+            "scheduler.asha.grace_epochs: not set → 1.0", "scheduler.asha.reduction_factor: not set → 3.0",
+        ]),
+        ({"space": SPACE}, {"space": SPACE | {"lora.rank": {"choice": [4]}}}, [
+            'space.lora.rank: {"choice": [4, 8]} → {"choice": [4]}',
+        ]),
+        ({"space": SPACE}, {"space": dict(reversed(SPACE.items()))}, [
+            'order of space: adapter, lora.rank → lora.rank, adapter',
+        ]),
+        ({}, {"model": {"name": "other/model"}}, ["model.name: embedded → other/model"]),
+    ],
+)  # fmt: skip
+def test_each_key_that_differs_is_named(was: dict[str, Any], now: dict[str, Any], said: list[str]) -> None:
+    assert shown(was, now) == said

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+from scripted import experiment
+
+from trainables.errors import AdapterError
+from trainables.specs.workload import Direction
+from tuning.ledger.history import History
+from tuning.ledger.ledger import Ledger, read_records
+from tuning.ledger.recorder import Sweep
+from tuning.ledger.records import ExperimentRecord, Outcome, StartedRecord
+from tuning.run.ray_searcher import OptunaSearcher
+from tuning.search.study import Proposal, Study
+
+HEADER = ExperimentRecord(name="sweep", file="", experiment={})
+
+
+class Fixture:
+    """A searcher over a real study and a real ledger."""
+
+    def __init__(self, folder: Path, **parts: Any) -> None:
+        self.room = 2
+        self.refused: set[int] = set()
+        given = experiment(**parts)
+        self.ledger = Ledger.create(folder, HEADER)
+        self.sweep = Sweep(self.ledger, History(HEADER))
+        self.study = Study(
+            given.space,
+            given.search,
+            name=given.name,
+            direction=Direction.MAXIMIZE,
+            trials=given.search.trials,
+        )
+        self.searcher = OptunaSearcher(
+            self.study,
+            self.sweep,
+            configure=self.configure,
+            capacity=lambda: self.room,
+            retries=given.retries,
+        )
+
+    def configure(self, proposal: Proposal) -> dict[str, Any]:
+        if proposal.number in self.refused:
+            raise AdapterError("rank 7 does not divide 32")
+        return {"trial": proposal.number}
+
+    def end(self, trial_id: str, number: int) -> None:
+        ended = self.sweep.end(number, Outcome.COMPLETED)
+        self.study.tell(number, Outcome.COMPLETED, ended.value)
+        self.searcher.on_trial_complete(trial_id)
+
+
+@pytest.fixture
+def fixture(tmp_path: Path) -> Fixture:
+    return Fixture(tmp_path / "sweep", search={"trials": 4})
+
+
+def test_a_start_is_recorded_before_ray_gets_the_configuration(fixture: Fixture) -> None:
+    assert fixture.searcher.suggest("a") == {"trial": 0}
+    (_, started) = read_records(fixture.ledger.folder)
+    assert isinstance(started, StartedRecord)
+    assert set(started.params) >= {"adapter", "learning_rate"}
+
+
+def test_it_asks_for_as_many_trials_as_the_cluster_runs_and_more_as_it_grows(fixture: Fixture) -> None:
+    assert [fixture.searcher.suggest(c) for c in "abc"] == [{"trial": 0}, {"trial": 1}, None]
+    fixture.room = 3
+    assert fixture.searcher.suggest("c") == {"trial": 2}
+    assert fixture.searcher.suggest("d") is None
+    fixture.end("a", 0)
+    assert fixture.searcher.suggest("d") == {"trial": 3}
+    assert fixture.searcher.suggest("e") is None
+
+
+def test_it_has_not_finished_while_a_trial_may_have_to_be_tried_again(tmp_path: Path) -> None:
+    """Ray asks no more once it was told so."""
+    fixture = Fixture(tmp_path / "sweep", search={"trials": 1}, retries=1)
+    assert [fixture.searcher.suggest(c) for c in "ab"] == [{"trial": 0}, None]
+    fixture.searcher.on_trial_complete("a", error=True)
+    fixture.study.propose_again(fixture.sweep.trial(0))
+    assert [fixture.searcher.suggest(c) for c in "cd"] == [{"trial": 0}, None]
+    fixture.end("c", 0)
+    assert fixture.searcher.suggest("e") == Searcher.FINISHED
+
+
+def test_the_limit_is_ours_and_not_rays_fixed_one(fixture: Fixture) -> None:
+    assert fixture.searcher.set_max_concurrency(1)
+
+
+def test_the_first_trial_waits_for_ray_and_comes_once(fixture: Fixture) -> None:
+    assert fixture.searcher.begin()
+    assert [fixture.searcher.suggest(c) for c in "abc"] == [{"trial": 0}, {"trial": 1}, None]
+    started = [r.trial for r in read_records(fixture.ledger.folder) if isinstance(r, StartedRecord)]
+    assert started == [0, 1]
+
+
+def test_where_no_trial_can_run_there_is_nothing_to_begin(fixture: Fixture) -> None:
+    fixture.refused = {0, 1, 2, 3}
+    assert not fixture.searcher.begin()
+    assert [trial.outcome for trial in fixture.sweep.history.trials.values()] == [Outcome.FAILED] * 4
+
+
+def test_all_trials_out_ends_the_search(fixture: Fixture) -> None:
+    fixture.room = 10
+    for trial_id in "abcd":
+        fixture.searcher.suggest(trial_id)
+    assert fixture.searcher.suggest("e") == Searcher.FINISHED
+
+
+def test_a_configuration_that_cannot_be_tried_fails_alone_with_its_reason(fixture: Fixture) -> None:
+    fixture.refused = {0}
+    assert fixture.searcher.suggest("a") == {"trial": 1}
+    ended = fixture.sweep.trial(0).ended
+    assert ended is not None
+    assert (ended.outcome, ended.reason) == (Outcome.FAILED, "rank 7 does not divide 32")
+
+
+def test_a_repeated_configuration_is_recorded_as_reused_with_the_value_it_had(tmp_path: Path) -> None:
+    fixture = Fixture(
+        tmp_path / "sweep",
+        space={
+            "adapter": {"choice": ["none", "lora"]},
+            "learning_rate": {"float": [1e-4, 1e-3], "when": {"adapter": "lora"}},
+        },
+        search={"random": {}, "trials": 30},
+    )
+    fixture.study._asks, fixture.study._random_asks = 1, 0
+    fixture.room = 100
+    while (config := fixture.searcher.suggest("a")) not in (None, Searcher.FINISHED):
+        assert isinstance(config, dict)
+        fixture.end("a", config["trial"])
+    reused = [t for t in fixture.sweep.history.trials.values() if t.outcome is Outcome.REUSED]
+    assert reused
+    for trial in reused:
+        assert trial.ended is not None
+        assert trial.ended.of is not None
+        original = fixture.sweep.trial(trial.ended.of)
+        assert (trial.hash, trial.value, trial.epoch) == (original.hash, original.value, original.epoch)
+
+
+def test_nothing_is_saved_for_rays_own_restore(fixture: Fixture, tmp_path: Path) -> None:
+    import pickle
+
+    fixture.searcher.save(str(tmp_path / "state.pkl"))
+    assert not (tmp_path / "state.pkl").exists()
+    assert len(pickle.dumps(fixture.searcher)) < 200

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import math
+import pickle
+from collections import Counter
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.search import GridSpec, RandomSpec, SearchSpec, TpeSpec
+from tuning.experiment.space import Space, config_hash
+from tuning.ledger.history import History
+from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
+from tuning.search.study import Nothing, Proposal, Study
+
+MIXED = Space.parse(
+    {
+        "adapter": {"choice": ["lora", "adalora", "none"]},
+        "learning_rate": {"float": [1e-5, 1e-1], "log": True},
+        "lora.rank": {"int": [1, 8]},
+        "adalora.init_rank": {"choice": [8, 12]},
+        "freezing": [
+            {"choice": ["head_only", "full"], "when": {"adapter": "none"}},
+            {"choice": ["frozen", "unfrozen"], "when": {"adapter": ["lora", "adalora"]}},
+        ],
+        "targets": {"choice": [["query"], ["query", "value"]]},
+    }
+)
+EIGHTY = Space.parse({"lora.rank": {"int": [1, 20]}, "batch_size": {"choice": [4, 8, 16, 32]}})
+FINITE = Space.parse(
+    {
+        "adapter": {"choice": ["lora", "none"]},
+        "lora.rank": {"choice": [2, 4, 8]},
+        "learning_rate": {"choice": [1e-3, 1e-2]},
+    }
+)
+
+
+def study(space: Space, *, trials: int | None = 10, history: History | None = None, **search: Any) -> Study:
+    kinds = {"tpe", "random", "grid"} & search.keys()
+    spec = SearchSpec(**search) if kinds else SearchSpec(tpe=TpeSpec(startup_trials=5), **search)
+    return Study(space, spec, name="sweep", direction=Direction.MAXIMIZE, trials=trials, history=history)
+
+
+def score(proposal: Proposal) -> float:
+    """Best at a learning rate of 1e-2."""
+    rate = proposal.params.get("learning_rate", 1e-3)
+    assert isinstance(rate, float)
+    return 1.0 - abs(math.log10(rate) + 2.0)
+
+
+def run(of: Study, count: int = 1000) -> list[Proposal]:
+    """Proposals, each ended before the next."""
+    made = []
+    while len(made) < count and isinstance(proposal := of.propose(), Proposal):
+        made.append(proposal)
+        of.report(proposal.number, 1.0, score(proposal))
+        of.tell(proposal.number, Outcome.COMPLETED, score(proposal))
+    return made
+
+
+def states(of: Study) -> Counter[str]:
+    return Counter(t.state.name for t in of.optuna.trials if "trial" in t.user_attrs)
+
+
+class Record:
+    """A history as the ledger would give it."""
+
+    def __init__(self) -> None:
+        self.history = History(ExperimentRecord(name="sweep", file="", experiment={}))
+
+    def add(self, proposal: Proposal, outcome: Outcome | None, value: float | None = None) -> None:
+        number = proposal.number
+        records: list[Any] = [StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash)]
+        if value is not None:
+            records.append(ReportRecord(trial=number, epoch=1.0, step=1, objective=value))
+        if outcome is not None:
+            records.append(EndedRecord(trial=number, outcome=outcome, value=value))
+        for record in records:
+            self.history = self.history.with_record(record)
+
+
+# --- the design's table of defects ------------------------------------------------------------
+
+
+def test_the_space_is_a_value_that_pickles() -> None:
+    assert pickle.loads(pickle.dumps(MIXED)) == MIXED
+
+
+def test_conditions_hold_in_every_proposal() -> None:
+    for proposal in run(study(MIXED, trials=40)):
+        adapter = proposal.params["adapter"]
+        assert ("lora.rank" in proposal.params) == (adapter == "lora")
+        assert ("adalora.init_rank" in proposal.params) == (adapter == "adalora")
+        allowed = {"head_only", "full"} if adapter == "none" else {"frozen", "unfrozen"}
+        assert proposal.params["freezing"] in allowed
+
+
+def test_an_unfinished_trial_goes_on_under_its_number_and_leaves_no_zombie() -> None:
+    first, record = study(MIXED), Record()
+    proposals = [p for _ in range(3) if isinstance(p := first.propose(), Proposal)]
+    record.add(proposals[0], Outcome.COMPLETED, 0.5)
+    record.add(proposals[1], None)  # the driver was killed
+    record.add(proposals[2], Outcome.INTERRUPTED, 0.1)
+    resumed = study(MIXED, history=record.history)
+    again = [resumed.propose(), resumed.propose()]
+    assert [(p.number, p.params, p.again) for p in again if isinstance(p, Proposal)] == [
+        (p.number, p.params, True) for p in proposals[1:]
+    ]
+    for number in (1, 2):
+        resumed.tell(number, Outcome.COMPLETED, 0.3)
+    assert not [t for t in resumed.optuna.trials if t.state is TrialState.RUNNING]
+    following = resumed.propose()
+    assert isinstance(following, Proposal)
+    assert following.number == 3
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PRUNED, Outcome.STOPPED])
+def test_a_stopped_trial_is_pruned_with_its_last_report_as_value(outcome: Outcome) -> None:
+    of = study(MIXED)
+    proposal = of.propose()
+    assert isinstance(proposal, Proposal)
+    of.report(proposal.number, 0.5, 0.2)
+    of.report(proposal.number, 1.0, 0.4)
+    of.tell(proposal.number, outcome, 0.4)
+    (trial,) = of.optuna.trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.4)
+    assert trial.intermediate_values == {500: 0.2, 1000: 0.4}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_nan_never_reaches_tell(value: float | None) -> None:
+    of = study(MIXED)
+    proposal = of.propose()
+    assert isinstance(proposal, Proposal)
+    if value is not None:
+        of.report(proposal.number, 1.0, value)
+    of.tell(proposal.number, Outcome.COMPLETED, value)
+    (trial,) = of.optuna.trials
+    assert trial.state is TrialState.FAIL
+    assert trial.intermediate_values == {}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.FAILED])
+def test_a_diverged_or_failed_trial_is_failed_with_its_reason(outcome: Outcome) -> None:
+    of = study(MIXED)
+    proposal = of.propose()
+    assert isinstance(proposal, Proposal)
+    of.tell(proposal.number, outcome, None, "the loss is nan")
+    (trial,) = of.optuna.trials
+    assert (trial.state, trial.user_attrs["reason"]) == (TrialState.FAIL, "the loss is nan")
+
+
+@pytest.mark.parametrize("search", [{"tpe": TpeSpec(startup_trials=10)}, {"random": RandomSpec()}])
+def test_sixty_proposals_in_a_space_of_eighty_repeat_nothing(search: dict[str, Any]) -> None:
+    made = run(study(EIGHTY, trials=60, **search))
+    assert len({p.hash for p in made}) == len(made) == 60
+    assert all(p.reuses is None for p in made)
+
+
+def test_the_study_has_the_experiments_name() -> None:
+    assert study(MIXED).optuna.study_name == "sweep"
+
+
+def test_a_grid_names_every_configuration_of_a_conditional_space_once() -> None:
+    of = study(FINITE, trials=None, grid=GridSpec())
+    made = run(of)
+    assert len(made) == FINITE.size() == 8
+    assert {p.hash for p in made} == {config_hash(params) for params in FINITE.grid()}
+    assert of.propose() is Nothing.FINISHED
+
+
+# --- sampling ---------------------------------------------------------------------------------
+
+
+def test_sampling_is_a_function_of_history_seed_and_number() -> None:
+    whole, record = study(MIXED, trials=30, seed=3), Record()
+    made = run(whole)
+    for proposal in made[:15]:
+        record.add(proposal, Outcome.COMPLETED, score(proposal))
+    rest = run(study(MIXED, trials=30, seed=3, history=record.history))
+    assert [(p.number, p.params) for p in rest] == [(p.number, p.params) for p in made[15:]]
+    assert [p.params for p in run(study(MIXED, trials=30, seed=4))] != [p.params for p in made]
+
+
+def test_tpe_finds_the_good_region() -> None:
+    made = run(study(MIXED, trials=40, tpe=TpeSpec(startup_trials=10)))
+    late = [score(p) for p in made[-10:]]
+    assert sum(late) / len(late) > sum(score(p) for p in made[:10]) / 10 + 0.3
+
+
+def test_the_first_configurations_come_first_each_once() -> None:
+    first = (
+        {"adapter": "none", "learning_rate": 1e-3, "freezing": "full", "targets": ["query", "value"]},
+        {
+            "adapter": "lora", "learning_rate": 1e-2, "lora.rank": 4, "freezing": "frozen",
+            "targets": ["query"],
+        },
+    )  # fmt: skip
+    made = run(study(MIXED, trials=5, first=(*first, first[0])))
+    assert [p.params for p in made[:2]] == list(first)
+    assert len({p.hash for p in made}) == 5
+
+
+def test_trials_running_side_by_side_differ() -> None:
+    of = study(MIXED, trials=20)
+    made = [p for _ in range(20) if isinstance(p := of.propose(), Proposal)]
+    assert len({p.hash for p in made}) == 20
+    assert of.propose() is Nothing.FINISHED
+
+
+# --- duplicates -------------------------------------------------------------------------------
+
+ALMOST_FINITE = Space.parse(
+    {
+        "adapter": {"choice": ["none", "lora"]},
+        "lora.rank": [{"float": [1.0, 2.0], "when": {"adapter": "lora"}}],
+    }
+)
+
+
+def stuck(trials: int = 4) -> Study:
+    """A study that may not look further once the sampler repeats itself."""
+    return Study(
+        ALMOST_FINITE,
+        SearchSpec(random=RandomSpec(), first=({"adapter": "none"},)),
+        name="sweep",
+        direction=Direction.MAXIMIZE,
+        trials=trials,
+        asks=1,
+        random_asks=0,
+    )
+
+
+def test_a_repeated_configuration_reuses_the_recorded_result() -> None:
+    made = run(stuck(trials=12))
+    reused = [p for p in made if p.reuses is not None]
+    assert reused
+    assert {(p.reuses, p.params["adapter"]) for p in reused} == {(0, "none")}
+    assert [p.number for p in made] == list(range(12))
+
+
+def test_a_repeated_configuration_that_still_runs_is_waited_for() -> None:
+    of = stuck(trials=12)
+    seen: list[Proposal | Nothing] = []
+    while Nothing.WAIT not in seen:
+        seen.append(of.propose())
+    assert not [p for p in seen if isinstance(p, Proposal) and p.reuses is not None]
+    of.tell(0, Outcome.COMPLETED, 0.5)
+    again = of.propose()
+    assert isinstance(again, Proposal)
+    assert again.reuses == 0
+
+
+def test_discarded_asks_leave_nothing_running() -> None:
+    of = stuck(trials=12)
+    run(of)
+    assert not [t for t in of.optuna.trials if t.state is TrialState.RUNNING]
+
+
+@pytest.mark.parametrize("search", [{"tpe": TpeSpec(startup_trials=2)}, {"random": RandomSpec()}])
+def test_an_exhausted_space_ends_the_search(search: dict[str, Any]) -> None:
+    of = study(FINITE, trials=50, **search)
+    made = run(of)
+    assert len({p.hash for p in made}) == len(made) == FINITE.size()
+    assert of.propose() is Nothing.FINISHED
+
+
+def test_outcomes_are_told_as_the_table_says() -> None:
+    of = study(MIXED)
+    outcomes = [o for o in Outcome if o not in (Outcome.REUSED, Outcome.INTERRUPTED)]
+    for outcome in outcomes:
+        proposal = of.propose()
+        assert isinstance(proposal, Proposal)
+        of.report(proposal.number, 1.0, 0.5)
+        of.tell(proposal.number, outcome, None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else 0.5)
+    assert states(of) == {"COMPLETE": 2, "PRUNED": 2, "FAIL": 2}
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+def test_a_rebuilt_study_holds_what_the_first_was_told() -> None:
+    first, record = study(MIXED, trials=12, random={}), Record()
+    told = [
+        (Outcome.COMPLETED, 0.5),
+        (Outcome.EARLY_STOPPED, 0.25),
+        (Outcome.PRUNED, 0.125),
+        (Outcome.PRUNED, None),
+        (Outcome.STOPPED, 0.75),
+        (Outcome.FAILED, None),
+        (Outcome.DIVERGED, None),
+        (Outcome.COMPLETED, None),
+        (None, 0.375),
+    ]
+    for outcome, value in told:
+        proposal = first.propose()
+        assert isinstance(proposal, Proposal)
+        record.add(proposal, outcome, value)
+        if value is not None:
+            first.report(proposal.number, 1.0, value)
+        if outcome is not None:
+            first.tell(proposal.number, outcome, value)
+    rebuilt = study(MIXED, trials=12, random={}, history=record.history)
+    assert [held(t) for t in rebuilt.optuna.trials] == [held(t) for t in first.optuna.trials]
+
+
+def held(trial: optuna.trial.FrozenTrial) -> list[Any]:
+    return [
+        trial.number, trial.state, trial.values, trial.params, trial.distributions,
+        trial.intermediate_values, trial.user_attrs,
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Use a trained model: predictions, drawings, test scores, latency."""

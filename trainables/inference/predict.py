@@ -1,0 +1,235 @@
+"""What a trained model sees in images of one's own: boxes or masks, in the images' own pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import JsonValue
+from torch import Tensor, nn
+
+from trainables.data.loader import Batch
+from trainables.data.prepared import Array
+from trainables.data.sample import open_rgb
+from trainables.errors import DataError, ModelError
+from trainables.inference.drawing import draw_boxes, draw_mask
+from trainables.inference.trained_model import TrainedModel
+from trainables.metrics.coco import top
+from trainables.tasks.base import autocast
+from trainables.tasks.detection import DetectionTask
+
+THRESHOLD = 0.5
+"""Least score of a box that is shown."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object. box: xywh in the image's pixels, cut to the image.  category: index of its label."""
+
+    label: str
+    category: int
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The objects of an image that reach the threshold, by falling score."""
+
+    found: tuple[Box, ...]
+    threshold: float
+
+    def drawn(self, image: Image.Image) -> Image.Image:
+        """The image with its boxes; the surest on top."""
+        rising = self.found[::-1]
+        return draw_boxes(
+            image,
+            [b.box for b in rising],
+            [b.category for b in rising],
+            [f"{b.label} {b.score:.2f}" for b in rising],
+        )
+
+    def record(self) -> dict[str, JsonValue]:
+        """For JSON, as COCO writes detections."""
+        return {
+            "threshold": self.threshold,
+            "detections": [
+                {
+                    "bbox": [round(v, 2) for v in b.box],
+                    "label": b.label,
+                    "category_id": b.category,
+                    "score": round(b.score, 6),
+                }
+                for b in self.found
+            ],
+        }
+
+    def summary(self) -> str:
+        """In a few words: `3 boxes: cat ×2, dog ×1`."""
+        counts = Counter(b.label for b in self.found)
+        noun = "box" if len(self.found) == 1 else "boxes"
+        return f"{len(self.found)} {noun}" + (
+            ": " + ", ".join(f"{label} ×{n}" for label, n in counts.most_common()) if counts else ""
+        )
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The class of every pixel. classes: their names.  mask: (height, width) uint8, the image's size."""
+
+    classes: tuple[str, ...]
+    mask: Array
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Pixels of each class."""
+        return [int(n) for n in np.bincount(self.mask.ravel(), minlength=len(self.classes))]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the image that each class takes."""
+        return {name: n / self.mask.size for name, n in zip(self.classes, self.counts, strict=True)}
+
+    def drawn(self, image: Image.Image) -> Image.Image:
+        """The image with all classes but the first laid over it."""
+        texts = [f"{name}  {share:.1%}" for name, share in self.shares.items()]
+        return draw_mask(image, self.mask, self.classes, texts)
+
+    def record(self) -> dict[str, JsonValue]:
+        """For JSON; `value` is what stands for the class in the mask's file."""
+        return {
+            "classes": [
+                {"label": name, "value": value, "pixels": n, "share": round(n / self.mask.size, 6)}
+                for value, (name, n) in enumerate(zip(self.classes, self.counts, strict=True))
+            ]
+        }
+
+    def summary(self) -> str:
+        """In a few words: `nucleus 12.3%`."""
+        shown = [f"{name} {share:.1%}" for name, share in list(self.shares.items())[1:] if share]
+        return ", ".join(shown) or f"nothing but {self.classes[0]}"
+
+
+Prediction = Boxes | Mask
+
+
+def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
+    """What the model sees in an RGB image of any size.
+
+    The image is resized and scaled as in training, and the answer is given in its own pixels.
+    threshold: least score of a box; masks have none. Raises ModelError for a model that is broken.
+    """
+    task, model = trained.task, trained.model
+    with torch.inference_mode(), autocast(trained.device, trained.config.precision):
+        raw = task.outputs(model, batch_of(trained, image)).float()
+    if not bool(torch.isfinite(raw).all()):
+        raise ModelError("the model's outputs are not numbers: its training must have diverged")
+    if isinstance(task, DetectionTask):
+        return _boxes(task, raw, image, threshold)
+    return Mask(trained.classes, _mask(raw, image))
+
+
+def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
+    """One RGB image as the model takes it: resized as in training, on its device."""
+    height, width = trained.task.resize.target(image.height, image.width)
+    if (image.height, image.width) != (height, width):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    planes = np.array(image).transpose(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.ascontiguousarray(planes)).to(trained.device)
+    return Batch(images=pixels, valid=[(height, width)], targets=None, masks=None, indices=[0])
+
+
+def _boxes(task: DetectionTask, raw: Tensor, image: Image.Image, threshold: float) -> Boxes:
+    scores, labels, boxes = task.family.scores(raw[..., :-4], raw[..., -4:], task.ids)
+    found = top(*(t[0].cpu().numpy() for t in (boxes, scores, labels)))
+    size = np.array([image.width, image.height], np.float64)
+    near = np.clip((found.boxes[:, :2] - found.boxes[:, 2:] / 2) * size, 0, size)
+    far = np.clip((found.boxes[:, :2] + found.boxes[:, 2:] / 2) * size, 0, size)
+    rows = zip(found.scores.tolist(), found.labels.tolist(), near.tolist(), far.tolist(), strict=True)
+    return Boxes(
+        tuple(
+            Box(task.classes[label], label, score, (x0, y0, x1 - x0, y1 - y0))
+            for score, label, (x0, y0), (x1, y1) in rows
+            if score >= threshold
+        ),
+        threshold,
+    )
+
+
+def _mask(logits: Tensor, image: Image.Image) -> Array:
+    """Logits are brought to the image's size before the best class is taken: its edges stay smooth.
+
+    One class after the other, as all of them at once could outgrow the memory for a large photo.
+    """
+    size = (image.height, image.width)
+    best = torch.full(size, -torch.inf, device=logits.device)
+    mask = torch.zeros(size, dtype=torch.uint8, device=logits.device)
+    for index, plane in enumerate(logits[0]):
+        value = nn.functional.interpolate(plane[None, None], size=size, mode="bilinear")[0, 0]
+        mask[value > best] = index
+        best = torch.maximum(best, value)
+    return mask.cpu().numpy()
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file, and the name that its results go by: a path without suffix."""
+
+    path: Path
+    name: str
+
+    def open(self) -> Image.Image:
+        """In RGB, upright. Raises DataError, which names it, if it cannot be read."""
+        try:
+            return open_rgb(self.path, upright=True)
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error …
+            if isinstance(error, FileNotFoundError):
+                raise DataError(f"{self.path}: there is no such image or folder") from error
+            raise DataError(f"{self.path}: cannot be read as an image ({error})") from error
+
+
+def pictures(paths: Iterable[Path], *, results: Path) -> tuple[list[Picture], list[str]]:
+    """Files as they are given, and all images below a folder, each under a name of its own.
+
+    results: the folder that results go to; what lies in it is not looked at. The second list says
+    which folders hold no images.
+    """
+    found: list[Picture] = []
+    faults: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        files = _files(path, results)
+        if not files:
+            faults.append(f"{path}: this folder holds no images")
+        for file, name in files:
+            free, number = name, 2
+            while free in taken:
+                free, number = f"{name}-{number}", number + 1
+            taken.add(free)
+            found.append(Picture(file, free))
+    return found, faults
+
+
+def _files(path: Path, results: Path) -> list[tuple[Path, str]]:
+    if not path.is_dir():
+        return [(path, path.stem)]
+    known, left_out = Image.registered_extensions(), results.resolve()
+    return [
+        (file, file.relative_to(path).with_suffix("").as_posix())
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in known
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
+        and not file.resolve().is_relative_to(left_out)
+    ]

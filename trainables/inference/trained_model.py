@@ -1,0 +1,71 @@
+"""A trained model, rebuilt from its checkpoint alone: for evaluation, prediction and export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trainables.adapters.inject import Adapted
+from trainables.models.build import build
+from trainables.models.freezing import Parts
+from trainables.object_store import Place
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.tasks.base import TaskModel
+from trainables.tasks.registry import load_task
+from trainables.training.checkpoint import Weights, load_weights, read_weights
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model in evaluation mode, and what it was made from.
+
+    task: the pristine backbone it stands on.  adapted: of adapter `none` where it is untouched.
+    """
+
+    workload: Workload
+    config: TrialConfig
+    classes: tuple[str, ...]
+    task: TaskModel
+    model: nn.Module
+    adapted: Adapted
+    parts: Parts
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.model.parameters()).device
+
+
+def load_trained(workload: Workload, weights: Place, *, device: str | None = None) -> TrainedModel:
+    """Rebuild a trial's model and load its weights; its data is not needed.
+
+    weights: `best.ckpt` or `last.ckpt`.  device: a GPU where there is one when absent.
+    Raises CheckpointError for a damaged file or one of another architecture, ModelError.
+    """
+    held = read_weights(weights)
+    return rebuilt(workload, load_task(workload, held.classes, _device(device)), held)
+
+
+def rebuilt(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
+    """The model of a checkpoint on `task`'s backbone. Raises CheckpointError, AdapterError."""
+    built = build(task, held.config, total_steps=held.total_steps)
+    load_weights(built.model, built.adapted, held)
+    return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
+
+
+def load_untouched(
+    workload: Workload, classes: tuple[str, ...], *, device: str | None = None
+) -> TrainedModel:
+    """The base model as it came; a head that the checkpoint lacks is drawn anew, see `task.fresh_head`."""
+    config = TrialConfig.model_validate_json('{"adapter": "none"}')
+    task = load_task(workload, classes, _device(device))
+    torch.default_generator.manual_seed(0)
+    built = build(task, config, total_steps=0)
+    return TrainedModel(workload, config, classes, task, built.model, built.adapted, built.parts)
+
+
+def _device(asked: str | None) -> torch.device:
+    return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,0 +1,1 @@
+"""Build a model, freeze its parts, count its parameters."""

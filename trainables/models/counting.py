@@ -1,0 +1,40 @@
+"""How many weights a configuration trains, without training or data: the model is built and counted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+
+from trainables.models.build import build
+from trainables.models.freezing import count_parameters
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.tasks.registry import load_task
+
+_STEPS = 10_000
+"""Optimizer steps that AdaLoRA is told of; they change no count."""
+
+
+class Counter:
+    """Counts configurations over one backbone, each once."""
+
+    def __init__(self, workload: Workload, classes: Sequence[str]) -> None:
+        """classes: of the data, for the head. Raises ModelError."""
+        self._task = load_task(workload, tuple(classes), torch.device("cpu"))
+        self._known: dict[str, dict[str, int]] = {}
+
+    def parameters(self, config: TrialConfig) -> dict[str, int]:
+        """Weights that train, by part; see `count_parameters`. Raises AdapterError."""
+        key = config.model_dump_json()
+        if key not in self._known:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what a library says of a rank that is only tried
+                built = build(self._task, config, total_steps=_STEPS)
+            self._known[key] = count_parameters(built.parts, config)
+        return self._known[key]
+
+    def adapter(self, config: TrialConfig) -> int:
+        """Those of the adapter alone."""
+        return self.parameters(config)["adapter"]

@@ -1,0 +1,103 @@
+"""Writes the card of an embedded backbone: how it was made, and its figures on every domain.
+
+    python -m trainables.pretraining.card detection FOLDER
+
+Figures are of the untouched model on test scenes (no digit of which it was trained on), as mean and
+standard deviation over independently drawn sets of scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+
+from trainables.preparation import prepare_workload
+from trainables.specs.data import Domain, Split
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Task, Workload
+from trainables.training.engine import Engine
+
+SCENES, DRAWS = 200, 5
+FIGURES = {Task.DETECTION: ("map_50", "map"), Task.SEGMENTATION: ("dice", "iou")}
+NAMES = {"map_50": "AP50", "map": "AP", "dice": "Dice", "iou": "IoU"}
+
+
+def measure(task: Task, folder: Path, domain: Domain) -> dict[str, list[float]]:
+    """Each figure of the untouched model on `DRAWS` sets of test scenes of `domain`."""
+    values: dict[str, list[float]] = {name: [] for name in FIGURES[task]}
+    for seed in range(DRAWS):
+        workload = Workload.model_validate_json(
+            json.dumps(
+                {
+                    "task": task,
+                    "model": {"name": str(folder.resolve())},
+                    "objective": {"metric": FIGURES[task][0]},
+                    "data": {
+                        "embedded": {
+                            "domain": domain, "seed": seed, "train": 1, "validation": 1, "test": SCENES
+                        }
+                    },
+                }
+            )
+        )  # fmt: skip
+        engine = Engine(workload, prepare_workload(workload))
+        config = TrialConfig.model_validate_json('{"adapter": "none"}')
+        figures = engine.evaluate(engine.task.assemble(config, share=True), config, Split.TEST)
+        for name in values:
+            values[name].append(figures[name])
+    return values
+
+
+def card(task: Task, folder: Path) -> str:
+    """The card as Markdown."""
+    made = json.loads((folder / "pretraining.json").read_text())
+    lines = [
+        f"# {folder.name}",
+        "",
+        f"A tiny {'YOLOS' if task is Task.DETECTION else 'ViT with a segmentation head'} for {task}, "
+        "trained by `trainables/pretraining/pretrain.py` on scenes of handwritten digits (scikit-learn's "
+        "copy of the UCI optical digits, CC BY 4.0), clean domain, training digits only.",
+        "",
+        f"Seed {made['seed']}, {made['steps']:,} steps of {made['batch']} from {made['scenes']:,} scenes, "
+        f"{made['seconds'] / 60:.0f} minutes (wall clock of a shared machine) "
+        f"on {made['threads']} CPU thread, torch {made['torch']}.",
+        "",
+        f"Figures of the untouched model on {DRAWS} × {SCENES} test scenes of 64 pixels, mean ± standard "
+        "deviation over the draws; written by `python -m trainables.pretraining.card`.",
+        "",
+        "| domain | " + " | ".join(NAMES[n] for n in FIGURES[task]) + " |",
+        "|---|" + "---|" * len(FIGURES[task]),
+    ]
+    for domain in Domain:
+        cells = [
+            f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}"
+            for v in measure(task, folder, domain).values()
+        ]
+        lines.append(f"| {domain} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["ADAPTERTUNE_CACHE"] = cache
+        text = card(asked.task, asked.folder)
+    (asked.folder / "README.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The adapter families' settings, the layers they may sit in, and what trains beside them. No torch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from trainables.specs.base import Count, NotNegative, Positive, Probability, Rank, Share, Spec
+
+
+class Adapter(StrEnum):
+    """The adapter families; each but `none` has a section of its own name in `TrialConfig`."""
+
+    NONE = "none"
+    LORA = "lora"
+    ADALORA = "adalora"
+    LOHA = "loha"
+    LOKR = "lokr"
+    SERIAL_LORA = "serial_lora"
+    LOCALIZED_LORA = "localized_lora"
+    PEFT = "peft"
+
+
+class LoraSpec(Spec):
+    """W x + scale · B(A x); scale alpha/rank, with `rslora` alpha/√rank (Hu 2021, Kalajdzievski 2023)."""
+
+    rank: Rank = 8
+    alpha: Positive = 16.0
+    dropout: Probability = 0.0
+    rslora: bool = False
+    dora: bool = False
+
+
+class AdaloraSpec(Spec):
+    """Ranks that shrink from `init_rank` to `target_rank` on average (Zhang 2023).
+
+    tinit, tfinal: shares of the trial's real optimizer steps before the first and after the last
+    reallocation.  interval: steps between reallocations.
+    """
+
+    init_rank: Rank = 12
+    target_rank: Rank = 8
+    alpha: Positive = 16.0
+    dropout: Probability = 0.0
+    tinit: Share = 0.1
+    tfinal: Share = 0.3
+    interval: Count = 1
+    beta1: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.85
+    beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.85
+    orthogonal_weight: NotNegative = 0.5
+
+    @model_validator(mode="after")
+    def _shrinks(self) -> Self:
+        if self.target_rank > self.init_rank:
+            raise ValueError(
+                f"target_rank ({self.target_rank}) must not exceed init_rank ({self.init_rank}): "
+                "ranks only shrink"
+            )
+        if self.tinit + self.tfinal >= 1.0:
+            raise ValueError("tinit + tfinal must stay below 1, or no step is left to reallocate ranks in")
+        return self
+
+
+class LohaSpec(Spec):
+    """Hadamard product of two low-rank products (Hyeon-Woo 2022)."""
+
+    rank: Rank = 8
+    alpha: Positive = 8.0
+    rank_dropout: Probability = 0.0
+    module_dropout: Probability = 0.0
+
+
+class LokrSpec(Spec):
+    """Kronecker product of two factors (Yeh 2023). decompose_factor -1 picks the squarest split."""
+
+    rank: Rank = 8
+    alpha: Positive = 8.0
+    rank_dropout: Probability = 0.0
+    module_dropout: Probability = 0.0
+    decompose_both: bool = False
+    decompose_factor: Annotated[int, Field(ge=-1)] = -1
+
+
+class SerialLoraSpec(Spec):
+    """W(x + B(A x)) + b, no scale; one A, B for all targets of a block, or a pair each."""
+
+    rank: Rank = 8
+    dropout: Probability = 0.0
+    shared: bool = True
+
+
+class LocalizedLoraSpec(Spec):
+    """blocks × blocks local pairs of rank `block_rank`, scaled alpha/block_rank (GraLoRA, Jung 2025)."""
+
+    block_rank: Rank = 4
+    blocks: Annotated[int, Field(ge=2, le=256)] = 2
+    alpha: Positive = 8.0
+    dropout: Probability = 0.0
+
+
+class PeftSpec(Spec):
+    """Any other PEFT method: its PeftType's name (IA3, OFT, VERA, …) and its config's arguments."""
+
+    method: str
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Freezing(StrEnum):
+    """What trains beside the adapter."""
+
+    HEAD_ONLY = "head_only"
+    FROZEN = "frozen"
+    UNFROZEN = "unfrozen"
+    FULL = "full"
+    UNFREEZE_AT = "unfreeze_at"
+
+
+WITHOUT_ADAPTER = frozenset({Freezing.HEAD_ONLY, Freezing.FULL})
+"""Modes that go with adapter `none`; the others need an adapter."""
+TRAINS_BACKBONE = frozenset({Freezing.UNFROZEN, Freezing.FULL, Freezing.UNFREEZE_AT})
+"""Modes in which backbone weights move, at once or later; only these take `frozen_blocks`."""
+
+
+class Role(StrEnum):
+    """What a linear layer does in its transformer block; `mlp` is both of its layers."""
+
+    QUERY = "query"
+    KEY = "key"
+    VALUE = "value"
+    OUTPUT = "output"
+    MLP = "mlp"
+    MLP_IN = "mlp_in"
+    MLP_OUT = "mlp_out"
+
+
+SECTIONS: dict[Adapter, type[Spec]] = {
+    Adapter.LORA: LoraSpec,
+    Adapter.ADALORA: AdaloraSpec,
+    Adapter.LOHA: LohaSpec,
+    Adapter.LOKR: LokrSpec,
+    Adapter.SERIAL_LORA: SerialLoraSpec,
+    Adapter.LOCALIZED_LORA: LocalizedLoraSpec,
+    Adapter.PEFT: PeftSpec,
+}

@@ -1,0 +1,311 @@
+"""The data section of an experiment: its source, how it is split and checked, and its shifts. No torch."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from trainables.specs.base import Count, Share, Spec
+
+DOMAIN_NAME = r"[A-Za-z0-9_-]+"
+"""What a shifted domain may be called."""
+
+
+class Split(StrEnum):
+    """The parts of a data set."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Domain(StrEnum):
+    """The looks of the embedded data: the clean source and three shifted targets."""
+
+    CLEAN = "clean"
+    INVERTED = "inverted"
+    TEXTURED = "textured"
+    NOISY = "noisy"
+
+
+class Corruption(StrEnum):
+    """Built-in changes of an image's look, see `trainables.data.corruptions`."""
+
+    BLUR = "blur"
+    NOISE = "noise"
+    CONTRAST = "contrast"
+    BRIGHTNESS = "brightness"
+    JPEG = "jpeg"
+    STYLE = "style"
+
+
+class EmbeddedData(Spec):
+    """Scenes of handwritten digits, see `trainables.data.embedded`."""
+
+    domain: Domain = Domain.INVERTED
+    train: Count = 256
+    validation: Count = 64
+    test: Count = 64
+    side: Annotated[int, Field(ge=32, le=512)] = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class CocoPart(Spec):
+    """A folder of images and its COCO JSON of annotations."""
+
+    images: str
+    annotations: str
+
+
+class CocoData(Spec):
+    """Detection from COCO JSON. Parts that are absent are split off `train`."""
+
+    train: CocoPart
+    validation: CocoPart | None = None
+    test: CocoPart | None = None
+
+
+class MaskPart(Spec):
+    """A folder of images and one of masks; a pair shares its file name, suffixes aside."""
+
+    images: str
+    masks: str
+
+
+class MaskData(Spec):
+    """Segmentation from image and mask folders. Parts that are absent are split off `train`.
+
+    A mask pixel holds a class index into `classes`, or, with `values`, the grey value that
+    stands for each class in turn. Pixels of `ignore` count nowhere.
+    """
+
+    train: MaskPart
+    validation: MaskPart | None = None
+    test: MaskPart | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    values: tuple[int, ...] | None = None
+    ignore: int | None = None
+
+
+class HubData(Spec):
+    """A data set for `datasets.load_dataset`, in the form of `detection-datasets/coco`."""
+
+    path: str
+    name: str | None = None
+    revision: str | None = None
+    train: str = "train"
+    validation: str | None = None
+    test: str | None = None
+
+
+class CorruptionSpec(Spec):
+    """A built-in change of look, from hardly visible (1) to hardly recognisable (5)."""
+
+    kind: Corruption
+    severity: Annotated[int, Field(ge=1, le=5)] = 3
+
+
+class DomainPart(Spec):
+    """Images of a shifted domain: exactly one of a folder pair, a COCO file, or a part of the hub's data."""
+
+    masks: MaskPart | None = None
+    coco: CocoPart | None = None
+    hub: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which of the three it is: the kind of source that it goes with."""
+        return next(n for n in ("masks", "coco", "hub") if getattr(self, n) is not None)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, ("masks", "coco", "hub"))
+        return self
+
+
+class DomainSpec(Spec):
+    """A named set of shifted test images: exactly one kind.
+
+    masks, coco, hub: other images, with the classes and values of the data; `validation` gives
+    such a domain images for an objective.  embedded: the same scenes in another look.
+    corruption: the data's own test images, changed as they are read.
+    """
+
+    masks: MaskPart | None = None
+    coco: CocoPart | None = None
+    hub: Annotated[str, Field(min_length=1)] | None = None
+    embedded: Domain | None = None
+    corruption: CorruptionSpec | None = None
+    validation: DomainPart | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which of the five it is."""
+        return next(n for n in _DOMAIN_KINDS if getattr(self, n) is not None)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation images in it, for an objective."""
+        return self.validation is not None or self.kind in ("embedded", "corruption")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        _exactly_one(self, _DOMAIN_KINDS)
+        if self.validation is not None:
+            if self.kind in ("embedded", "corruption"):
+                raise ValueError(
+                    f"of kind {self.kind} has validation images already, those of the data; remove validation"
+                )
+            if self.validation.kind != self.kind:
+                raise ValueError(
+                    f"of kind {self.kind} needs validation of the same kind, got {self.validation.kind}"
+                )
+        return self
+
+
+_SOURCES = ("embedded", "coco", "masks", "hub")
+_DOMAIN_KINDS = ("masks", "coco", "hub", "embedded", "corruption")
+
+
+def _exactly_one(spec: Spec, kinds: tuple[str, ...]) -> None:
+    given = [n for n in kinds if getattr(spec, n) is not None]
+    if len(given) != 1:
+        raise ValueError(f"needs exactly one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
+
+
+class SplitSpec(Spec):
+    """Shares for parts that the source does not give, drawn by image with a seed.
+
+    folds: what is left after `test` in so many parts, of which number `fold` (from 0 on) is for
+    validation and the others are for training; `train` and `validation` say nothing then.
+    """
+
+    train: Share = 0.7
+    validation: Share = 0.15
+    test: Share = 0.15
+    seed: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold {self.fold} needs folds: in how many parts the images are divided")
+        if self.folds is not None:
+            if self.fold >= self.folds:
+                raise ValueError(f"fold must be 0 to {self.folds - 1} of {self.folds} folds, got {self.fold}")
+            if self.test >= 1:
+                raise ValueError("test must be below 1, so that images are left for the folds")
+            return self
+        if abs(self.train + self.validation + self.test - 1.0) > 1e-6:
+            raise ValueError("train, validation and test must add up to 1")
+        if not self.train or not self.validation:
+            raise ValueError("train and validation must both be above 0")
+        return self
+
+
+FOLDS_TAKEN = (
+    "divides the images of train, but the data has validation images of its own; "
+    "leave out folds, or give no validation images"
+)
+"""Why a source that gives its own validation part cannot be divided into folds."""
+
+
+class FaultRule(StrEnum):
+    """What happens to an image with a fault: left out and listed, kept as it is, or the preparation stops."""
+
+    DROP = "drop"
+    STOP = "stop"
+    KEEP = "keep"
+
+
+class FaultRules(Spec):
+    """A rule for each fault that preparation looks for. A bad box is dropped, not its image.
+
+    `keep` is for `empty_mask` alone: an image of nothing but background is a negative example.
+    """
+
+    unreadable_image: FaultRule = FaultRule.DROP
+    missing_file: FaultRule = FaultRule.STOP
+    bad_box: FaultRule = FaultRule.DROP
+    empty_mask: FaultRule = FaultRule.DROP
+    bad_mask: FaultRule = FaultRule.STOP
+
+    @field_validator("unreadable_image", "missing_file", "bad_box", "bad_mask")
+    @classmethod
+    def _not_kept(cls, rule: FaultRule) -> FaultRule:
+        if rule is FaultRule.KEEP:
+            raise ValueError(
+                "must be drop or stop, got keep; that is for empty_mask alone, an image of nothing but "
+                "background that can be learned from: with this fault there is nothing sound to keep"
+            )
+        return rule
+
+
+class DataSpec(Spec):
+    """Exactly one source, how it is split and checked, and the shifts that models are tested under.
+
+    train_fraction: the share of the training images that trials see. Seeded, and a smaller one lies
+    inside a larger one; validation and test are the same whatever it is.
+    """
+
+    embedded: EmbeddedData | None = None
+    coco: CocoData | None = None
+    masks: MaskData | None = None
+    hub: HubData | None = None
+    splits: SplitSpec = SplitSpec()
+    faults: FaultRules = FaultRules()
+    train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    domains: dict[str, DomainSpec] = Field(default_factory=dict)
+    """Shifted test sets by name."""
+
+    @field_validator("domains")
+    @classmethod
+    def _names(cls, domains: dict[str, DomainSpec]) -> dict[str, DomainSpec]:
+        for name in domains:
+            if not re.fullmatch(DOMAIN_NAME, name):
+                raise ValueError(f"names must be of letters, digits, '_' and '-', got '{name}'")
+        return domains
+
+    @property
+    def source(self) -> EmbeddedData | CocoData | MaskData | HubData:
+        """The one source that is set."""
+        source: EmbeddedData | CocoData | MaskData | HubData = getattr(self, self.kind)
+        return source
+
+    @property
+    def kind(self) -> str:
+        """Its name: embedded, coco, masks or hub."""
+        return next(n for n in _SOURCES if getattr(self, n) is not None)
+
+    @property
+    def gives_validation(self) -> bool:
+        """Whether the source names its validation images itself."""
+        return self.source.validation is not None
+
+    @property
+    def gives_test(self) -> bool:
+        """Whether there are test images, of the source's or split off."""
+        return self.source.test is not None or self.splits.test > 0
+
+    def unfit(self, domain: DomainSpec) -> str | None:
+        """Why a domain does not go with this data; None where it does."""
+        if domain.corruption is not None or domain.kind == self.kind:
+            return None
+        own = {"embedded": "embedded: textured", "hub": "hub: PART"}.get(self.kind, f"{self.kind}: {{…}}")
+        return (
+            f"is of kind {domain.kind}, but the data is {self.kind}, whose classes it takes; "
+            f"use {own}, or corruption: {{kind: blur, severity: 3}}"
+        )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [n for n in _SOURCES if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs exactly one source of embedded, coco, masks, hub; got {', '.join(given) or 'none'}"
+            )
+        return self

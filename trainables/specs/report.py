@@ -1,0 +1,32 @@
+"""What a trial says at a report. No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from trainables.specs.base import Spec
+
+
+class Report(Spec):
+    """What a trial says at a report: its position, its figures on validation images, its cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    epoch: float
+    step: int
+    """Optimizer steps done."""
+    metrics: dict[str, float]
+    objective: float
+    """The running objective under its rule: the best so far, or this report's."""
+    train_s: float
+    evaluate_s: float
+    wait_s: float
+    """Seconds of `train_s` spent waiting for data."""
+    samples: int
+    """Training images seen since the last report."""
+    peak_mb: float
+    """Peak memory: of the device on a GPU, of the process on a CPU."""
+    done: bool
+    outcome: Literal["completed", "early_stopped", "diverged"] | None = None

@@ -1,0 +1,229 @@
+"""One configuration of a trial: what a search space may vary, and what `trial:` fixes. No torch, no ray.
+
+Validation against the real model (does a block count divide the hidden size?) happens where the
+model is known, in `trainables.adapters`.
+
+Strict pydantic takes YAML's strings for enums, and lists for tuples, only through
+`model_validate_json`; `tuning.experiment.spec` goes that way.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from trainables.specs.adapters import (
+    SECTIONS,
+    TRAINS_BACKBONE,
+    WITHOUT_ADAPTER,
+    AdaloraSpec,
+    Adapter,
+    Freezing,
+    LocalizedLoraSpec,
+    LohaSpec,
+    LokrSpec,
+    LoraSpec,
+    PeftSpec,
+    Role,
+    SerialLoraSpec,
+)
+from trainables.specs.base import ClashError, Count, NotNegative, Positive, Probability, Share, Spec
+
+
+class Loss(StrEnum):
+    """Segmentation losses; detection always uses the model's own Hungarian loss."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    DICE = "dice"
+    LOG_COSH_DICE = "log_cosh_dice"
+    CROSS_ENTROPY_DICE = "cross_entropy_dice"
+
+
+class Optimizer(StrEnum):
+    """Optimizers."""
+
+    ADAMW = "adamw"
+    ADAM = "adam"
+
+
+class Rates(StrEnum):
+    """Whether the head shares `learning_rate` or has `head_learning_rate`."""
+
+    TOGETHER = "together"
+    APART = "apart"
+
+
+class Schedule(StrEnum):
+    """Learning-rate schedules."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    COSINE_RESTARTS = "cosine_restarts"
+    WARMUP_FLAT_DECAY = "warmup_flat_decay"
+    PLATEAU = "plateau"
+
+
+class Precision(StrEnum):
+    """fp32, or bf16 autocast over fp32 weights."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class HeadSpec(Spec):
+    """The segmentation head: 3×3 conv to `width` (half the hidden size), norm, dropout, 1×1 conv."""
+
+    width: Count | None = None
+    norm: bool = False
+    dropout: Probability = 0.0
+
+
+class EarlyStopping(Spec):
+    """Stop after `patience` reports without an improvement of more than `min_delta`."""
+
+    patience: Count = 3
+    min_delta: NotNegative = 0.0
+
+
+class Augment(Spec):
+    """Random changes to training images; boxes and masks move along.
+
+    horizontal_flip, vertical_flip: probabilities.  brightness, contrast: largest relative change.
+    crop: smallest side kept, as a share of the image's (1 keeps all).
+    """
+
+    horizontal_flip: Share = 0.0
+    vertical_flip: Share = 0.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    crop: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+
+class TrialConfig(Spec):
+    """One configuration: what a search space may vary, and what `trial:` fixes.
+
+    A dotted key of the experiment file (`lora.rank`) is a path into this model.
+    """
+
+    adapter: Adapter = Adapter.LORA
+    lora: LoraSpec | None = None
+    adalora: AdaloraSpec | None = None
+    loha: LohaSpec | None = None
+    lokr: LokrSpec | None = None
+    serial_lora: SerialLoraSpec | None = None
+    localized_lora: LocalizedLoraSpec | None = None
+    peft: PeftSpec | None = None
+    targets: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
+    """Roles to adapt; query and value when absent, and key too for serial_lora."""
+    blocks: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    """First and last transformer block to adapt, both included; all when absent."""
+
+    freezing: Freezing | None = None
+    """When absent: head_only with adapter none, frozen with any other."""
+    unfreeze_epoch: Count | None = None
+    frozen_blocks: Annotated[int, Field(ge=0)] = 0
+    freeze_head: bool = False
+    """Keep the checkpoint's head as it came; goes with an adapter, and with a head for the data's classes."""
+
+    head: HeadSpec = HeadSpec()
+    loss: Loss | None = None
+
+    optimizer: Optimizer = Optimizer.ADAMW
+    learning_rate: Positive = 1e-3
+    rates: Rates | None = None
+    """When absent: apart if `head_learning_rate` is given."""
+    head_learning_rate: Positive | None = None
+    weight_decay: NotNegative = 0.01
+    schedule: Schedule = Schedule.COSINE
+    warmup: Share = 0.05
+    """Share of the steps with a linearly rising rate; of cosine and warmup_flat_decay."""
+    flat: Share = 0.75
+    """Share of the steps at the full rate; of warmup_flat_decay."""
+    restart_epochs: Count = 2
+    """Epochs of the first period of cosine_restarts."""
+    restart_factor: Count = 2
+    """How many times as long as the last each period of cosine_restarts is."""
+    plateau_patience: Count = 2
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    clip_norm: Positive | None = 1.0
+
+    epochs: Annotated[int, Field(ge=0, le=100_000)] = 10
+    batch_size: Count = 8
+    """Images an optimizer step sees is batch_size · accumulate."""
+    accumulate: Count = 1
+    precision: Precision = Precision.FP32
+    reports_per_epoch: Count = 1
+    train_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the training images (of those that `data.train_fraction` leaves) that this trial sees."""
+    early_stopping: EarlyStopping | None = None
+    augment: Augment = Augment()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @property
+    def section(self) -> Any:
+        """The chosen adapter's own settings, its defaults when the section is absent; None for `none`."""
+        if self.adapter is Adapter.NONE:
+            return None
+        given = getattr(self, self.adapter.value)
+        return SECTIONS[self.adapter]() if given is None else given
+
+    @property
+    def mode(self) -> Freezing:
+        """The freezing mode with its default filled in."""
+        if self.freezing is not None:
+            return self.freezing
+        return Freezing.HEAD_ONLY if self.adapter is Adapter.NONE else Freezing.FROZEN
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles to adapt with their default filled in and `mlp` spelled out, each once."""
+        default = (Role.QUERY, Role.VALUE)
+        if self.adapter is Adapter.SERIAL_LORA:
+            default = (Role.QUERY, Role.KEY, Role.VALUE)  # type: ignore[assignment]
+        spelled: dict[Role, None] = {}
+        for role in self.targets or default:
+            for one in (Role.MLP_IN, Role.MLP_OUT) if role is Role.MLP else (role,):
+                spelled[one] = None
+        return tuple(spelled)
+
+    @property
+    def head_rate(self) -> float:
+        """The head's learning rate."""
+        return self.head_learning_rate if self.head_learning_rate is not None else self.learning_rate
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        faults = list(self._faults())
+        if faults:
+            raise ClashError(faults)
+        return self
+
+    def _faults(self) -> list[str]:
+        found = []
+        mode, without = self.mode, self.adapter is Adapter.NONE
+        if without and mode not in WITHOUT_ADAPTER:
+            found.append(f"freezing '{mode}' needs an adapter; with adapter 'none' use head_only or full")
+        if not without and mode in WITHOUT_ADAPTER:
+            found.append(
+                f"freezing '{mode}' goes with adapter 'none'; "
+                f"with '{self.adapter}' use frozen, unfrozen or unfreeze_at"
+            )
+        if (mode is Freezing.UNFREEZE_AT) != (self.unfreeze_epoch is not None):
+            found.append("unfreeze_epoch goes with freezing 'unfreeze_at', and that needs it")
+        if self.frozen_blocks and mode not in TRAINS_BACKBONE:
+            found.append(f"frozen_blocks goes with unfrozen, full or unfreeze_at, not with '{mode}'")
+        if self.freeze_head and without:
+            found.append("freeze_head goes with an adapter; with adapter 'none' the head is what trains")
+        if self.blocks is not None and self.blocks[0] > self.blocks[1]:
+            found.append(f"blocks must run from first to last, got {list(self.blocks)}")
+        if self.rates is Rates.TOGETHER and self.head_learning_rate is not None:
+            found.append("rates 'together' leaves no head_learning_rate; remove it or use 'apart'")
+        if self.rates is Rates.APART and self.head_learning_rate is None:
+            found.append("rates 'apart' needs a head_learning_rate")
+        if self.adapter is Adapter.PEFT and self.peft is None:
+            found.append("adapter 'peft' needs a section peft with a method")
+        if self.schedule is Schedule.WARMUP_FLAT_DECAY and self.warmup + self.flat > 1.0:
+            found.append("warmup + flat must not exceed 1")
+        return found

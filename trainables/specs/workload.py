@@ -1,0 +1,140 @@
+"""What all trials of an experiment share: task, model, data, objective. No torch, no ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trainables.specs.base import Count, Spec
+from trainables.specs.data import DataSpec, EmbeddedData
+
+
+class Task(StrEnum):
+    """What is fine-tuned."""
+
+    DETECTION = "detection"
+    SEGMENTATION = "segmentation"
+
+
+class Direction(StrEnum):
+    """Which way a metric is better."""
+
+    MAXIMIZE = "max"
+    MINIMIZE = "min"
+
+    def better(self, new: float, old: float) -> bool:
+        """Whether `new` is strictly better than `old`; NaN never is."""
+        return new > old if self is Direction.MAXIMIZE else new < old
+
+    @property
+    def worst(self) -> float:
+        """The value that every finite one beats."""
+        return float("-inf") if self is Direction.MAXIMIZE else float("inf")
+
+    @property
+    def sign(self) -> float:
+        """What a value is multiplied with so that less is better."""
+        return -1.0 if self is Direction.MAXIMIZE else 1.0
+
+
+COCO_FIGURES = (
+    "map", "map_50", "map_75", "map_small", "map_medium", "map_large",
+    "mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large",
+)  # fmt: skip
+"""The twelve COCO figures in COCO's order, under torchmetrics' names."""
+
+METRICS: dict[Task, dict[str, Direction]] = {
+    Task.DETECTION: dict.fromkeys(COCO_FIGURES, Direction.MAXIMIZE) | {"loss": Direction.MINIMIZE},
+    Task.SEGMENTATION: {
+        "dice": Direction.MAXIMIZE,
+        "iou": Direction.MAXIMIZE,
+        "soft_dice": Direction.MAXIMIZE,
+        "loss": Direction.MINIMIZE,
+    },
+}
+"""Validation metrics by task. Per-class figures are reported as `map/NAME`, `dice/NAME`, `iou/NAME`."""
+
+MAIN_FIGURE: dict[Task, str] = {Task.DETECTION: "map", Task.SEGMENTATION: "dice"}
+"""The figure of a task whose share under a shift is its robustness."""
+
+ROBUSTNESS = "robustness"
+"""A model's main figure in a shifted domain as a share of the one in its own; the mean over domains."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric's name, taken apart: `dice`, `dice/cat`, `dice@blurred`, `robustness@blurred`."""
+
+    base: str
+    of_class: str | None = None
+    domain: str | None = None
+
+    @classmethod
+    def of(cls, metric: str) -> Figure:
+        """The parts of `metric`. What follows a '/' is a class, whatever stands in its name."""
+        base, slash, of_class = metric.partition("/")
+        base, at, domain = base.partition("@")
+        return cls(base, of_class if slash else None, domain if at else None)
+
+    @property
+    def name(self) -> str:
+        """Without its domain: `dice`, `dice/cat`."""
+        return self.base if self.of_class is None else f"{self.base}/{self.of_class}"
+
+    def direction(self, task: Task) -> Direction:
+        """Which way it is better."""
+        return METRICS[task].get(self.base, Direction.MAXIMIZE)
+
+
+class ValueRule(StrEnum):
+    """Which report of a trial gives its value."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class ObjectiveSpec(Spec):
+    """What a sweep optimises, always on validation images.
+
+    metric: a figure of the task, of one class (`dice/cat`), in a domain (`dice@blurred`), or a
+    robustness: `robustness@blurred`, or `robustness` for the mean over all domains.
+    """
+
+    metric: str
+    mode: Direction | None = None
+    value: ValueRule = ValueRule.BEST
+
+
+class ModelSpec(Spec):
+    """A pretrained backbone: `embedded`, a hub id, or a local folder in hub format."""
+
+    name: str = "embedded"
+    revision: str | None = None
+    image_size: tuple[Count, Count] | None = None
+    """(height, width) in pixels; the checkpoint's processor decides when absent."""
+    new_head: bool = False
+    """Start with a new head even where the checkpoint's knows the data's classes, all or some."""
+    trust_remote_code: bool = False
+    """Whether code that the repository brings along is run; for one that you have read."""
+
+
+class Workload(Spec):
+    """What all trials of an experiment share; a worker loads it once."""
+
+    task: Task
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec(embedded=EmbeddedData())
+    objective: ObjectiveSpec
+
+    @property
+    def direction(self) -> Direction:
+        """The objective's direction: as written, else the metric's own."""
+        return self.objective.mode or Figure.of(self.objective.metric).direction(self.task)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The domains whose validation figures the objective needs."""
+        figure = Figure.of(self.objective.metric)
+        if figure.domain is not None:
+            return (figure.domain,)
+        return tuple(self.data.domains) if figure.base == ROBUSTNESS else ()

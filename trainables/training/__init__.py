@@ -1,0 +1,1 @@
+"""Train a trial: engine, state, schedules, evaluation, checkpoints."""

@@ -1,0 +1,191 @@
+"""A trial's state on disk: adapter, head, moved backbone weights, optimizer, schedule, position.
+
+One file, on disk or on a store: a magic word, the SHA-256 of what follows, a torch archive read with
+`weights_only`. It is written under a temporary name and renamed, so that a reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.adapters.inject import Adapted
+from trainables.errors import CheckpointError, StorageError
+from trainables.object_store import Place, StorePath
+from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.training.lr_schedule import Plateau
+from trainables.training.state import Best, TrialState
+
+MAGIC = b"adaptertune-checkpoint-2\n"
+_WHY = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+
+
+def save_state(state: TrialState, path: Place, report: Report | None = None) -> None:
+    """Write everything that `restore_state` needs to continue `state`. Raises StorageError.
+
+    report: the one that was made just before, which may not have reached the record yet.
+    """
+    held = {
+        **_weights(state),
+        "report": None if report is None else report.model_dump_json(),
+        "optimizer": state.optimizer.state_dict(),
+        "plateau": vars(state.plateau).copy(),
+        "best": vars(state.best).copy(),
+        "step": state.step,
+        "micro_batch": state.micro_batch,
+        "done": state.done,
+    }
+    write_packed(_packed(held), path)
+
+
+def save_weights(state: TrialState, path: Place) -> None:
+    """Write the weights alone, as they are kept for the best report. Raises StorageError."""
+    write_packed(pack_weights(state), path)
+
+
+def pack_weights(state: TrialState) -> bytes:
+    """The weights as they are now, for a file that may be written later."""
+    return _packed(_weights(state))
+
+
+def restore_state(state: TrialState, path: Place) -> Report | None:
+    """Put a freshly started `state` where the checkpoint left off; returns the report saved with it.
+
+    Raises CheckpointError if the file is damaged or of another configuration, StorageError where its
+    store does not answer.
+    """
+    held = _read(path)
+    weights = _parsed(held, path)
+    if weights.config != state.config:
+        raise CheckpointError(f"{path}: belongs to another configuration than the trial that asks for it")
+    load_weights(state.model, state.adapted, weights)
+    state.optimizer.load_state_dict(held["optimizer"])
+    state.plateau = Plateau(**held["plateau"])
+    state.best = Best(**held["best"])
+    state.step = held["step"]
+    state.micro_batch = held["micro_batch"]
+    state.done = held["done"]
+    return None if held["report"] is None else Report.model_validate_json(held["report"])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a checkpoint holds of a model: all that differs from its backbone, by names in the model."""
+
+    path: Place
+    config: TrialConfig
+    classes: tuple[str, ...]
+    """Of the data it was trained on."""
+    total_steps: int
+    tensors: dict[str, torch.Tensor]
+    adapted: dict[str, torch.Tensor]
+
+
+def read_weights(path: Place) -> Weights:
+    """The weights in either kind of file, on the CPU. Raises CheckpointError, StorageError (of a store)."""
+    return _parsed(_read(path), path)
+
+
+def load_weights(model: nn.Module, adapted: Adapted, weights: Weights) -> None:
+    """Put `weights` into a model built for their configuration. Raises CheckpointError."""
+    path = weights.path
+    present = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name, tensor in weights.tensors.items():
+        if name not in present:
+            raise CheckpointError(
+                f"{path}: holds {name}, which the model lacks; it was trained from another backbone"
+            )
+        if present[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}: holds {name} of shape {list(tensor.shape)} where the model's is"
+                f" {list(present[name].shape)}; it was trained from another backbone"
+            )
+    adapted.load_state(weights.adapted)
+    with torch.no_grad():
+        for name, tensor in weights.tensors.items():
+            present[name].copy_(tensor)
+
+
+def _weights(state: TrialState) -> dict[str, Any]:
+    """What differs from the backbone: the adapter, the head, and the backbone where it moves."""
+    moves = state.config.mode in TRAINS_BACKBONE
+    own = {**state.parts.adapter, **state.parts.head}
+    if moves:
+        own |= state.parts.backbone
+    buffers = {
+        name: tensor
+        for name, tensor in state.model.named_buffers()
+        if moves or name not in state.parts.backbone_buffers
+    }
+    return {
+        "config": state.config.model_dump_json(),
+        "classes": list(state.classes),
+        "total_steps": state.pace.total_steps,
+        "weights": {name: tensor.detach() for name, tensor in (own | buffers).items()},
+        "adapted": state.adapted.state(),
+    }
+
+
+def _parsed(held: dict[str, Any], path: Place) -> Weights:
+    return Weights(
+        path=path,
+        config=TrialConfig.model_validate_json(held["config"]),
+        classes=tuple(held["classes"]),
+        total_steps=held["total_steps"],
+        tensors=held["weights"],
+        adapted=held["adapted"],
+    )
+
+
+def write_packed(payload: bytes, path: Place) -> None:
+    """Write a packed checkpoint under a name of its own, then rename it. Raises StorageError."""
+    head = MAGIC + hashlib.sha256(payload).digest()
+    if isinstance(path, StorePath):
+        try:
+            path.write_bytes(head, payload)
+        except StorageError as error:
+            raise StorageError(f"{error}; the checkpoint before is kept") from error
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed at it
+            left.unlink(missing_ok=True)
+        with part.open("wb") as file:
+            file.write(head)
+            file.write(payload)
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):  # a read-only disk refuses that, too
+            part.unlink(missing_ok=True)
+        why = _WHY.get(error.errno or 0, error.strerror or str(error))
+        raise StorageError(f"{path}: cannot write the checkpoint: {why}; the one before is kept") from error
+
+
+def _packed(held: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(held, buffer)
+    return buffer.getvalue()
+
+
+def _read(path: Place) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from error
+    digest = raw[len(MAGIC) : len(MAGIC) + 32]
+    payload = memoryview(raw)[len(MAGIC) + 32 :]
+    if not raw.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
+        raise CheckpointError(f"{path}: the checkpoint is damaged (its checksum does not match)")
+    held: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return held

@@ -1,0 +1,68 @@
+"""One real step and one evaluation of each configuration: what a sweep will cost, and whether it runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from trainables.errors import reason_of
+from trainables.models.freezing import count_parameters
+from trainables.preparation import prepare_workload
+from trainables.specs.adapters import Freezing
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.training.engine import Engine, peak_memory_mb
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What one configuration cost. Seconds are of the faster of two steps: the first warms up."""
+
+    adapter: str
+    freezing: str
+    parameters: dict[str, int] = field(default_factory=dict)
+    step_s: float = math.nan
+    evaluate_s: float = math.nan
+    peak_mb: float = math.nan
+    steps_per_epoch: int = 0
+    error: str | None = None
+
+
+def dry_run(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
+    """Build each configuration, take real steps, evaluate once. A failing one says why and the rest go on.
+
+    threads: as each trial of the sweep will have.
+    """
+    torch.set_num_threads(threads)
+    engine = Engine(workload, prepare_workload(workload, progress=True))
+    return [_measure(engine, config) for config in configs]
+
+
+def _at_its_costliest(config: TrialConfig) -> TrialConfig:
+    """With the backbone moving from the start, where it would only later."""
+    if config.mode is not Freezing.UNFREEZE_AT:
+        return config
+    return config.model_copy(update={"freezing": Freezing.UNFROZEN, "unfreeze_epoch": None})
+
+
+def _measure(engine: Engine, config: TrialConfig) -> DryRun:
+    named = partial(DryRun, adapter=config.adapter.value, freezing=config.mode.value)
+    try:
+        state = engine.start(_at_its_costliest(config))
+        step_s = min(engine.timed_step(state) for _ in range(2)) if config.epochs else 0.0
+        started = time.perf_counter()
+        engine.validate(state.model, config)
+        evaluate_s = time.perf_counter() - started
+    except Exception as error:  # a library's own complaint about the configuration is a finding too
+        return named(error=reason_of(error))
+    return named(
+        parameters=count_parameters(state.parts, state.config),
+        step_s=step_s,
+        evaluate_s=evaluate_s,
+        peak_mb=peak_memory_mb(engine.device),
+        steps_per_epoch=state.pace.steps_per_epoch,
+    )

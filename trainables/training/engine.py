@@ -1,0 +1,358 @@
+"""Advances trial states. Knows nothing of search, of Ray, or of who drives it.
+
+`advance` moves one or several states to their next report, taking their steps in turn: solo
+training is one state, and a worker, a mid-epoch checkpoint and a pack are the same call.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.data.domains import open_domains, training_part, under_shift
+from trainables.data.loader import Batch, PreparedSplit, open_prepared, train_batches
+from trainables.errors import AdaptertuneError
+from trainables.metrics.per_image import Keep
+from trainables.models.build import build
+from trainables.models.freezing import Parts, apply_freezing
+from trainables.specs.data import Split
+from trainables.specs.report import Report
+from trainables.specs.trial import Optimizer, Schedule, TrialConfig
+from trainables.specs.workload import Workload
+from trainables.tasks.base import autocast
+from trainables.tasks.registry import load_task
+from trainables.training.evaluation import figures_of, smaller_batch
+from trainables.training.lr_schedule import Plateau, rate_factor
+from trainables.training.state import Best, Pace, Spent, TrialState
+
+_STATUS = Path("/proc/self/status")
+LOOK_EVERY = 32
+"""Steps between looks at the loss on a GPU, where a look waits for the device."""
+
+
+class Engine:
+    """One backbone, one data set, one device; any number of trial states over them."""
+
+    def __init__(self, workload: Workload, prepared: Path, *, device: str | None = None) -> None:
+        """Load the backbone and map the prepared data. Raises ModelError or DataError."""
+        self.workload = workload
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        opened = open_prepared(prepared)
+        train = training_part(opened.splits[Split.TRAIN], workload.data)
+        self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
+        self._shares: dict[float, PreparedSplit] = {}
+        """The parts of the training images that trials with a `train_fraction` see."""
+        self.domains = open_domains(opened, workload)
+        """Test and validation images of the shifted domains, by name."""
+        self.task = load_task(workload, self.data.classes, self.device)
+
+    def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
+        """A new trial at step 0. Raises AdapterError where the adapter does not fit the model."""
+        reset_peak_memory(self.device)
+        self._draw_from(_seed(config.seed, 0, stream=1))
+        pace = Pace.of(config, len(self._training(config)))
+        built = build(self.task, config, total_steps=pace.total_steps)
+        direction = self.workload.direction
+        return TrialState(
+            number=number,
+            config=config,
+            classes=self.data.classes,
+            model=built.model,
+            adapted=built.adapted,
+            parts=built.parts,
+            optimizer=_optimizer(built.parts, config),
+            pace=pace,
+            best=Best.start(direction),
+            plateau=Plateau.start(direction),
+            micro_batch=config.batch_size,
+        )
+
+    def advance(
+        self, states: Sequence[TrialState], *, steps: int | None = None
+    ) -> Iterator[tuple[TrialState, Report]]:
+        """Move every state to its next report, or by `steps` optimizer steps if that comes first."""
+        running = [s for s in states if not s.done]
+        taken = 0
+        while running and (steps is None or taken < steps):
+            taken += 1
+            for state in list(running):
+                report = self._advance_one(state)
+                if report is not None:
+                    running.remove(state)
+                    yield state, report
+
+    def timed_step(self, state: TrialState) -> float:
+        """Seconds of one optimizer step, without the report that may fall after it."""
+        started = time.perf_counter()
+        self._step(state)
+        return time.perf_counter() - started
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        config: TrialConfig,
+        split: Split | PreparedSplit,
+        *,
+        batch_size: int = 32,
+        keep: Keep | None = None,
+    ) -> dict[str, float]:
+        """Figures of `model` on a split of the data, or on another one with the same classes.
+
+        keep: is given the results image by image.
+        """
+        part = self.data.splits[split] if isinstance(split, Split) else split
+        return figures_of(
+            self.task, model, part, config, device=self.device, batch_size=batch_size, keep=keep
+        )
+
+    def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> dict[str, float]:
+        """Figures on validation images; with an objective under shift also those it needs.
+
+        They are called `dice@NAME`, `robustness@NAME` and `robustness`. A model without any success
+        in its own domain has none to keep: its robustness is 0.
+        """
+        own = self.evaluate(model, config, Split.VALIDATION, batch_size=batch_size)
+        watched = self.workload.watched
+        if not watched:
+            return own
+        shifted = {
+            name: self.evaluate(model, config, self.domains[name][Split.VALIDATION], batch_size=batch_size)
+            for name in watched
+        }
+        return own | under_shift(self.workload.task, own, shifted, every=len(shifted) == len(self.domains))
+
+    def untouched(self) -> dict[str, float] | None:
+        """Validation figures of the model as it came, or None where its head is fresh, so says nothing."""
+        if self.task.fresh_head:
+            return None
+        return self.validate(*self.untouched_model())
+
+    def untouched_model(self) -> tuple[nn.Module, TrialConfig]:
+        """The model as it came, and the configuration that says so."""
+        config = TrialConfig.model_validate_json('{"adapter": "none"}')
+        return self.task.assemble(config, share=True), config
+
+    def _draw_from(self, seed: int) -> None:
+        """Seed the generators in use: torch's on the CPU, and the device's own.
+
+        `torch.manual_seed` would seed every kind of device there could be: where there is none it
+        formats a stack trace for each and keeps it, 8 % of a small model's step.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
+
+    def _training(self, config: TrialConfig) -> PreparedSplit:
+        """The training images that a trial sees, looked up once for each share."""
+        whole = self.data.splits[Split.TRAIN]
+        if config.train_fraction >= 1:
+            return whole
+        if config.train_fraction not in self._shares:
+            data = self.workload.data.model_copy(update={"train_fraction": config.train_fraction})
+            self._shares[config.train_fraction] = training_part(whole, data)
+        return self._shares[config.train_fraction]
+
+    # --- one step ---------------------------------------------------------------------------
+
+    def _advance_one(self, state: TrialState) -> Report | None:
+        if state.config.epochs == 0:
+            return self._report(state)
+        started = time.perf_counter()
+        finite = self._step(state)
+        state.spent.train_s += time.perf_counter() - started
+        if not finite:
+            return self._diverged(state)
+        if state.pace.reports_after(state.step):
+            return self._report(state)
+        return None
+
+    def _step(self, state: TrialState) -> bool:
+        """One optimizer step; whether the loss was finite, as far as it was looked at."""
+        config, pace = state.config, state.pace
+        epoch, inside = divmod(state.step, pace.steps_per_epoch)
+        apply_freezing(state.parts, config, epoch=float(epoch))
+        self._set_rates(state)
+        batches = train_batches(
+            self._training(config),
+            epoch=epoch,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            augment=config.augment,
+        )
+        first = inside * config.accumulate
+        waited = time.perf_counter()
+        group = [batches[i] for i in range(first, min(first + config.accumulate, pace.batches_per_epoch))]
+        state.spent.wait_s += time.perf_counter() - waited
+        _train_mode(state)
+        loss = self._backward(state, group)
+        if config.clip_norm is not None:
+            moving = [p for group in state.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(moving, config.clip_norm)
+        look = self.device.type == "cpu" or state.step % LOOK_EVERY == 0
+        if look and not math.isfinite(float(loss)):
+            return False
+        state.optimizer.step()
+        state.step += 1
+        state.adapted.after_step(state.step)
+        state.optimizer.zero_grad(set_to_none=True)
+        state.spent.samples += sum(len(b.indices) for b in group)
+        return True
+
+    def _backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
+        """Gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
+        while True:
+            try:
+                self._draw_from(_seed(state.config.seed, state.step))
+                return self._accumulate(state, group)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                state.optimizer.zero_grad(set_to_none=True)
+                state.micro_batch = smaller_batch(state.micro_batch, error, self.device)
+
+    def _accumulate(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
+        images = sum(len(b.indices) for b in group)
+        total = torch.zeros((), device=self.device)
+        for batch in group:
+            for piece in batch.pieces(state.micro_batch):
+                with autocast(self.device, state.config.precision):
+                    loss = self.task.loss(state.model, piece.to(self.device), state.config)
+                loss = loss * (len(piece.indices) / images)
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+        penalty = state.adapted.penalty()
+        if penalty is not None:
+            penalty.backward()  # type: ignore[no-untyped-call]
+            total += penalty.detach()
+        return total
+
+    def _set_rates(self, state: TrialState) -> None:
+        factor = rate_factor(state.config, step=state.step, total_steps=state.pace.total_steps)
+        if state.config.schedule is Schedule.PLATEAU:
+            factor = state.plateau.factor
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    # --- reports ----------------------------------------------------------------------------
+
+    def _report(self, state: TrialState) -> Report:
+        started = time.perf_counter()
+        squeezed = state.micro_batch < state.config.batch_size
+        metrics = self.validate(state.model, state.config, batch_size=state.micro_batch if squeezed else 32)
+        evaluate_s = time.perf_counter() - started
+        value = metrics.get(self.workload.objective.metric)
+        if value is None:
+            raise AdaptertuneError(
+                f"objective.metric '{self.workload.objective.metric}' is not among the figures reported: "
+                f"{', '.join(sorted(metrics))}"
+            )
+        if not math.isfinite(value):
+            return self._diverged(state)
+        direction, config = self.workload.direction, state.config
+        epoch = state.pace.epoch_of(state.step) if config.epochs else 0.0
+        stopping = config.early_stopping
+        before = state.best.epoch
+        state.best = state.best.after(value, epoch, direction, stopping.min_delta if stopping else 0.0)
+        state.improved = state.best.epoch != before
+        state.plateau = state.plateau.after(value, config, direction)
+        finished = state.step >= state.pace.total_steps
+        stopped = stopping is not None and state.best.stale >= stopping.patience and not finished
+        state.done = finished or stopped
+        return self._close_report(
+            state,
+            metrics=metrics,
+            objective=state.best.objective(value, self.workload.objective.value),
+            epoch=epoch,
+            evaluate_s=evaluate_s,
+            outcome=("early_stopped" if stopped else "completed") if state.done else None,
+        )
+
+    def _diverged(self, state: TrialState) -> Report:
+        state.done, state.improved = True, False
+        return self._close_report(
+            state,
+            metrics={},
+            objective=math.nan,
+            epoch=state.pace.epoch_of(state.step),
+            evaluate_s=0.0,
+            outcome="diverged",
+        )
+
+    def _close_report(
+        self,
+        state: TrialState,
+        *,
+        metrics: dict[str, float],
+        objective: float,
+        epoch: float,
+        evaluate_s: float,
+        outcome: str | None,
+    ) -> Report:
+        spent, state.spent = state.spent, Spent()
+        return Report(
+            epoch=epoch,
+            step=state.step,
+            metrics=metrics,
+            objective=objective,
+            train_s=spent.train_s,
+            evaluate_s=evaluate_s,
+            wait_s=spent.wait_s,
+            samples=spent.samples,
+            peak_mb=peak_memory_mb(self.device),
+            done=state.done,
+            outcome=outcome,  # type: ignore[arg-type]
+        )
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in MB since `reset_peak_memory`: allocated on a GPU, resident in the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if _STATUS.exists():
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new peak: a worker outlives its trials. Where the system cannot, the peak is the process's."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
+    """AdamW or Adam; adapters and backbone at `learning_rate`, the head at its own."""
+    body = [*parts.adapter.values(), *parts.movable(config).values()]
+    groups = [
+        {"params": body, "base_lr": config.learning_rate},
+        {"params": list(parts.head.values()), "base_lr": config.head_rate},
+    ]
+    kind = torch.optim.AdamW if config.optimizer is Optimizer.ADAMW else torch.optim.Adam
+    return kind(
+        [g for g in groups if g["params"]],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _train_mode(state: TrialState) -> None:
+    """Training mode, set where it may have changed: walking all modules takes as long as some layers."""
+    if state.model.training and state.step % state.pace.steps_per_epoch:
+        return
+    state.model.train()
+    for module in state.parts.frozen_modules(state.config, state.step // state.pace.steps_per_epoch):
+        module.eval()
+
+
+def _seed(seed: int, step: int, *, stream: int = 0) -> int:
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)

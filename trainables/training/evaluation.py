@@ -1,0 +1,61 @@
+"""Figures of a model on a split, in batches that shrink until they fit, which changes no figure."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from trainables.data.prepared import PreparedSplit
+from trainables.errors import ModelError
+from trainables.metrics.per_image import Keep
+from trainables.specs.trial import TrialConfig
+from trainables.tasks.base import TaskModel
+
+
+def figures_of(
+    task: TaskModel,
+    model: nn.Module,
+    split: PreparedSplit,
+    config: TrialConfig,
+    *,
+    device: torch.device,
+    batch_size: int = 32,
+    keep: Keep | None = None,
+) -> dict[str, float]:
+    """The task's figures of `model`, which is left in evaluation mode. Raises ModelError.
+
+    keep: is given the results image by image.
+    """
+    model.eval()
+    while True:
+        try:
+            with torch.inference_mode():
+                return task.evaluate(
+                    model,
+                    split,
+                    batch_size=batch_size,
+                    device=device,
+                    precision=config.precision,
+                    config=config,
+                    keep=keep,
+                )
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            batch_size = smaller_batch(batch_size, error, device)
+
+
+def smaller_batch(images: int, error: BaseException, device: torch.device) -> int:
+    """Half as many images at a time, if `error` says that memory ran out; else raises it."""
+    if not _out_of_memory(error):
+        raise error
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if images == 1:
+        raise ModelError(
+            "out of memory with a single image at a time; "
+            "use a smaller model.image_size, precision bf16, or a device with more memory"
+        ) from error
+    return -(-images // 2)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -1,0 +1,45 @@
+"""One configuration, start to end, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from trainables.preparation import prepare_workload
+from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.training.checkpoint import save_state, save_weights
+from trainables.training.engine import Engine
+
+
+def train_solo(
+    workload: Workload,
+    config: TrialConfig,
+    *,
+    folder: Path,
+    on_report: Callable[[Report], None],
+    threads: int | None = None,
+) -> Report:
+    """Train `config`; the state (`last.ckpt`) and the best weights (`best.ckpt`) go into `folder`.
+
+    threads: torch's own choice when None; with as many as a sweep's trial had, its curve comes out.
+
+    Returns the last report. Raises AdaptertuneError for what the user can mend.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    engine = Engine(workload, prepare_workload(workload, progress=True))
+    state = engine.start(config)
+    while True:
+        for _, report in engine.advance([state]):
+            on_report(report)
+            if report.outcome != "diverged":
+                save_state(state, folder / LAST_STATE)
+            if state.improved:
+                save_weights(state, folder / BEST_WEIGHTS)
+            if state.done:
+                return report

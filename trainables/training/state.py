@@ -1,0 +1,120 @@
+"""A trial's state is data: weights that train, optimizer, schedule, position.
+
+There is no random-number state in it: before each optimizer step the engine seeds torch from
+(seed, step), and the loader draws order and augmentation from (seed, epoch, image), so that a
+trial is a function of its configuration and position, whoever else trains beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from trainables.adapters.inject import Adapted
+from trainables.models.freezing import Parts
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Direction, ValueRule
+from trainables.training.lr_schedule import Plateau
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many batches and optimizer steps an epoch has, and where its reports fall."""
+
+    batches_per_epoch: int
+    steps_per_epoch: int
+    total_steps: int
+    reports_per_epoch: int
+
+    @classmethod
+    def of(cls, config: TrialConfig, images: int) -> Pace:
+        """The pace over `images` training images; the last, smaller batch of an epoch is kept."""
+        batches = -(-images // config.batch_size)
+        steps = -(-batches // config.accumulate)
+        return cls(batches, steps, steps * config.epochs, min(config.reports_per_epoch, steps))
+
+    def epoch_of(self, step: int) -> float:
+        """The epoch after `step` optimizer steps; whole numbers at the ends of epochs."""
+        whole, rest = divmod(step, self.steps_per_epoch)
+        for part in range(1, self.reports_per_epoch):
+            if self._report_step(part) == rest:
+                return whole + part / self.reports_per_epoch
+        return whole + rest / self.steps_per_epoch
+
+    def reports_after(self, step: int) -> bool:
+        """Whether a report falls right after optimizer step number `step` (1-based)."""
+        rest = step % self.steps_per_epoch
+        return any(
+            self._report_step(p) % self.steps_per_epoch == rest for p in range(1, self.reports_per_epoch + 1)
+        )
+
+    def _report_step(self, part: int) -> int:
+        return -(-self.steps_per_epoch * part // self.reports_per_epoch)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best report so far, and how many reports have gone by without a real improvement."""
+
+    value: float
+    bar: float
+    """The value at the last real improvement, which the next one must beat by `min_delta`."""
+    epoch: float | None = None
+    stale: int = 0
+
+    @classmethod
+    def start(cls, direction: Direction) -> Best:
+        """Before the first report."""
+        return cls(value=direction.worst, bar=direction.worst)
+
+    def after(self, value: float, epoch: float, direction: Direction, min_delta: float) -> Best:
+        """The state after a report; only an improvement of more than `min_delta` resets `stale`."""
+        margin = min_delta if direction is Direction.MAXIMIZE else -min_delta
+        real = direction.better(value, self.bar + margin)
+        better = direction.better(value, self.value)
+        return Best(
+            value=value if better else self.value,
+            bar=value if real else self.bar,
+            epoch=epoch if better else self.epoch,
+            stale=0 if real else self.stale + 1,
+        )
+
+    def objective(self, latest: float, rule: ValueRule) -> float:
+        """The running objective under its rule."""
+        return self.value if rule is ValueRule.BEST else latest
+
+
+@dataclass
+class Spent:
+    """Cost since the last report."""
+
+    train_s: float = 0.0
+    wait_s: float = 0.0
+    samples: int = 0
+
+
+@dataclass
+class TrialState:
+    """Everything that makes a trial what it is between two steps; advanced in place by the engine."""
+
+    number: int
+    config: TrialConfig
+    classes: tuple[str, ...]
+    """Of the data."""
+    model: nn.Module
+    adapted: Adapted
+    parts: Parts
+    optimizer: torch.optim.Optimizer
+    pace: Pace
+    best: Best
+    plateau: Plateau
+    micro_batch: int
+    """Images that go through the model at once; halved when memory runs out."""
+    step: int = 0
+    """Optimizer steps done: with the pace, the position in the epoch as well."""
+    done: bool = False
+    improved: bool = False
+    """Whether the last report was the best so far."""
+    spent: Spent = field(default_factory=Spent)

@@ -1,0 +1,1 @@
+"""What a worker process runs, named by `module:name`."""

@@ -1,0 +1,265 @@
+"""The bridge to Ray: a reused actor keeps backbone and data, and swaps one trial's state in.
+
+A trial that cannot be built, diverges or raises says so in its result, with the reason, and the
+actor lives on for the next one; only a killed process is Ray's to report.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.errors import CheckpointError, StorageError, reason_of
+from trainables.models.freezing import count_parameters
+from trainables.object_store import place
+from trainables.run_folder import (
+    BASELINE_CLAIM,
+    BEST_WEIGHTS,
+    CONTROL,
+    HALT,
+    HALTED,
+    LAST_STATE,
+    STOPPED,
+    note,
+)
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.training.checkpoint import pack_weights, restore_state, save_state, write_packed
+from trainables.training.engine import Engine
+from trainables.training.state import TrialState
+
+SAVING_SHARE = 20
+"""A trial trains at least so many times as long as saving took, whatever interval is asked for."""
+LOOK_EVERY_S = 0.5
+"""Seconds between looks for a request to save."""
+
+
+class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
+    """One trial at a time, reports as steps. The configuration is described in `tuning.run.driver`."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Load backbone and data, then begin the first trial."""
+        torch.set_num_threads(int(config.get("threads", 1)))
+        self._engine: Engine | None = None
+        self._loaded: tuple[str, str] | None = None
+        self._best: bytes | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Swap the next trial in; Ray calls this on an actor whose trial has ended."""
+        self._leave()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """The actor's last trial has ended."""
+        self._leave()
+
+    def step(self) -> dict[str, Any]:
+        """Advance to the next report."""
+        if self._fault is not None:
+            return self._failed(self._fault)
+        try:
+            return self._next_report()
+        except Exception as error:
+            return self._failed(reason_of(error), traceback.format_exc())
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Our own checkpoints live in the experiment's folder; Ray has nothing to keep."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """See `save_checkpoint`."""
+
+    # --- one trial ----------------------------------------------------------------------------
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._number = int(config["trial"])
+        within = f"trials/{self._number:04d}"
+        self._folder = Path(config["experiment"]) / within
+        self._checkpoints = place(config.get("checkpoints") or config["experiment"]) / within
+        self._fault: str | None = None
+        self._built: dict[str, int] | None = None
+        self._baseline: dict[str, float] | None = None
+        self._state: TrialState | None = None
+        self._pending: Report | None = None
+        self._save_every_s = float(config.get("save_every_s", 30.0))
+        self._save_every_epochs = config.get("save_every_epochs")
+        self._halt = Path(config["experiment"]) / CONTROL / HALT
+        self._stopped = self._halt.with_name(STOPPED.format(self._number))
+        self._epoch, self._saved_epoch = 0.0, 0.0
+        self._saved_at = self._looked_at = time.monotonic()
+        self._saving_s = 0.0
+        self._unsaved: str | None = None
+        self._told_unsaved = False
+        try:
+            begun = self._folder.is_dir()
+            with suppress(OSError):  # a full disk: it may have room by the time of the first save
+                self._folder.mkdir(parents=True, exist_ok=True)
+            self._open(config, begun)
+            self._log(f"configuration {config['config']}")
+        except Exception as error:
+            self._fault = reason_of(error)
+            self._log(traceback.format_exc())
+
+    def _open(self, config: dict[str, Any], begun: bool) -> None:
+        """begun: whether a worker has had this trial before."""
+        loaded = (config["workload"], config["prepared"])
+        if self._engine is None or self._loaded != loaded:
+            workload = Workload.model_validate_json(config["workload"])
+            self._engine, self._loaded = Engine(workload, Path(config["prepared"])), loaded
+        self._baseline = self._measured_baseline(Path(config["experiment"]) / BASELINE_CLAIM)
+        state = self._engine.start(TrialConfig.model_validate_json(config["config"]), number=self._number)
+        last = self._checkpoints / LAST_STATE
+        # A store that does not answer just now then fails no new trial.
+        if (begun or isinstance(last, Path)) and last.exists():
+            try:
+                # The record may have lost the report that was made with it: it is given once more.
+                self._pending = restore_state(state, last)
+            except CheckpointError as error:
+                self._log(f"starting over: {error}")
+                state = self._engine.start(state.config, number=self._number)
+        self._state, self._built = state, count_parameters(state.parts, state.config)
+
+    def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
+        """Figures of the untouched backbone, measured by the first worker that claims to."""
+        assert self._engine is not None
+        if not _first_to(claim):
+            return None
+        try:
+            return self._engine.untouched()
+        except Exception:  # no reason for this trial to fail; another worker may try
+            self._log(traceback.format_exc())
+            claim.unlink(missing_ok=True)
+            return None
+
+    def _next_report(self) -> dict[str, Any]:
+        assert self._engine is not None
+        assert self._state is not None
+        state, again = self._state, self._pending
+        self._pending = None
+        if again is not None:
+            self._epoch = again.epoch
+            return self._result(report=again, done=state.done)
+        while True:
+            for _, report in self._engine.advance([state], steps=1):
+                return self._reported(state, report)
+            self._between_steps(state)
+
+    def _reported(self, state: TrialState, report: Report) -> dict[str, Any]:
+        self._epoch = report.epoch
+        self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
+        if report.outcome == "diverged":
+            return self._failed(
+                f"the loss or the objective is not finite at epoch {report.epoch:g}", None, report
+            )
+        if self._stopped.exists():  # the record ends before this report
+            return self._result(report=report, done=True)
+        if state.improved:
+            self._best = pack_weights(state)
+        every = self._save_every_epochs
+        if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
+            self._save(state, report)
+        elif self._best is not None:
+            self._kept()
+        return self._result(report=report, done=state.done)
+
+    def _between_steps(self, state: TrialState) -> None:
+        """Save in the middle of an epoch, when it is time or the sweep is about to end."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            if self._halt.exists() and not (self._folder / HALTED).exists():
+                self._save(state, None)
+                with suppress(OSError):
+                    (self._folder / HALTED).touch()
+        if self._due():
+            self._save(state, None)
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved_at > max(self._save_every_s, SAVING_SHARE * self._saving_s)
+
+    def _save(self, state: TrialState, report: Report | None) -> None:
+        """report: the one just made, which the record may not have yet. Nothing once the trial is stopped."""
+        if self._stopped.exists():
+            return
+        started = time.monotonic()
+        if self._kept(lambda: save_state(state, self._checkpoints / LAST_STATE, report)):
+            self._saved_epoch = self._epoch
+        self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - started
+
+    def _kept(self, write: Callable[[], None] | None = None) -> bool:
+        """Write the best weights, if they wait for it, and then what `write` does; whether that went well.
+
+        A disk that takes no more costs no training: it is said, and tried again when a save is next due.
+        The state is never newer on disk than the best weights, so that a lost report is made again.
+        """
+        try:
+            if self._best is not None:
+                write_packed(self._best, self._checkpoints / BEST_WEIGHTS)
+                self._best = None
+            if write is not None:
+                write()
+        except StorageError as error:
+            self._log(f"not saved: {error}")
+            if not self._told_unsaved:
+                self._unsaved, self._told_unsaved = str(error), True
+            return False
+        if self._told_unsaved:
+            self._log("saved again")
+            self._told_unsaved = False
+        return True
+
+    def _leave(self) -> None:
+        """The last chance for best weights that the disk had no room for."""
+        if self._best is None or self._kept():
+            return
+        self._log("its best weights are not kept")
+        self._best = None
+        with suppress(OSError, StorageError):  # those of an earlier report would be taken for them
+            (self._checkpoints / BEST_WEIGHTS).unlink()
+
+    def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
+        if trace is not None:
+            self._log(trace)
+        outcome = "diverged" if report is not None else "failed"
+        return self._result(report=report, done=True, failure={"outcome": outcome, "reason": reason})
+
+    def _result(
+        self, *, report: Report | None, done: bool, failure: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        built, self._built = self._built, None
+        baseline, self._baseline = self._baseline, None
+        unsaved, self._unsaved = self._unsaved, None
+        return {
+            "trial": self._number,
+            "epoch": self._epoch,
+            "objective": report.objective if report is not None else float("nan"),
+            "report": report.model_dump(mode="json") if report is not None and failure is None else None,
+            "built": built,
+            "baseline": baseline,
+            "unsaved": unsaved,
+            "failure": failure,
+            "done": done,
+        }
+
+    def _log(self, text: str) -> None:
+        note(self._folder, text)
+
+
+def _first_to(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except OSError:  # it is there, or the disk takes no more
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""What a worker does to score a trial's kept weights on test images and domains. No ray.
+
+A worker process keeps its backbone and data for the next job of the same experiment.
+"""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainables.errors import reason_of
+from trainables.inference.examples import draw_examples
+from trainables.inference.latency import latency_ms
+from trainables.inference.test_scores import Scores, score, score_untouched, test_parts
+from trainables.inference.trained_model import rebuilt
+from trainables.metrics.per_image import PerImage, fits, write
+from trainables.object_store import Place, place
+from trainables.run_folder import TEST_RESULTS, image_results, note
+from trainables.specs.workload import Workload
+from trainables.training.checkpoint import read_weights
+from trainables.training.engine import Engine
+
+
+def score_trial(job: dict[str, Any]) -> dict[str, Any]:
+    """Figures of one model, by the names of `ScoredRecord`; or the reason why there are none.
+
+    job: trial, weights (None: the untouched model), workload, prepared, threads, folder (the trial's,
+    to whose log goes what it says; None for the untouched model). Beside that log it keeps what the
+    model did on each test image, and a few pictures.
+    """
+    torch.set_num_threads(int(job["threads"]))
+    folder = None if job["folder"] is None else Path(job["folder"])
+    try:
+        engine = _engine(job["workload"], job["prepared"])
+        scores = score_untouched(engine) if folder is None else _scored(engine, place(job["weights"]), folder)
+    except Exception as error:
+        _log(folder, traceback.format_exc())
+        return {"reason": reason_of(error)}
+    if scores is None:
+        return {"reason": "its head is fresh, so it says nothing"}
+    _log(folder, f"test images {scores.test}")
+    for name, figures in scores.domains.items():
+        _log(folder, f"domain {name} {figures}")
+    return {
+        "metrics": scores.test,
+        "domains": scores.domains,
+        "robustness": scores.robustness,
+        "latency_ms": scores.latency_ms,
+    }
+
+
+@lru_cache(maxsize=1)
+def _engine(workload: str, prepared: str) -> Engine:
+    return Engine(Workload.model_validate_json(workload), Path(prepared))
+
+
+def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
+    trained = rebuilt(engine.workload, engine.task, read_weights(weights))
+    # What lies there is of weights that have been replaced.
+    shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
+
+    def keep(domain: str | None, results: PerImage) -> None:
+        with _optional(folder, "results by test image"):
+            if fits(len(results.names)):
+                write(results, image_results(folder, domain))
+
+    scores = score(engine, trained.model, trained.config, keep)
+    parts = test_parts(engine)
+    with _optional(folder, "example predictions"):
+        draw_examples(trained, parts, folder / TEST_RESULTS)
+    with _optional(folder, "milliseconds an image"):
+        first = Image.fromarray(np.ascontiguousarray(next(iter(parts.values())).image(0)))
+        return replace(scores, latency_ms=latency_ms(trained, first))
+    return scores
+
+
+@contextmanager
+def _optional(folder: Path, what: str) -> Iterator[None]:
+    """A full disk, or a picture that cannot be drawn, takes no figure away: it is noted."""
+    try:
+        yield
+    except Exception as error:
+        note(folder, f"{what} are not kept: {reason_of(error)}")
+
+
+def _log(folder: Path | None, text: str) -> None:
+    if folder is not None:
+        note(folder, text)

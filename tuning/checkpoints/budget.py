@@ -1,0 +1,250 @@
+"""What `checkpoints.budget_gb` takes away, and when. Which files go is a pure function. No ray, no torch.
+
+Sizes are tracked: each look asks for those of the trials that run or have just ended, not of all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from trainables.errors import StorageError
+from trainables.object_store import Place, StorePath, sizes
+from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables.specs.workload import Direction
+from tuning.experiment.spec import Experiment
+from tuning.ledger.recorder import Sweep
+from tuning.ledger.records import RAN_OUT, Outcome, OverBudgetRecord, RemovedRecord
+from tuning.ledger.storage import checkpoint_root, trial_folder
+from tuning.ranking.finalists import finalists
+
+GB = 10**9
+LOOK_EVERY_S = 2.0
+BACK_OFF_S = 120.0
+"""Twice as long after each look that failed, up to this."""
+SETTLES_AFTER_S = 2.0
+"""A worker may write the best weights of a trial that was stopped until so long after its end."""
+AT_ONCE = 200
+"""Trials that lose files in one look, so that the driver's loop goes on in between."""
+AT_STORE = (10.0, 25)
+"""The same of a store, where a file takes longer."""
+
+_CUT_SHORT = frozenset({Outcome.PRUNED, Outcome.STOPPED, Outcome.DIVERGED})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A trial's checkpoints as they lie there. last, best: bytes, 0 where there is none."""
+
+    trial: int
+    outcome: Outcome | None
+    value: float | None = None
+    last: int = 0
+    best: int = 0
+
+    def size(self, name: str) -> int:
+        """Bytes of one of its two files."""
+        return self.last if name == LAST_STATE else self.best
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One file that goes."""
+
+    trial: int
+    name: str
+    bytes: int
+
+
+def to_remove(
+    kept: Iterable[Kept], budget: int, *, direction: Direction, keep: Collection[int]
+) -> list[Removal]:
+    """What must go so that all files together take at most `budget` bytes, in this order, and no more.
+
+    1. States (`last.ckpt`) of trials that are over and did not fail, cut short ones first.
+    2. Weights (`best.ckpt`) of trials that were cut short, worst first.
+    3. Weights of trials that ran out, worst first.
+    4. Both files of failed trials, oldest first: `--retry-failed` would go on from them.
+
+    keep: trials that keep their weights. Those that run, or were interrupted, keep both files.
+    Where all of this is not enough, all of it goes.
+    """
+    kept = list(kept)
+    excess = sum(each.last + each.best for each in kept) - budget
+    found: list[Removal] = []
+    for each, name in _in_order(kept, direction, keep):
+        if excess <= 0:
+            break
+        if (size := each.size(name)) > 0:
+            found.append(Removal(each.trial, name, size))
+            excess -= size
+    return found
+
+
+def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> Iterable[tuple[Kept, str]]:
+    ordered = sorted(kept, key=lambda each: each.trial)
+    cut, out, failed = (
+        [each for each in ordered if each.outcome in outcomes]
+        for outcomes in (_CUT_SHORT, RAN_OUT, {Outcome.FAILED})
+    )
+    yield from ((each, LAST_STATE) for each in (*cut, *out))
+    for group in (cut, out):
+        worst_first = sorted(group, key=lambda each: _goodness(each.value, direction))
+        yield from ((each, BEST_WEIGHTS) for each in worst_first if each.trial not in keep)
+    for each in failed:
+        yield each, LAST_STATE
+        if each.trial not in keep:
+            yield each, BEST_WEIGHTS
+
+
+def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
+    """The best `count` trials: those that ran out come before any that was cut short."""
+    ranked = sorted(
+        (each for each in kept if each.value is not None and each.outcome in {*RAN_OUT, *_CUT_SHORT}),
+        key=lambda each: (each.outcome not in RAN_OUT, -_goodness(each.value, direction), each.trial),
+    )
+    return frozenset(each.trial for each in ranked[:count])
+
+
+def _goodness(value: float | None, direction: Direction) -> float:
+    return float("-inf") if value is None else -direction.sign * value
+
+
+class Budget:
+    """Keeps an experiment's budget while its driver runs. Without one in the file it does nothing."""
+
+    def __init__(
+        self, experiment: Experiment, folder: Path, sweep: Sweep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        given = experiment.checkpoints
+        self._limit = None if given.budget_gb is None else int(given.budget_gb * GB)
+        self._keep = given.keep_best
+        self._experiment = experiment
+        self._direction = experiment.workload.direction
+        self._root = checkpoint_root(experiment, folder)
+        stored = isinstance(self._root, StorePath)
+        self._every_s, self._at_once = AT_STORE if stored else (LOOK_EVERY_S, AT_ONCE)
+        self._sweep = sweep
+        self._clock = clock
+        self._next_look, self._wait_s = float("-inf"), self._every_s
+        self._known = 0
+        self._moving: dict[int, float | None] = {}
+        """Trials whose files may change: when each was seen to have ended, None while it runs."""
+        self._kept: dict[int, Kept] = {}
+        self._total = 0
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Take in what a driver before this one has left. Raises StorageError where a store is silent."""
+        trials = self._sweep.history.trials
+        if self._limit is None or not trials:
+            return
+        self._known = len(trials)
+        over = [n for n, trial in trials.items() if trial.over]
+        self._moving = dict.fromkeys(set(trials) - set(over))
+        if isinstance(self._root, StorePath):
+            there = (self._root / "trials").files()
+            for number in over:
+                folder = f"{number:04d}/"
+                self._note(number, there.get(folder + LAST_STATE, 0), there.get(folder + BEST_WEIGHTS, 0))
+        else:
+            self._measure([n for n in over if trials[n].outcome is not Outcome.REUSED])
+
+    def look(self) -> None:
+        """Enforce it, if it is time again. Called in each round of the driver's loop."""
+        now = self._clock()
+        if self._limit is None or now < self._next_look:
+            return
+        whole = self._enforce(now, SETTLES_AFTER_S, self._at_once)
+        self._wait_s = self._every_s if whole else min(2 * self._wait_s, BACK_OFF_S)
+        self._next_look = self._clock() + self._wait_s  # a store that is silent has taken its time
+
+    def finish(self) -> None:
+        """Enforce it now: all trials have ended, and their workers are done with them."""
+        if self._limit is not None:
+            self._enforce(self._clock(), 0.0, None)
+
+    def _enforce(self, now: float, settles_s: float, at_once: int | None) -> bool:
+        """Whether all went well. Where a file cannot be looked at or removed, no other goes in its place."""
+        assert self._limit is not None
+        try:
+            self._follow(now, settles_s)
+        except StorageError:
+            return False  # of a store that is silent for a while: workers say so
+        if self._total <= self._limit:
+            return True
+        still = [k for k in self._kept.values() if k.trial not in self._moving]
+        fixed = self._total - sum(k.last + k.best for k in still)
+        keep = best_of(self._kept.values(), self._keep, self._direction)
+        keep |= finalists(self._experiment, self._sweep.history)  # are to be scored with their weights
+        removals = to_remove(still, self._limit - fixed, direction=self._direction, keep=keep)
+        by_trial: dict[int, list[Removal]] = {}
+        for removal in removals:
+            by_trial.setdefault(removal.trial, []).append(removal)
+        now_going = list(by_trial)[:at_once]
+        for number in now_going:
+            if not self._remove(number, by_trial[number]):
+                return False
+        more = len(now_going) < len(by_trial) or (settles_s > 0 and self._settling())
+        if self._total > self._limit and not more:
+            self._tell("kept", "what is left belongs to trials that run, and to the best ones")
+        return True
+
+    def _follow(self, now: float, settles_s: float) -> None:
+        """Look at the files that may have changed since the last look."""
+        trials = self._sweep.history.trials
+        for number in islice(trials, self._known, None):
+            if trials[number].outcome is not Outcome.REUSED:
+                self._moving[number] = None
+        self._known = len(trials)
+        for number, since in self._moving.items():
+            if since is None and trials[number].over:
+                self._moving[number] = now
+        self._measure(list(self._moving))
+        ended = {n: since for n, since in self._moving.items() if since is not None}
+        for number in [n for n, since in ended.items() if now - since >= settles_s]:
+            del self._moving[number]
+
+    def _settling(self) -> bool:
+        return any(since is not None for since in self._moving.values())
+
+    def _measure(self, numbers: list[int]) -> None:
+        names = (LAST_STATE, BEST_WEIGHTS)
+        found = sizes([self._file(number, name) for number in numbers for name in names])
+        for at, number in enumerate(numbers):
+            self._note(number, *found[2 * at : 2 * at + 2])
+
+    def _note(self, number: int, last: int, best: int) -> None:
+        trial = self._sweep.history.trials[number]
+        before = self._kept.get(number)
+        self._total += last + best - (0 if before is None else before.last + before.best)
+        self._kept[number] = Kept(number, trial.outcome, trial.value, last, best)
+
+    def _remove(self, number: int, removals: list[Removal]) -> bool:
+        """Whether they are gone. What could not be removed at an earlier look is recorded already."""
+        recorded = self._sweep.history.trials[number].removed
+        if new := [each for each in removals if each.name not in recorded]:
+            names, size = [each.name for each in new], sum(each.bytes for each in new)
+            self._sweep.record(RemovedRecord(trial=number, files=names, bytes=size))
+        for each in removals:
+            try:
+                self._file(number, each.name).unlink(missing_ok=True)
+            except (OSError, StorageError) as error:
+                self._tell("stuck", f"{self._file(number, each.name)} cannot be removed just now: {error}")
+                return False
+            kept, self._total = self._kept[number], self._total - each.bytes
+            self._kept[number] = replace(kept, last=0) if each.name == LAST_STATE else replace(kept, best=0)
+        if self._kept[number].last + self._kept[number].best == 0:
+            del self._kept[number]  # so that what is sorted does not grow with trials
+        return True
+
+    def _file(self, number: int, name: str) -> Place:
+        return trial_folder(self._root, number) / name
+
+    def _tell(self, what: str, reason: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._sweep.record(OverBudgetRecord(bytes=self._total, reason=reason))

@@ -1,0 +1,74 @@
+"""An experiment's folder on a store (`checkpoints.to`): whose it is, and the copy of its tables there."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from trainables.errors import StorageError
+from trainables.object_store import StorePath
+from tuning.experiment.spec import Experiment
+from tuning.ledger.records import ExperimentRecord
+from tuning.ledger.storage import checkpoint_root
+
+if TYPE_CHECKING:
+    pass
+
+MARK = "experiment.json"
+"""In the folder on the store: which experiment it belongs to."""
+
+
+def claim(experiment: Experiment, header: ExperimentRecord) -> None:
+    """Take the folder on the store, before any work starts. Nothing without `checkpoints.to`.
+
+    Raises StorageError where the store cannot be written, and where it is another experiment's, which may
+    not have saved anything yet.
+    """
+    root = checkpoint_root(experiment, Path())
+    if not isinstance(root, StorePath):
+        return
+    ours, theirs = _mark(header), _marked(root)
+    if theirs == ours:
+        return
+    if theirs is not None:
+        raise StorageError(
+            f"{root} belongs to another experiment '{experiment.name}', begun {_day(theirs)};"
+            " set another folder as checkpoints.to, launch under another name with --name, or remove it there"
+            f" (if that one saved nothing, {MARK} in it is all there is)"
+        )
+    (root / MARK).write_bytes(json.dumps(ours).encode())
+
+
+def release(experiment: Experiment, header: ExperimentRecord) -> None:
+    """Let go of what `claim` took, where the experiment came to nothing. A silent store keeps it."""
+    root = checkpoint_root(experiment, Path())
+    if not isinstance(root, StorePath):
+        return
+    with suppress(StorageError):
+        if _marked(root) == _mark(header):
+            (root / MARK).unlink(missing_ok=True)
+
+
+def _mark(header: ExperimentRecord) -> dict[str, JsonValue]:
+    return {"name": header.name, "begun": header.time}
+
+
+def _marked(root: StorePath) -> Any:
+    try:
+        return json.loads((root / MARK).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+
+
+def _day(mark: Any) -> str:
+    begun = mark.get("begun") if isinstance(mark, dict) else None
+    if not isinstance(begun, int | float):
+        return "at an unknown time"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(begun))

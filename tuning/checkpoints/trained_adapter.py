@@ -1,0 +1,255 @@
+"""A trained adapter by its name: a trial of an experiment, or a folder that `train` has written.
+
+Which trial is an experiment's best is `analysis`'s to say, so the command line makes `best` a number.
+No ray; torch only once the weights are looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from trainables.errors import StorageError
+from trainables.object_store import Place, StorePath
+from trainables.run_folder import BEST_WEIGHTS, SPLITS
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from tuning.experiment.load import load_experiment
+from tuning.experiment.spec import Experiment
+from tuning.experiment.write import to_yaml
+from tuning.ledger.header import experiment_of
+from tuning.ledger.history import History
+from tuning.ledger.ledger import read_history
+from tuning.ledger.records import Outcome
+from tuning.ledger.storage import Reference, checkpoint_root, named, refer, trial_folder
+from tuning.ranking.finalists import best_report
+
+if TYPE_CHECKING:
+    from trainables.inference.trained_model import TrainedModel
+
+EXPERIMENT = "experiment.yaml"
+REPORTS = "reports.jsonl"
+ENVIRONMENT = "environment.json"
+TRAINED = "trained"
+"""The folder under a storage folder in which `train` keeps its runs."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the record knows of one trained adapter, and where its weights lie."""
+
+    title: str
+    """As one speaks of it: `digits, trial 3`."""
+    experiment: Experiment
+    params: Mapping[str, JsonValue]
+    """By dotted names, on top of the experiment's own settings; empty for a run of `train`."""
+    config: TrialConfig
+    weights: Place | None
+    """The checkpoint of its best report; None for the base model as it came."""
+    classes: tuple[str, ...]
+    """Of the data it was trained on; empty where there are no weights."""
+    figures: Mapping[str, float]
+    """On validation images, of the report whose weights were kept."""
+    epoch: float | None
+    """Of that report."""
+    reproduce: str
+    """The command that trains it again."""
+    environment: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What trained it, see `tuning.ledger.environment`."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Images by split, where they are known."""
+    test: Mapping[str, float] = field(default_factory=dict)
+    """Figures on the test images, where they were scored."""
+    domains: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The same in each domain."""
+
+    @property
+    def workload(self) -> Workload:
+        """Task, model, data and objective."""
+        return self.experiment.workload
+
+    @property
+    def yaml(self) -> str:
+        """Its configuration as an experiment file for `train`."""
+        return to_yaml(self.experiment, self.params)
+
+    def load(self, device: str | None = None) -> TrainedModel:
+        """The model itself. Raises CheckpointError, ModelError, or StorageError where it has no weights."""
+        from trainables.inference.trained_model import load_trained
+
+        if self.weights is None:
+            raise StorageError(f"{self.title} has no weights of its own; it is the base model as it came")
+        return load_trained(self.workload, self.weights, device=device)
+
+
+def find(text: str, storage: Path) -> Reference | Path:
+    """An experiment, maybe with a trial of it, or the folder of a run of `train`.
+
+    Raises StorageError that says what can be named.
+    """
+    for folder in (Path(text), storage / TRAINED / text):
+        if (folder / EXPERIMENT).is_file():
+            return folder.absolute()
+    try:
+        return refer(text, storage)
+    except StorageError as error:
+        runs = sorted(path.parent.name for path in (storage / TRAINED).glob(f"*/{EXPERIMENT}"))
+        there = f" (under {storage / TRAINED}: {', '.join(runs[:20])})" if runs else ""
+        raise StorageError(
+            f"{error}. A trained adapter is NAME:TRIAL, NAME:best,"
+            f" or a folder that `adaptertune train` wrote{there}"
+        ) from error
+
+
+def of_trial(folder: Path, number: int) -> Trained:
+    """A trial of a recorded experiment.
+
+    Raises StorageError if it is unknown, kept no weights, or its store does not answer.
+    """
+    history = read_history(folder)
+    experiment = experiment_of(history.header)
+    trial = history.trials.get(number)
+    if trial is None:
+        raise StorageError(f"{history.name} has no trial {number}; it has {len(history.trials)}, from 0 on")
+    if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
+        number = trial.ended.of  # of the same configuration, and never run itself
+        trial = history.trials[number]
+    root = checkpoint_root(experiment, folder)
+    weights = trial_folder(root, number) / BEST_WEIGHTS
+    if not weights.is_file():
+        raise StorageError(_no_weights(folder, root, history, number))
+    metric, direction = experiment.objective.metric, experiment.workload.direction
+    reports = [(report.epoch, report.metrics) for report in trial.reports]
+    epoch, figures = best_report(reports, metric, direction)
+    scored = history.scores.get(number)
+    return Trained(
+        title=f"{history.name}, trial {number}",
+        experiment=experiment,
+        params=dict(trial.params),
+        config=experiment.trial_config(dict(trial.params)),
+        weights=weights,
+        classes=_classes(weights),
+        figures=figures,
+        epoch=epoch,
+        reproduce=f"adaptertune train --from {named(folder)}:{number}",
+        environment=history.header.environment,
+        counts=dict(history.prepared.counts) if history.prepared is not None else {},
+        test=_numbers(scored.metrics) if scored is not None else {},
+        domains={name: _numbers(shifted) for name, shifted in scored.domains.items()} if scored else {},
+    )
+
+
+def of_folder(folder: Path) -> Trained:
+    """A run of `train`. Raises StorageError if it has not finished a report, ExperimentFileError."""
+    experiment = load_experiment(folder / EXPERIMENT)
+    weights = folder / BEST_WEIGHTS
+    if not weights.is_file():
+        raise StorageError(
+            f"{folder} holds no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
+            f" `adaptertune train {quote(str(folder / EXPERIMENT))}`"
+        )
+    epoch, figures = best_report(
+        _reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction
+    )
+    return Trained(
+        title=f"{experiment.name} in {folder.name}",
+        experiment=experiment,
+        params={},
+        config=experiment.trial_config({}),
+        weights=weights,
+        classes=_classes(weights),
+        figures=figures,
+        epoch=epoch,
+        reproduce=f"adaptertune train {quote(str(folder / EXPERIMENT))}",
+        environment=_json(folder / ENVIRONMENT),
+        counts={
+            part: len(names) for part, names in _json(folder / SPLITS).items() if isinstance(names, list)
+        },
+    )
+
+
+def base_of(experiment: Experiment) -> Trained:
+    """The base model of an experiment as it came, before any adapter."""
+    return Trained(
+        title=f"untouched base of {experiment.name}",
+        experiment=experiment,
+        params={},
+        config=TrialConfig.model_validate_json('{"adapter": "none"}'),
+        weights=None,
+        classes=(),
+        figures={},
+        epoch=None,
+        reproduce="",
+    )
+
+
+def with_weights(root: Place) -> list[int]:
+    """Numbers of the trials whose best weights are kept. Raises StorageError (of a store).
+
+    root: as `tuning.ledger.storage.checkpoint_root` gives it.
+    """
+    trials = root / "trials"
+    names = (
+        [Path(name) for name in trials.files()]
+        if isinstance(trials, StorePath)
+        else list(trials.glob(f"*/{BEST_WEIGHTS}"))
+    )
+    return sorted(
+        int(path.parent.name) for path in names if path.name == BEST_WEIGHTS and path.parent.name.isdigit()
+    )
+
+
+def _no_weights(folder: Path, root: Place, history: History, number: int) -> str:
+    kept = with_weights(root)
+    there = (
+        "trials with weights: " + ", ".join(map(str, kept[:20])) + (" …" if len(kept) > 20 else "")
+        if kept
+        else "no trial has any"
+    )
+    trial = history.trials[number]
+    again = f"Train it again with `adaptertune train --from {named(folder)}:{number}`"
+    if BEST_WEIGHTS in trial.removed:
+        return (
+            f"the weights of trial {number} of {history.name} were removed to keep checkpoints.budget_gb;"
+            f" {there}. {again}"
+        )
+    why = f" ({trial.ended.reason})" if trial.ended is not None and trial.ended.reason else ""
+    return (
+        f"trial {number} of {history.name} left no weights in {trial_folder(root, number)}{why}; {there}."
+        f" {again}"
+    )
+
+
+def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _reports(path: Path) -> list[tuple[float, Mapping[str, float | None]]]:
+    """Epoch and figures of every report; the last line may be half written, by a run that was killed."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        reports = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [(float(report["epoch"]), dict(report["metrics"])) for report in reports]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); train again into another folder") from error
+
+
+def _json(path: Path) -> dict[str, JsonValue]:
+    """What an optional file of a run says; nothing where it is absent or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _classes(weights: Place) -> tuple[str, ...]:
+    from trainables.training.checkpoint import read_weights
+
+    return read_weights(weights).classes

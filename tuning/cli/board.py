@@ -1,0 +1,279 @@
+"""What a sweep looks like at a moment: trials by state, the best so far, time left. No ray, no torch.
+
+A board is fed the record, line by line, from a running sweep or from the file, and knows no clock but
+the records' and the one it is asked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trainables.errors import AdaptertuneError
+from trainables.specs.workload import ValueRule
+from tuning.experiment.spec import Experiment
+from tuning.formatting import duration, settings
+from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.records import (
+    ClosedRecord,
+    EndedRecord,
+    ExperimentRecord,
+    Outcome,
+    PreparedRecord,
+    ReportRecord,
+    ResumedRecord,
+    StartedRecord,
+    UnsavedRecord,
+)
+from tuning.ranking.best_so_far import Best, Leader
+
+WINDOW_S = 60.0
+"""Throughput is that of the last so many seconds."""
+SHOWN = 12
+"""Running trials in the table."""
+
+
+class Board:
+    """What a sweep looks like at a moment."""
+
+    def __init__(self, experiment: Experiment, *, alive: bool = True) -> None:
+        workload = experiment.workload
+        self.name = experiment.name
+        self.alive = alive
+        """Whether a driver runs; without one the clock stands still at the last record."""
+        self.metric = workload.objective.metric
+        self.total = trials_asked(experiment)
+        self._experiment = experiment
+        self._last_only = workload.objective.value is ValueRule.LAST
+        self._history = History(ExperimentRecord(name=experiment.name, file="", experiment={}))
+        self._epochs: dict[int, float] = {}
+        self._leader = Leader(workload.direction, workload.objective.value)
+        self._samples: deque[tuple[float, int]] = deque()
+        self._unsaved: dict[int, str] = {}
+        self._began: float | None = None
+        self._seen = 0.0
+
+    # --- feeding ------------------------------------------------------------------------------
+
+    def observe(self, record: Any) -> None:
+        """Takes in the next line of the record."""
+        if isinstance(record, ExperimentRecord):
+            return
+        self._history = self._history.with_record(record)
+        if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
+            self._leader.observe(self.history[record.trial], self.history.values())
+        if isinstance(record, ResumedRecord):
+            self._go_on(record)
+        self._seen = max(self._seen, record.time)
+        if isinstance(record, StartedRecord):
+            self._epochs[record.trial] = self._asked(record)
+            self._began = record.time if self._began is None else self._began
+        elif isinstance(record, UnsavedRecord):
+            self._unsaved[record.trial] = record.reason
+        elif isinstance(record, EndedRecord):
+            self._unsaved.pop(record.trial, None)
+        elif isinstance(record, ReportRecord):
+            self._samples.append((record.time, record.samples))
+            # None is left where the clock was set back by more than that.
+            while self._samples and self._samples[0][0] < self._seen - 2 * WINDOW_S:
+                self._samples.popleft()
+
+    def _go_on(self, record: ResumedRecord) -> None:
+        """The time without a driver does not count."""
+        self._unsaved.clear()
+        if self._began is not None:
+            self._began += max(0.0, record.time - self._seen)
+        if record.trials is not None:
+            size = self._experiment.space.size()
+            self.total = record.trials if size is None else min(record.trials, size)
+
+    def _asked(self, record: StartedRecord) -> float:
+        try:
+            return float(self._experiment.trial_config(record.params).epochs)
+        except AdaptertuneError:
+            return float(self._experiment.max_epochs)
+
+    # --- asking -------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> dict[int, TrialHistory]:
+        """The trials so far."""
+        return self._history.trials
+
+    @property
+    def closed(self) -> ClosedRecord | None:
+        """How the driver left, if it has."""
+        return self._history.closed
+
+    @property
+    def prepared(self) -> PreparedRecord | None:
+        """The data."""
+        return self._history.prepared
+
+    @property
+    def seen(self) -> float:
+        """The time of the last record."""
+        return self._seen
+
+    @property
+    def baseline(self) -> float | None:
+        """The untouched backbone's value."""
+        return self._history.baseline.metrics.get(self.metric) if self._history.baseline else None
+
+    @property
+    def state(self) -> str:
+        """`running`, `finished`, `interrupted`, `failed`, or `died`."""
+        if self.closed is not None:
+            return str(self.closed.reason)
+        return "running" if self.alive else "died"
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Trials by outcome; those that have none are `running`, or `unfinished` without a driver."""
+        without = "running" if self.alive else "unfinished"
+        found: dict[str, int] = {}
+        for trial in self.history.values():
+            state = str(trial.outcome or without)
+            found[state] = found.get(state, 0) + 1
+        if self.total is not None and self.total > len(self.history):
+            found["waiting" if self.alive else "not started"] = self.total - len(self.history)
+        return found
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended for good."""
+        return sum(trial.over for trial in self.history.values())
+
+    @property
+    def running(self) -> list[TrialHistory]:
+        """Trials that have started and not ended."""
+        return [trial for trial in self.history.values() if trial.ended is None]
+
+    @property
+    def best(self) -> Best | None:
+        """The best so far. Under rule `last` only trials that ran to their own end compete."""
+        return self._leader.best
+
+    @property
+    def scored(self) -> tuple[int, int] | None:
+        """How many of how many are scored on test images; None before that begins."""
+        begun = self._history.scoring
+        if begun is None:
+            return None
+        return sum(number in self._history.scores for number in begun.trials), len(begun.trials)
+
+    def epochs(self, number: int) -> float:
+        """Epochs that a trial was asked to run."""
+        return self._epochs.get(number, 0.0)
+
+    def images_per_s(self, now: float) -> float | None:
+        """Training images a second, all trials together, over the last minute of the record."""
+        end = min(now, self._seen + WINDOW_S)
+        if self._began is None or end <= self._began:
+            return None
+        start = max(self._began, end - WINDOW_S)
+        seen = sum(samples for at, samples in self._samples if start < at <= end)
+        return seen / (end - start) if seen else None
+
+    def elapsed_s(self, now: float) -> float:
+        """Seconds since the first trial started, until now or the end."""
+        if self._began is None:
+            return 0.0
+        return max(0.0, (now if self.alive and self.closed is None else self._seen) - self._began)
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds to the end at the pace so far; a trial is expected to run as far as ended ones did."""
+        done = sum(trial.epoch for trial in self.history.values() if trial.outcome is not Outcome.REUSED)
+        if self.total is None or done <= 0 or self._over:
+            return None
+        ended = [
+            t.epoch for t in self.history.values() if t.ended is not None and t.outcome is not Outcome.REUSED
+        ]
+        usual = sum(ended) / len(ended) if ended else float(self._experiment.max_epochs)
+        left = (self.total - len(self.history)) * usual
+        for trial in self.running:
+            whole = self.epochs(trial.number)
+            left += max(0.0, (min(usual, whole) if trial.epoch < usual else whole) - trial.epoch)
+        return max(0.0, left) * self.elapsed_s(now) / done
+
+    @property
+    def _over(self) -> bool:
+        return self.closed is not None or not self.alive
+
+    def _scoring(self) -> str:
+        done, of = self.scored or (0, 0)
+        return f"scoring {min(done + 1, of)} of {of} on test images"
+
+    # --- showing ------------------------------------------------------------------------------
+
+    def summary(self, now: float) -> str:
+        """One line: how far, the best, the pace."""
+        parts = [f"{self.ended}" + (f" of {self.total}" if self.total else "") + " trials ended"]
+        parts += [f"{n} {s}" for s, n in self.states.items() if s in ("running", "failed", "diverged")]
+        if (best := self.best) is not None:
+            parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial})")
+        if self.scored is not None and not self._over:
+            parts.append(self._scoring())
+        elif not self._over:
+            if (pace := self.images_per_s(now)) is not None:
+                parts.append(f"{pace:.0f} images/s")
+            if (left := self.left_s(now)) is not None and self.ended:
+                parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+    def view(self, now: float, *, most: int = SHOWN) -> RenderableType:
+        """The whole table."""
+        head = Table.grid(padding=(0, 2))
+        head.add_column(style="bold")
+        head.add_column()
+        head.add_row("trials", "  ".join(f"{n} {state}" for state, n in self.states.items()) or "none yet")
+        best = self.best
+        rule = "last report" if self._last_only else "best report"
+        head.add_row(
+            f"best {self.metric}",
+            "–" if best is None else f"{best.value:.4f}  trial {best.trial}  (validation, {rule})",
+        )
+        if self.baseline is not None:
+            head.add_row("untouched", f"{self.baseline:.4f}  the backbone as it came")
+        pace, left = self.images_per_s(now), self.left_s(now)
+        speed = [f"{duration(self.elapsed_s(now))} so far"]
+        if self._over:
+            speed.append(self.state)
+        elif self.scored is not None:
+            speed.append(self._scoring())
+        elif pace is not None:
+            speed += [f"{pace:.0f} images/s", f"about {duration(left)} left" if left is not None else ""]
+        head.add_row("time", "  ".join(part for part in speed if part))
+        for number, reason in self._unsaved.items():
+            head.add_row("not saved", Text(f"trial {number} trains on: {reason}"))
+        title = Text(f"{self.name}", style="bold")
+        if not self.running or self._over:
+            return Group(title, head)
+        return Group(title, head, self._running_table(most))
+
+    def _running_table(self, most: int) -> Table:
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in ("trial", "epoch", self.metric):
+            table.add_column(column, justify="right")
+        table.add_column("settings", overflow="ellipsis", no_wrap=True)
+        for trial in self.running[:most]:
+            value = trial.value
+            table.add_row(
+                str(trial.number),
+                f"{trial.epoch:g}/{self.epochs(trial.number):g}",
+                "–" if value is None else f"{value:.4f}",
+                settings(trial.params),
+            )
+        if len(self.running) > most:
+            table.add_row("", "", "", f"… and {len(self.running) - most} more")
+        return table
+
+
+def trials_asked(experiment: Experiment) -> int | None:
+    """How many trials a sweep will have; None if neither the file nor the size of its space says so."""
+    limits = (experiment.search.trials, experiment.space.size())
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -1,0 +1,79 @@
+"""How tables look on a terminal, in a pipe and in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from analysis.query.sweep import Sweep
+    from analysis.tables import Table
+
+
+PIPED_WIDTH = 200
+"""Columns where there is no terminal, so that nothing is cut off."""
+
+
+def console() -> Console:
+    """Standard output as it is now."""
+    out = Console(highlight=False, emoji=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, emoji=False, width=PIPED_WIDTH)
+    return out
+
+
+def show(
+    out: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str = "",
+    numeric: Collection[int] = (),
+) -> None:
+    """A table with its title and caption.
+
+    numeric: columns that are set flush right.
+    """
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for place, column in enumerate(columns):
+        flush = place in numeric
+        grid.add_column(Text(column), justify="right" if flush else "left", no_wrap=flush, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    out.print(Text(title, style="bold"))
+    out.print(grid)
+    if caption:
+        out.print(Text(caption, style="dim"))
+
+
+def lines(out: Console, *texts: str, style: str | None = None) -> None:
+    """Text as it is: no markup, and no breaks that a copied command would suffer from."""
+    for text in texts:
+        out.print(Text(text), style=style, soft_wrap=True)
+
+
+def failures(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
+    """A line for each trial that failed or diverged, up to so many, and for each that was not scored."""
+    from tuning.ledger.storage import named
+
+    lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
+    texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
+    if len(lost) > most:
+        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {named(folder)}`")
+    for number, why in sweep.unscored.items():
+        whose = "the untouched model" if number is None else f"trial {number}"
+        texts.append(f"{whose} could not be scored on test images: {why}")
+    return texts
+
+
+def print_table(out: Console, table: Table) -> None:
+    """A table, after an empty line."""
+    lines(out, "")
+    show(out, table.title, table.columns, table.rows, caption=table.caption, numeric=table.numeric)

@@ -1,1 +1,0 @@
-"""What the commands do; `tuning.cli` and its parts say how they are called."""

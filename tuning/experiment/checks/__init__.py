@@ -1,0 +1,1 @@
+"""What is checked of an experiment file before it is used."""

@@ -1,0 +1,251 @@
+"""Whether every configuration that a space can give is sound: enumerated where settings interact.
+
+Settings interact in small groups (adapter and freezing; AdaLoRA's ranks; …). Each group is enumerated
+with all others at one value, ranges by their ends: every rule is monotone in them, save that a block
+count divides a width, so those are enumerated whole. Each configuration looked at is reachable, hence
+every fault is real. Random configurations follow, for whatever no group foresees.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from trainables.adapters.rules import check
+from trainables.backbones import EMBEDDED
+from trainables.specs.adapters import Freezing
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import ModelSpec, Task
+from tuning.experiment.checks.draft import Subject
+from tuning.experiment.faults import Misfit, translate
+from tuning.experiment.space import Alternative, Space, Values
+
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("freezing", "adapter", "unfreeze_epoch", "frozen_blocks", "epochs", "peft", "peft.method"),
+    ("head_learning_rate", "rates"),
+    ("warmup", "flat", "schedule"),
+    ("adalora.target_rank", "adalora.init_rank"),
+    ("adalora", "adalora.tinit", "adalora.tfinal", "adalora.interval", "epochs", "batch_size", "accumulate"),
+    ("localized_lora", "localized_lora.blocks", "targets", "adapter"),
+    ("blocks", "adapter"),
+)
+"""Settings that interact; a fault is shown at the first of a group that the file names."""
+WHOLE = frozenset({"localized_lora.blocks"})
+"""Whole numbers of which every value is looked at."""
+MOST = 1_000
+"""Configurations of one group; of a larger one the ends of its numbers, or as many corners at random."""
+PROBES = 200
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is known of a backbone without loading it; None where it is not."""
+
+    hidden: int | None = None
+    blocks: int | None = None
+    inner: int | None = None
+
+
+def check_configurations(subject: Subject) -> list[Misfit]:
+    """What is wrong with configurations that the space gives, each kind of fault once with an example."""
+    if idle := list(_never_apply(subject.space)):
+        return idle
+    finder = _Finder(subject)
+    for group in GROUPS:
+        for values in _assignments(subject.space, group):
+            finder.look(values, group)
+    if subject.space:
+        rng = random.Random(0)
+        for _ in range(PROBES):
+            finder.look(subject.space.sample(rng), ())
+    return finder.misfits()
+
+
+def shape_of(model: ModelSpec, task: Task) -> Shape:
+    """The widths that a local checkpoint's config.json names; nothing of one on the hub."""
+    folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name)
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Shape()
+    if not isinstance(found, dict):
+        return Shape()
+    numbers = [found.get(key) for key in ("hidden_size", "num_hidden_layers", "intermediate_size")]
+    return Shape(*(n if isinstance(n, int) and n > 0 else None for n in numbers))
+
+
+def _never_apply(space: Space) -> Iterator[Misfit]:
+    """Alternatives whose conditions never hold together."""
+    seen: set[tuple[str, int]] = set()
+    for parents in {frozenset(space.parents(name)) for name in space.root}:
+        assignments = _assignments(space, tuple(sorted(parents)))
+        if len(assignments) == MOST:
+            return  # perhaps not all of them
+        for values in assignments:
+            seen |= {(name, n) for name in values if (n := space.active(name, values)) is not None}
+    for name, domains in space.root.items():
+        for number in range(len(domains)):
+            if (name, number) not in seen:
+                yield Misfit(("space", name, number), "never applies: its conditions never hold together")
+
+
+def _assignments(space: Space, group: tuple[str, ...]) -> list[Values]:
+    """Configurations in which the group and what it depends on take all their telling values."""
+    varied: set[str] = set()
+    reach = [name for name in group if name in space.root]
+    while reach:
+        name = reach.pop()
+        if name not in varied:
+            varied.add(name)
+            reach += space.parents(name) & space.root.keys()
+    for ends in (False, True):
+        found = list(islice(_extend(_Pick(space, varied, ends), 0, {}), MOST + 1))
+        if len(found) <= MOST:
+            return found
+    rng = random.Random(0)
+    return [next(_extend(_Pick(space, varied, True, rng), 0, {})) for _ in range(MOST)]
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """Which values to look at: of `varied` parameters the telling ones, of any other one."""
+
+    space: Space
+    varied: set[str]
+    ends: bool
+    """Of numbers to choose from the smallest and largest only, as of a range."""
+    rng: random.Random | None = None
+
+    def values(self, name: str, active: int) -> list[JsonValue]:
+        domain = self.space.root[name][active]
+        telling = _telling(domain, whole=name in WHOLE, ends=self.ends)
+        for value in self.space.named(name):
+            if value not in telling and domain.match(value):
+                telling.append(value)
+        if name not in self.varied:
+            return telling[:1]
+        return telling if self.rng is None else [self.rng.choice(telling)]
+
+
+def _extend(pick: _Pick, depth: int, values: Values) -> Iterator[Values]:
+    if depth == len(pick.space.order):
+        yield dict(values)
+        return
+    name = pick.space.order[depth]
+    active = pick.space.active(name, values)
+    if active is None:
+        yield from _extend(pick, depth + 1, values)
+        return
+    for value in pick.values(name, active):
+        values[name] = value
+        yield from _extend(pick, depth + 1, values)
+    del values[name]
+
+
+def _telling(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]:
+    if domain.choice is not None:
+        numbers = [v for v in domain.choice if isinstance(v, int | float) and not isinstance(v, bool)]
+        if ends and not whole and len(numbers) == len(domain.choice):
+            return list(dict.fromkeys([min(numbers), max(numbers)]))
+        return list(domain.choice)
+    if domain.size is not None and (domain.size <= 3 or whole):
+        return [domain.at(index) for index in range(domain.size)]
+    low: JsonValue = domain.at(0) if domain.size is not None else float(domain.span[0])
+    return [low, domain.highest]
+
+
+class _Finder:
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._shape = Shape()
+        if subject.model is not None and subject.task is not None:
+            self._shape = shape_of(subject.model, subject.task)
+        embedded = subject.data.embedded if subject.data is not None else None
+        self._images = embedded.train if embedded is not None else None
+        self._examples: dict[tuple[tuple[str | int, ...], str], tuple[Misfit, str, set[str]]] = {}
+
+    def look(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
+        """Build one configuration and note what is wrong with it."""
+        for where, rule in self._faults(values):
+            template = re.sub(r"'[^']*'|\[[^]]*\]|\d+(?:\.\d+)?", "#", rule)
+            key, related = self._blame(where, rule, group)
+            path = self._path(key, values)
+            if not group and any(template == known for _, known in self._examples):
+                continue
+            shown = ", ".join(
+                f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+                for name, value in values.items()
+                if name in related
+            )
+            known = self._examples.setdefault((path, template), (Misfit(path, rule), shown, set()))
+            known[2].add(rule)
+
+    def misfits(self) -> list[Misfit]:
+        """One misfit for each kind of fault."""
+        found = []
+        for misfit, shown, rules in self._examples.values():
+            more = f"; {len(rules) - 1} more like it" if len(rules) > 1 else ""
+            example = f" (for example with {shown}{more})" if shown else ""
+            found.append(Misfit(misfit.path, misfit.rule + example))
+        return found
+
+    def _faults(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+        from tuning.experiment.dotted import put
+
+        nested: dict[str, JsonValue] = {}
+        for name, value in (*self._subject.trial.items(), *values.items()):
+            put(nested, name.split("."), value)
+        try:
+            config = TrialConfig.model_validate_json(json.dumps(nested))
+        except ValidationError as error:
+            for misfit in translate(error):
+                yield ".".join(str(part) for part in misfit.path), misfit.rule
+            return
+        for rule in _late(config):
+            yield "", rule
+        steps = None
+        if self._images is not None:
+            batches = -(-self._images // config.batch_size)
+            steps = -(-batches // config.accumulate) * config.epochs
+        for rule in check(
+            config,
+            self._shape.hidden or 0,
+            self._shape.blocks or 10**9,
+            inner=self._shape.inner,
+            total_steps=steps,
+        ):
+            yield "", rule
+
+    def _blame(self, where: str, rule: str, group: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """The setting to show a fault at, and the ones that matter with it.
+
+        A rule begins with a setting's name: that one if the file names it, else another of its group.
+        """
+        begins = re.match(r"[a-z_.]+", rule)
+        word = begins[0].rstrip(".") if begins else ""
+        named = [name for name in (f"{where}.{word}" if where else word, where) if name]
+        related = next((g for name in named for g in GROUPS if name in g), group)
+        known = [*self._subject.space.root, *self._subject.trial]
+        return next((name for name in (*named, *related) if name in known), ""), related
+
+    def _path(self, key: str, values: Mapping[str, JsonValue]) -> tuple[str | int, ...]:
+        if key in self._subject.space.root:
+            return ("space", key, self._subject.space.active(key, values) or 0)
+        return ("trial", key) if key else ("trial",)
+
+
+def _late(config: TrialConfig) -> Iterator[str]:
+    """Settings that could never take effect."""
+    late = config.unfreeze_epoch is not None and 0 < config.epochs <= config.unfreeze_epoch
+    if late and config.mode is Freezing.UNFREEZE_AT:
+        yield (
+            f"unfreeze_epoch {config.unfreeze_epoch} is never reached in {config.epochs} epochs; "
+            "use a smaller one or train longer"
+        )

@@ -1,0 +1,91 @@
+"""Whether a data section fits together and goes with the task, its folds and shifted domains included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
+from trainables.specs.workload import ROBUSTNESS, Figure, Task
+from tuning.experiment.faults import Misfit, Path, meant
+
+_SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
+
+
+def check_data(data: DataSpec, task: Task | None) -> Iterator[Misfit]:
+    """Every check that the data section takes. task: None where that is wrong in itself."""
+    if task is not None and data.kind not in _SOURCES[task]:
+        what = "boxes" if task is Task.DETECTION else "masks"
+        yield Misfit(
+            ("data", data.kind), f"gives no {what} for task {task}; use one of {', '.join(_SOURCES[task])}"
+        )
+    yield from _mask_values(data)
+    if data.splits.folds is not None and data.gives_validation:
+        yield Misfit(("data", "splits", "folds"), FOLDS_TAKEN)
+    for name, domain in data.domains.items():
+        yield from _domain(("data", "domains", name), domain, data)
+
+
+def shift_faults(figure: Figure, data: DataSpec) -> Iterator[str]:
+    """Why a figure under shift cannot be an objective, which is measured on validation images."""
+    if figure.domain is None and figure.base != ROBUSTNESS:
+        return
+    if not data.domains:
+        yield (
+            "is measured in a domain, and the data has none; give it one, such as "
+            "data.domains: {blurred: {corruption: {kind: blur}}}"
+        )
+        return
+    for name in data.domains if figure.domain is None else (figure.domain,):
+        if name not in data.domains:
+            yield f"there is no domain '{name}'{meant(name, data.domains)}"
+        elif not data.domains[name].has_validation:
+            yield (
+                f"needs validation images in domain {name}, whose images are for tests alone; "
+                f"give it some with data.domains.{name}.validation, or use another objective"
+            )
+
+
+def _mask_values(data: DataSpec) -> Iterator[Misfit]:
+    if data.masks is None:
+        return
+    classes, values = data.masks.classes, data.masks.values
+    if len(set(classes)) < len(classes):
+        twice = next(c for c in classes if classes.count(c) > 1)
+        yield Misfit(("data", "masks", "classes"), f"names '{twice}' twice; every class needs its own name")
+    if values is not None and len(values) != len(classes):
+        yield Misfit(
+            ("data", "masks", "values"),
+            f"needs one grey value for each of the {len(classes)} classes, got {len(values)}",
+        )
+    elif values is not None and len(set(values)) < len(values):
+        yield Misfit(("data", "masks", "values"), f"must differ from class to class, got {list(values)}")
+
+
+def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Misfit]:
+    if (fault := data.unfit(domain)) is not None:
+        yield Misfit((*at, domain.kind), fault)
+        return
+    if domain.corruption is not None and not data.gives_test:
+        yield Misfit(at, "changes test images, and the data has none; raise data.splits.test above 0")
+    if data.embedded is not None and domain.embedded is data.embedded.domain:
+        yield Misfit((*at, "embedded"), f"is {domain.embedded}, the look that the data has already")
+    for place, images in _images(domain):
+        for part in ("train", "validation"):
+            if getattr(data.source, part) == images:
+                yield Misfit(
+                    (*at, *place, domain.kind),
+                    f"names the images of data.{domain.kind}.{part}, by which trials are trained and chosen; "
+                    "give it images of its own",
+                )
+
+
+def _images(domain: DomainSpec) -> Iterator[tuple[Path, MaskPart | CocoPart | str]]:
+    """Where a domain's own images are named, and how."""
+    parts: tuple[tuple[Path, DomainSpec | DomainPart | None], ...] = (
+        ((), domain),
+        (("validation",), domain.validation),
+    )
+    for place, part in parts:
+        images = None if part is None else part.masks or part.coco or part.hub
+        if images is not None:
+            yield place, images

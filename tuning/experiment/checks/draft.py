@@ -1,0 +1,68 @@
+"""What is known of an experiment while its parts are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from trainables.specs.adapters import Adapter
+from trainables.specs.data import DataSpec
+from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task
+from tuning.experiment.space import ADAPTER, Space
+
+if TYPE_CHECKING:
+    from tuning.experiment.sections.scheduler import SchedulerSpec
+    from tuning.experiment.sections.search import SearchSpec
+
+
+@dataclass
+class Subject:
+    """What is known of an experiment; a part that is wrong in itself is None or left out."""
+
+    name: str | None = None
+    task: Task | None = None
+    model: ModelSpec | None = None
+    data: DataSpec | None = None
+    objective: ObjectiveSpec | None = None
+    search: SearchSpec | None = None
+    scheduler: SchedulerSpec | None = None
+    trial: dict[str, JsonValue] = field(default_factory=dict)
+    """Fixed settings by dotted name."""
+    space: Space = field(default_factory=Space)
+    written: frozenset[str] = frozenset()
+    """Every parameter of the file, wrong ones included."""
+    first: list[dict[str, JsonValue]] = field(default_factory=list)
+    """`search.first` by dotted names."""
+    touched: frozenset[str] = frozenset()
+    """Settings that an override named."""
+
+    def fixed(self, name: str) -> JsonValue:
+        """The value of a setting that is not searched: from `trial`, else its default."""
+        if name in self.trial:
+            return self.trial[name]
+        return Adapter.LORA.value if name == ADAPTER else None
+
+    def taken(self, name: str) -> list[JsonValue] | None:
+        """Values that a parameter or fixed setting takes; None if they cannot be listed."""
+        if name not in self.written:
+            return [self.fixed(name)]
+        domains = self.space.root.get(name, ())
+        if not domains or any(d.size is None or d.size > 10_000 for d in domains):
+            return None
+        return list(dict.fromkeys(d.at(i) for d in domains for i in range(d.size or 0) if _scalar(d.at(i))))
+
+
+def is_inside(name: str, section: str) -> bool:
+    """Whether a setting, by dotted name, lies in a section."""
+    return name.startswith(section + ".")
+
+
+def either(values: list[JsonValue]) -> str:
+    """The values that a setting may take, in words."""
+    return " or ".join(str(value) for value in values)
+
+
+def _scalar(value: JsonValue) -> bool:
+    return not isinstance(value, list | dict)

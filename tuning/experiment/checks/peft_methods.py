@@ -1,0 +1,55 @@
+"""Names of PEFT's methods, read from the installed package's source: importing PEFT takes seconds."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tuning.experiment.faults import meant
+
+_UNFIT = {
+    "ADALORA": "its ranks must be reallocated after every step; use adapter 'adalora'",
+    "ADAPTION_PROMPT": "it is made for language models",
+    "CARTRIDGE": "it learns prompt tokens, which a vision backbone does not take",
+    "CPT": "it learns prompt tokens, which a vision backbone does not take",
+    "MULTITASK_PROMPT_TUNING": "it learns prompt tokens, which a vision backbone does not take",
+    "POLY": "it needs a task id with every batch",
+    "PREFIX_TUNING": "it learns prompt tokens, which a vision backbone does not take",
+    "PROMPT_TUNING": "it learns prompt tokens, which a vision backbone does not take",
+    "P_TUNING": "it learns prompt tokens, which a vision backbone does not take",
+    "SHADOW": "it is made for language models",
+    "TRAINABLE_TOKENS": "it trains rows of a token embedding, which a vision model lacks",
+    "XLORA": "it mixes LoRA adapters that are trained already",
+}
+"""As in trainables.adapters.passthrough, which has the last word."""
+
+
+def method_fault(name: str) -> str | None:
+    """What is wrong with the name of a PEFT method; None if nothing is, or if PEFT's source is elsewhere."""
+    known, upper = methods(), name.upper()
+    if upper in _UNFIT:
+        return f"{upper} cannot be used here: {_UNFIT[upper]}"
+    if known and upper not in known:
+        usable = [method for method in known if method not in _UNFIT]
+        return f"PEFT has no method '{name}'{meant(upper, usable) or '; it has ' + ', '.join(usable)}"
+    return None
+
+
+@cache
+def methods() -> tuple[str, ...]:
+    """The values of PEFT's `PeftType`; empty if its source is not where it was."""
+    package = find_spec("peft")
+    if package is None or package.origin is None:
+        return ()
+    source = Path(package.origin).parent / "utils" / "peft_types.py"
+    if not source.is_file():
+        return ()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and node.name == "PeftType":
+            constants = [s.value for s in node.body if isinstance(s, ast.Assign)]
+            return tuple(
+                sorted(c.value for c in constants if isinstance(c, ast.Constant) and isinstance(c.value, str))
+            )
+    return ()

@@ -1,0 +1,140 @@
+"""Whether the parameters of a space are settings of trials, and whether their conditions can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from pydantic import JsonValue
+
+from tuning.experiment.checks.draft import Subject, either, is_inside
+from tuning.experiment.checks.peft_methods import method_fault
+from tuning.experiment.faults import Misfit, closest, shown
+from tuning.experiment.settings import Kind, setting
+from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe
+
+
+def check_space(subject: Subject) -> Iterator[Misfit]:
+    """Every check that the space takes."""
+    for name, domains in subject.space.root.items():
+        for number, domain in enumerate(domains):
+            yield from _domain(name, number, domain)
+            yield from _conditions(subject, name, number, domain)
+        yield from _alternatives(subject.space, name)
+        yield from _sections(subject, name)
+    yield from _circles(subject.space)
+
+
+def _domain(name: str, number: int, domain: Alternative) -> Iterator[Misfit]:
+    known, at = setting(name), ("space", name, number)
+    assert known is not None
+    if domain.choice is not None:
+        for index, value in enumerate(domain.choice):
+            yield from known.misfits(value, (*at, "choice", index))
+            if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)):
+                yield Misfit((*at, "choice", index), fault)
+        return
+    key = "int" if domain.whole is not None else "float"
+    if known.kind in (Kind.OTHER, Kind.SECTION):
+        what = "section" if known.kind is Kind.SECTION else "number"
+        rule = (
+            f"{name} is a section; search its settings"
+            if what == "section"
+            else f"{name} is no number; use choice"
+        )
+        yield Misfit((*at, key), rule)
+        return
+    if known.kind is Kind.WHOLE and key == "float":
+        yield Misfit((*at, key), f"{name} is a whole number; use int in place of float")
+        return
+    for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
+        yield from known.misfits(end, (*at, key, index))
+
+
+def _conditions(subject: Subject, name: str, number: int, domain: Alternative) -> Iterator[Misfit]:
+    for parent, values in domain.when.items():
+        at = ("space", name, number, "when", parent)
+        if parent not in subject.written:
+            yield Misfit(at, _no_parent(subject, parent))
+            continue
+        if parent == name or parent not in subject.space.root:
+            continue  # a circle of one, or a parameter that is wrong in itself
+        if any(d.size is None for d in subject.space.root[parent]):
+            yield Misfit(
+                at, f"{parent} is a range of real numbers; a condition needs a choice or whole numbers"
+            )
+            continue
+        for index, value in enumerate(values):
+            if not any(d.match(value) for d in subject.space.root[parent]):
+                yield Misfit(
+                    (*at, index), f"{parent} is never {shown(value)}{_instead(subject, parent, value)}"
+                )
+        section = name.split(".")[0]
+        if parent == ADAPTER and section in SECTION_NAMES and any(v != section for v in values):
+            yield Misfit(at, f"{name} is read where adapter is {section} only; leave out the condition")
+
+
+def _no_parent(subject: Subject, parent: str) -> str:
+    if parent in subject.trial:
+        return f"{parent} is fixed to {shown(subject.trial[parent])} in trial; remove the condition"
+    if setting(parent) is not None:
+        return f"{parent} is not in the space; search it too, or remove the condition"
+    close = closest(parent, subject.written)
+    return f"there is no parameter {shown(parent)}" + (
+        f"; did you mean '{close}'?" if close else "; name one of this space"
+    )
+
+
+def _instead(subject: Subject, parent: str, value: JsonValue) -> str:
+    domains = subject.space.root[parent]
+    if all(d.choice is not None for d in domains):
+        options = [v if isinstance(v, str) else shown(v) for d in domains for v in d.choice or ()]
+        close = closest(value, options)
+        return f"; did you mean '{close}'?" if close else f"; it takes {', '.join(options)}"
+    return f"; it is {' or '.join(map(describe, domains))}"
+
+
+def _alternatives(space: Space, name: str) -> Iterator[Misfit]:
+    conditions = space.conditions(name)
+    for (_, one), (second, other) in combinations(enumerate(conditions), 2):
+        shared = [parent for parent in one if parent in other]
+        if not any(all(v not in other[parent] for v in one[parent]) for parent in shared):
+            yield Misfit(
+                ("space", name, second),
+                "can apply at the same time as an earlier alternative; "
+                "give the two `when` conditions that exclude each other on one parameter",
+            )
+            return
+
+
+def _sections(subject: Subject, name: str) -> Iterator[Misfit]:
+    for other in subject.written:
+        if is_inside(other, name):
+            yield Misfit(("space", other), f"lies inside {name}, which is searched as a whole; remove one")
+    section = name.split(".")[0]
+    adapters = subject.taken(ADAPTER)
+    if section in SECTION_NAMES and adapters is not None and section not in adapters:
+        yield Misfit(
+            ("space", name),
+            f"never applies: adapter is {either(adapters)}, never {section}; remove it or add {section}",
+        )
+
+
+def _circles(space: Space) -> Iterator[Misfit]:
+    done: set[str] = set()
+
+    def follow(name: str, above: tuple[str, ...]) -> Iterator[Misfit]:
+        if name in above:
+            ring = [*above[above.index(name) :], name]
+            number = next(i for i, when in enumerate(space.conditions(ring[0])) if ring[1] in when)
+            yield Misfit(
+                ("space", ring[0], number, "when"),
+                f"goes in a circle: {' needs '.join(ring)}; remove one of these conditions",
+            )
+        elif name not in done:
+            for parent in sorted(space.parents(name) & space.root.keys()):
+                yield from follow(parent, (*above, name))
+            done.add(name)
+
+    for name in space.root:
+        yield from follow(name, ())

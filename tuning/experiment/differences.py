@@ -1,0 +1,62 @@
+"""What two experiments do not have in common, key by key. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from tuning.experiment.dotted import leaves
+from tuning.experiment.spec import Experiment
+
+_APART = {"name", "source_text"}
+"""What an experiment is called and how its file was written change nothing that it does."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One dotted key, and its two values as they are shown."""
+
+    key: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.was} → {self.now}"
+
+
+def differences(was: Experiment, now: Experiment) -> list[Difference]:
+    """Every key at which they differ, names left out, in the order of the file's parts."""
+    before, after = _keys(was), _keys(now)
+    found = [
+        Difference(key, _shown(key, before), _shown(key, after))
+        for key in {**before, **after}
+        if not _same(key, before, after)
+    ]
+    old, new = was.space.names, now.space.names
+    if old != new and set(old) == set(new):  # configurations are drawn in this order
+        found.append(Difference("order of space", ", ".join(old), ", ".join(new)))
+    return found
+
+
+def _keys(experiment: Experiment) -> dict[str, JsonValue]:
+    return dict(leaves(experiment.model_dump(mode="json", exclude=_APART)))
+
+
+def _same(key: str, before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:
+    if key in before and key in after:
+        return before[key] == after[key]
+    # A part that is absent is null in one and a mapping in the other; a setting of trials may be
+    # null on purpose, where its default is something else.
+    return not key.startswith("trial.") and before.get(key) is None and after.get(key) is None
+
+
+def _shown(key: str, values: Mapping[str, JsonValue]) -> str:
+    if key not in values:
+        return "not set"
+    value = values[key]
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        value = value[0]
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,27 @@
+"""Nested values by dotted names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+
+def put(into: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a nested value, making the dictionaries on the way."""
+    for part in path[:-1]:
+        inner = into.get(part)
+        if not isinstance(inner, dict):
+            inner = into[part] = {}
+        into = inner
+    into[path[-1]] = value
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Dotted names and values of a nested mapping; lists are values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

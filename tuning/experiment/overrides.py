@@ -1,0 +1,184 @@
+"""`--set key=value`: changes to a file's plain values before they are checked. The override wins.
+
+`key` is dotted, `value` is YAML. A setting fixed by an override is no longer searched, and one searched
+by an override no longer fixed; `space.NAME=null` takes a parameter out. Conditions on values that an
+override took away are dropped with whatever hangs on them (`tuning.experiment.reader`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+from tuning.experiment.faults import SET, Fault, Path
+from tuning.experiment.settings import Kind, setting
+from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space
+from tuning.experiment.yaml_lines import Document, read_yaml
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[str]:
+    """Change `document` in place, and say which settings of trials were touched.
+
+    What is wrong with an override joins the document's faults.
+    """
+    touched = set()
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not key or not all(key.split(".")):
+            document.faults.append(Fault(SET, override, "must be key=value, such as trial.epochs=5"))
+            continue
+        value = read_yaml(text, where=SET)
+        if value.faults:
+            document.faults += [Fault(SET, key, f"{fault.rule}, got '{text}'") for fault in value.faults]
+            continue
+        steps = _steps(key)
+        if steps[0] in ("space", "trial") and (name := _setting_of(steps[1:])):
+            touched.add(name)
+            _take_out(document, "trial" if steps[0] == "space" else "space", name)
+        try:
+            _put(document, steps, value.value)
+        except IndexError as error:
+            document.faults.append(Fault(SET, key, str(error)))
+    return frozenset(touched)
+
+
+def narrowed(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[str]) -> Space:
+    """Without the conditions that an override made idle, and without what can never apply any more."""
+    root, changed = dict(space.root), set(touched)
+
+    def takes(name: str, value: JsonValue) -> bool:
+        if name in root:
+            return any(domain.match(value) for domain in root[name])
+        return bool(trial.get(name, "lora" if name == ADAPTER else None) == value)
+
+    def kept(name: str, domain: Alternative) -> Alternative | None:
+        section, when = name.split(".")[0], dict(domain.when)
+        if section in SECTION_NAMES and ADAPTER in changed and not takes(ADAPTER, section):
+            return None
+        for parent in changed & when.keys():
+            left = tuple(value for value in when.pop(parent) if takes(parent, value))
+            if not left:
+                return None
+            if parent in root:
+                when[parent] = left
+        return domain.model_copy(update={"when": when})
+
+    before = None
+    while root != before:
+        before = dict(root)
+        for name, domains in before.items():
+            left = tuple(k for domain in domains if (k := kept(name, domain)) is not None)
+            if left:
+                root[name] = left
+            else:
+                del root[name]
+            if len(left) < len(domains):
+                changed.add(name)
+    return Space(root)
+
+
+def still_inside(
+    first: Sequence[dict[str, JsonValue]],
+    space: Space,
+    trial: Mapping[str, JsonValue],
+    touched: frozenset[str],
+) -> list[dict[str, JsonValue]]:
+    """`search.first` without what an override has put outside the space; the rest is for the checks.
+
+    A setting that an override fixed leaves the configurations that have its value, and drops the others.
+    """
+    kept = []
+    for params in first:
+        names = touched & params.keys()
+        fixed = {name for name in names if name not in space.root and trial.get(name) == params[name]}
+        left = {name: value for name, value in params.items() if name not in fixed}
+        gone = any(name not in space.root for name in left) or space.locate(left)[1]
+        if not (names and gone):
+            kept.append(left)
+    return kept
+
+
+def _setting_of(steps: Sequence[str | int]) -> str | None:
+    """The setting whose key, or a key of whose domain, the steps name."""
+    names = [step for step in steps if isinstance(step, str)]
+    for depth in range(len(names), 0, -1):
+        known = setting(".".join(names[:depth]))
+        if known is not None and known.kind is not Kind.SECTION:
+            return known.name
+    return None
+
+
+def _steps(key: str) -> list[str | int]:
+    steps: list[str | int] = []
+    for part in key.split("."):
+        name, *indices = re.split(r"\[(\d+)\]", part)
+        steps += [name, *(int(index) for index in indices if index)]
+    return steps
+
+
+def _put(document: Document, steps: list[str | int], value: Any) -> None:
+    """Raises IndexError where an item is named that a list has not, or that is in no list."""
+    node: Any = document.value
+    path: Path = ()
+    while True:
+        key, steps = _next(node, steps)
+        path = (*path, key)
+        if not steps:
+            break
+        inner = node.get(key) if isinstance(node, dict) else node[key]
+        if not isinstance(inner, dict | list) or (isinstance(inner, list) and not isinstance(steps[0], int)):
+            _forget(document, path)
+            inner = node[key] = {}
+        node = inner
+    _forget(document, path)
+    if value is None and path[0] == "space" and isinstance(node, dict):
+        node.pop(key, None)
+        return
+    node[key] = value
+
+
+def _next(node: Any, steps: list[str | int]) -> tuple[str | int, list[str | int]]:
+    """The key of `node` that the first steps name (it may hold dots), and the steps that are left."""
+    first = steps[0]
+    if isinstance(first, int):
+        if not isinstance(node, list):
+            raise IndexError(f"is no list, so it has no item [{first}]")
+        if first >= len(node):
+            raise IndexError(f"there is no item [{first}]; the list has {len(node)}, counted from 0")
+        return first, steps[1:]
+    names = [step for step in steps if isinstance(step, str)]
+    for count in range(len(names), 1, -1):
+        joined = ".".join(names[:count])
+        if isinstance(node, dict) and joined in node and steps[:count] == names[:count]:
+            return joined, steps[count:]
+    return first, steps[1:]
+
+
+def _forget(document: Document, path: Path) -> None:
+    """From here on down it is the override that speaks."""
+    for known in [p for p in document.where if p[: len(path)] == path]:
+        del document.where[known]
+    document.where[path] = SET
+
+
+def _take_out(document: Document, part: str, name: str) -> None:
+    """Remove a setting from `trial` or `space`, whichever way it is written there."""
+    above: list[tuple[dict[Any, Any], str | int]] = [(document.value, part)]
+    rest: list[str | int] = list(name.split("."))
+    while rest:
+        node = above[-1][0].get(above[-1][1])
+        if not isinstance(node, dict):
+            return
+        key, rest = _next(node, rest)
+        above.append((node, key))
+    if above[-1][1] not in above[-1][0]:
+        return
+    while len(above) > 1:
+        node, key = above.pop()
+        del node[key]
+        if node:
+            return

@@ -1,0 +1,42 @@
+"""The `scheduler` section: which trials stop early."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from trainables.specs.base import Count, Hundredths, Spec
+
+
+class AshaSpec(Spec):
+    """Asynchronous successive halving with one bracket."""
+
+    grace_epochs: Hundredths = 1.0
+    """Epochs that every trial gets: the first rung."""
+    reduction_factor: Annotated[float, Field(ge=1.1, allow_inf_nan=False)] = 3.0
+    """Of each rung one in so many goes on."""
+
+
+class MedianSpec(Spec):
+    """Stops a trial whose objective lies below the median of the others' running averages."""
+
+    grace_epochs: Hundredths = 1.0
+    min_trials: Count = 3
+    """Trials to compare with before any is stopped."""
+
+
+class SchedulerSpec(Spec):
+    """What stops a trial early: asha or median; nothing where both are absent (`none` in the file)."""
+
+    asha: AshaSpec | None = None
+    median: MedianSpec | None = None
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if self.asha is not None and self.median is not None:
+            raise ValueError("needs exactly one of asha, median, or the word none; got asha and median")
+        return self

@@ -1,0 +1,57 @@
+"""The `search` section: which sampler proposes configurations, and how many."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
+
+from trainables.specs.base import Count, Spec
+
+
+class TpeSpec(Spec):
+    """Optuna's tree-structured Parzen estimator, multivariate and with conditional groups."""
+
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Trials at random before the model of good configurations is asked."""
+
+
+class RandomSpec(Spec):
+    """Configurations at random."""
+
+
+class GridSpec(Spec):
+    """Every configuration once."""
+
+
+class SearchSpec(Spec):
+    """How configurations are proposed, how many, which ones first, and what is known beforehand."""
+
+    # `from` is a word of Python's own; it is written as the file has it.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    tpe: TpeSpec | None = None
+    random: RandomSpec | None = None
+    grid: GridSpec | None = None
+    trials: Count | None = None
+    """Number of trials; a grid needs none."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    first: tuple[dict[str, JsonValue], ...] = ()
+    """Configurations to try before any other, each complete, by dotted names."""
+    from_: Annotated[tuple[str, ...], Field(alias="from")] = ()
+    """Earlier experiments, by name or path, whose finished trials the search learns from."""
+
+    @model_validator(mode="after")
+    def _one_algorithm(self) -> Self:
+        given = [kind for kind in ("tpe", "random", "grid") if getattr(self, kind) is not None]
+        if len(given) > 1:
+            raise ValueError(f"needs exactly one of tpe, random, grid; got {' and '.join(given)}")
+        if not given:
+            # A frozen value still under construction; a validator before it would undo strict JSON.
+            self.__dict__["tpe"] = TpeSpec()
+        return self

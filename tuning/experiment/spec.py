@@ -1,0 +1,105 @@
+"""An experiment: everything its YAML file says, as one frozen, strict value. No torch, ray or optuna.
+
+`tuning.experiment.load` reads a file and reports every fault at once. `Experiment.model_validate_json` takes
+back what `model_dump(mode="json")` gave, as the ledger stores it; such a value was checked before.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import (
+    Field,
+    JsonValue,
+    ValidationError,
+)
+
+from trainables.errors import ExperimentFileError
+from trainables.specs.base import Spec
+from trainables.specs.data import DataSpec, EmbeddedData
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
+from tuning.experiment.dotted import put
+from tuning.experiment.sections.ablation import AblationSpec
+from tuning.experiment.sections.checkpoints import CheckpointSpec
+from tuning.experiment.sections.resources import ResourceSpec
+from tuning.experiment.sections.scheduler import SchedulerSpec
+from tuning.experiment.sections.scoring import ScoringSpec
+from tuning.experiment.sections.search import SearchSpec
+from tuning.experiment.sections.views import ViewsSpec
+from tuning.experiment.space import Space
+
+
+class Experiment(Spec):
+    """One experiment. `trial` is nested as in `TrialConfig`; `space` has dotted names."""
+
+    name: Annotated[str, Field(min_length=1)]
+    task: Task
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec(embedded=EmbeddedData())
+    objective: ObjectiveSpec
+    trial: dict[str, JsonValue] = Field(default_factory=dict)
+    space: Space = Space()
+    search: SearchSpec = SearchSpec()
+    scheduler: SchedulerSpec = SchedulerSpec()
+    resources: ResourceSpec = ResourceSpec()
+    scoring: ScoringSpec = ScoringSpec()
+    checkpoints: CheckpointSpec = CheckpointSpec()
+    views: ViewsSpec = ViewsSpec()
+    ablation: AblationSpec | None = None
+    """What is compared, in a designed experiment."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    """Times that a trial starts again, from its checkpoint, after its worker died."""
+    source_text: str = ""
+    """The file as it was read; not a key of the file."""
+
+    @property
+    def workload(self) -> Workload:
+        """What all trials share."""
+        return Workload(task=self.task, model=self.model, data=self.data, objective=self.objective)
+
+    @property
+    def max_epochs(self) -> int:
+        """The most epochs that any trial runs."""
+        if "epochs" in self.space.root:
+            ends = [max(d.choice) if d.choice else d.highest for d in self.space.root["epochs"]]  # type: ignore[type-var]
+            return int(max(ends))  # type: ignore[arg-type,type-var]
+        given = self.trial.get("epochs", TrialConfig.model_fields["epochs"].default)
+        assert isinstance(given, int)
+        return given
+
+    def settings(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """`trial` with `params` (by dotted names) on top, nested as in `TrialConfig`."""
+        merged = copy.deepcopy(self.trial)
+        for name, value in params.items():
+            put(merged, name.split("."), value)
+        return merged
+
+    def trial_config(self, params: Mapping[str, JsonValue]) -> TrialConfig:
+        """The configuration of a trial: defaults, then `trial`, then `params`.
+
+        Raises ExperimentFileError where they do not fit together; parameters of a checked space do.
+        """
+        try:
+            return TrialConfig.model_validate_json(json.dumps(self.settings(params)))
+        except ValidationError as error:
+            reasons = "; ".join(
+                ": ".join(
+                    filter(None, (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")))
+                )
+                for e in error.errors()
+            )
+            raise ExperimentFileError(
+                f"{self.name}: {json.dumps(dict(params))} is no configuration: {reasons}"
+            ) from error
+
+    def require_space(self) -> None:
+        """Raises ExperimentFileError where nothing is searched, which is enough for `train` alone."""
+        if not self.space:
+            raise ExperimentFileError(
+                f"{self.name} has no `space`, so there is nothing to search; add one, "
+                "or run its one configuration with `adaptertune train`"
+            )

@@ -1,0 +1,28 @@
+"""An experiment as the file of one of its configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import JsonValue
+
+from trainables.specs.adapters import Adapter
+from tuning.experiment.space import SECTION_NAMES
+from tuning.experiment.spec import Experiment
+from tuning.experiment.yaml_lines import to_yaml as yaml_text
+
+
+def to_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> str:
+    """An experiment file of one configuration, for `adaptertune train FILE`; paths in it are absolute."""
+    settings = experiment.settings(params)
+    adapter = settings.get("adapter", Adapter.LORA.value)
+    trial = {k: v for k, v in settings.items() if k not in SECTION_NAMES or k == adapter}
+    document: dict[str, Any] = {"name": experiment.name, "task": experiment.task.value}
+    for part in ("model", "data", "objective"):
+        document[part] = getattr(experiment, part).model_dump(
+            mode="json", exclude_defaults=True, exclude_none=True
+        )
+    if not document["model"]:
+        del document["model"]
+    return yaml_text(document | ({"trial": trial} if trial else {}))

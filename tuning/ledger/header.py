@@ -1,0 +1,25 @@
+"""The experiment that a record describes. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import ValidationError
+
+from trainables.errors import LedgerError
+from tuning.experiment.spec import Experiment
+from tuning.ledger.records import ExperimentRecord
+
+
+def experiment_of(header: ExperimentRecord) -> Experiment:
+    """As it was begun, or extended since. Raises LedgerError if this version cannot read it."""
+    try:
+        given = Experiment.model_validate_json(json.dumps(header.experiment))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise LedgerError(
+            f"{header.name}: the recorded experiment does not fit this adaptertune"
+            f" ({where}: {first['msg']}); use the version that ran it"
+        ) from error
+    return given.model_copy(update={"source_text": header.file})

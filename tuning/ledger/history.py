@@ -1,0 +1,186 @@
+"""A record as values: each trial's reports and end, folded line by line. No ray, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
+
+from trainables.errors import LedgerError
+from tuning.ledger.records import (
+    GOES_ON,
+    BaselineRecord,
+    BuiltRecord,
+    ClosedRecord,
+    EndedRecord,
+    Ending,
+    ExperimentRecord,
+    Outcome,
+    OverBudgetRecord,
+    PreparedRecord,
+    Record,
+    RemovedRecord,
+    ReportRecord,
+    ResumedRecord,
+    ScoredRecord,
+    ScoringRecord,
+    StartedRecord,
+    StoppedRecord,
+    UnsavedRecord,
+    WarmStartRecord,
+)
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """What the record says of one trial."""
+
+    number: int
+    params: Mapping[str, JsonValue]
+    hash: str
+    started: float
+    parameters: Mapping[str, int] | None = None
+    reports: tuple[ReportRecord, ...] = ()
+    stopped: StoppedRecord | None = None
+    ended: EndedRecord | None = None
+    removed: tuple[str, ...] = ()
+    """Names of its checkpoints that were taken away to keep the budget."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it runs, or if the driver died."""
+        return self.ended.outcome if self.ended else None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended; one that was interrupted goes on."""
+        return self.outcome not in GOES_ON
+
+    @property
+    def value(self) -> float | None:
+        """The running objective at its end, or at its last report."""
+        if self.ended is not None:
+            return self.ended.value
+        return self.reports[-1].objective if self.reports else None
+
+    @property
+    def peak_mb(self) -> float | None:
+        """The most memory that a report found in use; None before the first."""
+        return max((report.peak_mb for report in self.reports), default=None)
+
+    @property
+    def epoch(self) -> float:
+        """How far it came."""
+        if self.ended is not None and self.ended.epoch is not None:
+            return self.ended.epoch
+        return self.reports[-1].epoch if self.reports else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training and evaluating, start-up left out."""
+        return sum(r.train_s + r.evaluate_s for r in self.reports)
+
+
+@dataclass(frozen=True)
+class History:
+    """A whole record. A trial appears in `trials` from its `started` line on, in that order."""
+
+    header: ExperimentRecord
+    prepared: PreparedRecord | None = None
+    baseline: BaselineRecord | None = None
+    trials: dict[int, TrialHistory] = field(default_factory=dict)
+    scoring: ScoringRecord | None = None
+    """What is scored on test images, once that has begun."""
+    scores: dict[int | None, ScoredRecord] = field(default_factory=dict)
+    """By trial, None for the untouched model; those that failed have a reason and no figures."""
+    closed: ClosedRecord | None = None
+    earlier: tuple[WarmStartRecord, ...] = ()
+    """What is known from other experiments."""
+
+    @classmethod
+    def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
+        """A record, line by line."""
+        history = cls(header)
+        for record in records:
+            history = history.with_record(record)
+        return history
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.header.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last driver came to the end, and nothing goes on."""
+        came_to_its_end = self.closed is not None and self.closed.reason is Ending.FINISHED
+        return came_to_its_end and all(trial.over for trial in self.trials.values())
+
+    def with_record(self, record: Record) -> History:
+        """This history and one more record. `trials` and `scores` are shared with it, and changed."""
+        match record:
+            case WarmStartRecord():
+                return replace(self, earlier=(*self.earlier, record))
+            case PreparedRecord():
+                return replace(self, prepared=record)
+            case BaselineRecord():
+                return replace(self, baseline=record)
+            case ScoringRecord():
+                return replace(self, scoring=record)
+            case ScoredRecord():
+                self.scores[record.trial] = record
+                return self
+            case ResumedRecord():
+                return replace(
+                    self, header=_with_trials(self.header, record.trials), scoring=None, closed=None
+                )
+            case UnsavedRecord() | OverBudgetRecord():
+                return self
+            case ClosedRecord():
+                return replace(self, closed=record)
+            case StartedRecord():
+                old = self.trials.get(record.trial)
+                self.trials[record.trial] = (
+                    replace(old, stopped=None, ended=None, removed=())
+                    if old is not None and old.hash == record.hash
+                    else TrialHistory(record.trial, record.params, record.hash, record.time)
+                )
+                return replace(self, closed=None, scoring=None) if self.closed else self
+            case BuiltRecord() | ReportRecord() | StoppedRecord() | EndedRecord() | RemovedRecord():
+                trial = self.trials.get(record.trial)
+                if trial is None:
+                    raise LedgerError(f"trial {record.trial} has a line '{record.kind}' before it started")
+                self.trials[record.trial] = _with(trial, record)
+                return self
+            case _:
+                raise LedgerError(f"unexpected record {type(record).__name__}")
+
+
+def _with_trials(header: ExperimentRecord, trials: int | None) -> ExperimentRecord:
+    """The header of an experiment that shall have `trials` trials."""
+    search = header.experiment.get("search")
+    if trials is None or not isinstance(search, dict):
+        return header
+    return header.model_copy(
+        update={"experiment": {**header.experiment, "search": search | {"trials": trials}}}
+    )
+
+
+def _with(
+    trial: TrialHistory, record: BuiltRecord | ReportRecord | StoppedRecord | EndedRecord | RemovedRecord
+) -> TrialHistory:
+    match record:
+        case BuiltRecord():
+            return replace(trial, parameters=record.parameters)
+        case ReportRecord():
+            kept = trial.reports
+            while kept and kept[-1].epoch >= record.epoch:
+                kept = kept[:-1]
+            return replace(trial, reports=(*kept, record))
+        case StoppedRecord():
+            return replace(trial, stopped=record)
+        case EndedRecord():
+            return replace(trial, ended=record)
+        case RemovedRecord():
+            return replace(trial, removed=(*trial.removed, *record.files))

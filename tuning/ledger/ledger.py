@@ -1,0 +1,230 @@
+"""The append-only record of an experiment, `ledger.jsonl`: the only truth. No ray, no torch.
+
+One JSON object a line (`tuning.ledger.records`), one writer (it holds `driver.lock`), each record written
+by a single unbuffered write before what it says takes effect. A record outlives the death of the
+driver; a line torn by one is cut off when the ledger is next opened, and readers pass over it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ValidationError
+
+from trainables.errors import LedgerError, StorageError
+from tuning.ledger.history import History
+from tuning.ledger.records import RECORDS, SCHEMA, ExperimentRecord, Record
+
+if TYPE_CHECKING:  # what only reads has no use for it, and waits for its import
+    from filelock import FileLock
+
+LEDGER = "ledger.jsonl"
+LOCK = "driver.lock"
+DRIVER_LOG = "driver.log"
+"""What a driver in the background says."""
+RAY_LOG = "ray.log"
+"""What Ray says to the driver."""
+LEFTOVERS = frozenset({LOCK, DRIVER_LOG, RAY_LOG})
+"""What a launch that failed early may leave; a folder of nothing else is as good as empty."""
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+class Ledger:
+    """The one writer of an experiment's record. Holds the lock until closed; a context manager."""
+
+    def __init__(self, folder: Path, descriptor: int, lock: FileLock) -> None:
+        self.folder = folder
+        self._descriptor = descriptor
+        self._lock = lock
+
+    @classmethod
+    def create(cls, folder: Path, header: ExperimentRecord) -> Self:
+        """A new experiment in `folder`, which must not exist yet or be empty, save for `LEFTOVERS`.
+
+        Raises StorageError if it holds anything else, or cannot be written.
+        """
+        if folder.is_dir() and any(path.name not in LEFTOVERS for path in folder.iterdir()):
+            raise StorageError(f"{folder} already exists; choose another name")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in (DRIVER_LOG, RAY_LOG):
+                (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(_cannot_write(folder, error)) from error
+        ledger = cls._locked(folder, os.O_CREAT | os.O_EXCL)
+        try:
+            ledger.append(header)
+        except StorageError:
+            ledger.close()
+            (folder / LEDGER).unlink(missing_ok=True)
+            raise
+        return ledger
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Goes on with an existing record; a torn last line is cut off.
+
+        Raises LedgerError if there is none or another driver writes it.
+        """
+        if not (folder / LEDGER).is_file():
+            raise LedgerError(f"{folder} holds no experiment: {LEDGER} is missing")
+        ledger = cls._locked(folder, 0)
+        path = folder / LEDGER
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+        return ledger
+
+    @classmethod
+    def _locked(cls, folder: Path, flags: int) -> Self:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(folder / LOCK)
+        try:
+            # A reader that asks whether a driver lives holds the lock for a moment.
+            lock.acquire(timeout=2.0, poll_interval=0.05)
+            return cls(folder, os.open(folder / LEDGER, os.O_WRONLY | os.O_APPEND | flags, 0o644), lock)
+        except Timeout as error:
+            raise LedgerError(
+                f"another driver is running {folder.name}; watch it with"
+                f" `adaptertune status {quote(str(folder))}` or end it with"
+                f" `adaptertune stop {quote(str(folder))}`"
+            ) from error
+        except OSError as error:
+            lock.release()
+            raise StorageError(_cannot_write(folder, error)) from error
+
+    def append(self, record: Record) -> None:
+        """Writes one line in a single write.
+
+        Raises StorageError if the disk is full or read-only; the record then ends with the line before.
+        """
+        line = record.model_dump_json(by_alias=True).encode() + b"\n"
+        before = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with suppress(OSError):  # on a disk that became read-only; `open` cuts it off
+                os.ftruncate(self._descriptor, before)
+            raise StorageError(_cannot_write(self.folder, error)) from error
+
+    def close(self) -> None:
+        """Lets go of the file and the lock; may be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    what = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only"}.get(
+        error.errno or 0, error.strerror or str(error)
+    )
+    return (
+        f"cannot write the record in {folder}: {what}; what was recorded so far is kept."
+        " Use --storage DIR for another place"
+    )
+
+
+def driver_alive(folder: Path) -> bool:
+    """Whether a driver writes this experiment's record now."""
+    if not (folder / LOCK).exists():
+        return False
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read_records(folder: Path) -> Iterator[Any]:
+    """The records in order, without a torn last line.
+
+    Raises LedgerError for a missing file and for a damaged line, by its number.
+    """
+    for byte, line in read_lines(folder, 0):
+        yield parse_line(folder, byte, line)
+
+
+def read_lines(folder: Path, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Whole lines from the byte `start` on, each with where it begins; none that begins at `end` or later.
+
+    end: where the record ends now, if absent.  Raises LedgerError if it cannot be read.
+    """
+    path = folder / LEDGER
+    try:
+        with path.open("rb") as file:
+            end = os.fstat(file.fileno()).st_size if end is None else end
+            file.seek(start)
+            while start < end and (line := file.readline()).endswith(b"\n"):
+                yield start, line
+                start += len(line)
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse_line(folder: Path, byte: int, line: bytes) -> Any:
+    """The record in the line that begins at `byte`. Raises LedgerError, by the line's number, if damaged."""
+    try:
+        return RECORDS.validate_json(line)
+    except ValidationError as error:
+        number = 1 + sum(1 for _ in read_lines(folder, 0, byte))
+        raise LedgerError(
+            f"{folder / LEDGER}, line {number}: {error.errors()[0]['msg']}; the line is damaged or a newer"
+            " adaptertune wrote it. Update adaptertune, or remove the line"
+        ) from error
+
+
+def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
+    """The whole record as values. Raises LedgerError if it is missing or damaged.
+
+    records: what `read_records` gave, where that has been called before.
+    """
+    records = iter(read_records(folder) if records is None else records)
+    return History.of(_header(folder, next(records, None)), records)
+
+
+def read_header(folder: Path) -> ExperimentRecord:
+    """The record's first line. Raises LedgerError as `read_history` does."""
+    line = next(read_lines(folder, 0), None)
+    return _header(folder, None if line is None else parse_line(folder, *line))
+
+
+def _header(folder: Path, first: Any) -> ExperimentRecord:
+    if not isinstance(first, ExperimentRecord):
+        raise LedgerError(f"{folder / LEDGER} does not begin with the experiment; it cannot be used")
+    if first.version > SCHEMA:
+        raise LedgerError(
+            f"{folder / LEDGER} has schema {first.version}, this adaptertune reads up to {SCHEMA}; update it"
+        )
+    return first
+
+
+# --- finding ----------------------------------------------------------------------------------

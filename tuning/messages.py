@@ -1,0 +1,12 @@
+"""Messages to the user, and the exit codes of the command."""
+
+from __future__ import annotations
+
+import typer
+
+MENDABLE, FAILED, OURS, RESUME_ME, INTERRUPTED = 2, 1, 70, 75, 130
+
+
+def say(message: str) -> None:
+    """A message for the user, on stderr."""
+    typer.secho(message, err=True, fg=typer.colors.RED)

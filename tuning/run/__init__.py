@@ -1,0 +1,1 @@
+"""Drive a sweep on Ray Tune."""

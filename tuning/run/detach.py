@@ -1,0 +1,114 @@
+"""A launch that goes on without its terminal. No ray, no torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.errors import AdaptertuneError, LedgerError, StorageError
+from tuning.ledger.ledger import DRIVER_LOG, LEDGER, read_records
+from tuning.ledger.records import PreparedRecord
+from tuning.messages import FAILED
+
+WAIT_S = 60.0
+"""How long a launch may prepare its data before it is left to it."""
+LOOK_EVERY_S = 0.1
+
+_RUN = "import sys; sys.path.insert(0, {root!r}); from tuning.cli.app import main; main()"
+
+
+class NotStartedError(AdaptertuneError):
+    """The launch ended before its data were ready; the message is what it said.
+
+    code: what the command that was to start it should exit with.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Detached:
+    """A launch in the background."""
+
+    process: int
+    log: Path
+    prepared: bool
+    """Whether its data are ready: from then on trials run."""
+
+
+def command_line(arguments: Sequence[str]) -> list[str]:
+    """What runs `adaptertune ARGUMENTS` with this Python, wherever it is run."""
+    root = str(Path(__file__).resolve().parents[2])
+    # -P: a folder named tuning where the user stands is not ours.
+    return [sys.executable, "-P", "-c", _RUN.format(root=root), *arguments]
+
+
+def detach(arguments: Sequence[str], folder: Path) -> Detached:
+    """Starts `adaptertune ARGUMENTS` in a session of its own; its output goes to driver.log in `folder`.
+
+    Returns when the experiment's data are ready, or it has prepared them for WAIT_S. Raises
+    NotStartedError with what the launch said if it ended before.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the experiment's folder, which must be empty to begin with, then moved into it.
+        descriptor, early = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.parent)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write in {folder.parent}: {error.strerror}; use --storage DIR for another place"
+        ) from error
+    log = Path(early)
+    with os.fdopen(descriptor, "ab") as output:
+        process = subprocess.Popen(
+            command_line(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        ended = process.poll()  # before the record is looked at: a short sweep may have ended well
+        log = _moved(log, folder)
+        if _prepared(folder):
+            return Detached(process.pid, log, prepared=True)
+        if ended is not None:
+            raise _not_started(log, folder, ended)
+        if time.monotonic() > deadline:
+            return Detached(process.pid, log, prepared=False)
+        time.sleep(LOOK_EVERY_S)
+
+
+def _moved(log: Path, folder: Path) -> Path:
+    """The log in the experiment's folder once that has its record; the process goes on writing to it."""
+    inside = folder / DRIVER_LOG
+    if log == inside or not (folder / LEDGER).exists():
+        return log
+    try:
+        return log.rename(inside)
+    except OSError:
+        return log
+
+
+def _prepared(folder: Path) -> bool:
+    try:
+        return any(isinstance(record, PreparedRecord) for record in read_records(folder))
+    except LedgerError:
+        return False  # no record yet, or one that others will complain about
+
+
+def _not_started(log: Path, folder: Path, code: int) -> NotStartedError:
+    said = log.read_text(encoding="utf-8", errors="replace").strip()
+    if log.parent != folder:
+        log.unlink(missing_ok=True)
+    killed = code < 0
+    said = said or f"the launch {f'was killed by signal {-code}' if killed else f'ended with code {code}'}"
+    return NotStartedError(said, 128 - code if killed else code or FAILED)

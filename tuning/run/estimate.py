@@ -1,0 +1,102 @@
+"""What a sweep will cost, from one measured step and evaluation of each kind of adapter. No ray, no torch."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainables.errors import AdaptertuneError
+from trainables.specs.adapters import TRAINS_BACKBONE, Adapter
+from trainables.specs.trial import TrialConfig
+from tuning.experiment.spec import Experiment
+
+if TYPE_CHECKING:
+    from trainables.training.dry_run import DryRun
+
+DRAWS = 400
+"""Configurations drawn from the space; the costliest of each kind is measured."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What to expect of the whole sweep. Without early stopping, so an upper bound."""
+
+    trials: int | None
+    side_by_side: int
+    epochs: float
+    """The most that a trial runs."""
+    trial_s: float
+    """Mean over the kinds of adapter; NaN if none could be measured."""
+    peak_mb: float
+    """Of the costliest trial."""
+
+    @property
+    def total_s(self) -> float | None:
+        """Seconds for all trials; None where their number is open."""
+        return None if self.trials is None else self.trial_s * math.ceil(self.trials / self.side_by_side)
+
+    @property
+    def total_mb(self) -> float:
+        """Memory of the trials that run side by side."""
+        return self.peak_mb * self.side_by_side
+
+
+def representatives(experiment: Experiment) -> list[TrialConfig]:
+    """The costliest configuration drawn of each kind of adapter, in the order of `Adapter`.
+
+    Costlier is: a larger batch, a backbone that trains, larger ranks. Configurations that are no
+    valid combination are left to fail in their trial.
+    """
+    generator = random.Random(0)
+    drawn = [dict(params) for params in experiment.search.first]
+    drawn += [experiment.space.sample(generator) for _ in range(DRAWS if experiment.space else 1)]
+    costliest: dict[tuple[str, str], TrialConfig] = {}
+    for params in drawn:
+        try:
+            config = experiment.trial_config(params)
+        except AdaptertuneError:
+            continue
+        kind = _kind(config)
+        if kind not in costliest or _cost(config) > _cost(costliest[kind]):
+            costliest[kind] = config
+    order = [adapter.value for adapter in Adapter]
+    return [costliest[kind] for kind in sorted(costliest, key=lambda k: (order.index(k[0]), k[1]))]
+
+
+def _kind(config: TrialConfig) -> tuple[str, str]:
+    return config.adapter.value, config.peft.method if config.peft is not None else ""
+
+
+def _cost(config: TrialConfig) -> tuple[float, ...]:
+    section = config.section
+    sizes = section.model_dump(mode="json").values() if section is not None else ()
+    ranks = sum(value for value in sizes if type(value) is int)
+    return config.batch_size, config.mode in TRAINS_BACKBONE, len(config.roles), ranks
+
+
+def trial_seconds(config: TrialConfig, run: DryRun) -> float:
+    """Time of a whole trial of `config` at the measured pace."""
+    return config.epochs * (run.steps_per_epoch * run.step_s + config.reports_per_epoch * run.evaluate_s)
+
+
+def expect(
+    experiment: Experiment,
+    configs: Sequence[TrialConfig],
+    runs: Sequence[DryRun],
+    *,
+    trials: int | None,
+    side_by_side: int,
+) -> Expectation:
+    """From single steps to the sweep."""
+    sound = [(config, run) for config, run in zip(configs, runs, strict=True) if run.error is None]
+    seconds = [trial_seconds(config, run) for config, run in sound]
+    return Expectation(
+        trials=trials,
+        side_by_side=max(1, side_by_side),
+        epochs=float(experiment.max_epochs),
+        trial_s=sum(seconds) / len(seconds) if seconds else math.nan,
+        peak_mb=max((run.peak_mb for _, run in sound), default=math.nan),
+    )

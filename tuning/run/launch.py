@@ -1,0 +1,108 @@
+"""Begins a sweep from an experiment; `tuning.run.driver` sees it through."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import AdaptertuneError, StorageError
+from tuning.checkpoints.claim import release
+from tuning.experiment.spec import Experiment
+from tuning.ledger.environment import describe
+from tuning.ledger.history import History
+from tuning.ledger.ledger import DRIVER_LOG, LEDGER, Ledger
+from tuning.ledger.recorder import Listener, Sweep
+from tuning.ledger.records import ExperimentRecord
+from tuning.ledger.storage import named
+from tuning.run.driver import Composition, LaunchResult, drive
+from tuning.run.prepared_data import Prepare
+from tuning.run.scoring import Scorer
+from tuning.search.warm_start import look_back, note
+
+__all__ = ["LaunchResult", "launch", "refuse_existing"]
+
+
+def launch(
+    experiment: Experiment,
+    storage: Path,
+    *,
+    trials: int | None = None,
+    address: str | None = None,
+    trainable: type[Any] | None = None,
+    prepare: Prepare | None = None,
+    scorer: Scorer | None = None,
+    on_event: Listener | None = None,
+) -> LaunchResult:
+    """Runs a new experiment to its end, to Ctrl-C or to `stop`; the last two end it as `interrupted`.
+
+    trials: in place of the experiment's own number.  address: an existing Ray cluster's.
+    trainable: a Ray trainable in place of the adapters' own.  prepare: gives the folder of prepared
+    data that trainables get.  scorer: in place of ours, once the search is over.  on_event: is told
+    every record as soon as it is written.
+
+    Raises StorageError where the name is taken or the disk takes no more, what preparation raises, and
+    what `look_back` does for `search.from`.
+    """
+    experiment.require_space()
+    if trials is not None:
+        search = experiment.search.model_copy(update={"trials": trials})
+        experiment = experiment.model_copy(update={"search": search})
+    folder = (storage / experiment.name).absolute()
+    refuse_existing(folder, experiment.name)
+    earlier = look_back(experiment, storage)
+    header = ExperimentRecord(
+        name=experiment.name,
+        file=experiment.source_text,
+        experiment=experiment.model_dump(mode="json", exclude={"source_text"}),
+        environment=describe(),
+    )
+    with Ledger.create(folder, header) as ledger:
+        sweep = Sweep(ledger, History(header), on_event)
+        composition = Composition(experiment, folder, sweep, trainable, scorer)
+        with _name_left_free(folder, sweep, experiment):
+            note(earlier, sweep)
+            return drive(composition, prepare=prepare, address=address)
+
+
+def refuse_existing(folder: Path, name: str) -> None:
+    """Raises StorageError where the folder holds an experiment."""
+    if (folder / LEDGER).exists():
+        known = named(folder)
+        raise StorageError(
+            f"an experiment '{name}' already exists in {folder.parent}; see it with"
+            f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name with"
+            f" `--name {name}-2`, or remove {folder}"
+        )
+
+
+@contextmanager
+def _name_left_free(folder: Path, sweep: Sweep, experiment: Experiment) -> Iterator[None]:
+    """After an error or interrupt before the first trial the same name may be launched again.
+
+    Of a launch in the background its log stays.
+    """
+
+    def leave() -> None:
+        if not sweep.history.trials:
+            _clear(folder)
+            release(experiment, sweep.history.header)
+
+    try:
+        yield
+    except (AdaptertuneError, OSError):
+        leave()
+        raise
+    leave()  # where it was interrupted
+
+
+def _clear(folder: Path) -> None:
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != DRIVER_LOG:
+                path.unlink()
+        folder.rmdir()  # if there is no log

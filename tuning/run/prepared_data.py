@@ -1,0 +1,102 @@
+"""The data of a sweep: prepared while Ray comes up, recorded, the same as before where it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainables.errors import DataError
+from trainables.run_folder import SPLITS
+from trainables.specs.workload import Workload
+from tuning.experiment.checks.objective import class_fault
+from tuning.experiment.spec import Experiment
+from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.records import Ending, PreparedRecord
+
+LOOK_EVERY_S = 0.5
+
+Prepare = Callable[[Workload], Path]
+
+
+def _prepare(workload: Workload) -> Path:
+    from trainables.preparation import prepare_workload
+
+    return prepare_workload(workload, progress=True)
+
+
+def in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
+    """Prepare while Ray comes up; ours unless another way is given."""
+    future: Future[Path] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result((prepare or _prepare)(workload))
+        except BaseException as error:
+            future.set_exception(error)
+
+    # A daemon, unlike an executor's thread, does not hold up an interrupted process.
+    threading.Thread(target=work, name="prepare", daemon=True).start()
+    return future
+
+
+def wait_for(
+    prepared: Future[Path], experiment: Experiment, folder: Path, sweep: Sweep, *, stopped: Callable[[], bool]
+) -> Path:
+    """The prepared data, recorded, and its splits stored in the experiment's `folder`.
+
+    Raises Halt once `stopped` says so, DataError for an absent class or other data than before.
+    """
+    while not wait([prepared], timeout=LOOK_EVERY_S).done:
+        if stopped():
+            raise Halt(Ending.INTERRUPTED)
+    data = prepared.result()
+    meta_file = data / "meta.json"
+    meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
+    metric = experiment.workload.objective.metric
+    if (fault := class_fault(metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {metric}: {fault}")
+    if (data / SPLITS).is_file():
+        _store_splits(data, experiment.workload, folder)
+    before, now = sweep.history.prepared, meta.get("fingerprint", data.name)
+    if before is not None and before.fingerprint != now:
+        raise DataError(
+            f"{experiment.name} was begun on other data (fingerprint {before.fingerprint}, now {now}):"
+            " files, their sizes or their times have changed, or a newer adaptertune prepares them"
+            " otherwise; put them back, or launch a new experiment"
+        )
+    sweep.record(
+        PreparedRecord(
+            fingerprint=now,
+            counts=meta.get("counts", {}),
+            classes=meta.get("classes", []),
+            faults=meta.get("faults", []),
+        )
+    )
+    return data
+
+
+def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:
+    """Keeps beside the record which images are trained, validated and tested on: the cache may go."""
+    from trainables.data.domains import split_names
+    from trainables.data.prepared import open_prepared
+
+    names = split_names(open_prepared(prepared), workload)
+    (folder / SPLITS).write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def absolute_cache() -> Iterator[None]:
+    """Ray changes the current folder while it comes up, and workers have another one."""
+    before = os.environ.get("ADAPTERTUNE_CACHE")
+    if before:
+        os.environ["ADAPTERTUNE_CACHE"] = str(Path(before).absolute())
+    try:
+        yield
+    finally:
+        if before:
+            os.environ["ADAPTERTUNE_CACHE"] = before

@@ -1,0 +1,110 @@
+"""Ray Tune's `Searcher` over our study: hands out configurations, and hears of dead workers.
+
+What a trial reports, and how it ends otherwise, reaches the study from the scheduler's side
+(`tuning.run.ray_scheduler`): Ray does not show a searcher the last report of a trial that is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from ray.tune.search import Searcher
+
+from trainables.errors import AdaptertuneError
+from tuning.ledger.recorder import Sweep
+from tuning.ledger.records import Outcome, StartedRecord
+from tuning.search.study import Nothing, Proposal, Study
+
+Configure = Callable[[Proposal], dict[str, Any]]
+"""A proposal as the configuration that Ray hands to the actor; holds its number as `trial`.
+
+Raises AdaptertuneError for one that cannot be tried; the trial then fails with that reason.
+"""
+
+
+class NotKept:
+    """For what Ray pickles to restore a sweep from: it keeps nothing, as sweeps go on from the ledger."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+
+class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
+    """Asks the study for as many trials as the cluster runs at once, which may grow meanwhile."""
+
+    def __init__(
+        self,
+        study: Study,
+        sweep: Sweep,
+        *,
+        configure: Configure,
+        capacity: Callable[[], int],
+        retries: int = 0,
+    ) -> None:
+        super().__init__()
+        self._study = study
+        self._sweep = sweep
+        self._configure = configure
+        self._capacity = capacity
+        self._retries = retries
+        self._live: dict[str, int] = {}
+        self._first: dict[str, Any] | str | None = None
+
+    def begin(self) -> bool:
+        """Whether there is a trial to run; the first one waits for Ray. Without any, Ray's `fit` breaks."""
+        self._first = self._next()
+        return self._first is None or isinstance(self._first, dict)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Tells Ray's fixed limiter to leave the limit to us."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next configuration; None while the cluster is full, FINISHED when all are out."""
+        if len(self._live) >= self._capacity():
+            return None
+        found, self._first = self._first or self._next(), None
+        if isinstance(found, dict):
+            self._live[trial_id] = found["trial"]
+        return found
+
+    def _next(self) -> dict[str, Any] | str | None:
+        while True:
+            proposal = self._study.propose()
+            if proposal is Nothing.WAIT:
+                return None
+            if not isinstance(proposal, Proposal):
+                # Ray asks no more after FINISHED, and a trial whose worker dies is to be proposed again.
+                return None if self._live and self._retries else str(Searcher.FINISHED)
+            config = self._begin(proposal)
+            if config is not None:
+                return config
+
+    def _begin(self, proposal: Proposal) -> dict[str, Any] | None:
+        number = proposal.number
+        self._sweep.record(StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash))
+        if proposal.reuses is not None:
+            self._sweep.end(number, Outcome.REUSED, reuses=proposal.reuses)
+            return None
+        try:
+            return self._configure(proposal)
+        except AdaptertuneError as error:
+            self._sweep.end(number, Outcome.FAILED, str(error))
+            self._study.tell(number, Outcome.FAILED, None, str(error))
+            return None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Frees the trial's place."""
+        self._live.pop(trial_id, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a searcher is rebuilt from the ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See `save`."""

@@ -1,0 +1,143 @@
+"""A sweep that goes on: after Ctrl-C, after anything died, or with more trials than it was asked for.
+
+Ray restores nothing here. The record is replayed through a fresh stopping rule and a fresh study, what
+was decided is carried out, and unfinished trials continue under their own numbers.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import StorageError
+from trainables.run_folder import BASELINE_CLAIM, CONTROL, HALTED
+from tuning.experiment.spec import Experiment
+from tuning.ledger.environment import describe
+from tuning.ledger.header import experiment_of
+from tuning.ledger.history import History
+from tuning.ledger.ledger import Ledger, read_history, read_records
+from tuning.ledger.recorder import Listener, Sweep
+from tuning.ledger.records import Ending, Outcome, ResumedRecord
+from tuning.ledger.storage import named
+from tuning.messages import say
+from tuning.run.driver import Composition, LaunchResult, drive
+from tuning.run.prepared_data import Prepare
+from tuning.run.scoring import Scorer, to_retry
+from tuning.search.warm_start import look_back, note
+from tuning.views.followers import bring_up_to_date
+from tuning.views.registry import views_of
+
+
+def resume(
+    folder: Path,
+    *,
+    trials: int | None = None,
+    retry_failed: bool = False,
+    address: str | None = None,
+    trainable: type[Any] | None = None,
+    prepare: Prepare | None = None,
+    scorer: Scorer | None = None,
+    on_past: Listener | None = None,
+    on_event: Listener | None = None,
+) -> LaunchResult:
+    """Runs an experiment on to its end. Arguments that are not named here are those of `launch`.
+
+    trials: how many there shall be in all; at least as many as there are.  retry_failed: failed trials
+    start once more, from their checkpoints if they have some.  on_past: is told every record there is.
+
+    One that is finished trains nothing: what of its scores had failed is tried again; else its views are
+    brought up to date, without Ray.
+
+    Raises LedgerError where another driver runs it, StorageError where there is nothing of what was asked
+    for to do or the disk takes no more, DataError where the data is not what it was.
+    """
+    folder = folder.absolute()
+    with Ledger.open(folder) as ledger:
+        with _collector_rests():
+            past = tuple(read_records(folder))
+            history = read_history(folder, past)
+            begun = experiment_of(history.header)
+            idle = _idle(begun, history, folder, trials, retry_failed)
+            _forget_requests(folder, history)
+            if on_past is not None:
+                for each in past:
+                    on_past(each)
+        if idle is not None:
+            _show_the_rest(begun, history, folder)
+            if trials is not None or retry_failed:
+                raise StorageError(idle)
+            say(idle)
+            return LaunchResult(folder, Ending.FINISHED, history)
+        # Only a driver that died in its first moments has left some of it to be done.
+        earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
+        record = ResumedRecord(trials=trials, environment=describe())
+        ledger.append(record)
+        if on_event is not None:
+            on_event(record)
+        sweep = Sweep(ledger, history.with_record(record), on_event)
+        note(earlier, sweep)
+        return drive(
+            Composition(
+                begun if trials is None else experiment_of(sweep.history.header),
+                folder,
+                sweep,
+                trainable=trainable,
+                scorer=scorer,
+                past=past,
+                retry_failed=retry_failed,
+            ),
+            prepare=prepare,
+            address=address,
+        )
+
+
+@contextmanager
+def _collector_rests() -> Iterator[None]:
+    """What is read of the record stays: to look through it for garbage again and again takes seconds."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _idle(
+    experiment: Experiment, history: History, folder: Path, trials: int | None, retry_failed: bool
+) -> str | None:
+    """Why nothing is left to do, if so. Raises StorageError if there are more trials than are asked for."""
+    there = len(history.trials)
+    if trials is not None and trials < there:
+        raise StorageError(
+            f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
+        )
+    asked = experiment.search.trials
+    grows = trials is not None and trials > max(there, asked or 0)
+    failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
+    if not history.finished or grows or (retry_failed and failed) or to_retry(experiment, history):
+        return None
+    name = named(folder)
+    again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
+    return (
+        f"{history.name} is finished, with {there} trials;"
+        f" `adaptertune resume {name} --trials N` adds more{again}"
+    )
+
+
+def _show_the_rest(experiment: Experiment, history: History, folder: Path) -> None:
+    """A view may have been cut off, have failed or been deleted. Raises StorageError if it fails again."""
+    bring_up_to_date(views_of(experiment, folder, history.header), history)
+    say("views are up to date")
+
+
+def _forget_requests(folder: Path, history: History) -> None:
+    """A `stop` that no driver lived to hear, and a figure that a worker had claimed to measure."""
+    for path in (folder / CONTROL).glob("*"):
+        path.unlink(missing_ok=True)
+    for path in (folder / "trials").glob(f"*/{HALTED}"):
+        path.unlink(missing_ok=True)
+    if history.baseline is None:
+        (folder / BASELINE_CLAIM).unlink(missing_ok=True)

@@ -1,0 +1,159 @@
+"""After the search: which trials are scored on test images and domains, and the Ray tasks that do it.
+
+Trials are picked by their values on validation images; nothing here changes a ranking. No torch,
+and ray only once there is something to score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.run_folder import BEST_WEIGHTS
+from tuning.experiment.spec import Experiment
+from tuning.ledger.history import History
+from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.records import Ending, ScoredRecord, ScoringRecord
+from tuning.ledger.storage import checkpoint_root, trial_folder
+from tuning.ranking.finalists import Candidate, candidates
+
+SCORER = "trainables.workers.score_trial:score_trial"
+LOOK_EVERY_S = 0.5
+REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or allow more"
+
+Scorer = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes a job (see `Scoring`), gives metrics, domains and robustness, or a reason why there are none."""
+
+
+def to_retry(experiment: Experiment, history: History) -> bool:
+    """Whether some trial could not be scored, and may be the next time."""
+    failed = {number for number, score in history.scores.items() if score.reason is not None}
+    return bool(failed) and any(
+        candidate.trial in failed and not _is_removed(history, candidate)
+        for candidate in candidates(experiment, history)
+    )
+
+
+def _is_scored(history: History, candidate: Candidate) -> bool:
+    known = history.scores.get(candidate.trial)
+    return known is not None and known.reason is None and known.epoch == candidate.epoch
+
+
+def _is_removed(history: History, candidate: Candidate) -> bool:
+    return candidate.trial is not None and BEST_WEIGHTS in history.trials[candidate.trial].removed
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How candidates are scored: as tasks with a trial's resources, at most `most` at once.
+
+    stopped: whether a signal or `adaptertune stop` asks for an end.  scorer: in place of ours.
+    """
+
+    experiment: Experiment
+    folder: Path
+    prepared: Path
+    cpus: float
+    gpus: float
+    most: int
+    stopped: Callable[[], bool]
+    scorer: Scorer | None = None
+
+    def run(self, sweep: Sweep) -> None:
+        """Scores and records each candidate as soon as it is done; one that fails is recorded so.
+
+        Raises Halt where an end is asked for; what is recorded by then is kept.
+        """
+        chosen = candidates(self.experiment, sweep.history)
+        if not chosen:
+            return
+        sweep.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
+        # A driver before this one may have scored some.
+        waiting = [candidate for candidate in chosen if not _is_scored(sweep.history, candidate)]
+        gone = [candidate for candidate in waiting if self._is_gone(sweep.history, candidate)]
+        waiting = [candidate for candidate in waiting if candidate not in gone]
+        for candidate in gone:
+            if candidate.trial not in sweep.history.scores:
+                sweep.record(_record(candidate, {"reason": REMOVED}))
+        import ray
+
+        submit = self._task()
+        running: dict[Any, Candidate] = {}
+        try:
+            while waiting or running:
+                if self.stopped():
+                    raise Halt(Ending.INTERRUPTED)
+                while waiting and len(running) < self.most:
+                    candidate = waiting.pop(0)
+                    running[submit(self._job(candidate))] = candidate
+                for done in ray.wait(list(running), timeout=LOOK_EVERY_S)[0]:
+                    sweep.record(_record(running.pop(done), _outcome(done)))
+        finally:
+            for task in running:
+                ray.cancel(task, force=True)
+
+    def _is_gone(self, history: History, candidate: Candidate) -> bool:
+        """What was recorded as removed may be there still, where a store did not answer."""
+        if candidate.trial is None or not _is_removed(history, candidate):
+            return False
+        kept = trial_folder(checkpoint_root(self.experiment, self.folder), candidate.trial)
+        return not (kept / BEST_WEIGHTS).exists()
+
+    def _task(self) -> Callable[[dict[str, Any]], Any]:
+        import ray
+
+        from cluster.remote_call import call
+
+        # Without a limit on calls a worker on a graphics card, too, keeps its backbone for the next one.
+        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
+        if self.scorer is not None:
+            given = ray.remote(**options)(self.scorer)
+            return lambda job: given.remote(job)
+        named = ray.remote(**options)(call)
+        return lambda job: named.remote(SCORER, job)
+
+    def _job(self, candidate: Candidate) -> dict[str, Any]:
+        number = candidate.trial
+        kept = checkpoint_root(self.experiment, self.folder)
+        return {
+            "trial": number,
+            "weights": None if number is None else str(trial_folder(kept, number) / BEST_WEIGHTS),
+            "folder": None if number is None else str(trial_folder(self.folder, number)),
+            "workload": self.experiment.workload.model_dump_json(),
+            "prepared": str(self.prepared),
+            "threads": self.experiment.resources.threads,
+        }
+
+
+def _outcome(task: Any) -> dict[str, Any]:
+    import ray
+
+    try:
+        given: dict[str, Any] = ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", error)
+        return {"reason": f"{type(cause).__name__}: {cause}".splitlines()[0]}
+    except ray.exceptions.OutOfMemoryError:
+        return {"reason": "its worker process was killed: the machine ran out of memory"}
+    except ray.exceptions.RayError:
+        return {"reason": "its worker process died"}
+    return given
+
+
+def _record(candidate: Candidate, given: dict[str, Any]) -> ScoredRecord:
+    return ScoredRecord(
+        trial=candidate.trial,
+        epoch=candidate.epoch,
+        metrics=_finite(given.get("metrics", {})),
+        domains={name: _finite(figures) for name, figures in given.get("domains", {}).items()},
+        robustness=_finite(given.get("robustness", {})),
+        latency_ms=given.get("latency_ms"),
+        reason=given.get("reason"),
+    )
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -1,0 +1,334 @@
+"""What to try next: Optuna's samplers over our space, by ask and tell. No ray.
+
+A proposal is a function of (what the study was told, seed, trial number): every ask has a fresh
+sampler with a seed of its own, so a study rebuilt from the record goes on as the first one would
+have. The study lives in memory; the record is what lasts.
+
+What Optuna is told of a trial's end: completed and early-stopped trials COMPLETE; trials stopped by
+the scheduler or the user PRUNED, with their last report as value; diverged and failed ones FAIL,
+which samplers pass over. NaN never reaches it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+from pydantic import JsonValue
+
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.search import SearchSpec
+from tuning.experiment.space import Space, config_hash, scalar
+from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.records import Outcome, WarmStartRecord
+
+ASKS = 10
+"""Asks of the sampler for a configuration that was not tried yet."""
+RANDOM_ASKS = 100
+"""Asks at random after those."""
+ENUMERABLE = 10_000
+"""Largest space in which an untried configuration is looked for by listing them all."""
+
+TOLD = {
+    Outcome.COMPLETED: TrialState.COMPLETE,
+    Outcome.EARLY_STOPPED: TrialState.COMPLETE,
+    Outcome.PRUNED: TrialState.PRUNED,
+    Outcome.STOPPED: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.FAIL,
+    Outcome.FAILED: TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration under its trial's number."""
+
+    number: int
+    params: Mapping[str, JsonValue]
+    hash: str
+    reuses: int | None = None
+    """The trial of the same configuration whose result stands for this one."""
+    again: bool = False
+    """Whether the trial started before, and goes on."""
+
+
+class Nothing(enum.Enum):
+    """Why there is no proposal."""
+
+    FINISHED = "finished"
+    """All trials asked for, or the whole space, have been proposed."""
+    WAIT = "wait"
+    """Only a running trial's configuration is left; ask again when it has ended."""
+
+
+class Study:
+    """Proposes configurations and learns from what became of them."""
+
+    def __init__(
+        self,
+        space: Space,
+        search: SearchSpec,
+        *,
+        name: str,
+        direction: Direction,
+        trials: int | None,
+        history: History | None = None,
+        earlier: Sequence[WarmStartRecord] = (),
+        asks: int = ASKS,
+        random_asks: int = RANDOM_ASKS,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self._search = search
+        self._trials = trials
+        self._asks, self._random_asks = asks, random_asks
+        self._size = space.size()
+        self.optuna = optuna.create_study(
+            study_name=name,
+            direction="maximize" if direction is Direction.MAXIMIZE else "minimize",
+            sampler=RandomSampler(seed=search.seed),
+        )
+        self._asked: dict[int, optuna.Trial] = {}
+        self._tried: dict[str, int] = {}
+        self._reported: dict[int, int] = {}
+        self._results: dict[int, bool] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._next = 0
+        self._unfinished: list[TrialHistory] = []
+        for record in earlier:
+            self._learn(record)
+        for trial in sorted((history.trials if history else {}).values(), key=lambda t: t.number):
+            self._remember(trial)
+        self._fixed = self._fixed_params()
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def propose(self) -> Proposal | Nothing:
+        """The next configuration to try."""
+        if self._unfinished:
+            trial = self._unfinished.pop(0)
+            return Proposal(trial.number, trial.params, trial.hash, again=True)
+        if self._trials is not None and self._next >= self._trials:
+            return Nothing.FINISHED
+        for params in self._fixed:  # an iterator: each is looked at once
+            if config_hash(params) not in self._tried:
+                return self._take(*self._ask_for(params))
+        if self._search.grid is not None or self._exhausted():
+            return Nothing.FINISHED
+        return self._sample()
+
+    def propose_again(self, trial: TrialHistory) -> None:
+        """The trial's worker died: it comes next, under its own number."""
+        self._unfinished.append(trial)
+
+    def _sample(self) -> Proposal | Nothing:
+        number = self._next
+        for attempt in range(self._asks + self._random_asks):
+            trial, params = self._ask(self._sampler(number, attempt))
+            if config_hash(params) not in self._tried:
+                return self._take(trial, params)
+            if attempt == self._asks - 1 and (untried := self._untried(number)) is not None:
+                self._discard(trial)
+                return self._take(*self._ask_for(untried))
+            self._discard(trial)
+        repeated = self._tried[config_hash(params)]
+        if repeated not in self._results:
+            return Nothing.WAIT
+        self._next += 1
+        return Proposal(number, params, config_hash(params), reuses=repeated)
+
+    def _ask(self, sampler: BaseSampler) -> tuple[optuna.Trial, dict[str, JsonValue]]:
+        self.optuna.sampler = sampler
+        trial = self.optuna.ask()
+        return trial, self._space.suggest(trial)
+
+    def _ask_for(self, params: Mapping[str, JsonValue]) -> tuple[optuna.Trial, dict[str, JsonValue]]:
+        self.optuna.enqueue_trial(as_asked(self._space, params, self._distributions))
+        return self._ask(RandomSampler(seed=self._search.seed))
+
+    def _take(self, trial: optuna.Trial, params: Mapping[str, JsonValue]) -> Proposal:
+        number, self._next = self._next, self._next + 1
+        key = config_hash(params)
+        self._asked[number] = trial
+        self._tried[key] = number
+        return Proposal(number, dict(params), key)
+
+    def _discard(self, trial: optuna.Trial) -> None:
+        # A trial that stays RUNNING would repel the sampler from the best region.
+        self.optuna.tell(trial, state=TrialState.FAIL)
+
+    def _sampler(self, number: int, attempt: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self._search.seed, number, attempt]).generate_state(1)[0])
+        if self._search.tpe is None or attempt >= self._asks:
+            return RandomSampler(seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(
+                n_startup_trials=self._search.tpe.startup_trials,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+                seed=seed,
+            )
+
+    def _fixed_params(self) -> Iterator[dict[str, JsonValue]]:
+        for params in self._search.first:
+            yield self._space.locate(params)[0]
+        if self._search.grid is not None:
+            yield from self._space.grid()
+
+    def _exhausted(self) -> bool:
+        return self._size is not None and len(self._tried) >= self._size
+
+    def _untried(self, number: int) -> dict[str, JsonValue] | None:
+        if self._size is None or self._size > ENUMERABLE:
+            return None
+        left = [params for params in self._space.grid() if config_hash(params) not in self._tried]
+        if not left:
+            return None
+        return left[np.random.default_rng([self._search.seed, number]).integers(len(left))]
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def report(self, number: int, epoch: float, value: float) -> None:
+        """A running objective. Optuna counts in whole steps, here thousandths of an epoch, each once."""
+        step = round(epoch * 1000)
+        if math.isfinite(value) and number in self._asked and step > self._reported.get(number, -1):
+            self._asked[number].report(value, step=step)
+            self._reported[number] = step
+
+    def tell(self, number: int, outcome: Outcome, value: float | None, reason: str | None = None) -> None:
+        """A trial's end."""
+        self._results[number] = value is not None
+        trial = self._asked.pop(number, None)
+        state = TOLD.get(outcome)
+        if trial is None or state is None:
+            return
+        trial.set_user_attr("trial", number)
+        if reason is not None:
+            trial.set_user_attr("reason", reason)
+        if value is None or not math.isfinite(value):
+            state = TrialState.FAIL
+        if state is TrialState.COMPLETE:
+            self.optuna.tell(trial, value, state=state)
+        else:
+            self.optuna.tell(trial, state=state)
+
+    def _learn(self, record: WarmStartRecord) -> None:
+        """Trials of another experiment: the sampler sees them; they have no number and are not counted."""
+        for trial in record.taken:
+            given = as_asked(self._space, trial.params, self._distributions)
+            state = TOLD[trial.outcome]
+            steps = {} if state is TrialState.COMPLETE else {round(trial.epoch * 1000): trial.value}
+            self.optuna.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    value=trial.value,
+                    params=given,
+                    distributions={name: self._distributions[name] for name in given},
+                    intermediate_values=steps,
+                    user_attrs={"earlier": f"{record.experiment}:{trial.trial}"},
+                )
+            )
+
+    def _remember(self, trial: TrialHistory) -> None:
+        self._next = max(self._next, trial.number + 1)
+        if trial.outcome is Outcome.REUSED:
+            return
+        self._tried.setdefault(trial.hash, trial.number)
+        if trial.outcome is not None and trial.over:
+            self._results[trial.number] = trial.value is not None
+            self.optuna.add_trial(self._over(trial, TOLD[trial.outcome]))
+            return
+        self._asked[trial.number], _ = self._ask_for(trial.params)
+        for report in trial.reports:
+            if report.objective is not None:
+                self.report(trial.number, report.epoch, report.objective)
+        self._unfinished.append(trial)
+
+    def _over(self, trial: TrialHistory, state: TrialState) -> optuna.trial.FrozenTrial:
+        """An ended trial as Optuna would have it, had it been asked for, reported and told."""
+        given = as_asked(self._space, trial.params, self._distributions)
+        steps: dict[int, float] = {}
+        last = -1
+        for report in trial.reports:
+            step = round(report.epoch * 1000)
+            if report.objective is not None and math.isfinite(report.objective) and step > last:
+                steps[step], last = report.objective, step
+        if trial.value is None or not math.isfinite(trial.value):
+            state = TrialState.FAIL
+        return optuna.trial.create_trial(
+            state=state,
+            value={
+                TrialState.COMPLETE: trial.value,
+                TrialState.PRUNED: steps.get(last),
+            }.get(state),
+            params=given,
+            distributions={name: self._distributions[name] for name in given},
+            intermediate_values=steps,
+            user_attrs={"trial": trial.number},
+        )
+
+
+def as_asked(
+    space: Space, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]
+) -> dict[str, Any]:
+    """`params` under the names by which `space` asks Optuna for them.
+
+    distributions: takes up what it asks for under each of these names.
+    """
+    names = _Names(params, distributions)
+    space.suggest(names)  # type: ignore[arg-type]
+    return names.given
+
+
+def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
+    """Choices that are lists or mappings as text, for whatever takes scalars only."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
+    return distribution
+
+
+class _Names:
+    """Stands in for a trial to learn under which names the space asks for given parameters.
+
+    distributions: takes up what the space asks for under each name.
+    """
+
+    def __init__(self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]) -> None:
+        self._params = params
+        self._distributions = distributions
+        self.given: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = CategoricalDistribution(choices)
+        return self._answer(name)
+
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = IntDistribution(low, high, **how)
+        return self._answer(name)
+
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = FloatDistribution(low, high, **how)
+        return self._answer(name)
+
+    def _answer(self, name: str) -> Any:
+        self.given[name] = self._params[name.split("@")[0]]
+        return self.given[name]

@@ -1,0 +1,141 @@
+"""What a search learns from earlier experiments (`search.from`). No ray, no torch.
+
+Their finished trials join the study before the first configuration is drawn, written as this
+experiment's space writes them, and are kept in this experiment's record: the others may go.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from trainables.errors import AdaptertuneError, ExperimentFileError, LedgerError
+from trainables.specs.trial import TrialConfig
+from tuning.experiment.differences import differences
+from tuning.experiment.dotted import leaves
+from tuning.experiment.space import SECTION_NAMES, config_hash
+from tuning.experiment.spec import Experiment
+from tuning.ledger.header import experiment_of
+from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.ledger import read_history
+from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.records import RAN_OUT, EarlierTrial, Outcome, WarmStartRecord
+from tuning.ledger.storage import find_experiment
+
+_TAKEN = frozenset({*RAN_OUT, Outcome.PRUNED})
+_BESIDE = ("model.", "data.", "trial.")
+"""Keys at which experiments may differ and still learn from each other; what differs is said."""
+
+
+def look_back(experiment: Experiment, storage: Path, *, known: int = 0) -> list[WarmStartRecord]:
+    """What there is to learn from each experiment of `search.from`, but the first `known`.
+
+    Raises StorageError for one that is not there, LedgerError for one that cannot be read, and
+    ExperimentFileError for one with another task or objective.
+    """
+    return [_record(name, experiment, storage) for name in experiment.search.from_[known:]]
+
+
+def note(records: Iterable[WarmStartRecord], sweep: Sweep) -> None:
+    """Puts them into the sweep's record. Raises StorageError if the disk takes no more."""
+    for record in records:
+        try:
+            sweep.record(record)
+        except Halt as halt:
+            raise (halt.error or halt) from halt
+
+
+def in_words(record: WarmStartRecord) -> list[str]:
+    """What was taken and dropped, and what was otherwise there, in lines for the screen."""
+    total = len(record.taken) + len(record.dropped)
+    lines = [f"learns from {record.experiment}: {len(record.taken)} of its {total} trials"]
+    reasons = Counter(reason.partition(", got ")[0] for reason in record.dropped.values())
+    lines += [f"  left out, {number}: {reason}" for reason, number in reasons.most_common()]
+    lines += [f"  other than there: {difference}" for difference in record.differs]
+    return lines
+
+
+def _record(name: str, ours: Experiment, storage: Path) -> WarmStartRecord:
+    history = read_history(find_experiment(name, storage))
+    theirs = _experiment(name, history)
+    _refuse_other_objective(name, theirs, ours)
+    taken: list[EarlierTrial] = []
+    dropped: dict[int, str] = {}
+    for number, trial in sorted(history.trials.items()):
+        found = _translated(trial, theirs, ours)
+        if isinstance(found, str):
+            dropped[number] = found
+        else:
+            taken.append(found)
+    searched = {f"trial.{name}" for name in (*theirs.space.names, *ours.space.names)}
+    differs = [
+        str(difference)
+        for difference in differences(theirs, ours)
+        if difference.key.startswith(_BESIDE) and difference.key not in searched
+    ]
+    return WarmStartRecord(experiment=name, taken=taken, dropped=dropped, differs=differs)
+
+
+def _experiment(name: str, history: History) -> Experiment:
+    try:
+        return experiment_of(history.header)
+    except LedgerError as error:
+        raise LedgerError(f"search.from: {name}: {error}, or take it out of search.from") from error
+
+
+def _refuse_other_objective(name: str, theirs: Experiment, ours: Experiment) -> None:
+    def aims(of: Experiment) -> tuple[str, ...]:
+        objective, direction = of.objective, of.workload.direction
+        return (of.task.value, f"{objective.metric}, {direction.value}", f"{objective.value.value} report")
+
+    if (there := aims(theirs)) != (here := aims(ours)):
+        raise ExperimentFileError(
+            f"search.from: trials of {name} were judged by other figures ({'; '.join(there)}) than those"
+            f" of this experiment ({'; '.join(here)}) and would mislead it; take it out of search.from"
+        )
+
+
+def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> EarlierTrial | str:
+    """The trial as our space writes it, or why it does not lie in it."""
+    if trial.outcome not in _TAKEN:
+        return "not ended" if trial.outcome is None else trial.outcome.value
+    value = trial.value
+    if value is None or not math.isfinite(value):
+        return "no value"
+    try:
+        there = _settings(theirs.trial_config(trial.params))
+    except AdaptertuneError:
+        return "its configuration is none any more"
+    given: dict[str, JsonValue] = {}
+    for name in ours.space.order:
+        if name in there and ours.space.active(name, given) is not None:
+            given[name] = there[name]
+    params, faults = ours.space.locate(given)
+    try:
+        here = _settings(ours.trial_config(params))
+    except AdaptertuneError as error:
+        here, faults = {}, faults or {"": str(error)}
+    # What is fixed here speaks first: a parameter may be missing because the adapter is another one.
+    for name in trial.params if here else ():
+        if name not in faults and config_hash({name: there.get(name)}) != config_hash({name: here.get(name)}):
+            return f"{name} is {json.dumps(here.get(name))} here, got {json.dumps(there.get(name))}"
+    for name, rule in faults.items():
+        return f"{name} {rule}".strip()
+    return EarlierTrial(
+        trial=trial.number, params=params, outcome=trial.outcome, value=value, epoch=trial.epoch
+    )
+
+
+def _settings(config: TrialConfig) -> Mapping[str, JsonValue]:
+    """Every setting by dotted name with its default filled in; of adapters' sections the chosen one."""
+    values = {k: v for k, v in config.model_dump(mode="json").items() if k not in SECTION_NAMES}
+    if config.section is not None:
+        values[config.adapter.value] = config.section.model_dump(mode="json")
+        values["targets"] = values["targets"] or [role.value for role in config.roles]
+    values["freezing"] = config.mode.value
+    return dict(leaves(values))

@@ -1,0 +1,40 @@
+"""The views that an experiment asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tuning.experiment.sections.views import JOURNAL, NO_STUDY
+from tuning.experiment.spec import Experiment
+from tuning.ledger.records import ExperimentRecord
+from tuning.views.view import View
+
+
+def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:
+    """The views that an experiment has. Raises StorageError for one whose package is missing."""
+    from tuning.tables.parts import FOLDER, Tables
+    from tuning.views.mirror import copied
+
+    asked = experiment.views
+    views: list[View] = [copied(Tables(folder, experiment, header), experiment, folder, folder / FOLDER)]
+    if asked.optuna == JOURNAL:
+        from tuning.views.optuna_journal import JournalShelf
+        from tuning.views.optuna_study import StudyView
+
+        views.append(StudyView(experiment, JournalShelf(folder)))
+    elif asked.optuna != NO_STUDY:
+        from tuning.views.optuna_database import DatabaseShelf, require_driver
+        from tuning.views.optuna_study import StudyView
+
+        require_driver(asked.optuna)
+        views.append(StudyView(experiment, DatabaseShelf(asked.optuna)))
+    if asked.tensorboard:
+        from tuning.views.tensorboard import TensorBoardView
+
+        views.append(TensorBoardView(folder))
+    if asked.wandb is not None:
+        from tuning.views.wandb_runs import WandbView, require_wandb
+
+        require_wandb()
+        views.append(WandbView(experiment, folder, header))
+    return views

@@ -1,0 +1,96 @@
+"""A view that shows each trial as a run of its own: what TensorBoard and Weights & Biases have in common."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.views.view import View
+from tuning.views.written import Done
+
+
+class RunsView(View):
+    """Runs in `folder`, one a trial."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: dict[int, int] = {}
+        """How many reports each run that is open has."""
+
+    def begin(self, history: History) -> None:
+        """See `View`. Trials that had ended and are there whole stay as they are; others are written anew."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._done = Done(self._folder)
+        for trial in history.trials.values():
+            if not (trial.over and self._done.has(trial) and self.is_there(trial.number)):
+                self.remove(trial.number)
+                self._write(trial)
+
+    def observe(self, record: Record) -> None:
+        """See `View`."""
+        match record:
+            case StartedRecord():
+                if record.trial not in self._written:
+                    self._begin(record.trial, record.params, record.time)
+            case ReportRecord():
+                if record.trial in self._written:
+                    self._report(record)
+            case EndedRecord():
+                if record.trial in self._written:
+                    self._end(record)
+            case _:
+                pass
+
+    def _write(self, trial: TrialHistory) -> None:
+        self._begin(trial.number, trial.params, trial.started)
+        for report in trial.reports:
+            self._report(report)
+        if trial.ended is not None and trial.over:
+            self._end(trial.ended)
+
+    def _begin(self, number: int, params: Mapping[str, JsonValue], began: float) -> None:
+        self._written[number] = 0
+        self.start(number, params, began)
+
+    def _report(self, record: ReportRecord) -> None:
+        self._written[record.trial] += 1
+        self.report(record)
+
+    def _end(self, record: EndedRecord) -> None:
+        reports = self._written.pop(record.trial)
+        self.end(record, None if record.outcome is Outcome.INTERRUPTED else reports)
+
+    # --- what each does in its own way --------------------------------------------------------
+
+    def is_there(self, number: int) -> bool:
+        """Whether a run that was whole still is."""
+        return True
+
+    @abstractmethod
+    def remove(self, number: int) -> None:
+        """Take away what there is of a run that is to be written anew."""
+
+    @abstractmethod
+    def start(self, number: int, params: Mapping[str, JsonValue], began: float) -> None:
+        """Open a run. began: seconds since 1970."""
+
+    @abstractmethod
+    def report(self, record: ReportRecord) -> None:
+        """A point of each of its curves."""
+
+    @abstractmethod
+    def end(self, record: EndedRecord, reports: int | None) -> None:
+        """Close it. reports: how many it has, None where it is not whole yet, as the trial goes on."""
+
+
+def figures(record: ReportRecord) -> dict[str, float]:
+    """What a report shows, by the name of its curve; what is no number is left out."""
+    named = record.metrics | {"objective": record.objective, "epoch": record.epoch}
+    named |= {"peak_mb": record.peak_mb, "seconds/train": record.train_s}
+    return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}

@@ -1,0 +1,114 @@
+"""The record as TensorBoard event files: a run a trial, its curves over optimizer steps and its parameters.
+
+Written one after the other in the view's own thread, by the parts of tensorboardX that Ray brings
+along: its SummaryWriter has a thread a trial, and a full disk ends there unnoticed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from tuning.experiment.space import scalar
+from tuning.ledger.records import EndedRecord, ReportRecord
+from tuning.views.run_per_trial import RunsView, figures
+
+FOLDER = "tensorboard"
+
+
+class TensorBoardView(RunsView):
+    """`tensorboard/0007/` in the experiment's folder, one each trial."""
+
+    title = "TensorBoard"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / FOLDER)
+        self._runs: dict[int, _Run] = {}
+
+    def settle(self) -> None:
+        """See `View`."""
+        for run in self._runs.values():
+            run.flush()
+
+    def close(self) -> None:
+        """See `View`."""
+        for run in self._runs.values():
+            run.close()
+        self._runs = {}
+
+    def is_there(self, number: int) -> bool:
+        """See `RunsView`."""
+        return self._of(number).is_dir()
+
+    def remove(self, number: int) -> None:
+        """See `RunsView`."""
+        shutil.rmtree(self._of(number), ignore_errors=True)
+
+    def start(self, number: int, params: Mapping[str, JsonValue], began: float) -> None:
+        """See `RunsView`."""
+        self._runs[number] = _Run(self._of(number), params, began)
+
+    def report(self, record: ReportRecord) -> None:
+        """See `RunsView`."""
+        self._runs[record.trial].report(record)
+
+    def end(self, record: EndedRecord, reports: int | None) -> None:
+        """See `RunsView`."""
+        run = self._runs.pop(record.trial)
+        if reports is not None:
+            run.end(record)
+        run.close()
+        if reports is not None:
+            self._done.add(record.trial, reports)
+
+    def _of(self, number: int) -> Path:
+        return self._folder / f"{number:04d}"
+
+
+class _Run:
+    """One event file. A trial that starts again has one more in the same folder."""
+
+    def __init__(self, folder: Path, params: Mapping[str, JsonValue], began: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Names of event files hold the second; two of one trial within one must not meet.
+        self._again = len(list(folder.iterdir()))
+        self._file = EventsWriter(str(folder / "events"), f".{self._again}" if self._again else "")
+        self._reported = False
+        self._step = 0
+        settings = {name: scalar(value) for name, value in params.items()}
+        about, start, self._over = summary.hparams(settings, {"objective": 0.0})
+        for part in (about, start):
+            self._add(part, 0, began)
+
+    def report(self, record: ReportRecord) -> None:
+        """A point of every curve."""
+        if record.step <= self._step if self._reported else self._again:
+            # It goes on from an earlier state: TensorBoard drops what it has from here on.
+            start = SessionLog(status=SessionLog.START)
+            self._file.write_event(Event(session_log=start, step=record.step, wall_time=record.time))
+        self._reported = True
+        self._step = record.step
+        for name, value in figures(record).items():
+            self._add(summary.scalar(name, value), record.step, record.time)
+
+    def end(self, record: EndedRecord) -> None:
+        """What became of it."""
+        words = record.outcome.value if record.reason is None else f"{record.outcome.value}: {record.reason}"
+        self._add(summary.text("outcome", words), self._step, record.time)
+        self._add(self._over, self._step, record.time)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _add(self, part: Any, step: int, when: float) -> None:
+        self._file.write_event(Event(summary=part, step=step, wall_time=when))

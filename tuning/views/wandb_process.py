@@ -1,0 +1,103 @@
+"""The process in which wandb lives, told by lines what to do. Started with FOLDER and MODE.
+
+It ends when its input does, within a minute, whatever the network does.
+"""
+
+from __future__ import annotations
+
+import json
+import netrc
+import os
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from tuning.experiment.sections.views import WandbMode
+from tuning.views.wandb_runs import FOLDER
+from tuning.views.written import Done
+
+LINGERS_S = 60.0
+"""Longest life after the driver's last line."""
+
+
+def main(folder: Path, mode: WandbMode) -> None:
+    """Takes lines from standard input until it ends, then finishes what is open."""
+    import wandb
+
+    done = Done(folder / FOLDER)
+    runs: dict[int, Any] = {}
+    way = _way(mode)
+    for line in sys.stdin:
+        told = json.loads(line)
+        match told["do"]:
+            case "start":
+                runs[told["trial"]] = wandb.init(
+                    project=told["project"],
+                    entity=told["entity"],
+                    group=told["group"],
+                    name=told["name"],
+                    id=told["id"],
+                    config=told["config"],
+                    dir=str(folder),
+                    mode=way,
+                    resume=None if way == "offline" else "allow",
+                    reinit="create_new",
+                    settings=_quiet(wandb),
+                )
+            case "log":
+                runs[told["trial"]].log(told["figures"], step=told["step"])
+            case "end":
+                run = runs.pop(told["trial"])
+                run.summary.update(told["summary"])
+                run.finish(exit_code=told["code"])
+                if told["reports"] is not None:
+                    done.add(told["trial"], told["reports"])
+    end = threading.Timer(LINGERS_S, os._exit, (1,))
+    end.daemon = True
+    end.start()
+    for run in runs.values():
+        run.finish(exit_code=1)
+    wandb.teardown()
+
+
+def _quiet(wandb: Any) -> Any:
+    """Nothing of the machine, the code or the terminal: the record has what matters."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        disable_job_creation=True,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        init_timeout=30.0,
+    )
+
+
+def _way(mode: WandbMode) -> Literal["online", "offline"] | None:
+    """How runs go; None leaves it to the variable WANDB_MODE."""
+    if mode is not WandbMode.AUTO:
+        return "online" if mode is WandbMode.ONLINE else "offline"
+    if os.environ.get("WANDB_MODE"):
+        return None
+    return "online" if logged_in() else "offline"
+
+
+def logged_in() -> bool:
+    """Whether a key is at hand: in the environment, or where `wandb login` leaves it."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
+        with suppress(OSError, netrc.NetrcParseError):
+            if netrc.netrc(os.path.expanduser(path)).authenticators(urlsplit(server).hostname or ""):
+                return True
+    return False
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), WandbMode(sys.argv[2]))
