@@ -23,7 +23,7 @@ Engine = Literal["pandas", "polars"]
 
 
 @dataclass(frozen=True)
-class Record:
+class Results:
     """One experiment's record, or several."""
 
     folders: tuple[Path, ...]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-LOOK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 PATIENCE_S = 15.0
 """How long a cluster may be silent: a control process that is started again takes some seconds."""
 REACT_WITHIN_S = 10.0
@@ -41,7 +41,7 @@ class Watch:
         self._stopped.set()
 
     def _run(self) -> None:
-        while not self._stopped.wait(LOOK_EVERY_S):
+        while not self._stopped.wait(POLL_INTERVAL_S):
             self.look(time.monotonic())
 
     def look(self, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-MENDABLE, FAILED, OURS, RESUME_ME, INTERRUPTED = 2, 1, 70, 75, 130
+USER_ERROR, FAILED, INTERNAL_ERROR, PREEMPTED, INTERRUPTED = 2, 1, 70, 75, 130
 
 
 def say(message: str) -> None:

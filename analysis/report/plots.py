@@ -100,7 +100,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Thread:
+class ParallelLine:
     """One trial: its place on each axis, None where it does not have that setting; on the value's last."""
 
     trial: int
@@ -112,7 +112,7 @@ class Parallel:
     """Trials through the axes of their settings, down to their value; the better ones last."""
 
     axes: tuple[Axis, ...]
-    threads: tuple[Thread, ...]
+    threads: tuple[ParallelLine, ...]
     best: int | None
 
 

@@ -17,7 +17,7 @@ from analysis.report.plots import (
     Axis,
     Bars,
     Parallel,
-    Thread,
+    ParallelLine,
 )
 from analysis.statistics.importance import (
     Importances,
@@ -114,7 +114,7 @@ def parallel(m: Material) -> Section:
     for trial in sorted(chosen, key=lambda t: (t.number == best, -sign * values[t.number], t.number)):
         places = [scales[name].place(trial) for name in names]
         at = (values[trial.number] - low) / (high - low) if high > low else 0.5
-        threads.append(Thread(trial.number, (*places, at)))
+        threads.append(ParallelLine(trial.number, (*places, at)))
     ends = tuple((x, m.figure(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
     axes = (*(scales[name].axis for name in names), Axis(f"{m.metric}, validation images", ends))
     total = len(m.drawable)

@@ -20,7 +20,7 @@ from raylets import Raylets, raylets, require_hiding
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, went_on
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome
-from tuning.messages import FAILED, MENDABLE
+from tuning.messages import FAILED, USER_ERROR
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TRIALS = 20
@@ -128,7 +128,7 @@ def test_a_node_that_does_not_see_the_experiment_is_named_before_anything_runs(
     blind = cluster.add(hidden=[place.storage])
     try:
         with sweep(place, cluster) as driver:
-            assert driver.finish() == MENDABLE, driver.said()
+            assert driver.finish() == USER_ERROR, driver.said()
         assert f"does not see the experiment's folder {place.folder}" in driver.said()
         assert not (place.folder / "ledger.jsonl").exists()  # the name is free
     finally:

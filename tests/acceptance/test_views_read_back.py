@@ -27,13 +27,13 @@ from tuning.ledger.records import StartedRecord
 from tuning.views.followers import Views
 from tuning.views.optuna_database import DatabaseShelf, with_driver
 from tuning.views.optuna_journal import JOURNAL_FILE, JournalShelf
-from tuning.views.optuna_study import Shelf, StudyView
+from tuning.views.optuna_study import StudyStorage, StudyView
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """PostgreSQL may have to be installed."""
 
 
-def view(shelf: Shelf, name: str = "digits") -> StudyView:
+def view(shelf: StudyStorage, name: str = "digits") -> StudyView:
     return StudyView(recorded.experiment(name), shelf)
 
 

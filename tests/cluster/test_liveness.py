@@ -73,7 +73,7 @@ def test_a_sweep_that_ends_by_itself_is_not_ended_again() -> None:
 
 
 def test_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.liveness.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("cluster.liveness.POLL_INTERVAL_S", 0.01)
     looked = threading.Event()
     watch = Watch(lambda: bool(looked.set()) or True, lambda: None)
     watch.begin()

@@ -39,7 +39,7 @@ from trainables.training.state import TrialState
 
 SAVING_SHARE = 20
 """A trial trains at least so many times as long as saving took, whatever interval is asked for."""
-LOOK_EVERY_S = 0.5
+POLL_INTERVAL_S = 0.5
 """Seconds between looks for a request to save."""
 
 
@@ -176,7 +176,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     def _between_steps(self, state: TrialState) -> None:
         """Save in the middle of an epoch, when it is time or the sweep is about to end."""
         now = time.monotonic()
-        if now - self._looked_at >= LOOK_EVERY_S:
+        if now - self._looked_at >= POLL_INTERVAL_S:
             self._looked_at = now
             if self._halt.exists() and not (self._folder / HALTED).exists():
                 self._save(state, None)

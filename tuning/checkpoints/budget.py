@@ -16,13 +16,13 @@ from trainables.object_store import Place, StorePath, sizes
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from tuning.experiment.spec import Experiment
-from tuning.ledger.recorder import Sweep
+from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import RAN_OUT, Outcome, OverBudgetRecord, RemovedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.ranking.finalists import finalists
 
 GB = 10**9
-LOOK_EVERY_S = 2.0
+POLL_INTERVAL_S = 2.0
 BACK_OFF_S = 120.0
 """Twice as long after each look that failed, up to this."""
 SETTLES_AFTER_S = 2.0
@@ -117,7 +117,11 @@ class Budget:
     """Keeps an experiment's budget while its driver runs. Without one in the file it does nothing."""
 
     def __init__(
-        self, experiment: Experiment, folder: Path, sweep: Sweep, clock: Callable[[], float] = time.monotonic
+        self,
+        experiment: Experiment,
+        folder: Path,
+        sweep: Recorder,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         given = experiment.checkpoints
         self._limit = None if given.budget_gb is None else int(given.budget_gb * GB)
@@ -126,7 +130,7 @@ class Budget:
         self._direction = experiment.workload.direction
         self._root = checkpoint_root(experiment, folder)
         stored = isinstance(self._root, StorePath)
-        self._every_s, self._at_once = AT_STORE if stored else (LOOK_EVERY_S, AT_ONCE)
+        self._every_s, self._at_once = AT_STORE if stored else (POLL_INTERVAL_S, AT_ONCE)
         self._sweep = sweep
         self._clock = clock
         self._next_look, self._wait_s = float("-inf"), self._every_s

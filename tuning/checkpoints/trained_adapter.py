@@ -41,7 +41,7 @@ TRAINED = "trained"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedAdapter:
     """What the record knows of one trained adapter, and where its weights lie."""
 
     title: str
@@ -107,7 +107,7 @@ def find(text: str, storage: Path) -> Reference | Path:
         ) from error
 
 
-def of_trial(folder: Path, number: int) -> Trained:
+def of_trial(folder: Path, number: int) -> TrainedAdapter:
     """A trial of a recorded experiment.
 
     Raises StorageError if it is unknown, kept no weights, or its store does not answer.
@@ -128,7 +128,7 @@ def of_trial(folder: Path, number: int) -> Trained:
     reports = [(report.epoch, report.metrics) for report in trial.reports]
     epoch, figures = best_report(reports, metric, direction)
     scored = history.scores.get(number)
-    return Trained(
+    return TrainedAdapter(
         title=f"{history.name}, trial {number}",
         experiment=experiment,
         params=dict(trial.params),
@@ -145,7 +145,7 @@ def of_trial(folder: Path, number: int) -> Trained:
     )
 
 
-def of_folder(folder: Path) -> Trained:
+def of_folder(folder: Path) -> TrainedAdapter:
     """A run of `train`. Raises StorageError if it has not finished a report, ExperimentFileError."""
     experiment = load_experiment(folder / EXPERIMENT)
     weights = folder / BEST_WEIGHTS
@@ -157,7 +157,7 @@ def of_folder(folder: Path) -> Trained:
     epoch, figures = best_report(
         _reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction
     )
-    return Trained(
+    return TrainedAdapter(
         title=f"{experiment.name} in {folder.name}",
         experiment=experiment,
         params={},
@@ -174,9 +174,9 @@ def of_folder(folder: Path) -> Trained:
     )
 
 
-def base_of(experiment: Experiment) -> Trained:
+def base_of(experiment: Experiment) -> TrainedAdapter:
     """The base model of an experiment as it came, before any adapter."""
-    return Trained(
+    return TrainedAdapter(
         title=f"untouched base of {experiment.name}",
         experiment=experiment,
         params={},

@@ -12,7 +12,7 @@ from trainables.errors import StorageError
 from tuning.cli.options import Storage
 
 if TYPE_CHECKING:
-    from tuning.checkpoints.trained_adapter import Trained
+    from tuning.checkpoints.trained_adapter import TrainedAdapter
 
 app = typer.Typer()
 
@@ -104,7 +104,7 @@ def export(
     commands_export.export(found, to, merge=merge)
 
 
-def _trained(text: str, storage: Path | None) -> Trained:
+def _trained(text: str, storage: Path | None) -> TrainedAdapter:
     """A trained adapter by its name."""
     from tuning.checkpoints.trained_adapter import find, of_folder, of_trial
     from tuning.ledger.storage import storage_folder
@@ -119,7 +119,7 @@ def _trained(text: str, storage: Path | None) -> Trained:
     return of_trial(found.folder, best_number(found.folder))
 
 
-def _base(text: str, storage: Path | None) -> Trained:
+def _base(text: str, storage: Path | None) -> TrainedAdapter:
     """The untouched base model of a trained adapter, an experiment or an experiment file."""
     from search_spaces.catalog import resolve
     from tuning.checkpoints.trained_adapter import EXPERIMENT, base_of, find

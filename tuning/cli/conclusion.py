@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tuning.messages import FAILED, INTERRUPTED, RESUME_ME, say
+from tuning.messages import FAILED, INTERRUPTED, PREEMPTED, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False)
             else f"nothing is kept, and the name {result.folder.name} is free"
         )
         say(f"interrupted before the first trial; {kept}")
-        raise typer.Exit(RESUME_ME if resumed and result.preempted else INTERRUPTED)
+        raise typer.Exit(PREEMPTED if resumed and result.preempted else INTERRUPTED)
     conclude(result.folder, then_ablate)
     if result.outcome == "interrupted":
         ended = sum(trial.over for trial in tried)
@@ -42,8 +42,8 @@ def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False)
             f" {ended} of them ended{scored}; `adaptertune resume {name}` goes on,"
             f" `adaptertune best {name}` and `status` read them"
         )
-        raise typer.Exit(RESUME_ME if result.preempted else INTERRUPTED)
-    if result.fruitless:
+        raise typer.Exit(PREEMPTED if result.preempted else INTERRUPTED)
+    if result.no_results:
         say("the run failed: no trial has a value")
         raise typer.Exit(FAILED)
 

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from trainables.errors import AdaptertuneError, ClusterError
-from tuning.messages import FAILED, INTERRUPTED, MENDABLE, OURS, say
+from tuning.messages import FAILED, INTERNAL_ERROR, INTERRUPTED, USER_ERROR, say
 
 _GIVEN = "adaptertune.arguments"
 
@@ -57,7 +57,7 @@ class Guarded(TyperGroup):
             return super().invoke(ctx)
         except AdaptertuneError as error:
             say(str(error))
-            raise typer.Exit(FAILED if isinstance(error, ClusterError) else MENDABLE) from error
+            raise typer.Exit(FAILED if isinstance(error, ClusterError) else USER_ERROR) from error
         except KeyboardInterrupt as error:
             say("interrupted; what an experiment has recorded so far is kept")
             raise typer.Exit(INTERRUPTED) from error
@@ -68,7 +68,7 @@ class Guarded(TyperGroup):
             if error.errno not in known:
                 raise _crash(error) from error
             say(f"{error.filename or 'cannot write'}: {known[error.errno]}")
-            raise typer.Exit(MENDABLE) from error
+            raise typer.Exit(USER_ERROR) from error
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
                 raise  # Typer's own, a wrong option among them
@@ -101,4 +101,4 @@ def _crash(error: Exception) -> typer.Exit:
         place = "the details could not be saved"
     say(f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'}")
     say(f"This is a fault of adaptertune; {place}. What an experiment has recorded so far is kept.")
-    return typer.Exit(OURS)
+    return typer.Exit(INTERNAL_ERROR)

@@ -38,7 +38,7 @@ _SYNONYMS = {
 
 
 @dataclass(frozen=True)
-class Fault:
+class FileError:
     """One thing wrong: its place, its dotted key, and the rule with the value and the way out."""
 
     where: Where
@@ -47,14 +47,14 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class Violation:
     """A fault at a path of the plain values, before it is known where in the file that stands."""
 
     path: Path
     rule: str
 
 
-def file_error(file: str, faults: Iterable[Fault], note: str = "") -> ExperimentFileError:
+def file_error(file: str, faults: Iterable[FileError], note: str = "") -> ExperimentFileError:
     """All faults as one error, in the file's order, each once; a note comes last."""
     known = sorted(dict.fromkeys(faults), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
     places = [f"line {f.where}" if isinstance(f.where, int) else f.where for f in known]
@@ -115,7 +115,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else ("a list" if isinstance(value, list) else "a mapping")
 
 
-def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = None) -> list[Misfit]:
+def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = None) -> list[Violation]:
     """Pydantic's findings in our words.
 
     known: for a path of a mapping, the keys it may have, to guess what an unknown one was meant to be.
@@ -127,17 +127,19 @@ def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = 
         if detail["type"] == "too_short" and any(d["loc"][:-1] == path for d in details if d["loc"]):
             continue  # only the items that passed were counted
         if detail["type"] == "missing" and path and isinstance(path[-1], int):
-            found.append(Misfit(path[:-1], f"must hold {path[-1] + 1} items, got {shown(detail['input'])}"))
+            found.append(
+                Violation(path[:-1], f"must hold {path[-1] + 1} items, got {shown(detail['input'])}")
+            )
             continue
         inner = getattr((detail.get("ctx") or {}).get("error"), "faults", None)
         if inner is not None:
             pairs = [("", one) if isinstance(one, str) else one for one in inner]
-            found += [Misfit((*path, key) if key else path, rule) for key, rule in pairs]
+            found += [Violation((*path, key) if key else path, rule) for key, rule in pairs]
         elif detail["type"] == "extra_forbidden":
             keys = (known or {}).get(path[:-1], ())
-            found.append(Misfit(path, f"unknown key{meant(path[-1], keys)}"))
+            found.append(Violation(path, f"unknown key{meant(path[-1], keys)}"))
         else:
-            found.append(Misfit(path, _rule(detail)))
+            found.append(Violation(path, _rule(detail)))
     return found
 
 

@@ -12,15 +12,15 @@ from pydantic import JsonValue, ValidationError
 
 from trainables.specs.data import DomainSpec
 from tuning.experiment.checks.combinations import check_configurations
-from tuning.experiment.checks.draft import Subject
+from tuning.experiment.checks.draft import Draft
 from tuning.experiment.checks.parts import check_first, check_parts
 from tuning.experiment.dotted import put
 from tuning.experiment.faults import (
     MISSING,
     SET,
-    Fault,
-    Misfit,
+    FileError,
     Path,
+    Violation,
     Where,
     closest,
     dotted,
@@ -60,7 +60,7 @@ class Reader:
     def __init__(self, file: FilePath, text: str, document: Document, overrides: Sequence[str]) -> None:
         self._file, self._text, self._document = file, text, document
         self._file_name = shown_path(file)
-        self._misfits: list[Misfit] = []
+        self._misfits: list[Violation] = []
         self._places: dict[Path, Path] = {}
         """Where ("trial" or "space", dotted name) stands in the file."""
         if document.faults and document.value is None:
@@ -70,7 +70,7 @@ class Reader:
             rule = (
                 "is empty: it " + rule if document.value is None else f"{rule}, got {shown(document.value)}"
             )
-            raise file_error(self._file_name, [Fault(1, "", rule)])
+            raise file_error(self._file_name, [FileError(1, "", rule)])
         self._touched = apply_overrides(document, overrides)
         self._new_space = any(override.partition("=")[0].strip() == "space" for override in overrides)
 
@@ -82,7 +82,7 @@ class Reader:
         value.pop("trial", None)
         value.pop("space", None)
         parts = self._parts(value)
-        subject = Subject(**parts, trial=trial, space=space, written=written, touched=self._touched)
+        subject = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
         first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
         outside = self._touched.union(*first) if self._new_space else self._touched
         subject.first = still_inside(first, space, trial, outside)
@@ -100,7 +100,7 @@ class Reader:
             raise file_error(self._file_name, faults, _LATER if unsure and (trial or space) else "")
         return self._build(value, subject)
 
-    def _build(self, value: dict[str, Any], subject: Subject) -> Experiment:
+    def _build(self, value: dict[str, Any], subject: Draft) -> Experiment:
         nested: dict[str, Any] = {}
         for name, setting_value in subject.trial.items():
             put(nested, name.split("."), setting_value)
@@ -123,7 +123,7 @@ class Reader:
                 rule = (
                     f"unknown key; it is a setting of trials: write trial.{key}, or space.{key} to search it"
                 )
-            self._misfits.append(Misfit((key,), rule))
+            self._misfits.append(Violation((key,), rule))
         self._scheduler(value)
         make_absolute(value, self._base)
         self._drop_domains(value)
@@ -135,7 +135,7 @@ class Reader:
             field = Experiment.model_fields[name]
             if name not in value:
                 if field.is_required():
-                    self._misfits.append(Misfit((name,), MISSING))
+                    self._misfits.append(Violation((name,), MISSING))
                 else:
                     found[name] = field.default
                 continue
@@ -143,8 +143,8 @@ class Reader:
             try:
                 found[name] = adapter_of(field).validate_json(json.dumps(value[name]), strict=True)
             except ValidationError as error:
-                self._misfits += [Misfit((name, *m.path), m.rule) for m in translate(error, below)]
-        return {name: part for name, part in found.items() if name in Subject.__dataclass_fields__}
+                self._misfits += [Violation((name, *m.path), m.rule) for m in translate(error, below)]
+        return {name: part for name, part in found.items() if name in Draft.__dataclass_fields__}
 
     def _scheduler(self, value: dict[str, Any]) -> None:
         """The word none is a scheduler of nothing."""
@@ -156,7 +156,7 @@ class Reader:
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
             got = "" if scheduler == {} else f", got {shown(scheduler)}"
             rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
-            self._misfits.append(Misfit(("scheduler",), rule))
+            self._misfits.append(Violation(("scheduler",), rule))
             del value["scheduler"]
 
     def _base(self, path: Path) -> FilePath:
@@ -190,13 +190,17 @@ class Reader:
         for name, value, path in self._settings("space", raw, given):
             written.add(name)
             if isinstance(value, list) and value and not any(isinstance(item, dict) for item in value):
-                self._misfits.append(Misfit(path, f"is a bare list; write {{choice: {json.dumps(value)}}}"))
+                self._misfits.append(
+                    Violation(path, f"is a bare list; write {{choice: {json.dumps(value)}}}")
+                )
                 continue
             domains = [
                 self._domain(d, path if d is value else (*path, i)) for i, d in enumerate(as_list(value))
             ]
             if isinstance(value, list) and not value:
-                self._misfits.append(Misfit(path, "must hold at least one domain, such as {choice: [4, 8]}"))
+                self._misfits.append(
+                    Violation(path, "must hold at least one domain, such as {choice: [4, 8]}")
+                )
             elif None not in domains:
                 sound[name] = tuple(d for d in domains if d is not None)
         space = Space(sound)
@@ -206,7 +210,7 @@ class Reader:
     def _domain(self, value: Any, path: Path) -> Alternative | None:
         if not isinstance(value, dict):
             self._misfits.append(
-                Misfit(
+                Violation(
                     path,
                     "must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or "
                     "{float: [1e-4, 1e-2], log: true}, "
@@ -218,7 +222,9 @@ class Reader:
         try:
             return Alternative.model_validate_json(json.dumps(listed_when(value)))
         except ValidationError as error:
-            self._misfits += [Misfit((*path, *m.path), m.rule) for m in translate(error, {(): DOMAIN_KEYS})]
+            self._misfits += [
+                Violation((*path, *m.path), m.rule) for m in translate(error, {(): DOMAIN_KEYS})
+            ]
             return None
 
     def _settings(self, part: str, raw: Any, given: bool) -> Iterator[tuple[str, Any, Path]]:
@@ -227,14 +233,14 @@ class Reader:
             if given:
                 example = "{epochs: 5}" if part == "trial" else "{lora.rank: {choice: [4, 8]}}"
                 self._misfits.append(
-                    Misfit((part,), f"must be a mapping such as {example}, got {shown(raw)}")
+                    Violation((part,), f"must be a mapping such as {example}, got {shown(raw)}")
                 )
             return
         for name, value, path in self._walk(part, raw, "", (part,)):
             if (part, name) in self._places:
                 first = self._where(self._places[part, name])
                 place = f"line {first}" if isinstance(first, int) else first
-                self._misfits.append(Misfit(path, f"is here twice, first in {place}; remove one"))
+                self._misfits.append(Violation(path, f"is here twice, first in {place}; remove one"))
                 continue
             self._places[part, name] = path
             yield name, value, path
@@ -246,7 +252,7 @@ class Reader:
             name, path = prefix + key, (*above, key)
             known = setting(name)
             if known is None:
-                self._misfits.append(Misfit(path, unknown(name)))
+                self._misfits.append(Violation(path, unknown(name)))
             elif isinstance(value, dict) and self._goes_deeper(part, name, value):
                 yield from self._walk(part, value, name + ".", path)
             else:
@@ -272,13 +278,13 @@ class Reader:
 
     # --- faults -------------------------------------------------------------------------------
 
-    def _fault(self, misfit: Misfit) -> Fault:
+    def _fault(self, misfit: Violation) -> FileError:
         path = self._written(misfit.path)
         rule = misfit.rule
         key = dotted(_without_indices(path))
         if rule == MISSING:
             rule = _HINTS.get(key, rule)
-        return Fault(self._where(path), key, rule)
+        return FileError(self._where(path), key, rule)
 
     def _written(self, path: Path) -> Path:
         """A path of the plain values as the file writes it."""

@@ -15,7 +15,7 @@ from pydantic import JsonValue as Json
 from pydantic.fields import FieldInfo
 
 from trainables.specs.trial import TrialConfig
-from tuning.experiment.faults import Misfit, Path, closest, meant, translate
+from tuning.experiment.faults import Path, Violation, closest, meant, translate
 
 
 class Kind(Enum):
@@ -39,13 +39,13 @@ class Setting:
     holds: frozenset[str] = frozenset()
     """The keys of a section."""
 
-    def misfits(self, value: Json, path: Path) -> list[Misfit]:
+    def misfits(self, value: Json, path: Path) -> list[Violation]:
         """What is wrong with `value`, which stands at `path`."""
         try:
             self.adapter.validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             known: dict[Path, Sequence[str]] = {(): sorted(self.holds)}
-            return [Misfit((*path, *m.path), m.rule) for m in translate(error, known)]
+            return [Violation((*path, *m.path), m.rule) for m in translate(error, known)]
         return []
 
 

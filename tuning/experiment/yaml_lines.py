@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tuning.experiment.faults import Fault, Path, Where, dotted
+from tuning.experiment.faults import FileError, Path, Where, dotted
 
 DEEPEST = 50
 """Lists and mappings inside one another, at most."""
@@ -32,7 +32,7 @@ class Document:
 
     value: Any = None
     where: dict[Path, Where] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[FileError] = field(default_factory=list)
 
 
 def read_yaml(text: str, *, where: Where | None = None) -> Document:
@@ -43,13 +43,13 @@ def read_yaml(text: str, *, where: Where | None = None) -> Document:
     except MarkedYAMLError as error:
         mark = error.context_mark if _is_unclosed(error) else error.problem_mark or error.context_mark
         line = where or (mark.line + 1 if mark else 1)
-        document.faults.append(Fault(line, "", f"is not YAML: {_reason(error)}"))
+        document.faults.append(FileError(line, "", f"is not YAML: {_reason(error)}"))
         return document
     except YAMLError as error:
-        document.faults.append(Fault(where or 1, "", f"is not YAML: {str(error).splitlines()[0]}"))
+        document.faults.append(FileError(where or 1, "", f"is not YAML: {str(error).splitlines()[0]}"))
         return document
     except RecursionError:
-        document.faults.append(Fault(where or _too_deep(text), "", _DEEP))
+        document.faults.append(FileError(where or _too_deep(text), "", _DEEP))
         return document
     if node is not None:
         document.where[()] = where or node.start_mark.line + 1
@@ -153,7 +153,7 @@ class _Builder:
         return self._where or int(node.start_mark.line) + 1
 
     def _fault(self, node: Node, path: Path, rule: str) -> None:
-        self._document.faults.append(Fault(self._line(node), dotted(path), rule))
+        self._document.faults.append(FileError(self._line(node), dotted(path), rule))
 
 
 def _too_deep(text: str) -> int:

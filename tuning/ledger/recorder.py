@@ -27,7 +27,7 @@ class Halt(BaseException):
         self.error = error
 
 
-class Sweep:
+class Recorder:
     """The record and its reflection in memory. Written first; then shown, then acted upon."""
 
     def __init__(self, ledger: Ledger, history: History, listener: Listener | None = None) -> None:

@@ -18,7 +18,7 @@ from tuning.messages import FAILED
 
 WAIT_S = 60.0
 """How long a launch may prepare its data before it is left to it."""
-LOOK_EVERY_S = 0.1
+POLL_INTERVAL_S = 0.1
 
 _RUN = "import sys; sys.path.insert(0, {root!r}); from tuning.cli.app import main; main()"
 
@@ -84,7 +84,7 @@ def detach(arguments: Sequence[str], folder: Path) -> Detached:
             raise _not_started(log, folder, ended)
         if time.monotonic() > deadline:
             return Detached(process.pid, log, prepared=False)
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _moved(log: Path, folder: Path) -> Path:

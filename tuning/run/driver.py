@@ -24,7 +24,7 @@ from tuning.checkpoints.claim import claim
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import FAILED, say
@@ -55,7 +55,7 @@ class LaunchResult:
     """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
 
     @property
-    def fruitless(self) -> bool:
+    def no_results(self) -> bool:
         """Whether it failed, or no trial came to a value."""
         return self.outcome is Ending.FAILED or all(t.value is None for t in self.history.trials.values())
 
@@ -70,7 +70,7 @@ class Composition:
 
     experiment: Experiment
     folder: Path
-    sweep: Sweep
+    sweep: Recorder
     trainable: type[Any] | None = None
     scorer: Scorer | None = None
     past: tuple[Record, ...] = ()
@@ -101,7 +101,7 @@ def drive(of: Composition, *, prepare: Prepare | None = None, address: str | Non
         prepared = in_background(prepare, of.experiment.workload)
         with viewed:
             ending = _run(of, prepared, address, signals)
-    return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.polite_kill)
+    return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.sigterm)
 
 
 def _viewed(of: Composition) -> Views:
@@ -135,7 +135,7 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
     return ending
 
 
-def _close(sweep: Sweep, ending: Ending, signals: Signals) -> None:
+def _close(sweep: Recorder, ending: Ending, signals: Signals) -> None:
     """Ends what still runs, and the record. A disk that takes no more leaves both as they are.
 
     From here on there is nothing left to interrupt: Ray goes down, whatever signal comes.

@@ -14,7 +14,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.environment import describe
 from tuning.ledger.history import History
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER, Ledger
-from tuning.ledger.recorder import Listener, Sweep
+from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import ExperimentRecord
 from tuning.ledger.storage import named
 from tuning.run.driver import Composition, LaunchResult, drive
@@ -60,7 +60,7 @@ def launch(
         environment=describe(),
     )
     with Ledger.create(folder, header) as ledger:
-        sweep = Sweep(ledger, History(header), on_event)
+        sweep = Recorder(ledger, History(header), on_event)
         composition = Composition(experiment, folder, sweep, trainable, scorer)
         with _name_left_free(folder, sweep, experiment):
             note(earlier, sweep)
@@ -79,7 +79,7 @@ def refuse_existing(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _name_left_free(folder: Path, sweep: Sweep, experiment: Experiment) -> Iterator[None]:
+def _name_left_free(folder: Path, sweep: Recorder, experiment: Experiment) -> Iterator[None]:
     """After an error or interrupt before the first trial the same name may be launched again.
 
     Of a launch in the background its log stays.

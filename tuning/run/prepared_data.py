@@ -15,10 +15,10 @@ from trainables.run_folder import SPLITS
 from trainables.specs.workload import Workload
 from tuning.experiment.checks.objective import class_fault
 from tuning.experiment.spec import Experiment
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, PreparedRecord
 
-LOOK_EVERY_S = 0.5
+POLL_INTERVAL_S = 0.5
 
 Prepare = Callable[[Workload], Path]
 
@@ -45,13 +45,18 @@ def in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
 
 
 def wait_for(
-    prepared: Future[Path], experiment: Experiment, folder: Path, sweep: Sweep, *, stopped: Callable[[], bool]
+    prepared: Future[Path],
+    experiment: Experiment,
+    folder: Path,
+    sweep: Recorder,
+    *,
+    stopped: Callable[[], bool],
 ) -> Path:
     """The prepared data, recorded, and its splits stored in the experiment's `folder`.
 
     Raises Halt once `stopped` says so, DataError for an absent class or other data than before.
     """
-    while not wait([prepared], timeout=LOOK_EVERY_S).done:
+    while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
             raise Halt(Ending.INTERRUPTED)
     data = prepared.result()

@@ -23,7 +23,7 @@ from trainables.errors import ClusterError
 from trainables.run_folder import CONTROL, STOPPED
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import SchedulerSpec
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import (
     BaselineRecord,
     BuiltRecord,
@@ -38,7 +38,7 @@ from tuning.run.ray_searcher import NotKept
 from tuning.scheduling.asha import OrderedAsha
 from tuning.search.study import Study
 
-LOOK_EVERY_S = 0.5
+POLL_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Control:
         """
         if self._halted():
             return [None]
-        if self._clock() - self._looked < LOOK_EVERY_S:
+        if self._clock() - self._looked < POLL_INTERVAL_S:
             return []
         self._looked = self._clock()
         self.require_ray()
@@ -192,7 +192,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
     def __init__(
         self,
         rule: Rule | None,
-        sweep: Sweep,
+        sweep: Recorder,
         study: Study,
         control: Control,
         *,

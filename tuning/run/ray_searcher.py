@@ -12,9 +12,9 @@ from typing import Any, Self
 from ray.tune.search import Searcher
 
 from trainables.errors import AdaptertuneError
-from tuning.ledger.recorder import Sweep
+from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import Outcome, StartedRecord
-from tuning.search.study import Nothing, Proposal, Study
+from tuning.search.study import NoProposal, Proposal, Study
 
 Configure = Callable[[Proposal], dict[str, Any]]
 """A proposal as the configuration that Ray hands to the actor; holds its number as `trial`.
@@ -39,7 +39,7 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
     def __init__(
         self,
         study: Study,
-        sweep: Sweep,
+        sweep: Recorder,
         *,
         configure: Configure,
         capacity: Callable[[], int],
@@ -75,7 +75,7 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
     def _next(self) -> dict[str, Any] | str | None:
         while True:
             proposal = self._study.propose()
-            if proposal is Nothing.WAIT:
+            if proposal is NoProposal.WAIT:
                 return None
             if not isinstance(proposal, Proposal):
                 # Ray asks no more after FINISHED, and a trial whose worker dies is to be proposed again.

@@ -19,7 +19,7 @@ from tuning.ledger.environment import describe
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
-from tuning.ledger.recorder import Listener, Sweep
+from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import Ending, Outcome, ResumedRecord
 from tuning.ledger.storage import named
 from tuning.messages import say
@@ -77,7 +77,7 @@ def resume(
         ledger.append(record)
         if on_event is not None:
             on_event(record)
-        sweep = Sweep(ledger, history.with_record(record), on_event)
+        sweep = Recorder(ledger, history.with_record(record), on_event)
         note(earlier, sweep)
         return drive(
             Composition(

@@ -15,13 +15,13 @@ from typing import Any
 from trainables.run_folder import BEST_WEIGHTS
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, ScoredRecord, ScoringRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.ranking.finalists import Candidate, candidates
 
 SCORER = "trainables.workers.score_trial:score_trial"
-LOOK_EVERY_S = 0.5
+POLL_INTERVAL_S = 0.5
 REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or allow more"
 
 Scorer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -62,7 +62,7 @@ class Scoring:
     stopped: Callable[[], bool]
     scorer: Scorer | None = None
 
-    def run(self, sweep: Sweep) -> None:
+    def run(self, sweep: Recorder) -> None:
         """Scores and records each candidate as soon as it is done; one that fails is recorded so.
 
         Raises Halt where an end is asked for; what is recorded by then is kept.
@@ -89,7 +89,7 @@ class Scoring:
                 while waiting and len(running) < self.most:
                     candidate = waiting.pop(0)
                     running[submit(self._job(candidate))] = candidate
-                for done in ray.wait(list(running), timeout=LOOK_EVERY_S)[0]:
+                for done in ray.wait(list(running), timeout=POLL_INTERVAL_S)[0]:
                     sweep.record(_record(running.pop(done), _outcome(done)))
         finally:
             for task in running:

@@ -21,7 +21,7 @@ class Signals:
     def __init__(self) -> None:
         self._noted = False
         self._only_note = False
-        self.polite_kill = False
+        self.sigterm = False
         """Whether a SIGTERM came: the machine is wanted back."""
 
     def listen(self) -> None:
@@ -51,7 +51,7 @@ class Signals:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
         self._noted = True
-        self.polite_kill = number == signal.SIGTERM
+        self.sigterm = number == signal.SIGTERM
         if not self._only_note:
             raise Halt(Ending.INTERRUPTED)
 

@@ -13,13 +13,13 @@ from types import FrameType
 from trainables.errors import LedgerError
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import Ending, ReportRecord
-from tuning.messages import INTERRUPTED, MENDABLE, RESUME_ME
+from tuning.messages import INTERRUPTED, PREEMPTED, USER_ERROR
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
 """Before each restart, as long as no trial reports in between; then there is no further one."""
 _LOOK_EVERY_S = 0.1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_MEANT = frozenset({0, MENDABLE, RESUME_ME, INTERRUPTED})
+_MEANT = frozenset({0, USER_ERROR, PREEMPTED, INTERRUPTED})
 """Exit codes of a driver that ended as it was meant to, or was not let begin."""
 
 
@@ -45,7 +45,7 @@ def supervise(
             if (now := _reports(folder)) > reports:
                 reports, restarts = now, 0
             # A resume that does not come up, as while its cluster does not answer, is tried again too.
-            ended = code in _MEANT and not (code == MENDABLE and restarts)
+            ended = code in _MEANT and not (code == USER_ERROR and restarts)
             if ended or not _goes_on(folder):
                 break
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
@@ -55,7 +55,7 @@ def supervise(
             tell(f"the driver {how}; it resumes in {pauses[restarts]:g} s")
             driver.pause(pauses[restarts])
             if driver.asked is not None:
-                return RESUME_ME if driver.asked == signal.SIGTERM else 128 + driver.asked
+                return PREEMPTED if driver.asked == signal.SIGTERM else 128 + driver.asked
             restarts += 1
             code = driver.run(again)
     return 128 - code if code < 0 else code

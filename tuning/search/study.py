@@ -66,7 +66,7 @@ class Proposal:
     """Whether the trial started before, and goes on."""
 
 
-class Nothing(enum.Enum):
+class NoProposal(enum.Enum):
     """Why there is no proposal."""
 
     FINISHED = "finished"
@@ -117,25 +117,25 @@ class Study:
 
     # --- asking -------------------------------------------------------------------------------
 
-    def propose(self) -> Proposal | Nothing:
+    def propose(self) -> Proposal | NoProposal:
         """The next configuration to try."""
         if self._unfinished:
             trial = self._unfinished.pop(0)
             return Proposal(trial.number, trial.params, trial.hash, again=True)
         if self._trials is not None and self._next >= self._trials:
-            return Nothing.FINISHED
+            return NoProposal.FINISHED
         for params in self._fixed:  # an iterator: each is looked at once
             if config_hash(params) not in self._tried:
                 return self._take(*self._ask_for(params))
         if self._search.grid is not None or self._exhausted():
-            return Nothing.FINISHED
+            return NoProposal.FINISHED
         return self._sample()
 
     def propose_again(self, trial: TrialHistory) -> None:
         """The trial's worker died: it comes next, under its own number."""
         self._unfinished.append(trial)
 
-    def _sample(self) -> Proposal | Nothing:
+    def _sample(self) -> Proposal | NoProposal:
         number = self._next
         for attempt in range(self._asks + self._random_asks):
             trial, params = self._ask(self._sampler(number, attempt))
@@ -147,7 +147,7 @@ class Study:
             self._discard(trial)
         repeated = self._tried[config_hash(params)]
         if repeated not in self._results:
-            return Nothing.WAIT
+            return NoProposal.WAIT
         self._next += 1
         return Proposal(number, params, config_hash(params), reuses=repeated)
 

@@ -23,7 +23,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import RAN_OUT, EarlierTrial, Outcome, WarmStartRecord
 from tuning.ledger.storage import find_experiment
 
@@ -41,7 +41,7 @@ def look_back(experiment: Experiment, storage: Path, *, known: int = 0) -> list[
     return [_record(name, experiment, storage) for name in experiment.search.from_[known:]]
 
 
-def note(records: Iterable[WarmStartRecord], sweep: Sweep) -> None:
+def note(records: Iterable[WarmStartRecord], sweep: Recorder) -> None:
     """Puts them into the sweep's record. Raises StorageError if the disk takes no more."""
     for record in records:
         try:

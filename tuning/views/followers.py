@@ -43,7 +43,7 @@ class Views:
         closing_s: float = CLOSING_S,
         backlog: int = BACKLOG,
     ) -> None:
-        self._followers = [_Follower(view, _own(history), say, backlog) for view in views]
+        self._followers = [ViewThread(view, _own(history), say, backlog) for view in views]
         self._say = say
         self._closing_s = closing_s
         self._begun = False
@@ -118,7 +118,7 @@ def _close_quietly(view: View) -> None:
         return  # it has failed already, and that was said
 
 
-class _Follower:
+class ViewThread:
     """One view and its thread. A daemon: what hangs in a network never keeps the process alive."""
 
     def __init__(self, view: View, history: History, say: Callable[[str], None], backlog: int) -> None:
@@ -133,9 +133,11 @@ class _Follower:
         self._thread = threading.Thread(target=self._follow, name=f"view: {view.title}", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def put(self, record: Record) -> None:
+        """Queue a record; dropped if the view has failed."""
         if self._failed.is_set():
             return
         if self._queue.qsize() >= self._backlog:
@@ -144,6 +146,7 @@ class _Follower:
         self._queue.put(record)
 
     def leave(self) -> None:
+        """Ask the thread to end once it has written what is queued."""
         self._leaving.set()
         self._queue.put(None)
 

@@ -36,7 +36,7 @@ _METRICS = "study:metric_names"
 """Optuna's own name for what `Study.set_metric_names` sets."""
 
 
-class Shelf(Protocol):
+class StudyStorage(Protocol):
     """Where a study is kept."""
 
     title: str
@@ -72,7 +72,7 @@ class _Written:
 class StudyView(View):
     """Keeps a study up to date with the record."""
 
-    def __init__(self, experiment: Experiment, shelf: Shelf) -> None:
+    def __init__(self, experiment: Experiment, shelf: StudyStorage) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.title = shelf.title
         self._experiment = experiment

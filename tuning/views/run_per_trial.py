@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.views.view import View
-from tuning.views.written import Done
+from tuning.views.written import Written
 
 
 class RunsView(View):
@@ -26,7 +26,7 @@ class RunsView(View):
     def begin(self, history: History) -> None:
         """See `View`. Trials that had ended and are there whole stay as they are; others are written anew."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._done = Done(self._folder)
+        self._done = Written(self._folder)
         for trial in history.trials.values():
             if not (trial.over and self._done.has(trial) and self.is_there(trial.number)):
                 self.remove(trial.number)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tuning.experiment.sections.views import WandbMode
 from tuning.views.wandb_runs import FOLDER
-from tuning.views.written import Done
+from tuning.views.written import Written
 
 LINGERS_S = 60.0
 """Longest life after the driver's last line."""
@@ -27,7 +27,7 @@ def main(folder: Path, mode: WandbMode) -> None:
     """Takes lines from standard input until it ends, then finishes what is open."""
     import wandb
 
-    done = Done(folder / FOLDER)
+    done = Written(folder / FOLDER)
     runs: dict[int, Any] = {}
     way = _way(mode)
     for line in sys.stdin:

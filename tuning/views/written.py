@@ -9,7 +9,7 @@ from tuning.ledger.history import TrialHistory
 FILE = "whole.txt"
 
 
-class Done:
+class Written:
     """`whole.txt` in the view's folder: a line for each trial that is over, and how many reports it has."""
 
     def __init__(self, folder: Path) -> None:

@@ -18,7 +18,7 @@ from tuning.checkpoints.budget import Budget, Kept, best_of, to_remove
 from tuning.checkpoints.trained_adapter import of_trial, with_weights
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import (
     EndedRecord,
     Ending,
@@ -120,7 +120,7 @@ class Drive:
         self.folder, self.clock = folder, Clock()
         header = ExperimentRecord(name="sweep", file="", experiment=self.asked.model_dump(mode="json"))
         self.ledger = Ledger.create(folder, header)
-        self.sweep = Sweep(self.ledger, History(header))
+        self.sweep = Recorder(self.ledger, History(header))
         self.budget = Budget(self.asked, folder, self.sweep, self.clock)
 
     def file(self, number: int, name: str) -> Path:
@@ -137,7 +137,7 @@ class Drive:
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
-            self.clock.now += checkpoint_budget.LOOK_EVERY_S
+            self.clock.now += checkpoint_budget.POLL_INTERVAL_S
             self.budget.look()
 
     def left(self, name: str) -> list[int]:
@@ -260,7 +260,7 @@ def test_where_a_file_cannot_be_removed_no_other_goes_in_its_place_and_it_is_tri
     assert "0000/last.ckpt cannot be removed" in over.reason
     assert drive.left(LAST_STATE) == [0, 1]
     working[0] = True
-    drive.look(int(checkpoint_budget.BACK_OFF_S / checkpoint_budget.LOOK_EVERY_S))
+    drive.look(int(checkpoint_budget.BACK_OFF_S / checkpoint_budget.POLL_INTERVAL_S))
     assert drive.left(LAST_STATE) == [1]
     assert [record.trial for record in drive.records(RemovedRecord)] == [0]
 

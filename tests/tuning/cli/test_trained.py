@@ -14,7 +14,7 @@ from recorded import write
 from trained_runs import cached, file, train_here
 from typer.testing import Result
 
-from tuning.checkpoints.trained_adapter import Trained
+from tuning.checkpoints.trained_adapter import TrainedAdapter
 
 DATA = """embedded: {domain: clean, train: 16, validation: 4, test: 4}
   domains: {noisy: {embedded: noisy}, faint: {corruption: {kind: contrast, severity: 4}}}"""
@@ -271,7 +271,7 @@ def test_a_threshold_is_of_boxes(run: Callable[..., Result], images: Path) -> No
 def test_export_gets_the_adapter_by_its_name(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, title: str
 ) -> None:
-    given: list[tuple[Trained, Path, bool]] = []
+    given: list[tuple[TrainedAdapter, Path, bool]] = []
     monkeypatch.setattr(
         "tuning.cli.commands.export.export", lambda found, to, *, merge: given.append((found, to, merge))
     )

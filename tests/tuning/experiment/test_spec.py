@@ -16,7 +16,7 @@ from trainables.specs.adapters import Adapter, Freezing
 from trainables.specs.data import Domain
 from trainables.specs.workload import Task
 from tuning.experiment.checks.combinations import Shape, shape_of
-from tuning.experiment.checks.draft import Subject
+from tuning.experiment.checks.draft import Draft
 from tuning.experiment.json_schema import attribute_docs, experiment_schema
 from tuning.experiment.load import load_experiment
 from tuning.experiment.settings import all_names
@@ -275,7 +275,7 @@ def test_a_fault_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
 def test_a_subject_without_parts_has_no_faults() -> None:
     from tuning.experiment.checks.parts import check_parts
 
-    assert list(check_parts(Subject())) == []
+    assert list(check_parts(Draft())) == []
 
 
 # --- YAML, schema, speed ----------------------------------------------------------------------

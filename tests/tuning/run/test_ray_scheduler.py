@@ -16,7 +16,7 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import AshaSpec, MedianSpec, SchedulerSpec
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
-from tuning.ledger.recorder import Halt, Sweep
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, ExperimentRecord, Outcome, Record, StartedRecord, StoppedBy
 from tuning.run.ray_scheduler import Control, RecordingScheduler, Rule, build_rule, section
 from tuning.search.study import Proposal, Study
@@ -63,7 +63,7 @@ class Bench:
         self.lost = False
         given = experiment(search={"trials": count})
         self.ledger = Ledger.create(folder, HEADER)
-        self.sweep = Sweep(self.ledger, History(HEADER), self._heard)
+        self.sweep = Recorder(self.ledger, History(HEADER), self._heard)
         self.study = Study(
             given.space, given.search, name="sweep", direction=Direction.MAXIMIZE, trials=count
         )

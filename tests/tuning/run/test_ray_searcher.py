@@ -11,7 +11,7 @@ from trainables.errors import AdapterError
 from trainables.specs.workload import Direction
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
-from tuning.ledger.recorder import Sweep
+from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import ExperimentRecord, Outcome, StartedRecord
 from tuning.run.ray_searcher import OptunaSearcher
 from tuning.search.study import Proposal, Study
@@ -27,7 +27,7 @@ class Fixture:
         self.refused: set[int] = set()
         given = experiment(**parts)
         self.ledger = Ledger.create(folder, HEADER)
-        self.sweep = Sweep(self.ledger, History(HEADER))
+        self.sweep = Recorder(self.ledger, History(HEADER))
         self.study = Study(
             given.space,
             given.search,

@@ -14,7 +14,7 @@ from tuning.experiment.sections.search import GridSpec, RandomSpec, SearchSpec, 
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History
 from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
-from tuning.search.study import Nothing, Proposal, Study
+from tuning.search.study import NoProposal, Proposal, Study
 
 MIXED = Space.parse(
     {
@@ -170,7 +170,7 @@ def test_a_grid_names_every_configuration_of_a_conditional_space_once() -> None:
     made = run(of)
     assert len(made) == FINITE.size() == 8
     assert {p.hash for p in made} == {config_hash(params) for params in FINITE.grid()}
-    assert of.propose() is Nothing.FINISHED
+    assert of.propose() is NoProposal.FINISHED
 
 
 # --- sampling ---------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_trials_running_side_by_side_differ() -> None:
     of = study(MIXED, trials=20)
     made = [p for _ in range(20) if isinstance(p := of.propose(), Proposal)]
     assert len({p.hash for p in made}) == 20
-    assert of.propose() is Nothing.FINISHED
+    assert of.propose() is NoProposal.FINISHED
 
 
 # --- duplicates -------------------------------------------------------------------------------
@@ -245,8 +245,8 @@ def test_a_repeated_configuration_reuses_the_recorded_result() -> None:
 
 def test_a_repeated_configuration_that_still_runs_is_waited_for() -> None:
     of = stuck(trials=12)
-    seen: list[Proposal | Nothing] = []
-    while Nothing.WAIT not in seen:
+    seen: list[Proposal | NoProposal] = []
+    while NoProposal.WAIT not in seen:
         seen.append(of.propose())
     assert not [p for p in seen if isinstance(p, Proposal) and p.reuses is not None]
     of.tell(0, Outcome.COMPLETED, 0.5)
@@ -266,7 +266,7 @@ def test_an_exhausted_space_ends_the_search(search: dict[str, Any]) -> None:
     of = study(FINITE, trials=50, **search)
     made = run(of)
     assert len({p.hash for p in made}) == len(made) == FINITE.size()
-    assert of.propose() is Nothing.FINISHED
+    assert of.propose() is NoProposal.FINISHED
 
 
 def test_outcomes_are_told_as_the_table_says() -> None:

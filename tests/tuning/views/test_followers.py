@@ -13,7 +13,7 @@ from trainables.errors import StorageError
 from tuning.experiment.sections.views import ViewsSpec, url_fault
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
-from tuning.ledger.recorder import Sweep
+from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Record
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
@@ -163,7 +163,7 @@ def test_a_sweep_tells_every_listener_once_the_record_is_written(tmp_path: Path)
         sweep.listen(lambda record: heard.append((name, len(list(read_records(folder))))))
 
     with Ledger.open(folder) as ledger:
-        sweep = Sweep(ledger, read_history(folder))
+        sweep = Recorder(ledger, read_history(folder))
         listener("a")
         listener("b")
         sweep.record(ClosedRecord(reason=Ending.FINISHED))

@@ -21,9 +21,9 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
 from tuning.views.optuna_database import DatabaseShelf
 from tuning.views.optuna_journal import ASIDE, JOURNAL_FILE, JournalShelf
-from tuning.views.optuna_study import Shelf, StudyView
+from tuning.views.optuna_study import StudyStorage, StudyView
 
-Place = Callable[[Path], Shelf]
+Place = Callable[[Path], StudyStorage]
 Read = Callable[[Path], BaseStorage]
 
 
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return recorded.write(tmp_path / "digits")
 
 
-def view(shelf: Shelf, name: str = "digits") -> StudyView:
+def view(shelf: StudyStorage, name: str = "digits") -> StudyView:
     return StudyView(recorded.experiment(name), shelf)
 
 
@@ -65,7 +65,7 @@ def lines(folder: Path) -> list[Any]:
     ]
 
 
-def follow(shelf: Shelf, records: Sequence[Any], known: int = 1) -> None:
+def follow(shelf: StudyStorage, records: Sequence[Any], known: int = 1) -> None:
     live(view(shelf, records[0].name), records, known)
 
 

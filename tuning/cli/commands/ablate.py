@@ -40,7 +40,7 @@ from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.storage import named
-from tuning.messages import FAILED, INTERRUPTED, RESUME_ME, say
+from tuning.messages import FAILED, INTERRUPTED, PREEMPTED, say
 
 if TYPE_CHECKING:
     from trainables.models.counting import Counter
@@ -296,8 +296,8 @@ def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> P
             f"interrupted; what {experiment.name} has recorded is kept, and the same command goes on,"
             f" as does `adaptertune resume {named(folder)}`"
         )
-        raise typer.Exit(RESUME_ME if result.preempted else INTERRUPTED)
-    if result.fruitless:
+        raise typer.Exit(PREEMPTED if result.preempted else INTERRUPTED)
+    if result.no_results:
         say(f"{experiment.name} failed: no trial has a value")
         raise typer.Exit(FAILED)
     return folder

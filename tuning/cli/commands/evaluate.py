@@ -17,7 +17,7 @@ from trainables.inference.trained_model import TrainedModel, load_untouched
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import MAIN_FIGURE, Task, Workload
-from tuning.checkpoints.trained_adapter import Trained
+from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, show
 from tuning.experiment.faults import closest
 from tuning.experiment.load import read_data
@@ -62,7 +62,9 @@ class Shift:
     spec: DomainSpec | None = None
 
 
-def run(trained: Trained, *, data: str | None, split: str, domains: Sequence[str], as_json: bool) -> None:
+def run(
+    trained: TrainedAdapter, *, data: str | None, split: str, domains: Sequence[str], as_json: bool
+) -> None:
     """Prints a row for each model and domain.
 
     data: a file with a `data` section; the adapter's own when None.  domains: none means all that the
@@ -85,7 +87,7 @@ def run(trained: Trained, *, data: str | None, split: str, domains: Sequence[str
         raise typer.Exit(FAILED)
 
 
-def _models(trained: Trained, classes: tuple[str, ...]) -> Iterator[tuple[str, TrainedModel]]:
+def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple[str, TrainedModel]]:
     """The adapter, and beside it the untouched base if its head knows the classes; one after the other."""
     if trained.weights is not None:
         model = trained.load()
@@ -189,7 +191,7 @@ def _few(names: Sequence[str], most: int = 12) -> str:
 # --- output -----------------------------------------------------------------------------------
 
 
-def _table(trained: Trained, data: str | None, part: Split, rows: Sequence[Row]) -> None:
+def _table(trained: TrainedAdapter, data: str | None, part: Split, rows: Sequence[Row]) -> None:
     task = trained.workload.task
     names = COLUMNS[task]
     shifted = any(row.domain is not None for row in rows)
@@ -215,7 +217,7 @@ def _table(trained: Trained, data: str | None, part: Split, rows: Sequence[Row])
     show(console(), trained.title, columns, cells, caption=caption, numeric=numeric)
 
 
-def _config(trained: Trained) -> JsonValue:
+def _config(trained: TrainedAdapter) -> JsonValue:
     found: JsonValue = trained.config.model_dump(mode="json", exclude_none=True)
     return found
 
@@ -224,7 +226,9 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _document(trained: Trained, prepared: Prepared, part: Split, rows: Sequence[Row]) -> dict[str, JsonValue]:
+def _document(
+    trained: TrainedAdapter, prepared: Prepared, part: Split, rows: Sequence[Row]
+) -> dict[str, JsonValue]:
     return {
         "adapter": trained.title,
         "weights": None if trained.weights is None else str(trained.weights),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuning.checkpoints.trained_adapter import Trained
+from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, lines
 
 
-def export(trained: Trained, to: Path, *, merge: bool) -> None:
+def export(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
     """Write the adapter into `to`, check what was written, and say what it is.
 
     merge: a plain model also where an adapter would do.

@@ -11,12 +11,12 @@ import typer
 from trainables.errors import AdaptertuneError, DataError, StorageError
 from trainables.inference.predict import THRESHOLD, Mask, Picture, Prediction, pictures, predict
 from trainables.specs.workload import Task
-from tuning.checkpoints.trained_adapter import Trained
+from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, lines
 from tuning.messages import FAILED, say
 
 
-def run(trained: Trained, images: Sequence[Path], to: Path, *, threshold: float | None) -> None:
+def run(trained: TrainedAdapter, images: Sequence[Path], to: Path, *, threshold: float | None) -> None:
     """Predicts every image, prints a line each, and ends with exit code 1 if one could not be read.
 
     to: made if absent; NAME.png, NAME.json and for masks NAME.mask.png go there.
@@ -60,7 +60,7 @@ def run(trained: Trained, images: Sequence[Path], to: Path, *, threshold: float 
         raise typer.Exit(FAILED)
 
 
-def _hint(trained: Trained, threshold: float | None) -> str:
+def _hint(trained: TrainedAdapter, threshold: float | None) -> str:
     if trained.workload.task is not Task.DETECTION:
         return ""
     return f"; boxes with a score of {THRESHOLD if threshold is None else threshold:g} or more"

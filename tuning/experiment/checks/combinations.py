@@ -23,8 +23,8 @@ from trainables.backbones import EMBEDDED
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
-from tuning.experiment.checks.draft import Subject
-from tuning.experiment.faults import Misfit, translate
+from tuning.experiment.checks.draft import Draft
+from tuning.experiment.faults import Violation, translate
 from tuning.experiment.space import Alternative, Space, Values
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -53,7 +53,7 @@ class Shape:
     inner: int | None = None
 
 
-def check_configurations(subject: Subject) -> list[Misfit]:
+def check_configurations(subject: Draft) -> list[Violation]:
     """What is wrong with configurations that the space gives, each kind of fault once with an example."""
     if idle := list(_never_apply(subject.space)):
         return idle
@@ -81,7 +81,7 @@ def shape_of(model: ModelSpec, task: Task) -> Shape:
     return Shape(*(n if isinstance(n, int) and n > 0 else None for n in numbers))
 
 
-def _never_apply(space: Space) -> Iterator[Misfit]:
+def _never_apply(space: Space) -> Iterator[Violation]:
     """Alternatives whose conditions never hold together."""
     seen: set[tuple[str, int]] = set()
     for parents in {frozenset(space.parents(name)) for name in space.root}:
@@ -93,7 +93,7 @@ def _never_apply(space: Space) -> Iterator[Misfit]:
     for name, domains in space.root.items():
         for number in range(len(domains)):
             if (name, number) not in seen:
-                yield Misfit(("space", name, number), "never applies: its conditions never hold together")
+                yield Violation(("space", name, number), "never applies: its conditions never hold together")
 
 
 def _assignments(space: Space, group: tuple[str, ...]) -> list[Values]:
@@ -162,14 +162,14 @@ def _telling(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]
 
 
 class _Finder:
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Draft) -> None:
         self._subject = subject
         self._shape = Shape()
         if subject.model is not None and subject.task is not None:
             self._shape = shape_of(subject.model, subject.task)
         embedded = subject.data.embedded if subject.data is not None else None
         self._images = embedded.train if embedded is not None else None
-        self._examples: dict[tuple[tuple[str | int, ...], str], tuple[Misfit, str, set[str]]] = {}
+        self._examples: dict[tuple[tuple[str | int, ...], str], tuple[Violation, str, set[str]]] = {}
 
     def look(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
         """Build one configuration and note what is wrong with it."""
@@ -184,16 +184,16 @@ class _Finder:
                 for name, value in values.items()
                 if name in related
             )
-            known = self._examples.setdefault((path, template), (Misfit(path, rule), shown, set()))
+            known = self._examples.setdefault((path, template), (Violation(path, rule), shown, set()))
             known[2].add(rule)
 
-    def misfits(self) -> list[Misfit]:
+    def misfits(self) -> list[Violation]:
         """One misfit for each kind of fault."""
         found = []
         for misfit, shown, rules in self._examples.values():
             more = f"; {len(rules) - 1} more like it" if len(rules) > 1 else ""
             example = f" (for example with {shown}{more})" if shown else ""
-            found.append(Misfit(misfit.path, misfit.rule + example))
+            found.append(Violation(misfit.path, misfit.rule + example))
         return found
 
     def _faults(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
 from trainables.specs.workload import ROBUSTNESS, Figure, Task
-from tuning.experiment.faults import Misfit, Path, meant
+from tuning.experiment.faults import Path, Violation, meant
 
 _SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
 
 
-def check_data(data: DataSpec, task: Task | None) -> Iterator[Misfit]:
+def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
     """Every check that the data section takes. task: None where that is wrong in itself."""
     if task is not None and data.kind not in _SOURCES[task]:
         what = "boxes" if task is Task.DETECTION else "masks"
-        yield Misfit(
+        yield Violation(
             ("data", data.kind), f"gives no {what} for task {task}; use one of {', '.join(_SOURCES[task])}"
         )
     yield from _mask_values(data)
     if data.splits.folds is not None and data.gives_validation:
-        yield Misfit(("data", "splits", "folds"), FOLDS_TAKEN)
+        yield Violation(("data", "splits", "folds"), FOLDS_TAKEN)
     for name, domain in data.domains.items():
         yield from _domain(("data", "domains", name), domain, data)
 
@@ -45,34 +45,36 @@ def shift_faults(figure: Figure, data: DataSpec) -> Iterator[str]:
             )
 
 
-def _mask_values(data: DataSpec) -> Iterator[Misfit]:
+def _mask_values(data: DataSpec) -> Iterator[Violation]:
     if data.masks is None:
         return
     classes, values = data.masks.classes, data.masks.values
     if len(set(classes)) < len(classes):
         twice = next(c for c in classes if classes.count(c) > 1)
-        yield Misfit(("data", "masks", "classes"), f"names '{twice}' twice; every class needs its own name")
+        yield Violation(
+            ("data", "masks", "classes"), f"names '{twice}' twice; every class needs its own name"
+        )
     if values is not None and len(values) != len(classes):
-        yield Misfit(
+        yield Violation(
             ("data", "masks", "values"),
             f"needs one grey value for each of the {len(classes)} classes, got {len(values)}",
         )
     elif values is not None and len(set(values)) < len(values):
-        yield Misfit(("data", "masks", "values"), f"must differ from class to class, got {list(values)}")
+        yield Violation(("data", "masks", "values"), f"must differ from class to class, got {list(values)}")
 
 
-def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Misfit]:
+def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]:
     if (fault := data.unfit(domain)) is not None:
-        yield Misfit((*at, domain.kind), fault)
+        yield Violation((*at, domain.kind), fault)
         return
     if domain.corruption is not None and not data.gives_test:
-        yield Misfit(at, "changes test images, and the data has none; raise data.splits.test above 0")
+        yield Violation(at, "changes test images, and the data has none; raise data.splits.test above 0")
     if data.embedded is not None and domain.embedded is data.embedded.domain:
-        yield Misfit((*at, "embedded"), f"is {domain.embedded}, the look that the data has already")
+        yield Violation((*at, "embedded"), f"is {domain.embedded}, the look that the data has already")
     for place, images in _images(domain):
         for part in ("train", "validation"):
             if getattr(data.source, part) == images:
-                yield Misfit(
+                yield Violation(
                     (*at, *place, domain.kind),
                     f"names the images of data.{domain.kind}.{part}, by which trials are trained and chosen; "
                     "give it images of its own",

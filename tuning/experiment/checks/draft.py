@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Subject:
+class Draft:
     """What is known of an experiment; a part that is wrong in itself is None or left out."""
 
     name: str | None = None

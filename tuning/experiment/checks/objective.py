@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from trainables.specs.trial import Loss
 from trainables.specs.workload import METRICS, ROBUSTNESS, Direction, Figure, Task
 from tuning.experiment.checks.data import shift_faults
-from tuning.experiment.checks.draft import Subject
-from tuning.experiment.faults import Misfit, closest, shown
+from tuning.experiment.checks.draft import Draft
+from tuning.experiment.faults import Violation, closest, shown
 
 _PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
 
 
-def check_objective(subject: Subject) -> Iterator[Misfit]:
+def check_objective(subject: Draft) -> Iterator[Violation]:
     """Every check that the objective takes."""
     if subject.task is None or subject.objective is None:
         return
@@ -21,19 +21,19 @@ def check_objective(subject: Subject) -> Iterator[Misfit]:
     figure = Figure.of(metric)
     base = figure.base
     if not _is_known(figure, subject.task):
-        yield Misfit(
+        yield Violation(
             ("objective", "metric"),
             f"{subject.task} has no metric {shown(metric)}{_instead_of(figure, metric, subject)}",
         )
         return
     if figure.of_class and (fault := class_fault(metric, _classes(subject))) is not None:
-        yield Misfit(("objective", "metric"), fault)
+        yield Violation(("objective", "metric"), fault)
     if subject.data is not None:
         for fault in shift_faults(figure, subject.data):
-            yield Misfit(("objective", "metric"), fault)
+            yield Violation(("objective", "metric"), fault)
     if base == "loss" and len(kinds := _losses(subject)) > 1:
         others = [name for name in known if name != base]
-        yield Misfit(
+        yield Violation(
             ("objective", "metric"),
             f"is loss, and trials differ in theirs ({', '.join(sorted(kinds))}), so their values cannot be "
             f"compared; use {', '.join(others[:-1])} or {others[-1]}, or fix loss under trial",
@@ -41,10 +41,10 @@ def check_objective(subject: Subject) -> Iterator[Misfit]:
     better = figure.direction(subject.task)
     if subject.objective.mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
-        yield Misfit(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
+        yield Violation(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
 
 
-def _instead_of(figure: Figure, metric: str, subject: Subject) -> str:
+def _instead_of(figure: Figure, metric: str, subject: Draft) -> str:
     task = subject.task
     assert task is not None
     if (guess := closest(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
@@ -80,7 +80,7 @@ def _few(classes: Sequence[str], most: int = 20) -> str:
     return ", ".join(classes[:most]) + more
 
 
-def _classes(subject: Subject) -> Sequence[str]:
+def _classes(subject: Draft) -> Sequence[str]:
     """The classes that the data will have, as far as the file says."""
     if subject.data is None:
         return ()
@@ -94,7 +94,7 @@ def _classes(subject: Subject) -> Sequence[str]:
     return CLASSES if subject.task is Task.DETECTION else (BACKGROUND, *CLASSES)
 
 
-def _losses(subject: Subject) -> set[str]:
+def _losses(subject: Draft) -> set[str]:
     """The losses that trials may have."""
     values = subject.taken("loss") or []
     domains = subject.space.root.get("loss", ())

@@ -7,14 +7,14 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
-from tuning.experiment.checks.draft import Subject, either, is_inside
+from tuning.experiment.checks.draft import Draft, either, is_inside
 from tuning.experiment.checks.peft_methods import method_fault
-from tuning.experiment.faults import Misfit, closest, shown
+from tuning.experiment.faults import Violation, closest, shown
 from tuning.experiment.settings import Kind, setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe
 
 
-def check_space(subject: Subject) -> Iterator[Misfit]:
+def check_space(subject: Draft) -> Iterator[Violation]:
     """Every check that the space takes."""
     for name, domains in subject.space.root.items():
         for number, domain in enumerate(domains):
@@ -25,14 +25,14 @@ def check_space(subject: Subject) -> Iterator[Misfit]:
     yield from _circles(subject.space)
 
 
-def _domain(name: str, number: int, domain: Alternative) -> Iterator[Misfit]:
+def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
     known, at = setting(name), ("space", name, number)
     assert known is not None
     if domain.choice is not None:
         for index, value in enumerate(domain.choice):
             yield from known.misfits(value, (*at, "choice", index))
             if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)):
-                yield Misfit((*at, "choice", index), fault)
+                yield Violation((*at, "choice", index), fault)
         return
     key = "int" if domain.whole is not None else "float"
     if known.kind in (Kind.OTHER, Kind.SECTION):
@@ -42,39 +42,39 @@ def _domain(name: str, number: int, domain: Alternative) -> Iterator[Misfit]:
             if what == "section"
             else f"{name} is no number; use choice"
         )
-        yield Misfit((*at, key), rule)
+        yield Violation((*at, key), rule)
         return
     if known.kind is Kind.WHOLE and key == "float":
-        yield Misfit((*at, key), f"{name} is a whole number; use int in place of float")
+        yield Violation((*at, key), f"{name} is a whole number; use int in place of float")
         return
     for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
         yield from known.misfits(end, (*at, key, index))
 
 
-def _conditions(subject: Subject, name: str, number: int, domain: Alternative) -> Iterator[Misfit]:
+def _conditions(subject: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
     for parent, values in domain.when.items():
         at = ("space", name, number, "when", parent)
         if parent not in subject.written:
-            yield Misfit(at, _no_parent(subject, parent))
+            yield Violation(at, _no_parent(subject, parent))
             continue
         if parent == name or parent not in subject.space.root:
             continue  # a circle of one, or a parameter that is wrong in itself
         if any(d.size is None for d in subject.space.root[parent]):
-            yield Misfit(
+            yield Violation(
                 at, f"{parent} is a range of real numbers; a condition needs a choice or whole numbers"
             )
             continue
         for index, value in enumerate(values):
             if not any(d.match(value) for d in subject.space.root[parent]):
-                yield Misfit(
+                yield Violation(
                     (*at, index), f"{parent} is never {shown(value)}{_instead(subject, parent, value)}"
                 )
         section = name.split(".")[0]
         if parent == ADAPTER and section in SECTION_NAMES and any(v != section for v in values):
-            yield Misfit(at, f"{name} is read where adapter is {section} only; leave out the condition")
+            yield Violation(at, f"{name} is read where adapter is {section} only; leave out the condition")
 
 
-def _no_parent(subject: Subject, parent: str) -> str:
+def _no_parent(subject: Draft, parent: str) -> str:
     if parent in subject.trial:
         return f"{parent} is fixed to {shown(subject.trial[parent])} in trial; remove the condition"
     if setting(parent) is not None:
@@ -85,7 +85,7 @@ def _no_parent(subject: Subject, parent: str) -> str:
     )
 
 
-def _instead(subject: Subject, parent: str, value: JsonValue) -> str:
+def _instead(subject: Draft, parent: str, value: JsonValue) -> str:
     domains = subject.space.root[parent]
     if all(d.choice is not None for d in domains):
         options = [v if isinstance(v, str) else shown(v) for d in domains for v in d.choice or ()]
@@ -94,12 +94,12 @@ def _instead(subject: Subject, parent: str, value: JsonValue) -> str:
     return f"; it is {' or '.join(map(describe, domains))}"
 
 
-def _alternatives(space: Space, name: str) -> Iterator[Misfit]:
+def _alternatives(space: Space, name: str) -> Iterator[Violation]:
     conditions = space.conditions(name)
     for (_, one), (second, other) in combinations(enumerate(conditions), 2):
         shared = [parent for parent in one if parent in other]
         if not any(all(v not in other[parent] for v in one[parent]) for parent in shared):
-            yield Misfit(
+            yield Violation(
                 ("space", name, second),
                 "can apply at the same time as an earlier alternative; "
                 "give the two `when` conditions that exclude each other on one parameter",
@@ -107,27 +107,27 @@ def _alternatives(space: Space, name: str) -> Iterator[Misfit]:
             return
 
 
-def _sections(subject: Subject, name: str) -> Iterator[Misfit]:
+def _sections(subject: Draft, name: str) -> Iterator[Violation]:
     for other in subject.written:
         if is_inside(other, name):
-            yield Misfit(("space", other), f"lies inside {name}, which is searched as a whole; remove one")
+            yield Violation(("space", other), f"lies inside {name}, which is searched as a whole; remove one")
     section = name.split(".")[0]
     adapters = subject.taken(ADAPTER)
     if section in SECTION_NAMES and adapters is not None and section not in adapters:
-        yield Misfit(
+        yield Violation(
             ("space", name),
             f"never applies: adapter is {either(adapters)}, never {section}; remove it or add {section}",
         )
 
 
-def _circles(space: Space) -> Iterator[Misfit]:
+def _circles(space: Space) -> Iterator[Violation]:
     done: set[str] = set()
 
-    def follow(name: str, above: tuple[str, ...]) -> Iterator[Misfit]:
+    def follow(name: str, above: tuple[str, ...]) -> Iterator[Violation]:
         if name in above:
             ring = [*above[above.index(name) :], name]
             number = next(i for i, when in enumerate(space.conditions(ring[0])) if ring[1] in when)
-            yield Misfit(
+            yield Violation(
                 ("space", ring[0], number, "when"),
                 f"goes in a circle: {' needs '.join(ring)}; remove one of these conditions",
             )
