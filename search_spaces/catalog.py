@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShippedExperiment:
     """An experiment file of the package.
 
     headline: what it asks, the first line of its header.  description: the whole header, with the
@@ -23,7 +23,7 @@ class Shipped:
     searches: bool
 
 
-def shipped() -> tuple[Shipped, ...]:
+def shipped_experiments() -> tuple[ShippedExperiment, ...]:
     """Every experiment file that ships, by name."""
     found = sorted(
         (f for f in files("search_spaces").iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name
@@ -31,7 +31,7 @@ def shipped() -> tuple[Shipped, ...]:
     return tuple(_read(resource.name.removesuffix(".yaml")) for resource in found)
 
 
-def resolve(name: str) -> Path | None:
+def find_shipped(name: str) -> Path | None:
     """The file of a shipped experiment by its name; None if there is none of that name."""
     if not name or Path(name).name != name:
         return None
@@ -43,8 +43,8 @@ def resolve(name: str) -> Path | None:
         return Path(path)
 
 
-def _read(name: str) -> Shipped:
-    path = resolve(name)
+def _read(name: str) -> ShippedExperiment:
+    path = find_shipped(name)
     assert path is not None
     text = path.read_text(encoding="utf-8").splitlines()
     header = []
@@ -54,4 +54,4 @@ def _read(name: str) -> Shipped:
         header.append(line.removeprefix("#").removeprefix(" "))
     # A whole reading of the file would take longer than the list may.
     searches = any(line.startswith("space:") for line in text)
-    return Shipped(name, path, header[0] if header else "", "\n".join(header), searches)
+    return ShippedExperiment(name, path, header[0] if header else "", "\n".join(header), searches)

@@ -20,12 +20,12 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
-def settings(params: Mapping[str, JsonValue]) -> str:
+def format_settings(params: Mapping[str, JsonValue]) -> str:
     """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`."""
-    return "  ".join(f"{name}={setting(value)}" for name, value in params.items())
+    return "  ".join(f"{name}={format_setting(value)}" for name, value in params.items())
 
 
-def setting(value: JsonValue) -> str:
+def format_setting(value: JsonValue) -> str:
     """One setting's value, numbers in at most four significant digits."""
     match value:
         case bool():
@@ -33,7 +33,7 @@ def setting(value: JsonValue) -> str:
         case float():
             return f"{value:.4g}"
         case list():
-            return ",".join(setting(item) for item in value)
+            return ",".join(format_setting(item) for item in value)
         case _:
             return str(value)
 

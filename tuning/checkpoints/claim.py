@@ -23,7 +23,7 @@ MARK = "experiment.json"
 """In the folder on the store: which experiment it belongs to."""
 
 
-def claim(experiment: Experiment, header: ExperimentRecord) -> None:
+def claim_store_folder(experiment: Experiment, header: ExperimentRecord) -> None:
     """Take the folder on the store, before any work starts. Nothing without `checkpoints.to`.
 
     Raises StorageError where the store cannot be written, and where it is another experiment's, which may
@@ -44,8 +44,8 @@ def claim(experiment: Experiment, header: ExperimentRecord) -> None:
     (root / MARK).write_bytes(json.dumps(ours).encode())
 
 
-def release(experiment: Experiment, header: ExperimentRecord) -> None:
-    """Let go of what `claim` took, where the experiment came to nothing. A silent store keeps it."""
+def release_store_folder(experiment: Experiment, header: ExperimentRecord) -> None:
+    """Undo `claim_store_folder` for an experiment that did not start. Keeps it if the store is silent."""
     root = checkpoint_root(experiment, Path())
     if not isinstance(root, StorePath):
         return

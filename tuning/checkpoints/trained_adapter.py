@@ -22,12 +22,12 @@ from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
+from tuning.experiment.write import experiment_yaml
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Outcome
-from tuning.ledger.storage import Reference, checkpoint_root, named, refer, trial_folder
+from tuning.ledger.storage import Reference, checkpoint_root, parse_reference, shell_name, trial_folder
 from tuning.ranking.finalists import best_report
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class TrainedAdapter:
     @property
     def yaml(self) -> str:
         """Its configuration as an experiment file for `train`."""
-        return to_yaml(self.experiment, self.params)
+        return experiment_yaml(self.experiment, self.params)
 
     def load(self, device: str | None = None) -> TrainedModel:
         """The model itself. Raises CheckpointError, ModelError, or StorageError where it has no weights."""
@@ -88,7 +88,7 @@ class TrainedAdapter:
         return load_trained(self.workload, self.weights, device=device)
 
 
-def find(text: str, storage: Path) -> Reference | Path:
+def find_trained(text: str, storage: Path) -> Reference | Path:
     """An experiment, maybe with a trial of it, or the folder of a run of `train`.
 
     Raises StorageError that says what can be named.
@@ -97,7 +97,7 @@ def find(text: str, storage: Path) -> Reference | Path:
         if (folder / EXPERIMENT).is_file():
             return folder.absolute()
     try:
-        return refer(text, storage)
+        return parse_reference(text, storage)
     except StorageError as error:
         runs = sorted(path.parent.name for path in (storage / TRAINED).glob(f"*/{EXPERIMENT}"))
         there = f" (under {storage / TRAINED}: {', '.join(runs[:20])})" if runs else ""
@@ -107,7 +107,7 @@ def find(text: str, storage: Path) -> Reference | Path:
         ) from error
 
 
-def of_trial(folder: Path, number: int) -> TrainedAdapter:
+def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     """A trial of a recorded experiment.
 
     Raises StorageError if it is unknown, kept no weights, or its store does not answer.
@@ -137,7 +137,7 @@ def of_trial(folder: Path, number: int) -> TrainedAdapter:
         classes=_classes(weights),
         figures=figures,
         epoch=epoch,
-        reproduce=f"adaptertune train --from {named(folder)}:{number}",
+        reproduce=f"adaptertune train --from {shell_name(folder)}:{number}",
         environment=history.header.environment,
         counts=dict(history.prepared.counts) if history.prepared is not None else {},
         test=_numbers(scored.metrics) if scored is not None else {},
@@ -145,7 +145,7 @@ def of_trial(folder: Path, number: int) -> TrainedAdapter:
     )
 
 
-def of_folder(folder: Path) -> TrainedAdapter:
+def adapter_of_folder(folder: Path) -> TrainedAdapter:
     """A run of `train`. Raises StorageError if it has not finished a report, ExperimentFileError."""
     experiment = load_experiment(folder / EXPERIMENT)
     weights = folder / BEST_WEIGHTS
@@ -174,7 +174,7 @@ def of_folder(folder: Path) -> TrainedAdapter:
     )
 
 
-def base_of(experiment: Experiment) -> TrainedAdapter:
+def pretrained_baseline(experiment: Experiment) -> TrainedAdapter:
     """The base model of an experiment as it came, before any adapter."""
     return TrainedAdapter(
         title=f"untouched base of {experiment.name}",
@@ -189,7 +189,7 @@ def base_of(experiment: Experiment) -> TrainedAdapter:
     )
 
 
-def with_weights(root: Place) -> list[int]:
+def trials_with_weights(root: Place) -> list[int]:
     """Numbers of the trials whose best weights are kept. Raises StorageError (of a store).
 
     root: as `tuning.ledger.storage.checkpoint_root` gives it.
@@ -206,14 +206,14 @@ def with_weights(root: Place) -> list[int]:
 
 
 def _no_weights(folder: Path, root: Place, history: History, number: int) -> str:
-    kept = with_weights(root)
+    kept = trials_with_weights(root)
     there = (
         "trials with weights: " + ", ".join(map(str, kept[:20])) + (" …" if len(kept) > 20 else "")
         if kept
         else "no trial has any"
     )
     trial = history.trials[number]
-    again = f"Train it again with `adaptertune train --from {named(folder)}:{number}`"
+    again = f"Train it again with `adaptertune train --from {shell_name(folder)}:{number}`"
     if BEST_WEIGHTS in trial.removed:
         return (
             f"the weights of trial {number} of {history.name} were removed to keep checkpoints.budget_gb;"

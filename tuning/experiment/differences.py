@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from tuning.experiment.dotted import leaves
+from tuning.experiment.dotted import dotted_leaves
 from tuning.experiment.spec import Experiment
 
 _APART = {"name", "source_text"}
@@ -16,7 +16,7 @@ _APART = {"name", "source_text"}
 
 
 @dataclass(frozen=True)
-class Difference:
+class KeyDifference:
     """One dotted key, and its two values as they are shown."""
 
     key: str
@@ -27,22 +27,22 @@ class Difference:
         return f"{self.key}: {self.was} → {self.now}"
 
 
-def differences(was: Experiment, now: Experiment) -> list[Difference]:
+def find_differences(was: Experiment, now: Experiment) -> list[KeyDifference]:
     """Every key at which they differ, names left out, in the order of the file's parts."""
     before, after = _keys(was), _keys(now)
     found = [
-        Difference(key, _shown(key, before), _shown(key, after))
+        KeyDifference(key, _shown(key, before), _shown(key, after))
         for key in {**before, **after}
         if not _same(key, before, after)
     ]
     old, new = was.space.names, now.space.names
     if old != new and set(old) == set(new):  # configurations are drawn in this order
-        found.append(Difference("order of space", ", ".join(old), ", ".join(new)))
+        found.append(KeyDifference("order of space", ", ".join(old), ", ".join(new)))
     return found
 
 
 def _keys(experiment: Experiment) -> dict[str, JsonValue]:
-    return dict(leaves(experiment.model_dump(mode="json", exclude=_APART)))
+    return dict(dotted_leaves(experiment.model_dump(mode="json", exclude=_APART)))
 
 
 def _same(key: str, before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:

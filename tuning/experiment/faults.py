@@ -15,7 +15,7 @@ from trainables.errors import ExperimentFileError
 
 Path = tuple[str | int, ...]
 """Keys and list positions down to a place in the file."""
-Where = int | str
+Location = int | str
 """A line of the file, or `--set`."""
 SET = "--set"
 MISSING = "is missing; add it"
@@ -41,7 +41,7 @@ _SYNONYMS = {
 class FileError:
     """One thing wrong: its place, its dotted key, and the rule with the value and the way out."""
 
-    where: Where
+    where: Location
     key: str
     rule: str
 
@@ -67,7 +67,7 @@ def file_error(file: str, faults: Iterable[FileError], note: str = "") -> Experi
     return ExperimentFileError("\n".join([f"{file}: {count}", *lines, *([note] if note else [])]))
 
 
-def dotted(path: Sequence[str | int]) -> str:
+def dotted_key(path: Sequence[str | int]) -> str:
     """A path as `space.lora.rank` or `search.first[0].adapter`."""
     text = ""
     for part in path:
@@ -75,7 +75,7 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
-def closest(word: object, known: Iterable[object]) -> str | None:
+def closest_name(word: object, known: Iterable[object]) -> str | None:
     """The name that `word` was probably meant to be."""
     names, text = [str(name) for name in known], str(word)
     if _SYNONYMS.get(text) in names:
@@ -95,15 +95,15 @@ def closest(word: object, known: Iterable[object]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def meant(word: object, known: Iterable[object]) -> str:
+def suggestion(word: object, known: Iterable[object]) -> str:
     """`; did you mean 'x'?`, or the short list of what there is, or nothing."""
     names = [str(name) for name in known]
-    if (close := closest(word, names)) is not None:
+    if (close := closest_name(word, names)) is not None:
         return f"; did you mean '{close}'?"
     return f"; known here: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
 
 
-def shown(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """A value as one would name it."""
     if value is None:
         return "nothing"
@@ -115,7 +115,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else ("a list" if isinstance(value, list) else "a mapping")
 
 
-def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = None) -> list[Violation]:
+def translate_errors(
+    error: ValidationError, known: dict[Path, Sequence[str]] | None = None
+) -> list[Violation]:
     """Pydantic's findings in our words.
 
     known: for a path of a mapping, the keys it may have, to guess what an unknown one was meant to be.
@@ -128,7 +130,7 @@ def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = 
             continue  # only the items that passed were counted
         if detail["type"] == "missing" and path and isinstance(path[-1], int):
             found.append(
-                Violation(path[:-1], f"must hold {path[-1] + 1} items, got {shown(detail['input'])}")
+                Violation(path[:-1], f"must hold {path[-1] + 1} items, got {describe_value(detail['input'])}")
             )
             continue
         inner = getattr((detail.get("ctx") or {}).get("error"), "faults", None)
@@ -137,7 +139,7 @@ def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = 
             found += [Violation((*path, key) if key else path, rule) for key, rule in pairs]
         elif detail["type"] == "extra_forbidden":
             keys = (known or {}).get(path[:-1], ())
-            found.append(Violation(path, f"unknown key{meant(path[-1], keys)}"))
+            found.append(Violation(path, f"unknown key{suggestion(path[-1], keys)}"))
         else:
             found.append(Violation(path, _rule(detail)))
     return found
@@ -175,15 +177,15 @@ def _rule(detail: ErrorDetails) -> str:
             hint = f"; quote it: '{json.dumps(value)}'"
         elif isinstance(value, str) and kind.startswith(("int", "float")) and _is_number(value):
             hint = "; remove the quotes"
-        return f"must be {_KINDS[kind]}, got {shown(value)}{hint}"
+        return f"must be {_KINDS[kind]}, got {describe_value(value)}{hint}"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"must be {words} {context[name]:g}, got {shown(value)}"
+        return f"must be {words} {context[name]:g}, got {describe_value(value)}"
     if kind in ("enum", "literal_error"):
         options = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
-        close = closest(value, options)
+        close = closest_name(value, options)
         guess = f"; did you mean '{close}'?" if close else ""
-        return f"must be one of {', '.join(options)}, got {shown(value)}{guess}"
+        return f"must be one of {', '.join(options)}, got {describe_value(value)}{guess}"
     if kind in ("too_short", "too_long"):
         least, most = context.get("min_length"), context.get("max_length")
         bound = f"at least {least}" if kind == "too_short" else f"at most {most}"
@@ -194,7 +196,7 @@ def _rule(detail: ErrorDetails) -> str:
         return "must not be empty"
     if kind == "value_error":
         return detail["msg"].removeprefix("Value error, ")
-    return f"{detail['msg']}, got {shown(value)}"
+    return f"{detail['msg']}, got {describe_value(value)}"
 
 
 def _is_number(text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from trainables.specs.trial import TrialConfig
-from tuning.experiment.settings import bare
+from tuning.experiment.settings import bare_type
 from tuning.experiment.spec import Experiment
 
 Schema = dict[str, Any]
@@ -77,7 +77,7 @@ def _describe(schema: Schema, model: type[BaseModel]) -> None:
 def _inner(model: type[BaseModel], schema: Schema) -> list[tuple[type[BaseModel], Schema]]:
     found = []
     for field in model.model_fields.values():
-        inner = bare(field.annotation)
+        inner = bare_type(field.annotation)
         if (
             isinstance(inner, type)
             and issubclass(inner, BaseModel)

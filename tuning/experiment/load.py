@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 
-from search_spaces.catalog import resolve, shipped
+from search_spaces.catalog import find_shipped, shipped_experiments
 from trainables.errors import ExperimentFileError
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import MAIN_FIGURE, Task
-from tuning.experiment.faults import closest
-from tuning.experiment.reader import Reader, shown_path
+from tuning.experiment.faults import closest_name
+from tuning.experiment.reader import Reader, display_path
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
 
@@ -42,7 +42,7 @@ def read_data(source: str | FilePath, task: Task) -> DataSpec:
     if isinstance(document.value, dict):
         if "data" not in document.value:
             raise ExperimentFileError(
-                f"{shown_path(path)} has no `data` section; it says which images to judge on, such as"
+                f"{display_path(path)} has no `data` section; it says which images to judge on, such as"
                 " data: {coco: {train: {images: DIR, annotations: FILE}}}"
             )
         whole = {"name": "data", "task": task.value, "objective": {"metric": MAIN_FIGURE[task]}}
@@ -56,10 +56,10 @@ def _find(source: str | FilePath) -> FilePath:
         return path
     if path.is_dir():
         raise ExperimentFileError(f"{source} is a folder; name the experiment file in it")
-    if (known := resolve(str(source))) is not None:
+    if (known := find_shipped(str(source))) is not None:
         return known
-    names = [space.name for space in shipped()]
-    close = closest(str(source), names)
+    names = [space.name for space in shipped_experiments()]
+    close = closest_name(str(source), names)
     guess = f"did you mean '{close}'?" if close else f"these ship: {', '.join(names)}"
     raise ExperimentFileError(f"there is no file {source}, and no experiment of that name ships; {guess}")
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from tuning.experiment.faults import SET, FileError, Path
-from tuning.experiment.settings import Kind, setting
+from tuning.experiment.settings import SettingKind, find_setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space
 from tuning.experiment.yaml_lines import Document, read_yaml
 
@@ -46,7 +46,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[s
     return frozenset(touched)
 
 
-def narrowed(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[str]) -> Space:
+def narrow_space(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[str]) -> Space:
     """Without the conditions that an override made idle, and without what can never apply any more."""
     root, changed = dict(space.root), set(touched)
 
@@ -81,7 +81,7 @@ def narrowed(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[st
     return Space(root)
 
 
-def still_inside(
+def drop_first_outside(
     first: Sequence[dict[str, JsonValue]],
     space: Space,
     trial: Mapping[str, JsonValue],
@@ -106,8 +106,8 @@ def _setting_of(steps: Sequence[str | int]) -> str | None:
     """The setting whose key, or a key of whose domain, the steps name."""
     names = [step for step in steps if isinstance(step, str)]
     for depth in range(len(names), 0, -1):
-        known = setting(".".join(names[:depth]))
-        if known is not None and known.kind is not Kind.SECTION:
+        known = find_setting(".".join(names[:depth]))
+        if known is not None and known.kind is not SettingKind.SECTION:
             return known.name
     return None
 

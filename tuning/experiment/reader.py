@@ -14,24 +14,24 @@ from trainables.specs.data import DomainSpec
 from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.checks.parts import check_first, check_parts
-from tuning.experiment.dotted import put
+from tuning.experiment.dotted import put_nested
 from tuning.experiment.faults import (
     MISSING,
     SET,
     FileError,
+    Location,
     Path,
     Violation,
-    Where,
-    closest,
-    dotted,
+    closest_name,
+    describe_value,
+    dotted_key,
     file_error,
-    meant,
-    shown,
-    translate,
+    suggestion,
+    translate_errors,
 )
-from tuning.experiment.overrides import apply_overrides, narrowed, still_inside
+from tuning.experiment.overrides import apply_overrides, drop_first_outside, narrow_space
 from tuning.experiment.paths import make_absolute
-from tuning.experiment.settings import adapter_of, keys_of, setting, unknown
+from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
 from tuning.experiment.space import Alternative, Space, as_list, listed_when
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import Document
@@ -48,7 +48,7 @@ _HINTS = {
 _LATER = "  whether the settings go together is checked once these are mended"
 
 
-def shown_path(path: FilePath) -> str:
+def display_path(path: FilePath) -> str:
     """A path as one would type it: relative to the current folder if it lies below."""
     absolute, here = path.absolute(), FilePath.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
@@ -59,7 +59,7 @@ class Reader:
 
     def __init__(self, file: FilePath, text: str, document: Document, overrides: Sequence[str]) -> None:
         self._file, self._text, self._document = file, text, document
-        self._file_name = shown_path(file)
+        self._file_name = display_path(file)
         self._misfits: list[Violation] = []
         self._places: dict[Path, Path] = {}
         """Where ("trial" or "space", dotted name) stands in the file."""
@@ -68,7 +68,9 @@ class Reader:
         if not isinstance(document.value, dict):
             rule = "must be a mapping of keys such as name, task, objective"
             rule = (
-                "is empty: it " + rule if document.value is None else f"{rule}, got {shown(document.value)}"
+                "is empty: it " + rule
+                if document.value is None
+                else f"{rule}, got {describe_value(document.value)}"
             )
             raise file_error(self._file_name, [FileError(1, "", rule)])
         self._touched = apply_overrides(document, overrides)
@@ -85,7 +87,7 @@ class Reader:
         subject = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
         first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
         outside = self._touched.union(*first) if self._new_space else self._touched
-        subject.first = still_inside(first, space, trial, outside)
+        subject.first = drop_first_outside(first, space, trial, outside)
         self._misfits += check_parts(subject)
         wrong = [str(misfit.path[0]) for misfit in self._misfits]
         wrong += [re.split(r"[.\[]", fault.key)[0] for fault in self._document.faults]
@@ -103,7 +105,7 @@ class Reader:
     def _build(self, value: dict[str, Any], subject: Draft) -> Experiment:
         nested: dict[str, Any] = {}
         for name, setting_value in subject.trial.items():
-            put(nested, name.split("."), setting_value)
+            put_nested(nested, name.split("."), setting_value)
         if value.get("search", {}).get("first"):
             value["search"] = value["search"] | {"first": [subject.space.locate(p)[0] for p in subject.first]}
         document = value | {"trial": nested, "source_text": self._text}
@@ -118,8 +120,8 @@ class Reader:
         for key in [k for k in value if k not in PARTS]:
             del value[key]
             keys = [name for name in Experiment.model_fields if name not in ("ablation", "source_text")]
-            rule = f"unknown key{meant(key, keys)}"
-            if closest(key, keys) is None and setting(key) is not None:
+            rule = f"unknown key{suggestion(key, keys)}"
+            if closest_name(key, keys) is None and find_setting(key) is not None:
                 rule = (
                     f"unknown key; it is a setting of trials: write trial.{key}, or space.{key} to search it"
                 )
@@ -141,9 +143,9 @@ class Reader:
                 continue
             below = {path[1:]: keys for path, keys in known.items() if path[:1] == (name,)}
             try:
-                found[name] = adapter_of(field).validate_json(json.dumps(value[name]), strict=True)
+                found[name] = field_type_adapter(field).validate_json(json.dumps(value[name]), strict=True)
             except ValidationError as error:
-                self._misfits += [Violation((name, *m.path), m.rule) for m in translate(error, below)]
+                self._misfits += [Violation((name, *m.path), m.rule) for m in translate_errors(error, below)]
         return {name: part for name, part in found.items() if name in Draft.__dataclass_fields__}
 
     def _scheduler(self, value: dict[str, Any]) -> None:
@@ -154,7 +156,7 @@ class Reader:
         if scheduler == "none":
             value["scheduler"] = {}
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
-            got = "" if scheduler == {} else f", got {shown(scheduler)}"
+            got = "" if scheduler == {} else f", got {describe_value(scheduler)}"
             rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
             self._misfits.append(Violation(("scheduler",), rule))
             del value["scheduler"]
@@ -176,7 +178,7 @@ class Reader:
     def _trial(self, raw: Any, given: bool) -> dict[str, JsonValue]:
         found: dict[str, JsonValue] = {}
         for name, value, path in self._settings("trial", raw, given):
-            known = setting(name)
+            known = find_setting(name)
             assert known is not None
             if misfits := known.misfits(value, path):
                 self._misfits += misfits
@@ -204,7 +206,7 @@ class Reader:
             elif None not in domains:
                 sound[name] = tuple(d for d in domains if d is not None)
         space = Space(sound)
-        kept = narrowed(space, trial, self._touched)
+        kept = narrow_space(space, trial, self._touched)
         return kept, frozenset(written - (space.root.keys() - kept.root.keys()))
 
     def _domain(self, value: Any, path: Path) -> Alternative | None:
@@ -214,7 +216,7 @@ class Reader:
                     path,
                     "must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or "
                     "{float: [1e-4, 1e-2], log: true}, "
-                    f"got {shown(value)}; a fixed value goes under trial",
+                    f"got {describe_value(value)}; a fixed value goes under trial",
                 )
             )
             return None
@@ -223,7 +225,7 @@ class Reader:
             return Alternative.model_validate_json(json.dumps(listed_when(value)))
         except ValidationError as error:
             self._misfits += [
-                Violation((*path, *m.path), m.rule) for m in translate(error, {(): DOMAIN_KEYS})
+                Violation((*path, *m.path), m.rule) for m in translate_errors(error, {(): DOMAIN_KEYS})
             ]
             return None
 
@@ -233,7 +235,7 @@ class Reader:
             if given:
                 example = "{epochs: 5}" if part == "trial" else "{lora.rank: {choice: [4, 8]}}"
                 self._misfits.append(
-                    Violation((part,), f"must be a mapping such as {example}, got {shown(raw)}")
+                    Violation((part,), f"must be a mapping such as {example}, got {describe_value(raw)}")
                 )
             return
         for name, value, path in self._walk(part, raw, "", (part,)):
@@ -250,16 +252,16 @@ class Reader:
     ) -> Iterator[tuple[str, Any, Path]]:
         for key, value in raw.items():
             name, path = prefix + key, (*above, key)
-            known = setting(name)
+            known = find_setting(name)
             if known is None:
-                self._misfits.append(Violation(path, unknown(name)))
+                self._misfits.append(Violation(path, unknown_setting(name)))
             elif isinstance(value, dict) and self._goes_deeper(part, name, value):
                 yield from self._walk(part, value, name + ".", path)
             else:
                 yield name, value, path
 
     def _goes_deeper(self, part: str, name: str, value: dict[str, Any]) -> bool:
-        known = setting(name)
+        known = find_setting(name)
         section = known is not None and bool(known.holds)
         if part == "trial":
             return section and bool(value)
@@ -281,7 +283,7 @@ class Reader:
     def _fault(self, misfit: Violation) -> FileError:
         path = self._written(misfit.path)
         rule = misfit.rule
-        key = dotted(_without_indices(path))
+        key = dotted_key(_without_indices(path))
         if rule == MISSING:
             rule = _HINTS.get(key, rule)
         return FileError(self._where(path), key, rule)
@@ -302,7 +304,7 @@ class Reader:
             node = node[key]
         return isinstance(node, list)
 
-    def _where(self, path: Path) -> Where:
+    def _where(self, path: Path) -> Location:
         for length in range(len(path), -1, -1):
             if path[:length] in self._document.where:
                 return self._document.where[path[:length]]
@@ -311,7 +313,7 @@ class Reader:
 
 def _touches_settings(key: str) -> bool:
     """Whether a fault at this key of the file may have hidden settings of trials."""
-    return key not in PARTS and closest(key, Experiment.model_fields) not in PARTS
+    return key not in PARTS and closest_name(key, Experiment.model_fields) not in PARTS
 
 
 def _below(space: Space, section: str) -> Space:

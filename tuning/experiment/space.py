@@ -348,13 +348,13 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
             elif chosen is not None and name not in params:
                 faults[name] = "is missing; a configuration names every parameter that applies"
             elif chosen is not None and (own := chosen.match(params[name])) is None:
-                faults[name] = f"must be {describe(chosen)}, got {json.dumps(params[name])}"
+                faults[name] = f"must be {describe_domain(chosen)}, got {json.dumps(params[name])}"
             elif chosen is not None and own is not None:
                 values[name] = own[0]
         return values, faults
 
 
-def describe(domain: Alternative) -> str:
+def describe_domain(domain: Alternative) -> str:
     """A domain in words."""
     if domain.choice is not None:
         return "one of " + ", ".join(v if isinstance(v, str) else json.dumps(v) for v in domain.choice)
@@ -364,7 +364,7 @@ def describe(domain: Alternative) -> str:
     return f"{kind} from {low:g} to {high:g}{steps}"
 
 
-def scalar(value: JsonValue) -> str | bool | int | float | None:
+def as_scalar(value: JsonValue) -> str | bool | int | float | None:
     """A parameter where lists and mappings are not taken: those become text."""
     return value if value is None or isinstance(value, str | bool | int | float) else json.dumps(value)
 

@@ -22,7 +22,7 @@ from trainables.specs.base import Spec
 from trainables.specs.data import DataSpec, EmbeddedData
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
-from tuning.experiment.dotted import put
+from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.sections.checkpoints import CheckpointSpec
 from tuning.experiment.sections.resources import ResourceSpec
@@ -75,7 +75,7 @@ class Experiment(Spec):
         """`trial` with `params` (by dotted names) on top, nested as in `TrialConfig`."""
         merged = copy.deepcopy(self.trial)
         for name, value in params.items():
-            put(merged, name.split("."), value)
+            put_nested(merged, name.split("."), value)
         return merged
 
     def trial_config(self, params: Mapping[str, JsonValue]) -> TrialConfig:

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from trainables.specs.adapters import Adapter
 from tuning.experiment.space import SECTION_NAMES
 from tuning.experiment.spec import Experiment
-from tuning.experiment.yaml_lines import to_yaml as yaml_text
+from tuning.experiment.yaml_lines import dump_yaml as yaml_text
 
 
-def to_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> str:
+def experiment_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> str:
     """An experiment file of one configuration, for `adaptertune train FILE`; paths in it are absolute."""
     settings = experiment.settings(params)
     adapter = settings.get("adapter", Adapter.LORA.value)

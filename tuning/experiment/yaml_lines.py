@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tuning.experiment.faults import FileError, Path, Where, dotted
+from tuning.experiment.faults import FileError, Location, Path, dotted_key
 
 DEEPEST = 50
 """Lists and mappings inside one another, at most."""
@@ -31,11 +31,11 @@ class Document:
     """A file's value, where each of its keys and items stands, and what is wrong with it as YAML."""
 
     value: Any = None
-    where: dict[Path, Where] = field(default_factory=dict)
+    where: dict[Path, Location] = field(default_factory=dict)
     faults: list[FileError] = field(default_factory=list)
 
 
-def read_yaml(text: str, *, where: Where | None = None) -> Document:
+def read_yaml(text: str, *, where: Location | None = None) -> Document:
     """Parse `text`. `where` stands for every line, for text that is not a file."""
     document = Document()
     try:
@@ -57,12 +57,12 @@ def read_yaml(text: str, *, where: Where | None = None) -> Document:
     return document
 
 
-def to_yaml(value: Mapping[str, Any]) -> str:
+def dump_yaml(value: Mapping[str, Any]) -> str:
     """`value` as YAML that `read_yaml` reads back equal."""
     return _dumped(dict(value))
 
 
-def list_yaml(values: Sequence[Mapping[str, Any]]) -> str:
+def dump_yaml_list(values: Sequence[Mapping[str, Any]]) -> str:
     """The same of a list."""
     return _dumped([dict(value) for value in values])
 
@@ -78,7 +78,7 @@ def _dumped(value: Any) -> str:
 
 
 class _Builder:
-    def __init__(self, document: Document, where: Where | None) -> None:
+    def __init__(self, document: Document, where: Location | None) -> None:
         self._document = document
         self._where = where
         self._open: list[Node] = []
@@ -149,11 +149,11 @@ class _Builder:
         self._fault(node, path, f"has the tag {tag.replace(_TAG, '!!')}; write plain values only")
         return None
 
-    def _line(self, node: Node) -> Where:
+    def _line(self, node: Node) -> Location:
         return self._where or int(node.start_mark.line) + 1
 
     def _fault(self, node: Node, path: Path, rule: str) -> None:
-        self._document.faults.append(FileError(self._line(node), dotted(path), rule))
+        self._document.faults.append(FileError(self._line(node), dotted_key(path), rule))
 
 
 def _too_deep(text: str) -> int:

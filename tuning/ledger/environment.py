@@ -16,7 +16,7 @@ from cluster.packages import package_folder
 _NOTED = ("adaptertune", "ray", "optuna", "torch", "transformers", "peft", "datasets", "hotcoco")
 
 
-def describe() -> dict[str, JsonValue]:
+def describe_environment() -> dict[str, JsonValue]:
     """Versions, Python, platform, processor, graphics cards, and the checkout's git revision, if any."""
     versions: dict[str, JsonValue] = {}
     for package in _NOTED:

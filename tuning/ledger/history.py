@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.ledger.records import (
-    GOES_ON,
+    NOT_OVER,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
@@ -55,7 +55,7 @@ class TrialHistory:
     @property
     def over(self) -> bool:
         """Whether it has ended; one that was interrupted goes on."""
-        return self.outcome not in GOES_ON
+        return self.outcome not in NOT_OVER
 
     @property
     def value(self) -> float | None:

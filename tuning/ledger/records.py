@@ -34,9 +34,9 @@ class Outcome(StrEnum):
     """Never ran: an earlier trial `of` the same configuration gave the value."""
 
 
-RAN_OUT = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+RAN_TO_END = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
 """Outcomes of trials that ran to their own end: all their epochs, or their own patience."""
-GOES_ON = frozenset({None, Outcome.INTERRUPTED})
+NOT_OVER = frozenset({None, Outcome.INTERRUPTED})
 """Outcomes of trials that are not over; a trial without one runs, or its driver died."""
 
 

@@ -39,7 +39,7 @@ def storage_folder(given: Path | None) -> Path:
     return Path(os.environ.get(VARIABLE) or DEFAULT)
 
 
-def named(folder: Path) -> str:
+def shell_name(folder: Path) -> str:
     """An experiment as a command typed here finds it: its name, or its path if it is kept elsewhere."""
     usual = storage_folder(None).absolute() / folder.name
     return quote(folder.name if usual == folder.absolute() else str(folder.absolute()))
@@ -63,7 +63,7 @@ class Reference:
         return self.trial if isinstance(self.trial, int) else None
 
 
-def refer(text: str, storage: Path) -> Reference:
+def parse_reference(text: str, storage: Path) -> Reference:
     """NAME, NAME:trial or NAME:best. Raises StorageError if there is no such experiment."""
     match = re.fullmatch(r"(?P<name>.+):(?P<trial>\d+|best)", text)
     if match is None:
@@ -73,10 +73,10 @@ def refer(text: str, storage: Path) -> Reference:
     return Reference(folder, BEST if trial == BEST else int(trial))
 
 
-def refer_to_log(text: str, storage: Path) -> Reference:
-    """As `refer`; also a launch in the background that failed early and left its log alone."""
+def parse_log_reference(text: str, storage: Path) -> Reference:
+    """As `parse_reference`; also a launch in the background that failed early and left its log alone."""
     try:
-        return refer(text, storage)
+        return parse_reference(text, storage)
     except StorageError:
         for folder in (storage / text, Path(text)):
             if (folder / DRIVER_LOG).is_file():
@@ -113,7 +113,7 @@ def read_log(reference: Reference) -> str:
             ) from error
         raise StorageError(
             f"the driver of {name} wrote no log; a trial's is shown by"
-            f" `adaptertune logs {named(reference.folder)}:NUMBER`"
+            f" `adaptertune logs {shell_name(reference.folder)}:NUMBER`"
         ) from error
 
 

@@ -20,7 +20,7 @@ from cluster.packages import PACKAGES
 from trainables.errors import StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from tuning.checkpoints.budget import Budget
-from tuning.checkpoints.claim import claim
+from tuning.checkpoints.claim import claim_store_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
@@ -28,7 +28,7 @@ from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import FAILED, say
-from tuning.run.prepared_data import Prepare, absolute_cache, in_background, wait_for
+from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_background, wait_for_data
 from tuning.run.reconcile import CarryOut, Continue, Retry, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
@@ -93,12 +93,14 @@ def _in_plain_words() -> Iterator[None]:
         raise
 
 
-def drive(of: Composition, *, prepare: Prepare | None = None, address: str | None = None) -> LaunchResult:
+def drive_sweep(
+    of: Composition, *, prepare: Prepare | None = None, address: str | None = None
+) -> LaunchResult:
     """Run it to its end, to a signal or to `stop`. Raises as `launch` does."""
     with _in_plain_words(), absolute_cache(), halted_by_signals() as signals:
-        claim(of.experiment, of.sweep.history.header)
+        claim_store_folder(of.experiment, of.sweep.history.header)
         viewed = _viewed(of)
-        prepared = in_background(prepare, of.experiment.workload)
+        prepared = prepare_in_background(prepare, of.experiment.workload)
         with viewed:
             ending = _run(of, prepared, address, signals)
     return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.sigterm)
@@ -306,7 +308,7 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:
-    return wait_for(prepared, of.experiment, of.folder, of.sweep, stopped=control.end_asked)
+    return wait_for_data(prepared, of.experiment, of.folder, of.sweep, stopped=control.end_asked)
 
 
 def _name(trial: Any) -> str:

@@ -21,7 +21,7 @@ DRAWS = 400
 
 
 @dataclass(frozen=True)
-class Expectation:
+class SweepEstimate:
     """What to expect of the whole sweep. Without early stopping, so an upper bound."""
 
     trials: int | None
@@ -44,7 +44,7 @@ class Expectation:
         return self.peak_mb * self.side_by_side
 
 
-def representatives(experiment: Experiment) -> list[TrialConfig]:
+def costliest_configs(experiment: Experiment) -> list[TrialConfig]:
     """The costliest configuration drawn of each kind of adapter, in the order of `Adapter`.
 
     Costlier is: a larger batch, a backbone that trains, larger ranks. Configurations that are no
@@ -82,18 +82,18 @@ def trial_seconds(config: TrialConfig, run: DryRun) -> float:
     return config.epochs * (run.steps_per_epoch * run.step_s + config.reports_per_epoch * run.evaluate_s)
 
 
-def expect(
+def estimate_sweep(
     experiment: Experiment,
     configs: Sequence[TrialConfig],
     runs: Sequence[DryRun],
     *,
     trials: int | None,
     side_by_side: int,
-) -> Expectation:
+) -> SweepEstimate:
     """From single steps to the sweep."""
     sound = [(config, run) for config, run in zip(configs, runs, strict=True) if run.error is None]
     seconds = [trial_seconds(config, run) for config, run in sound]
-    return Expectation(
+    return SweepEstimate(
         trials=trials,
         side_by_side=max(1, side_by_side),
         epochs=float(experiment.max_epochs),

@@ -13,7 +13,7 @@ from pathlib import Path
 from trainables.errors import DataError
 from trainables.run_folder import SPLITS
 from trainables.specs.workload import Workload
-from tuning.experiment.checks.objective import class_fault
+from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, PreparedRecord
@@ -29,7 +29,7 @@ def _prepare(workload: Workload) -> Path:
     return prepare_workload(workload, progress=True)
 
 
-def in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
+def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
     """Prepare while Ray comes up; ours unless another way is given."""
     future: Future[Path] = Future()
 
@@ -44,7 +44,7 @@ def in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
     return future
 
 
-def wait_for(
+def wait_for_data(
     prepared: Future[Path],
     experiment: Experiment,
     folder: Path,
@@ -63,7 +63,7 @@ def wait_for(
     meta_file = data / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
     metric = experiment.workload.objective.metric
-    if (fault := class_fault(metric, meta.get("classes", ()))) is not None:
+    if (fault := class_error(metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {metric}: {fault}")
     if (data / SPLITS).is_file():
         _store_splits(data, experiment.workload, folder)

@@ -28,7 +28,7 @@ Scorer = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a job (see `Scoring`), gives metrics, domains and robustness, or a reason why there are none."""
 
 
-def to_retry(experiment: Experiment, history: History) -> bool:
+def has_scores_to_retry(experiment: Experiment, history: History) -> bool:
     """Whether some trial could not be scored, and may be the next time."""
     failed = {number for number, score in history.scores.items() if score.reason is not None}
     return bool(failed) and any(

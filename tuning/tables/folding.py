@@ -20,15 +20,15 @@ from tuning.ledger.records import (
 )
 from tuning.tables.rows import TABLES, Row, epoch_row, event_row, score_row, trial_row
 
-OfTrial = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
+TrialRecord = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
 """What changes a trial."""
 
-Began = Callable[[Collection[int]], Mapping[int, int]]
+FirstBytes = Callable[[Collection[int]], Mapping[int, int]]
 """Where the lines of trials that started earlier begin in the record, for those that did."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class RowBatch:
     """The rows of the bytes from `start` up to `end`, by table.
 
     highest: the highest number of a trial up to there, -1 before the first.  open: the trials that
@@ -53,13 +53,13 @@ class Folding:
     experiment: Experiment
     history: History
     """Holds the trials that have not ended, and no others."""
-    began: Began
+    began: FirstBytes
     at: int = 0
     """How far the record is read, in bytes."""
     highest: int = -1
     open: dict[int, int] = field(default_factory=dict)
 
-    def take(self, most: int | None = None) -> Batch:
+    def take(self, most: int | None = None) -> RowBatch:
         """The next whole lines, at most about so many bytes. Raises LedgerError for a damaged line."""
         start = self.at
         lines = list(read_lines(self.folder, start, None if most is None else start + most))
@@ -77,7 +77,7 @@ class Folding:
                 rows["events"].append(event_row(record, byte=byte))
             if isinstance(record, ScoredRecord):
                 rows["scores"].append(score_row(record, byte=byte))
-            if isinstance(record, OfTrial):
+            if isinstance(record, TrialRecord):
                 self.history = self.history.with_record(record)
                 self.open.setdefault(record.trial, byte)
                 self.highest = max(self.highest, record.trial)
@@ -88,11 +88,11 @@ class Folding:
             if trial.ended is not None:
                 del self.history.trials[number], self.open[number]
         self.at = end
-        return Batch(start, end, self.highest, dict(self.open), rows)
+        return RowBatch(start, end, self.highest, dict(self.open), rows)
 
     def _bring_back(self, records: Iterable[tuple[int, object]], start: int) -> None:
         """Reads once more what the record says of trials that started before this range and go on in it."""
-        named = {record.trial for _, record in records if isinstance(record, OfTrial)}
+        named = {record.trial for _, record in records if isinstance(record, TrialRecord)}
         known = self.history.trials.keys()
         absent = {number for number in named if number not in known and number <= self.highest}
         unknown = absent - self.open.keys()
@@ -105,5 +105,5 @@ class Folding:
             if theirs.search(line) is None:
                 continue
             record = parse_line(self.folder, byte, line)
-            if isinstance(record, OfTrial) and record.trial in absent:
+            if isinstance(record, TrialRecord) and record.trial in absent:
                 self.history = self.history.with_record(record)

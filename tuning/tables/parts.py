@@ -28,8 +28,8 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import ExperimentRecord, Record
-from tuning.tables.folding import Batch, Folding
-from tuning.tables.relations import connect, load, parquet, text
+from tuning.tables.folding import Folding, RowBatch
+from tuning.tables.relations import connect_duckdb, create_table, sql_parquet, sql_text
 from tuning.tables.rows import KINDS, TABLES
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ _SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """A part on disk, as its `part.json` says.
 
-    highest, open: as in `Batch`, at `end`.  check: of the record's last bytes before `end`.
+    highest, open: as in `RowBatch`, at `end`.  check: of the record's last bytes before `end`.
     files, sums: bytes of each table's file, and their checksum.
     """
 
@@ -90,12 +90,12 @@ class Part:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def sound_parts(experiment: Path, *, thorough: bool = False) -> tuple[Part, ...]:
+def valid_parts(experiment: Path, *, thorough: bool = False) -> tuple[TablePart, ...]:
     """The parts that stand for the record from its first byte on, without a gap.
 
     thorough: their files are read whole, where else their length and their end must do.
     """
-    found: dict[int, Part] = {}
+    found: dict[int, TablePart] = {}
     try:
         names = os.listdir(experiment / FOLDER)
         record = (experiment / LEDGER).open("rb")
@@ -111,13 +111,13 @@ def sound_parts(experiment: Path, *, thorough: bool = False) -> tuple[Part, ...]
             # Of a merged part and those it was made of, the merged one counts.
             if part.start not in found or found[part.start].end < part.end:
                 found[part.start] = part
-    parts: list[Part] = []
+    parts: list[TablePart] = []
     while (part := found.get(parts[-1].end if parts else 0)) is not None:
         parts.append(part)
     return tuple(parts)
 
 
-def _read(folder: Path) -> Part | None:
+def _read(folder: Path) -> TablePart | None:
     if re.fullmatch(r"\d{12,}-\d{12,}", folder.name) is None:
         return None
     try:
@@ -125,7 +125,7 @@ def _read(folder: Path) -> Part | None:
         if said.pop("schema") != _SCHEMA:
             return None
         said["open"] = {int(number): int(byte) for number, byte in said["open"].items()}
-        part = Part(**said)
+        part = TablePart(**said)
         return part if part.name == folder.name and part.start < part.end else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -139,7 +139,7 @@ def _check(record: Any, end: int) -> int | None:
     return zlib.crc32(seen) if len(seen) == end - begin and seen.endswith(b"\n") else None
 
 
-def _whole(folder: Path, part: Part, thorough: bool) -> bool:
+def _whole(folder: Path, part: TablePart, thorough: bool) -> bool:
     """Whether its files are as they were written."""
     try:
         for table, size in part.files.items():
@@ -169,7 +169,7 @@ class Tables:
         self.folder = folder
         self._experiment = experiment
         self._header = header
-        self._parts: list[Part] = []
+        self._parts: list[TablePart] = []
         self._folding: Folding | None = None
         self._lock: FileLock | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -222,12 +222,12 @@ class Tables:
         except Timeout as error:
             raise StorageError(f"another process writes {folder}") from error
         self._lock = lock
-        self._parts = list(sound_parts(self.folder, thorough=True))
+        self._parts = list(valid_parts(self.folder, thorough=True))
         kept = {part.name for part in self._parts}
         for path in folder.iterdir():
             if path.name not in kept and (path.name.startswith(_WRITING) or path.name[:1].isdigit()):
                 shutil.rmtree(path, ignore_errors=True)
-        self._folding = folding(self.folder, self._header, self._experiment, self._parts)
+        self._folding = resume_folding(self.folder, self._header, self._experiment, self._parts)
 
     def catch_up(self) -> None:
         """Writes parts up to the record's end."""
@@ -245,29 +245,29 @@ class Tables:
         assert self._folding is not None
         return (self.folder / LEDGER).stat().st_size - self._folding.at
 
-    def _write(self, batch: Batch) -> Part:
+    def _write(self, batch: RowBatch) -> TablePart:
         connection = self._connected()
         with self._part(batch.start, batch.end) as folder:
             for table, rows in batch.rows.items():
                 if rows:
-                    load(connection, table, rows, KINDS[table])
+                    create_table(connection, table, rows, KINDS[table])
                     _copy(connection, f'FROM "{table}"', folder / f"{table}.parquet")
                     connection.execute(f'DROP TABLE "{table}"')
             return self._finish(folder, batch.start, batch.end, batch.highest, batch.open)
 
-    def _merged(self, parts: Sequence[Part]) -> Part:
+    def _merged(self, parts: Sequence[TablePart]) -> TablePart:
         """One part of several neighbours, which are no longer needed then."""
         first, last = parts[0], parts[-1]
         connection = self._connected()
         with self._part(first.start, last.end) as folder:
             for table in TABLES:
-                files = files_of(self.folder, parts, table)
+                files = table_files(self.folder, parts, table)
                 if files:
-                    rows = f"SELECT * FROM {parquet(files)}"
+                    rows = f"SELECT * FROM {sql_parquet(files)}"
                     if table == "trials":  # the newest row of each counts; the others are not needed
                         connection.execute(
                             f"CREATE OR REPLACE TEMP TABLE newest AS SELECT trial, max(upto) AS upto"
-                            f" FROM {parquet(files)} GROUP BY trial"
+                            f" FROM {sql_parquet(files)} GROUP BY trial"
                         )
                         rows += " SEMI JOIN newest USING (trial, upto)"
                     _copy(connection, rows, folder / f"{table}.parquet")
@@ -286,7 +286,7 @@ class Tables:
     def _connected(self) -> duckdb.DuckDBPyConnection:
         """One database in memory, as making one costs more than a part."""
         if self._connection is None:
-            self._connection = connect(threads=1)
+            self._connection = connect_duckdb(threads=1)
         return self._connection
 
     @contextmanager
@@ -301,7 +301,9 @@ class Tables:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def _finish(self, folder: Path, start: int, end: int, highest: int, open_: Mapping[int, int]) -> Part:
+    def _finish(
+        self, folder: Path, start: int, end: int, highest: int, open_: Mapping[int, int]
+    ) -> TablePart:
         """Gives a folder that is filled its name."""
         with (self.folder / LEDGER).open("rb") as record:
             check = _check(record, end)
@@ -310,7 +312,7 @@ class Tables:
         content = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
         sizes = {table: len(data) for table, data in content.items()}
         sums = {table: zlib.crc32(data) for table, data in content.items()}
-        part = Part(start, end, highest, dict(open_), check, sizes, sums)
+        part = TablePart(start, end, highest, dict(open_), check, sizes, sums)
         (folder / PART).write_text(json.dumps({"schema": _SCHEMA, **asdict(part)}))
         place = self.folder / FOLDER / part.name
         shutil.rmtree(place, ignore_errors=True)
@@ -318,17 +320,20 @@ class Tables:
         return part
 
 
-def folding(folder: Path, header: ExperimentRecord, experiment: Experiment, parts: Sequence[Part]) -> Folding:
+def resume_folding(
+    folder: Path, header: ExperimentRecord, experiment: Experiment, parts: Sequence[TablePart]
+) -> Folding:
     """Goes on where the parts end."""
 
     def began(numbers: Collection[int]) -> dict[int, int]:
-        files = files_of(folder, parts, "trials")
+        files = table_files(folder, parts, "trials")
         if not files:
             return {}
         asked = ", ".join(str(number) for number in numbers)
-        with connect(threads=1) as connection:
+        with connect_duckdb(threads=1) as connection:
             found = connection.execute(
-                f"SELECT trial, min(from_byte) FROM {parquet(files)} WHERE trial IN ({asked}) GROUP BY trial"
+                f"SELECT trial, min(from_byte) FROM {sql_parquet(files)}"
+                f" WHERE trial IN ({asked}) GROUP BY trial"
             ).fetchall()
         return dict(found)
 
@@ -337,12 +342,13 @@ def folding(folder: Path, header: ExperimentRecord, experiment: Experiment, part
     return Folding(*given, last.end, last.highest, dict(last.open)) if last else Folding(*given)
 
 
-def files_of(folder: Path, parts: Sequence[Part], table: str) -> list[Path]:
+def table_files(folder: Path, parts: Sequence[TablePart], table: str) -> list[Path]:
     """The files of a table, in the record's order."""
     return [folder / FOLDER / part.name / f"{table}.parquet" for part in parts if table in part.files]
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, rows: str, path: Path) -> None:
     connection.execute(
-        f"COPY ({rows}) TO {text(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+        f"COPY ({rows}) TO {sql_text(str(path))}"
+        f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
     )

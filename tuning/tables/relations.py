@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+def connect_duckdb(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     """A database in memory, on all cores where `threads` is None. Close it."""
     import duckdb
 
@@ -23,7 +23,7 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def load(
+def create_table(
     connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Row], kinds: Mapping[str, str]
 ) -> list[str]:
     """Makes a table of rows; returns its columns.
@@ -45,10 +45,10 @@ def load(
     cells = json.dumps(
         {f"c{i}": [_cell(row.get(column), types[i]) for row in rows] for i, column in enumerate(columns)}
     )
-    shown = ", ".join(f"unnest(t.c{i}) AS {quoted(column)}" for i, column in enumerate(columns))
+    shown = ", ".join(f"unnest(t.c{i}) AS {sql_name(column)}" for i, column in enumerate(columns))
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {shown}"
-        f" FROM (SELECT from_json({text(cells)}::JSON, '{shape}') AS t)"
+        f"CREATE OR REPLACE TEMP TABLE {sql_name(name)} AS SELECT {shown}"
+        f" FROM (SELECT from_json({sql_text(cells)}::JSON, '{shape}') AS t)"
     )
     return columns
 
@@ -66,17 +66,17 @@ def _cell(value: Any, kind: str) -> Any:
     return str(value) if kind == "VARCHAR" and value is not None else value
 
 
-def parquet(files: Sequence[Path]) -> str:
+def sql_parquet(files: Sequence[Path]) -> str:
     """Parquet files as one relation in SQL; a column that some lack is empty there."""
-    listed = ", ".join(text(str(file)) for file in files)
+    listed = ", ".join(sql_text(str(file)) for file in files)
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def text(value: str) -> str:
+def sql_text(value: str) -> str:
     """Text as SQL writes it."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def quoted(name: str) -> str:
+def sql_name(name: str) -> str:
     """A name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'

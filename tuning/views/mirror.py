@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COPY_EVERY_S = 10.0
 
 
-class Copied:
+class MirroredView:
     """A view that keeps folders of files in `local`, and a copy of them on a store, kept up to date.
 
     A store that does not answer costs the view nothing: it is said once, and tried again.
@@ -99,9 +99,9 @@ class Copied:
         return found
 
 
-def copied(view: View, experiment: Experiment, folder: Path, local: Path) -> View:
+def with_mirror(view: View, experiment: Experiment, folder: Path, local: Path) -> View:
     """`view`, with a copy of what it keeps in `local` on the experiment's store, if it has one."""
     root = checkpoint_root(experiment, folder)
     if not isinstance(root, StorePath):
         return view
-    return Copied(view, local, root / local.relative_to(folder).as_posix())
+    return MirroredView(view, local, root / local.relative_to(folder).as_posix())

@@ -22,7 +22,7 @@ _TABLES = 5
 """Times that a new database is tried in which another experiment makes its tables."""
 
 
-class DatabaseShelf:
+class DatabaseStudyStorage:
     """A database by URL. Its lines are there at once."""
 
     def __init__(self, url: str) -> None:

@@ -21,7 +21,7 @@ _LOCK_S = 1.0
 """A lock held longer than this was left by something that died: one write takes milliseconds."""
 
 
-class JournalShelf:
+class JournalStudyStorage:
     """`study.journal` in the experiment's folder, which only one driver writes.
 
     Optuna's journal does not outlive a crash in the middle of a line, and what dies while it holds

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
-from tuning.experiment.space import scalar
+from tuning.experiment.space import as_scalar
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
@@ -201,7 +201,7 @@ class StudyView(View):
         trial = create_trial(
             state=state,
             value=value,
-            params={name: scalar(value) for name, value in given.items()},
+            params={name: as_scalar(value) for name, value in given.items()},
             distributions=distributions,
             intermediate_values=steps,
             user_attrs=attributes,

@@ -89,7 +89,7 @@ class RunsView(View):
         """Close it. reports: how many it has, None where it is not whole yet, as the trial goes on."""
 
 
-def figures(record: ReportRecord) -> dict[str, float]:
+def curve_values(record: ReportRecord) -> dict[str, float]:
     """What a report shows, by the name of its curve; what is no number is left out."""
     named = record.metrics | {"objective": record.objective, "epoch": record.epoch}
     named |= {"peak_mb": record.peak_mb, "seconds/train": record.train_s}

@@ -16,9 +16,9 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from tuning.experiment.space import scalar
+from tuning.experiment.space import as_scalar
 from tuning.ledger.records import EndedRecord, ReportRecord
-from tuning.views.run_per_trial import RunsView, figures
+from tuning.views.run_per_trial import RunsView, curve_values
 
 FOLDER = "tensorboard"
 
@@ -82,7 +82,7 @@ class _Run:
         self._file = EventsWriter(str(folder / "events"), f".{self._again}" if self._again else "")
         self._reported = False
         self._step = 0
-        settings = {name: scalar(value) for name, value in params.items()}
+        settings = {name: as_scalar(value) for name, value in params.items()}
         about, start, self._over = summary.hparams(settings, {"objective": 0.0})
         for part in (about, start):
             self._add(part, 0, began)
@@ -95,7 +95,7 @@ class _Run:
             self._file.write_event(Event(session_log=start, step=record.step, wall_time=record.time))
         self._reported = True
         self._step = record.step
-        for name, value in figures(record).items():
+        for name, value in curve_values(record).items():
             self._add(summary.scalar(name, value), record.step, record.time)
 
     def end(self, record: EndedRecord) -> None:

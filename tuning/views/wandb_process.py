@@ -23,7 +23,7 @@ LINGERS_S = 60.0
 """Longest life after the driver's last line."""
 
 
-def main(folder: Path, mode: WandbMode) -> None:
+def write_runs(folder: Path, mode: WandbMode) -> None:
     """Takes lines from standard input until it ends, then finishes what is open."""
     import wandb
 
@@ -100,4 +100,4 @@ def logged_in() -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), WandbMode(sys.argv[2]))
+    write_runs(Path(sys.argv[1]), WandbMode(sys.argv[2]))

@@ -25,7 +25,7 @@ from trainables.errors import StorageError
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord
-from tuning.views.run_per_trial import RunsView, figures
+from tuning.views.run_per_trial import RunsView, curve_values
 
 FOLDER = "wandb"
 LOG = "writer.log"
@@ -150,7 +150,7 @@ class WandbView(RunsView):
 
     def report(self, record: ReportRecord) -> None:
         """See `RunsView`."""
-        self._tell(do="log", trial=record.trial, step=record.step, figures=figures(record))
+        self._tell(do="log", trial=record.trial, step=record.step, figures=curve_values(record))
 
     def end(self, record: EndedRecord, reports: int | None) -> None:
         """See `RunsView`. The process notes that it is whole."""

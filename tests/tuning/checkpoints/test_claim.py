@@ -13,12 +13,12 @@ from trainables import object_store as store
 from trainables.errors import DataError, StorageError
 from trainables.object_store import StorePath
 from trainables.run_folder import LAST_STATE
-from tuning.checkpoints.claim import MARK, claim, release
+from tuning.checkpoints.claim import MARK, claim_store_folder, release_store_folder
 from tuning.ledger.history import History
 from tuning.ledger.records import ExperimentRecord, Record
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.launch import launch
-from tuning.views.mirror import COPY_EVERY_S, Copied
+from tuning.views.mirror import COPY_EVERY_S, MirroredView
 
 ARGUMENTS: dict[str, Any] = {
     "trial": {"epochs": 2},
@@ -50,20 +50,20 @@ def test_checkpoints_are_in_the_experiments_folder_unless_the_file_says_otherwis
 
 def test_a_folder_on_the_store_belongs_to_one_experiment(to: str, tmp_path: Path) -> None:
     asked = experiment(checkpoints={"to": to})
-    claim(experiment(), header(asked, 1.0))
+    claim_store_folder(experiment(), header(asked, 1.0))
     assert not (tmp_path / "store").exists()
-    claim(asked, header(asked, 1.0))
-    claim(asked, header(asked, 1.0))
+    claim_store_folder(asked, header(asked, 1.0))
+    claim_store_folder(asked, header(asked, 1.0))
     # The first one has saved nothing yet: it may be about to.
     with pytest.raises(StorageError, match=r"to another experiment 'sweep', begun 1970-.*--name"):
-        claim(asked, header(asked, 2.0))
-    release(asked, header(asked, 2.0))  # it is not its own
+        claim_store_folder(asked, header(asked, 2.0))
+    release_store_folder(asked, header(asked, 2.0))  # it is not its own
     assert (tmp_path / "store" / "sweep" / MARK).exists()
-    release(asked, header(asked, 1.0))
-    claim(asked, header(asked, 2.0))
+    release_store_folder(asked, header(asked, 1.0))
+    claim_store_folder(asked, header(asked, 2.0))
     (tmp_path / "store" / "sweep" / MARK).write_text("{")
     with pytest.raises(StorageError, match="begun at an unknown time"):
-        claim(asked, header(asked, 2.0))
+        claim_store_folder(asked, header(asked, 2.0))
 
 
 def test_a_launch_that_came_to_nothing_leaves_the_name_free_on_the_store_too(to: str, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
     )
     at = StorePath.of(to) / "sweep" / "tables"
     parts = Parts(tmp_path / "tables")
-    view = Copied(parts, tmp_path / "tables", at, lambda: now[0])
+    view = MirroredView(parts, tmp_path / "tables", at, lambda: now[0])
     record = header(experiment(), 0.0)
     view.begin(History(record))
     view.observe(record)
@@ -157,7 +157,7 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
         ),  # each once, tables first
     ]
     parts.write("1", 4)
-    Copied(parts, tmp_path / "tables", at).begin(History(record))
+    MirroredView(parts, tmp_path / "tables", at).begin(History(record))
     assert at.files() == {"1/trials.parquet": 4, "1/part.json": 1} | merged
     assert [path.partition("/tables/")[2] for path in written[6:]] == ["1/trials.parquet"]
 
@@ -167,7 +167,7 @@ def test_a_store_that_is_gone_costs_the_tables_nothing_and_is_said_once(
 ) -> None:
     now = [0.0]
     at = StorePath.of(to) / "tables"
-    view = Copied(Parts(tmp_path / "tables"), tmp_path / "tables", at, lambda: now[0])
+    view = MirroredView(Parts(tmp_path / "tables"), tmp_path / "tables", at, lambda: now[0])
     record = header(experiment(), 0.0)
 
     def gone(system: object, path: str, parts: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from search_spaces.catalog import shipped
+from search_spaces.catalog import shipped_experiments
 from trainables.adapters.rules import check
 from trainables.errors import ExperimentFileError
 from trainables.specs.adapters import Adapter, Freezing
@@ -19,11 +19,11 @@ from tuning.experiment.checks.combinations import Shape, shape_of
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.json_schema import attribute_docs, experiment_schema
 from tuning.experiment.load import load_experiment
-from tuning.experiment.settings import all_names
+from tuning.experiment.settings import setting_names
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
+from tuning.experiment.write import experiment_yaml
+from tuning.experiment.yaml_lines import dump_yaml as yaml_text
 from tuning.experiment.yaml_lines import read_yaml
-from tuning.experiment.yaml_lines import to_yaml as yaml_text
 
 ROOT = Path(__file__).parents[3]
 
@@ -124,7 +124,7 @@ def test_one_configuration_as_a_file_of_its_own(file: Path, tmp_path: Path) -> N
     rng = random.Random(1)
     for number in range(20):
         params = experiment.space.sample(rng)
-        (tmp_path / "one.yaml").write_text(to_yaml(experiment, params))
+        (tmp_path / "one.yaml").write_text(experiment_yaml(experiment, params))
         sole = load_experiment(tmp_path / "one.yaml")
         assert not sole.space
         assert sole.workload == experiment.workload
@@ -251,7 +251,7 @@ ON_THE_HUB = {
 }
 
 
-@pytest.mark.parametrize("name", [space.name for space in shipped()])
+@pytest.mark.parametrize("name", [space.name for space in shipped_experiments()])
 def test_whatever_a_checked_space_gives_fits(name: str) -> None:
     experiment = load_experiment(name)
     shape = ON_THE_HUB.get(experiment.model.name) or shape_of(experiment.model, experiment.task)
@@ -308,7 +308,7 @@ def test_the_schema_takes_what_is_sound_and_knows_the_space(file: Path) -> None:
     schema = experiment_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    for path in [file, *(space.path for space in shipped())]:
+    for path in [file, *(space.path for space in shipped_experiments())]:
         assert not [error.message for error in validator.iter_errors(read_yaml(path.read_text()).value)]
     sound = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
     for wrong in (
@@ -324,7 +324,7 @@ def test_the_schema_takes_what_is_sound_and_knows_the_space(file: Path) -> None:
 
 def test_every_setting_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "experiment-file.md").read_text()
-    missing = [name for name in all_names() if f"`{name}`" not in text]
+    missing = [name for name in setting_names() if f"`{name}`" not in text]
     parts = [name for name in Experiment.model_fields if name != "source_text" and f"`{name}`" not in text]
     assert not missing
     assert not parts

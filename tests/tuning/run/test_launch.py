@@ -26,7 +26,7 @@ from tuning.ledger.records import (
     StartedRecord,
 )
 from tuning.run.launch import LaunchResult, launch
-from tuning.tables.parts import sound_parts
+from tuning.tables.parts import valid_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
@@ -106,7 +106,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     views = {"tables", "study.journal"}
     ours = {"ledger.jsonl", "driver.lock", "ray.log"} | views
     assert {p.name for p in result.folder.iterdir()} <= ours
-    assert sound_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
+    assert valid_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
     assert list(home.glob("*")) == littered
 
     # Actors are reused: no more processes than trials at once. Configurations are plain values.

@@ -10,7 +10,7 @@ import pytest
 import recorded
 
 from trainables.errors import StorageError
-from tuning.experiment.sections.views import ViewsSpec, url_fault
+from tuning.experiment.sections.views import ViewsSpec, url_error
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
 from tuning.ledger.recorder import Recorder
@@ -207,14 +207,14 @@ def test_a_missing_package_is_said_before_work_starts(history: History, tmp_path
     ],
 )
 def test_secrets_in_a_database_url_are_refused_and_not_repeated(url: str) -> None:
-    fault = str(url_fault(url))
+    fault = str(url_error(url))
     assert "holds a password" in fault
     assert "hush" not in fault
 
 
 @pytest.mark.parametrize("url", ["bob:hush@db/x", "mongodb://bob:hush@db/x", "postgresql://[hush/x"])
 def test_what_is_no_url_is_not_repeated_either(url: str) -> None:
-    fault = str(url_fault(url))
+    fault = str(url_error(url))
     assert fault
     assert "hush" not in fault
 
@@ -227,4 +227,4 @@ def test_what_is_no_url_is_not_repeated_either(url: str) -> None:
     ],
 )
 def test_a_url_without_a_secret_is_taken(url: str) -> None:
-    assert url_fault(url) is None
+    assert url_error(url) is None

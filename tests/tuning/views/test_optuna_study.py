@@ -19,8 +19,8 @@ from viewed import live, of
 from trainables.errors import StorageError
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
-from tuning.views.optuna_database import DatabaseShelf
-from tuning.views.optuna_journal import ASIDE, JOURNAL_FILE, JournalShelf
+from tuning.views.optuna_database import DatabaseStudyStorage
+from tuning.views.optuna_journal import ASIDE, JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyStorage, StudyView
 
 Place = Callable[[Path], StudyStorage]
@@ -36,8 +36,8 @@ def sqlite(folder: Path) -> BaseStorage:
 
 
 PLACES: dict[str, tuple[Place, Read]] = {
-    "journal": (JournalShelf, journal),
-    "sqlite": (lambda folder: DatabaseShelf(f"sqlite:///{folder / 'studies.db'}"), sqlite),
+    "journal": (JournalStudyStorage, journal),
+    "sqlite": (lambda folder: DatabaseStudyStorage(f"sqlite:///{folder / 'studies.db'}"), sqlite),
 }
 
 
@@ -116,7 +116,7 @@ def test_from_every_moment_at_which_a_driver_may_die_it_comes_to_the_same(
     (tmp_path / "whole").mkdir()
     follow(shelf(tmp_path / "whole"), records)
     expected = essence(read(tmp_path / "whole"))
-    for cut in (2, 5, 9, 11, 15, 24, len(records)) if shelf is JournalShelf else (9, 24):
+    for cut in (2, 5, 9, 11, 15, 24, len(records)) if shelf is JournalStudyStorage else (9, 24):
         again = tmp_path / str(cut)
         again.mkdir()
         follow(shelf(again), records[:cut])
@@ -178,7 +178,7 @@ def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -
     started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
     failed = EndedRecord(trial=0, outcome=Outcome.FAILED, reason="out of luck")
     given = [records[0], started, *reports[:3], failed, started, *reports[3:]]
-    follow(JournalShelf(folder), given)
+    follow(JournalStudyStorage(folder), given)
     steps = [
         trial.intermediate_values
         for trial in optuna.load_study(study_name="digits", storage=journal(folder)).trials
@@ -200,10 +200,10 @@ def test_a_study_that_contradicts_its_record_is_written_anew(folder: Path, place
 
 def test_a_deleted_journal_comes_back(folder: Path) -> None:
     records = lines(folder)
-    follow(JournalShelf(folder), records)
+    follow(JournalStudyStorage(folder), records)
     expected = essence(journal(folder))
     (folder / JOURNAL_FILE).unlink()
-    follow(JournalShelf(folder), records, known=len(records))
+    follow(JournalStudyStorage(folder), records, known=len(records))
     assert essence(journal(folder)) == expected
 
 
@@ -222,19 +222,19 @@ def test_a_deleted_journal_comes_back(folder: Path) -> None:
 )
 def test_a_damaged_journal_is_written_anew(folder: Path, damage: Callable[[bytes], bytes]) -> None:
     records = lines(folder)
-    follow(JournalShelf(folder), records)
+    follow(JournalStudyStorage(folder), records)
     expected = essence(journal(folder))
     path = folder / JOURNAL_FILE
     path.write_bytes(damage(path.read_bytes()))
-    follow(JournalShelf(folder), records, known=len(records) - 2)
+    follow(JournalStudyStorage(folder), records, known=len(records) - 2)
     assert essence(journal(folder)) == expected
 
 
 def test_a_journal_of_another_launch_is_put_aside(folder: Path, tmp_path: Path) -> None:
     other = recorded.write(tmp_path / "other" / "digits", recorded.TRIALS[:2], began=5000.0)
-    follow(JournalShelf(folder), lines(other))
+    follow(JournalStudyStorage(folder), lines(other))
     before = (folder / JOURNAL_FILE).read_bytes()
-    follow(JournalShelf(folder), lines(folder))
+    follow(JournalStudyStorage(folder), lines(folder))
     assert len(essence(journal(folder))) == 7
     assert (folder / ASIDE).read_bytes() == before
 
@@ -244,16 +244,16 @@ def test_a_lock_left_behind_is_taken_away(folder: Path, dangling: bool) -> None:
     target = "/nowhere/study.journal" if dangling else str(folder / JOURNAL_FILE)
     lock = folder / (JOURNAL_FILE + ".lock")
     os.symlink(target, lock)
-    follow(JournalShelf(folder), lines(folder))
+    follow(JournalStudyStorage(folder), lines(folder))
     assert len(essence(journal(folder))) == 7
     assert not os.path.lexists(lock)
 
 
 def test_notes_that_a_dashboard_leaves_stay(folder: Path) -> None:
     records = lines(folder)
-    follow(JournalShelf(folder), records[:9])
+    follow(JournalStudyStorage(folder), records[:9])
     journal(folder).set_study_user_attr(0, "note", "look here")
-    follow(JournalShelf(folder), records, known=9)
+    follow(JournalStudyStorage(folder), records, known=9)
     assert journal(folder).get_study_user_attrs(0)["note"] == "look here"
     assert len(essence(journal(folder))) == 7
 
@@ -265,13 +265,13 @@ def test_a_journal_costs_one_write_a_lot(folder: Path, monkeypatch: pytest.Monke
         JournalFileBackend, "append_logs", lambda self, logs: (writes.append(len(logs)), real(self, logs))
     )
     records = lines(folder)
-    follow(JournalShelf(folder), records)
+    follow(JournalStudyStorage(folder), records)
     assert len(writes) == 2  # the beginning, and what settled
     assert sum(writes) > len(records) / 2
 
 
 def test_a_study_of_another_launch_in_a_database_is_refused_and_kept(folder: Path, tmp_path: Path) -> None:
-    shelf = DatabaseShelf(f"sqlite:///{folder / 'studies.db'}")
+    shelf = DatabaseStudyStorage(f"sqlite:///{folder / 'studies.db'}")
     other = recorded.write(tmp_path / "other" / "digits", recorded.TRIALS[:2], began=5000.0)
     follow(shelf, lines(other))
     expected = essence(sqlite(folder))
@@ -283,7 +283,7 @@ def test_a_study_of_another_launch_in_a_database_is_refused_and_kept(folder: Pat
 def test_two_experiments_in_one_database_do_not_mix(folder: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{folder / 'studies.db'}"
     other = recorded.write(tmp_path / "letters", recorded.TRIALS[:2])
-    first, second = view(DatabaseShelf(url)), view(DatabaseShelf(url), "letters")
+    first, second = view(DatabaseStudyStorage(url)), view(DatabaseStudyStorage(url), "letters")
     ours, theirs = lines(folder), lines(other)
     first.begin(of(ours[:1]))
     second.begin(of(theirs[:1]))
@@ -302,7 +302,7 @@ def test_choices_that_are_no_scalars_are_written_as_text(tmp_path: Path) -> None
     given = recorded.experiment(space=space)
     told = recorded.Told({"lora.targets": ["query", "value"], "seed": 5}, (0.2,))
     folder = recorded.write(tmp_path / "digits", [told], of=given)
-    followed = StudyView(given, JournalShelf(folder))
+    followed = StudyView(given, JournalStudyStorage(folder))
     followed.begin(read_history(folder))
     followed.close()
     (trial,) = optuna.load_study(study_name="digits", storage=journal(folder)).trials

@@ -24,7 +24,7 @@ from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.faults import Violation, translate
+from tuning.experiment.faults import Violation, translate_errors
 from tuning.experiment.space import Alternative, Space, Values
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -197,15 +197,15 @@ class _Finder:
         return found
 
     def _faults(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
-        from tuning.experiment.dotted import put
+        from tuning.experiment.dotted import put_nested
 
         nested: dict[str, JsonValue] = {}
         for name, value in (*self._subject.trial.items(), *values.items()):
-            put(nested, name.split("."), value)
+            put_nested(nested, name.split("."), value)
         try:
             config = TrialConfig.model_validate_json(json.dumps(nested))
         except ValidationError as error:
-            for misfit in translate(error):
+            for misfit in translate_errors(error):
                 yield ".".join(str(part) for part in misfit.path), misfit.rule
             return
         for rule in _late(config):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
 from trainables.specs.workload import ROBUSTNESS, Figure, Task
-from tuning.experiment.faults import Path, Violation, meant
+from tuning.experiment.faults import Path, Violation, suggestion
 
 _SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
 
@@ -25,7 +25,7 @@ def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
         yield from _domain(("data", "domains", name), domain, data)
 
 
-def shift_faults(figure: Figure, data: DataSpec) -> Iterator[str]:
+def shift_errors(figure: Figure, data: DataSpec) -> Iterator[str]:
     """Why a figure under shift cannot be an objective, which is measured on validation images."""
     if figure.domain is None and figure.base != ROBUSTNESS:
         return
@@ -37,7 +37,7 @@ def shift_faults(figure: Figure, data: DataSpec) -> Iterator[str]:
         return
     for name in data.domains if figure.domain is None else (figure.domain,):
         if name not in data.domains:
-            yield f"there is no domain '{name}'{meant(name, data.domains)}"
+            yield f"there is no domain '{name}'{suggestion(name, data.domains)}"
         elif not data.domains[name].has_validation:
             yield (
                 f"needs validation images in domain {name}, whose images are for tests alone; "

@@ -59,7 +59,7 @@ def is_inside(name: str, section: str) -> bool:
     return name.startswith(section + ".")
 
 
-def either(values: list[JsonValue]) -> str:
+def join_or(values: list[JsonValue]) -> str:
     """The values that a setting may take, in words."""
     return " or ".join(str(value) for value in values)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from trainables.specs.trial import Loss
 from trainables.specs.workload import METRICS, ROBUSTNESS, Direction, Figure, Task
-from tuning.experiment.checks.data import shift_faults
+from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.faults import Violation, closest, shown
+from tuning.experiment.faults import Violation, closest_name, describe_value
 
 _PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
 
@@ -23,13 +23,13 @@ def check_objective(subject: Draft) -> Iterator[Violation]:
     if not _is_known(figure, subject.task):
         yield Violation(
             ("objective", "metric"),
-            f"{subject.task} has no metric {shown(metric)}{_instead_of(figure, metric, subject)}",
+            f"{subject.task} has no metric {describe_value(metric)}{_instead_of(figure, metric, subject)}",
         )
         return
-    if figure.of_class and (fault := class_fault(metric, _classes(subject))) is not None:
+    if figure.of_class and (fault := class_error(metric, _classes(subject))) is not None:
         yield Violation(("objective", "metric"), fault)
     if subject.data is not None:
-        for fault in shift_faults(figure, subject.data):
+        for fault in shift_errors(figure, subject.data):
             yield Violation(("objective", "metric"), fault)
     if base == "loss" and len(kinds := _losses(subject)) > 1:
         others = [name for name in known if name != base]
@@ -47,7 +47,7 @@ def check_objective(subject: Draft) -> Iterator[Violation]:
 def _instead_of(figure: Figure, metric: str, subject: Draft) -> str:
     task = subject.task
     assert task is not None
-    if (guess := closest(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
+    if (guess := closest_name(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
         whole = guess + metric[len(figure.base) :]
         return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
     named = [f"{base}/CLASS" for base in _PER_CLASS[task]]
@@ -64,12 +64,12 @@ def _is_known(figure: Figure, task: Task) -> bool:
     return figure.base in METRICS[task]
 
 
-def class_fault(metric: str, classes: Sequence[str]) -> str | None:
+def class_error(metric: str, classes: Sequence[str]) -> str | None:
     """What is wrong with the class of a metric such as `dice/cat`; no classes: they are not known yet."""
     _, _, name = metric.partition("/")
     if not name or not classes or name in classes:
         return None
-    close = closest(name, classes)
+    close = closest_name(name, classes)
     return f"there is no class '{name}'" + (
         f"; did you mean '{close}'?" if close else f"; the data has {_few(classes)}"
     )

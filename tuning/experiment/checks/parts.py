@@ -15,11 +15,11 @@ from pydantic import JsonValue
 
 from trainables.specs.workload import Task
 from tuning.experiment.checks.data import check_data
-from tuning.experiment.checks.draft import Draft, either, is_inside
+from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.objective import check_objective
-from tuning.experiment.checks.peft_methods import method_fault
+from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
-from tuning.experiment.faults import Violation, meant, shown
+from tuning.experiment.faults import Violation, describe_value, suggestion
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check_first(subject: Draft) -> Iterator[Violation]:
         at = ("search", "first", number)
         for name in params:
             if name not in subject.space.root:
-                yield Violation((*at, name), f"is not in the space{meant(name, subject.space.names)}")
+                yield Violation((*at, name), f"is not in the space{suggestion(name, subject.space.names)}")
         inside = {name: value for name, value in params.items() if name in subject.space.root}
         for name, rule in subject.space.locate(inside)[1].items():
             yield Violation((*at, name), rule)
@@ -61,7 +61,7 @@ def _name(subject: Draft) -> Iterator[Violation]:
         yield Violation(
             ("name",),
             "names a folder: up to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
-            f"got {shown(subject.name)}",
+            f"got {describe_value(subject.name)}",
         )
 
 
@@ -76,7 +76,7 @@ def _settings(subject: Draft) -> Iterator[Violation]:
                 yield Violation(
                     ("trial", name), f"overlaps with {other} in space; fix or search each setting once"
                 )
-        if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)) is not None:
+        if name == "peft.method" and isinstance(value, str) and (fault := method_error(value)) is not None:
             yield Violation(("trial", name), fault)
     if subject.task is Task.DETECTION:
         for part, names in (("trial", subject.trial), ("space", subject.space.root)):
@@ -93,7 +93,7 @@ def _unused(subject: Draft) -> Iterator[Violation]:
     for name in subject.trial:
         section = name.split(".")[0]
         if section in SECTION_NAMES and section not in adapters:
-            yield Violation(("trial", name), f"has no use: adapter is {either(adapters)}, never {section}")
+            yield Violation(("trial", name), f"has no use: adapter is {join_or(adapters)}, never {section}")
 
 
 # --- search and scheduler ---------------------------------------------------------------------
@@ -124,7 +124,9 @@ def _from(search: SearchSpec) -> Iterator[Violation]:
             ("search", "from"), f"goes with search.tpe; {kind} learns nothing from earlier trials"
         )
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
-        yield Violation(("search", "from"), f"names {shown(name)} twice; its trials would count twice")
+        yield Violation(
+            ("search", "from"), f"names {describe_value(name)} twice; its trials would count twice"
+        )
 
 
 def _scheduler(subject: Draft) -> Iterator[Violation]:

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from tuning.experiment.faults import meant
+from tuning.experiment.faults import suggestion
 
 _UNFIT = {
     "ADALORA": "its ranks must be reallocated after every step; use adapter 'adalora'",
@@ -26,19 +26,19 @@ _UNFIT = {
 """As in trainables.adapters.passthrough, which has the last word."""
 
 
-def method_fault(name: str) -> str | None:
+def method_error(name: str) -> str | None:
     """What is wrong with the name of a PEFT method; None if nothing is, or if PEFT's source is elsewhere."""
-    known, upper = methods(), name.upper()
+    known, upper = peft_method_names(), name.upper()
     if upper in _UNFIT:
         return f"{upper} cannot be used here: {_UNFIT[upper]}"
     if known and upper not in known:
         usable = [method for method in known if method not in _UNFIT]
-        return f"PEFT has no method '{name}'{meant(upper, usable) or '; it has ' + ', '.join(usable)}"
+        return f"PEFT has no method '{name}'{suggestion(upper, usable) or '; it has ' + ', '.join(usable)}"
     return None
 
 
 @cache
-def methods() -> tuple[str, ...]:
+def peft_method_names() -> tuple[str, ...]:
     """The values of PEFT's `PeftType`; empty if its source is not where it was."""
     package = find_spec("peft")
     if package is None or package.origin is None:

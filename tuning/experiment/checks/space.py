@@ -7,11 +7,11 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
-from tuning.experiment.checks.draft import Draft, either, is_inside
-from tuning.experiment.checks.peft_methods import method_fault
-from tuning.experiment.faults import Violation, closest, shown
-from tuning.experiment.settings import Kind, setting
-from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe
+from tuning.experiment.checks.draft import Draft, is_inside, join_or
+from tuning.experiment.checks.peft_methods import method_error
+from tuning.experiment.faults import Violation, closest_name, describe_value
+from tuning.experiment.settings import SettingKind, find_setting
+from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe_domain
 
 
 def check_space(subject: Draft) -> Iterator[Violation]:
@@ -26,17 +26,17 @@ def check_space(subject: Draft) -> Iterator[Violation]:
 
 
 def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
-    known, at = setting(name), ("space", name, number)
+    known, at = find_setting(name), ("space", name, number)
     assert known is not None
     if domain.choice is not None:
         for index, value in enumerate(domain.choice):
             yield from known.misfits(value, (*at, "choice", index))
-            if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)):
+            if name == "peft.method" and isinstance(value, str) and (fault := method_error(value)):
                 yield Violation((*at, "choice", index), fault)
         return
     key = "int" if domain.whole is not None else "float"
-    if known.kind in (Kind.OTHER, Kind.SECTION):
-        what = "section" if known.kind is Kind.SECTION else "number"
+    if known.kind in (SettingKind.OTHER, SettingKind.SECTION):
+        what = "section" if known.kind is SettingKind.SECTION else "number"
         rule = (
             f"{name} is a section; search its settings"
             if what == "section"
@@ -44,7 +44,7 @@ def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
         )
         yield Violation((*at, key), rule)
         return
-    if known.kind is Kind.WHOLE and key == "float":
+    if known.kind is SettingKind.WHOLE and key == "float":
         yield Violation((*at, key), f"{name} is a whole number; use int in place of float")
         return
     for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
@@ -67,7 +67,8 @@ def _conditions(subject: Draft, name: str, number: int, domain: Alternative) -> 
         for index, value in enumerate(values):
             if not any(d.match(value) for d in subject.space.root[parent]):
                 yield Violation(
-                    (*at, index), f"{parent} is never {shown(value)}{_instead(subject, parent, value)}"
+                    (*at, index),
+                    f"{parent} is never {describe_value(value)}{_instead(subject, parent, value)}",
                 )
         section = name.split(".")[0]
         if parent == ADAPTER and section in SECTION_NAMES and any(v != section for v in values):
@@ -76,11 +77,11 @@ def _conditions(subject: Draft, name: str, number: int, domain: Alternative) -> 
 
 def _no_parent(subject: Draft, parent: str) -> str:
     if parent in subject.trial:
-        return f"{parent} is fixed to {shown(subject.trial[parent])} in trial; remove the condition"
-    if setting(parent) is not None:
+        return f"{parent} is fixed to {describe_value(subject.trial[parent])} in trial; remove the condition"
+    if find_setting(parent) is not None:
         return f"{parent} is not in the space; search it too, or remove the condition"
-    close = closest(parent, subject.written)
-    return f"there is no parameter {shown(parent)}" + (
+    close = closest_name(parent, subject.written)
+    return f"there is no parameter {describe_value(parent)}" + (
         f"; did you mean '{close}'?" if close else "; name one of this space"
     )
 
@@ -88,10 +89,10 @@ def _no_parent(subject: Draft, parent: str) -> str:
 def _instead(subject: Draft, parent: str, value: JsonValue) -> str:
     domains = subject.space.root[parent]
     if all(d.choice is not None for d in domains):
-        options = [v if isinstance(v, str) else shown(v) for d in domains for v in d.choice or ()]
-        close = closest(value, options)
+        options = [v if isinstance(v, str) else describe_value(v) for d in domains for v in d.choice or ()]
+        close = closest_name(value, options)
         return f"; did you mean '{close}'?" if close else f"; it takes {', '.join(options)}"
-    return f"; it is {' or '.join(map(describe, domains))}"
+    return f"; it is {' or '.join(map(describe_domain, domains))}"
 
 
 def _alternatives(space: Space, name: str) -> Iterator[Violation]:
@@ -116,7 +117,7 @@ def _sections(subject: Draft, name: str) -> Iterator[Violation]:
     if section in SECTION_NAMES and adapters is not None and section not in adapters:
         yield Violation(
             ("space", name),
-            f"never applies: adapter is {either(adapters)}, never {section}; remove it or add {section}",
+            f"never applies: adapter is {join_or(adapters)}, never {section}; remove it or add {section}",
         )
 
 

@@ -61,12 +61,12 @@ class ViewsSpec(Spec):
     @field_validator("optuna")
     @classmethod
     def _sound(cls, value: str) -> str:
-        if (fault := url_fault(value)) is not None:
+        if (fault := url_error(value)) is not None:
             raise ValueError(fault)
         return value
 
 
-def url_fault(url: str) -> str | None:
+def url_error(url: str) -> str | None:
     """What is wrong with the place of an Optuna study; repeats nothing that may be a password."""
     if url in (JOURNAL, NO_STUDY):
         return None

@@ -12,7 +12,7 @@ from trainables.specs.data import Corruption, Domain
 from trainables.specs.workload import Direction
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
+from tuning.experiment.write import experiment_yaml
 
 MASKS = "  masks:\n    train: {images: train/x, masks: train/y}\n    classes: [ground, cell]\n"
 HEAD = "name: pets\ntask: {task}\nobjective: {{metric: {metric}}}\ndata:\n"
@@ -198,7 +198,7 @@ def test_data_with_domains_goes_round_as_json_and_as_yaml(tmp_path: Path) -> Non
     assert (soft.kind, soft.severity) == (Corruption.BLUR, 2)
     assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
     again = tmp_path / "again.yaml"
-    again.write_text(to_yaml(experiment, {}))
+    again.write_text(experiment_yaml(experiment, {}))
     assert load_experiment(again).data == experiment.data
     overrides = [
         "data.domains.soft.corruption.severity=5",
