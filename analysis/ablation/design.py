@@ -162,7 +162,7 @@ def over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
     if not values:
         raise AblationError(f"--over {name} needs --levels, such as --levels 4,8,16")
     for value in values:
-        if misfits := known.misfits(value, ()):
+        if misfits := known.violations(value, ()):
             raise AblationError(f"--levels {shown(value)}: {name} {misfits[0].rule}")
     levels = tuple(AblationLevel(name=shown(value), settings={name: value}) for value in values)
     names = [level.name for level in levels]

@@ -270,7 +270,7 @@ def _read(
                 tables.open(0.0)
                 tables.catch_up()
         finally:
-            tables.leave()
+            tables.release()
         parts = valid_parts(folder)
     if parts and parts[-1].end == size:
         return parts, {table: [] for table in TABLES}

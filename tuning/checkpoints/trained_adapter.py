@@ -54,7 +54,7 @@ class TrainedAdapter:
     """The checkpoint of its best report; None for the base model as it came."""
     classes: tuple[str, ...]
     """Of the data it was trained on; empty where there are no weights."""
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     """On validation images, of the report whose weights were kept."""
     epoch: float | None
     """Of that report."""
@@ -126,7 +126,7 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
         raise StorageError(_no_weights(folder, root, history, number))
     metric, direction = experiment.objective.metric, experiment.workload.direction
     reports = [(report.epoch, report.metrics) for report in trial.reports]
-    epoch, figures = best_report(reports, metric, direction)
+    epoch, metrics = best_report(reports, metric, direction)
     scored = history.scores.get(number)
     return TrainedAdapter(
         title=f"{history.name}, trial {number}",
@@ -135,7 +135,7 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
         config=experiment.trial_config(dict(trial.params)),
         weights=weights,
         classes=_classes(weights),
-        figures=figures,
+        metrics=metrics,
         epoch=epoch,
         reproduce=f"adaptertune train --from {shell_name(folder)}:{number}",
         environment=history.header.environment,
@@ -154,7 +154,7 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
             f"{folder} holds no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
             f" `adaptertune train {quote(str(folder / EXPERIMENT))}`"
         )
-    epoch, figures = best_report(
+    epoch, metrics = best_report(
         _reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction
     )
     return TrainedAdapter(
@@ -164,7 +164,7 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
         config=experiment.trial_config({}),
         weights=weights,
         classes=_classes(weights),
-        figures=figures,
+        metrics=metrics,
         epoch=epoch,
         reproduce=f"adaptertune train {quote(str(folder / EXPERIMENT))}",
         environment=_json(folder / ENVIRONMENT),
@@ -183,7 +183,7 @@ def pretrained_baseline(experiment: Experiment) -> TrainedAdapter:
         config=TrialConfig.model_validate_json('{"adapter": "none"}'),
         weights=None,
         classes=(),
-        figures={},
+        metrics={},
         epoch=None,
         reproduce="",
     )

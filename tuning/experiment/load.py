@@ -9,7 +9,7 @@ from search_spaces.catalog import find_shipped, shipped_experiments
 from trainables.errors import ExperimentFileError
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import MAIN_FIGURE, Task
-from tuning.experiment.faults import closest_name
+from tuning.experiment.file_errors import closest_name
 from tuning.experiment.reader import Reader, display_path
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml

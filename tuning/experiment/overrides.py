@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from tuning.experiment.faults import SET, FileError, Path
+from tuning.experiment.file_errors import SET, FileError, Path
 from tuning.experiment.settings import SettingKind, find_setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space
 from tuning.experiment.yaml_lines import Document, read_yaml
@@ -29,11 +29,11 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[s
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key or not all(key.split(".")):
-            document.faults.append(FileError(SET, override, "must be key=value, such as trial.epochs=5"))
+            document.errors.append(FileError(SET, override, "must be key=value, such as trial.epochs=5"))
             continue
         value = read_yaml(text, where=SET)
-        if value.faults:
-            document.faults += [FileError(SET, key, f"{fault.rule}, got '{text}'") for fault in value.faults]
+        if value.errors:
+            document.errors += [FileError(SET, key, f"{error.rule}, got '{text}'") for error in value.errors]
             continue
         steps = _steps(key)
         if steps[0] in ("space", "trial") and (name := _setting_of(steps[1:])):
@@ -42,7 +42,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[s
         try:
             _put(document, steps, value.value)
         except IndexError as error:
-            document.faults.append(FileError(SET, key, str(error)))
+            document.errors.append(FileError(SET, key, str(error)))
     return frozenset(touched)
 
 

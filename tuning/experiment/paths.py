@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
 
-from tuning.experiment.faults import Path
+from tuning.experiment.file_errors import Path
 
 Base = Callable[[Path], FilePath]
 """The folder that a path is relative to, by the path's place in the file."""

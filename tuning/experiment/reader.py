@@ -1,4 +1,4 @@
-"""From a file and overrides to an `Experiment`, or to all of its faults at once."""
+"""From a file and overrides to an `Experiment`, or to all of its errors at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.checks.parts import check_first, check_parts
 from tuning.experiment.dotted import put_nested
-from tuning.experiment.faults import (
+from tuning.experiment.file_errors import (
     MISSING,
     SET,
     FileError,
@@ -60,11 +60,11 @@ class Reader:
     def __init__(self, file: FilePath, text: str, document: Document, overrides: Sequence[str]) -> None:
         self._file, self._text, self._document = file, text, document
         self._file_name = display_path(file)
-        self._misfits: list[Violation] = []
+        self._violations: list[Violation] = []
         self._places: dict[Path, Path] = {}
         """Where ("trial" or "space", dotted name) stands in the file."""
-        if document.faults and document.value is None:
-            raise file_error(self._file_name, document.faults)
+        if document.errors and document.value is None:
+            raise file_error(self._file_name, document.errors)
         if not isinstance(document.value, dict):
             rule = "must be a mapping of keys such as name, task, objective"
             rule = (
@@ -84,32 +84,32 @@ class Reader:
         value.pop("trial", None)
         value.pop("space", None)
         parts = self._parts(value)
-        subject = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
-        first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
+        draft = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
+        first = [self._flat(params, space) for params in getattr(draft.search, "first", ())]
         outside = self._touched.union(*first) if self._new_space else self._touched
-        subject.first = drop_first_outside(first, space, trial, outside)
-        self._misfits += check_parts(subject)
-        wrong = [str(misfit.path[0]) for misfit in self._misfits]
-        wrong += [re.split(r"[.\[]", fault.key)[0] for fault in self._document.faults]
+        draft.first = drop_first_outside(first, space, trial, outside)
+        self._violations += check_parts(draft)
+        wrong = [str(violation.path[0]) for violation in self._violations]
+        wrong += [re.split(r"[.\[]", error.key)[0] for error in self._document.errors]
         unsure = any(map(_touches_settings, wrong))
         if not unsure:
-            self._misfits += check_first(subject)
-            self._misfits += check_configurations(subject)
-        faults = list(self._document.faults)
-        unread = {(fault.where, fault.key) for fault in faults}
-        faults += [f for m in self._misfits if ((f := self._fault(m)).where, f.key) not in unread]
-        if faults:
-            raise file_error(self._file_name, faults, _LATER if unsure and (trial or space) else "")
-        return self._build(value, subject)
+            self._violations += check_first(draft)
+            self._violations += check_configurations(draft)
+        errors = list(self._document.errors)
+        unread = {(error.where, error.key) for error in errors}
+        errors += [f for m in self._violations if ((f := self._file_error(m)).where, f.key) not in unread]
+        if errors:
+            raise file_error(self._file_name, errors, _LATER if unsure and (trial or space) else "")
+        return self._build(value, draft)
 
-    def _build(self, value: dict[str, Any], subject: Draft) -> Experiment:
+    def _build(self, value: dict[str, Any], draft: Draft) -> Experiment:
         nested: dict[str, Any] = {}
-        for name, setting_value in subject.trial.items():
+        for name, setting_value in draft.trial.items():
             put_nested(nested, name.split("."), setting_value)
         if value.get("search", {}).get("first"):
-            value["search"] = value["search"] | {"first": [subject.space.locate(p)[0] for p in subject.first]}
+            value["search"] = value["search"] | {"first": [draft.space.locate(p)[0] for p in draft.first]}
         document = value | {"trial": nested, "source_text": self._text}
-        document["space"] = subject.space.model_dump(mode="json")
+        document["space"] = draft.space.model_dump(mode="json")
         return Experiment.model_validate_json(json.dumps(document))
 
     # --- parts --------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Reader:
                 rule = (
                     f"unknown key; it is a setting of trials: write trial.{key}, or space.{key} to search it"
                 )
-            self._misfits.append(Violation((key,), rule))
+            self._violations.append(Violation((key,), rule))
         self._scheduler(value)
         make_absolute(value, self._base)
         self._drop_domains(value)
@@ -137,7 +137,7 @@ class Reader:
             field = Experiment.model_fields[name]
             if name not in value:
                 if field.is_required():
-                    self._misfits.append(Violation((name,), MISSING))
+                    self._violations.append(Violation((name,), MISSING))
                 else:
                     found[name] = field.default
                 continue
@@ -145,7 +145,9 @@ class Reader:
             try:
                 found[name] = field_type_adapter(field).validate_json(json.dumps(value[name]), strict=True)
             except ValidationError as error:
-                self._misfits += [Violation((name, *m.path), m.rule) for m in translate_errors(error, below)]
+                self._violations += [
+                    Violation((name, *m.path), m.rule) for m in translate_errors(error, below)
+                ]
         return {name: part for name, part in found.items() if name in Draft.__dataclass_fields__}
 
     def _scheduler(self, value: dict[str, Any]) -> None:
@@ -158,7 +160,7 @@ class Reader:
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
             got = "" if scheduler == {} else f", got {describe_value(scheduler)}"
             rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
-            self._misfits.append(Violation(("scheduler",), rule))
+            self._violations.append(Violation(("scheduler",), rule))
             del value["scheduler"]
 
     def _base(self, path: Path) -> FilePath:
@@ -180,8 +182,8 @@ class Reader:
         for name, value, path in self._settings("trial", raw, given):
             known = find_setting(name)
             assert known is not None
-            if misfits := known.misfits(value, path):
-                self._misfits += misfits
+            if violations := known.violations(value, path):
+                self._violations += violations
             else:
                 found[name] = value
         return found
@@ -192,7 +194,7 @@ class Reader:
         for name, value, path in self._settings("space", raw, given):
             written.add(name)
             if isinstance(value, list) and value and not any(isinstance(item, dict) for item in value):
-                self._misfits.append(
+                self._violations.append(
                     Violation(path, f"is a bare list; write {{choice: {json.dumps(value)}}}")
                 )
                 continue
@@ -200,7 +202,7 @@ class Reader:
                 self._domain(d, path if d is value else (*path, i)) for i, d in enumerate(as_list(value))
             ]
             if isinstance(value, list) and not value:
-                self._misfits.append(
+                self._violations.append(
                     Violation(path, "must hold at least one domain, such as {choice: [4, 8]}")
                 )
             elif None not in domains:
@@ -211,7 +213,7 @@ class Reader:
 
     def _domain(self, value: Any, path: Path) -> Alternative | None:
         if not isinstance(value, dict):
-            self._misfits.append(
+            self._violations.append(
                 Violation(
                     path,
                     "must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or "
@@ -224,7 +226,7 @@ class Reader:
         try:
             return Alternative.model_validate_json(json.dumps(listed_when(value)))
         except ValidationError as error:
-            self._misfits += [
+            self._violations += [
                 Violation((*path, *m.path), m.rule) for m in translate_errors(error, {(): DOMAIN_KEYS})
             ]
             return None
@@ -234,7 +236,7 @@ class Reader:
         if not isinstance(raw, dict):
             if given:
                 example = "{epochs: 5}" if part == "trial" else "{lora.rank: {choice: [4, 8]}}"
-                self._misfits.append(
+                self._violations.append(
                     Violation((part,), f"must be a mapping such as {example}, got {describe_value(raw)}")
                 )
             return
@@ -242,7 +244,7 @@ class Reader:
             if (part, name) in self._places:
                 first = self._where(self._places[part, name])
                 place = f"line {first}" if isinstance(first, int) else first
-                self._misfits.append(Violation(path, f"is here twice, first in {place}; remove one"))
+                self._violations.append(Violation(path, f"is here twice, first in {place}; remove one"))
                 continue
             self._places[part, name] = path
             yield name, value, path
@@ -254,7 +256,7 @@ class Reader:
             name, path = prefix + key, (*above, key)
             known = find_setting(name)
             if known is None:
-                self._misfits.append(Violation(path, unknown_setting(name)))
+                self._violations.append(Violation(path, unknown_setting(name)))
             elif isinstance(value, dict) and self._goes_deeper(part, name, value):
                 yield from self._walk(part, value, name + ".", path)
             else:
@@ -280,9 +282,9 @@ class Reader:
 
     # --- faults -------------------------------------------------------------------------------
 
-    def _fault(self, misfit: Violation) -> FileError:
-        path = self._written(misfit.path)
-        rule = misfit.rule
+    def _file_error(self, violation: Violation) -> FileError:
+        path = self._written(violation.path)
+        rule = violation.rule
         key = dotted_key(_without_indices(path))
         if rule == MISSING:
             rule = _HINTS.get(key, rule)

@@ -15,7 +15,7 @@ from pydantic import JsonValue as Json
 from pydantic.fields import FieldInfo
 
 from trainables.specs.trial import TrialConfig
-from tuning.experiment.faults import Path, Violation, closest_name, suggestion, translate_errors
+from tuning.experiment.file_errors import Path, Violation, closest_name, suggestion, translate_errors
 
 
 class SettingKind(Enum):
@@ -39,7 +39,7 @@ class Setting:
     holds: frozenset[str] = frozenset()
     """The keys of a section."""
 
-    def misfits(self, value: Json, path: Path) -> list[Violation]:
+    def violations(self, value: Json, path: Path) -> list[Violation]:
         """What is wrong with `value`, which stands at `path`."""
         try:
             self.adapter.validate_json(json.dumps(value), strict=True)

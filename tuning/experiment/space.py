@@ -82,11 +82,11 @@ class Alternative(Spec):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if faults := list(self._faults()):
-            raise DomainError(faults)
+        if errors := list(self._errors()):
+            raise DomainError(errors)
         return self
 
-    def _faults(self) -> Iterator[tuple[str, str]]:
+    def _errors(self) -> Iterator[tuple[str, str]]:
         kinds = {"choice": self.choice, "int": self.whole, "float": self.real}
         given = [kind for kind, value in kinds.items() if value is not None]
         if len(given) != 1:
@@ -227,7 +227,7 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
         """The parameters that conditions of `name` look at."""
         return {parent for when in self.conditions(name) for parent in when}
 
-    def named(self, parent: str) -> list[JsonValue]:
+    def condition_values(self, parent: str) -> list[JsonValue]:
         """The values of `parent` that conditions name."""
         found = [when.get(parent, ()) for name in self.root for when in self.conditions(name)]
         return [value for values in found for value in values]
@@ -340,18 +340,18 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
     def locate(self, params: Mapping[str, JsonValue]) -> tuple[Values, dict[str, str]]:
         """`params` as the space writes them, and what is wrong with each name; a fault-free one is inside."""
         values: Values = {}
-        faults: dict[str, str] = {}
+        errors: dict[str, str] = {}
         for name, options in self._plan:
             chosen = next((a for when, a, _ in options if _holds(when, values)), None)
             if chosen is None and name in params:
-                faults[name] = "does not apply here: its conditions do not hold"
+                errors[name] = "does not apply here: its conditions do not hold"
             elif chosen is not None and name not in params:
-                faults[name] = "is missing; a configuration names every parameter that applies"
+                errors[name] = "is missing; a configuration names every parameter that applies"
             elif chosen is not None and (own := chosen.match(params[name])) is None:
-                faults[name] = f"must be {describe_domain(chosen)}, got {json.dumps(params[name])}"
+                errors[name] = f"must be {describe_domain(chosen)}, got {json.dumps(params[name])}"
             elif chosen is not None and own is not None:
                 values[name] = own[0]
-        return values, faults
+        return values, errors
 
 
 def describe_domain(domain: Alternative) -> str:

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tuning.experiment.faults import FileError, Location, Path, dotted_key
+from tuning.experiment.file_errors import FileError, Location, Path, dotted_key
 
 DEEPEST = 50
 """Lists and mappings inside one another, at most."""
@@ -32,7 +32,7 @@ class Document:
 
     value: Any = None
     where: dict[Path, Location] = field(default_factory=dict)
-    faults: list[FileError] = field(default_factory=list)
+    errors: list[FileError] = field(default_factory=list)
 
 
 def read_yaml(text: str, *, where: Location | None = None) -> Document:
@@ -43,13 +43,13 @@ def read_yaml(text: str, *, where: Location | None = None) -> Document:
     except MarkedYAMLError as error:
         mark = error.context_mark if _is_unclosed(error) else error.problem_mark or error.context_mark
         line = where or (mark.line + 1 if mark else 1)
-        document.faults.append(FileError(line, "", f"is not YAML: {_reason(error)}"))
+        document.errors.append(FileError(line, "", f"is not YAML: {_reason(error)}"))
         return document
     except YAMLError as error:
-        document.faults.append(FileError(where or 1, "", f"is not YAML: {str(error).splitlines()[0]}"))
+        document.errors.append(FileError(where or 1, "", f"is not YAML: {str(error).splitlines()[0]}"))
         return document
     except RecursionError:
-        document.faults.append(FileError(where or _too_deep(text), "", _DEEP))
+        document.errors.append(FileError(where or _too_deep(text), "", _DEEP))
         return document
     if node is not None:
         document.where[()] = where or node.start_mark.line + 1
@@ -85,10 +85,10 @@ class _Builder:
 
     def build(self, node: Node, path: Path) -> Any:
         if any(node is outer for outer in self._open):
-            self._fault(node, path, "holds itself: an alias must not name what it stands in")
+            self._error(node, path, "holds itself: an alias must not name what it stands in")
             return None
         if len(self._open) == DEEPEST:
-            self._fault(node, path[:1], _DEEP)
+            self._error(node, path[:1], _DEEP)
             return None
         self._open.append(node)
         try:
@@ -112,13 +112,13 @@ class _Builder:
                 merged |= self._merged(value_node, path)
                 continue
             if not isinstance(key_node, ScalarNode):
-                self._fault(key_node, path, "a key must be a word, got a list or mapping")
+                self._error(key_node, path, "a key must be a word, got a list or mapping")
                 continue
             key = str(key_node.value)
             place = (*path, key)
             if key in found:
                 first = self._document.where[place]
-                self._fault(key_node, place, f"is here twice, first in line {first}; remove one")
+                self._error(key_node, place, f"is here twice, first in line {first}; remove one")
                 continue
             self._document.where[place] = self._line(key_node)
             found[key] = self.build(value_node, place)
@@ -128,7 +128,7 @@ class _Builder:
         parts = node.value if isinstance(node, SequenceNode) else [node]
         values = [self.build(part, path) for part in parts]
         if not all(isinstance(value, dict) for value in values):
-            self._fault(node, (*path, "<<"), "must merge a mapping")
+            self._error(node, (*path, "<<"), "must merge a mapping")
             return {}
         return {key: inner for value in reversed(values) for key, inner in value.items()}
 
@@ -146,14 +146,14 @@ class _Builder:
                 return _whole(bare)
             case "float":
                 return _INFINITE[bare] if bare in _INFINITE else float(bare)
-        self._fault(node, path, f"has the tag {tag.replace(_TAG, '!!')}; write plain values only")
+        self._error(node, path, f"has the tag {tag.replace(_TAG, '!!')}; write plain values only")
         return None
 
     def _line(self, node: Node) -> Location:
         return self._where or int(node.start_mark.line) + 1
 
-    def _fault(self, node: Node, path: Path, rule: str) -> None:
-        self._document.faults.append(FileError(self._line(node), dotted_key(path), rule))
+    def _error(self, node: Node, path: Path, rule: str) -> None:
+        self._document.errors.append(FileError(self._line(node), dotted_key(path), rule))
 
 
 def _too_deep(text: str) -> int:

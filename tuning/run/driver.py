@@ -70,7 +70,7 @@ class Composition:
 
     experiment: Experiment
     folder: Path
-    sweep: Recorder
+    recorder: Recorder
     trainable: type[Any] | None = None
     scorer: Scorer | None = None
     past: tuple[Record, ...] = ()
@@ -78,7 +78,7 @@ class Composition:
 
 
 @contextmanager
-def _in_plain_words() -> Iterator[None]:
+def _as_storage_errors() -> Iterator[None]:
     """A cluster that does not answer, and a full or read-only disk elsewhere, as StorageErrors."""
     try:
         yield
@@ -97,20 +97,20 @@ def drive_sweep(
     of: Composition, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
     """Run it to its end, to a signal or to `stop`. Raises as `launch` does."""
-    with _in_plain_words(), absolute_cache(), halted_by_signals() as signals:
-        claim_store_folder(of.experiment, of.sweep.history.header)
+    with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
+        claim_store_folder(of.experiment, of.recorder.history.header)
         viewed = _viewed(of)
         prepared = prepare_in_background(prepare, of.experiment.workload)
         with viewed:
             ending = _run(of, prepared, address, signals)
-    return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.sigterm)
+    return LaunchResult(of.folder, ending, of.recorder.history, preempted=signals.sigterm)
 
 
 def _viewed(of: Composition) -> Views:
     """The views, which follow the record from here on. Raises StorageError for one that cannot begin."""
-    history = of.sweep.history
+    history = of.recorder.history
     views = Views(views_of(of.experiment, of.folder, history.header), history, say=say)
-    of.sweep.listen(views.put)
+    of.recorder.listen(views.put)
     return views
 
 
@@ -126,27 +126,27 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
             except Halt as halt:
                 halted, ending = halt, halt.ending
             except BaseException:
-                _close(of.sweep, Ending.FAILED, signals)
+                _close(of.recorder, Ending.FAILED, signals)
                 raise
-            _close(of.sweep, ending, signals)
+            _close(of.recorder, ending, signals)
     except Halt as halt:  # while Ray came up
         halted, ending = halt, halt.ending
-        _close(of.sweep, ending, signals)
+        _close(of.recorder, ending, signals)
     if halted is not None and halted.error is not None:
         raise halted.error
     return ending
 
 
-def _close(sweep: Recorder, ending: Ending, signals: Signals) -> None:
+def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
     """Ends what still runs, and the record. A disk that takes no more leaves both as they are.
 
     From here on there is nothing left to interrupt: Ray goes down, whatever signal comes.
     """
     signals.only_note()
     with suppress(Halt):
-        for number in sweep.unfinished():
-            sweep.end(number, Outcome.INTERRUPTED)
-        sweep.record(ClosedRecord(reason=ending))
+        for number in recorder.unfinished():
+            recorder.end(number, Outcome.INTERRUPTED)
+        recorder.record(ClosedRecord(reason=ending))
 
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
@@ -160,30 +160,30 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     experiment, resources = of.experiment, of.experiment.resources
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
     _settle(of, rule)
-    budget = Budget(experiment, of.folder, of.sweep)
+    budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()
     gpus = _gpus(resources.gpus, cluster)
-    _look_at_nodes(of, cluster)
-    if (fault := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
-        raise StorageError(fault)
+    _check_nodes(of, cluster)
+    if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
+        raise StorageError(error)
     study = Study(
         experiment.space,
         experiment.search,
         name=experiment.name,
         direction=experiment.workload.direction,
         trials=experiment.search.trials,
-        history=of.sweep.history,
-        earlier=of.sweep.history.earlier,
+        history=of.recorder.history,
+        earlier=of.recorder.history.earlier,
     )
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
     scheduler = RecordingScheduler(
-        rule, of.sweep, study, control, retries=experiment.retries, each_round=budget.look
+        rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.look
     )
     searcher = OptunaSearcher(
         study,
-        of.sweep,
+        of.recorder,
         configure=_Configure(of, _ready(prepared, of, control)),
-        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_say_how_many),
+        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_log_capacity),
         retries=experiment.retries,
     )
     with warnings.catch_warnings():
@@ -232,19 +232,19 @@ def _give_up() -> None:
     os._exit(FAILED)
 
 
-def _say_how_many(before: int, now: int) -> None:
+def _log_capacity(before: int, now: int) -> None:
     say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
 
 
-def _look_at_nodes(of: Composition, cluster: Cluster) -> None:
+def _check_nodes(of: Composition, cluster: Cluster) -> None:
     """Of a cluster that was there before. Raises StorageError where one of its nodes cannot run trials."""
     if not cluster.joined:
         return
     from cluster.health.nodes import examine
 
-    faults, notes = examine(of.folder / LEDGER)
-    if faults:
-        raise StorageError("\n".join(faults))
+    errors, notes = examine(of.folder / LEDGER)
+    if errors:
+        raise StorageError("\n".join(errors))
     for note in notes:
         say(note)
 
@@ -253,7 +253,7 @@ def _settle(of: Composition, rule: Rule | None) -> None:
     """Bring `rule` to where the last driver left it, and carry out what was decided by then."""
     if not of.past:
         return
-    history, sweep = of.sweep.history, of.sweep
+    history, recorder = of.recorder.history, of.recorder
     checkpoints = checkpoint_root(of.experiment, of.folder)
     kept = {
         number
@@ -261,14 +261,14 @@ def _settle(of: Composition, rule: Rule | None) -> None:
         if not trial.over and (trial_folder(checkpoints, number) / LAST_STATE).exists()
     }
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
-        trial = sweep.trial(action.trial)
+        trial = recorder.trial(action.trial)
         match action:
             case CarryOut():
                 if action.asked and rule is not None:
-                    sweep.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
-                sweep.end(trial.number, action.outcome, reuses=action.of)
+                    recorder.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
+                recorder.end(trial.number, action.outcome, reuses=action.of)
             case Retry():
-                sweep.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
+                recorder.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
             case Continue():  # the study proposes it again, under its number
                 pass
             case _:
@@ -279,14 +279,14 @@ def _save_running(of: Composition) -> None:
     """Let trials that run save their state before they are ended; a silent one is not waited for."""
     if of.trainable is not None:
         return
-    waiting = {trial_folder(of.folder, number) for number in of.sweep.unfinished()}
+    waiting = {trial_folder(of.folder, number) for number in of.recorder.unfinished()}
     (of.folder / CONTROL / HALT).parent.mkdir(exist_ok=True)
     (of.folder / CONTROL / HALT).touch()
     deadline = time.monotonic() + SAVE_WITHIN_S
     while waiting and time.monotonic() < deadline:
         time.sleep(0.1)
         waiting = {folder for folder in waiting if folder.is_dir() and not (folder / HALTED).exists()}
-    for number in of.sweep.unfinished():
+    for number in of.recorder.unfinished():
         (trial_folder(of.folder, number) / HALTED).unlink(missing_ok=True)
     (of.folder / CONTROL / HALT).unlink(missing_ok=True)
 
@@ -304,11 +304,11 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         most=resources.concurrent or _UNLIMITED,
         stopped=control.end_asked,
         scorer=of.scorer,
-    ).run(of.sweep)
+    ).run(of.recorder)
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:
-    return wait_for_data(prepared, of.experiment, of.folder, of.sweep, stopped=control.end_asked)
+    return wait_for_data(prepared, of.experiment, of.folder, of.recorder, stopped=control.end_asked)
 
 
 def _name(trial: Any) -> str:

@@ -91,12 +91,12 @@ def estimate_sweep(
     side_by_side: int,
 ) -> SweepEstimate:
     """From single steps to the sweep."""
-    sound = [(config, run) for config, run in zip(configs, runs, strict=True) if run.error is None]
-    seconds = [trial_seconds(config, run) for config, run in sound]
+    valid = [(config, run) for config, run in zip(configs, runs, strict=True) if run.error is None]
+    seconds = [trial_seconds(config, run) for config, run in valid]
     return SweepEstimate(
         trials=trials,
         side_by_side=max(1, side_by_side),
         epochs=float(experiment.max_epochs),
         trial_s=sum(seconds) / len(seconds) if seconds else math.nan,
-        peak_mb=max((run.peak_mb for _, run in sound), default=math.nan),
+        peak_mb=max((run.peak_mb for _, run in valid), default=math.nan),
     )

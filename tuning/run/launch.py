@@ -60,10 +60,10 @@ def launch(
         environment=describe_environment(),
     )
     with Ledger.create(folder, header) as ledger:
-        sweep = Recorder(ledger, History(header), on_event)
-        composition = Composition(experiment, folder, sweep, trainable, scorer)
-        with _name_left_free(folder, sweep, experiment):
-            note(earlier, sweep)
+        recorder = Recorder(ledger, History(header), on_event)
+        composition = Composition(experiment, folder, recorder, trainable, scorer)
+        with _name_left_free(folder, recorder, experiment):
+            note(earlier, recorder)
             return drive_sweep(composition, prepare=prepare, address=address)
 
 
@@ -79,16 +79,16 @@ def refuse_existing(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _name_left_free(folder: Path, sweep: Recorder, experiment: Experiment) -> Iterator[None]:
+def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) -> Iterator[None]:
     """After an error or interrupt before the first trial the same name may be launched again.
 
     Of a launch in the background its log stays.
     """
 
     def leave() -> None:
-        if not sweep.history.trials:
+        if not recorder.history.trials:
             _clear(folder)
-            release_store_folder(experiment, sweep.history.header)
+            release_store_folder(experiment, recorder.history.header)
 
     try:
         yield

@@ -48,7 +48,7 @@ def wait_for_data(
     prepared: Future[Path],
     experiment: Experiment,
     folder: Path,
-    sweep: Recorder,
+    recorder: Recorder,
     *,
     stopped: Callable[[], bool],
 ) -> Path:
@@ -63,18 +63,18 @@ def wait_for_data(
     meta_file = data / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
     metric = experiment.workload.objective.metric
-    if (fault := class_error(metric, meta.get("classes", ()))) is not None:
-        raise DataError(f"objective.metric {metric}: {fault}")
+    if (error := class_error(metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {metric}: {error}")
     if (data / SPLITS).is_file():
         _store_splits(data, experiment.workload, folder)
-    before, now = sweep.history.prepared, meta.get("fingerprint", data.name)
+    before, now = recorder.history.prepared, meta.get("fingerprint", data.name)
     if before is not None and before.fingerprint != now:
         raise DataError(
             f"{experiment.name} was begun on other data (fingerprint {before.fingerprint}, now {now}):"
             " files, their sizes or their times have changed, or a newer adaptertune prepares them"
             " otherwise; put them back, or launch a new experiment"
         )
-    sweep.record(
+    recorder.record(
         PreparedRecord(
             fingerprint=now,
             counts=meta.get("counts", {}),

@@ -77,13 +77,13 @@ def resume(
         ledger.append(record)
         if on_event is not None:
             on_event(record)
-        sweep = Recorder(ledger, history.with_record(record), on_event)
-        note(earlier, sweep)
+        recorder = Recorder(ledger, history.with_record(record), on_event)
+        note(earlier, recorder)
         return drive_sweep(
             Composition(
-                begun if trials is None else experiment_of(sweep.history.header),
+                begun if trials is None else experiment_of(recorder.history.header),
                 folder,
-                sweep,
+                recorder,
                 trainable=trainable,
                 scorer=scorer,
                 past=past,

@@ -62,22 +62,22 @@ class Scoring:
     stopped: Callable[[], bool]
     scorer: Scorer | None = None
 
-    def run(self, sweep: Recorder) -> None:
+    def run(self, recorder: Recorder) -> None:
         """Scores and records each candidate as soon as it is done; one that fails is recorded so.
 
         Raises Halt where an end is asked for; what is recorded by then is kept.
         """
-        chosen = candidates(self.experiment, sweep.history)
+        chosen = candidates(self.experiment, recorder.history)
         if not chosen:
             return
-        sweep.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
+        recorder.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
         # A driver before this one may have scored some.
-        waiting = [candidate for candidate in chosen if not _is_scored(sweep.history, candidate)]
-        gone = [candidate for candidate in waiting if self._is_gone(sweep.history, candidate)]
+        waiting = [candidate for candidate in chosen if not _is_scored(recorder.history, candidate)]
+        gone = [candidate for candidate in waiting if self._is_gone(recorder.history, candidate)]
         waiting = [candidate for candidate in waiting if candidate not in gone]
         for candidate in gone:
-            if candidate.trial not in sweep.history.scores:
-                sweep.record(_record(candidate, {"reason": REMOVED}))
+            if candidate.trial not in recorder.history.scores:
+                recorder.record(_record(candidate, {"reason": REMOVED}))
         import ray
 
         submit = self._task()
@@ -90,7 +90,7 @@ class Scoring:
                     candidate = waiting.pop(0)
                     running[submit(self._job(candidate))] = candidate
                 for done in ray.wait(list(running), timeout=POLL_INTERVAL_S)[0]:
-                    sweep.record(_record(running.pop(done), _outcome(done)))
+                    recorder.record(_record(running.pop(done), _outcome(done)))
         finally:
             for task in running:
                 ray.cancel(task, force=True)

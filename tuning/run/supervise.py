@@ -17,7 +17,7 @@ from tuning.messages import INTERRUPTED, PREEMPTED, USER_ERROR
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
 """Before each restart, as long as no trial reports in between; then there is no further one."""
-_LOOK_EVERY_S = 0.1
+_POLL_INTERVAL_S = 0.1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MEANT = frozenset({0, USER_ERROR, PREEMPTED, INTERRUPTED})
 """Exit codes of a driver that ended as it was meant to, or was not let begin."""
@@ -46,7 +46,7 @@ def supervise(
                 reports, restarts = now, 0
             # A resume that does not come up, as while its cluster does not answer, is tried again too.
             ended = code in _MEANT and not (code == USER_ERROR and restarts)
-            if ended or not _goes_on(folder):
+            if ended or not _can_continue(folder):
                 break
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             if restarts == len(pauses):
@@ -68,7 +68,7 @@ def _reports(folder: Path) -> int:
         return 0
 
 
-def _goes_on(folder: Path) -> bool:
+def _can_continue(folder: Path) -> bool:
     """Whether there is an experiment that has not come to its end."""
     try:
         closed = read_history(folder).closed
@@ -100,7 +100,7 @@ class _Driver:
         """Until a signal comes, at most so long."""
         deadline = time.monotonic() + seconds
         while self.asked is None and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK_EVERY_S))
+            time.sleep(min(left, _POLL_INTERVAL_S))
 
     @contextmanager
     def signals_passed_on(self) -> Iterator[None]:

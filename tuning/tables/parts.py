@@ -194,9 +194,9 @@ class Tables:
             if self._folding is not None and self._behind():
                 self.catch_up()
         finally:
-            self.leave()
+            self.release()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Lets another process write them; may be called twice.
 
         Merged parts that a reader may be in the middle of are left to the next `open`.

@@ -43,7 +43,7 @@ class Views:
         closing_s: float = CLOSING_S,
         backlog: int = BACKLOG,
     ) -> None:
-        self._followers = [ViewThread(view, _own(history), say, backlog) for view in views]
+        self._followers = [ViewThread(view, _copy(history), say, backlog) for view in views]
         self._say = say
         self._closing_s = closing_s
         self._begun = False
@@ -69,10 +69,10 @@ class Views:
     ) -> None:
         self._begin()
         for follower in self._followers:
-            follower.leave()
+            follower.finish()
         deadline = time.monotonic() + self._closing_s
         for follower in self._followers:
-            if not follower.over(max(0.0, deadline - time.monotonic())):
+            if not follower.wait(max(0.0, deadline - time.monotonic())):
                 self._say(
                     f"{follower.title} is still behind after {self._closing_s:g} s and is left so;"
                     " the record has everything, and `adaptertune resume` brings it up to date"
@@ -84,27 +84,27 @@ def bring_up_to_date(views: Sequence[View], history: History) -> None:
 
     Raises StorageError, once all had their turn, where one of them failed.
     """
-    faults = []
+    errors = []
     for view in views:
         try:
-            view.begin(_own(history))
+            view.begin(_copy(history))
             view.close()
         except Exception as error:
-            faults.append(f"{view.title}: {_words(error)}")
+            errors.append(f"{view.title}: {_reason(error)}")
             _close_quietly(view)
-    if faults:
+    if errors:
         raise StorageError(
-            f"the record is whole, but not all views are up to date; {'; '.join(faults)}."
+            f"the record is whole, but not all views are up to date; {'; '.join(errors)}."
             " `adaptertune resume` tries it again"
         )
 
 
-def _own(history: History) -> History:
+def _copy(history: History) -> History:
     """Histories share their trials with those that follow; each view gets a copy of its own."""
     return replace(history, trials=dict(history.trials), scores=dict(history.scores))
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Why a view has failed, in one line."""
     ours = isinstance(error, AdaptertuneError)
     reason = str(error) if ours else ": ".join(filter(None, (type(error).__name__, str(error))))
@@ -129,7 +129,7 @@ class ViewThread:
         self._queue: queue.Queue[Record | None] = queue.Queue()
         self._backlog = backlog
         self._failed = threading.Event()
-        self._leaving = threading.Event()
+        self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"view: {view.title}", daemon=True)
 
     def start(self) -> None:
@@ -145,12 +145,12 @@ class ViewThread:
             return
         self._queue.put(record)
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """Ask the thread to end once it has written what is queued."""
-        self._leaving.set()
+        self._finishing.set()
         self._queue.put(None)
 
-    def over(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float) -> bool:
         """Whether it is done, after waiting so long. One that was let go is not waited for."""
         if self._failed.is_set():
             return True
@@ -163,10 +163,10 @@ class ViewThread:
             self._view.begin(self._history)
             self._history = None
             while self._take():
-                self._leaving.wait(PAUSE_S)
+                self._finishing.wait(PAUSE_S)
             self._view.close()
         except Exception as error:
-            self._fail(_words(error))
+            self._fail(_reason(error))
             _close_quietly(self._view)
 
     def _take(self) -> bool:

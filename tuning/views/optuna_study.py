@@ -72,11 +72,11 @@ class _Written:
 class StudyView(View):
     """Keeps a study up to date with the record."""
 
-    def __init__(self, experiment: Experiment, shelf: StudyStorage) -> None:
+    def __init__(self, experiment: Experiment, study_storage: StudyStorage) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.title = shelf.title
+        self.title = study_storage.title
         self._experiment = experiment
-        self._shelf = shelf
+        self._study_storage = study_storage
         self._storage: BaseStorage | None = None
         self._study = -1
         self._written: dict[int, _Written] = {}
@@ -91,7 +91,7 @@ class StudyView(View):
         assert self._storage is not None
         found = self._storage.get_all_trials(self._study, deepcopy=False)
         if not all(self._fits(trial, history) for trial in found):
-            self._storage = self._shelf.clear(self._study)
+            self._storage = self._study_storage.clear(self._study)
             self._create(history.name, launch)
             found = []
         for trial in found:
@@ -100,7 +100,7 @@ class StudyView(View):
             self._written[number] = _Written(trial._trial_id, trial.user_attrs["hash"], trial.state, steps)
         for ours in history.trials.values():
             self._bring(ours, history)
-        self._shelf.flush()
+        self._study_storage.flush()
 
     def observe(self, record: Record) -> None:
         """See `View`."""
@@ -118,16 +118,16 @@ class StudyView(View):
 
     def settle(self) -> None:
         """See `View`."""
-        self._shelf.flush()
+        self._study_storage.flush()
 
     def close(self) -> None:
         """See `View`."""
-        self._shelf.close()
+        self._study_storage.close()
 
     # --- the study ----------------------------------------------------------------------------
 
     def _open(self, name: str, launch: Mapping[str, Any]) -> None:
-        self._storage = self._shelf.open()
+        self._storage = self._study_storage.open()
         try:
             self._study = self._storage.get_study_id_from_name(name)
         except KeyError:
@@ -141,7 +141,7 @@ class StudyView(View):
             # A driver died between the two lines that make a study.
             self._storage.set_study_user_attr(self._study, LAUNCH, dict(launch))
             return
-        self._storage = self._shelf.refuse(self._study, name)
+        self._storage = self._study_storage.refuse(self._study, name)
         self._create(name, launch)
 
     def _create(self, name: str, launch: Mapping[str, Any]) -> None:

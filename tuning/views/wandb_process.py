@@ -1,4 +1,4 @@
-"""The process in which wandb lives, told by lines what to do. Started with FOLDER and MODE.
+"""The process in which wandb lives, command by lines what to do. Started with FOLDER and MODE.
 
 It ends when its input does, within a minute, whatever the network does.
 """
@@ -29,32 +29,32 @@ def write_runs(folder: Path, mode: WandbMode) -> None:
 
     done = Written(folder / FOLDER)
     runs: dict[int, Any] = {}
-    way = _way(mode)
+    wandb_mode = _wandb_mode(mode)
     for line in sys.stdin:
-        told = json.loads(line)
-        match told["do"]:
+        command = json.loads(line)
+        match command["do"]:
             case "start":
-                runs[told["trial"]] = wandb.init(
-                    project=told["project"],
-                    entity=told["entity"],
-                    group=told["group"],
-                    name=told["name"],
-                    id=told["id"],
-                    config=told["config"],
+                runs[command["trial"]] = wandb.init(
+                    project=command["project"],
+                    entity=command["entity"],
+                    group=command["group"],
+                    name=command["name"],
+                    id=command["id"],
+                    config=command["config"],
                     dir=str(folder),
-                    mode=way,
-                    resume=None if way == "offline" else "allow",
+                    mode=wandb_mode,
+                    resume=None if wandb_mode == "offline" else "allow",
                     reinit="create_new",
                     settings=_quiet(wandb),
                 )
             case "log":
-                runs[told["trial"]].log(told["figures"], step=told["step"])
+                runs[command["trial"]].log(command["metrics"], step=command["step"])
             case "end":
-                run = runs.pop(told["trial"])
-                run.summary.update(told["summary"])
-                run.finish(exit_code=told["code"])
-                if told["reports"] is not None:
-                    done.add(told["trial"], told["reports"])
+                run = runs.pop(command["trial"])
+                run.summary.update(command["summary"])
+                run.finish(exit_code=command["code"])
+                if command["reports"] is not None:
+                    done.add(command["trial"], command["reports"])
     end = threading.Timer(LINGERS_S, os._exit, (1,))
     end.daemon = True
     end.start()
@@ -78,7 +78,7 @@ def _quiet(wandb: Any) -> Any:
     )
 
 
-def _way(mode: WandbMode) -> Literal["online", "offline"] | None:
+def _wandb_mode(mode: WandbMode) -> Literal["online", "offline"] | None:
     """How runs go; None leaves it to the variable WANDB_MODE."""
     if mode is not WandbMode.AUTO:
         return "online" if mode is WandbMode.ONLINE else "offline"

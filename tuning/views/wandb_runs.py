@@ -63,7 +63,7 @@ class WandbView(RunsView):
         try:
             self._lines.flush()
         except OSError as error:
-            raise self._fault() from error
+            raise self._error() from error
 
     def close(self) -> None:
         """See `View`. Raises StorageError where it takes longer than `sending_s`; sending goes on then."""
@@ -81,7 +81,7 @@ class WandbView(RunsView):
                 f" what is missing then lies in {self._folder}, and `wandb sync` sends it"
             ) from None
         if process.returncode:
-            raise self._fault()
+            raise self._error()
 
     # --- the process --------------------------------------------------------------------------
 
@@ -116,9 +116,9 @@ class WandbView(RunsView):
         try:
             self._lines.write(json.dumps(what) + "\n")
         except OSError as error:
-            raise self._fault() from error
+            raise self._error() from error
 
-    def _fault(self) -> StorageError:
+    def _error(self) -> StorageError:
         """The last thing that the process said."""
         log = self._folder / LOG
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -150,7 +150,7 @@ class WandbView(RunsView):
 
     def report(self, record: ReportRecord) -> None:
         """See `RunsView`."""
-        self._tell(do="log", trial=record.trial, step=record.step, figures=curve_values(record))
+        self._tell(do="log", trial=record.trial, step=record.step, metrics=curve_values(record))
 
     def end(self, record: EndedRecord, reports: int | None) -> None:
         """See `RunsView`. The process notes that it is whole."""

@@ -63,8 +63,8 @@ def test_a_trial_is_its_best_report_with_its_weights(storage: Path) -> None:
     found = trained.adapter_of_trial(storage / "digits", 0)
     assert found.title == "digits, trial 0"
     assert found.weights == storage / "digits" / "trials" / "0000" / "best.ckpt"
-    assert (found.epoch, found.figures["dice"]) == (5.0, 0.75)
-    assert found.figures["loss"] == pytest.approx(0.25)
+    assert (found.epoch, found.metrics["dice"]) == (5.0, 0.75)
+    assert found.metrics["loss"] == pytest.approx(0.25)
     assert found.config.adapter is Adapter.LORA
     assert found.config.section.rank == 8
     assert found.classes[:2] == ("background", "0")
@@ -135,7 +135,7 @@ def test_a_run_of_train_knows_what_it_needs(run: Path) -> None:
     assert found.title == "one in one"
     assert found.weights == run / "best.ckpt"
     assert found.epoch == 1.0
-    assert 0 < found.figures["dice"] < 1
+    assert 0 < found.metrics["dice"] < 1
     assert found.counts == {"train": 16, "validation": 4, "test": 4}
     versions = found.environment["versions"]
     assert isinstance(versions, dict)
@@ -177,7 +177,7 @@ def test_a_report_that_diverged_does_not_hide_the_best(run: Path, tmp_path: Path
     with (lost / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2.0, "metrics": {}, "objective": null}\n')
     found = trained.adapter_of_folder(lost)
-    assert (found.epoch, found.figures) == (1.0, trained.adapter_of_folder(run).figures)
+    assert (found.epoch, found.metrics) == (1.0, trained.adapter_of_folder(run).metrics)
 
 
 def test_the_base_of_an_experiment_has_no_weights(run: Path) -> None:

@@ -51,8 +51,8 @@ def folder(tmp_path: Path) -> Path:
     return recorded.write(tmp_path / "digits")
 
 
-def view(shelf: StudyStorage, name: str = "digits") -> StudyView:
-    return StudyView(recorded.experiment(name), shelf)
+def view(storage: StudyStorage, name: str = "digits") -> StudyView:
+    return StudyView(recorded.experiment(name), storage)
 
 
 def lines(folder: Path) -> list[Any]:
@@ -65,8 +65,8 @@ def lines(folder: Path) -> list[Any]:
     ]
 
 
-def follow(shelf: StudyStorage, records: Sequence[Any], known: int = 1) -> None:
-    live(view(shelf, records[0].name), records, known)
+def follow(storage: StudyStorage, records: Sequence[Any], known: int = 1) -> None:
+    live(view(storage, records[0].name), records, known)
 
 
 def essence(storage: BaseStorage, name: str = "digits") -> list[Any]:
@@ -80,8 +80,8 @@ def essence(storage: BaseStorage, name: str = "digits") -> list[Any]:
 def test_it_has_every_trial_with_its_curve_state_value_and_reason(
     folder: Path, place: tuple[Place, Read]
 ) -> None:
-    shelf, read = place
-    follow(shelf(folder), lines(folder))
+    storage, read = place
+    follow(storage(folder), lines(folder))
     study = optuna.load_study(study_name="digits", storage=read(folder))
     assert study.direction.name == "MAXIMIZE"
     assert study.metric_names == ["dice"]
@@ -111,24 +111,24 @@ def test_it_has_every_trial_with_its_curve_state_value_and_reason(
 def test_from_every_moment_at_which_a_driver_may_die_it_comes_to_the_same(
     folder: Path, tmp_path: Path, place: tuple[Place, Read]
 ) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     (tmp_path / "whole").mkdir()
-    follow(shelf(tmp_path / "whole"), records)
+    follow(storage(tmp_path / "whole"), records)
     expected = essence(read(tmp_path / "whole"))
-    for cut in (2, 5, 9, 11, 15, 24, len(records)) if shelf is JournalStudyStorage else (9, 24):
+    for cut in (2, 5, 9, 11, 15, 24, len(records)) if storage is JournalStudyStorage else (9, 24):
         again = tmp_path / str(cut)
         again.mkdir()
-        follow(shelf(again), records[:cut])
-        follow(shelf(again), records, known=min(cut + 3, len(records)))
+        follow(storage(again), records[:cut])
+        follow(storage(again), records, known=min(cut + 3, len(records)))
         assert essence(read(again)) == expected, cut
 
 
 def test_running_trials_show_their_reports_at_once(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     last = next(i for i, r in enumerate(records) if isinstance(r, ReportRecord) and r.epoch == 3.0)
-    followed = view(shelf(folder))
+    followed = view(storage(folder))
     followed.begin(of(records[:1]))
     for record in records[1 : last + 1]:
         followed.observe(record)
@@ -141,34 +141,34 @@ def test_running_trials_show_their_reports_at_once(folder: Path, place: tuple[Pl
 
 
 def test_an_interrupted_trial_stays_open_and_goes_on(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))
     ended = records[end]
     broken = [*records[:end], ended.model_copy(update={"outcome": Outcome.INTERRUPTED})]
-    follow(shelf(folder), broken)
+    follow(storage(folder), broken)
     (trial,) = optuna.load_study(study_name="digits", storage=read(folder)).trials
     assert (trial.state, trial.user_attrs["outcome"]) == (TrialState.RUNNING, "interrupted")
     started = next(r for r in records if isinstance(r, StartedRecord))
-    follow(shelf(folder), [*broken, started, ended], known=len(broken))
+    follow(storage(folder), [*broken, started, ended], known=len(broken))
     (trial,) = optuna.load_study(study_name="digits", storage=read(folder)).trials
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.75)
     assert trial.user_attrs["outcome"] == "completed"
 
 
 def test_a_trial_that_failed_and_starts_again_is_one_more(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 3)
     again = [
         started,
         EndedRecord(trial=3, outcome=Outcome.COMPLETED, value=0.5, epoch=1.0),
     ]
-    follow(shelf(folder), records)
-    follow(shelf(folder), [*records, *again], known=len(records) + 1)
+    follow(storage(folder), records)
+    follow(storage(folder), [*records, *again], known=len(records) + 1)
     attempts = [row for row in essence(read(folder)) if row[0]["trial"] == 3]
     assert [state for _, state, *_ in attempts] == [TrialState.FAIL, TrialState.COMPLETE]
-    follow(shelf(folder), [*records, *again], known=len(records) + 2)
+    follow(storage(folder), [*records, *again], known=len(records) + 2)
     assert [row for row in essence(read(folder)) if row[0]["trial"] == 3] == attempts
 
 
@@ -188,13 +188,13 @@ def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -
 
 
 def test_a_study_that_contradicts_its_record_is_written_anew(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
-    follow(shelf(folder), records)
+    follow(storage(folder), records)
     # The record is of a moment before the study, as after a backup of the folder was restored.
-    follow(shelf(folder), records[:8], known=8)
+    follow(storage(folder), records[:8], known=8)
     assert len(essence(read(folder))) == 1
-    follow(shelf(folder), records, known=len(records))
+    follow(storage(folder), records, known=len(records))
     assert len(essence(read(folder))) == 7
 
 
@@ -271,12 +271,12 @@ def test_a_journal_costs_one_write_a_lot(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_a_study_of_another_launch_in_a_database_is_refused_and_kept(folder: Path, tmp_path: Path) -> None:
-    shelf = DatabaseStudyStorage(f"sqlite:///{folder / 'studies.db'}")
+    storage = DatabaseStudyStorage(f"sqlite:///{folder / 'studies.db'}")
     other = recorded.write(tmp_path / "other" / "digits", recorded.TRIALS[:2], began=5000.0)
-    follow(shelf, lines(other))
+    follow(storage, lines(other))
     expected = essence(sqlite(folder))
     with pytest.raises(StorageError, match=r"a study 'digits' of another launch.*optuna delete-study"):
-        follow(shelf, lines(folder))
+        follow(storage, lines(folder))
     assert essence(sqlite(folder)) == expected
 
 

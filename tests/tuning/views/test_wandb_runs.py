@@ -192,16 +192,16 @@ def test_a_process_that_does_not_end_is_not_waited_for(folder: Path) -> None:
 
 def test_online_only_where_one_is_logged_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not wandb_process.logged_in()
-    assert wandb_process._way(WandbMode.AUTO) == "offline"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "offline"
     (folder.parent / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
-    assert wandb_process._way(WandbMode.AUTO) == "online"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "online"
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
-    assert wandb_process._way(WandbMode.AUTO) == "offline"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "offline"
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert wandb_process._way(WandbMode.AUTO) == "online"
-    assert wandb_process._way(WandbMode.OFFLINE) == "offline"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "online"
+    assert wandb_process._wandb_mode(WandbMode.OFFLINE) == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert wandb_process._way(WandbMode.AUTO) is None
+    assert wandb_process._wandb_mode(WandbMode.AUTO) is None
 
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def values_of(text: str, name: str | None) -> Iterator[JsonValue]:
             yield [role.strip() for role in word.split("+")]
             continue
         read = read_yaml(word, where="--levels")
-        if read.faults or not word:
+        if read.errors or not word:
             raise AblationError(f"--levels {text}: '{word}' is no value; write them as 4,8,16")
         yield read.value
 

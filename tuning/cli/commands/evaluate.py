@@ -19,7 +19,7 @@ from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import MAIN_FIGURE, Task, Workload
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, show
-from tuning.experiment.faults import closest_name
+from tuning.experiment.file_errors import closest_name
 from tuning.experiment.load import read_data
 from tuning.formatting import json_text
 from tuning.messages import FAILED, say

@@ -24,7 +24,7 @@ from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.faults import Violation, translate_errors
+from tuning.experiment.file_errors import Violation, translate_errors
 from tuning.experiment.space import Alternative, Space, Values
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -53,19 +53,19 @@ class Shape:
     inner: int | None = None
 
 
-def check_configurations(subject: Draft) -> list[Violation]:
+def check_configurations(draft: Draft) -> list[Violation]:
     """What is wrong with configurations that the space gives, each kind of fault once with an example."""
-    if idle := list(_never_apply(subject.space)):
+    if idle := list(_never_apply(draft.space)):
         return idle
-    finder = _Finder(subject)
+    finder = _Finder(draft)
     for group in GROUPS:
-        for values in _assignments(subject.space, group):
-            finder.look(values, group)
-    if subject.space:
+        for values in _assignments(draft.space, group):
+            finder.check_configuration(values, group)
+    if draft.space:
         rng = random.Random(0)
         for _ in range(PROBES):
-            finder.look(subject.space.sample(rng), ())
-    return finder.misfits()
+            finder.check_configuration(draft.space.sample(rng), ())
+    return finder.violations()
 
 
 def shape_of(model: ModelSpec, task: Task) -> Shape:
@@ -126,7 +126,7 @@ class _Pick:
     def values(self, name: str, active: int) -> list[JsonValue]:
         domain = self.space.root[name][active]
         telling = _telling(domain, whole=name in WHOLE, ends=self.ends)
-        for value in self.space.named(name):
+        for value in self.space.condition_values(name):
             if value not in telling and domain.match(value):
                 telling.append(value)
         if name not in self.varied:
@@ -162,18 +162,18 @@ def _telling(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]
 
 
 class _Finder:
-    def __init__(self, subject: Draft) -> None:
-        self._subject = subject
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
         self._shape = Shape()
-        if subject.model is not None and subject.task is not None:
-            self._shape = shape_of(subject.model, subject.task)
-        embedded = subject.data.embedded if subject.data is not None else None
+        if draft.model is not None and draft.task is not None:
+            self._shape = shape_of(draft.model, draft.task)
+        embedded = draft.data.embedded if draft.data is not None else None
         self._images = embedded.train if embedded is not None else None
         self._examples: dict[tuple[tuple[str | int, ...], str], tuple[Violation, str, set[str]]] = {}
 
-    def look(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
+    def check_configuration(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
         """Build one configuration and note what is wrong with it."""
-        for where, rule in self._faults(values):
+        for where, rule in self._errors(values):
             template = re.sub(r"'[^']*'|\[[^]]*\]|\d+(?:\.\d+)?", "#", rule)
             key, related = self._blame(where, rule, group)
             path = self._path(key, values)
@@ -187,26 +187,26 @@ class _Finder:
             known = self._examples.setdefault((path, template), (Violation(path, rule), shown, set()))
             known[2].add(rule)
 
-    def misfits(self) -> list[Violation]:
-        """One misfit for each kind of fault."""
+    def violations(self) -> list[Violation]:
+        """One violation for each kind of fault."""
         found = []
-        for misfit, shown, rules in self._examples.values():
+        for violation, shown, rules in self._examples.values():
             more = f"; {len(rules) - 1} more like it" if len(rules) > 1 else ""
             example = f" (for example with {shown}{more})" if shown else ""
-            found.append(Violation(misfit.path, misfit.rule + example))
+            found.append(Violation(violation.path, violation.rule + example))
         return found
 
-    def _faults(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+    def _errors(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
         from tuning.experiment.dotted import put_nested
 
         nested: dict[str, JsonValue] = {}
-        for name, value in (*self._subject.trial.items(), *values.items()):
+        for name, value in (*self._draft.trial.items(), *values.items()):
             put_nested(nested, name.split("."), value)
         try:
             config = TrialConfig.model_validate_json(json.dumps(nested))
         except ValidationError as error:
-            for misfit in translate_errors(error):
-                yield ".".join(str(part) for part in misfit.path), misfit.rule
+            for violation in translate_errors(error):
+                yield ".".join(str(part) for part in violation.path), violation.rule
             return
         for rule in _late(config):
             yield "", rule
@@ -232,12 +232,12 @@ class _Finder:
         word = begins[0].rstrip(".") if begins else ""
         named = [name for name in (f"{where}.{word}" if where else word, where) if name]
         related = next((g for name in named for g in GROUPS if name in g), group)
-        known = [*self._subject.space.root, *self._subject.trial]
+        known = [*self._draft.space.root, *self._draft.trial]
         return next((name for name in (*named, *related) if name in known), ""), related
 
     def _path(self, key: str, values: Mapping[str, JsonValue]) -> tuple[str | int, ...]:
-        if key in self._subject.space.root:
-            return ("space", key, self._subject.space.active(key, values) or 0)
+        if key in self._draft.space.root:
+            return ("space", key, self._draft.space.active(key, values) or 0)
         return ("trial", key) if key else ("trial",)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
 from trainables.specs.workload import ROBUSTNESS, Figure, Task
-from tuning.experiment.faults import Path, Violation, suggestion
+from tuning.experiment.file_errors import Path, Violation, suggestion
 
 _SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
 
@@ -64,8 +64,8 @@ def _mask_values(data: DataSpec) -> Iterator[Violation]:
 
 
 def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]:
-    if (fault := data.unfit(domain)) is not None:
-        yield Violation((*at, domain.kind), fault)
+    if (error := data.unfit(domain)) is not None:
+        yield Violation((*at, domain.kind), error)
         return
     if domain.corruption is not None and not data.gives_test:
         yield Violation(at, "changes test images, and the data has none; raise data.splits.test above 0")

@@ -38,16 +38,16 @@ class Draft:
     touched: frozenset[str] = frozenset()
     """Settings that an override named."""
 
-    def fixed(self, name: str) -> JsonValue:
+    def fixed_value(self, name: str) -> JsonValue:
         """The value of a setting that is not searched: from `trial`, else its default."""
         if name in self.trial:
             return self.trial[name]
         return Adapter.LORA.value if name == ADAPTER else None
 
-    def taken(self, name: str) -> list[JsonValue] | None:
+    def possible_values(self, name: str) -> list[JsonValue] | None:
         """Values that a parameter or fixed setting takes; None if they cannot be listed."""
         if name not in self.written:
-            return [self.fixed(name)]
+            return [self.fixed_value(name)]
         domains = self.space.root.get(name, ())
         if not domains or any(d.size is None or d.size > 10_000 for d in domains):
             return None

@@ -19,7 +19,7 @@ from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.objective import check_objective
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
-from tuning.experiment.faults import Violation, describe_value, suggestion
+from tuning.experiment.file_errors import Violation, describe_value, suggestion
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -29,45 +29,45 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SEGMENTATION_ONLY = ("loss", "head")
 
 
-def check_parts(subject: Draft) -> Iterator[Violation]:
+def check_parts(draft: Draft) -> Iterator[Violation]:
     """Every check that needs no whole configuration."""
-    yield from _name(subject)
-    if subject.data is not None:
-        yield from check_data(subject.data, subject.task)
-    yield from check_objective(subject)
-    yield from _settings(subject)
-    yield from check_space(subject)
-    yield from _search(subject)
-    yield from _scheduler(subject)
+    yield from _name(draft)
+    if draft.data is not None:
+        yield from check_data(draft.data, draft.task)
+    yield from check_objective(draft)
+    yield from _settings(draft)
+    yield from check_space(draft)
+    yield from _search(draft)
+    yield from _scheduler(draft)
 
 
-def check_first(subject: Draft) -> Iterator[Violation]:
+def check_first(draft: Draft) -> Iterator[Violation]:
     """Whether the configurations to try first lie in the space. For a space that is sound."""
-    for number, params in enumerate(subject.first):
+    for number, params in enumerate(draft.first):
         at = ("search", "first", number)
         for name in params:
-            if name not in subject.space.root:
-                yield Violation((*at, name), f"is not in the space{suggestion(name, subject.space.names)}")
-        inside = {name: value for name, value in params.items() if name in subject.space.root}
-        for name, rule in subject.space.locate(inside)[1].items():
+            if name not in draft.space.root:
+                yield Violation((*at, name), f"is not in the space{suggestion(name, draft.space.names)}")
+        inside = {name: value for name, value in params.items() if name in draft.space.root}
+        for name, rule in draft.space.locate(inside)[1].items():
             yield Violation((*at, name), rule)
 
 
 # --- the parts --------------------------------------------------------------------------------
 
 
-def _name(subject: Draft) -> Iterator[Violation]:
-    if subject.name is not None and not _NAME.fullmatch(subject.name):
+def _name(draft: Draft) -> Iterator[Violation]:
+    if draft.name is not None and not _NAME.fullmatch(draft.name):
         yield Violation(
             ("name",),
             "names a folder: up to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
-            f"got {describe_value(subject.name)}",
+            f"got {describe_value(draft.name)}",
         )
 
 
-def _settings(subject: Draft) -> Iterator[Violation]:
-    for name, value in subject.trial.items():
-        for other in subject.written:
+def _settings(draft: Draft) -> Iterator[Violation]:
+    for name, value in draft.trial.items():
+        for other in draft.written:
             if other == name:
                 yield Violation(
                     ("trial", name), "is in space too; it is either fixed or searched, remove one"
@@ -76,21 +76,21 @@ def _settings(subject: Draft) -> Iterator[Violation]:
                 yield Violation(
                     ("trial", name), f"overlaps with {other} in space; fix or search each setting once"
                 )
-        if name == "peft.method" and isinstance(value, str) and (fault := method_error(value)) is not None:
-            yield Violation(("trial", name), fault)
-    if subject.task is Task.DETECTION:
-        for part, names in (("trial", subject.trial), ("space", subject.space.root)):
+        if name == "peft.method" and isinstance(value, str) and (error := method_error(value)) is not None:
+            yield Violation(("trial", name), error)
+    if draft.task is Task.DETECTION:
+        for part, names in (("trial", draft.trial), ("space", draft.space.root)):
             for name in names:
                 if name.split(".")[0] in _SEGMENTATION_ONLY:
                     yield Violation((part, name), "is for task segmentation; detection has the model's own")
-    yield from _unused(subject)
+    yield from _unused(draft)
 
 
-def _unused(subject: Draft) -> Iterator[Violation]:
-    adapters = subject.taken(ADAPTER)
-    if adapters is None or ADAPTER in subject.touched:
+def _unused(draft: Draft) -> Iterator[Violation]:
+    adapters = draft.possible_values(ADAPTER)
+    if adapters is None or ADAPTER in draft.touched:
         return
-    for name in subject.trial:
+    for name in draft.trial:
         section = name.split(".")[0]
         if section in SECTION_NAMES and section not in adapters:
             yield Violation(("trial", name), f"has no use: adapter is {join_or(adapters)}, never {section}")
@@ -99,13 +99,13 @@ def _unused(subject: Draft) -> Iterator[Violation]:
 # --- search and scheduler ---------------------------------------------------------------------
 
 
-def _search(subject: Draft) -> Iterator[Violation]:
-    search = subject.search
-    if search is None or not subject.written:
+def _search(draft: Draft) -> Iterator[Violation]:
+    search = draft.search
+    if search is None or not draft.written:
         return
     yield from _from(search)
     if search.grid is not None:
-        for name, domains in subject.space.root.items():
+        for name, domains in draft.space.root.items():
             for number, domain in enumerate(domains):
                 if domain.size is None:
                     yield Violation(
@@ -129,16 +129,16 @@ def _from(search: SearchSpec) -> Iterator[Violation]:
         )
 
 
-def _scheduler(subject: Draft) -> Iterator[Violation]:
-    if subject.scheduler is None or not subject.written:
+def _scheduler(draft: Draft) -> Iterator[Violation]:
+    if draft.scheduler is None or not draft.written:
         return
-    epochs = most_epochs(subject)
+    epochs = most_epochs(draft)
     for kind in ("asha", "median"):
-        rule = getattr(subject.scheduler, kind)
+        rule = getattr(draft.scheduler, kind)
         if rule is None or epochs is None:
             continue
         # A short run for a try, with --set trial.epochs=1, may do without its scheduler.
-        short = rule.grace_epochs == epochs and "epochs" in subject.touched
+        short = rule.grace_epochs == epochs and "epochs" in draft.touched
         if rule.grace_epochs >= epochs and not short:
             yield Violation(
                 ("scheduler", kind, "grace_epochs"),
@@ -147,13 +147,13 @@ def _scheduler(subject: Draft) -> Iterator[Violation]:
             )
 
 
-def most_epochs(subject: Draft) -> float | None:
+def most_epochs(draft: Draft) -> float | None:
     """The most epochs that a trial runs; None if that is wrong in itself."""
     values: list[JsonValue] = []
-    if "epochs" in subject.written:
-        for domain in subject.space.root.get("epochs", ()):
+    if "epochs" in draft.written:
+        for domain in draft.space.root.get("epochs", ()):
             values += domain.choice if domain.choice is not None else [domain.highest]
     else:
-        values = [subject.trial.get("epochs", 10)]
+        values = [draft.trial.get("epochs", 10)]
     numbers = [v for v in values if isinstance(v, int | float)]
     return max(numbers) if numbers else None

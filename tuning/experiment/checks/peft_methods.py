@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from tuning.experiment.faults import suggestion
+from tuning.experiment.file_errors import suggestion
 
 _UNFIT = {
     "ADALORA": "its ranks must be reallocated after every step; use adapter 'adalora'",

@@ -9,20 +9,20 @@ from pydantic import JsonValue
 
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.peft_methods import method_error
-from tuning.experiment.faults import Violation, closest_name, describe_value
+from tuning.experiment.file_errors import Violation, closest_name, describe_value
 from tuning.experiment.settings import SettingKind, find_setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe_domain
 
 
-def check_space(subject: Draft) -> Iterator[Violation]:
+def check_space(draft: Draft) -> Iterator[Violation]:
     """Every check that the space takes."""
-    for name, domains in subject.space.root.items():
+    for name, domains in draft.space.root.items():
         for number, domain in enumerate(domains):
             yield from _domain(name, number, domain)
-            yield from _conditions(subject, name, number, domain)
-        yield from _alternatives(subject.space, name)
-        yield from _sections(subject, name)
-    yield from _circles(subject.space)
+            yield from _conditions(draft, name, number, domain)
+        yield from _alternatives(draft.space, name)
+        yield from _sections(draft, name)
+    yield from _circles(draft.space)
 
 
 def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
@@ -30,9 +30,9 @@ def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
     assert known is not None
     if domain.choice is not None:
         for index, value in enumerate(domain.choice):
-            yield from known.misfits(value, (*at, "choice", index))
-            if name == "peft.method" and isinstance(value, str) and (fault := method_error(value)):
-                yield Violation((*at, "choice", index), fault)
+            yield from known.violations(value, (*at, "choice", index))
+            if name == "peft.method" and isinstance(value, str) and (error := method_error(value)):
+                yield Violation((*at, "choice", index), error)
         return
     key = "int" if domain.whole is not None else "float"
     if known.kind in (SettingKind.OTHER, SettingKind.SECTION):
@@ -48,46 +48,46 @@ def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
         yield Violation((*at, key), f"{name} is a whole number; use int in place of float")
         return
     for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
-        yield from known.misfits(end, (*at, key, index))
+        yield from known.violations(end, (*at, key, index))
 
 
-def _conditions(subject: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
+def _conditions(draft: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
     for parent, values in domain.when.items():
         at = ("space", name, number, "when", parent)
-        if parent not in subject.written:
-            yield Violation(at, _no_parent(subject, parent))
+        if parent not in draft.written:
+            yield Violation(at, _no_parent(draft, parent))
             continue
-        if parent == name or parent not in subject.space.root:
+        if parent == name or parent not in draft.space.root:
             continue  # a circle of one, or a parameter that is wrong in itself
-        if any(d.size is None for d in subject.space.root[parent]):
+        if any(d.size is None for d in draft.space.root[parent]):
             yield Violation(
                 at, f"{parent} is a range of real numbers; a condition needs a choice or whole numbers"
             )
             continue
         for index, value in enumerate(values):
-            if not any(d.match(value) for d in subject.space.root[parent]):
+            if not any(d.match(value) for d in draft.space.root[parent]):
                 yield Violation(
                     (*at, index),
-                    f"{parent} is never {describe_value(value)}{_instead(subject, parent, value)}",
+                    f"{parent} is never {describe_value(value)}{_instead(draft, parent, value)}",
                 )
         section = name.split(".")[0]
         if parent == ADAPTER and section in SECTION_NAMES and any(v != section for v in values):
             yield Violation(at, f"{name} is read where adapter is {section} only; leave out the condition")
 
 
-def _no_parent(subject: Draft, parent: str) -> str:
-    if parent in subject.trial:
-        return f"{parent} is fixed to {describe_value(subject.trial[parent])} in trial; remove the condition"
+def _no_parent(draft: Draft, parent: str) -> str:
+    if parent in draft.trial:
+        return f"{parent} is fixed to {describe_value(draft.trial[parent])} in trial; remove the condition"
     if find_setting(parent) is not None:
         return f"{parent} is not in the space; search it too, or remove the condition"
-    close = closest_name(parent, subject.written)
+    close = closest_name(parent, draft.written)
     return f"there is no parameter {describe_value(parent)}" + (
         f"; did you mean '{close}'?" if close else "; name one of this space"
     )
 
 
-def _instead(subject: Draft, parent: str, value: JsonValue) -> str:
-    domains = subject.space.root[parent]
+def _instead(draft: Draft, parent: str, value: JsonValue) -> str:
+    domains = draft.space.root[parent]
     if all(d.choice is not None for d in domains):
         options = [v if isinstance(v, str) else describe_value(v) for d in domains for v in d.choice or ()]
         close = closest_name(value, options)
@@ -108,12 +108,12 @@ def _alternatives(space: Space, name: str) -> Iterator[Violation]:
             return
 
 
-def _sections(subject: Draft, name: str) -> Iterator[Violation]:
-    for other in subject.written:
+def _sections(draft: Draft, name: str) -> Iterator[Violation]:
+    for other in draft.written:
         if is_inside(other, name):
             yield Violation(("space", other), f"lies inside {name}, which is searched as a whole; remove one")
     section = name.split(".")[0]
-    adapters = subject.taken(ADAPTER)
+    adapters = draft.possible_values(ADAPTER)
     if section in SECTION_NAMES and adapters is not None and section not in adapters:
         yield Violation(
             ("space", name),

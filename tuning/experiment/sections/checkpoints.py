@@ -31,6 +31,6 @@ class CheckpointSpec(Spec):
     @classmethod
     def _store(cls, uri: str | None) -> str | None:
         # A ValueError's message stands alone; other kinds repeat the value, which may hold a secret.
-        if uri is not None and (fault := uri_fault(uri)) is not None:
-            raise ValueError(fault)
+        if uri is not None and (error := uri_fault(uri)) is not None:
+            raise ValueError(error)
         return uri

@@ -61,8 +61,8 @@ class ViewsSpec(Spec):
     @field_validator("optuna")
     @classmethod
     def _sound(cls, value: str) -> str:
-        if (fault := url_error(value)) is not None:
-            raise ValueError(fault)
+        if (error := url_error(value)) is not None:
+            raise ValueError(error)
         return value
 
 

@@ -54,9 +54,9 @@ class Violation:
     rule: str
 
 
-def file_error(file: str, faults: Iterable[FileError], note: str = "") -> ExperimentFileError:
+def file_error(file: str, errors: Iterable[FileError], note: str = "") -> ExperimentFileError:
     """All faults as one error, in the file's order, each once; a note comes last."""
-    known = sorted(dict.fromkeys(faults), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
+    known = sorted(dict.fromkeys(errors), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
     places = [f"line {f.where}" if isinstance(f.where, int) else f.where for f in known]
     wide, wider = max(map(len, places)), max(len(f.key) for f in known)
     lines = [
