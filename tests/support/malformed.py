@@ -22,7 +22,7 @@ SOUND = {
     "scheduler": "scheduler: {asha: {grace_epochs: 1}}",
 }
 """Parts of a sound file, in its order; a case replaces some."""
-LATER = "  whether the settings go together is checked once these are mended"
+LATER = "  combinations of settings are checked once these errors are fixed"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Nested values by dotted names."""
+"""Access to nested values by dotted names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 
 def put_nested(into: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set a nested value, making the dictionaries on the way."""
+    """Set a nested value; missing dictionaries on the way are created."""
     for part in path[:-1]:
         inner = into.get(part)
         if not isinstance(inner, dict):
@@ -19,7 +19,7 @@ def put_nested(into: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def dotted_leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
-    """Dotted names and values of a nested mapping; lists are values."""
+    """The dotted names and values of a nested mapping; a list counts as one value."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from dotted_leaves(value, f"{prefix}{key}.")

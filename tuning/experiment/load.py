@@ -1,4 +1,4 @@
-"""From a file and overrides to an `Experiment`, or to all of its errors at once."""
+"""Loading an `Experiment` from a file and overrides, or reporting all of its errors at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tuning.experiment.yaml_lines import read_yaml
 def load_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Experiment:
     """Read, check and return an experiment.
 
-    source: a YAML file, or the name of one that ships.  overrides: `key=value` with a dotted key and a
-    YAML value, as `--set` takes them.  Raises ExperimentFileError with every fault.
+    source: a YAML file, or the name of a shipped one.  overrides: `key=value` with a dotted key and a
+    YAML value, as in `--set`.  Raises ExperimentFileError with every error.
     """
     path = _find(source)
     text = _text(path)
@@ -27,14 +27,14 @@ def load_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Ex
 
 
 def experiment_of_text(text: str, title: str) -> Experiment:
-    """An experiment from text that was put together here, whose paths are absolute; faults name `title`."""
+    """An experiment from generated text with absolute paths; error messages name `title` as the file."""
     return Reader(FilePath(title), text, read_yaml(text), ()).experiment()
 
 
 def read_data(source: str | FilePath, task: Task) -> DataSpec:
-    """The `data` section of a file, whatever else is in it. Raises ExperimentFileError with every fault.
+    """The `data` section of a file; the rest is ignored. Raises ExperimentFileError with every error.
 
-    task: what the data must serve.
+    task: the task that the data must fit.
     """
     path = _find(source)
     text = _text(path)
@@ -42,7 +42,7 @@ def read_data(source: str | FilePath, task: Task) -> DataSpec:
     if isinstance(document.value, dict):
         if "data" not in document.value:
             raise ExperimentFileError(
-                f"{display_path(path)} has no `data` section; it says which images to judge on, such as"
+                f"{display_path(path)} has no `data` section, which names the images to evaluate on, such as"
                 " data: {coco: {train: {images: DIR, annotations: FILE}}}"
             )
         whole = {"name": "data", "task": task.value, "objective": {"metric": MAIN_FIGURE[task]}}
@@ -60,8 +60,8 @@ def _find(source: str | FilePath) -> FilePath:
         return known
     names = [space.name for space in shipped_experiments()]
     close = closest_name(str(source), names)
-    guess = f"did you mean '{close}'?" if close else f"these ship: {', '.join(names)}"
-    raise ExperimentFileError(f"there is no file {source}, and no experiment of that name ships; {guess}")
+    guess = f"did you mean '{close}'?" if close else f"shipped experiments: {', '.join(names)}"
+    raise ExperimentFileError(f"there is no file {source}, and no shipped experiment of that name; {guess}")
 
 
 def _text(path: FilePath) -> str:

@@ -1,4 +1,4 @@
-"""From a file and overrides to an `Experiment`, or to all of its errors at once."""
+"""Building an `Experiment` from a document and overrides, or collecting all of its errors at once."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ from tuning.experiment.yaml_lines import Document
 
 DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
 PARTS = tuple(n for n in Experiment.model_fields if n not in ("trial", "space", "source_text"))
-"""Parts of the file that are values of their own; `trial` and `space` are read by setting."""
+"""Parts of the file that are validated as a whole; `trial` and `space` are read setting by setting."""
 _HINTS = {
-    "name": "is missing: the experiment's name, such as name: pets",
+    "name": "is missing; give the experiment a name, such as name: pets",
     "task": "is missing; write task: detection or task: segmentation",
-    "objective": "is missing: what to optimise, such as objective: {metric: dice}",
-    "objective.metric": "is missing, such as metric: dice",
+    "objective": "is missing; name the metric to optimise, such as objective: {metric: dice}",
+    "objective.metric": "is missing; name the metric to optimise, such as metric: dice",
 }
-_LATER = "  whether the settings go together is checked once these are mended"
+_LATER = "  combinations of settings are checked once these errors are fixed"
 
 
 def display_path(path: FilePath) -> str:
-    """A path as one would type it: relative to the current folder if it lies below."""
+    """A path as a user would type it: relative to the current folder if it is inside."""
     absolute, here = path.absolute(), FilePath.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
 
 
 class Reader:
-    """Reads one document part by part, and gathers all that is wrong with it."""
+    """Reads one document part by part and collects all of its errors."""
 
     def __init__(self, file: FilePath, text: str, document: Document, overrides: Sequence[str]) -> None:
         self._file, self._text, self._document = file, text, document
         self._file_name = display_path(file)
         self._violations: list[Violation] = []
         self._places: dict[Path, Path] = {}
-        """Where ("trial" or "space", dotted name) stands in the file."""
+        """The path in the file of each ("trial" or "space", dotted name)."""
         if document.errors and document.value is None:
             raise file_error(self._file_name, document.errors)
         if not isinstance(document.value, dict):
-            rule = "must be a mapping of keys such as name, task, objective"
+            rule = "must be a mapping with keys such as name, task and objective"
             rule = (
-                "is empty: it " + rule
+                "is empty; it " + rule
                 if document.value is None
                 else f"{rule}, got {describe_value(document.value)}"
             )
@@ -115,7 +115,7 @@ class Reader:
     # --- parts --------------------------------------------------------------------------------
 
     def _parts(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Each part that is sound in itself. `value` is left with what makes an Experiment."""
+        """Each part that is valid by itself. `value` keeps only the keys of an Experiment."""
         known = keys_of(Experiment)
         for key in [k for k in value if k not in PARTS]:
             del value[key]
@@ -151,7 +151,7 @@ class Reader:
         return {name: part for name, part in found.items() if name in Draft.__dataclass_fields__}
 
     def _scheduler(self, value: dict[str, Any]) -> None:
-        """The word none is a scheduler of nothing."""
+        """Replace the word none by a scheduler without a rule."""
         if "scheduler" not in value:
             return
         scheduler = value["scheduler"]
@@ -159,16 +159,16 @@ class Reader:
             value["scheduler"] = {}
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
             got = "" if scheduler == {} else f", got {describe_value(scheduler)}"
-            rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
+            rule = f"must be none, asha or median, such as asha: {{grace_epochs: 1}}{got}"
             self._violations.append(Violation(("scheduler",), rule))
             del value["scheduler"]
 
     def _base(self, path: Path) -> FilePath:
-        """Paths are relative to the file, those of an override to the current folder."""
+        """The folder that a path is relative to: the file's, or the current one for an override."""
         return FilePath.cwd() if self._where(path) == SET else self._file.absolute().parent
 
     def _drop_domains(self, value: dict[str, Any]) -> None:
-        """An override takes a domain out by setting it to null."""
+        """Remove the domains that an override has set to null."""
         data = value.get("data")
         domains = data.get("domains") if isinstance(data, dict) else None
         if isinstance(data, dict) and isinstance(domains, dict):
@@ -190,12 +190,12 @@ class Reader:
 
     def _space(self, raw: Any, given: bool, trial: dict[str, JsonValue]) -> tuple[Space, frozenset[str]]:
         written: set[str] = set()
-        sound: dict[str, tuple[Alternative, ...]] = {}
+        valid: dict[str, tuple[Alternative, ...]] = {}
         for name, value, path in self._settings("space", raw, given):
             written.add(name)
             if isinstance(value, list) and value and not any(isinstance(item, dict) for item in value):
                 self._violations.append(
-                    Violation(path, f"is a bare list; write {{choice: {json.dumps(value)}}}")
+                    Violation(path, f"is a plain list; write {{choice: {json.dumps(value)}}}")
                 )
                 continue
             domains = [
@@ -203,11 +203,11 @@ class Reader:
             ]
             if isinstance(value, list) and not value:
                 self._violations.append(
-                    Violation(path, "must hold at least one domain, such as {choice: [4, 8]}")
+                    Violation(path, "must have at least one domain, such as {choice: [4, 8]}")
                 )
             elif None not in domains:
-                sound[name] = tuple(d for d in domains if d is not None)
-        space = Space(sound)
+                valid[name] = tuple(d for d in domains if d is not None)
+        space = Space(valid)
         kept = narrow_space(space, trial, self._touched)
         return kept, frozenset(written - (space.root.keys() - kept.root.keys()))
 
@@ -218,7 +218,7 @@ class Reader:
                     path,
                     "must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or "
                     "{float: [1e-4, 1e-2], log: true}, "
-                    f"got {describe_value(value)}; a fixed value goes under trial",
+                    f"got {describe_value(value)}; put a fixed value under trial",
                 )
             )
             return None
@@ -232,7 +232,7 @@ class Reader:
             return None
 
     def _settings(self, part: str, raw: Any, given: bool) -> Iterator[tuple[str, Any, Path]]:
-        """Each setting below `trial` or `space`, nested or dotted: its name, its value, its place."""
+        """Each setting below `trial` or `space`, nested or dotted: its name, its value, its path."""
         if not isinstance(raw, dict):
             if given:
                 example = "{epochs: 5}" if part == "trial" else "{lora.rank: {choice: [4, 8]}}"
@@ -243,8 +243,8 @@ class Reader:
         for name, value, path in self._walk(part, raw, "", (part,)):
             if (part, name) in self._places:
                 first = self._where(self._places[part, name])
-                place = f"line {first}" if isinstance(first, int) else first
-                self._violations.append(Violation(path, f"is here twice, first in {place}; remove one"))
+                place = f"on line {first}" if isinstance(first, int) else f"in {first}"
+                self._violations.append(Violation(path, f"is given twice, first {place}; remove one"))
                 continue
             self._places[part, name] = path
             yield name, value, path
@@ -270,7 +270,7 @@ class Reader:
         return (section or name == "peft.arguments") and not any(key in DOMAIN_KEYS for key in value)
 
     def _flat(self, params: dict[str, JsonValue], space: Space) -> dict[str, JsonValue]:
-        """One of `search.first` by dotted names, which may be nested in the file."""
+        """One configuration of `search.first` by dotted names; the file may nest them."""
         found: dict[str, JsonValue] = {}
         for key, value in params.items():
             deeper = isinstance(value, dict) and any(name.startswith(key + ".") for name in space.root)
@@ -280,7 +280,7 @@ class Reader:
                 found[key] = value
         return found
 
-    # --- faults -------------------------------------------------------------------------------
+    # --- errors -------------------------------------------------------------------------------
 
     def _file_error(self, violation: Violation) -> FileError:
         path = self._written(violation.path)
@@ -291,7 +291,7 @@ class Reader:
         return FileError(self._where(path), key, rule)
 
     def _written(self, path: Path) -> Path:
-        """A path of the plain values as the file writes it."""
+        """The path in the file for a path of the plain values."""
         place = self._places.get(path[:2])
         if place is None:
             return path
@@ -314,7 +314,7 @@ class Reader:
 
 
 def _touches_settings(key: str) -> bool:
-    """Whether a fault at this key of the file may have hidden settings of trials."""
+    """Whether an error at this key of the file may hide settings of trials."""
     return key not in PARTS and closest_name(key, Experiment.model_fields) not in PARTS
 
 
@@ -324,11 +324,11 @@ def _below(space: Space, section: str) -> Space:
 
 
 def _without_indices(path: Path) -> Path:
-    """Without list positions at the end: the line says which item is meant, and the rule shows it."""
+    """The path without list positions at the end: the line and the rule already show the item."""
     while path and isinstance(path[-1], int) and path[0] != "space":
         path = path[:-1]
     while len(path) > 1 and isinstance(path[-1], int) and isinstance(path[-2], str):
         if path[-2] not in DOMAIN_KEYS and "when" not in path:
-            break  # an alternative's number
+            break  # the number of an alternative
         path = path[:-1]
     return path

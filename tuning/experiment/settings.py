@@ -1,4 +1,4 @@
-"""The settings of a trial by dotted name: what a file may fix under `trial` or search under `space`."""
+"""The settings of a trial by dotted name, which a file may fix under `trial` or search under `space`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tuning.experiment.file_errors import Path, Violation, closest_name, suggest
 
 
 class SettingKind(Enum):
-    """What a setting holds."""
+    """The kind of value that a setting has."""
 
     WHOLE = auto()
     REAL = auto()
     OTHER = auto()
     SECTION = auto()
     OPEN = auto()
-    """Anything: an argument that a PEFT method defines."""
+    """Any value: an argument that a PEFT method defines."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, or a section of them."""
+    """One setting, or a section of settings."""
 
     name: str
     kind: SettingKind
@@ -40,7 +40,7 @@ class Setting:
     """The keys of a section."""
 
     def violations(self, value: Json, path: Path) -> list[Violation]:
-        """What is wrong with `value`, which stands at `path`."""
+        """The rules that `value` at `path` breaks."""
         try:
             self.adapter.validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
@@ -51,7 +51,7 @@ class Setting:
 
 @cache
 def find_setting(name: str) -> Setting | None:
-    """The setting of a dotted name; None if there is none."""
+    """The setting with a dotted name; None if it does not exist."""
     model: type[BaseModel] = TrialConfig
     parts = name.split(".")
     for depth, part in enumerate(parts):
@@ -70,13 +70,13 @@ def find_setting(name: str) -> Setting | None:
 
 
 def field_type_adapter(field: FieldInfo) -> TypeAdapter[Any]:
-    """What validates one field by itself, its constraints included."""
+    """The validator of a single field, with its constraints."""
     annotation: Any = field.annotation
     return TypeAdapter(Annotated[(annotation, *field.metadata)] if field.metadata else annotation)
 
 
 def unknown_setting(name: str) -> str:
-    """The rule for a name that is no setting, with what it may have been meant to be."""
+    """The message for a name that is not a setting, with the setting that was probably meant."""
     parts = name.split(".")
     for depth in range(len(parts), 0, -1):
         above = ".".join(parts[: depth - 1])
@@ -84,19 +84,19 @@ def unknown_setting(name: str) -> str:
         if above and section is None:
             continue
         if section is not None and not section.holds:
-            return f"unknown key: {above} is a single setting"
+            return f"unknown key; {above} is a single value, not a section"
         known = section.holds if section is not None else frozenset(TrialConfig.model_fields)
         if closest_name(parts[depth - 1], known) or section is not None:
             return f"unknown key{suggestion(parts[depth - 1], sorted(known))}"
     elsewhere = [n for n in setting_names() if n.split(".")[-1] == parts[-1]]
     if elsewhere and len(parts) == 1:
         return f"unknown key; did you mean {' or '.join(elsewhere[:3])}?"
-    return "unknown key: no setting of a trial; docs/experiment-file.md lists them"
+    return "unknown key; trials have no such setting; `adaptertune schema` lists all of them"
 
 
 @cache
 def setting_names() -> tuple[str, ...]:
-    """Every dotted name, sections left out."""
+    """The dotted names of all settings, without the sections."""
     return tuple(_walk(TrialConfig, ""))
 
 
@@ -111,7 +111,7 @@ def bare_type(annotation: Any) -> Any:
 
 
 def keys_of(model: type[BaseModel], path: Path = ()) -> dict[Path, Sequence[str]]:
-    """The keys of a model and of the models in it, by path."""
+    """The keys of a model and of its nested models, by path."""
     found: dict[Path, Sequence[str]] = {path: [f.alias or name for name, f in model.model_fields.items()]}
     for name, field in model.model_fields.items():
         inner = bare_type(field.annotation)

@@ -152,7 +152,7 @@ def test_a_circle_is_refused() -> None:
         "warmup": {"choice": [0.1], "when": {"flat": 0.5}},
         "flat": {"choice": [0.5], "when": {"warmup": 0.1}},
     }
-    with pytest.raises(ValueError, match="circle: warmup, flat"):
+    with pytest.raises(ValueError, match="cycle: warmup, flat"):
         _ = Space.parse(circle).order
 
 
@@ -170,8 +170,8 @@ def test_locate_says_what_lies_outside() -> None:
     )
     assert faults == {
         "lora.rank": "must be one of 4, 8, got 5",
-        "adalora.target_rank": "does not apply here: its conditions do not hold",
-        "freezing": "is missing; a configuration names every parameter that applies",
+        "adalora.target_rank": "does not apply: its conditions are not met",
+        "freezing": "is missing; a configuration must set every parameter that applies",
     }
 
 

@@ -108,7 +108,7 @@ def test_a_trials_configuration_is_defaults_then_trial_then_parameters(file: Pat
 
 def test_a_configuration_that_does_not_fit_together_says_so(file: Path) -> None:
     with pytest.raises(
-        ExperimentFileError, match="is no configuration: freezing 'full' goes with adapter 'none'"
+        ExperimentFileError, match="is not a valid configuration: freezing 'full' goes with adapter 'none'"
     ):
         load_experiment(file).trial_config({"freezing": "full"})
 
@@ -331,7 +331,7 @@ def test_every_setting_is_in_the_reference() -> None:
 
 
 def test_attribute_docs_are_read_from_source() -> None:
-    assert attribute_docs(Experiment)["retries"].startswith("Times that a trial starts again")
+    assert attribute_docs(Experiment)["retries"].startswith("The number of times that a trial is restarted")
 
 
 def test_checking_a_file_imports_nothing_heavy() -> None:

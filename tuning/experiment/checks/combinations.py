@@ -1,9 +1,10 @@
-"""Whether every configuration that a space can give is sound: enumerated where settings interact.
+"""Checks that every configuration of a space is valid, by enumeration where settings interact.
 
 Settings interact in small groups (adapter and freezing; AdaLoRA's ranks; …). Each group is enumerated
-with all others at one value, ranges by their ends: every rule is monotone in them, save that a block
-count divides a width, so those are enumerated whole. Each configuration looked at is reachable, hence
-every fault is real. Random configurations follow, for whatever no group foresees.
+with all other settings at one value. Of a range only the ends are tried, because every rule is monotone
+in it; the exception is a block count, which must divide a width, so every value of it is tried. All
+configurations that are tried are reachable, so every error is real. Random configurations follow, for
+interactions that no group covers.
 """
 
 from __future__ import annotations
@@ -36,17 +37,19 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("localized_lora", "localized_lora.blocks", "targets", "adapter"),
     ("blocks", "adapter"),
 )
-"""Settings that interact; a fault is shown at the first of a group that the file names."""
+"""Settings that interact; an error is shown at the first setting of a group that the file contains."""
 WHOLE = frozenset({"localized_lora.blocks"})
-"""Whole numbers of which every value is looked at."""
+"""Whole numbers of which every value is tried."""
 MOST = 1_000
-"""Configurations of one group; of a larger one the ends of its numbers, or as many corners at random."""
+"""The most configurations of one group. A larger group is tried at the ends of its numbers, and if that
+is still too many, at this number of random corners."""
 PROBES = 200
+"""The number of random configurations."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a backbone without loading it; None where it is not."""
+    """The sizes of a backbone, known without loading it; None where unknown."""
 
     hidden: int | None = None
     blocks: int | None = None
@@ -54,7 +57,7 @@ class Shape:
 
 
 def check_configurations(draft: Draft) -> list[Violation]:
-    """What is wrong with configurations that the space gives, each kind of fault once with an example."""
+    """The errors in configurations of the space, each kind of error once, with an example."""
     if idle := list(_never_apply(draft.space)):
         return idle
     finder = _Finder(draft)
@@ -69,7 +72,7 @@ def check_configurations(draft: Draft) -> list[Violation]:
 
 
 def shape_of(model: ModelSpec, task: Task) -> Shape:
-    """The widths that a local checkpoint's config.json names; nothing of one on the hub."""
+    """The sizes in the config.json of a local checkpoint; unknown for a checkpoint on the hub."""
     folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name)
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -82,22 +85,24 @@ def shape_of(model: ModelSpec, task: Task) -> Shape:
 
 
 def _never_apply(space: Space) -> Iterator[Violation]:
-    """Alternatives whose conditions never hold together."""
+    """Alternatives with conditions that are never met together."""
     seen: set[tuple[str, int]] = set()
     for parents in {frozenset(space.parents(name)) for name in space.root}:
         assignments = _assignments(space, tuple(sorted(parents)))
         if len(assignments) == MOST:
-            return  # perhaps not all of them
+            return  # some may be missing, so nothing can be concluded
         for values in assignments:
             seen |= {(name, n) for name in values if (n := space.active(name, values)) is not None}
     for name, domains in space.root.items():
         for number in range(len(domains)):
             if (name, number) not in seen:
-                yield Violation(("space", name, number), "never applies: its conditions never hold together")
+                yield Violation(
+                    ("space", name, number), "never applies: its conditions are never met together"
+                )
 
 
 def _assignments(space: Space, group: tuple[str, ...]) -> list[Values]:
-    """Configurations in which the group and what it depends on take all their telling values."""
+    """Configurations in which the group and its parents take all their relevant values."""
     varied: set[str] = set()
     reach = [name for name in group if name in space.root]
     while reach:
@@ -115,12 +120,12 @@ def _assignments(space: Space, group: tuple[str, ...]) -> list[Values]:
 
 @dataclass(frozen=True)
 class _Pick:
-    """Which values to look at: of `varied` parameters the telling ones, of any other one."""
+    """The values to try: all relevant ones of `varied` parameters, one of every other parameter."""
 
     space: Space
     varied: set[str]
     ends: bool
-    """Of numbers to choose from the smallest and largest only, as of a range."""
+    """Whether only the smallest and largest of a choice of numbers are tried, as for a range."""
     rng: random.Random | None = None
 
     def values(self, name: str, active: int) -> list[JsonValue]:
@@ -172,7 +177,7 @@ class _Finder:
         self._examples: dict[tuple[tuple[str | int, ...], str], tuple[Violation, str, set[str]]] = {}
 
     def check_configuration(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
-        """Build one configuration and note what is wrong with it."""
+        """Build one configuration and store its errors."""
         for where, rule in self._errors(values):
             template = re.sub(r"'[^']*'|\[[^]]*\]|\d+(?:\.\d+)?", "#", rule)
             key, related = self._blame(where, rule, group)
@@ -188,7 +193,7 @@ class _Finder:
             known[2].add(rule)
 
     def violations(self) -> list[Violation]:
-        """One violation for each kind of fault."""
+        """One violation for each kind of error."""
         found = []
         for violation, shown, rules in self._examples.values():
             more = f"; {len(rules) - 1} more like it" if len(rules) > 1 else ""
@@ -224,9 +229,9 @@ class _Finder:
             yield "", rule
 
     def _blame(self, where: str, rule: str, group: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """The setting to show a fault at, and the ones that matter with it.
+        """The setting to show an error at, and the settings that it depends on.
 
-        A rule begins with a setting's name: that one if the file names it, else another of its group.
+        A rule begins with a setting's name: that setting if the file contains it, else another of its group.
         """
         begins = re.match(r"[a-z_.]+", rule)
         word = begins[0].rstrip(".") if begins else ""
@@ -242,10 +247,10 @@ class _Finder:
 
 
 def _late(config: TrialConfig) -> Iterator[str]:
-    """Settings that could never take effect."""
+    """Errors about settings that could never take effect."""
     late = config.unfreeze_epoch is not None and 0 < config.epochs <= config.unfreeze_epoch
     if late and config.mode is Freezing.UNFREEZE_AT:
         yield (
             f"unfreeze_epoch {config.unfreeze_epoch} is never reached in {config.epochs} epochs; "
-            "use a smaller one or train longer"
+            "use a smaller value or train longer"
         )

@@ -1,4 +1,4 @@
-"""Whether the objective is a figure that the task and the data give, and that trials can be compared by."""
+"""Checks that the objective is a metric of the task and the data, and comparable between trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
 
 
 def check_objective(draft: Draft) -> Iterator[Violation]:
-    """Every check that the objective takes."""
+    """All checks of the objective."""
     if draft.task is None or draft.objective is None:
         return
     metric, known = draft.objective.metric, METRICS[draft.task]
@@ -35,8 +35,8 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
         others = [name for name in known if name != base]
         yield Violation(
             ("objective", "metric"),
-            f"is loss, and trials differ in theirs ({', '.join(sorted(kinds))}), so their values cannot be "
-            f"compared; use {', '.join(others[:-1])} or {others[-1]}, or fix loss under trial",
+            f"is loss, but trials have different losses ({', '.join(sorted(kinds))}), so their values cannot "
+            f"be compared; use {', '.join(others[:-1])} or {others[-1]}, or set one loss under trial",
         )
     better = figure.direction(draft.task)
     if draft.objective.mode not in (None, better):
@@ -52,7 +52,7 @@ def _instead_of(figure: Figure, metric: str, draft: Draft) -> str:
         return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
     named = [f"{base}/CLASS" for base in _PER_CLASS[task]]
     if figure.domain is not None or (draft.data is not None and draft.data.domains):
-        named += ["FIGURE@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
+        named += ["METRIC@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
     return f"; it has {', '.join([*METRICS[task], *named])}"
 
 
@@ -65,7 +65,7 @@ def _is_known(figure: Figure, task: Task) -> bool:
 
 
 def class_error(metric: str, classes: Sequence[str]) -> str | None:
-    """What is wrong with the class of a metric such as `dice/cat`; no classes: they are not known yet."""
+    """The error in the class of a metric such as `dice/cat`, if any. Empty `classes`: not known yet."""
     _, _, name = metric.partition("/")
     if not name or not classes or name in classes:
         return None
@@ -81,7 +81,7 @@ def _few(classes: Sequence[str], most: int = 20) -> str:
 
 
 def _classes(draft: Draft) -> Sequence[str]:
-    """The classes that the data will have, as far as the file says."""
+    """The classes of the data, if the file defines them."""
     if draft.data is None:
         return ()
     if draft.data.masks is not None:
@@ -95,7 +95,7 @@ def _classes(draft: Draft) -> Sequence[str]:
 
 
 def _losses(draft: Draft) -> set[str]:
-    """The losses that trials may have."""
+    """The losses that trials can have."""
     values = draft.possible_values("loss") or []
     domains = draft.space.root.get("loss", ())
     if len(domains) == 1 and domains[0].when:

@@ -1,8 +1,8 @@
-"""Whether the parts of an experiment fit together, before anything starts. Pure, no torch.
+"""Checks that the parts of an experiment fit together, before anything starts.
 
-Each check takes a `Draft` and yields what is wrong, at paths of the plain values: a parameter's
-domain is ("space", name, number of the alternative, key), a fixed setting ("trial", name).
-What only a whole configuration shows is in `tuning.experiment.checks.combinations`.
+Each check takes a `Draft` and yields violations at paths of the plain values: the path of a parameter's
+domain is ("space", name, number of the alternative, key), that of a fixed setting ("trial", name).
+Checks of whole configurations are in `tuning.experiment.checks.combinations`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SEGMENTATION_ONLY = ("loss", "head")
 
 
 def check_parts(draft: Draft) -> Iterator[Violation]:
-    """Every check that needs no whole configuration."""
+    """All checks that need no whole configuration."""
     yield from _name(draft)
     if draft.data is not None:
         yield from check_data(draft.data, draft.task)
@@ -42,7 +42,7 @@ def check_parts(draft: Draft) -> Iterator[Violation]:
 
 
 def check_first(draft: Draft) -> Iterator[Violation]:
-    """Whether the configurations to try first lie in the space. For a space that is sound."""
+    """Check that the configurations to try first are inside the space. The space must be valid."""
     for number, params in enumerate(draft.first):
         at = ("search", "first", number)
         for name in params:
@@ -60,8 +60,8 @@ def _name(draft: Draft) -> Iterator[Violation]:
     if draft.name is not None and not _NAME.fullmatch(draft.name):
         yield Violation(
             ("name",),
-            "names a folder: up to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
-            f"got {describe_value(draft.name)}",
+            "is used as a folder name: use up to 100 letters, digits, '.', '_' or '-', beginning with a "
+            f"letter or digit; got {describe_value(draft.name)}",
         )
 
 
@@ -70,11 +70,11 @@ def _settings(draft: Draft) -> Iterator[Violation]:
         for other in draft.written:
             if other == name:
                 yield Violation(
-                    ("trial", name), "is in space too; it is either fixed or searched, remove one"
+                    ("trial", name), "is also in space; a setting is either fixed or searched, so remove one"
                 )
             elif (is_inside(other, name) and value != {}) or is_inside(name, other):
                 yield Violation(
-                    ("trial", name), f"overlaps with {other} in space; fix or search each setting once"
+                    ("trial", name), f"overlaps with {other} in space; either fix or search each setting"
                 )
         if name == "peft.method" and isinstance(value, str) and (error := method_error(value)) is not None:
             yield Violation(("trial", name), error)
@@ -82,7 +82,9 @@ def _settings(draft: Draft) -> Iterator[Violation]:
         for part, names in (("trial", draft.trial), ("space", draft.space.root)):
             for name in names:
                 if name.split(".")[0] in _SEGMENTATION_ONLY:
-                    yield Violation((part, name), "is for task segmentation; detection has the model's own")
+                    yield Violation(
+                        (part, name), "applies to task segmentation only; detection uses the model's own"
+                    )
     yield from _unused(draft)
 
 
@@ -93,7 +95,9 @@ def _unused(draft: Draft) -> Iterator[Violation]:
     for name in draft.trial:
         section = name.split(".")[0]
         if section in SECTION_NAMES and section not in adapters:
-            yield Violation(("trial", name), f"has no use: adapter is {join_or(adapters)}, never {section}")
+            yield Violation(
+                ("trial", name), f"has no effect: adapter is {join_or(adapters)}, never {section}"
+            )
 
 
 # --- search and scheduler ---------------------------------------------------------------------
@@ -109,23 +113,20 @@ def _search(draft: Draft) -> Iterator[Violation]:
             for number, domain in enumerate(domains):
                 if domain.size is None:
                     yield Violation(
-                        ("space", name, number, "float"), "needs a step for search.grid; or use tpe or random"
+                        ("space", name, number, "float"),
+                        "needs a step for search.grid; add one, or use tpe or random",
                     )
     elif search.trials is None:
-        yield Violation(
-            ("search", "trials"), "is missing: the number of configurations to try, such as trials: 30"
-        )
+        yield Violation(("search", "trials"), "is missing; set the number of trials, such as trials: 30")
 
 
 def _from(search: SearchSpec) -> Iterator[Violation]:
     if search.from_ and search.tpe is None:
         kind = "grid" if search.grid is not None else "random"
-        yield Violation(
-            ("search", "from"), f"goes with search.tpe; {kind} learns nothing from earlier trials"
-        )
+        yield Violation(("search", "from"), f"needs search.tpe; {kind} learns nothing from earlier trials")
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
         yield Violation(
-            ("search", "from"), f"names {describe_value(name)} twice; its trials would count twice"
+            ("search", "from"), f"contains {describe_value(name)} twice; its trials would count twice"
         )
 
 
@@ -137,18 +138,18 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
         rule = getattr(draft.scheduler, kind)
         if rule is None or epochs is None:
             continue
-        # A short run for a try, with --set trial.epochs=1, may do without its scheduler.
+        # A short trial run with --set trial.epochs=1 does not need its scheduler.
         short = rule.grace_epochs == epochs and "epochs" in draft.touched
         if rule.grace_epochs >= epochs and not short:
             yield Violation(
                 ("scheduler", kind, "grace_epochs"),
                 f"is {rule.grace_epochs:g}, but trials run {epochs:g} epochs, so none would be stopped; "
-                "use a smaller one or scheduler: none",
+                "use a smaller value or scheduler: none",
             )
 
 
 def most_epochs(draft: Draft) -> float | None:
-    """The most epochs that a trial runs; None if that is wrong in itself."""
+    """The most epochs that a trial runs; None if the setting is invalid."""
     values: list[JsonValue] = []
     if "epochs" in draft.written:
         for domain in draft.space.root.get("epochs", ()):

@@ -23,11 +23,11 @@ _UNFIT = {
     "TRAINABLE_TOKENS": "it trains rows of a token embedding, which a vision model lacks",
     "XLORA": "it mixes LoRA adapters that are trained already",
 }
-"""As in trainables.adapters.passthrough, which has the last word."""
+"""The same as in trainables.adapters.passthrough, which is authoritative."""
 
 
 def method_error(name: str) -> str | None:
-    """What is wrong with the name of a PEFT method; None if nothing is, or if PEFT's source is elsewhere."""
+    """The error in the name of a PEFT method; None if it is valid, or if PEFT's source is not found."""
     known, upper = peft_method_names(), name.upper()
     if upper in _UNFIT:
         return f"{upper} cannot be used here: {_UNFIT[upper]}"
@@ -39,7 +39,7 @@ def method_error(name: str) -> str | None:
 
 @cache
 def peft_method_names() -> tuple[str, ...]:
-    """The values of PEFT's `PeftType`; empty if its source is not where it was."""
+    """The values of PEFT's `PeftType`; empty if its source file is not found."""
     package = find_spec("peft")
     if package is None or package.origin is None:
         return ()

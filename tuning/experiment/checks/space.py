@@ -1,4 +1,4 @@
-"""Whether the parameters of a space are settings of trials, and whether their conditions can hold."""
+"""Checks that the parameters of a space are settings of trials, and that their conditions can be met."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, 
 
 
 def check_space(draft: Draft) -> Iterator[Violation]:
-    """Every check that the space takes."""
+    """All checks of the space."""
     for name, domains in draft.space.root.items():
         for number, domain in enumerate(domains):
             yield from _domain(name, number, domain)
             yield from _conditions(draft, name, number, domain)
         yield from _alternatives(draft.space, name)
         yield from _sections(draft, name)
-    yield from _circles(draft.space)
+    yield from _cycles(draft.space)
 
 
 def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
@@ -40,12 +40,12 @@ def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
         rule = (
             f"{name} is a section; search its settings"
             if what == "section"
-            else f"{name} is no number; use choice"
+            else f"{name} is not a number; use choice"
         )
         yield Violation((*at, key), rule)
         return
     if known.kind is SettingKind.WHOLE and key == "float":
-        yield Violation((*at, key), f"{name} is a whole number; use int in place of float")
+        yield Violation((*at, key), f"{name} is a whole number; use int instead of float")
         return
     for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
         yield from known.violations(end, (*at, key, index))
@@ -58,7 +58,7 @@ def _conditions(draft: Draft, name: str, number: int, domain: Alternative) -> It
             yield Violation(at, _no_parent(draft, parent))
             continue
         if parent == name or parent not in draft.space.root:
-            continue  # a circle of one, or a parameter that is wrong in itself
+            continue  # a cycle of one, or an invalid parameter
         if any(d.size is None for d in draft.space.root[parent]):
             yield Violation(
                 at, f"{parent} is a range of real numbers; a condition needs a choice or whole numbers"
@@ -72,7 +72,7 @@ def _conditions(draft: Draft, name: str, number: int, domain: Alternative) -> It
                 )
         section = name.split(".")[0]
         if parent == ADAPTER and section in SECTION_NAMES and any(v != section for v in values):
-            yield Violation(at, f"{name} is read where adapter is {section} only; leave out the condition")
+            yield Violation(at, f"{name} only applies if adapter is {section}; remove the condition")
 
 
 def _no_parent(draft: Draft, parent: str) -> str:
@@ -82,7 +82,7 @@ def _no_parent(draft: Draft, parent: str) -> str:
         return f"{parent} is not in the space; search it too, or remove the condition"
     close = closest_name(parent, draft.written)
     return f"there is no parameter {describe_value(parent)}" + (
-        f"; did you mean '{close}'?" if close else "; name one of this space"
+        f"; did you mean '{close}'?" if close else "; use a parameter of this space"
     )
 
 
@@ -103,7 +103,7 @@ def _alternatives(space: Space, name: str) -> Iterator[Violation]:
             yield Violation(
                 ("space", name, second),
                 "can apply at the same time as an earlier alternative; "
-                "give the two `when` conditions that exclude each other on one parameter",
+                "give both a `when` on the same parameter, without a value in common",
             )
             return
 
@@ -111,7 +111,7 @@ def _alternatives(space: Space, name: str) -> Iterator[Violation]:
 def _sections(draft: Draft, name: str) -> Iterator[Violation]:
     for other in draft.written:
         if is_inside(other, name):
-            yield Violation(("space", other), f"lies inside {name}, which is searched as a whole; remove one")
+            yield Violation(("space", other), f"is part of {name}, which is searched as a whole; remove one")
     section = name.split(".")[0]
     adapters = draft.possible_values(ADAPTER)
     if section in SECTION_NAMES and adapters is not None and section not in adapters:
@@ -121,16 +121,16 @@ def _sections(draft: Draft, name: str) -> Iterator[Violation]:
         )
 
 
-def _circles(space: Space) -> Iterator[Violation]:
+def _cycles(space: Space) -> Iterator[Violation]:
     done: set[str] = set()
 
     def follow(name: str, above: tuple[str, ...]) -> Iterator[Violation]:
         if name in above:
-            ring = [*above[above.index(name) :], name]
-            number = next(i for i, when in enumerate(space.conditions(ring[0])) if ring[1] in when)
+            cycle = [*above[above.index(name) :], name]
+            number = next(i for i, when in enumerate(space.conditions(cycle[0])) if cycle[1] in when)
             yield Violation(
-                ("space", ring[0], number, "when"),
-                f"goes in a circle: {' needs '.join(ring)}; remove one of these conditions",
+                ("space", cycle[0], number, "when"),
+                f"is part of a cycle: {' needs '.join(cycle)}; remove one of these conditions",
             )
         elif name not in done:
             for parent in sorted(space.parents(name) & space.root.keys()):
