@@ -52,7 +52,7 @@ def test_a_name_is_a_trial_an_experiment_or_a_folder(storage: Path, monkeypatch:
 def test_an_unknown_name_says_what_there_is(storage: Path) -> None:
     with pytest.raises(StorageError) as raised:
         trained.find_trained("digitz:2", storage)
-    assert "there are: digits" in str(raised.value)
+    assert "available: digits" in str(raised.value)
     assert f"{storage / 'trained'}: one" in str(raised.value)
 
 

@@ -168,9 +168,13 @@ def test_too_deep_a_nesting_is_a_fault_with_its_line(tmp_path: Path) -> None:
 def test_a_folder_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(ExperimentFileError, match="is a folder; name the experiment file in it"):
         load_experiment(tmp_path)
-    with pytest.raises(ExperimentFileError, match=r"no shipped experiment of that name; did you mean 'quickstart'\?"):
+    with pytest.raises(
+        ExperimentFileError, match=r"no shipped experiment of that name; did you mean 'quickstart'\?"
+    ):
         load_experiment("quikstart")
-    with pytest.raises(ExperimentFileError, match="shipped experiments: coco_folder, mask_folder, quickstart"):
+    with pytest.raises(
+        ExperimentFileError, match="shipped experiments: coco_folder, mask_folder, quickstart"
+    ):
         load_experiment("xyz.yaml")
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("name: Käse".encode("latin-1"))

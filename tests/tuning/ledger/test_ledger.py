@@ -242,7 +242,7 @@ def test_experiments_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     assert [p.name for p in list_experiments(storage)] == ["a", "b"]
     assert find_experiment("a", storage) == storage / "a"
     assert find_experiment(str(storage / "b"), tmp_path) == storage / "b"
-    with pytest.raises(StorageError, match=r"no experiment 'c' in .*; there are: a, b"):
+    with pytest.raises(StorageError, match=r"no experiment 'c' in .*; available: a, b"):
         find_experiment("c", storage)
     assert list_experiments(tmp_path / "nowhere") == []
 

@@ -34,7 +34,7 @@ def test_a_name_a_path_and_a_trial(tmp_path: Path) -> None:
         assert parse_reference(f"{text}:best", tmp_path).trial == BEST
     assert parse_reference("digits", tmp_path).trial is None
     for text in ("absent", "absent:3", "digits:worst"):
-        with pytest.raises(StorageError, match="there are: digits"):
+        with pytest.raises(StorageError, match="available: digits"):
             parse_reference(text, tmp_path)
 
 
