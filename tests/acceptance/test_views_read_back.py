@@ -161,7 +161,7 @@ def test_a_server_that_goes_away_is_said_once_and_resume_brings_the_rest(
         for record in records[first + 1 :]:
             views.put(record)
     assert len(said) == 1
-    assert said[0].startswith(f"the Optuna study at {server.url} is left behind: ")
+    assert said[0].startswith(f"cannot update the Optuna study at {server.url}: ")
     assert PASSWORD not in said[0]
     server.start()
     again = view(DatabaseStudyStorage(server.url), "fragile")

@@ -1,9 +1,9 @@
-"""The record as an Optuna study that lasts: a journal file or a database, for `optuna-dashboard` and others.
+"""The record as a persistent Optuna study: a journal file or a database, for `optuna-dashboard` and others.
 
-Our search has its own study, in memory; nothing is ever read back from this one but what it holds
-already. It is named after the experiment, and an attribute says which launch it belongs to, so that
-two experiments in one database do not mix. A trial that starts again after it had ended is one more
-trial there, as Optuna lets nobody change a trial that is over; the attribute `trial` tells them apart.
+The search has its own study in memory and never reads this one, except to bring it up to date. The study
+is named after the experiment, and an attribute identifies its launch, so that two experiments in one
+database do not mix. A trial that starts again after it had ended becomes a new trial of the study, because
+Optuna does not allow changes of a finished trial; the attribute `trial` has our number.
 """
 
 from __future__ import annotations
@@ -30,43 +30,43 @@ from tuning.search.study import TOLD, as_asked, with_scalars
 from tuning.views.view import View
 
 LAUNCH = "adaptertune"
-"""The study's attribute that says whose it is."""
+"""The study's attribute that identifies its launch."""
 _RUNS = "running"
 _METRICS = "study:metric_names"
-"""Optuna's own name for what `Study.set_metric_names` sets."""
+"""The attribute that Optuna's `Study.set_metric_names` sets."""
 
 
 class StudyStorage(Protocol):
-    """Where a study is kept."""
+    """The place where a study is stored."""
 
     title: str
-    """As messages name it."""
+    """Its name in messages."""
 
     def open(self) -> BaseStorage:
-        """What is there; an empty storage where nothing is, or nothing that can be read."""
+        """Open the storage; empty if nothing exists yet, or nothing that can be read."""
 
     def clear(self, study: int) -> BaseStorage:
-        """Takes a study of this launch that contradicts its record out of the way."""
+        """Remove a study of this launch that contradicts its record."""
 
     def refuse(self, study: int, name: str) -> BaseStorage:
-        """A study of this name belongs to another launch. Raises StorageError, or makes room for ours."""
+        """Handle a study of this name from another launch: raise StorageError, or move it away."""
 
     def flush(self) -> None:
-        """Writes what was held back."""
+        """Write everything that was held back."""
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Close the storage."""
 
 
 @dataclass
 class _Written:
-    """A trial as the study has it."""
+    """A trial as stored in the study."""
 
     id: int
     hash: str
     state: TrialState
     steps: dict[int, float] = field(default_factory=dict)
-    """Empty once it is over."""
+    """Empty once the trial is over."""
 
 
 class StudyView(View):
@@ -82,7 +82,7 @@ class StudyView(View):
         self._written: dict[int, _Written] = {}
         self._distributions: dict[str, BaseDistribution] = {}
 
-    # --- as views are called ------------------------------------------------------------------
+    # --- the methods of a view ----------------------------------------------------------------
 
     def begin(self, history: History) -> None:
         """See `View`."""
@@ -138,7 +138,7 @@ class StudyView(View):
             return
         empty = not self._storage.get_all_trials(self._study, deepcopy=False)
         if known is None and empty and self._storage.get_study_directions(self._study) == [self._direction]:
-            # A driver died between the two lines that make a study.
+            # A driver died between the two writes that create a study.
             self._storage.set_study_user_attr(self._study, LAUNCH, dict(launch))
             return
         self._storage = self._study_storage.refuse(self._study, name)
@@ -157,13 +157,13 @@ class StudyView(View):
         return StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
 
     def _fits(self, trial: FrozenTrial, history: History) -> bool:
-        """Whether the record can have led to this trial of the study."""
+        """Whether this trial of the study is consistent with the record."""
         ours = history.trials.get(trial.user_attrs.get("trial", -1))
         if ours is None or trial.user_attrs.get("hash") != ours.hash:
             return False
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return True
-        # What ended with a value never starts again.
+        # A trial that ended with a value never starts again.
         state, value = self._told(ours.ended, history) if ours.ended is not None else (None, None)
         return trial.state is state and trial.value == value
 
@@ -185,7 +185,7 @@ class StudyView(View):
     # --- its trials ---------------------------------------------------------------------------
 
     def _create_trial(self, ours: TrialHistory, history: History | None = None) -> _Written:
-        """One more trial, as far as the record has it."""
+        """Add a trial to the study, with everything that the record has of it."""
         assert self._storage is not None
         given = as_asked(self._experiment.space, ours.params, self._distributions)
         state, value, ended = TrialState.RUNNING, None, ours.ended
@@ -217,13 +217,13 @@ class StudyView(View):
         known = self._written.get(record.trial)
         if known is not None and known.hash == record.hash and not known.state.is_finished():
             assert self._storage is not None
-            self._storage.set_trial_user_attr(known.id, "outcome", _RUNS)  # it goes on
+            self._storage.set_trial_user_attr(known.id, "outcome", _RUNS)  # it resumes
             return
         new = self._create_trial(TrialHistory(record.trial, record.params, record.hash, record.time))
         self._written[record.trial] = new
         if known is not None and known.hash == record.hash and known.state is TrialState.FAIL:
             assert self._storage is not None
-            new.steps = dict(self._storage.get_trial(known.id).intermediate_values)  # it goes on from these
+            new.steps = dict(self._storage.get_trial(known.id).intermediate_values)  # it resumes from these
             for step, objective in new.steps.items():
                 self._storage.set_trial_intermediate_value(new.id, step, objective)
 
@@ -249,7 +249,7 @@ class StudyView(View):
         known.state = state
 
     def _told(self, record: EndedRecord, history: History | None = None) -> tuple[TrialState, float | None]:
-        """Its state and value for Optuna. An interrupted trial still runs: it goes on when the sweep does."""
+        """Its state and value for Optuna. An interrupted trial is running: it resumes with the sweep."""
         if record.outcome is Outcome.INTERRUPTED:
             return TrialState.RUNNING, None
         state = TOLD.get(record.outcome, TrialState.COMPLETE)
@@ -274,7 +274,7 @@ def _attributes(record: EndedRecord) -> dict[str, JsonValue]:
 
 
 def _step(record: ReportRecord) -> int | None:
-    """Thousandths of an epoch, as in the study that the search uses; None for no figure."""
+    """The report's step in thousandths of an epoch, as in the search's study; None without a finite value."""
     if record.objective is None or not math.isfinite(record.objective):
         return None
     return round(record.epoch * 1000)

@@ -1,4 +1,4 @@
-"""The views that an experiment asks for."""
+"""The views that an experiment configures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuning.views.view import View
 
 
 def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:
-    """The views that an experiment has. Raises StorageError for one whose package is missing."""
+    """The views of an experiment. Raises StorageError if the package of a view is missing."""
     from tuning.tables.parts import FOLDER, Tables
     from tuning.views.mirror import with_mirror
 

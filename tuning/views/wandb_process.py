@@ -1,6 +1,6 @@
-"""The process in which wandb lives, command by lines what to do. Started with FOLDER and MODE.
+"""The process that runs wandb, controlled by lines of JSON on standard input. Started with FOLDER and MODE.
 
-It ends when its input does, within a minute, whatever the network does.
+It ends at most a minute after its input ends, whatever the network does.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tuning.views.wandb_runs import FOLDER
 from tuning.views.written import Written
 
 LINGERS_S = 60.0
-"""Longest life after the driver's last line."""
+"""How long the process may live after the driver's last line."""
 
 
 def write_runs(folder: Path, mode: WandbMode) -> None:
-    """Takes lines from standard input until it ends, then finishes what is open."""
+    """Carry out the commands from standard input until it ends, then finish all open runs."""
     import wandb
 
     done = Written(folder / FOLDER)
@@ -64,7 +64,7 @@ def write_runs(folder: Path, mode: WandbMode) -> None:
 
 
 def _quiet(wandb: Any) -> Any:
-    """Nothing of the machine, the code or the terminal: the record has what matters."""
+    """Settings that send nothing about the machine, code or terminal: the record has what matters."""
     return wandb.Settings(
         silent=True,
         console="off",
@@ -79,7 +79,7 @@ def _quiet(wandb: Any) -> Any:
 
 
 def _wandb_mode(mode: WandbMode) -> Literal["online", "offline"] | None:
-    """How runs go; None leaves it to the variable WANDB_MODE."""
+    """The mode for wandb; None leaves it to the environment variable WANDB_MODE."""
     if mode is not WandbMode.AUTO:
         return "online" if mode is WandbMode.ONLINE else "offline"
     if os.environ.get("WANDB_MODE"):
@@ -88,7 +88,7 @@ def _wandb_mode(mode: WandbMode) -> Literal["online", "offline"] | None:
 
 
 def logged_in() -> bool:
-    """Whether a key is at hand: in the environment, or where `wandb login` leaves it."""
+    """Whether an API key is available, in the environment or from `wandb login`."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")

@@ -181,7 +181,7 @@ def test_a_store_that_is_gone_costs_the_tables_nothing_and_is_said_once(
             now[0] += COPY_EVERY_S
             view.settle()
     said = capsys.readouterr()
-    assert (said.out + said.err).count("are not copied just now") == 1
+    assert (said.out + said.err).count("cannot be copied now") == 1
     assert "no route to host" in said.out + said.err
     now[0] += COPY_EVERY_S
     view.settle()

@@ -148,7 +148,7 @@ def test_fields_of_a_newer_version_are_passed_over_and_a_newer_schema_is_not(tmp
     (folder / LEDGER).write_text(json.dumps(header) + "\n")
     assert read_history(folder).name == "a"
     (folder / LEDGER).write_text(json.dumps(header | {"schema": 2}) + "\n")
-    with pytest.raises(LedgerError, match="schema 2"):
+    with pytest.raises(LedgerError, match="schema version 2"):
         read_history(folder)
 
 

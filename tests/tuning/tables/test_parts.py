@@ -246,7 +246,10 @@ def test_a_torn_last_line_waits_until_it_is_whole(folder: Path) -> None:
 def test_two_writers_do_not_meet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "LOCK_S", 0.1)
     (folder / FOLDER).mkdir()
-    with FileLock(folder / FOLDER / tables.LOCK), pytest.raises(StorageError, match="another process writes"):
+    with (
+        FileLock(folder / FOLDER / tables.LOCK),
+        pytest.raises(StorageError, match="another process is writing"),
+    ):
         compact(folder)
     assert compact(folder)
 

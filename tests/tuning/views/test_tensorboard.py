@@ -133,7 +133,7 @@ def test_a_full_disk_is_said_once_and_resume_brings_the_rest(folder: Path) -> No
             for record in records[4:]:
                 views.put(record)
         assert len(said) == 1
-        assert "TensorBoard is left behind: OSError" in said[0]
+        assert "cannot update TensorBoard: OSError" in said[0]
         assert "No space left" in said[0]
         disk.make_room()
         follow(disk.path, records, known=len(records))

@@ -174,7 +174,7 @@ def test_what_wandb_says_is_said_once(folder: Path, monkeypatch: pytest.MonkeyPa
         for record in records[1:]:
             views.put(record)
     assert len(said) == 1
-    assert said[0].startswith("Weights & Biases is left behind: ")
+    assert said[0].startswith("cannot update Weights & Biases: ")
     assert str(folder / FOLDER / LOG) in said[0]
 
 
@@ -183,7 +183,9 @@ def test_a_process_that_does_not_end_is_not_waited_for(folder: Path) -> None:
     followed = view(folder, records, sending_s=0.2)
     followed._process = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, text=True)
     process = followed._process
-    with pytest.raises(StorageError, match=r"not through after 0\.2 s and goes on by itself.*`wandb sync`"):
+    with pytest.raises(
+        StorageError, match=r"not finished after 0\.2 s and continues for at most.*`wandb sync`"
+    ):
         followed.close()
     assert process.poll() is None
     process.terminate()
