@@ -1,4 +1,4 @@
-"""Drives a sweep that `launch` or `resume` begins: study, scheduler and actors, seen through to the end."""
+"""The driver of a sweep, for `launch` and `resume`: it runs study, scheduler and actors to the end."""
 
 from __future__ import annotations
 
@@ -40,32 +40,31 @@ if TYPE_CHECKING:
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
 SAVE_WITHIN_S = 10.0
-"""How long trials have to save their state when the sweep is interrupted."""
+"""How long trials may take to save their state when the sweep is interrupted."""
 _UNLIMITED = 100_000
 
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """What became of a sweep."""
+    """The result of a sweep."""
 
     folder: Path
     outcome: Ending
     history: History
     preempted: bool = False
-    """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
+    """Whether a SIGTERM ended it, so that it should be resumed elsewhere or later."""
 
     @property
     def no_results(self) -> bool:
-        """Whether it failed, or no trial came to a value."""
+        """Whether it failed, or no trial has a value."""
         return self.outcome is Ending.FAILED or all(t.value is None for t in self.history.trials.values())
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What a driver runs.
+    """The parts of a run.
 
-    past: the record so far, of an experiment that goes on.  retry_failed: whether its failed trials
-    start once more.
+    past: the record so far of a resumed experiment.  retry_failed: whether its failed trials start again.
     """
 
     experiment: Experiment
@@ -79,7 +78,7 @@ class Composition:
 
 @contextmanager
 def _as_storage_errors() -> Iterator[None]:
-    """A cluster that does not answer, and a full or read-only disk elsewhere, as StorageErrors."""
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
     try:
         yield
     except OSError as error:
@@ -88,7 +87,7 @@ def _as_storage_errors() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
                 f"cannot write {error.filename or 'temporary files'}: {error.strerror};"
-                " make room there, or set TMPDIR to another disk"
+                " free some space there, or set TMPDIR to another disk"
             ) from error
         raise
 
@@ -96,7 +95,7 @@ def _as_storage_errors() -> Iterator[None]:
 def drive_sweep(
     of: Composition, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
-    """Run it to its end, to a signal or to `stop`. Raises as `launch` does."""
+    """Run a sweep until its end, a signal, or `adaptertune stop`. Raises the same errors as `launch`."""
     with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
         claim_store_folder(of.experiment, of.recorder.history.header)
         viewed = _viewed(of)
@@ -107,7 +106,7 @@ def drive_sweep(
 
 
 def _viewed(of: Composition) -> Views:
-    """The views, which follow the record from here on. Raises StorageError for one that cannot begin."""
+    """The views, which follow the record from now on. Raises StorageError for a view that cannot begin."""
     history = of.recorder.history
     views = Views(views_of(of.experiment, of.folder, history.header), history, say=say)
     of.recorder.listen(views.put)
@@ -119,7 +118,7 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
     threads = of.experiment.resources.threads
     try:
         with connect(address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up) as cluster:
-            signals.listen()  # Ray has just put its own handler for SIGTERM in place
+            signals.listen()  # Ray has just installed its own handler for SIGTERM
             try:
                 _fit(of, cluster, prepared, signals)
                 ending = Ending.FINISHED
@@ -129,7 +128,7 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
                 _close(of.recorder, Ending.FAILED, signals)
                 raise
             _close(of.recorder, ending, signals)
-    except Halt as halt:  # while Ray came up
+    except Halt as halt:  # while Ray was starting
         halted, ending = halt, halt.ending
         _close(of.recorder, ending, signals)
     if halted is not None and halted.error is not None:
@@ -138,9 +137,9 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
 
 
 def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
-    """Ends what still runs, and the record. A disk that takes no more leaves both as they are.
+    """End the trials that still run, and close the record. If the disk is full, both stay as they are.
 
-    From here on there is nothing left to interrupt: Ray goes down, whatever signal comes.
+    From here on signals interrupt nothing: Ray shuts down in any case.
     """
     signals.only_note()
     with suppress(Halt):
@@ -202,9 +201,9 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
             run_config=RunConfig(
                 name=experiment.name,
                 storage_path=str(cluster.scratch),
-                # Checkpoints are the trainable's own; Ray would fetch one at each trial's end.
+                # The trainable writes its own checkpoints; Ray would fetch one at the end of each trial.
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-                failure_config=FailureConfig(max_failures=0),  # trials are tried again by the study
+                failure_config=FailureConfig(max_failures=0),  # the study restarts trials
                 verbose=0,
             ),
         )
@@ -224,10 +223,10 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
 
 
 def _give_up() -> None:
-    """The driver hangs in a call to a cluster that is lost. Its record goes on as that of a killed one."""
+    """Exit because the driver hangs in a call to a lost cluster; it can be resumed like a killed driver."""
     say(
         "the Ray cluster no longer answers: its head or this machine's raylet was killed, or the network is"
-        " gone. The sweep goes on with `adaptertune resume`"
+        " down. Continue the sweep with `adaptertune resume`"
     )
     os._exit(FAILED)
 
@@ -237,7 +236,7 @@ def _log_capacity(before: int, now: int) -> None:
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:
-    """Of a cluster that was there before. Raises StorageError where one of its nodes cannot run trials."""
+    """Check the nodes of an existing cluster. Raises StorageError if one of them cannot run trials."""
     if not cluster.joined:
         return
     from cluster.health.nodes import examine
@@ -250,7 +249,7 @@ def _check_nodes(of: Composition, cluster: Cluster) -> None:
 
 
 def _settle(of: Composition, rule: Rule | None) -> None:
-    """Bring `rule` to where the last driver left it, and carry out what was decided by then."""
+    """Restore the state of `rule` from the record, and carry out the decisions of the last driver."""
     if not of.past:
         return
     history, recorder = of.recorder.history, of.recorder
@@ -276,7 +275,7 @@ def _settle(of: Composition, rule: Rule | None) -> None:
 
 
 def _save_running(of: Composition) -> None:
-    """Let trials that run save their state before they are ended; a silent one is not waited for."""
+    """Let running trials save their state before they end; wait for them at most `SAVE_WITHIN_S`."""
     if of.trainable is not None:
         return
     waiting = {trial_folder(of.folder, number) for number in of.recorder.unfinished()}
@@ -326,7 +325,7 @@ def _trainable(given: type[Any] | None) -> type[Any]:
 
 
 def _send_along(module: str) -> None:
-    """Workers see the five packages and what is installed; what other modules define travels whole."""
+    """Pickle a module by value, because workers can import only our packages and installed ones."""
     from ray import cloudpickle
 
     if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):

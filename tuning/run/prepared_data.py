@@ -1,4 +1,4 @@
-"""The data of a sweep: prepared while Ray comes up, recorded, the same as before where it goes on."""
+"""The data of a sweep: prepared while Ray starts, recorded, and compared with the record on resume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _prepare(workload: Workload) -> Path:
 
 
 def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
-    """Prepare while Ray comes up; ours unless another way is given."""
+    """Prepare the data in a thread while Ray starts. prepare: None for the default preparation."""
     future: Future[Path] = Future()
 
     def work() -> None:
@@ -52,9 +52,9 @@ def wait_for_data(
     *,
     stopped: Callable[[], bool],
 ) -> Path:
-    """The prepared data, recorded, and its splits stored in the experiment's `folder`.
+    """Wait for the prepared data, record them, and store their splits in the experiment's `folder`.
 
-    Raises Halt once `stopped` says so, DataError for an absent class or other data than before.
+    Raises Halt when `stopped()` is true, and DataError for an unknown class or if the data have changed.
     """
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
@@ -70,9 +70,9 @@ def wait_for_data(
     before, now = recorder.history.prepared, meta.get("fingerprint", data.name)
     if before is not None and before.fingerprint != now:
         raise DataError(
-            f"{experiment.name} was begun on other data (fingerprint {before.fingerprint}, now {now}):"
-            " files, their sizes or their times have changed, or a newer adaptertune prepares them"
-            " otherwise; put them back, or launch a new experiment"
+            f"{experiment.name} was launched with other data (fingerprint {before.fingerprint}, now {now}):"
+            " files, their sizes or their modification times have changed, or this version of adaptertune"
+            " prepares them differently; restore the files, or launch a new experiment"
         )
     recorder.record(
         PreparedRecord(
@@ -86,7 +86,7 @@ def wait_for_data(
 
 
 def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:
-    """Keeps beside the record which images are trained, validated and tested on: the cache may go."""
+    """Store the images of each split next to the record, because the cache may be deleted."""
     from trainables.data.domains import split_names
     from trainables.data.prepared import open_prepared
 
@@ -96,7 +96,7 @@ def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:
 
 @contextmanager
 def absolute_cache() -> Iterator[None]:
-    """Ray changes the current folder while it comes up, and workers have another one."""
+    """Make the cache's path absolute: Ray changes the current folder as it starts, and so do workers."""
     before = os.environ.get("ADAPTERTUNE_CACHE")
     if before:
         os.environ["ADAPTERTUNE_CACHE"] = str(Path(before).absolute())

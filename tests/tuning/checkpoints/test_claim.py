@@ -55,14 +55,14 @@ def test_a_folder_on_the_store_belongs_to_one_experiment(to: str, tmp_path: Path
     claim_store_folder(asked, header(asked, 1.0))
     claim_store_folder(asked, header(asked, 1.0))
     # The first one has saved nothing yet: it may be about to.
-    with pytest.raises(StorageError, match=r"to another experiment 'sweep', begun 1970-.*--name"):
+    with pytest.raises(StorageError, match=r"to another experiment 'sweep', launched 1970-.*--name"):
         claim_store_folder(asked, header(asked, 2.0))
     release_store_folder(asked, header(asked, 2.0))  # it is not its own
     assert (tmp_path / "store" / "sweep" / MARK).exists()
     release_store_folder(asked, header(asked, 1.0))
     claim_store_folder(asked, header(asked, 2.0))
     (tmp_path / "store" / "sweep" / MARK).write_text("{")
-    with pytest.raises(StorageError, match="begun at an unknown time"):
+    with pytest.raises(StorageError, match="launched at an unknown time"):
         claim_store_folder(asked, header(asked, 2.0))
 
 

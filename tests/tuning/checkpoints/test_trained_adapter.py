@@ -184,5 +184,5 @@ def test_the_base_of_an_experiment_has_no_weights(run: Path) -> None:
     base = trained.pretrained_baseline(trained.adapter_of_folder(run).experiment)
     assert base.weights is None
     assert base.config.adapter is Adapter.NONE
-    with pytest.raises(StorageError, match="has no weights of its own"):
+    with pytest.raises(StorageError, match="has no trained weights"):
         base.load()
