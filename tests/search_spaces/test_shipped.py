@@ -37,7 +37,7 @@ def space(request: pytest.FixtureRequest) -> ShippedExperiment:
     return found
 
 
-def test_it_is_sound_and_named_after_its_file(space: ShippedExperiment) -> None:
+def test_it_is_valid_and_named_after_its_file(space: ShippedExperiment) -> None:
     experiment = load_experiment(space.name)
     assert experiment.name == space.name
     assert bool(experiment.space) == space.searches
@@ -73,15 +73,15 @@ def test_it_can_be_narrowed_to_one_adapter(sweep: ShippedExperiment) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_studys_files_say_what_it_reported_and_that_nothing_is_measured(study: str) -> None:
-    figures = {
+    metrics = {
         "yolos_small_coco": ["33.238", "33.339", "33.345", "33.273", "33.327"],
         "vit_base_pets": [".7787", ".7606", ".7935"],
     }[study]
     sweep = next(space for space in ALL if space.name == study)
-    assert all(figure in sweep.description for figure in figures)
-    for adapter, figure in zip(STUDIES[study], figures[-len(STUDIES[study]) :], strict=True):
+    assert all(metric in sweep.description for metric in metrics)
+    for adapter, metric in zip(STUDIES[study], metrics[-len(STUDIES[study]) :], strict=True):
         row = next(space for space in ALL if space.name == f"{study}_{adapter}")
-        assert figure in row.description
+        assert metric in row.description
         assert "Not yet measured here" in row.description
     assert "Not yet measured here" in sweep.description
 

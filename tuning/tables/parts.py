@@ -121,11 +121,11 @@ def _read(folder: Path) -> TablePart | None:
     if re.fullmatch(r"\d{12,}-\d{12,}", folder.name) is None:
         return None
     try:
-        said = json.loads((folder / PART).read_text())
-        if said.pop("schema") != _SCHEMA:
+        fields = json.loads((folder / PART).read_text())
+        if fields.pop("schema") != _SCHEMA:
             return None
-        said["open"] = {int(number): int(byte) for number, byte in said["open"].items()}
-        part = TablePart(**said)
+        fields["open"] = {int(number): int(byte) for number, byte in fields["open"].items()}
+        part = TablePart(**fields)
         return part if part.name == folder.name and part.start < part.end else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

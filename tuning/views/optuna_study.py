@@ -164,14 +164,18 @@ class StudyView(View):
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return True
         # A trial that ended with a value never starts again.
-        state, value = self._told(ours.ended, history) if ours.ended is not None else (None, None)
+        state, value = self._state_and_value(ours.ended, history) if ours.ended is not None else (None, None)
         return trial.state is state and trial.value == value
 
     def _bring(self, ours: TrialHistory, history: History) -> None:
         known = self._written.get(ours.number)
         ended = ours.ended
         if known is None or known.state is TrialState.FAIL:
-            if known is not None and ended is not None and self._told(ended, history)[0] is TrialState.FAIL:
+            if (
+                known is not None
+                and ended is not None
+                and self._state_and_value(ended, history)[0] is TrialState.FAIL
+            ):
                 return
             self._written[ours.number] = self._create_trial(ours, history)
             return
@@ -191,7 +195,7 @@ class StudyView(View):
         state, value, ended = TrialState.RUNNING, None, ours.ended
         attributes: dict[str, Any] = {"trial": ours.number, "hash": ours.hash, "outcome": _RUNS}
         if ended is not None:
-            state, value = self._told(ended, history)
+            state, value = self._state_and_value(ended, history)
             attributes |= _attributes(ended)
         steps: dict[int, float] = {}
         for report in ours.reports:
@@ -240,7 +244,7 @@ class StudyView(View):
         if known.state.is_finished():
             return
         assert self._storage is not None
-        state, value = self._told(record, history)
+        state, value = self._state_and_value(record, history)
         for name, attribute in _attributes(record).items():
             self._storage.set_trial_user_attr(known.id, name, attribute)
         if state.is_finished():
@@ -248,7 +252,9 @@ class StudyView(View):
             known.steps = {}
         known.state = state
 
-    def _told(self, record: EndedRecord, history: History | None = None) -> tuple[TrialState, float | None]:
+    def _state_and_value(
+        self, record: EndedRecord, history: History | None = None
+    ) -> tuple[TrialState, float | None]:
         """Its state and value for Optuna. An interrupted trial is running: it resumes with the sweep."""
         if record.outcome is Outcome.INTERRUPTED:
             return TrialState.RUNNING, None
@@ -264,13 +270,13 @@ class StudyView(View):
 
 
 def _attributes(record: EndedRecord) -> dict[str, JsonValue]:
-    told = {
+    attributes = {
         "outcome": record.outcome.value,
         "epoch": record.epoch,
         "reason": record.reason,
         "reuses": record.of,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _step(record: ReportRecord) -> int | None:

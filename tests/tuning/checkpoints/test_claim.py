@@ -1,4 +1,4 @@
-"""An experiment whose checkpoints lie on a store, here a `file://` one: whose it is, sweeps, tables."""
+"""An experiment with checkpoints on an object store, here a `file://` one: claims, sweeps, tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def header(asked: Any, time: float) -> ExperimentRecord:
     return ExperimentRecord(time=time, name=asked.name, file="", experiment={})
 
 
-# --- whose it is ------------------------------------------------------------------------------
+# --- claims -----------------------------------------------------------------------------------
 
 
 def test_checkpoints_are_in_the_experiments_folder_unless_the_file_says_otherwise(
@@ -133,7 +133,7 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
     view.begin(History(record))
     view.observe(record)
     view.settle()
-    assert at.files() == {}  # not yet: it was looked at just now
+    assert at.files() == {}  # not yet: it was checked just now
     now[0] += COPY_EVERY_S
     view.settle()
     assert at.files() == {"0/trials.parquet": 3, "0/part.json": 1}
@@ -145,7 +145,7 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
     assert parts.closed
     merged = {"0-1/trials.parquet": 6, "0-1/part.json": 1}
     assert at.files() == {"1/trials.parquet": 3, "1/part.json": 1} | merged
-    # Each once, and what says that a part is whole after its tables.
+    # Each once, and `part.json` after the tables of its part.
     names = [path.partition("/tables/")[2] for path in written]
     assert names == [
         *("0/trials.parquet", "0/part.json"),

@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def storage(tmp_path: Path, run: Path) -> Path:
-    """An experiment whose trials 0 and 2 kept weights, and a run of `train`."""
+    """An experiment in which trials 0 and 2 kept weights, and a run of `train`."""
     folder = write(tmp_path / "digits")
     for number in (0, 2):
         (folder / "trials" / f"{number:04d}").mkdir(parents=True)

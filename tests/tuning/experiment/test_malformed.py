@@ -1,5 +1,5 @@
-"""Malformed experiment files: what is no YAML or no experiment, overrides, and many faults at once."""
-# ruff: noqa: E501 (messages stand in one piece)
+"""Malformed experiment files: invalid YAML, invalid experiments, overrides, and many errors at once."""
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_malformed_file_says_where_what_and_the_way_out(given: Case, tmp_path:
     assert lines_of(tmp_path, given) == given.message
 
 
-def test_what_the_cases_start_from_is_sound(tmp_path: Path) -> None:
+def test_what_the_cases_start_from_is_valid(tmp_path: Path) -> None:
     assert loaded(tmp_path, case().text).name == "pets"
 
 
@@ -121,7 +121,7 @@ resources: {cpus: 0}
 """
 
 
-def test_all_faults_come_at_once_in_the_files_order(tmp_path: Path) -> None:
+def test_all_errors_come_at_once_in_the_files_order(tmp_path: Path) -> None:
     assert message_of(tmp_path, MANY, ("retries=-1",)).splitlines() == [
         "pets.yaml: 14 errors",
         "  line 1   name                            is used as a folder name: use up to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit; got 'my pets'",
@@ -142,7 +142,7 @@ def test_all_faults_come_at_once_in_the_files_order(tmp_path: Path) -> None:
     ]
 
 
-def test_combinations_are_checked_beside_faults_that_do_not_concern_them(tmp_path: Path) -> None:
+def test_combinations_are_checked_despite_unrelated_errors(tmp_path: Path) -> None:
     clash = "space: {adapter: {choice: [lora]}, freezing: {choice: [full]}}"
     for elsewhere in ("resources: {cpus: x}", "modell: {}", "retries: -1"):
         said = message_of(tmp_path, case(space=clash, x=elsewhere).text)
@@ -155,7 +155,7 @@ def test_combinations_are_checked_beside_faults_that_do_not_concern_them(tmp_pat
     assert message_of(tmp_path, case(space=clash, x="freezing: frozen").text).splitlines()[-1] == LATER
 
 
-def test_too_deep_a_nesting_is_a_fault_with_its_line(tmp_path: Path) -> None:
+def test_too_deep_a_nesting_is_an_error_with_its_line(tmp_path: Path) -> None:
     rule = "is nested too deeply: at most 50 levels of lists and mappings"
     for depth in (60, 5_000):
         text = case(trial=f"trial: {{peft.arguments: {'[' * depth}{']' * depth}}}").text

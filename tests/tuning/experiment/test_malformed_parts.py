@@ -1,12 +1,12 @@
 """Malformed parts around the settings, such as objective, data and views, each with the whole message."""
-# ruff: noqa: E501 (messages stand in one piece)
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from malformed import SOUND, Case, case, label, lines_of, loaded, message_of
+from malformed import VALID, Case, case, label, lines_of, loaded, message_of
 
 CASES = [
     case(
@@ -176,6 +176,6 @@ def test_losses_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
     assert "use dice, iou or soft_dice, or set one loss under trial" in (
         message_of(tmp_path, case(objective=loss, space=partly).text)
     )
-    for same in (varies.replace("cross_entropy", "dice").replace("[dice, dice]", "[dice]"), SOUND["space"]):
+    for same in (varies.replace("cross_entropy", "dice").replace("[dice, dice]", "[dice]"), VALID["space"]):
         assert loaded(tmp_path, case(objective=loss, space=same).text).objective.metric == "loss"
     assert loaded(tmp_path, case(space=varies).text).objective.metric == "dice"

@@ -1,5 +1,5 @@
 """Malformed settings of trials, their space, its search and scheduler, each with the whole message."""
-# ruff: noqa: E501 (messages stand in one piece)
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 

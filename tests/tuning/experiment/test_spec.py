@@ -106,7 +106,7 @@ def test_a_trials_configuration_is_defaults_then_trial_then_parameters(file: Pat
     assert config.early_stopping is not None
 
 
-def test_a_configuration_that_does_not_fit_together_says_so(file: Path) -> None:
+def test_a_configuration_that_does_not_fit_together_is_an_error(file: Path) -> None:
     with pytest.raises(
         ExperimentFileError, match="is not a valid configuration: freezing 'full' goes with adapter 'none'"
     ):
@@ -263,7 +263,7 @@ def test_whatever_a_checked_space_gives_fits(name: str) -> None:
         assert not check(config, shape.hidden, shape.blocks, inner=shape.inner)
 
 
-def test_a_fault_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
+def test_an_error_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
     """Sampling alone would see blocks 5 of {2 … 64} in one of hundreds of configurations."""
     with pytest.raises(ExperimentFileError, match=r"localized_lora.blocks 5 must divide.*; 52 more like it"):
         load_experiment(
@@ -272,7 +272,7 @@ def test_a_fault_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
         )
 
 
-def test_a_subject_without_parts_has_no_faults() -> None:
+def test_a_draft_without_parts_has_no_errors() -> None:
     from tuning.experiment.checks.parts import check_parts
 
     assert list(check_parts(Draft())) == []
@@ -304,13 +304,13 @@ def test_aliases_and_merges() -> None:
     assert document.where[("b", "q")] == 2
 
 
-def test_the_schema_takes_what_is_sound_and_knows_the_space(file: Path) -> None:
+def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> None:
     schema = experiment_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     for path in [file, *(space.path for space in shipped_experiments())]:
         assert not [error.message for error in validator.iter_errors(read_yaml(path.read_text()).value)]
-    sound = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
+    valid = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
     for wrong in (
         {"space": {"lora.rank": {"choice": ["eight"]}}},
         {"space": {"lora": {"rnak": {"choice": [8]}}}},
@@ -319,7 +319,7 @@ def test_the_schema_takes_what_is_sound_and_knows_the_space(file: Path) -> None:
         {"scheduler": "hyperband"},
         {"source_text": ""},
     ):
-        assert not validator.is_valid(sound | wrong), wrong
+        assert not validator.is_valid(valid | wrong), wrong
 
 
 def test_every_setting_is_in_the_reference() -> None:
@@ -348,7 +348,7 @@ def test_checking_a_file_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_references_example_is_sound(tmp_path: Path) -> None:
+def test_the_references_example_is_valid(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "experiment-file.md").read_text()
     (tmp_path / "example.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     assert load_experiment(tmp_path / "example.yaml").search.trials == 24

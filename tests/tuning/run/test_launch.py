@@ -62,7 +62,7 @@ def test_which_images_are_trained_and_tested_on_is_kept_with_the_experiment(
 
 
 class ByPid(Scripted):
-    """Says in which process it runs, and what it was given."""
+    """Reports its process and its configuration."""
 
     def step(self) -> dict[str, Any]:
         result = super().step()
@@ -92,7 +92,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert best.parameters == {"adapter": 10, "head": 5, "backbone": 0, "total": 100}
     assert result.history.baseline is not None
 
-    # The file says what memory says, and what the listener heard, in order.
+    # The file, the history in memory and the listener have the same records in order.
     assert read_history(result.folder) == result.history
     assert list(read_records(result.folder))[1:] == sweep.events
     assert isinstance(sweep.events[0], PreparedRecord)
@@ -140,7 +140,7 @@ def test_as_many_trials_run_at_once_as_the_cluster_or_the_file_says(sweep: Sweep
 
 
 class Troubled(Scripted):
-    """Each batch size in trouble of its own."""
+    """Each batch size fails in a different way."""
 
     def step(self) -> dict[str, Any]:
         if self.trial.batch_size == 3:

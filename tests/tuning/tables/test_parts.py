@@ -205,7 +205,7 @@ def test_what_is_lost_or_does_not_fit_comes_back(
     assert {p.name for p in (folder / FOLDER).iterdir()} - {".lock"} == {part.name for part in parts}
 
 
-def test_a_trial_that_goes_on_after_its_part_was_written_is_read_anew(folder: Path) -> None:
+def test_a_trial_that_resumes_after_its_part_was_written_is_read_again(folder: Path) -> None:
     compact(folder)
     trial = read_history(folder).trials[1]
     with Ledger.open(folder) as ledger:
@@ -240,7 +240,7 @@ def test_a_torn_last_line_waits_until_it_is_whole(folder: Path) -> None:
     assert len(rows(folder, "scores")) == len(SCORES) + 1
 
 
-# --- faults -----------------------------------------------------------------------------------
+# --- damage -----------------------------------------------------------------------------------
 
 
 def test_two_writers_do_not_meet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

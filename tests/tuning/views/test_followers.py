@@ -1,4 +1,4 @@
-"""Views in their threads: what they are told, and what becomes of one that fails, hangs or falls behind."""
+"""Views in their threads: the records they get, and views that fail, hang or fall behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tuning.views.view import View
 
 
 class Noted(View):
-    """Keeps what it is told; fails or waits where it is asked to."""
+    """Keeps all records; fails or waits on request."""
 
     title = "the notes"
 

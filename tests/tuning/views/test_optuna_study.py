@@ -140,7 +140,7 @@ def test_running_trials_show_their_reports_at_once(folder: Path, place: tuple[Pl
     followed.close()
 
 
-def test_an_interrupted_trial_stays_open_and_goes_on(folder: Path, place: tuple[Place, Read]) -> None:
+def test_an_interrupted_trial_stays_open_and_resumes(folder: Path, place: tuple[Place, Read]) -> None:
     storage, read = place
     records = lines(folder)
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))
@@ -172,7 +172,7 @@ def test_a_trial_that_failed_and_starts_again_is_one_more(folder: Path, place: t
     assert [row for row in essence(read(folder)) if row[0]["trial"] == 3] == attempts
 
 
-def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -> None:
+def test_one_that_starts_again_keeps_the_reports_it_resumes_from(folder: Path) -> None:
     records = lines(folder)
     reports = [r for r in records if isinstance(r, ReportRecord) and r.trial == 0]
     started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
@@ -187,7 +187,9 @@ def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -
     assert steps[0] == {round(r.epoch * 1000): r.objective for r in reports[:3]}
 
 
-def test_a_study_that_contradicts_its_record_is_written_anew(folder: Path, place: tuple[Place, Read]) -> None:
+def test_a_study_that_contradicts_its_record_is_written_again(
+    folder: Path, place: tuple[Place, Read]
+) -> None:
     storage, read = place
     records = lines(folder)
     follow(storage(folder), records)
@@ -266,7 +268,7 @@ def test_a_journal_costs_one_write_a_lot(folder: Path, monkeypatch: pytest.Monke
     )
     records = lines(folder)
     follow(JournalStudyStorage(folder), records)
-    assert len(writes) == 2  # the beginning, and what settled
+    assert len(writes) == 2  # one at the beginning, one in `settle`
     assert sum(writes) > len(records) / 2
 
 

@@ -152,7 +152,7 @@ def test_what_is_whole_is_not_written_again_and_what_is_deleted_comes_back(folde
 
 
 @pytest.mark.slow
-def test_an_interrupted_trial_is_written_anew_when_it_goes_on(folder: Path) -> None:
+def test_an_interrupted_trial_is_written_again_when_it_resumes(folder: Path) -> None:
     records = list(read_records(folder))
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))
     started = next(r for r in records if isinstance(r, StartedRecord))

@@ -130,13 +130,13 @@ class _Pick:
 
     def values(self, name: str, active: int) -> list[JsonValue]:
         domain = self.space.root[name][active]
-        telling = _telling(domain, whole=name in WHOLE, ends=self.ends)
+        relevant = _relevant(domain, whole=name in WHOLE, ends=self.ends)
         for value in self.space.condition_values(name):
-            if value not in telling and domain.match(value):
-                telling.append(value)
+            if value not in relevant and domain.match(value):
+                relevant.append(value)
         if name not in self.varied:
-            return telling[:1]
-        return telling if self.rng is None else [self.rng.choice(telling)]
+            return relevant[:1]
+        return relevant if self.rng is None else [self.rng.choice(relevant)]
 
 
 def _extend(pick: _Pick, depth: int, values: Values) -> Iterator[Values]:
@@ -154,7 +154,7 @@ def _extend(pick: _Pick, depth: int, values: Values) -> Iterator[Values]:
     del values[name]
 
 
-def _telling(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]:
+def _relevant(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]:
     if domain.choice is not None:
         numbers = [v for v in domain.choice if isinstance(v, int | float) and not isinstance(v, bool)]
         if ends and not whole and len(numbers) == len(domain.choice):
@@ -213,7 +213,7 @@ class _Finder:
             for violation in translate_errors(error):
                 yield ".".join(str(part) for part in violation.path), violation.rule
             return
-        for rule in _late(config):
+        for rule in _ineffective(config):
             yield "", rule
         steps = None
         if self._images is not None:
@@ -246,7 +246,7 @@ class _Finder:
         return ("trial", key) if key else ("trial",)
 
 
-def _late(config: TrialConfig) -> Iterator[str]:
+def _ineffective(config: TrialConfig) -> Iterator[str]:
     """Errors about settings that could never take effect."""
     late = config.unfreeze_epoch is not None and 0 < config.epochs <= config.unfreeze_epoch
     if late and config.mode is Freezing.UNFREEZE_AT:

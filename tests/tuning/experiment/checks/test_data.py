@@ -1,5 +1,5 @@
-"""Data sections that cannot be, each with what is said of it and where; and ones that can."""
-# ruff: noqa: E501 (messages stand in one piece)
+"""Invalid data sections, each with its message and line, and valid ones."""
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_said_with_its_line(tmp_path: Path, data: str, expected: str) -> None:
+def test_an_invalid_section_is_an_error_with_its_line(tmp_path: Path, data: str, expected: str) -> None:
     with pytest.raises(ExperimentFileError) as raised:
         load_experiment(_file(tmp_path, data))
     lines = [line.strip() for line in str(raised.value).splitlines()[1:]]
