@@ -16,8 +16,8 @@ from analysis.statistics.paired import StatisticsError
 from analysis.tables import Table, budget, count, figure
 from trainables.errors import AdaptertuneError, DataError
 from trainables.specs.workload import Direction, Figure
-from tuning.experiment.differences import Difference, differences
-from tuning.formatting import setting
+from tuning.experiment.differences import KeyDifference, find_differences
+from tuning.formatting import format_setting
 from tuning.ledger.records import ScoredRecord
 
 POINTS = 20
@@ -59,7 +59,7 @@ class Sides:
 
     one: Side
     other: Side
-    file: tuple[Difference, ...]
+    file: tuple[KeyDifference, ...]
     """Keys of the experiments that differ; nothing for two trials of one experiment."""
     settings: Mapping[str, tuple[JsonValue, JsonValue]]
     """Settings of the two trials that differ, defaults filled in; None where one has no such setting."""
@@ -97,7 +97,9 @@ def side(label: str, folder: Path, sweep: Sweep, number: int | None, fingerprint
 
 def compared(one: Side, other: Side) -> Sides:
     """Puts them side by side."""
-    found = () if one.folder == other.folder else differences(one.sweep.experiment, other.sweep.experiment)
+    found = (
+        () if one.folder == other.folder else find_differences(one.sweep.experiment, other.sweep.experiment)
+    )
     images, why = _over_images(one, other)
     return Sides(
         one,
@@ -275,7 +277,7 @@ def _curve(side: Side) -> dict[float, float]:
 
 
 def _shown(value: JsonValue) -> str:
-    return "–" if value is None else setting(value)
+    return "–" if value is None else format_setting(value)
 
 
 def sentences(sides: Sides) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.tables.parts import Tables, sound_parts
+from tuning.tables.parts import Tables, valid_parts
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "hundred-thousand-trials"
@@ -162,7 +162,7 @@ def append(folder: Path, trials: int) -> None:
         print("ready", flush=True)
         running: list[Iterator[Record]] = []
         # A folder that is used again holds the trials of the time before, too.
-        for number in itertools.count(sound_parts(folder)[-1].highest + 1):
+        for number in itertools.count(valid_parts(folder)[-1].highest + 1):
             running.append(records_of(number, asked.space))
             while len(running) >= PER_S:
                 for trial in list(running):
@@ -257,7 +257,7 @@ def report(trials: int, storage: Path, *, peers: bool) -> None:
         wrote, compacted = generate(folder, trials)
         each = 1000 * compacted / trials
         print(f"record written in {wrote:.0f} s, tables in {compacted:.0f} s ({each:.2f} ms a trial)")
-    parts = sound_parts(folder)
+    parts = valid_parts(folder)
     ledger_mb = (folder / LEDGER).stat().st_size / 1e6
     tables_mb = sum(sum(part.files.values()) for part in parts) / 1e6
     print(f"{trials:,} trials: record {ledger_mb:.0f} MB, tables {tables_mb:.0f} MB in {len(parts)} parts")
@@ -281,7 +281,7 @@ def report(trials: int, storage: Path, *, peers: bool) -> None:
     finally:
         beside.terminate()
         beside.wait()
-    tail = (folder / LEDGER).stat().st_size - sound_parts(folder)[-1].end
+    tail = (folder / LEDGER).stat().st_size - valid_parts(folder)[-1].end
     print(f"the record grew meanwhile; {tail / 1e3:.0f} kB of it lie after the last part")
     if peers:
         print(f"pandas over the same record, the best ten trials: {pandas_s(folder):.1f} s")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """An experiment file of the package.
+class ShippedExperiment:
+    """An experiment file that ships with the package.
 
-    headline: what it asks, the first line of its header.  description: the whole header, with the
-    command that runs it and the result to expect.  searches: whether it is a sweep, for `launch`, or a
-    single configuration, for `train`.
+    headline: its question, the first line of its header.  description: the whole header, with the command
+    that runs it and the result to expect.  searches: whether it is a sweep, for `launch`, or a single
+    configuration, for `train`.
     """
 
     name: str
@@ -23,28 +23,28 @@ class Shipped:
     searches: bool
 
 
-def shipped() -> tuple[Shipped, ...]:
-    """Every experiment file that ships, by name."""
+def shipped_experiments() -> tuple[ShippedExperiment, ...]:
+    """All experiment files that ship with the package, sorted by name."""
     found = sorted(
         (f for f in files("search_spaces").iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name
     )
     return tuple(_read(resource.name.removesuffix(".yaml")) for resource in found)
 
 
-def resolve(name: str) -> Path | None:
-    """The file of a shipped experiment by its name; None if there is none of that name."""
+def find_shipped(name: str) -> Path | None:
+    """The file of a shipped experiment by its name; None if it does not exist."""
     if not name or Path(name).name != name:
         return None
     resource = files("search_spaces") / f"{name.removesuffix('.yaml')}.yaml"
     if not resource.is_file():
         return None
     with as_file(resource) as path:
-        # Packages are installed unpacked, so the path outlives the context.
+        # Packages are installed unpacked, so the path is valid after the context ends.
         return Path(path)
 
 
-def _read(name: str) -> Shipped:
-    path = resolve(name)
+def _read(name: str) -> ShippedExperiment:
+    path = find_shipped(name)
     assert path is not None
     text = path.read_text(encoding="utf-8").splitlines()
     header = []
@@ -52,6 +52,6 @@ def _read(name: str) -> Shipped:
         if not line.startswith("#"):
             break
         header.append(line.removeprefix("#").removeprefix(" "))
-    # A whole reading of the file would take longer than the list may.
+    # Parsing the whole file would make the list of experiments slow.
     searches = any(line.startswith("space:") for line in text)
-    return Shipped(name, path, header[0] if header else "", "\n".join(header), searches)
+    return ShippedExperiment(name, path, header[0] if header else "", "\n".join(header), searches)

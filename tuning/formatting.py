@@ -1,4 +1,4 @@
-"""How times, settings and JSON are written for people. No ray, no torch."""
+"""Formatting of durations, settings and JSON for the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 
 def duration(seconds: float | None) -> str:
-    """`48 s`, `3 min 05 s`, `2 h 07 min`."""
+    """A duration as `48 s`, `3 min 05 s` or `2 h 07 min`; `–` for None."""
     if seconds is None:
         return "–"
     whole = round(seconds)
@@ -20,24 +20,24 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
-def settings(params: Mapping[str, JsonValue]) -> str:
+def format_settings(params: Mapping[str, JsonValue]) -> str:
     """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`."""
-    return "  ".join(f"{name}={setting(value)}" for name, value in params.items())
+    return "  ".join(f"{name}={format_setting(value)}" for name, value in params.items())
 
 
-def setting(value: JsonValue) -> str:
-    """One setting's value, numbers in at most four significant digits."""
+def format_setting(value: JsonValue) -> str:
+    """The value of one setting; numbers have at most four significant digits."""
     match value:
         case bool():
             return "true" if value else "false"
         case float():
             return f"{value:.4g}"
         case list():
-            return ",".join(setting(item) for item in value)
+            return ",".join(format_setting(item) for item in value)
         case _:
             return str(value)
 
 
 def json_text(value: JsonValue) -> str:
-    """An answer of the command line for programs."""
+    """A JSON answer of the command line, for programs."""
     return json.dumps(value, indent=2, ensure_ascii=False)

@@ -19,7 +19,7 @@ from trainables.errors import AdaptertuneError
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
-from tuning.experiment.settings import Kind, setting, unknown
+from tuning.experiment.settings import SettingKind, find_setting, unknown_setting
 from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
 
@@ -127,8 +127,8 @@ def flat(nested: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonVal
     found: dict[str, JsonValue] = {}
     for key, value in nested.items():
         name = prefix + key
-        known = setting(name)
-        inside = known is not None and (known.kind is Kind.SECTION or name == "peft.arguments")
+        known = find_setting(name)
+        inside = known is not None and (known.kind is SettingKind.SECTION or name == "peft.arguments")
         if inside and isinstance(value, dict) and value:
             found |= flat(value, f"{name}.")
         else:
@@ -151,10 +151,10 @@ def with_settings(level: AblationLevel, more: Mapping[str, JsonValue]) -> Ablati
 
 def over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
     """A level for each value of one setting. Raises AblationError for no setting, or no value of it."""
-    known = setting(name)
+    known = find_setting(name)
     if known is None:
-        raise AblationError(f"--over {name}: {unknown(name)}")
-    if known.kind is Kind.SECTION:
+        raise AblationError(f"--over {name}: {unknown_setting(name)}")
+    if known.kind is SettingKind.SECTION:
         inside = ", ".join(f"{name}.{key}" for key in sorted(known.holds))
         raise AblationError(f"--over {name}: is a section; vary one of {inside}")
     if name == SEED:
@@ -162,7 +162,7 @@ def over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
     if not values:
         raise AblationError(f"--over {name} needs --levels, such as --levels 4,8,16")
     for value in values:
-        if misfits := known.misfits(value, ()):
+        if misfits := known.violations(value, ()):
             raise AblationError(f"--levels {shown(value)}: {name} {misfits[0].rule}")
     levels = tuple(AblationLevel(name=shown(value), settings={name: value}) for value in values)
     names = [level.name for level in levels]
@@ -188,7 +188,7 @@ def with_scale(base: Base, factor: str, levels: Sequence[AblationLevel]) -> tupl
     """
     section, _, leaf = factor.partition(".")
     alpha = f"{section}.alpha"
-    if factor not in RANKS.values() or setting(alpha) is None:
+    if factor not in RANKS.values() or find_setting(alpha) is None:
         raise AblationError(
             f"--keep-scale goes with the rank of an adapter that has an alpha, not with {factor}"
         )

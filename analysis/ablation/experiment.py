@@ -25,10 +25,10 @@ from analysis.query.sweep import Sweep
 from tuning.experiment.load import experiment_of_text
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
 from tuning.experiment.sections.scoring import Scored
-from tuning.experiment.settings import Kind, setting, unknown
+from tuning.experiment.settings import SettingKind, find_setting, unknown_setting
 from tuning.experiment.space import SECTION_NAMES, Alternative, config_hash
 from tuning.experiment.spec import Experiment
-from tuning.experiment.yaml_lines import to_yaml
+from tuning.experiment.yaml_lines import dump_yaml
 
 AROUND = 10.0
 """A number that was not searched is retuned from a so-manieth of its value to so many times that."""
@@ -95,7 +95,7 @@ def _experiment(
         "scoring": {"trials": ending.value},
         "ablation": spec.model_dump(mode="json"),
     }
-    return experiment_of_text(to_yaml(document), name)
+    return experiment_of_text(dump_yaml(document), name)
 
 
 def _is_used(name: str, spec: AblationSpec, base: Base) -> bool:
@@ -170,9 +170,9 @@ def _applies(name: str, level: AblationLevel, base: Base) -> bool:
 
 def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:
     """From where to where a setting is retuned: as it was searched, else around the base's value."""
-    known = setting(name)
+    known = find_setting(name)
     if known is None:
-        raise AblationError(f"--retune {name}: {unknown(name)}")
+        raise AblationError(f"--retune {name}: {unknown_setting(name)}")
     if name == SEED or any(name in level.settings for level in spec.levels):
         raise AblationError(f"--retune {name}: is what the levels differ in; retune another setting")
     space = base.experiment.space
@@ -181,7 +181,7 @@ def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:
         return space.root[name][active or 0]
     value = base.settings.get(name, flat(base.config.model_dump(mode="json")).get(name))
     if (
-        known.kind is not Kind.REAL
+        known.kind is not SettingKind.REAL
         or isinstance(value, bool)
         or not isinstance(value, int | float)
         or value <= 0

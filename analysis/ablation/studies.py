@@ -27,7 +27,7 @@ from trainables.errors import AdapterError
 from trainables.specs.adapters import TRAINS_BACKBONE, WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.checks.combinations import shape_of
-from tuning.experiment.dotted import put
+from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 
 Count = Callable[[TrialConfig], int]
@@ -217,7 +217,7 @@ def config_of(level: AblationLevel, base: Base) -> TrialConfig:
         given = {n: v for n, v in given.items() if n not in WITH_FREEZING}
     nested: dict[str, JsonValue] = {}
     for name, value in {**given, **level.whole}.items():
-        put(nested, name.split("."), value)
+        put_nested(nested, name.split("."), value)
     return TrialConfig.model_validate_json(json.dumps(nested))
 
 

@@ -19,8 +19,8 @@ from trainables.errors import StorageError
 from tuning.ledger.ledger import LEDGER, read_header
 from tuning.ledger.records import ExperimentRecord
 from tuning.ranking.standing import Objective
-from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
-from tuning.tables.relations import connect, load, parquet, quoted, text
+from tuning.tables.parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
+from tuning.tables.relations import connect_duckdb, create_table, sql_name, sql_parquet, sql_text
 from tuning.tables.rows import KINDS, LATENCY, TABLES, Row
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Source:
             for index, (recorded, (parts, rows)) in enumerate(zip(self.experiments, self._rows, strict=True)):
                 raw = _raw(self.connection, recorded.folder, parts, rows[table], table, index)
                 valid = _valid(self.connection, table, raw, index)
-                name = f"{text(recorded.name)} AS experiment"
+                name = f"{sql_text(recorded.name)} AS experiment"
                 selects.append(f"SELECT {name}, * EXCLUDE ({_HIDDEN[table]}) FROM {valid}")
             found = " UNION ALL BY NAME ".join(selects)
         else:
@@ -125,7 +125,7 @@ class Source:
         if view == "trials":
             tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c == LATENCY]
             if tested:
-                names += ['s.epoch AS "test.epoch"', *(f"s.{quoted(column)}" for column in tested)]
+                names += ['s.epoch AS "test.epoch"', *(f"s.{sql_name(column)}" for column in tested)]
                 rest = (
                     " LEFT JOIN (SELECT * FROM all_scores WHERE trial IS NOT NULL AND reason IS NULL) AS s"
                     " ON s.experiment = t.experiment AND s.trial = t.trial"
@@ -217,9 +217,9 @@ def opened(
     tell: as of `Source`.  Raises LedgerError if a record is missing or damaged.
     """
     experiments = [Recorded.at(folder) for folder in folders]
-    with connect(threads) as connection:
+    with connect_duckdb(threads) as connection:
         source = Source(connection, experiments, tell)
-        places = ", ".join(text(str(folder.absolute() / FOLDER)) for folder in folders)
+        places = ", ".join(sql_text(str(folder.absolute() / FOLDER)) for folder in folders)
         connection.execute(f"SET allowed_directories = [{places}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -245,7 +245,7 @@ def _short(columns: Sequence[str], settings: Collection[str]) -> list[str]:
     taken = {name.lower() for name in (*columns, *settings)}
     figures = {n.removeprefix("metrics."): n for n in columns if n.startswith("metrics.")}
     return [
-        f"t.{quoted(name)} AS {quoted(short)}"
+        f"t.{sql_name(name)} AS {sql_name(short)}"
         for short, name in figures.items()
         if short.lower() not in taken
     ]
@@ -253,12 +253,12 @@ def _short(columns: Sequence[str], settings: Collection[str]) -> list[str]:
 
 def _read(
     recorded: Recorded, tell: Callable[[str], None] | None, *, thorough: bool
-) -> tuple[Sequence[Part], Mapping[str, list[Row]]]:
+) -> tuple[Sequence[TablePart], Mapping[str, list[Row]]]:
     """The parts there are, and the rows of what comes after them."""
     import duckdb
 
     folder = recorded.folder
-    parts = sound_parts(folder, thorough=thorough)
+    parts = valid_parts(folder, thorough=thorough)
     size = (folder / LEDGER).stat().st_size
     if size - (parts[-1].end if parts else 0) > BEHIND:
         if tell is not None:
@@ -270,29 +270,29 @@ def _read(
                 tables.open(0.0)
                 tables.catch_up()
         finally:
-            tables.leave()
-        parts = sound_parts(folder)
+            tables.release()
+        parts = valid_parts(folder)
     if parts and parts[-1].end == size:
         return parts, {table: [] for table in TABLES}
-    return parts, folding(folder, recorded.header, recorded.experiment, parts).take().rows
+    return parts, resume_folding(folder, recorded.header, recorded.experiment, parts).take().rows
 
 
 def _raw(
     connection: duckdb.DuckDBPyConnection,
     folder: Path,
-    parts: Sequence[Part],
+    parts: Sequence[TablePart],
     rows: Sequence[Row],
     table: str,
     index: int,
 ) -> str:
     """All rows of a table as one relation, those that no longer count among them."""
-    files = files_of(folder.absolute(), parts, table)
+    files = table_files(folder.absolute(), parts, table)
     if not rows and files:
-        return parquet(files)
-    load(connection, f"tail_{table}_{index}", rows, KINDS[table])
+        return sql_parquet(files)
+    create_table(connection, f"tail_{table}_{index}", rows, KINDS[table])
     if not files:
         return f"tail_{table}_{index}"
-    return f"(SELECT * FROM {parquet(files)} UNION ALL BY NAME SELECT * FROM tail_{table}_{index})"
+    return f"(SELECT * FROM {sql_parquet(files)} UNION ALL BY NAME SELECT * FROM tail_{table}_{index})"
 
 
 def _valid(connection: duckdb.DuckDBPyConnection, table: str, raw: str, index: int) -> str:
@@ -341,7 +341,7 @@ def with_quotes(sql: str, columns: Sequence[str]) -> str:
         for begin in range(len(words) - 1):
             name = known.get(".".join(words[begin:]).lower())
             if name is not None:
-                return ".".join([*words[:begin], quoted(name)])
+                return ".".join([*words[:begin], sql_name(name)])
         return match[0]
 
     return _WORDS.sub(written, sql)

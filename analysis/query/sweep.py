@@ -16,7 +16,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import RAN_OUT, Outcome, ReportRecord, ScoredRecord
+from tuning.ledger.records import RAN_TO_END, Outcome, ReportRecord, ScoredRecord
 from tuning.ranking.standing import NEARLY, Objective, Standing, standing
 from tuning.tables.rows import RUNNING, Scalar, settings_of
 
@@ -85,7 +85,7 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether it ran to its own end: all its epochs, or its own patience."""
-        return self.outcome in RAN_OUT
+        return self.outcome in RAN_TO_END
 
     @property
     def comparable(self) -> bool:

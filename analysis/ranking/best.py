@@ -26,7 +26,7 @@ from analysis.query.sweep import INCOMPARABLE, Objective, Scalar, Standing, Swee
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, budget, count, figure, plural
 from trainables.specs.workload import Direction, ValueRule
-from tuning.formatting import settings
+from tuning.formatting import format_settings
 from tuning.ledger.records import ScoredRecord
 
 __all__ = [
@@ -185,7 +185,7 @@ def best_table(ranking: Ranking, top: int) -> Table:
             budget(trial.ran, trial.epochs),
             trial.outcome,
             count(trial.trainable),
-            settings(trial.params),
+            format_settings(trial.params),
         )
         for place, (trial, standing) in enumerate(first, start=1)
     )

@@ -12,12 +12,12 @@ from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, said
 from analysis.query.sweep import INCOMPARABLE, Objective, Standing, Trial, another
 from analysis.ranking.best import Ranking, best_of, reads_test
 from trainables.specs.workload import Direction, ValueRule
-from tuning.ledger.records import RAN_OUT, ReportRecord, ScoredRecord
+from tuning.ledger.records import RAN_TO_END, ReportRecord, ScoredRecord
 from tuning.ranking.standing import NEARLY
-from tuning.tables.relations import quoted, text
+from tuning.tables.relations import sql_name, sql_text
 from tuning.tables.rows import PARTS, settings_of
 
-_FINISHED = ", ".join(f"'{outcome}'" for outcome in RAN_OUT)
+_FINISHED = ", ".join(f"'{outcome}'" for outcome in RAN_TO_END)
 _INCOMPARABLE = ", ".join(f"'{outcome}'" for outcome in INCOMPARABLE)
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
@@ -126,7 +126,7 @@ def _under(source: Source, objective: Objective) -> str:
     short = [name for name in (f.removeprefix("metrics.") for f in figures) if name in epochs]
     settings = set(_settings(source))
     replaced = [*figures, *(name for name in short if name in trials and name not in settings)]
-    figures_there = (f"e.{quoted(name)} AS {quoted(name)}" for name in replaced)
+    figures_there = (f"e.{sql_name(name)} AS {sql_name(name)}" for name in replaced)
     changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *figures_there])
     return (
         f"SELECT t.* REPLACE ({changed}) FROM trials AS t"
@@ -142,7 +142,7 @@ def _settings(source: Source) -> list[str]:
 
 def _standings(objective: Objective, at: float | None) -> str:
     """Each trial's value and its epoch, of the best report (the earliest of equal ones) or the last."""
-    value = quoted(f"metrics.{objective.metric}")
+    value = sql_name(f"metrics.{objective.metric}")
     if objective.rule is ValueRule.LAST:
         found, sign = "max({'epoch': epoch, 'value': %s})", ""
     elif objective.direction is Direction.MAXIMIZE:
@@ -184,7 +184,7 @@ def _trials(
 ) -> list[tuple[tuple[str, int], Trial]]:
     if not numbers:
         return []
-    which = f"experiment = {text(recorded.name)} AND trial IN ({', '.join(map(str, numbers))})"
+    which = f"experiment = {sql_text(recorded.name)} AND trial IN ({', '.join(map(str, numbers))})"
     reported: dict[int, list[ReportRecord]] = {}
     if reports:
         source.columns_of("epochs")
@@ -193,7 +193,7 @@ def _trials(
         for values in rows:
             report = _report(dict(zip(names, values, strict=True)))
             reported.setdefault(report.trial, []).append(report)
-    asked = ", ".join(quoted(name) for name in (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS)))
+    asked = ", ".join(sql_name(name) for name in (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS)))
     names, rows = rows_of(source.run(f"SELECT {asked} FROM trials WHERE {which}"))
     found = []
     for values in rows:

@@ -13,7 +13,7 @@ from analysis.query.sweep import Objective, Sweep
 from analysis.ranking.cost import Cost
 from analysis.tables import Table, count, figure, plural
 from trainables.specs.workload import Direction
-from tuning.formatting import settings
+from tuning.formatting import format_settings
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
 def pareto_table(found: Pareto) -> Table:
     """The front, the cheapest first."""
     rows = tuple(
-        (str(point.trial), figure(point.value), _cost(found.cost, point.cost), settings(point.params))
+        (str(point.trial), figure(point.value), _cost(found.cost, point.cost), format_settings(point.params))
         for point in found.front
     )
     caption = (

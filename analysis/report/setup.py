@@ -16,8 +16,8 @@ from trainables.specs.data import DataSpec
 from trainables.specs.workload import Direction
 from tuning.experiment.space import Alternative
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
-from tuning.formatting import setting, settings
+from tuning.experiment.write import experiment_yaml
+from tuning.formatting import format_setting, format_settings
 from tuning.ledger.records import Ending
 
 TOP = 10
@@ -206,13 +206,13 @@ def best(m: Material) -> Section:
         )
     name = m.folder.name
     blocks += [
-        Facts(tuple((key, setting(value)) for key, value in trial.params.items())),
+        Facts(tuple((key, format_setting(value)) for key, value in trial.params.items())),
         Listing(
             "Train it again",
             f"adaptertune train --from {name}:{trial.number}\nadaptertune evaluate"
             f" {name}:{trial.number}\nadaptertune export {name}:{trial.number} --to {name}-best",
         ),
-        Listing("The same as an experiment file", to_yaml(m.sweep.experiment, trial.params), "yaml"),
+        Listing("The same as an experiment file", experiment_yaml(m.sweep.experiment, trial.params), "yaml"),
         _top(m),
     ]
     return Section("best", "Best configuration", tuple(blocks))
@@ -260,7 +260,7 @@ def _top(m: Material) -> Table:
             (
                 str(place), str(trial.number), m.figure(standing.value), m.figure(test),
                 f"{standing.epoch:g}",
-                budget(trial.ran, trial.epochs), count(trial.trainable), settings(trial.params),
+                budget(trial.ran, trial.epochs), count(trial.trainable), format_settings(trial.params),
             )
         )  # fmt: skip
     columns = (

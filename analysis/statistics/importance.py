@@ -26,7 +26,7 @@ from analysis.statistics.levels import level_names
 from analysis.statistics.paired import ALPHA, Array, holm, p_value
 from analysis.tables import Table, percent, plural
 from trainables.specs.workload import Direction
-from tuning.experiment.space import scalar
+from tuning.experiment.space import as_scalar
 
 if TYPE_CHECKING:
     import optuna
@@ -207,7 +207,7 @@ def _asked(sweep: Sweep, trials: Sequence[Trial]) -> tuple[list[dict[str, Any] |
         params, faults = sweep.experiment.space.locate(trial.params)
         rows.append(None if faults else as_asked(sweep.experiment.space, params, distributions))
     return (
-        [row and {name: scalar(value) for name, value in row.items()} for row in rows],
+        [row and {name: as_scalar(value) for name, value in row.items()} for row in rows],
         {name: with_scalars(distribution) for name, distribution in distributions.items()},
     )
 

@@ -19,7 +19,7 @@ from analysis.ranking.by_adapter import common_epoch
 from analysis.statistics.paired import mean_interval
 from analysis.tables import Table, figure, plural
 from trainables.specs.workload import Direction
-from tuning.formatting import setting
+from tuning.formatting import format_setting
 
 BINS = 4
 """Bins of equally many trials for a setting with more numeric levels than `MANY`."""
@@ -96,7 +96,7 @@ def level_names(values: Sequence[Scalar], *, many: int = MANY, bins: int = BINS)
     """A name for each trial's level: the value itself, or its bin of more than `many` numbers."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values) or len(set(numbers)) <= many:
-        return [setting(value) for value in values]
+        return [format_setting(value) for value in values]
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, bins + 1)))
     places = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
     return [f"{edges[i]:.3g} to {edges[i + 1]:.3g}" for i in places]

@@ -25,8 +25,8 @@ from trainables.errors import StorageError
 from tuning.ledger.ledger import read_records
 from tuning.ledger.records import StartedRecord
 from tuning.views.followers import Views
-from tuning.views.optuna_database import DatabaseShelf, with_driver
-from tuning.views.optuna_journal import JOURNAL_FILE, JournalShelf
+from tuning.views.optuna_database import DatabaseStudyStorage, with_driver
+from tuning.views.optuna_journal import JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyStorage, StudyView
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -60,7 +60,7 @@ def ask(port: int, path: str) -> Any:
 def test_the_journal_opens_in_optuna_dashboard_while_the_sweep_runs(folder: Path) -> None:
     records = list(read_records(folder))
     half = len(records) // 2
-    followed = view(JournalShelf(folder))
+    followed = view(JournalStudyStorage(folder))
     followed.begin(of(records[:half]))
     port = free_port()
     command = str(Path(sys.executable).with_name("optuna-dashboard"))
@@ -121,7 +121,7 @@ def test_two_sweeps_follow_into_one_postgresql_and_do_not_mix(server: Postgres, 
     }
     running = {
         name: Views(
-            [view(DatabaseShelf(server.url), name)], of(lines[:1]), say=said.append, closing_s=120
+            [view(DatabaseStudyStorage(server.url), name)], of(lines[:1]), say=said.append, closing_s=120
         ).__enter__()
         for name, lines in records.items()
     }
@@ -147,7 +147,10 @@ def test_a_server_that_goes_away_is_said_once_and_resume_brings_the_rest(
     records = list(read_records(recorded.write(tmp_path / "fragile")))
     first = next(place for place, record in enumerate(records) if isinstance(record, StartedRecord))
     with Views(
-        [view(DatabaseShelf(server.url), "fragile")], of(records[:first]), say=said.append, closing_s=60
+        [view(DatabaseStudyStorage(server.url), "fragile")],
+        of(records[:first]),
+        say=said.append,
+        closing_s=60,
     ) as views:
         views.put(records[first])
         deadline = time.monotonic() + 60
@@ -158,10 +161,10 @@ def test_a_server_that_goes_away_is_said_once_and_resume_brings_the_rest(
         for record in records[first + 1 :]:
             views.put(record)
     assert len(said) == 1
-    assert said[0].startswith(f"the Optuna study at {server.url} is left behind: ")
+    assert said[0].startswith(f"cannot update the Optuna study at {server.url}: ")
     assert PASSWORD not in said[0]
     server.start()
-    again = view(DatabaseShelf(server.url), "fragile")
+    again = view(DatabaseStudyStorage(server.url), "fragile")
     again.begin(of(records))
     again.close()
     assert [trial.user_attrs["trial"] for trial in trials(server, "fragile")] == list(range(7))
@@ -177,11 +180,11 @@ def _has(server: Postgres, name: str) -> bool:
 def test_a_study_of_another_launch_stays_as_it_is(server: Postgres, tmp_path: Path) -> None:
     first = list(read_records(recorded.write(tmp_path / "a" / "taken", recorded.TRIALS[:2])))
     second = list(read_records(recorded.write(tmp_path / "b" / "taken", began=9000.0)))
-    ours = view(DatabaseShelf(server.url), "taken")
+    ours = view(DatabaseStudyStorage(server.url), "taken")
     ours.begin(of(first))
     ours.close()
     with pytest.raises(StorageError, match="a study 'taken' of another launch"):
-        view(DatabaseShelf(server.url), "taken").begin(of(second))
+        view(DatabaseStudyStorage(server.url), "taken").begin(of(second))
     assert len(trials(server, "taken")) == 2
 
 
@@ -191,7 +194,9 @@ def test_a_wrong_password_is_said_and_not_repeated(
     monkeypatch.setenv("PGPASSWORD", "wrong one")
     said: list[str] = []
     records = list(read_records(recorded.write(tmp_path / "locked")))
-    with Views([view(DatabaseShelf(server.url), "locked")], of(records), say=said.append, closing_s=60):
+    with Views(
+        [view(DatabaseStudyStorage(server.url), "locked")], of(records), say=said.append, closing_s=60
+    ):
         pass
     assert len(said) == 1
     assert "password authentication failed" in said[0]

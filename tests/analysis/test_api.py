@@ -63,9 +63,9 @@ def test_a_record_that_grows_is_read_as_it_is_when_asked(tmp_path: Path) -> None
 
 
 def test_faults_are_told(storage: Path, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="there are: digits, digits-more"):
+    with pytest.raises(StorageError, match="available: digits, digits-more"):
         analysis.open("digitz", storage)
-    with pytest.raises(StorageError, match=r"no experiment fits 'x\*'"):
+    with pytest.raises(StorageError, match=r"no experiment matches 'x\*'"):
         analysis.open("x*", storage)
     digits = analysis.open("digits", storage)
     with pytest.raises(QueryError, match="Columns of trials"):

@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from analysis.tables import budget, count, figure, plural
-from tuning.formatting import setting, settings
+from tuning.formatting import format_setting, format_settings
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from tuning.formatting import setting, settings
     ],
 )
 def test_a_setting_is_short(value: JsonValue, text: str) -> None:
-    assert setting(value) == text
+    assert format_setting(value) == text
 
 
 def test_cells() -> None:
@@ -27,4 +27,4 @@ def test_cells() -> None:
     assert count(1234567) == "1,234,567"
     assert budget(1.5, 6.0) == "1.5 of 6"
     assert (plural(1, "trial"), plural(2, "trial")) == ("1 trial", "2 trials")
-    assert settings({"adapter": "lora", "lora.rank": 8}) == "adapter=lora  lora.rank=8"
+    assert format_settings({"adapter": "lora", "lora.rank": 8}) == "adapter=lora  lora.rank=8"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search_spaces.catalog import Shipped, resolve, shipped
+from search_spaces.catalog import ShippedExperiment, find_shipped, shipped_experiments
 from trainables.errors import ExperimentFileError
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import Loss, Schedule
@@ -12,7 +12,7 @@ from tuning.cli.commands.train import sole_config
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 
-ALL = shipped()
+ALL = shipped_experiments()
 SWEEPS = [space for space in ALL if space.searches]
 SINGLE = [space for space in ALL if not space.searches]
 COMPARE_ALL = {"quickstart", "coco_folder", "mask_folder"}
@@ -26,18 +26,18 @@ def test_the_named_ones_ship() -> None:
     assert {space.name for space in SWEEPS} >= COMPARE_ALL | STUDIES.keys()
     rows = {f"{study}_{adapter}" for study, adapters in STUDIES.items() for adapter in adapters}
     assert {space.name for space in SINGLE} >= rows
-    assert resolve("nothing_of_the_kind") is None
-    assert resolve("../search_spaces/quickstart") is None
-    assert resolve("") is None
+    assert find_shipped("nothing_of_the_kind") is None
+    assert find_shipped("../search_spaces/quickstart") is None
+    assert find_shipped("") is None
 
 
 @pytest.fixture(params=ALL, ids=[space.name for space in ALL])
-def space(request: pytest.FixtureRequest) -> Shipped:
-    found: Shipped = request.param
+def space(request: pytest.FixtureRequest) -> ShippedExperiment:
+    found: ShippedExperiment = request.param
     return found
 
 
-def test_it_is_sound_and_named_after_its_file(space: Shipped) -> None:
+def test_it_is_valid_and_named_after_its_file(space: ShippedExperiment) -> None:
     experiment = load_experiment(space.name)
     assert experiment.name == space.name
     assert bool(experiment.space) == space.searches
@@ -48,7 +48,7 @@ def test_it_is_sound_and_named_after_its_file(space: Shipped) -> None:
     assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
 
 
-def test_its_header_says_what_it_asks_and_how_to_run_it(space: Shipped) -> None:
+def test_its_header_says_what_it_asks_and_how_to_run_it(space: ShippedExperiment) -> None:
     assert space.headline.endswith(("?", ".", ")."))
     command = "launch" if space.searches else "train"
     assert f"adaptertune {command} {space.name}" in space.description
@@ -62,7 +62,7 @@ def test_it_compares_every_family_of_adapters(name: str) -> None:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=[space.name for space in SWEEPS])
-def test_it_can_be_narrowed_to_one_adapter(sweep: Shipped) -> None:
+def test_it_can_be_narrowed_to_one_adapter(sweep: ShippedExperiment) -> None:
     choice = load_experiment(sweep.name).space.root["adapter"][0].choice or ()
     for adapter in [a.value for a in Adapter if a is not Adapter.PEFT and a.value in choice]:
         for override in (f"trial.adapter={adapter}", f"space.adapter.choice=[{adapter}]"):
@@ -73,15 +73,15 @@ def test_it_can_be_narrowed_to_one_adapter(sweep: Shipped) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_studys_files_say_what_it_reported_and_that_nothing_is_measured(study: str) -> None:
-    figures = {
+    metrics = {
         "yolos_small_coco": ["33.238", "33.339", "33.345", "33.273", "33.327"],
         "vit_base_pets": [".7787", ".7606", ".7935"],
     }[study]
     sweep = next(space for space in ALL if space.name == study)
-    assert all(figure in sweep.description for figure in figures)
-    for adapter, figure in zip(STUDIES[study], figures[-len(STUDIES[study]) :], strict=True):
+    assert all(metric in sweep.description for metric in metrics)
+    for adapter, metric in zip(STUDIES[study], metrics[-len(STUDIES[study]) :], strict=True):
         row = next(space for space in ALL if space.name == f"{study}_{adapter}")
-        assert figure in row.description
+        assert metric in row.description
         assert "Not yet measured here" in row.description
     assert "Not yet measured here" in sweep.description
 

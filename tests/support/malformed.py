@@ -1,4 +1,4 @@
-"""Experiment files that cannot be, each put together from a sound one, and the message that the user sees."""
+"""Malformed experiment files, each made from a valid one, and the message that the user sees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainables.errors import ExperimentFileError
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 
-SOUND = {
+VALID = {
     "name": "name: pets",
     "task": "task: segmentation",
     "objective": "objective: {metric: dice}",
@@ -21,8 +21,8 @@ SOUND = {
     "search": "search: {trials: 8}",
     "scheduler": "scheduler: {asha: {grace_epochs: 1}}",
 }
-"""Parts of a sound file, in its order; a case replaces some."""
-LATER = "  whether the settings go together is checked once these are mended"
+"""The parts of a valid file, in its order; a case replaces some of them."""
+LATER = "  combinations of settings are checked once these errors are fixed"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Case:
 
 
 def case(*expected: str, overrides: tuple[str, ...] = (), without: str = "", **parts: str) -> Case:
-    lines = [text for part, text in (SOUND | parts).items() if part != without]
+    lines = [text for part, text in (VALID | parts).items() if part != without]
     return Case("\n".join(lines) + "\n", tuple(overrides), expected)
 
 

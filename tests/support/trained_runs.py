@@ -39,9 +39,9 @@ def train_here(into: Path, task: str, **options: Any) -> Path:
     """The folder of a run."""
     from tuning.cli.commands.train import new_folder, sole_config, train
     from tuning.experiment.load import load_experiment
-    from tuning.experiment.write import to_yaml
+    from tuning.experiment.write import experiment_yaml
 
     experiment = load_experiment(file(into.with_suffix(".yaml"), task, **options))
     folder = new_folder(into, into, experiment.name)
-    train(experiment, sole_config(experiment), folder, to_yaml(experiment, {}))
+    train(experiment, sole_config(experiment), folder, experiment_yaml(experiment, {}))
     return folder

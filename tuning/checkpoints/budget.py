@@ -17,7 +17,7 @@ from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from tuning.experiment.spec import Experiment
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import RAN_OUT, Outcome, OverBudgetRecord, RemovedRecord
+from tuning.ledger.records import RAN_TO_END, Outcome, OverBudgetRecord, RemovedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.ranking.finalists import finalists
 
@@ -88,7 +88,7 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
     ordered = sorted(kept, key=lambda each: each.trial)
     cut, out, failed = (
         [each for each in ordered if each.outcome in outcomes]
-        for outcomes in (_CUT_SHORT, RAN_OUT, {Outcome.FAILED})
+        for outcomes in (_CUT_SHORT, RAN_TO_END, {Outcome.FAILED})
     )
     yield from ((each, LAST_STATE) for each in (*cut, *out))
     for group in (cut, out):
@@ -103,8 +103,8 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
 def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
     """The best `count` trials: those that ran out come before any that was cut short."""
     ranked = sorted(
-        (each for each in kept if each.value is not None and each.outcome in {*RAN_OUT, *_CUT_SHORT}),
-        key=lambda each: (each.outcome not in RAN_OUT, -_goodness(each.value, direction), each.trial),
+        (each for each in kept if each.value is not None and each.outcome in {*RAN_TO_END, *_CUT_SHORT}),
+        key=lambda each: (each.outcome not in RAN_TO_END, -_goodness(each.value, direction), each.trial),
     )
     return frozenset(each.trial for each in ranked[:count])
 

@@ -1,4 +1,4 @@
-"""An experiment's folder on a store (`checkpoints.to`): whose it is, and the copy of its tables there."""
+"""Claiming an experiment's folder on an object store (`checkpoints.to`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -16,18 +16,15 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ExperimentRecord
 from tuning.ledger.storage import checkpoint_root
 
-if TYPE_CHECKING:
-    pass
-
 MARK = "experiment.json"
-"""In the folder on the store: which experiment it belongs to."""
+"""The file in the folder on the store that names the experiment it belongs to."""
 
 
-def claim(experiment: Experiment, header: ExperimentRecord) -> None:
-    """Take the folder on the store, before any work starts. Nothing without `checkpoints.to`.
+def claim_store_folder(experiment: Experiment, header: ExperimentRecord) -> None:
+    """Claim the folder on the store before any work starts. Does nothing without `checkpoints.to`.
 
-    Raises StorageError where the store cannot be written, and where it is another experiment's, which may
-    not have saved anything yet.
+    Raises StorageError if the store cannot be written, or if the folder belongs to another experiment,
+    even one that has not saved anything yet.
     """
     root = checkpoint_root(experiment, Path())
     if not isinstance(root, StorePath):
@@ -37,15 +34,15 @@ def claim(experiment: Experiment, header: ExperimentRecord) -> None:
         return
     if theirs is not None:
         raise StorageError(
-            f"{root} belongs to another experiment '{experiment.name}', begun {_day(theirs)};"
-            " set another folder as checkpoints.to, launch under another name with --name, or remove it there"
-            f" (if that one saved nothing, {MARK} in it is all there is)"
+            f"{root} belongs to another experiment '{experiment.name}', launched {_day(theirs)};"
+            " set checkpoints.to to another folder, launch under another name with --name, or remove it"
+            f" (it contains only {MARK} if that experiment saved nothing)"
         )
     (root / MARK).write_bytes(json.dumps(ours).encode())
 
 
-def release(experiment: Experiment, header: ExperimentRecord) -> None:
-    """Let go of what `claim` took, where the experiment came to nothing. A silent store keeps it."""
+def release_store_folder(experiment: Experiment, header: ExperimentRecord) -> None:
+    """Undo `claim_store_folder` for an experiment that did not start. Keeps it if the store is silent."""
     root = checkpoint_root(experiment, Path())
     if not isinstance(root, StorePath):
         return

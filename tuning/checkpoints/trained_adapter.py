@@ -1,7 +1,7 @@
-"""A trained adapter by its name: a trial of an experiment, or a folder that `train` has written.
+"""A trained adapter by name: a trial of an experiment, or a folder written by `train`.
 
-Which trial is an experiment's best is `analysis`'s to say, so the command line makes `best` a number.
-No ray; torch only once the weights are looked at.
+The command line replaces `best` by a trial number before it calls this module. torch is imported only
+when weights are read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
+from tuning.experiment.write import experiment_yaml
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Outcome
-from tuning.ledger.storage import Reference, checkpoint_root, named, refer, trial_folder
+from tuning.ledger.storage import Reference, checkpoint_root, parse_reference, shell_name, trial_folder
 from tuning.ranking.finalists import best_report
 
 if TYPE_CHECKING:
@@ -42,32 +42,32 @@ TRAINED = "trained"
 
 @dataclass(frozen=True)
 class TrainedAdapter:
-    """What the record knows of one trained adapter, and where its weights lie."""
+    """The recorded data of a trained adapter, and the location of its weights."""
 
     title: str
-    """As one speaks of it: `digits, trial 3`."""
+    """Its name for people: `digits, trial 3`."""
     experiment: Experiment
     params: Mapping[str, JsonValue]
-    """By dotted names, on top of the experiment's own settings; empty for a run of `train`."""
+    """By dotted name, overriding the experiment's own settings; empty for a run of `train`."""
     config: TrialConfig
     weights: Place | None
-    """The checkpoint of its best report; None for the base model as it came."""
+    """The checkpoint of its best report; None for the pretrained baseline."""
     classes: tuple[str, ...]
-    """Of the data it was trained on; empty where there are no weights."""
-    figures: Mapping[str, float]
-    """On validation images, of the report whose weights were kept."""
+    """The classes of its training data; empty without weights."""
+    metrics: Mapping[str, float]
+    """On validation images, from the report of the kept weights."""
     epoch: float | None
-    """Of that report."""
+    """The epoch of that report."""
     reproduce: str
     """The command that trains it again."""
     environment: Mapping[str, JsonValue] = field(default_factory=dict)
-    """What trained it, see `tuning.ledger.environment`."""
+    """The environment of the training, see `tuning.ledger.environment`."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Images by split, where they are known."""
+    """The number of images by split, if known."""
     test: Mapping[str, float] = field(default_factory=dict)
-    """Figures on the test images, where they were scored."""
+    """Metrics on the test images, if it was scored."""
     domains: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """The same in each domain."""
+    """The same metrics in each domain."""
 
     @property
     def workload(self) -> Workload:
@@ -77,27 +77,27 @@ class TrainedAdapter:
     @property
     def yaml(self) -> str:
         """Its configuration as an experiment file for `train`."""
-        return to_yaml(self.experiment, self.params)
+        return experiment_yaml(self.experiment, self.params)
 
     def load(self, device: str | None = None) -> TrainedModel:
-        """The model itself. Raises CheckpointError, ModelError, or StorageError where it has no weights."""
+        """Load the model. Raises CheckpointError, ModelError, or StorageError if it has no weights."""
         from trainables.inference.trained_model import load_trained
 
         if self.weights is None:
-            raise StorageError(f"{self.title} has no weights of its own; it is the base model as it came")
+            raise StorageError(f"{self.title} has no trained weights; it is the pretrained model")
         return load_trained(self.workload, self.weights, device=device)
 
 
-def find(text: str, storage: Path) -> Reference | Path:
-    """An experiment, maybe with a trial of it, or the folder of a run of `train`.
+def find_trained(text: str, storage: Path) -> Reference | Path:
+    """The experiment, or one of its trials, or the folder of a run of `train`, that `text` names.
 
-    Raises StorageError that says what can be named.
+    Raises StorageError with the names that exist.
     """
     for folder in (Path(text), storage / TRAINED / text):
         if (folder / EXPERIMENT).is_file():
             return folder.absolute()
     try:
-        return refer(text, storage)
+        return parse_reference(text, storage)
     except StorageError as error:
         runs = sorted(path.parent.name for path in (storage / TRAINED).glob(f"*/{EXPERIMENT}"))
         there = f" (under {storage / TRAINED}: {', '.join(runs[:20])})" if runs else ""
@@ -107,18 +107,20 @@ def find(text: str, storage: Path) -> Reference | Path:
         ) from error
 
 
-def of_trial(folder: Path, number: int) -> TrainedAdapter:
-    """A trial of a recorded experiment.
+def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
+    """The trained adapter of a trial.
 
-    Raises StorageError if it is unknown, kept no weights, or its store does not answer.
+    Raises StorageError if the trial is unknown, kept no weights, or its object store does not answer.
     """
     history = read_history(folder)
     experiment = experiment_of(history.header)
     trial = history.trials.get(number)
     if trial is None:
-        raise StorageError(f"{history.name} has no trial {number}; it has {len(history.trials)}, from 0 on")
+        raise StorageError(
+            f"{history.name} has no trial {number}; it has {len(history.trials)} trials, numbered from 0"
+        )
     if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
-        number = trial.ended.of  # of the same configuration, and never run itself
+        number = trial.ended.of  # the trial that ran this configuration
         trial = history.trials[number]
     root = checkpoint_root(experiment, folder)
     weights = trial_folder(root, number) / BEST_WEIGHTS
@@ -126,7 +128,7 @@ def of_trial(folder: Path, number: int) -> TrainedAdapter:
         raise StorageError(_no_weights(folder, root, history, number))
     metric, direction = experiment.objective.metric, experiment.workload.direction
     reports = [(report.epoch, report.metrics) for report in trial.reports]
-    epoch, figures = best_report(reports, metric, direction)
+    epoch, metrics = best_report(reports, metric, direction)
     scored = history.scores.get(number)
     return TrainedAdapter(
         title=f"{history.name}, trial {number}",
@@ -135,9 +137,9 @@ def of_trial(folder: Path, number: int) -> TrainedAdapter:
         config=experiment.trial_config(dict(trial.params)),
         weights=weights,
         classes=_classes(weights),
-        figures=figures,
+        metrics=metrics,
         epoch=epoch,
-        reproduce=f"adaptertune train --from {named(folder)}:{number}",
+        reproduce=f"adaptertune train --from {shell_name(folder)}:{number}",
         environment=history.header.environment,
         counts=dict(history.prepared.counts) if history.prepared is not None else {},
         test=_numbers(scored.metrics) if scored is not None else {},
@@ -145,16 +147,18 @@ def of_trial(folder: Path, number: int) -> TrainedAdapter:
     )
 
 
-def of_folder(folder: Path) -> TrainedAdapter:
-    """A run of `train`. Raises StorageError if it has not finished a report, ExperimentFileError."""
+def adapter_of_folder(folder: Path) -> TrainedAdapter:
+    """The trained adapter of a run of `train`. Raises StorageError before its first report, and
+    ExperimentFileError.
+    """
     experiment = load_experiment(folder / EXPERIMENT)
     weights = folder / BEST_WEIGHTS
     if not weights.is_file():
         raise StorageError(
-            f"{folder} holds no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
+            f"{folder} contains no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
             f" `adaptertune train {quote(str(folder / EXPERIMENT))}`"
         )
-    epoch, figures = best_report(
+    epoch, metrics = best_report(
         _reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction
     )
     return TrainedAdapter(
@@ -164,7 +168,7 @@ def of_folder(folder: Path) -> TrainedAdapter:
         config=experiment.trial_config({}),
         weights=weights,
         classes=_classes(weights),
-        figures=figures,
+        metrics=metrics,
         epoch=epoch,
         reproduce=f"adaptertune train {quote(str(folder / EXPERIMENT))}",
         environment=_json(folder / ENVIRONMENT),
@@ -174,25 +178,25 @@ def of_folder(folder: Path) -> TrainedAdapter:
     )
 
 
-def base_of(experiment: Experiment) -> TrainedAdapter:
-    """The base model of an experiment as it came, before any adapter."""
+def pretrained_baseline(experiment: Experiment) -> TrainedAdapter:
+    """The pretrained model of an experiment, without an adapter."""
     return TrainedAdapter(
-        title=f"untouched base of {experiment.name}",
+        title=f"pretrained baseline of {experiment.name}",
         experiment=experiment,
         params={},
         config=TrialConfig.model_validate_json('{"adapter": "none"}'),
         weights=None,
         classes=(),
-        figures={},
+        metrics={},
         epoch=None,
         reproduce="",
     )
 
 
-def with_weights(root: Place) -> list[int]:
-    """Numbers of the trials whose best weights are kept. Raises StorageError (of a store).
+def trials_with_weights(root: Place) -> list[int]:
+    """The numbers of the trials that kept their best weights. Raises StorageError for an object store.
 
-    root: as `tuning.ledger.storage.checkpoint_root` gives it.
+    root: the result of `tuning.ledger.storage.checkpoint_root`.
     """
     trials = root / "trials"
     names = (
@@ -206,14 +210,14 @@ def with_weights(root: Place) -> list[int]:
 
 
 def _no_weights(folder: Path, root: Place, history: History, number: int) -> str:
-    kept = with_weights(root)
+    kept = trials_with_weights(root)
     there = (
         "trials with weights: " + ", ".join(map(str, kept[:20])) + (" …" if len(kept) > 20 else "")
         if kept
         else "no trial has any"
     )
     trial = history.trials[number]
-    again = f"Train it again with `adaptertune train --from {named(folder)}:{number}`"
+    again = f"Train it again with `adaptertune train --from {shell_name(folder)}:{number}`"
     if BEST_WEIGHTS in trial.removed:
         return (
             f"the weights of trial {number} of {history.name} were removed to keep checkpoints.budget_gb;"
@@ -231,7 +235,7 @@ def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _reports(path: Path) -> list[tuple[float, Mapping[str, float | None]]]:
-    """Epoch and figures of every report; the last line may be half written, by a run that was killed."""
+    """The epoch and metrics of every report; the last line may be incomplete, from a run that was killed."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         reports = [json.loads(line) for line in lines if line.endswith("\n")]
@@ -241,7 +245,7 @@ def _reports(path: Path) -> list[tuple[float, Mapping[str, float | None]]]:
 
 
 def _json(path: Path) -> dict[str, JsonValue]:
-    """What an optional file of a run says; nothing where it is absent or damaged."""
+    """The content of an optional file of a run; empty if it is absent or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

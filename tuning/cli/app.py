@@ -75,9 +75,9 @@ def schema() -> None:
 @app.command()
 def spaces() -> None:
     """List the experiment files that ship with adaptertune."""
-    from search_spaces.catalog import shipped
+    from search_spaces.catalog import shipped_experiments
 
-    files = shipped()
+    files = shipped_experiments()
     width = max(len(file.name) for file in files)
     for title, command, searches in (
         ("sweeps", "launch", True),
@@ -160,9 +160,9 @@ def resume(
     from tuning.cli.conclusion import end
     from tuning.ledger.header import experiment_of
     from tuning.ledger.ledger import read_header
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    reference = refer(name, storage_folder(storage))
+    reference = parse_reference(name, storage_folder(storage))
     if reference.trial is not None:
         raise StorageError("resume takes an experiment, not one of its trials")
     folder = reference.folder
@@ -192,7 +192,7 @@ def train(
     """Train one configuration here, without Ray."""
     from tuning.cli.commands import train as commands_train
     from tuning.experiment.load import load_experiment
-    from tuning.experiment.write import to_yaml
+    from tuning.experiment.write import experiment_yaml
     from tuning.ledger.storage import storage_folder
 
     place = storage_folder(storage)
@@ -209,14 +209,14 @@ def train(
             " to change a recorded trial, write its file with `adaptertune best NAME --format yaml`"
         )
     folder = commands_train.new_folder(into, place, experiment.name)
-    commands_train.train(experiment, config, folder, to_yaml(experiment, params))
+    commands_train.train(experiment, config, folder, experiment_yaml(experiment, params))
 
 
 def _recorded(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
     """The experiment and the parameters of NAME:best or NAME:3."""
-    from tuning.ledger.storage import BEST, refer
+    from tuning.ledger.storage import BEST, parse_reference
 
-    reference = refer(text, storage)
+    reference = parse_reference(text, storage)
     if reference.trial is None:
         raise StorageError(f"say which trial: {text}:best, or a number as in {text}:3")
     if reference.trial == BEST:
@@ -253,9 +253,9 @@ def domains(
     from analysis.query.sweep import Sweep
     from analysis.ranking.domains import domain_json, domain_table
     from tuning.cli.console import console
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    sweep = Sweep.at(refer(name, storage_folder(storage)).folder)
+    sweep = Sweep.at(parse_reference(name, storage_folder(storage)).folder)
     if format_ is cli_trained.Form.JSON:
         typer.echo(json_text(domain_json(sweep)))
     else:
@@ -270,9 +270,9 @@ def status(
 ) -> None:
     """Show how far an experiment is: trials by state, what runs, the best so far, failures."""
     from tuning.cli.console import console, lines
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    folder = refer(name, storage_folder(storage)).folder
+    folder = parse_reference(name, storage_folder(storage)).folder
     out = console()
     while True:
         sweep, board = _board(folder)
@@ -314,17 +314,17 @@ def list_(storage: Storage = None) -> None:
 def stop(name: OneTrial, storage: Storage = None) -> None:
     """End a running experiment, or one of its trials; what it has recorded is kept."""
     from tuning.cli.commands.stop import request_stop
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    typer.echo(request_stop(refer(name, storage_folder(storage))))
+    typer.echo(request_stop(parse_reference(name, storage_folder(storage))))
 
 
 @app.command()
 def logs(name: OneTrial, storage: Storage = None) -> None:
     """Print what a trial wrote, tracebacks included; without a trial, what the driver wrote."""
-    from tuning.ledger.storage import BEST, Reference, read_log, refer_to_log, storage_folder
+    from tuning.ledger.storage import BEST, Reference, parse_log_reference, read_log, storage_folder
 
-    reference = refer_to_log(name, storage_folder(storage))
+    reference = parse_log_reference(name, storage_folder(storage))
     if reference.trial == BEST:
         from analysis.ranking.best_sql import best_number
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from trainables.errors import AdaptertuneError
 from trainables.specs.workload import ValueRule
 from tuning.experiment.spec import Experiment
-from tuning.formatting import duration, settings
+from tuning.formatting import duration, format_settings
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import (
     ClosedRecord,
@@ -266,7 +266,7 @@ class Board:
                 str(trial.number),
                 f"{trial.epoch:g}/{self.epochs(trial.number):g}",
                 "–" if value is None else f"{value:.4f}",
-                settings(trial.params),
+                format_settings(trial.params),
             )
         if len(self.running) > most:
             table.add_row("", "", "", f"… and {len(self.running) - most} more")

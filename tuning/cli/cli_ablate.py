@@ -63,9 +63,9 @@ def ablate(
 ) -> None:
     """Run a designed experiment: one factor, all else as the best configuration, repeated over seeds."""
     from tuning.cli.commands import ablate as commands_ablate
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    source = refer(name, storage_folder(storage))
+    source = parse_reference(name, storage_folder(storage))
     asked = commands_ablate.Asked(
         over=over,
         study=study,
@@ -104,9 +104,9 @@ def ablation(
     storage: Storage = None,
 ) -> None:
     """Show what `ablate` has found; with --by what a sweep's own trials say (observational)."""
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    folder = refer(name, storage_folder(storage)).folder
+    folder = parse_reference(name, storage_folder(storage)).folder
     if by is None:
         if at is not None:
             raise AdaptertuneError("--at goes with --by; a designed experiment runs all to the same end")

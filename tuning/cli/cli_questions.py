@@ -82,13 +82,13 @@ def best(
 
 def _as_yaml(source: Source, ranking: Ranking) -> str:
     from analysis.ranking.best import best_of
-    from tuning.experiment.write import to_yaml
+    from tuning.experiment.write import experiment_yaml
 
     trial, standing = best_of(ranking)
     value = f"{ranking.objective.metric} {standing.value:.4f}"
     experiment = source.recorded(trial.sweep).experiment
     said = f"# {trial.sweep}, trial {trial.number}: {value}\n# {ranking.caption}\n"
-    return said + to_yaml(experiment, trial.params)
+    return said + experiment_yaml(experiment, trial.params)
 
 
 @app.command()
@@ -124,9 +124,9 @@ def _answer(
         case Format.TABLE:
             from analysis.tables import Table, plural
             from tuning.cli.console import console
-            from tuning.formatting import setting
+            from tuning.formatting import format_setting
 
-            cells = tuple(tuple("–" if v is None else setting(v) for v in row) for row in rows)
+            cells = tuple(tuple("–" if v is None else format_setting(v) for v in row) for row in rows)
             numbers = tuple(
                 i for i in range(len(columns)) if all(isinstance(row[i], int | float | None) for row in rows)
             )
@@ -135,9 +135,9 @@ def _answer(
             named = [dict(zip(columns, row, strict=True)) for row in rows]
             _write(json.dumps(named, indent=2, ensure_ascii=False, default=str) + "\n", to)
         case Format.YAML:
-            from tuning.experiment.yaml_lines import list_yaml
+            from tuning.experiment.yaml_lines import dump_yaml_list
 
-            _write(list_yaml([dict(zip(columns, map(_plain, row), strict=True)) for row in rows]), to)
+            _write(dump_yaml_list([dict(zip(columns, map(_plain, row), strict=True)) for row in rows]), to)
         case Format.CSV | Format.PARQUET:
             _write_rows(columns, rows, format_, to)
 

@@ -37,9 +37,9 @@ def report(
     storage: Storage = None,
 ) -> None:
     """Write what an experiment found: best, ablations, importance, costs, figures, on one page."""
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    reference = refer(name, storage_folder(storage))
+    reference = parse_reference(name, storage_folder(storage))
     if reference.trial is not None:
         raise StorageError("report takes an experiment, not one of its trials")
     from analysis.report.write import write_report

@@ -106,36 +106,36 @@ def export(
 
 def _trained(text: str, storage: Path | None) -> TrainedAdapter:
     """A trained adapter by its name."""
-    from tuning.checkpoints.trained_adapter import find, of_folder, of_trial
+    from tuning.checkpoints.trained_adapter import adapter_of_folder, adapter_of_trial, find_trained
     from tuning.ledger.storage import storage_folder
 
-    found = find(text, storage_folder(storage))
+    found = find_trained(text, storage_folder(storage))
     if isinstance(found, Path):
-        return of_folder(found)
+        return adapter_of_folder(found)
     if found.number is not None:
-        return of_trial(found.folder, found.number)
+        return adapter_of_trial(found.folder, found.number)
     from analysis.ranking.best_sql import best_number
 
-    return of_trial(found.folder, best_number(found.folder))
+    return adapter_of_trial(found.folder, best_number(found.folder))
 
 
 def _base(text: str, storage: Path | None) -> TrainedAdapter:
     """The untouched base model of a trained adapter, an experiment or an experiment file."""
-    from search_spaces.catalog import resolve
-    from tuning.checkpoints.trained_adapter import EXPERIMENT, base_of, find
+    from search_spaces.catalog import find_shipped
+    from tuning.checkpoints.trained_adapter import EXPERIMENT, find_trained, pretrained_baseline
     from tuning.experiment.load import load_experiment
     from tuning.ledger.header import experiment_of
     from tuning.ledger.ledger import read_header
     from tuning.ledger.storage import storage_folder
 
     if Path(text).is_file():
-        return base_of(load_experiment(text))
+        return pretrained_baseline(load_experiment(text))
     try:
-        found = find(text, storage_folder(storage))
+        found = find_trained(text, storage_folder(storage))
     except StorageError:
-        if resolve(text) is None:
+        if find_shipped(text) is None:
             raise
-        return base_of(load_experiment(text))
+        return pretrained_baseline(load_experiment(text))
     if isinstance(found, Path):
-        return base_of(load_experiment(found / EXPERIMENT))
-    return base_of(experiment_of(read_header(found.folder)))
+        return pretrained_baseline(load_experiment(found / EXPERIMENT))
+    return pretrained_baseline(experiment_of(read_header(found.folder)))

@@ -80,6 +80,6 @@ def pareto(
 
 def _sweep(name: str, storage: Path | None) -> Sweep:
     from analysis.query.sweep import Sweep
-    from tuning.ledger.storage import refer, storage_folder
+    from tuning.ledger.storage import parse_reference, storage_folder
 
-    return Sweep.at(refer(name, storage_folder(storage)).folder)
+    return Sweep.at(parse_reference(name, storage_folder(storage)).folder)

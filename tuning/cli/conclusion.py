@@ -20,12 +20,12 @@ from tuning.cli.console import failures, print_table
 
 def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False) -> None:
     """What a sweep ends with, and its exit code. resumed: whether it had a record before."""
-    from tuning.ledger.storage import named
+    from tuning.ledger.storage import shell_name
 
     tried = result.history.trials.values()
     if result.outcome == "interrupted" and not tried:
         kept = (
-            f"`adaptertune resume {named(result.folder)}` goes on"
+            f"`adaptertune resume {shell_name(result.folder)}` goes on"
             if resumed
             else f"nothing is kept, and the name {result.folder.name} is free"
         )
@@ -36,7 +36,7 @@ def end(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False)
         ended = sum(trial.over for trial in tried)
         scores = len(result.history.scores)
         scored = f", {scores} scored on test images" if scores else ""
-        name = named(result.folder)
+        name = shell_name(result.folder)
         say(
             f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
             f" {ended} of them ended{scored}; `adaptertune resume {name}` goes on,"
@@ -55,7 +55,7 @@ def conclude(folder: Path, ablate: str | None) -> None:
     from analysis.ranking.by_adapter import adapter_table
     from analysis.sweep_picture import FIGURE, draw
     from tuning.cli.console import console, lines
-    from tuning.ledger.storage import named
+    from tuning.ledger.storage import shell_name
 
     out = console()
     sweep = Sweep.at(folder)
@@ -81,7 +81,7 @@ def conclude(folder: Path, ablate: str | None) -> None:
     _best(out, sweep, ranking)
     if (picture := draw(sweep, folder / FIGURE)) is not None:
         lines(out, "", f"picture  {picture}")
-    name = named(folder)
+    name = shell_name(folder)
     lines(out, f"ranking  adaptertune best {name}", f"alone    adaptertune train --from {name}:best")
     if shifted:
         lines(out, f"shifted  adaptertune domains {name}")

@@ -61,12 +61,12 @@ def lines(out: Console, *texts: str, style: str | None = None) -> None:
 
 def failures(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
     """A line for each trial that failed or diverged, up to so many, and for each that was not scored."""
-    from tuning.ledger.storage import named
+    from tuning.ledger.storage import shell_name
 
     lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
     texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
     if len(lost) > most:
-        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {named(folder)}`")
+        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {shell_name(folder)}`")
     for number, why in sweep.unscored.items():
         whose = "the untouched model" if number is None else f"trial {number}"
         texts.append(f"{whose} could not be scored on test images: {why}")

@@ -1,4 +1,4 @@
-"""What two experiments do not have in common, key by key. No ray, no torch."""
+"""The differences between two experiments, key by key."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from tuning.experiment.dotted import leaves
+from tuning.experiment.dotted import dotted_leaves
 from tuning.experiment.spec import Experiment
 
 _APART = {"name", "source_text"}
-"""What an experiment is called and how its file was written change nothing that it does."""
+"""Keys that are not compared: the name and the file's text have no effect on the trials."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One dotted key, and its two values as they are shown."""
+class KeyDifference:
+    """One dotted key, and its two values as text."""
 
     key: str
     was: str
@@ -27,29 +27,29 @@ class Difference:
         return f"{self.key}: {self.was} → {self.now}"
 
 
-def differences(was: Experiment, now: Experiment) -> list[Difference]:
-    """Every key at which they differ, names left out, in the order of the file's parts."""
+def find_differences(was: Experiment, now: Experiment) -> list[KeyDifference]:
+    """Every key at which two experiments differ, except the name, in the order of the file's parts."""
     before, after = _keys(was), _keys(now)
     found = [
-        Difference(key, _shown(key, before), _shown(key, after))
+        KeyDifference(key, _shown(key, before), _shown(key, after))
         for key in {**before, **after}
         if not _same(key, before, after)
     ]
     old, new = was.space.names, now.space.names
     if old != new and set(old) == set(new):  # configurations are drawn in this order
-        found.append(Difference("order of space", ", ".join(old), ", ".join(new)))
+        found.append(KeyDifference("order of space", ", ".join(old), ", ".join(new)))
     return found
 
 
 def _keys(experiment: Experiment) -> dict[str, JsonValue]:
-    return dict(leaves(experiment.model_dump(mode="json", exclude=_APART)))
+    return dict(dotted_leaves(experiment.model_dump(mode="json", exclude=_APART)))
 
 
 def _same(key: str, before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:
     if key in before and key in after:
         return before[key] == after[key]
-    # A part that is absent is null in one and a mapping in the other; a setting of trials may be
-    # null on purpose, where its default is something else.
+    # An absent part is null in one experiment and a mapping in the other; a setting of trials may be
+    # null on purpose, with another default.
     return not key.startswith("trial.") and before.get(key) is None and after.get(key) is None
 
 

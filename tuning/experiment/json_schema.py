@@ -1,6 +1,6 @@
 """The JSON Schema of an experiment file, for completion in an editor.
 
-Looser than reading a file, which also sees whether the parts fit together; never stricter.
+It is never stricter than reading a file, which also checks whether the parts fit together.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from trainables.specs.trial import TrialConfig
-from tuning.experiment.settings import bare
+from tuning.experiment.settings import bare_type
 from tuning.experiment.spec import Experiment
 
 Schema = dict[str, Any]
 
 
 def experiment_schema() -> Schema:
-    """The schema of an `Experiment` as the file writes it: `trial` and `space` nested or dotted."""
+    """The schema of an experiment file, in which `trial` and `space` may be nested or dotted."""
     model = Experiment
     schema = model.model_json_schema()
     trial = TrialConfig.model_json_schema()
@@ -42,7 +42,7 @@ def experiment_schema() -> Schema:
 
 
 def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
-    """What stands under each field in the class's source, in one line."""
+    """The docstring below each field in the class's source, on one line."""
     return _docs_of(model.__module__).get(model.__name__, {})
 
 
@@ -77,7 +77,7 @@ def _describe(schema: Schema, model: type[BaseModel]) -> None:
 def _inner(model: type[BaseModel], schema: Schema) -> list[tuple[type[BaseModel], Schema]]:
     found = []
     for field in model.model_fields.values():
-        inner = bare(field.annotation)
+        inner = bare_type(field.annotation)
         if (
             isinstance(inner, type)
             and issubclass(inner, BaseModel)
@@ -117,7 +117,7 @@ def _space(trial: Schema, definitions: Schema) -> Schema:
         properties[name] = domain
     return {
         "type": "object",
-        "description": "What is searched: settings of trials, nested or dotted, each with its domain.",
+        "description": "The settings to search, nested or dotted, each with its domain.",
         "properties": properties,
         "patternProperties": {r"^peft\.arguments\.": _domain("argument", {}, definitions)},
         "additionalProperties": False,
@@ -136,7 +136,7 @@ def _domain(name: str, field: Schema, definitions: Schema) -> Schema:
         keys["step"] = {"type": "number", "exclusiveMinimum": 0}
     keys["when"] = {
         "type": "object",
-        "description": "other parameters, each with the value or list of values under which this one applies",
+        "description": "other parameters, each with the value or values under which this domain applies",
     }
     one: Schema = {"type": "object", "properties": keys, "additionalProperties": False}
     one["oneOf"] = [{"required": [kind]} for kind in ("choice", "int", "float") if kind in keys]
@@ -148,7 +148,7 @@ def _domain(name: str, field: Schema, definitions: Schema) -> Schema:
 
 
 def _fields(field: Schema, definitions: Schema) -> Schema:
-    """The settings of a section; of anything else none."""
+    """The settings of a section; an empty mapping for anything else."""
     for part in field.get("anyOf", [field]):
         reference = part.get("$ref") or next((p["$ref"] for p in part.get("allOf", []) if "$ref" in p), None)
         if reference is not None:

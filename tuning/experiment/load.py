@@ -1,16 +1,16 @@
-"""From a file and overrides to an `Experiment`, or to all of its errors at once."""
+"""Loading an `Experiment` from a file and overrides, or reporting all of its errors at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 
-from search_spaces.catalog import resolve, shipped
+from search_spaces.catalog import find_shipped, shipped_experiments
 from trainables.errors import ExperimentFileError
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import MAIN_FIGURE, Task
-from tuning.experiment.faults import closest
-from tuning.experiment.reader import Reader, shown_path
+from tuning.experiment.file_errors import closest_name
+from tuning.experiment.reader import Reader, display_path
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
 
@@ -18,8 +18,8 @@ from tuning.experiment.yaml_lines import read_yaml
 def load_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Experiment:
     """Read, check and return an experiment.
 
-    source: a YAML file, or the name of one that ships.  overrides: `key=value` with a dotted key and a
-    YAML value, as `--set` takes them.  Raises ExperimentFileError with every fault.
+    source: a YAML file, or the name of a shipped one.  overrides: `key=value` with a dotted key and a
+    YAML value, as in `--set`.  Raises ExperimentFileError with every error.
     """
     path = _find(source)
     text = _text(path)
@@ -27,14 +27,14 @@ def load_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Ex
 
 
 def experiment_of_text(text: str, title: str) -> Experiment:
-    """An experiment from text that was put together here, whose paths are absolute; faults name `title`."""
+    """An experiment from generated text with absolute paths; error messages name `title` as the file."""
     return Reader(FilePath(title), text, read_yaml(text), ()).experiment()
 
 
 def read_data(source: str | FilePath, task: Task) -> DataSpec:
-    """The `data` section of a file, whatever else is in it. Raises ExperimentFileError with every fault.
+    """The `data` section of a file; the rest is ignored. Raises ExperimentFileError with every error.
 
-    task: what the data must serve.
+    task: the task that the data must fit.
     """
     path = _find(source)
     text = _text(path)
@@ -42,7 +42,7 @@ def read_data(source: str | FilePath, task: Task) -> DataSpec:
     if isinstance(document.value, dict):
         if "data" not in document.value:
             raise ExperimentFileError(
-                f"{shown_path(path)} has no `data` section; it says which images to judge on, such as"
+                f"{display_path(path)} has no `data` section, which names the images to evaluate on, such as"
                 " data: {coco: {train: {images: DIR, annotations: FILE}}}"
             )
         whole = {"name": "data", "task": task.value, "objective": {"metric": MAIN_FIGURE[task]}}
@@ -56,12 +56,12 @@ def _find(source: str | FilePath) -> FilePath:
         return path
     if path.is_dir():
         raise ExperimentFileError(f"{source} is a folder; name the experiment file in it")
-    if (known := resolve(str(source))) is not None:
+    if (known := find_shipped(str(source))) is not None:
         return known
-    names = [space.name for space in shipped()]
-    close = closest(str(source), names)
-    guess = f"did you mean '{close}'?" if close else f"these ship: {', '.join(names)}"
-    raise ExperimentFileError(f"there is no file {source}, and no experiment of that name ships; {guess}")
+    names = [space.name for space in shipped_experiments()]
+    close = closest_name(str(source), names)
+    guess = f"did you mean '{close}'?" if close else f"shipped experiments: {', '.join(names)}"
+    raise ExperimentFileError(f"there is no file {source}, and no shipped experiment of that name; {guess}")
 
 
 def _text(path: FilePath) -> str:

@@ -1,8 +1,8 @@
 """`--set key=value`: changes to a file's plain values before they are checked. The override wins.
 
-`key` is dotted, `value` is YAML. A setting fixed by an override is no longer searched, and one searched
-by an override no longer fixed; `space.NAME=null` takes a parameter out. Conditions on values that an
-override took away are dropped with whatever hangs on them (`tuning.experiment.reader`).
+`key` is dotted, `value` is YAML. A setting that an override fixes is no longer searched, and one that an
+override searches is no longer fixed; `space.NAME=null` removes a parameter. Conditions on values that an
+override removed are dropped, together with everything that depends on them.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from tuning.experiment.faults import SET, FileError, Path
-from tuning.experiment.settings import Kind, setting
+from tuning.experiment.file_errors import SET, FileError, Path
+from tuning.experiment.settings import SettingKind, find_setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space
 from tuning.experiment.yaml_lines import Document, read_yaml
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[str]:
-    """Change `document` in place, and say which settings of trials were touched.
+    """Change `document` in place; return the settings of trials that were touched.
 
-    What is wrong with an override joins the document's faults.
+    Errors in an override are added to the document's errors.
     """
     touched = set()
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key or not all(key.split(".")):
-            document.faults.append(FileError(SET, override, "must be key=value, such as trial.epochs=5"))
+            document.errors.append(FileError(SET, override, "must be key=value, such as trial.epochs=5"))
             continue
         value = read_yaml(text, where=SET)
-        if value.faults:
-            document.faults += [FileError(SET, key, f"{fault.rule}, got '{text}'") for fault in value.faults]
+        if value.errors:
+            document.errors += [FileError(SET, key, f"{error.rule}, got '{text}'") for error in value.errors]
             continue
         steps = _steps(key)
         if steps[0] in ("space", "trial") and (name := _setting_of(steps[1:])):
@@ -42,12 +42,12 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[s
         try:
             _put(document, steps, value.value)
         except IndexError as error:
-            document.faults.append(FileError(SET, key, str(error)))
+            document.errors.append(FileError(SET, key, str(error)))
     return frozenset(touched)
 
 
-def narrowed(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[str]) -> Space:
-    """Without the conditions that an override made idle, and without what can never apply any more."""
+def narrow_space(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[str]) -> Space:
+    """The space without the conditions and domains that can no longer apply after the overrides."""
     root, changed = dict(space.root), set(touched)
 
     def takes(name: str, value: JsonValue) -> bool:
@@ -81,15 +81,16 @@ def narrowed(space: Space, trial: Mapping[str, JsonValue], touched: frozenset[st
     return Space(root)
 
 
-def still_inside(
+def drop_first_outside(
     first: Sequence[dict[str, JsonValue]],
     space: Space,
     trial: Mapping[str, JsonValue],
     touched: frozenset[str],
 ) -> list[dict[str, JsonValue]]:
-    """`search.first` without what an override has put outside the space; the rest is for the checks.
+    """`search.first` without the configurations that an override has put outside the space.
 
-    A setting that an override fixed leaves the configurations that have its value, and drops the others.
+    A setting that an override fixed is removed from the configurations with that value; configurations
+    with another value are dropped. Other errors are left to the checks.
     """
     kept = []
     for params in first:
@@ -103,11 +104,11 @@ def still_inside(
 
 
 def _setting_of(steps: Sequence[str | int]) -> str | None:
-    """The setting whose key, or a key of whose domain, the steps name."""
+    """The setting that the steps name, or that has a key of its domain named by them."""
     names = [step for step in steps if isinstance(step, str)]
     for depth in range(len(names), 0, -1):
-        known = setting(".".join(names[:depth]))
-        if known is not None and known.kind is not Kind.SECTION:
+        known = find_setting(".".join(names[:depth]))
+        if known is not None and known.kind is not SettingKind.SECTION:
             return known.name
     return None
 
@@ -121,7 +122,7 @@ def _steps(key: str) -> list[str | int]:
 
 
 def _put(document: Document, steps: list[str | int], value: Any) -> None:
-    """Raises IndexError where an item is named that a list has not, or that is in no list."""
+    """Set a value. Raises IndexError for an item that a list does not have, or that is not in a list."""
     node: Any = document.value
     path: Path = ()
     while True:
@@ -142,13 +143,13 @@ def _put(document: Document, steps: list[str | int], value: Any) -> None:
 
 
 def _next(node: Any, steps: list[str | int]) -> tuple[str | int, list[str | int]]:
-    """The key of `node` that the first steps name (it may hold dots), and the steps that are left."""
+    """The key of `node` that the first steps name (it may contain dots), and the remaining steps."""
     first = steps[0]
     if isinstance(first, int):
         if not isinstance(node, list):
-            raise IndexError(f"is no list, so it has no item [{first}]")
+            raise IndexError(f"is not a list, so it has no item [{first}]")
         if first >= len(node):
-            raise IndexError(f"there is no item [{first}]; the list has {len(node)}, counted from 0")
+            raise IndexError(f"has no item [{first}]; its length is {len(node)}, and positions start at 0")
         return first, steps[1:]
     names = [step for step in steps if isinstance(step, str)]
     for count in range(len(names), 1, -1):
@@ -159,14 +160,14 @@ def _next(node: Any, steps: list[str | int]) -> tuple[str | int, list[str | int]
 
 
 def _forget(document: Document, path: Path) -> None:
-    """From here on down it is the override that speaks."""
+    """Attribute everything at and below `path` to the override instead of a line of the file."""
     for known in [p for p in document.where if p[: len(path)] == path]:
         del document.where[known]
     document.where[path] = SET
 
 
 def _take_out(document: Document, part: str, name: str) -> None:
-    """Remove a setting from `trial` or `space`, whichever way it is written there."""
+    """Remove a setting from `trial` or `space`, whether it is nested or dotted there."""
     above: list[tuple[dict[Any, Any], str | int]] = [(document.value, part)]
     rest: list[str | int] = list(name.split("."))
     while rest:

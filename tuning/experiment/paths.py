@@ -9,22 +9,22 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
 
-from tuning.experiment.faults import Path
+from tuning.experiment.file_errors import Path
 
 Base = Callable[[Path], FilePath]
-"""The folder that a path is relative to, by the path's place in the file."""
+"""The folder that a path is relative to, by the key of the path in the file."""
 
 _PATHS = (
     *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
     *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
 )
 _SQLITE_HERE = r"sqlite(\+\w+)?:///[^/:]"
-"""An SQLite database by a relative path; an absolute one has four strokes."""
+"""An SQLite database with a relative path; an absolute one has four slashes."""
 _DOMAIN_PATHS = (("coco", "images"), ("coco", "annotations"), ("masks", "images"), ("masks", "masks"))
 
 
 def make_absolute(value: dict[str, Any], base: Base) -> None:
-    """Give `value`, an experiment's plain values, parts with absolute paths in place of its own."""
+    """Make the paths in an experiment's plain values absolute. Changed parts of `value` are replaced."""
     data = value.get("data")
     if isinstance(data, dict):
         value["data"] = data = json.loads(json.dumps(data))
@@ -74,13 +74,13 @@ def _absolute(text: str, path: Path, base: Base) -> str:
 
 
 def _local(text: str, path: Path, base: Base) -> str:
-    """A hub id as it is, a path made absolute."""
+    """A hub id unchanged, a path made absolute."""
     absolute = _absolute(text, path, base)
     looks_local = text.startswith((".", "/", "~", os.sep))
     return absolute if looks_local or (text and FilePath(absolute).exists()) else text
 
 
 def _elsewhere(text: Any, path: Path, base: Base) -> Any:
-    """An experiment's name as it is, a path made absolute."""
+    """An experiment's name unchanged, a path made absolute."""
     is_path = isinstance(text, str) and (os.sep in text or text.startswith("~"))
     return _absolute(text, path, base) if is_path else text

@@ -1,4 +1,4 @@
-"""From a file and overrides to an `Experiment`, or to all of its faults at once."""
+"""Building an `Experiment` from a document and overrides, or collecting all of its errors at once."""
 
 from __future__ import annotations
 
@@ -14,61 +14,63 @@ from trainables.specs.data import DomainSpec
 from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.checks.parts import check_first, check_parts
-from tuning.experiment.dotted import put
-from tuning.experiment.faults import (
+from tuning.experiment.dotted import put_nested
+from tuning.experiment.file_errors import (
     MISSING,
     SET,
     FileError,
+    Location,
     Path,
     Violation,
-    Where,
-    closest,
-    dotted,
+    closest_name,
+    describe_value,
+    dotted_key,
     file_error,
-    meant,
-    shown,
-    translate,
+    suggestion,
+    translate_errors,
 )
-from tuning.experiment.overrides import apply_overrides, narrowed, still_inside
+from tuning.experiment.overrides import apply_overrides, drop_first_outside, narrow_space
 from tuning.experiment.paths import make_absolute
-from tuning.experiment.settings import adapter_of, keys_of, setting, unknown
+from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
 from tuning.experiment.space import Alternative, Space, as_list, listed_when
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import Document
 
 DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
 PARTS = tuple(n for n in Experiment.model_fields if n not in ("trial", "space", "source_text"))
-"""Parts of the file that are values of their own; `trial` and `space` are read by setting."""
+"""Parts of the file that are validated as a whole; `trial` and `space` are read setting by setting."""
 _HINTS = {
-    "name": "is missing: the experiment's name, such as name: pets",
+    "name": "is missing; give the experiment a name, such as name: pets",
     "task": "is missing; write task: detection or task: segmentation",
-    "objective": "is missing: what to optimise, such as objective: {metric: dice}",
-    "objective.metric": "is missing, such as metric: dice",
+    "objective": "is missing; name the metric to optimise, such as objective: {metric: dice}",
+    "objective.metric": "is missing; name the metric to optimise, such as metric: dice",
 }
-_LATER = "  whether the settings go together is checked once these are mended"
+_LATER = "  combinations of settings are checked once these errors are fixed"
 
 
-def shown_path(path: FilePath) -> str:
-    """A path as one would type it: relative to the current folder if it lies below."""
+def display_path(path: FilePath) -> str:
+    """A path as a user would type it: relative to the current folder if it is inside."""
     absolute, here = path.absolute(), FilePath.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
 
 
 class Reader:
-    """Reads one document part by part, and gathers all that is wrong with it."""
+    """Reads one document part by part and collects all of its errors."""
 
     def __init__(self, file: FilePath, text: str, document: Document, overrides: Sequence[str]) -> None:
         self._file, self._text, self._document = file, text, document
-        self._file_name = shown_path(file)
-        self._misfits: list[Violation] = []
+        self._file_name = display_path(file)
+        self._violations: list[Violation] = []
         self._places: dict[Path, Path] = {}
-        """Where ("trial" or "space", dotted name) stands in the file."""
-        if document.faults and document.value is None:
-            raise file_error(self._file_name, document.faults)
+        """The path in the file of each ("trial" or "space", dotted name)."""
+        if document.errors and document.value is None:
+            raise file_error(self._file_name, document.errors)
         if not isinstance(document.value, dict):
-            rule = "must be a mapping of keys such as name, task, objective"
+            rule = "must be a mapping with keys such as name, task and objective"
             rule = (
-                "is empty: it " + rule if document.value is None else f"{rule}, got {shown(document.value)}"
+                "is empty; it " + rule
+                if document.value is None
+                else f"{rule}, got {describe_value(document.value)}"
             )
             raise file_error(self._file_name, [FileError(1, "", rule)])
         self._touched = apply_overrides(document, overrides)
@@ -82,48 +84,48 @@ class Reader:
         value.pop("trial", None)
         value.pop("space", None)
         parts = self._parts(value)
-        subject = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
-        first = [self._flat(params, space) for params in getattr(subject.search, "first", ())]
+        draft = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
+        first = [self._flat(params, space) for params in getattr(draft.search, "first", ())]
         outside = self._touched.union(*first) if self._new_space else self._touched
-        subject.first = still_inside(first, space, trial, outside)
-        self._misfits += check_parts(subject)
-        wrong = [str(misfit.path[0]) for misfit in self._misfits]
-        wrong += [re.split(r"[.\[]", fault.key)[0] for fault in self._document.faults]
+        draft.first = drop_first_outside(first, space, trial, outside)
+        self._violations += check_parts(draft)
+        wrong = [str(violation.path[0]) for violation in self._violations]
+        wrong += [re.split(r"[.\[]", error.key)[0] for error in self._document.errors]
         unsure = any(map(_touches_settings, wrong))
         if not unsure:
-            self._misfits += check_first(subject)
-            self._misfits += check_configurations(subject)
-        faults = list(self._document.faults)
-        unread = {(fault.where, fault.key) for fault in faults}
-        faults += [f for m in self._misfits if ((f := self._fault(m)).where, f.key) not in unread]
-        if faults:
-            raise file_error(self._file_name, faults, _LATER if unsure and (trial or space) else "")
-        return self._build(value, subject)
+            self._violations += check_first(draft)
+            self._violations += check_configurations(draft)
+        errors = list(self._document.errors)
+        unread = {(error.where, error.key) for error in errors}
+        errors += [f for m in self._violations if ((f := self._file_error(m)).where, f.key) not in unread]
+        if errors:
+            raise file_error(self._file_name, errors, _LATER if unsure and (trial or space) else "")
+        return self._build(value, draft)
 
-    def _build(self, value: dict[str, Any], subject: Draft) -> Experiment:
+    def _build(self, value: dict[str, Any], draft: Draft) -> Experiment:
         nested: dict[str, Any] = {}
-        for name, setting_value in subject.trial.items():
-            put(nested, name.split("."), setting_value)
+        for name, setting_value in draft.trial.items():
+            put_nested(nested, name.split("."), setting_value)
         if value.get("search", {}).get("first"):
-            value["search"] = value["search"] | {"first": [subject.space.locate(p)[0] for p in subject.first]}
+            value["search"] = value["search"] | {"first": [draft.space.locate(p)[0] for p in draft.first]}
         document = value | {"trial": nested, "source_text": self._text}
-        document["space"] = subject.space.model_dump(mode="json")
+        document["space"] = draft.space.model_dump(mode="json")
         return Experiment.model_validate_json(json.dumps(document))
 
     # --- parts --------------------------------------------------------------------------------
 
     def _parts(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Each part that is sound in itself. `value` is left with what makes an Experiment."""
+        """Each part that is valid by itself. `value` keeps only the keys of an Experiment."""
         known = keys_of(Experiment)
         for key in [k for k in value if k not in PARTS]:
             del value[key]
             keys = [name for name in Experiment.model_fields if name not in ("ablation", "source_text")]
-            rule = f"unknown key{meant(key, keys)}"
-            if closest(key, keys) is None and setting(key) is not None:
+            rule = f"unknown key{suggestion(key, keys)}"
+            if closest_name(key, keys) is None and find_setting(key) is not None:
                 rule = (
                     f"unknown key; it is a setting of trials: write trial.{key}, or space.{key} to search it"
                 )
-            self._misfits.append(Violation((key,), rule))
+            self._violations.append(Violation((key,), rule))
         self._scheduler(value)
         make_absolute(value, self._base)
         self._drop_domains(value)
@@ -135,36 +137,38 @@ class Reader:
             field = Experiment.model_fields[name]
             if name not in value:
                 if field.is_required():
-                    self._misfits.append(Violation((name,), MISSING))
+                    self._violations.append(Violation((name,), MISSING))
                 else:
                     found[name] = field.default
                 continue
             below = {path[1:]: keys for path, keys in known.items() if path[:1] == (name,)}
             try:
-                found[name] = adapter_of(field).validate_json(json.dumps(value[name]), strict=True)
+                found[name] = field_type_adapter(field).validate_json(json.dumps(value[name]), strict=True)
             except ValidationError as error:
-                self._misfits += [Violation((name, *m.path), m.rule) for m in translate(error, below)]
+                self._violations += [
+                    Violation((name, *m.path), m.rule) for m in translate_errors(error, below)
+                ]
         return {name: part for name, part in found.items() if name in Draft.__dataclass_fields__}
 
     def _scheduler(self, value: dict[str, Any]) -> None:
-        """The word none is a scheduler of nothing."""
+        """Replace the word none by a scheduler without a rule."""
         if "scheduler" not in value:
             return
         scheduler = value["scheduler"]
         if scheduler == "none":
             value["scheduler"] = {}
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
-            got = "" if scheduler == {} else f", got {shown(scheduler)}"
-            rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
-            self._misfits.append(Violation(("scheduler",), rule))
+            got = "" if scheduler == {} else f", got {describe_value(scheduler)}"
+            rule = f"must be none, asha or median, such as asha: {{grace_epochs: 1}}{got}"
+            self._violations.append(Violation(("scheduler",), rule))
             del value["scheduler"]
 
     def _base(self, path: Path) -> FilePath:
-        """Paths are relative to the file, those of an override to the current folder."""
+        """The folder that a path is relative to: the file's, or the current one for an override."""
         return FilePath.cwd() if self._where(path) == SET else self._file.absolute().parent
 
     def _drop_domains(self, value: dict[str, Any]) -> None:
-        """An override takes a domain out by setting it to null."""
+        """Remove the domains that an override has set to null."""
         data = value.get("data")
         domains = data.get("domains") if isinstance(data, dict) else None
         if isinstance(data, dict) and isinstance(domains, dict):
@@ -176,45 +180,45 @@ class Reader:
     def _trial(self, raw: Any, given: bool) -> dict[str, JsonValue]:
         found: dict[str, JsonValue] = {}
         for name, value, path in self._settings("trial", raw, given):
-            known = setting(name)
+            known = find_setting(name)
             assert known is not None
-            if misfits := known.misfits(value, path):
-                self._misfits += misfits
+            if violations := known.violations(value, path):
+                self._violations += violations
             else:
                 found[name] = value
         return found
 
     def _space(self, raw: Any, given: bool, trial: dict[str, JsonValue]) -> tuple[Space, frozenset[str]]:
         written: set[str] = set()
-        sound: dict[str, tuple[Alternative, ...]] = {}
+        valid: dict[str, tuple[Alternative, ...]] = {}
         for name, value, path in self._settings("space", raw, given):
             written.add(name)
             if isinstance(value, list) and value and not any(isinstance(item, dict) for item in value):
-                self._misfits.append(
-                    Violation(path, f"is a bare list; write {{choice: {json.dumps(value)}}}")
+                self._violations.append(
+                    Violation(path, f"is a plain list; write {{choice: {json.dumps(value)}}}")
                 )
                 continue
             domains = [
                 self._domain(d, path if d is value else (*path, i)) for i, d in enumerate(as_list(value))
             ]
             if isinstance(value, list) and not value:
-                self._misfits.append(
-                    Violation(path, "must hold at least one domain, such as {choice: [4, 8]}")
+                self._violations.append(
+                    Violation(path, "must have at least one domain, such as {choice: [4, 8]}")
                 )
             elif None not in domains:
-                sound[name] = tuple(d for d in domains if d is not None)
-        space = Space(sound)
-        kept = narrowed(space, trial, self._touched)
+                valid[name] = tuple(d for d in domains if d is not None)
+        space = Space(valid)
+        kept = narrow_space(space, trial, self._touched)
         return kept, frozenset(written - (space.root.keys() - kept.root.keys()))
 
     def _domain(self, value: Any, path: Path) -> Alternative | None:
         if not isinstance(value, dict):
-            self._misfits.append(
+            self._violations.append(
                 Violation(
                     path,
                     "must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or "
                     "{float: [1e-4, 1e-2], log: true}, "
-                    f"got {shown(value)}; a fixed value goes under trial",
+                    f"got {describe_value(value)}; put a fixed value under trial",
                 )
             )
             return None
@@ -222,25 +226,25 @@ class Reader:
         try:
             return Alternative.model_validate_json(json.dumps(listed_when(value)))
         except ValidationError as error:
-            self._misfits += [
-                Violation((*path, *m.path), m.rule) for m in translate(error, {(): DOMAIN_KEYS})
+            self._violations += [
+                Violation((*path, *m.path), m.rule) for m in translate_errors(error, {(): DOMAIN_KEYS})
             ]
             return None
 
     def _settings(self, part: str, raw: Any, given: bool) -> Iterator[tuple[str, Any, Path]]:
-        """Each setting below `trial` or `space`, nested or dotted: its name, its value, its place."""
+        """Each setting below `trial` or `space`, nested or dotted: its name, its value, its path."""
         if not isinstance(raw, dict):
             if given:
                 example = "{epochs: 5}" if part == "trial" else "{lora.rank: {choice: [4, 8]}}"
-                self._misfits.append(
-                    Violation((part,), f"must be a mapping such as {example}, got {shown(raw)}")
+                self._violations.append(
+                    Violation((part,), f"must be a mapping such as {example}, got {describe_value(raw)}")
                 )
             return
         for name, value, path in self._walk(part, raw, "", (part,)):
             if (part, name) in self._places:
                 first = self._where(self._places[part, name])
-                place = f"line {first}" if isinstance(first, int) else first
-                self._misfits.append(Violation(path, f"is here twice, first in {place}; remove one"))
+                place = f"on line {first}" if isinstance(first, int) else f"in {first}"
+                self._violations.append(Violation(path, f"is given twice, first {place}; remove one"))
                 continue
             self._places[part, name] = path
             yield name, value, path
@@ -250,23 +254,23 @@ class Reader:
     ) -> Iterator[tuple[str, Any, Path]]:
         for key, value in raw.items():
             name, path = prefix + key, (*above, key)
-            known = setting(name)
+            known = find_setting(name)
             if known is None:
-                self._misfits.append(Violation(path, unknown(name)))
+                self._violations.append(Violation(path, unknown_setting(name)))
             elif isinstance(value, dict) and self._goes_deeper(part, name, value):
                 yield from self._walk(part, value, name + ".", path)
             else:
                 yield name, value, path
 
     def _goes_deeper(self, part: str, name: str, value: dict[str, Any]) -> bool:
-        known = setting(name)
+        known = find_setting(name)
         section = known is not None and bool(known.holds)
         if part == "trial":
             return section and bool(value)
         return (section or name == "peft.arguments") and not any(key in DOMAIN_KEYS for key in value)
 
     def _flat(self, params: dict[str, JsonValue], space: Space) -> dict[str, JsonValue]:
-        """One of `search.first` by dotted names, which may be nested in the file."""
+        """One configuration of `search.first` by dotted names; the file may nest them."""
         found: dict[str, JsonValue] = {}
         for key, value in params.items():
             deeper = isinstance(value, dict) and any(name.startswith(key + ".") for name in space.root)
@@ -276,18 +280,18 @@ class Reader:
                 found[key] = value
         return found
 
-    # --- faults -------------------------------------------------------------------------------
+    # --- errors -------------------------------------------------------------------------------
 
-    def _fault(self, misfit: Violation) -> FileError:
-        path = self._written(misfit.path)
-        rule = misfit.rule
-        key = dotted(_without_indices(path))
+    def _file_error(self, violation: Violation) -> FileError:
+        path = self._written(violation.path)
+        rule = violation.rule
+        key = dotted_key(_without_indices(path))
         if rule == MISSING:
             rule = _HINTS.get(key, rule)
         return FileError(self._where(path), key, rule)
 
     def _written(self, path: Path) -> Path:
-        """A path of the plain values as the file writes it."""
+        """The path in the file for a path of the plain values."""
         place = self._places.get(path[:2])
         if place is None:
             return path
@@ -302,7 +306,7 @@ class Reader:
             node = node[key]
         return isinstance(node, list)
 
-    def _where(self, path: Path) -> Where:
+    def _where(self, path: Path) -> Location:
         for length in range(len(path), -1, -1):
             if path[:length] in self._document.where:
                 return self._document.where[path[:length]]
@@ -310,8 +314,8 @@ class Reader:
 
 
 def _touches_settings(key: str) -> bool:
-    """Whether a fault at this key of the file may have hidden settings of trials."""
-    return key not in PARTS and closest(key, Experiment.model_fields) not in PARTS
+    """Whether an error at this key of the file may hide settings of trials."""
+    return key not in PARTS and closest_name(key, Experiment.model_fields) not in PARTS
 
 
 def _below(space: Space, section: str) -> Space:
@@ -320,11 +324,11 @@ def _below(space: Space, section: str) -> Space:
 
 
 def _without_indices(path: Path) -> Path:
-    """Without list positions at the end: the line says which item is meant, and the rule shows it."""
+    """The path without list positions at the end: the line and the rule already show the item."""
     while path and isinstance(path[-1], int) and path[0] != "space":
         path = path[:-1]
     while len(path) > 1 and isinstance(path[-1], int) and isinstance(path[-2], str):
         if path[-2] not in DOMAIN_KEYS and "when" not in path:
-            break  # an alternative's number
+            break  # the number of an alternative
         path = path[:-1]
     return path

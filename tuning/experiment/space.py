@@ -1,9 +1,9 @@
 """The search space: parameters with conditions.
 
-A parameter is a dotted path into `TrialConfig` with one domain or several alternatives, of which at
-most one applies, as its conditions say. A parameter below an adapter's section (`lora.rank`) exists
-only where `adapter`, if that is searched too, takes that section's name. Whether a space fits
-`TrialConfig` is for `tuning.experiment.checks.parts` to say.
+A parameter is a dotted path into `TrialConfig` with one domain or several alternatives; their conditions
+decide which one applies, at most one at a time. A parameter in an adapter's section (`lora.rank`) exists
+only if `adapter`, when that is searched too, has that section's name. `tuning.experiment.checks` checks
+whether a space fits `TrialConfig`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Values = dict[str, JsonValue]
 
 
 class Suggests(Protocol):
-    """What draws values, as an `optuna.Trial` does."""
+    """An object that draws values, such as an `optuna.Trial`."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of `choices`."""
@@ -50,7 +50,7 @@ class Suggests(Protocol):
 
 
 class DomainError(ValueError):
-    """Everything wrong with one domain, as (key, rule) pairs."""
+    """All errors of one domain, as (key, rule) pairs."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{key}: {rule}" if key else rule for key, rule in faults))
@@ -69,7 +69,7 @@ class Alternative(Spec):
     log: bool = False
     step: Positive | None = None
     when: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = Field(default_factory=dict)
-    """Values of other parameters, any one of each, under which this domain applies."""
+    """Values of other parameters under which this domain applies: any one of those listed for each."""
 
     @model_serializer
     def _as_written(self) -> dict[str, Any]:
@@ -81,12 +81,12 @@ class Alternative(Spec):
         return shown
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
-        if faults := list(self._faults()):
-            raise DomainError(faults)
+    def _valid(self) -> Self:
+        if errors := list(self._errors()):
+            raise DomainError(errors)
         return self
 
-    def _faults(self) -> Iterator[tuple[str, str]]:
+    def _errors(self) -> Iterator[tuple[str, str]]:
         kinds = {"choice": self.choice, "int": self.whole, "float": self.real}
         given = [kind for kind, value in kinds.items() if value is not None]
         if len(given) != 1:
@@ -95,21 +95,21 @@ class Alternative(Spec):
         if self.choice is not None:
             for key in ("log", "step"):
                 if getattr(self, key):
-                    yield key, "goes with int or float, not with choice"
+                    yield key, "applies to int and float, not to choice"
             seen: list[str] = []
             for value in self.choice:
                 if (key := _canonical(value)) in seen:
-                    yield "choice", f"holds {json.dumps(value)} twice; name each value once"
+                    yield "choice", f"contains {json.dumps(value)} twice; list each value once"
                 seen.append(key)
             return
         low, high = self.span
         if low > high:
             yield given[0], f"must run from low to high, got [{low:g}, {high:g}]"
         elif self.log and low <= 0:
-            yield given[0], f"must lie above 0 with log: true, got [{low:g}, {high:g}]"
+            yield given[0], f"must be above 0 with log: true, got [{low:g}, {high:g}]"
         if self.step is not None:
             if self.log:
-                yield "step", "does not go with log: true; remove one of them"
+                yield "step", "cannot be combined with log: true; remove one of them"
             elif self.step > high - low >= 0:
                 yield "step", f"must not exceed the range, got {self.step:g} for [{low:g}, {high:g}]"
             if self.whole is not None and not float(self.step).is_integer():
@@ -117,7 +117,7 @@ class Alternative(Spec):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Low and high of a range. Not of a choice."""
+        """Low and high of a range; (0, 0) for a choice."""
         low, high = self.whole or self.real or (0, 0)
         return low, high
 
@@ -132,7 +132,7 @@ class Alternative(Spec):
         return math.floor((high - low) / (self.step or 1) + 1e-9) + 1
 
     def at(self, index: int) -> JsonValue:
-        """The value number `index` of a domain that has a size."""
+        """The value at position `index` of a domain that has a size."""
         if self.choice is not None:
             return self.choice[index]
         low = self.span[0]
@@ -142,11 +142,11 @@ class Alternative(Spec):
 
     @property
     def highest(self) -> JsonValue:
-        """The largest value that a range reaches: with a step it may lie below `high`."""
+        """The largest value of a range; with a step it may be below `high`."""
         return float(self.span[1]) if self.size is None else self.at(self.size - 1)
 
     def match(self, value: JsonValue) -> tuple[JsonValue] | None:
-        """`value` as this domain writes it, in a tuple; None if the domain does not hold it."""
+        """`value` in this domain's notation, in a tuple; None if the domain does not contain it."""
         if self.choice is not None:
             key = _canonical(value)
             return next(((own,) for own in self.choice if _canonical(own) == key), None)
@@ -164,7 +164,7 @@ class Alternative(Spec):
         return (own,) if math.isclose(own, value, rel_tol=1e-9, abs_tol=1e-12) else None
 
     def sample(self, rng: random.Random) -> JsonValue:
-        """A value at random: uniform, or uniform in its logarithm."""
+        """A random value: uniform, or uniform in its logarithm."""
         if self.log:
             drawn = math.exp(rng.uniform(*(math.log(end) for end in self.span)))
             low, high = self.span
@@ -174,10 +174,10 @@ class Alternative(Spec):
         return self.at(rng.randrange(self.size))
 
     def suggest(self, trial: Suggests, name: str) -> JsonValue:
-        """Ask Optuna under `name`."""
+        """Ask Optuna for a value under `name`."""
         if self.choice is not None:
             with warnings.catch_warnings():
-                # Lists as choices are for studies in memory only, as ours is.
+                # Optuna warns that lists as choices work only in memory, which is where our study is.
                 warnings.filterwarnings("ignore", message="Choices for a categorical distribution")
                 chosen: JsonValue = trial.suggest_categorical(name, list(self.choice))
                 return chosen
@@ -192,7 +192,7 @@ class Alternative(Spec):
 
 
 class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
-    """Parameters by dotted name, in the file's order. Empty where nothing is searched."""
+    """Parameters by dotted name, in the file's order. Empty if nothing is searched."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -200,7 +200,7 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
 
     @classmethod
     def parse(cls, written: Mapping[str, Any]) -> Self:
-        """A space as the file writes it, names dotted: one domain or a list, `when` values bare or listed.
+        """Parse a space with dotted names: one domain or a list of them, `when` values single or listed.
 
         Raises pydantic's ValidationError.
         """
@@ -216,7 +216,7 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
         return tuple(self.root)
 
     def conditions(self, name: str) -> list[dict[str, tuple[JsonValue, ...]]]:
-        """For each alternative the values of other parameters that it needs, its section's included."""
+        """For each alternative the values of other parameters that it needs, including its adapter."""
         section = name.split(".")[0]
         implied: dict[str, tuple[JsonValue, ...]] = {}
         if section in SECTION_NAMES and ADAPTER in self.root:
@@ -224,17 +224,17 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
         return [implied | alternative.when for alternative in self.root[name]]
 
     def parents(self, name: str) -> set[str]:
-        """The parameters that conditions of `name` look at."""
+        """The parameters that the conditions of `name` depend on."""
         return {parent for when in self.conditions(name) for parent in when}
 
-    def named(self, parent: str) -> list[JsonValue]:
-        """The values of `parent` that conditions name."""
+    def condition_values(self, parent: str) -> list[JsonValue]:
+        """The values of `parent` that appear in conditions."""
         found = [when.get(parent, ()) for name in self.root for when in self.conditions(name)]
         return [value for values in found for value in values]
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Names with every parameter after those its conditions look at. Raises ValueError on a cycle."""
+        """The names, each after those that its conditions depend on. Raises ValueError on a cycle."""
         placed: dict[str, None] = {}
         while len(placed) < len(self.root):
             ready = [
@@ -244,7 +244,7 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
             ]
             if not ready:
                 raise ValueError(
-                    f"conditions in a circle: {', '.join(n for n in self.root if n not in placed)}"
+                    f"conditions form a cycle: {', '.join(n for n in self.root if n not in placed)}"
                 )
             placed[ready[0]] = None
         return tuple(placed)
@@ -265,14 +265,14 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
         return tuple(plan)
 
     def active(self, name: str, values: Mapping[str, JsonValue]) -> int | None:
-        """The number of the alternative of `name` that applies where others have `values`; None if none."""
+        """The index of the alternative of `name` that applies given `values`; None if none does."""
         for index, when in enumerate(self.conditions(name)):
             if _holds(when, values):
                 return index
         return None
 
     def suggest(self, trial: Suggests) -> Values:
-        """Ask Optuna for a configuration. An alternative's name there is unique (`freezing@adapter=none`)."""
+        """Ask Optuna for a configuration. Alternatives have unique names there (`freezing@adapter=none`)."""
         values: Values = {}
         for name, options in self._plan:
             for when, alternative, label in options:
@@ -282,7 +282,7 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
         return values
 
     def sample(self, rng: random.Random) -> Values:
-        """A configuration at random."""
+        """A random configuration."""
         values: Values = {}
         for name, options in self._plan:
             for when, alternative, _ in options:
@@ -338,24 +338,24 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
         return total
 
     def locate(self, params: Mapping[str, JsonValue]) -> tuple[Values, dict[str, str]]:
-        """`params` as the space writes them, and what is wrong with each name; a fault-free one is inside."""
+        """`params` in the space's notation, and the error at each name; without errors they are inside."""
         values: Values = {}
-        faults: dict[str, str] = {}
+        errors: dict[str, str] = {}
         for name, options in self._plan:
             chosen = next((a for when, a, _ in options if _holds(when, values)), None)
             if chosen is None and name in params:
-                faults[name] = "does not apply here: its conditions do not hold"
+                errors[name] = "does not apply: its conditions are not met"
             elif chosen is not None and name not in params:
-                faults[name] = "is missing; a configuration names every parameter that applies"
+                errors[name] = "is missing; a configuration must set every parameter that applies"
             elif chosen is not None and (own := chosen.match(params[name])) is None:
-                faults[name] = f"must be {describe(chosen)}, got {json.dumps(params[name])}"
+                errors[name] = f"must be {describe_domain(chosen)}, got {json.dumps(params[name])}"
             elif chosen is not None and own is not None:
                 values[name] = own[0]
-        return values, faults
+        return values, errors
 
 
-def describe(domain: Alternative) -> str:
-    """A domain in words."""
+def describe_domain(domain: Alternative) -> str:
+    """A domain as text."""
     if domain.choice is not None:
         return "one of " + ", ".join(v if isinstance(v, str) else json.dumps(v) for v in domain.choice)
     low, high = domain.span
@@ -364,23 +364,23 @@ def describe(domain: Alternative) -> str:
     return f"{kind} from {low:g} to {high:g}{steps}"
 
 
-def scalar(value: JsonValue) -> str | bool | int | float | None:
-    """A parameter where lists and mappings are not taken: those become text."""
+def as_scalar(value: JsonValue) -> str | bool | int | float | None:
+    """A parameter's value as a scalar: lists and mappings become JSON text."""
     return value if value is None or isinstance(value, str | bool | int | float) else json.dumps(value)
 
 
 def config_hash(params: Mapping[str, JsonValue]) -> str:
-    """One name for equal configurations: the order of keys and 4 against 4.0 make no difference."""
+    """A hash that is the same for equal configurations: key order and 4 or 4.0 make no difference."""
     return hashlib.sha256(_canonical(dict(params)).encode()).hexdigest()[:16]
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list as it is, anything else as a list of one."""
+    """A list unchanged, anything else as a list with one item."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def listed_when(domain: Any) -> Any:
-    """A domain as the file writes it, with the values of its conditions as lists."""
+    """A domain in the file's notation, with the values of its conditions as lists."""
     if not isinstance(domain, dict) or not isinstance(domain.get("when"), dict):
         return domain
     return domain | {"when": {name: as_list(values) for name, values in domain["when"].items()}}
@@ -399,7 +399,7 @@ def _unique(name: str, when: Mapping[str, Sequence[JsonValue]]) -> str:
 
 
 def _tidy(value: float) -> float:
-    """Without the dust of floating point: 0.30000000000000004 is 0.3."""
+    """A number without floating-point noise: 0.30000000000000004 becomes 0.3."""
     return float(f"{value:.12g}")
 
 

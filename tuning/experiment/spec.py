@@ -1,7 +1,7 @@
-"""An experiment: everything its YAML file says, as one frozen, strict value. No torch, ray or optuna.
+"""An experiment: the content of its YAML file as one frozen, strict value.
 
-`tuning.experiment.load` reads a file and reports every fault at once. `Experiment.model_validate_json` takes
-back what `model_dump(mode="json")` gave, as the ledger stores it; such a value was checked before.
+`tuning.experiment.load` reads a file and reports every error at once. `Experiment.model_validate_json`
+reads the output of `model_dump(mode="json")`, as the ledger stores it; such a value was checked before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainables.specs.base import Spec
 from trainables.specs.data import DataSpec, EmbeddedData
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
-from tuning.experiment.dotted import put
+from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.sections.checkpoints import CheckpointSpec
 from tuning.experiment.sections.resources import ResourceSpec
@@ -34,7 +34,7 @@ from tuning.experiment.space import Space
 
 
 class Experiment(Spec):
-    """One experiment. `trial` is nested as in `TrialConfig`; `space` has dotted names."""
+    """An experiment. `trial` is nested as in `TrialConfig`; `space` has dotted names."""
 
     name: Annotated[str, Field(min_length=1)]
     task: Task
@@ -50,15 +50,15 @@ class Experiment(Spec):
     checkpoints: CheckpointSpec = CheckpointSpec()
     views: ViewsSpec = ViewsSpec()
     ablation: AblationSpec | None = None
-    """What is compared, in a designed experiment."""
+    """The comparison that a designed experiment makes."""
     retries: Annotated[int, Field(ge=0)] = 0
-    """Times that a trial starts again, from its checkpoint, after its worker died."""
+    """The number of times that a trial is restarted from its checkpoint after its worker died."""
     source_text: str = ""
-    """The file as it was read; not a key of the file."""
+    """The text of the file; not a key of the file."""
 
     @property
     def workload(self) -> Workload:
-        """What all trials share."""
+        """The settings that all trials share."""
         return Workload(task=self.task, model=self.model, data=self.data, objective=self.objective)
 
     @property
@@ -72,16 +72,16 @@ class Experiment(Spec):
         return given
 
     def settings(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """`trial` with `params` (by dotted names) on top, nested as in `TrialConfig`."""
+        """`trial`, overridden by `params` (with dotted names), nested as in `TrialConfig`."""
         merged = copy.deepcopy(self.trial)
         for name, value in params.items():
-            put(merged, name.split("."), value)
+            put_nested(merged, name.split("."), value)
         return merged
 
     def trial_config(self, params: Mapping[str, JsonValue]) -> TrialConfig:
-        """The configuration of a trial: defaults, then `trial`, then `params`.
+        """The configuration of a trial: the defaults, overridden by `trial`, then by `params`.
 
-        Raises ExperimentFileError where they do not fit together; parameters of a checked space do.
+        Raises ExperimentFileError if they do not fit together; parameters of a checked space always do.
         """
         try:
             return TrialConfig.model_validate_json(json.dumps(self.settings(params)))
@@ -93,11 +93,11 @@ class Experiment(Spec):
                 for e in error.errors()
             )
             raise ExperimentFileError(
-                f"{self.name}: {json.dumps(dict(params))} is no configuration: {reasons}"
+                f"{self.name}: {json.dumps(dict(params))} is not a valid configuration: {reasons}"
             ) from error
 
     def require_space(self) -> None:
-        """Raises ExperimentFileError where nothing is searched, which is enough for `train` alone."""
+        """Raise ExperimentFileError if there is nothing to search, which is valid for `train` only."""
         if not self.space:
             raise ExperimentFileError(
                 f"{self.name} has no `space`, so there is nothing to search; add one, "

@@ -1,4 +1,4 @@
-"""An experiment as the file of one of its configurations."""
+"""Writing the experiment file of a single configuration."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import JsonValue
 from trainables.specs.adapters import Adapter
 from tuning.experiment.space import SECTION_NAMES
 from tuning.experiment.spec import Experiment
-from tuning.experiment.yaml_lines import to_yaml as yaml_text
+from tuning.experiment.yaml_lines import dump_yaml as yaml_text
 
 
-def to_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> str:
-    """An experiment file of one configuration, for `adaptertune train FILE`; paths in it are absolute."""
+def experiment_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> str:
+    """The experiment file of one configuration, for `adaptertune train FILE`, with absolute paths."""
     settings = experiment.settings(params)
     adapter = settings.get("adapter", Adapter.LORA.value)
     trial = {k: v for k, v in settings.items() if k not in SECTION_NAMES or k == adapter}

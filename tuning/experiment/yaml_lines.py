@@ -1,7 +1,7 @@
-"""YAML 1.2 as plain values, with the line of every key. A key that comes twice is a fault.
+"""YAML 1.2 as plain values, with the line of every key. A duplicate key is an error.
 
-ruamel composes the nodes; plain values are made of them here, so that nothing but text, numbers,
-truth values, lists and mappings can come out of a file.
+ruamel parses the file into nodes; this module turns them into plain values, so that a file can only
+give text, numbers, booleans, lists and mappings.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tuning.experiment.faults import FileError, Path, Where, dotted
+from tuning.experiment.file_errors import FileError, Location, Path, dotted_key
 
 DEEPEST = 50
-"""Lists and mappings inside one another, at most."""
-_DEEP = f"is nested too deeply: at most {DEEPEST} lists and mappings inside one another"
+"""The most levels of nested lists and mappings."""
+_DEEP = f"is nested too deeply: at most {DEEPEST} levels of lists and mappings"
 _TAG = "tag:yaml.org,2002:"
 _CONSTANTS = {"true": True, "false": False}
 _INFINITE = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
@@ -28,28 +28,28 @@ _INFINITE = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf")
 
 @dataclass
 class Document:
-    """A file's value, where each of its keys and items stands, and what is wrong with it as YAML."""
+    """The value of a file, the line of each key and item, and the errors in its YAML."""
 
     value: Any = None
-    where: dict[Path, Where] = field(default_factory=dict)
-    faults: list[FileError] = field(default_factory=list)
+    where: dict[Path, Location] = field(default_factory=dict)
+    errors: list[FileError] = field(default_factory=list)
 
 
-def read_yaml(text: str, *, where: Where | None = None) -> Document:
-    """Parse `text`. `where` stands for every line, for text that is not a file."""
+def read_yaml(text: str, *, where: Location | None = None) -> Document:
+    """Parse `text`. `where` replaces every line number, for text that is not a file."""
     document = Document()
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.context_mark if _is_unclosed(error) else error.problem_mark or error.context_mark
         line = where or (mark.line + 1 if mark else 1)
-        document.faults.append(FileError(line, "", f"is not YAML: {_reason(error)}"))
+        document.errors.append(FileError(line, "", f"is not valid YAML: {_reason(error)}"))
         return document
     except YAMLError as error:
-        document.faults.append(FileError(where or 1, "", f"is not YAML: {str(error).splitlines()[0]}"))
+        document.errors.append(FileError(where or 1, "", f"is not valid YAML: {str(error).splitlines()[0]}"))
         return document
     except RecursionError:
-        document.faults.append(FileError(where or _too_deep(text), "", _DEEP))
+        document.errors.append(FileError(where or _too_deep(text), "", _DEEP))
         return document
     if node is not None:
         document.where[()] = where or node.start_mark.line + 1
@@ -57,13 +57,13 @@ def read_yaml(text: str, *, where: Where | None = None) -> Document:
     return document
 
 
-def to_yaml(value: Mapping[str, Any]) -> str:
-    """`value` as YAML that `read_yaml` reads back equal."""
+def dump_yaml(value: Mapping[str, Any]) -> str:
+    """`value` as YAML; `read_yaml` gives back an equal value."""
     return _dumped(dict(value))
 
 
-def list_yaml(values: Sequence[Mapping[str, Any]]) -> str:
-    """The same of a list."""
+def dump_yaml_list(values: Sequence[Mapping[str, Any]]) -> str:
+    """A list of mappings as YAML."""
     return _dumped([dict(value) for value in values])
 
 
@@ -78,17 +78,17 @@ def _dumped(value: Any) -> str:
 
 
 class _Builder:
-    def __init__(self, document: Document, where: Where | None) -> None:
+    def __init__(self, document: Document, where: Location | None) -> None:
         self._document = document
         self._where = where
         self._open: list[Node] = []
 
     def build(self, node: Node, path: Path) -> Any:
         if any(node is outer for outer in self._open):
-            self._fault(node, path, "holds itself: an alias must not name what it stands in")
+            self._error(node, path, "contains itself: an alias must not refer to a value that it is part of")
             return None
         if len(self._open) == DEEPEST:
-            self._fault(node, path[:1], _DEEP)
+            self._error(node, path[:1], _DEEP)
             return None
         self._open.append(node)
         try:
@@ -112,13 +112,14 @@ class _Builder:
                 merged |= self._merged(value_node, path)
                 continue
             if not isinstance(key_node, ScalarNode):
-                self._fault(key_node, path, "a key must be a word, got a list or mapping")
+                self._error(key_node, path, "a key must be text, got a list or mapping")
                 continue
             key = str(key_node.value)
             place = (*path, key)
             if key in found:
                 first = self._document.where[place]
-                self._fault(key_node, place, f"is here twice, first in line {first}; remove one")
+                at = f"on line {first}" if isinstance(first, int) else f"in {first}"
+                self._error(key_node, place, f"is given twice, first {at}; remove one")
                 continue
             self._document.where[place] = self._line(key_node)
             found[key] = self.build(value_node, place)
@@ -128,7 +129,7 @@ class _Builder:
         parts = node.value if isinstance(node, SequenceNode) else [node]
         values = [self.build(part, path) for part in parts]
         if not all(isinstance(value, dict) for value in values):
-            self._fault(node, (*path, "<<"), "must merge a mapping")
+            self._error(node, (*path, "<<"), "must refer to a mapping")
             return {}
         return {key: inner for value in reversed(values) for key, inner in value.items()}
 
@@ -146,18 +147,18 @@ class _Builder:
                 return _whole(bare)
             case "float":
                 return _INFINITE[bare] if bare in _INFINITE else float(bare)
-        self._fault(node, path, f"has the tag {tag.replace(_TAG, '!!')}; write plain values only")
+        self._error(node, path, f"has the tag {tag.replace(_TAG, '!!')}; only plain values are allowed")
         return None
 
-    def _line(self, node: Node) -> Where:
+    def _line(self, node: Node) -> Location:
         return self._where or int(node.start_mark.line) + 1
 
-    def _fault(self, node: Node, path: Path, rule: str) -> None:
-        self._document.faults.append(FileError(self._line(node), dotted(path), rule))
+    def _error(self, node: Node, path: Path, rule: str) -> None:
+        self._document.errors.append(FileError(self._line(node), dotted_key(path), rule))
 
 
 def _too_deep(text: str) -> int:
-    """The line where too deep a nesting begins. Events, unlike nodes, are read without recursion."""
+    """The line where the nesting becomes too deep. Reading events, unlike nodes, needs no recursion."""
     depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
@@ -180,11 +181,11 @@ def _is_unclosed(error: MarkedYAMLError) -> bool:
 def _reason(error: MarkedYAMLError) -> str:
     if _is_unclosed(error):
         bracket = "{" if "mapping" in str(error.context) else "["
-        return f"the '{bracket}' opened here is not closed, or a comma is missing in it"
+        return f"the '{bracket}' opened here is not closed, or a comma is missing inside it"
     problem = " ".join(str(error.problem or "it cannot be read").split())
     if "'\\t'" in problem:
-        return "a tab cannot indent; use spaces"
+        return "tabs are not allowed as indentation; use spaces"
     if problem.startswith("mapping values are not allowed"):
-        return "a second ':' in one line, or a line indented wrongly; quote text that holds ': '"
+        return "a second ':' on one line, or wrong indentation; quote text that contains ': '"
     context = " ".join(str(error.context or "").split())
     return f"{problem} {context}" if context else problem

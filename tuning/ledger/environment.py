@@ -1,4 +1,4 @@
-"""What ran an experiment, for its record's first line. No torch."""
+"""The software and hardware that ran an experiment, for the first line of its record."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cluster.packages import package_folder
 _NOTED = ("adaptertune", "ray", "optuna", "torch", "transformers", "peft", "datasets", "hotcoco")
 
 
-def describe() -> dict[str, JsonValue]:
-    """Versions, Python, platform, processor, graphics cards, and the checkout's git revision, if any."""
+def describe_environment() -> dict[str, JsonValue]:
+    """The package versions, Python, platform, processor, GPUs, and the checkout's git revision, if any."""
     versions: dict[str, JsonValue] = {}
     for package in _NOTED:
         try:
@@ -38,7 +38,7 @@ def describe() -> dict[str, JsonValue]:
 
 
 def _processor() -> str:
-    """The processor's model: figures agree to the bit on the same one only."""
+    """The processor's model: metrics are bit-identical only on the same model."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")

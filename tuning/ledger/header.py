@@ -1,4 +1,4 @@
-"""The experiment that a record describes. No ray, no torch."""
+"""The experiment that a record describes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuning.ledger.records import ExperimentRecord
 
 
 def experiment_of(header: ExperimentRecord) -> Experiment:
-    """As it was begun, or extended since. Raises LedgerError if this version cannot read it."""
+    """The experiment as launched, or as extended since. Raises LedgerError if this version cannot read it."""
     try:
         given = Experiment.model_validate_json(json.dumps(header.experiment))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A record as values: each trial's reports and end, folded line by line. No ray, no torch."""
+"""A record as values: each trial's reports and end, accumulated line by line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.ledger.records import (
-    GOES_ON,
+    NOT_OVER,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
@@ -34,7 +34,7 @@ from tuning.ledger.records import (
 
 @dataclass(frozen=True)
 class TrialHistory:
-    """What the record says of one trial."""
+    """The record of one trial."""
 
     number: int
     params: Mapping[str, JsonValue]
@@ -45,7 +45,7 @@ class TrialHistory:
     stopped: StoppedRecord | None = None
     ended: EndedRecord | None = None
     removed: tuple[str, ...] = ()
-    """Names of its checkpoints that were taken away to keep the budget."""
+    """The names of its checkpoints that were removed to keep the budget."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -54,8 +54,8 @@ class TrialHistory:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended; one that was interrupted goes on."""
-        return self.outcome not in GOES_ON
+        """Whether it has ended for good; an interrupted trial can resume."""
+        return self.outcome not in NOT_OVER
 
     @property
     def value(self) -> float | None:
@@ -66,19 +66,19 @@ class TrialHistory:
 
     @property
     def peak_mb(self) -> float | None:
-        """The most memory that a report found in use; None before the first."""
+        """The peak memory over all reports, in MB; None before the first report."""
         return max((report.peak_mb for report in self.reports), default=None)
 
     @property
     def epoch(self) -> float:
-        """How far it came."""
+        """The last epoch that it reached."""
         if self.ended is not None and self.ended.epoch is not None:
             return self.ended.epoch
         return self.reports[-1].epoch if self.reports else 0.0
 
     @property
     def seconds(self) -> float:
-        """Time spent training and evaluating, start-up left out."""
+        """The time spent on training and evaluation, without start-up."""
         return sum(r.train_s + r.evaluate_s for r in self.reports)
 
 
@@ -91,16 +91,16 @@ class History:
     baseline: BaselineRecord | None = None
     trials: dict[int, TrialHistory] = field(default_factory=dict)
     scoring: ScoringRecord | None = None
-    """What is scored on test images, once that has begun."""
+    """The trials to score on test images, once scoring has begun."""
     scores: dict[int | None, ScoredRecord] = field(default_factory=dict)
-    """By trial, None for the untouched model; those that failed have a reason and no figures."""
+    """Test scores by trial, None for the pretrained baseline; a failed one has a reason and no metrics."""
     closed: ClosedRecord | None = None
     earlier: tuple[WarmStartRecord, ...] = ()
-    """What is known from other experiments."""
+    """Finished trials of other experiments."""
 
     @classmethod
     def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
-        """A record, line by line."""
+        """Build a history from a record, line by line."""
         history = cls(header)
         for record in records:
             history = history.with_record(record)
@@ -113,12 +113,12 @@ class History:
 
     @property
     def finished(self) -> bool:
-        """Whether the last driver came to the end, and nothing goes on."""
-        came_to_its_end = self.closed is not None and self.closed.reason is Ending.FINISHED
-        return came_to_its_end and all(trial.over for trial in self.trials.values())
+        """Whether the last driver finished, and no trial is left to resume."""
+        driver_finished = self.closed is not None and self.closed.reason is Ending.FINISHED
+        return driver_finished and all(trial.over for trial in self.trials.values())
 
     def with_record(self, record: Record) -> History:
-        """This history and one more record. `trials` and `scores` are shared with it, and changed."""
+        """This history with one more record. Changes the `trials` and `scores` that both share."""
         match record:
             case WarmStartRecord():
                 return replace(self, earlier=(*self.earlier, record))
@@ -158,7 +158,7 @@ class History:
 
 
 def _with_trials(header: ExperimentRecord, trials: int | None) -> ExperimentRecord:
-    """The header of an experiment that shall have `trials` trials."""
+    """The header with a new number of trials."""
     search = header.experiment.get("search")
     if trials is None or not isinstance(search, dict):
         return header

@@ -1,8 +1,8 @@
-"""The append-only record of an experiment, `ledger.jsonl`: the only truth. No ray, no torch.
+"""The append-only record of an experiment, `ledger.jsonl`: the single source of truth.
 
-One JSON object a line (`tuning.ledger.records`), one writer (it holds `driver.lock`), each record written
-by a single unbuffered write before what it says takes effect. A record outlives the death of the
-driver; a line torn by one is cut off when the ledger is next opened, and readers pass over it.
+It has one JSON object per line (`tuning.ledger.records`) and one writer, which holds `driver.lock`. Each
+record is written by a single unbuffered write before it takes effect, so it survives the death of the
+driver. A line that was torn by a crash is removed when the ledger is next opened; readers skip it.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from trainables.errors import LedgerError, StorageError
 from tuning.ledger.history import History
 from tuning.ledger.records import RECORDS, SCHEMA, ExperimentRecord, Record
 
-if TYPE_CHECKING:  # what only reads has no use for it, and waits for its import
+if TYPE_CHECKING:  # imported only by writers: readers do not need it, and it is slow to import
     from filelock import FileLock
 
 LEDGER = "ledger.jsonl"
 LOCK = "driver.lock"
 DRIVER_LOG = "driver.log"
-"""What a driver in the background says."""
+"""The output of a driver in the background."""
 RAY_LOG = "ray.log"
-"""What Ray says to the driver."""
+"""Ray's output in the driver process."""
 LEFTOVERS = frozenset({LOCK, DRIVER_LOG, RAY_LOG})
-"""What a launch that failed early may leave; a folder of nothing else is as good as empty."""
+"""Files that a launch may leave if it fails early; a folder with only these counts as empty."""
 
 # --- writing ----------------------------------------------------------------------------------
 
 
 class Ledger:
-    """The one writer of an experiment's record. Holds the lock until closed; a context manager."""
+    """The single writer of an experiment's record. Holds the lock until closed; a context manager."""
 
     def __init__(self, folder: Path, descriptor: int, lock: FileLock) -> None:
         self.folder = folder
@@ -47,9 +47,9 @@ class Ledger:
 
     @classmethod
     def create(cls, folder: Path, header: ExperimentRecord) -> Self:
-        """A new experiment in `folder`, which must not exist yet or be empty, save for `LEFTOVERS`.
+        """Create the record of a new experiment in `folder`, which must be new, or empty except `LEFTOVERS`.
 
-        Raises StorageError if it holds anything else, or cannot be written.
+        Raises StorageError if the folder contains anything else, or cannot be written.
         """
         if folder.is_dir() and any(path.name not in LEFTOVERS for path in folder.iterdir()):
             raise StorageError(f"{folder} already exists; choose another name")
@@ -70,12 +70,12 @@ class Ledger:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Goes on with an existing record; a torn last line is cut off.
+        """Open an existing record to continue it; a torn last line is removed.
 
-        Raises LedgerError if there is none or another driver writes it.
+        Raises LedgerError if it does not exist or another driver writes it.
         """
         if not (folder / LEDGER).is_file():
-            raise LedgerError(f"{folder} holds no experiment: {LEDGER} is missing")
+            raise LedgerError(f"{folder} contains no experiment: {LEDGER} is missing")
         ledger = cls._locked(folder, 0)
         path = folder / LEDGER
         content = path.read_bytes()
@@ -90,7 +90,7 @@ class Ledger:
 
         lock = FileLock(folder / LOCK)
         try:
-            # A reader that asks whether a driver lives holds the lock for a moment.
+            # A reader holds the lock for a moment while it checks whether a driver is alive.
             lock.acquire(timeout=2.0, poll_interval=0.05)
             return cls(folder, os.open(folder / LEDGER, os.O_WRONLY | os.O_APPEND | flags, 0o644), lock)
         except Timeout as error:
@@ -104,9 +104,9 @@ class Ledger:
             raise StorageError(_cannot_write(folder, error)) from error
 
     def append(self, record: Record) -> None:
-        """Writes one line in a single write.
+        """Append one line in a single write.
 
-        Raises StorageError if the disk is full or read-only; the record then ends with the line before.
+        Raises StorageError if the disk is full or read-only; the record then ends with the previous line.
         """
         line = record.model_dump_json(by_alias=True).encode() + b"\n"
         before = os.fstat(self._descriptor).st_size
@@ -114,12 +114,12 @@ class Ledger:
             if os.write(self._descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            with suppress(OSError):  # on a disk that became read-only; `open` cuts it off
+            with suppress(OSError):  # on a disk that became read-only; `open` removes the torn line
                 os.ftruncate(self._descriptor, before)
             raise StorageError(_cannot_write(self.folder, error)) from error
 
     def close(self) -> None:
-        """Lets go of the file and the lock; may be called twice."""
+        """Close the file and release the lock; may be called twice."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -140,12 +140,12 @@ def _cannot_write(folder: Path, error: OSError) -> str:
     )
     return (
         f"cannot write the record in {folder}: {what}; what was recorded so far is kept."
-        " Use --storage DIR for another place"
+        " Use --storage DIR for another folder"
     )
 
 
 def driver_alive(folder: Path) -> bool:
-    """Whether a driver writes this experiment's record now."""
+    """Whether a driver is writing this experiment's record now."""
     if not (folder / LOCK).exists():
         return False
     from filelock import FileLock, Timeout
@@ -165,18 +165,18 @@ def driver_alive(folder: Path) -> bool:
 
 
 def read_records(folder: Path) -> Iterator[Any]:
-    """The records in order, without a torn last line.
+    """Yield the records in order, without a torn last line.
 
-    Raises LedgerError for a missing file and for a damaged line, by its number.
+    Raises LedgerError for a missing file, and for a damaged line with its number.
     """
     for byte, line in read_lines(folder, 0):
         yield parse_line(folder, byte, line)
 
 
 def read_lines(folder: Path, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Whole lines from the byte `start` on, each with where it begins; none that begins at `end` or later.
+    """Yield (first byte, line) of each complete line that begins from `start` up to, but not at, `end`.
 
-    end: where the record ends now, if absent.  Raises LedgerError if it cannot be read.
+    end: None for the current end of the record.  Raises LedgerError if it cannot be read.
     """
     path = folder / LEDGER
     try:
@@ -191,21 +191,21 @@ def read_lines(folder: Path, start: int, end: int | None = None) -> Iterator[tup
 
 
 def parse_line(folder: Path, byte: int, line: bytes) -> Any:
-    """The record in the line that begins at `byte`. Raises LedgerError, by the line's number, if damaged."""
+    """The record in the line that begins at `byte`. Raises LedgerError with the line's number if damaged."""
     try:
         return RECORDS.validate_json(line)
     except ValidationError as error:
         number = 1 + sum(1 for _ in read_lines(folder, 0, byte))
         raise LedgerError(
-            f"{folder / LEDGER}, line {number}: {error.errors()[0]['msg']}; the line is damaged or a newer"
-            " adaptertune wrote it. Update adaptertune, or remove the line"
+            f"{folder / LEDGER}, line {number}: {error.errors()[0]['msg']}; the line is damaged, or was"
+            " written by a newer adaptertune. Update adaptertune, or remove the line"
         ) from error
 
 
 def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
     """The whole record as values. Raises LedgerError if it is missing or damaged.
 
-    records: what `read_records` gave, where that has been called before.
+    records: the result of `read_records`, if it was called before.
     """
     records = iter(read_records(folder) if records is None else records)
     return History.of(_header(folder, next(records, None)), records)
@@ -222,9 +222,7 @@ def _header(folder: Path, first: Any) -> ExperimentRecord:
         raise LedgerError(f"{folder / LEDGER} does not begin with the experiment; it cannot be used")
     if first.version > SCHEMA:
         raise LedgerError(
-            f"{folder / LEDGER} has schema {first.version}, this adaptertune reads up to {SCHEMA}; update it"
+            f"{folder / LEDGER} has schema version {first.version}, but this adaptertune reads versions up to"
+            f" {SCHEMA}; update adaptertune"
         )
     return first
-
-
-# --- finding ----------------------------------------------------------------------------------

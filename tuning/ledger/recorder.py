@@ -1,4 +1,4 @@
-"""What the driver knows while a sweep runs: one door to the record, and how a sweep is halted."""
+"""Writing the record while a sweep runs, and halting the sweep."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from tuning.ledger.ledger import Ledger
 from tuning.ledger.records import EndedRecord, Ending, Outcome, Record
 
 Listener = Callable[[Record], None]
-"""Told of every record once it is written; the records are the sweep's events."""
+"""Called with every record after it is written; the records are the sweep's events."""
 
 
 class Halt(BaseException):
-    """Leaves the sweep at once, from wherever it is raised.
+    """Ends the sweep immediately, wherever it is raised.
 
-    Ray wraps every Exception that a scheduler or searcher raises into a TuneError; only what is no
-    Exception passes through it as it is.
+    It is a BaseException because Ray wraps every Exception from a scheduler or searcher in a TuneError.
     """
 
     def __init__(self, ending: Ending, error: AdaptertuneError | None = None) -> None:
@@ -28,7 +27,7 @@ class Halt(BaseException):
 
 
 class Recorder:
-    """The record and its reflection in memory. Written first; then shown, then acted upon."""
+    """The record on disk and its history in memory. A record is written, then published, then acted upon."""
 
     def __init__(self, ledger: Ledger, history: History, listener: Listener | None = None) -> None:
         self.history = history
@@ -36,7 +35,7 @@ class Recorder:
         self._listeners = [] if listener is None else [listener]
 
     def record(self, record: Record) -> None:
-        """Writes a record, then tells the listeners. Raises Halt if the disk takes no more."""
+        """Write a record, then call the listeners. Raises Halt if the disk cannot be written."""
         try:
             self._ledger.append(record)
         except StorageError as error:
@@ -46,19 +45,19 @@ class Recorder:
             listener(record)
 
     def listen(self, listener: Listener) -> None:
-        """Tells one more of every record from here on."""
+        """Add a listener for every record from now on."""
         self._listeners.append(listener)
 
     def trial(self, number: int) -> TrialHistory:
-        """A trial as the record has it now."""
+        """The current history of a trial."""
         return self.history.trials[number]
 
     def end(
         self, number: int, outcome: Outcome, reason: str | None = None, *, reuses: int | None = None
     ) -> EndedRecord:
-        """Records a trial's end. Its value is the last running objective, or the reused trial's.
+        """Record a trial's end. Its value is the last running objective, or that of the reused trial.
 
-        A failed or diverged trial has none: its last report would rank it among those that held.
+        A failed or diverged trial has no value: its last report must not rank it among completed trials.
         """
         source = self.trial(number if reuses is None else reuses)
         value = None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else source.value
@@ -74,5 +73,5 @@ class Recorder:
         return record
 
     def unfinished(self) -> list[int]:
-        """Numbers of the trials that have started and not ended."""
+        """The numbers of the trials that have started and not ended."""
         return [n for n, trial in self.history.trials.items() if trial.ended is None]

@@ -1,7 +1,7 @@
-"""The lines of an experiment's record, one type each. No ray, no torch.
+"""The types of lines in an experiment's record.
 
-Trials are numbered from 0 in the order in which they were asked for. A number may start more than
-once (a retry, a resumed experiment): its later reports replace those from the same epoch on.
+Trials are numbered from 0 in the order of their proposal. A trial may start more than once (a retry, a
+resumed experiment); its later reports replace the earlier ones from the same epoch on.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     EARLY_STOPPED = "early_stopped"
-    """By its own patience rule; its value counts like a completed trial's."""
+    """Ended by its own patience rule; its value counts like that of a completed trial."""
     PRUNED = "pruned"
-    """By the scheduler, before its epochs were up."""
+    """Stopped by the scheduler before its last epoch."""
     STOPPED = "stopped"
-    """By the user."""
+    """Stopped by the user."""
     DIVERGED = "diverged"
-    """The loss or the objective was no longer a number."""
+    """The loss or the objective was not a finite number."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-    """The driver was stopped while the trial ran; it can go on."""
+    """The driver was stopped while the trial ran; the trial can resume."""
     REUSED = "reused"
     """Never ran: an earlier trial `of` the same configuration gave the value."""
 
 
-RAN_OUT = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
-"""Outcomes of trials that ran to their own end: all their epochs, or their own patience."""
-GOES_ON = frozenset({None, Outcome.INTERRUPTED})
-"""Outcomes of trials that are not over; a trial without one runs, or its driver died."""
+RAN_TO_END = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+"""Outcomes of trials that ran all their epochs, or until their own early stopping."""
+NOT_OVER = frozenset({None, Outcome.INTERRUPTED})
+"""Outcomes of trials that are not over; None: the trial runs, or its driver died."""
 
 
 class StoppedBy(StrEnum):
-    """Who decided that a trial ends early."""
+    """The scheduler or user that ended a trial early."""
 
     ASHA = "asha"
     MEDIAN = "median"
@@ -57,7 +57,7 @@ class Ending(StrEnum):
 
 
 class Record(BaseModel):
-    """One line. Fields that a newer version added are passed over; NaN and infinities become null."""
+    """One line. Unknown fields from newer versions are ignored; NaN and infinities become null."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, ser_json_inf_nan="null")
 
@@ -66,7 +66,7 @@ class Record(BaseModel):
 
 
 class ExperimentRecord(Record):
-    """The first line: the file as it was read, the experiment in full, and what ran it."""
+    """The first line: the text of the file, the whole experiment, and its environment."""
 
     kind: Literal["experiment"] = "experiment"
     # `schema` would hide BaseModel's own attribute of that name.
@@ -78,12 +78,12 @@ class ExperimentRecord(Record):
 
 
 class EarlierTrial(BaseModel):
-    """A finished trial of an earlier experiment, as this one's space writes its parameters."""
+    """A finished trial of an earlier experiment, with its parameters in the notation of this space."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     trial: int
-    """Its number there."""
+    """Its number in that experiment."""
     params: dict[str, JsonValue]
     outcome: Outcome
     value: float
@@ -91,10 +91,10 @@ class EarlierTrial(BaseModel):
 
 
 class WarmStartRecord(Record):
-    """What the search learns from an earlier experiment. It lasts here: the other one may go.
+    """The trials of an earlier experiment that the search learns from. The other one may be deleted later.
 
-    experiment: as `search.from` names it.  dropped: the trials that were not taken, by number, and why.
-    differs: what else was otherwise there, as `dotted.key: was → is`.
+    experiment: as in `search.from`.  dropped: the reason for each trial that was not taken, by number.
+    differs: other differences between the experiments, as `dotted.key: was → is`.
     """
 
     kind: Literal["warm_start"] = "warm_start"
@@ -116,14 +116,14 @@ class PreparedRecord(Record):
 
 
 class BaselineRecord(Record):
-    """The untouched backbone's figures on the validation images."""
+    """The metrics of the pretrained baseline on validation images."""
 
     kind: Literal["baseline"] = "baseline"
     metrics: dict[str, float | None]
 
 
 class StartedRecord(Record):
-    """A configuration was drawn under a number (and is about to run, unless it is reused)."""
+    """A trial was numbered and is about to run, unless it reuses an earlier one."""
 
     kind: Literal["started"] = "started"
     trial: int
@@ -132,7 +132,7 @@ class StartedRecord(Record):
 
 
 class BuiltRecord(Record):
-    """Parameters that train, or will, by part: adapter, head, backbone; and the model's total."""
+    """The number of trainable parameters, now or later, by part (adapter, head, backbone), and the total."""
 
     kind: Literal["built"] = "built"
     trial: int
@@ -147,7 +147,7 @@ class ReportRecord(Record):
     epoch: float
     step: int
     objective: float | None
-    """The running objective under its rule: the best so far, or this report's."""
+    """The running objective by its rule: the best so far, or that of this report."""
     metrics: dict[str, float | None] = {}
     train_s: float = 0.0
     evaluate_s: float = 0.0
@@ -155,11 +155,11 @@ class ReportRecord(Record):
     samples: int = 0
     peak_mb: float = 0.0
     outcome: Literal["completed", "early_stopped"] | None = None
-    """How the trial ends with this report; None if it would go on."""
+    """How the trial ends with this report; None if it continues."""
 
 
 class UnsavedRecord(Record):
-    """A checkpoint could not be written. The trial trains on, and tries again when the next one is due."""
+    """A checkpoint could not be written. The trial continues, and saves again when the next one is due."""
 
     kind: Literal["unsaved"] = "unsaved"
     trial: int
@@ -167,9 +167,9 @@ class UnsavedRecord(Record):
 
 
 class RemovedRecord(Record):
-    """Checkpoints of a trial that is over, taken away to keep `checkpoints.budget_gb`; written first.
+    """Checkpoints of a finished trial, removed to keep `checkpoints.budget_gb`. Written before the removal.
 
-    files: by their names in the trial's folder.  bytes: of all of them.
+    files: their names in the trial's folder.  bytes: their total size.
     """
 
     kind: Literal["removed"] = "removed"
@@ -179,9 +179,9 @@ class RemovedRecord(Record):
 
 
 class OverBudgetRecord(Record):
-    """`checkpoints.budget_gb` cannot be kept. Written once by each driver.
+    """`checkpoints.budget_gb` cannot be kept. Each driver writes this at most once.
 
-    bytes: what the checkpoints take.  reason: why none of them can go.
+    bytes: the size of the checkpoints.  reason: why none of them can be removed.
     """
 
     kind: Literal["over_budget"] = "over_budget"
@@ -190,7 +190,7 @@ class OverBudgetRecord(Record):
 
 
 class StoppedRecord(Record):
-    """The decision to stop a trial, written before it acts."""
+    """The decision to stop a trial, written before it takes effect."""
 
     kind: Literal["stopped"] = "stopped"
     trial: int
@@ -199,7 +199,7 @@ class StoppedRecord(Record):
 
 
 class EndedRecord(Record):
-    """A trial's end and its value: the last running objective, null when it has none."""
+    """A trial's end and its value: the last running objective, or null if it has no value."""
 
     kind: Literal["ended"] = "ended"
     trial: int
@@ -211,19 +211,19 @@ class EndedRecord(Record):
 
 
 class ScoringRecord(Record):
-    """The search is over; from here on these trials are scored on test images, None the untouched model."""
+    """The search is over and these trials will be scored on test images; None is the pretrained baseline."""
 
     kind: Literal["scoring"] = "scoring"
     trials: list[int | None]
 
 
 class ScoredRecord(Record):
-    """Figures of a trial's kept weights, or of the untouched model, on the test images.
+    """Metrics on the test images, of a trial's kept weights or of the pretrained baseline.
 
-    trial: None for the untouched model.  epoch: of the report whose weights they are.
-    domains: the same figures in each domain.  robustness: shifted ÷ in domain, by domain.
-    latency_ms: of a forward pass over one image, where it was measured.
-    reason: why there are no figures, where scoring failed.
+    trial: None for the pretrained baseline.  epoch: of the report that the weights belong to.
+    domains: the same metrics in each domain.  robustness: shifted ÷ in domain, by domain.
+    latency_ms: of a forward pass over one image, if it was measured.
+    reason: why there are no metrics, if scoring failed.
     """
 
     kind: Literal["scored"] = "scored"
@@ -237,7 +237,7 @@ class ScoredRecord(Record):
 
 
 class ResumedRecord(Record):
-    """Another driver goes on from here. trials: how many there shall be, where that has changed."""
+    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed."""
 
     kind: Literal["resumed"] = "resumed"
     trials: int | None = None
@@ -245,7 +245,7 @@ class ResumedRecord(Record):
 
 
 class ClosedRecord(Record):
-    """The driver left in good order."""
+    """The driver ended in an orderly way."""
 
     kind: Literal["closed"] = "closed"
     reason: Ending
@@ -271,4 +271,4 @@ AnyRecord = Annotated[
     Field(discriminator="kind"),
 ]
 RECORDS: TypeAdapter[Any] = TypeAdapter(AnyRecord)
-"""Reads a line of JSON into its record."""
+"""Parses a line of JSON into its record."""

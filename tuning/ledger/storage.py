@@ -1,7 +1,7 @@
-"""Where experiments live, and how the command line names them. No ray, no torch.
+"""The folders of experiments, and how the command line refers to them.
 
-A storage folder holds one folder for each experiment. NAME is the folder's name there or a path;
-NAME:3 is its trial 3, NAME:best the best one.
+A storage folder has one folder for each experiment. NAME is the folder's name in it, or a path; NAME:3 is
+its trial 3, NAME:best its best trial.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from trainables.errors import StorageError
 from trainables.object_store import Place, StorePath
 from trainables.run_folder import LOG
-from tuning.ledger.ledger import DRIVER_LOG
-
-if TYPE_CHECKING:  # what only reads has no use for it, and waits for its import
-    pass
-from tuning.ledger.ledger import LEDGER
+from tuning.ledger.ledger import DRIVER_LOG, LEDGER
 
 if TYPE_CHECKING:
     from tuning.experiment.spec import Experiment
@@ -33,21 +29,21 @@ BEST = "best"
 
 
 def storage_folder(given: Path | None) -> Path:
-    """`--storage`, else the environment variable, else `./experiments`."""
+    """The folder of `--storage`, else of the environment variable, else `./experiments`."""
     if given is not None:
         return given
     return Path(os.environ.get(VARIABLE) or DEFAULT)
 
 
-def named(folder: Path) -> str:
-    """An experiment as a command typed here finds it: its name, or its path if it is kept elsewhere."""
+def shell_name(folder: Path) -> str:
+    """The experiment's argument for a command typed here, quoted for the shell: its name, or its path."""
     usual = storage_folder(None).absolute() / folder.name
     return quote(folder.name if usual == folder.absolute() else str(folder.absolute()))
 
 
 @dataclass(frozen=True)
 class Reference:
-    """An experiment's folder, and the trial meant: its number, `best`, or None for the whole."""
+    """An experiment's folder, and one of its trials: a number, `best`, or None for the whole experiment."""
 
     folder: Path
     trial: int | str | None = None
@@ -59,12 +55,12 @@ class Reference:
 
     @property
     def number(self) -> int | None:
-        """The trial's number; None for `best` and for the whole."""
+        """The trial's number; None for `best` and for the whole experiment."""
         return self.trial if isinstance(self.trial, int) else None
 
 
-def refer(text: str, storage: Path) -> Reference:
-    """NAME, NAME:trial or NAME:best. Raises StorageError if there is no such experiment."""
+def parse_reference(text: str, storage: Path) -> Reference:
+    """Parse NAME, NAME:trial or NAME:best. Raises StorageError if there is no such experiment."""
     match = re.fullmatch(r"(?P<name>.+):(?P<trial>\d+|best)", text)
     if match is None:
         return Reference(find_experiment(text, storage).absolute())
@@ -73,10 +69,10 @@ def refer(text: str, storage: Path) -> Reference:
     return Reference(folder, BEST if trial == BEST else int(trial))
 
 
-def refer_to_log(text: str, storage: Path) -> Reference:
-    """As `refer`; also a launch in the background that failed early and left its log alone."""
+def parse_log_reference(text: str, storage: Path) -> Reference:
+    """Like `parse_reference`, but also finds a background launch that failed early and left only its log."""
     try:
-        return refer(text, storage)
+        return parse_reference(text, storage)
     except StorageError:
         for folder in (storage / text, Path(text)):
             if (folder / DRIVER_LOG).is_file():
@@ -85,20 +81,20 @@ def refer_to_log(text: str, storage: Path) -> Reference:
 
 
 def checkpoint_root(experiment: Experiment, folder: Path) -> Place:
-    """In place of the experiment's folder, for what is looked for of its trials' checkpoints."""
+    """The folder of the trials' checkpoints: the experiment's own, or the one on its object store."""
     to = experiment.checkpoints.to
     return folder if to is None else StorePath.of(to) / experiment.name
 
 
 def trial_folder(folder: At, number: int) -> At:
-    """Where a trial's log is; its checkpoints, too, where `folder` is their root."""
+    """The folder of a trial: of its log, and of its checkpoints if `folder` is the checkpoint root."""
     return folder / "trials" / f"{number:04d}"
 
 
 def read_log(reference: Reference) -> str:
-    """What a trial wrote, or the driver. Raises StorageError that says why there is nothing.
+    """The log of a trial or of the driver. Raises StorageError with the reason if there is none.
 
-    `best` must have been made a number: which trial that is, the record's readers know.
+    `best` must already be replaced by a number.
     """
     if reference.trial == BEST:
         raise StorageError("logs takes a trial's number here, not best")
@@ -109,16 +105,16 @@ def read_log(reference: Reference) -> str:
     except FileNotFoundError as error:
         if number is not None:
             raise StorageError(
-                f"trial {number} of {name} has no log: it has not started, or ran on another machine"
+                f"trial {number} of {name} has no log: it has not started, or it ran on another machine"
             ) from error
         raise StorageError(
-            f"the driver of {name} wrote no log; a trial's is shown by"
-            f" `adaptertune logs {named(reference.folder)}:NUMBER`"
+            f"the driver of {name} wrote no log; show the log of a trial with"
+            f" `adaptertune logs {shell_name(reference.folder)}:NUMBER`"
         ) from error
 
 
 def list_experiments(storage: Path) -> list[Path]:
-    """The experiments' folders under `storage`, by name."""
+    """The folders of all experiments under `storage`, sorted by name."""
     if not storage.is_dir():
         return []
     return sorted(p.parent for p in storage.glob(f"*/{LEDGER}"))
@@ -127,28 +123,28 @@ def list_experiments(storage: Path) -> list[Path]:
 def find_experiment(name: str, storage: Path) -> Path:
     """The folder of an experiment by its name under `storage`, or by its path.
 
-    Raises StorageError that names the experiments there are.
+    Raises StorageError with the names of all experiments if it does not exist.
     """
     for folder in (storage / name, Path(name)):
         if (folder / LEDGER).is_file():
             return folder
     raise StorageError(
-        f"no experiment '{name}' in {storage}; {_there(storage)}. Use --storage DIR for another place"
+        f"no experiment '{name}' in {storage}; {_available(storage)}. Use --storage DIR for another folder"
     )
 
 
 def find_experiments(name: str, storage: Path) -> list[Path]:
-    """The folder of one experiment, or of all whose names fit a pattern such as `pets-*`.
+    """The folder of one experiment, or of all with names that match a pattern such as `pets-*`.
 
-    Raises StorageError that names the experiments there are.
+    Raises StorageError with the names of all experiments if none matches.
     """
     if not any(sign in name for sign in "*?[") or (storage / name / LEDGER).is_file():
         return [find_experiment(name, storage)]
     found = [folder for folder in list_experiments(storage) if fnmatchcase(folder.name, name)]
     if not found:
-        raise StorageError(f"no experiment fits '{name}' in {storage}; {_there(storage)}")
+        raise StorageError(f"no experiment matches '{name}' in {storage}; {_available(storage)}")
     return found
 
 
-def _there(storage: Path) -> str:
-    return "there are: " + (", ".join(folder.name for folder in list_experiments(storage)) or "none yet")
+def _available(storage: Path) -> str:
+    return "available: " + (", ".join(folder.name for folder in list_experiments(storage)) or "none yet")

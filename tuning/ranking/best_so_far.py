@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from trainables.specs.workload import Direction, ValueRule
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.records import RAN_OUT, Outcome
+from tuning.ledger.records import RAN_TO_END, Outcome
 
-_RANKED = (*RAN_OUT, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
+_RANKED = (*RAN_TO_END, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Leader:
     def __init__(self, direction: Direction, rule: ValueRule) -> None:
         self.best: Best | None = None
         self._direction = direction
-        self._outcomes = RAN_OUT if rule is ValueRule.LAST else (None, *_RANKED)
+        self._outcomes = RAN_TO_END if rule is ValueRule.LAST else (None, *_RANKED)
 
     def observe(self, changed: TrialHistory, trials: Iterable[TrialHistory]) -> None:
         """One of the trials has changed; all are looked at only where that was the best one, and lost."""

@@ -9,9 +9,9 @@ from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import RAN_OUT, Outcome
+from tuning.ledger.records import RAN_TO_END, Outcome
 
-_HAS_WEIGHTS = (*RAN_OUT, Outcome.PRUNED, Outcome.STOPPED)
+_HAS_WEIGHTS = (*RAN_TO_END, Outcome.PRUNED, Outcome.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
                 first.setdefault((config.adapter, config.mode), trial)
             return list(first.values())
         case Scored.EACH:
-            return [trial for trial in ranked if trial.outcome in RAN_OUT]
+            return [trial for trial in ranked if trial.outcome in RAN_TO_END]
         case Scored.NONE:
             return []
 
@@ -64,10 +64,10 @@ def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
 def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
     """Best first, those that ran to their own end before the others; ties go to the lower number."""
     last = experiment.objective.value is ValueRule.LAST
-    fair = RAN_OUT if last else _HAS_WEIGHTS
+    fair = RAN_TO_END if last else _HAS_WEIGHTS
     sign = experiment.workload.direction.sign
     found = [
-        (trial.outcome not in RAN_OUT, sign * trial.value, number)
+        (trial.outcome not in RAN_TO_END, sign * trial.value, number)
         for number, trial in history.trials.items()
         if trial.outcome in fair and trial.value is not None
     ]

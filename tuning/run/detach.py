@@ -1,4 +1,4 @@
-"""A launch that goes on without its terminal. No ray, no torch."""
+"""A launch in the background, which continues without its terminal."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tuning.ledger.records import PreparedRecord
 from tuning.messages import FAILED
 
 WAIT_S = 60.0
-"""How long a launch may prepare its data before it is left to it."""
+"""How long `detach` waits for a launch to prepare its data."""
 POLL_INTERVAL_S = 0.1
 
 _RUN = "import sys; sys.path.insert(0, {root!r}); from tuning.cli.app import main; main()"
 
 
 class NotStartedError(AdaptertuneError):
-    """The launch ended before its data were ready; the message is what it said.
+    """The launch ended before its data were ready; the message is its output.
 
-    code: what the command that was to start it should exit with.
+    code: the exit code for the command that started it.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -41,29 +41,29 @@ class Detached:
     process: int
     log: Path
     prepared: bool
-    """Whether its data are ready: from then on trials run."""
+    """Whether its data are ready, so that trials can run."""
 
 
 def command_line(arguments: Sequence[str]) -> list[str]:
-    """What runs `adaptertune ARGUMENTS` with this Python, wherever it is run."""
+    """The command line of `adaptertune ARGUMENTS` with this Python, from any folder."""
     root = str(Path(__file__).resolve().parents[2])
-    # -P: a folder named tuning where the user stands is not ours.
+    # -P: a folder named tuning in the current folder is not ours.
     return [sys.executable, "-P", "-c", _RUN.format(root=root), *arguments]
 
 
 def detach(arguments: Sequence[str], folder: Path) -> Detached:
-    """Starts `adaptertune ARGUMENTS` in a session of its own; its output goes to driver.log in `folder`.
+    """Start `adaptertune ARGUMENTS` in a new session; its output goes to driver.log in `folder`.
 
-    Returns when the experiment's data are ready, or it has prepared them for WAIT_S. Raises
-    NotStartedError with what the launch said if it ended before.
+    Returns when the experiment's data are ready, or after WAIT_S. Raises NotStartedError with the output
+    of the launch if it ended before.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the experiment's folder, which must be empty to begin with, then moved into it.
+        # First next to the experiment's folder, which must be empty at the start; moved into it later.
         descriptor, early = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.parent)
     except OSError as error:
         raise StorageError(
-            f"cannot write in {folder.parent}: {error.strerror}; use --storage DIR for another place"
+            f"cannot write in {folder.parent}: {error.strerror}; use --storage DIR for another folder"
         ) from error
     log = Path(early)
     with os.fdopen(descriptor, "ab") as output:
@@ -76,7 +76,7 @@ def detach(arguments: Sequence[str], folder: Path) -> Detached:
         )
     deadline = time.monotonic() + WAIT_S
     while True:
-        ended = process.poll()  # before the record is looked at: a short sweep may have ended well
+        ended = process.poll()  # before the record is read: a short sweep may have ended successfully
         log = _moved(log, folder)
         if _prepared(folder):
             return Detached(process.pid, log, prepared=True)
@@ -88,7 +88,7 @@ def detach(arguments: Sequence[str], folder: Path) -> Detached:
 
 
 def _moved(log: Path, folder: Path) -> Path:
-    """The log in the experiment's folder once that has its record; the process goes on writing to it."""
+    """Move the log into the experiment's folder once that has a record; the process keeps writing to it."""
     inside = folder / DRIVER_LOG
     if log == inside or not (folder / LEDGER).exists():
         return log
@@ -102,13 +102,13 @@ def _prepared(folder: Path) -> bool:
     try:
         return any(isinstance(record, PreparedRecord) for record in read_records(folder))
     except LedgerError:
-        return False  # no record yet, or one that others will complain about
+        return False  # no record yet, or a damaged one, which other commands report
 
 
 def _not_started(log: Path, folder: Path, code: int) -> NotStartedError:
-    said = log.read_text(encoding="utf-8", errors="replace").strip()
+    output = log.read_text(encoding="utf-8", errors="replace").strip()
     if log.parent != folder:
         log.unlink(missing_ok=True)
     killed = code < 0
-    said = said or f"the launch {f'was killed by signal {-code}' if killed else f'ended with code {code}'}"
-    return NotStartedError(said, 128 - code if killed else code or FAILED)
+    end = f"was killed by signal {-code}" if killed else f"ended with code {code}"
+    return NotStartedError(output or f"the launch {end}", 128 - code if killed else code or FAILED)

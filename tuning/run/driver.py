@@ -1,4 +1,4 @@
-"""Drives a sweep that `launch` or `resume` begins: study, scheduler and actors, seen through to the end."""
+"""The driver of a sweep, for `launch` and `resume`: it runs study, scheduler and actors to the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cluster.packages import PACKAGES
 from trainables.errors import StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from tuning.checkpoints.budget import Budget
-from tuning.checkpoints.claim import claim
+from tuning.checkpoints.claim import claim_store_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
@@ -28,7 +28,7 @@ from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import FAILED, say
-from tuning.run.prepared_data import Prepare, absolute_cache, in_background, wait_for
+from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_background, wait_for_data
 from tuning.run.reconcile import CarryOut, Continue, Retry, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
@@ -40,37 +40,36 @@ if TYPE_CHECKING:
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
 SAVE_WITHIN_S = 10.0
-"""How long trials have to save their state when the sweep is interrupted."""
+"""How long trials may take to save their state when the sweep is interrupted."""
 _UNLIMITED = 100_000
 
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """What became of a sweep."""
+    """The result of a sweep."""
 
     folder: Path
     outcome: Ending
     history: History
     preempted: bool = False
-    """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
+    """Whether a SIGTERM ended it, so that it should be resumed elsewhere or later."""
 
     @property
     def no_results(self) -> bool:
-        """Whether it failed, or no trial came to a value."""
+        """Whether it failed, or no trial has a value."""
         return self.outcome is Ending.FAILED or all(t.value is None for t in self.history.trials.values())
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What a driver runs.
+    """The parts of a run.
 
-    past: the record so far, of an experiment that goes on.  retry_failed: whether its failed trials
-    start once more.
+    past: the record so far of a resumed experiment.  retry_failed: whether its failed trials start again.
     """
 
     experiment: Experiment
     folder: Path
-    sweep: Recorder
+    recorder: Recorder
     trainable: type[Any] | None = None
     scorer: Scorer | None = None
     past: tuple[Record, ...] = ()
@@ -78,8 +77,8 @@ class Composition:
 
 
 @contextmanager
-def _in_plain_words() -> Iterator[None]:
-    """A cluster that does not answer, and a full or read-only disk elsewhere, as StorageErrors."""
+def _as_storage_errors() -> Iterator[None]:
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
     try:
         yield
     except OSError as error:
@@ -88,27 +87,29 @@ def _in_plain_words() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
                 f"cannot write {error.filename or 'temporary files'}: {error.strerror};"
-                " make room there, or set TMPDIR to another disk"
+                " free some space there, or set TMPDIR to another disk"
             ) from error
         raise
 
 
-def drive(of: Composition, *, prepare: Prepare | None = None, address: str | None = None) -> LaunchResult:
-    """Run it to its end, to a signal or to `stop`. Raises as `launch` does."""
-    with _in_plain_words(), absolute_cache(), halted_by_signals() as signals:
-        claim(of.experiment, of.sweep.history.header)
+def drive_sweep(
+    of: Composition, *, prepare: Prepare | None = None, address: str | None = None
+) -> LaunchResult:
+    """Run a sweep until its end, a signal, or `adaptertune stop`. Raises the same errors as `launch`."""
+    with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
+        claim_store_folder(of.experiment, of.recorder.history.header)
         viewed = _viewed(of)
-        prepared = in_background(prepare, of.experiment.workload)
+        prepared = prepare_in_background(prepare, of.experiment.workload)
         with viewed:
             ending = _run(of, prepared, address, signals)
-    return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.sigterm)
+    return LaunchResult(of.folder, ending, of.recorder.history, preempted=signals.sigterm)
 
 
 def _viewed(of: Composition) -> Views:
-    """The views, which follow the record from here on. Raises StorageError for one that cannot begin."""
-    history = of.sweep.history
+    """The views, which follow the record from now on. Raises StorageError for a view that cannot begin."""
+    history = of.recorder.history
     views = Views(views_of(of.experiment, of.folder, history.header), history, say=say)
-    of.sweep.listen(views.put)
+    of.recorder.listen(views.put)
     return views
 
 
@@ -117,34 +118,34 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
     threads = of.experiment.resources.threads
     try:
         with connect(address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up) as cluster:
-            signals.listen()  # Ray has just put its own handler for SIGTERM in place
+            signals.listen()  # Ray has just installed its own handler for SIGTERM
             try:
                 _fit(of, cluster, prepared, signals)
                 ending = Ending.FINISHED
             except Halt as halt:
                 halted, ending = halt, halt.ending
             except BaseException:
-                _close(of.sweep, Ending.FAILED, signals)
+                _close(of.recorder, Ending.FAILED, signals)
                 raise
-            _close(of.sweep, ending, signals)
-    except Halt as halt:  # while Ray came up
+            _close(of.recorder, ending, signals)
+    except Halt as halt:  # while Ray was starting
         halted, ending = halt, halt.ending
-        _close(of.sweep, ending, signals)
+        _close(of.recorder, ending, signals)
     if halted is not None and halted.error is not None:
         raise halted.error
     return ending
 
 
-def _close(sweep: Recorder, ending: Ending, signals: Signals) -> None:
-    """Ends what still runs, and the record. A disk that takes no more leaves both as they are.
+def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
+    """End the trials that still run, and close the record. If the disk is full, both stay as they are.
 
-    From here on there is nothing left to interrupt: Ray goes down, whatever signal comes.
+    From here on signals interrupt nothing: Ray shuts down in any case.
     """
     signals.only_note()
     with suppress(Halt):
-        for number in sweep.unfinished():
-            sweep.end(number, Outcome.INTERRUPTED)
-        sweep.record(ClosedRecord(reason=ending))
+        for number in recorder.unfinished():
+            recorder.end(number, Outcome.INTERRUPTED)
+        recorder.record(ClosedRecord(reason=ending))
 
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
@@ -158,30 +159,30 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     experiment, resources = of.experiment, of.experiment.resources
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
     _settle(of, rule)
-    budget = Budget(experiment, of.folder, of.sweep)
+    budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()
     gpus = _gpus(resources.gpus, cluster)
-    _look_at_nodes(of, cluster)
-    if (fault := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
-        raise StorageError(fault)
+    _check_nodes(of, cluster)
+    if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
+        raise StorageError(error)
     study = Study(
         experiment.space,
         experiment.search,
         name=experiment.name,
         direction=experiment.workload.direction,
         trials=experiment.search.trials,
-        history=of.sweep.history,
-        earlier=of.sweep.history.earlier,
+        history=of.recorder.history,
+        earlier=of.recorder.history.earlier,
     )
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
     scheduler = RecordingScheduler(
-        rule, of.sweep, study, control, retries=experiment.retries, each_round=budget.look
+        rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.look
     )
     searcher = OptunaSearcher(
         study,
-        of.sweep,
+        of.recorder,
         configure=_Configure(of, _ready(prepared, of, control)),
-        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_say_how_many),
+        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_log_capacity),
         retries=experiment.retries,
     )
     with warnings.catch_warnings():
@@ -200,9 +201,9 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
             run_config=RunConfig(
                 name=experiment.name,
                 storage_path=str(cluster.scratch),
-                # Checkpoints are the trainable's own; Ray would fetch one at each trial's end.
+                # The trainable writes its own checkpoints; Ray would fetch one at the end of each trial.
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-                failure_config=FailureConfig(max_failures=0),  # trials are tried again by the study
+                failure_config=FailureConfig(max_failures=0),  # the study restarts trials
                 verbose=0,
             ),
         )
@@ -222,36 +223,36 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
 
 
 def _give_up() -> None:
-    """The driver hangs in a call to a cluster that is lost. Its record goes on as that of a killed one."""
+    """Exit because the driver hangs in a call to a lost cluster; it can be resumed like a killed driver."""
     say(
         "the Ray cluster no longer answers: its head or this machine's raylet was killed, or the network is"
-        " gone. The sweep goes on with `adaptertune resume`"
+        " down. Continue the sweep with `adaptertune resume`"
     )
     os._exit(FAILED)
 
 
-def _say_how_many(before: int, now: int) -> None:
+def _log_capacity(before: int, now: int) -> None:
     say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
 
 
-def _look_at_nodes(of: Composition, cluster: Cluster) -> None:
-    """Of a cluster that was there before. Raises StorageError where one of its nodes cannot run trials."""
+def _check_nodes(of: Composition, cluster: Cluster) -> None:
+    """Check the nodes of an existing cluster. Raises StorageError if one of them cannot run trials."""
     if not cluster.joined:
         return
     from cluster.health.nodes import examine
 
-    faults, notes = examine(of.folder / LEDGER)
-    if faults:
-        raise StorageError("\n".join(faults))
+    errors, notes = examine(of.folder / LEDGER)
+    if errors:
+        raise StorageError("\n".join(errors))
     for note in notes:
         say(note)
 
 
 def _settle(of: Composition, rule: Rule | None) -> None:
-    """Bring `rule` to where the last driver left it, and carry out what was decided by then."""
+    """Restore the state of `rule` from the record, and carry out the decisions of the last driver."""
     if not of.past:
         return
-    history, sweep = of.sweep.history, of.sweep
+    history, recorder = of.recorder.history, of.recorder
     checkpoints = checkpoint_root(of.experiment, of.folder)
     kept = {
         number
@@ -259,14 +260,14 @@ def _settle(of: Composition, rule: Rule | None) -> None:
         if not trial.over and (trial_folder(checkpoints, number) / LAST_STATE).exists()
     }
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
-        trial = sweep.trial(action.trial)
+        trial = recorder.trial(action.trial)
         match action:
             case CarryOut():
                 if action.asked and rule is not None:
-                    sweep.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
-                sweep.end(trial.number, action.outcome, reuses=action.of)
+                    recorder.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
+                recorder.end(trial.number, action.outcome, reuses=action.of)
             case Retry():
-                sweep.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
+                recorder.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
             case Continue():  # the study proposes it again, under its number
                 pass
             case _:
@@ -274,17 +275,17 @@ def _settle(of: Composition, rule: Rule | None) -> None:
 
 
 def _save_running(of: Composition) -> None:
-    """Let trials that run save their state before they are ended; a silent one is not waited for."""
+    """Let running trials save their state before they end; wait for them at most `SAVE_WITHIN_S`."""
     if of.trainable is not None:
         return
-    waiting = {trial_folder(of.folder, number) for number in of.sweep.unfinished()}
+    waiting = {trial_folder(of.folder, number) for number in of.recorder.unfinished()}
     (of.folder / CONTROL / HALT).parent.mkdir(exist_ok=True)
     (of.folder / CONTROL / HALT).touch()
     deadline = time.monotonic() + SAVE_WITHIN_S
     while waiting and time.monotonic() < deadline:
         time.sleep(0.1)
         waiting = {folder for folder in waiting if folder.is_dir() and not (folder / HALTED).exists()}
-    for number in of.sweep.unfinished():
+    for number in of.recorder.unfinished():
         (trial_folder(of.folder, number) / HALTED).unlink(missing_ok=True)
     (of.folder / CONTROL / HALT).unlink(missing_ok=True)
 
@@ -302,11 +303,11 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         most=resources.concurrent or _UNLIMITED,
         stopped=control.end_asked,
         scorer=of.scorer,
-    ).run(of.sweep)
+    ).run(of.recorder)
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:
-    return wait_for(prepared, of.experiment, of.folder, of.sweep, stopped=control.end_asked)
+    return wait_for_data(prepared, of.experiment, of.folder, of.recorder, stopped=control.end_asked)
 
 
 def _name(trial: Any) -> str:
@@ -324,7 +325,7 @@ def _trainable(given: type[Any] | None) -> type[Any]:
 
 
 def _send_along(module: str) -> None:
-    """Workers see the five packages and what is installed; what other modules define travels whole."""
+    """Pickle a module by value, because workers can import only our packages and installed ones."""
     from ray import cloudpickle
 
     if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):

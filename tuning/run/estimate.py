@@ -1,4 +1,4 @@
-"""What a sweep will cost, from one measured step and evaluation of each kind of adapter. No ray, no torch."""
+"""The expected cost of a sweep, from one measured step and evaluation of each kind of adapter."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
     from trainables.training.dry_run import DryRun
 
 DRAWS = 400
-"""Configurations drawn from the space; the costliest of each kind is measured."""
+"""The number of configurations drawn from the space; the costliest one of each kind is measured."""
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """What to expect of the whole sweep. Without early stopping, so an upper bound."""
+class SweepEstimate:
+    """The expected cost of the whole sweep; an upper bound, because it ignores early stopping."""
 
     trials: int | None
     side_by_side: int
     epochs: float
-    """The most that a trial runs."""
+    """The most epochs of a trial."""
     trial_s: float
-    """Mean over the kinds of adapter; NaN if none could be measured."""
+    """The time of a trial: the mean over the kinds of adapter, NaN if none could be measured."""
     peak_mb: float
-    """Of the costliest trial."""
+    """The peak memory of the costliest trial."""
 
     @property
     def total_s(self) -> float | None:
-        """Seconds for all trials; None where their number is open."""
+        """The time for all trials; None if their number is not known."""
         return None if self.trials is None else self.trial_s * math.ceil(self.trials / self.side_by_side)
 
     @property
     def total_mb(self) -> float:
-        """Memory of the trials that run side by side."""
+        """The memory of all trials that run at the same time."""
         return self.peak_mb * self.side_by_side
 
 
-def representatives(experiment: Experiment) -> list[TrialConfig]:
-    """The costliest configuration drawn of each kind of adapter, in the order of `Adapter`.
+def costliest_configs(experiment: Experiment) -> list[TrialConfig]:
+    """The costliest drawn configuration of each kind of adapter, in the order of `Adapter`.
 
-    Costlier is: a larger batch, a backbone that trains, larger ranks. Configurations that are no
-    valid combination are left to fail in their trial.
+    Cost grows with the batch size, a trainable backbone and the ranks. Invalid configurations are skipped;
+    they fail in their trial.
     """
     generator = random.Random(0)
     drawn = [dict(params) for params in experiment.search.first]
@@ -78,25 +78,25 @@ def _cost(config: TrialConfig) -> tuple[float, ...]:
 
 
 def trial_seconds(config: TrialConfig, run: DryRun) -> float:
-    """Time of a whole trial of `config` at the measured pace."""
+    """The time of a whole trial of `config` at the measured speed."""
     return config.epochs * (run.steps_per_epoch * run.step_s + config.reports_per_epoch * run.evaluate_s)
 
 
-def expect(
+def estimate_sweep(
     experiment: Experiment,
     configs: Sequence[TrialConfig],
     runs: Sequence[DryRun],
     *,
     trials: int | None,
     side_by_side: int,
-) -> Expectation:
-    """From single steps to the sweep."""
-    sound = [(config, run) for config, run in zip(configs, runs, strict=True) if run.error is None]
-    seconds = [trial_seconds(config, run) for config, run in sound]
-    return Expectation(
+) -> SweepEstimate:
+    """Estimate the cost of a sweep from measured steps; failed measurements are left out."""
+    valid = [(config, run) for config, run in zip(configs, runs, strict=True) if run.error is None]
+    seconds = [trial_seconds(config, run) for config, run in valid]
+    return SweepEstimate(
         trials=trials,
         side_by_side=max(1, side_by_side),
         epochs=float(experiment.max_epochs),
         trial_s=sum(seconds) / len(seconds) if seconds else math.nan,
-        peak_mb=max((run.peak_mb for _, run in sound), default=math.nan),
+        peak_mb=max((run.peak_mb for _, run in valid), default=math.nan),
     )

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import AdaptertuneError, StorageError
-from tuning.checkpoints.claim import release
+from tuning.checkpoints.claim import release_store_folder
 from tuning.experiment.spec import Experiment
-from tuning.ledger.environment import describe
+from tuning.ledger.environment import describe_environment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER, Ledger
 from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import ExperimentRecord
-from tuning.ledger.storage import named
-from tuning.run.driver import Composition, LaunchResult, drive
+from tuning.ledger.storage import shell_name
+from tuning.run.driver import Composition, LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer
 from tuning.search.warm_start import look_back, note
@@ -57,20 +57,20 @@ def launch(
         name=experiment.name,
         file=experiment.source_text,
         experiment=experiment.model_dump(mode="json", exclude={"source_text"}),
-        environment=describe(),
+        environment=describe_environment(),
     )
     with Ledger.create(folder, header) as ledger:
-        sweep = Recorder(ledger, History(header), on_event)
-        composition = Composition(experiment, folder, sweep, trainable, scorer)
-        with _name_left_free(folder, sweep, experiment):
-            note(earlier, sweep)
-            return drive(composition, prepare=prepare, address=address)
+        recorder = Recorder(ledger, History(header), on_event)
+        composition = Composition(experiment, folder, recorder, trainable, scorer)
+        with _name_left_free(folder, recorder, experiment):
+            note(earlier, recorder)
+            return drive_sweep(composition, prepare=prepare, address=address)
 
 
 def refuse_existing(folder: Path, name: str) -> None:
     """Raises StorageError where the folder holds an experiment."""
     if (folder / LEDGER).exists():
-        known = named(folder)
+        known = shell_name(folder)
         raise StorageError(
             f"an experiment '{name}' already exists in {folder.parent}; see it with"
             f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name with"
@@ -79,16 +79,16 @@ def refuse_existing(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _name_left_free(folder: Path, sweep: Recorder, experiment: Experiment) -> Iterator[None]:
+def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) -> Iterator[None]:
     """After an error or interrupt before the first trial the same name may be launched again.
 
     Of a launch in the background its log stays.
     """
 
     def leave() -> None:
-        if not sweep.history.trials:
+        if not recorder.history.trials:
             _clear(folder)
-            release(experiment, sweep.history.header)
+            release_store_folder(experiment, recorder.history.header)
 
     try:
         yield

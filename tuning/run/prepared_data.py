@@ -1,4 +1,4 @@
-"""The data of a sweep: prepared while Ray comes up, recorded, the same as before where it goes on."""
+"""The data of a sweep: prepared while Ray starts, recorded, and compared with the record on resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from trainables.errors import DataError
 from trainables.run_folder import SPLITS
 from trainables.specs.workload import Workload
-from tuning.experiment.checks.objective import class_fault
+from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, PreparedRecord
@@ -29,8 +29,8 @@ def _prepare(workload: Workload) -> Path:
     return prepare_workload(workload, progress=True)
 
 
-def in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
-    """Prepare while Ray comes up; ours unless another way is given."""
+def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
+    """Prepare the data in a thread while Ray starts. prepare: None for the default preparation."""
     future: Future[Path] = Future()
 
     def work() -> None:
@@ -44,17 +44,17 @@ def in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
     return future
 
 
-def wait_for(
+def wait_for_data(
     prepared: Future[Path],
     experiment: Experiment,
     folder: Path,
-    sweep: Recorder,
+    recorder: Recorder,
     *,
     stopped: Callable[[], bool],
 ) -> Path:
-    """The prepared data, recorded, and its splits stored in the experiment's `folder`.
+    """Wait for the prepared data, record them, and store their splits in the experiment's `folder`.
 
-    Raises Halt once `stopped` says so, DataError for an absent class or other data than before.
+    Raises Halt when `stopped()` is true, and DataError for an unknown class or if the data have changed.
     """
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
@@ -63,18 +63,18 @@ def wait_for(
     meta_file = data / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
     metric = experiment.workload.objective.metric
-    if (fault := class_fault(metric, meta.get("classes", ()))) is not None:
-        raise DataError(f"objective.metric {metric}: {fault}")
+    if (error := class_error(metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {metric}: {error}")
     if (data / SPLITS).is_file():
         _store_splits(data, experiment.workload, folder)
-    before, now = sweep.history.prepared, meta.get("fingerprint", data.name)
+    before, now = recorder.history.prepared, meta.get("fingerprint", data.name)
     if before is not None and before.fingerprint != now:
         raise DataError(
-            f"{experiment.name} was begun on other data (fingerprint {before.fingerprint}, now {now}):"
-            " files, their sizes or their times have changed, or a newer adaptertune prepares them"
-            " otherwise; put them back, or launch a new experiment"
+            f"{experiment.name} was launched with other data (fingerprint {before.fingerprint}, now {now}):"
+            " files, their sizes or their modification times have changed, or this version of adaptertune"
+            " prepares them differently; restore the files, or launch a new experiment"
         )
-    sweep.record(
+    recorder.record(
         PreparedRecord(
             fingerprint=now,
             counts=meta.get("counts", {}),
@@ -86,7 +86,7 @@ def wait_for(
 
 
 def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:
-    """Keeps beside the record which images are trained, validated and tested on: the cache may go."""
+    """Store the images of each split next to the record, because the cache may be deleted."""
     from trainables.data.domains import split_names
     from trainables.data.prepared import open_prepared
 
@@ -96,7 +96,7 @@ def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:
 
 @contextmanager
 def absolute_cache() -> Iterator[None]:
-    """Ray changes the current folder while it comes up, and workers have another one."""
+    """Make the cache's path absolute: Ray changes the current folder as it starts, and so do workers."""
     before = os.environ.get("ADAPTERTUNE_CACHE")
     if before:
         os.environ["ADAPTERTUNE_CACHE"] = str(Path(before).absolute())

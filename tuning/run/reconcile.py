@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tuning.ledger.history import History
-from tuning.ledger.records import RAN_OUT, Outcome, Record, ReportRecord, StoppedBy
+from tuning.ledger.records import RAN_TO_END, Outcome, Record, ReportRecord, StoppedBy
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
@@ -75,7 +75,7 @@ def replay(records: Iterable[Record], rule: Stopping | None) -> frozenset[int]:
         if objective is None or not math.isfinite(objective) or epoch <= reached.get(number, -math.inf):
             continue
         reached[number] = epoch
-        if record.outcome in RAN_OUT:
+        if record.outcome in RAN_TO_END:
             rule.finish(number, epoch, objective)
         elif rule.stops(number, epoch, objective):
             stopped.add(number)
@@ -104,7 +104,7 @@ def reconcile(
         last = trial.reports[-1].outcome if trial.reports else None
         if trial.stopped is not None:
             actions.append(CarryOut(number, _BY.get(trial.stopped.by, Outcome.PRUNED)))
-        elif last in RAN_OUT:
+        elif last in RAN_TO_END:
             actions.append(CarryOut(number, Outcome(last)))
         elif number in stopped:
             actions.append(CarryOut(number, Outcome.PRUNED, asked=True))

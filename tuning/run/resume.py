@@ -15,17 +15,17 @@ from typing import Any
 from trainables.errors import StorageError
 from trainables.run_folder import BASELINE_CLAIM, CONTROL, HALTED
 from tuning.experiment.spec import Experiment
-from tuning.ledger.environment import describe
+from tuning.ledger.environment import describe_environment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
 from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import Ending, Outcome, ResumedRecord
-from tuning.ledger.storage import named
+from tuning.ledger.storage import shell_name
 from tuning.messages import say
-from tuning.run.driver import Composition, LaunchResult, drive
+from tuning.run.driver import Composition, LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
-from tuning.run.scoring import Scorer, to_retry
+from tuning.run.scoring import Scorer, has_scores_to_retry
 from tuning.search.warm_start import look_back, note
 from tuning.views.followers import bring_up_to_date
 from tuning.views.registry import views_of
@@ -73,17 +73,17 @@ def resume(
             return LaunchResult(folder, Ending.FINISHED, history)
         # Only a driver that died in its first moments has left some of it to be done.
         earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
-        record = ResumedRecord(trials=trials, environment=describe())
+        record = ResumedRecord(trials=trials, environment=describe_environment())
         ledger.append(record)
         if on_event is not None:
             on_event(record)
-        sweep = Recorder(ledger, history.with_record(record), on_event)
-        note(earlier, sweep)
-        return drive(
+        recorder = Recorder(ledger, history.with_record(record), on_event)
+        note(earlier, recorder)
+        return drive_sweep(
             Composition(
-                begun if trials is None else experiment_of(sweep.history.header),
+                begun if trials is None else experiment_of(recorder.history.header),
                 folder,
-                sweep,
+                recorder,
                 trainable=trainable,
                 scorer=scorer,
                 past=past,
@@ -117,9 +117,9 @@ def _idle(
     asked = experiment.search.trials
     grows = trials is not None and trials > max(there, asked or 0)
     failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
-    if not history.finished or grows or (retry_failed and failed) or to_retry(experiment, history):
+    if not history.finished or grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
         return None
-    name = named(folder)
+    name = shell_name(folder)
     again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
     return (
         f"{history.name} is finished, with {there} trials;"

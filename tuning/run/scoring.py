@@ -1,7 +1,7 @@
-"""After the search: which trials are scored on test images and domains, and the Ray tasks that do it.
+"""Scoring trials on test images and domains after the search, in Ray tasks.
 
-Trials are picked by their values on validation images; nothing here changes a ranking. No torch,
-and ray only once there is something to score.
+Trials are selected by their values on validation images; test scores change no ranking. ray is imported
+only if there is something to score.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tuning.ranking.finalists import Candidate, candidates
 
 SCORER = "trainables.workers.score_trial:score_trial"
 POLL_INTERVAL_S = 0.5
-REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or allow more"
+REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or raise the budget"
 
 Scorer = Callable[[dict[str, Any]], dict[str, Any]]
-"""Takes a job (see `Scoring`), gives metrics, domains and robustness, or a reason why there are none."""
+"""Takes a job (see `Scoring`); returns metrics, domains and robustness, or the reason of the failure."""
 
 
-def to_retry(experiment: Experiment, history: History) -> bool:
-    """Whether some trial could not be scored, and may be the next time."""
+def has_scores_to_retry(experiment: Experiment, history: History) -> bool:
+    """Whether a trial could not be scored, and should be tried again on resume."""
     failed = {number for number, score in history.scores.items() if score.reason is not None}
     return bool(failed) and any(
         candidate.trial in failed and not _is_removed(history, candidate)
@@ -48,9 +48,9 @@ def _is_removed(history: History, candidate: Candidate) -> bool:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How candidates are scored: as tasks with a trial's resources, at most `most` at once.
+    """Scores candidates in Ray tasks with the resources of a trial, at most `most` at once.
 
-    stopped: whether a signal or `adaptertune stop` asks for an end.  scorer: in place of ours.
+    stopped: whether a signal or `adaptertune stop` asks for an end.  scorer: replaces the default scorer.
     """
 
     experiment: Experiment
@@ -62,22 +62,22 @@ class Scoring:
     stopped: Callable[[], bool]
     scorer: Scorer | None = None
 
-    def run(self, sweep: Recorder) -> None:
-        """Scores and records each candidate as soon as it is done; one that fails is recorded so.
+    def run(self, recorder: Recorder) -> None:
+        """Score all candidates and record each result as soon as it is ready, including failures.
 
-        Raises Halt where an end is asked for; what is recorded by then is kept.
+        Raises Halt when an end is requested; the results recorded so far are kept.
         """
-        chosen = candidates(self.experiment, sweep.history)
+        chosen = candidates(self.experiment, recorder.history)
         if not chosen:
             return
-        sweep.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
-        # A driver before this one may have scored some.
-        waiting = [candidate for candidate in chosen if not _is_scored(sweep.history, candidate)]
-        gone = [candidate for candidate in waiting if self._is_gone(sweep.history, candidate)]
+        recorder.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
+        # An earlier driver may have scored some of them.
+        waiting = [candidate for candidate in chosen if not _is_scored(recorder.history, candidate)]
+        gone = [candidate for candidate in waiting if self._is_gone(recorder.history, candidate)]
         waiting = [candidate for candidate in waiting if candidate not in gone]
         for candidate in gone:
-            if candidate.trial not in sweep.history.scores:
-                sweep.record(_record(candidate, {"reason": REMOVED}))
+            if candidate.trial not in recorder.history.scores:
+                recorder.record(_record(candidate, {"reason": REMOVED}))
         import ray
 
         submit = self._task()
@@ -90,13 +90,13 @@ class Scoring:
                     candidate = waiting.pop(0)
                     running[submit(self._job(candidate))] = candidate
                 for done in ray.wait(list(running), timeout=POLL_INTERVAL_S)[0]:
-                    sweep.record(_record(running.pop(done), _outcome(done)))
+                    recorder.record(_record(running.pop(done), _outcome(done)))
         finally:
             for task in running:
                 ray.cancel(task, force=True)
 
     def _is_gone(self, history: History, candidate: Candidate) -> bool:
-        """What was recorded as removed may be there still, where a store did not answer."""
+        """Whether the weights are really removed: a store that did not answer may still have them."""
         if candidate.trial is None or not _is_removed(history, candidate):
             return False
         kept = trial_folder(checkpoint_root(self.experiment, self.folder), candidate.trial)
@@ -107,7 +107,7 @@ class Scoring:
 
         from cluster.remote_call import call
 
-        # Without a limit on calls a worker on a graphics card, too, keeps its backbone for the next one.
+        # Without a limit on calls, a worker on a GPU keeps its backbone for the next task.
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
         if self.scorer is not None:
             given = ray.remote(**options)(self.scorer)
@@ -148,12 +148,12 @@ def _record(candidate: Candidate, given: dict[str, Any]) -> ScoredRecord:
         trial=candidate.trial,
         epoch=candidate.epoch,
         metrics=_finite(given.get("metrics", {})),
-        domains={name: _finite(figures) for name, figures in given.get("domains", {}).items()},
+        domains={name: _finite(metrics) for name, metrics in given.get("domains", {}).items()},
         robustness=_finite(given.get("robustness", {})),
         latency_ms=given.get("latency_ms"),
         reason=given.get("reason"),
     )
 
 
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

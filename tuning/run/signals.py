@@ -12,35 +12,35 @@ from tuning.ledger.records import Ending
 
 
 class Signals:
-    """Ctrl-C and a polite kill halt the sweep; a further one does not disturb the halting.
+    """Ctrl-C and SIGTERM halt the sweep; further signals do not disturb the halt.
 
-    An exception from a handler that runs inside Ray's compiled loop would come out of it as a
-    SystemError, so there a signal is only noted, and the scheduler halts in its next round.
+    An exception from a signal handler inside Ray's compiled loop would become a SystemError, so a signal
+    is only noted there, and the scheduler halts in its next round.
     """
 
     def __init__(self) -> None:
         self._noted = False
         self._only_note = False
         self.sigterm = False
-        """Whether a SIGTERM came: the machine is wanted back."""
+        """Whether a SIGTERM arrived, which usually means preemption."""
 
     def listen(self) -> None:
-        """Put the handlers in place; Ray puts its own there while it comes up."""
+        """Install the handlers; Ray installs its own while it starts."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._handle)
 
     def only_note(self) -> None:
-        """From now on a signal raises nothing."""
+        """From now on, note signals without raising an exception."""
         self._only_note = True
 
     def noted(self) -> bool:
-        """Whether a signal came while signals were only noted."""
+        """Whether a signal has arrived."""
         return self._noted
 
     @contextmanager
     def only_noted(self) -> Iterator[None]:
-        """For the time of Ray's loop."""
+        """Only note signals inside the `with` block, which runs Ray's loop."""
         self.only_note()
         try:
             yield
@@ -58,7 +58,7 @@ class Signals:
 
 @contextmanager
 def halted_by_signals() -> Iterator[Signals]:
-    """Handlers for the time of a sweep; those that were there before come back."""
+    """Install signal handlers for a sweep; the previous handlers are restored afterwards."""
     signals = Signals()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signals.listen()

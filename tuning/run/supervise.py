@@ -1,4 +1,4 @@
-"""A driver that is started again when it dies. No ray, no torch: this process must outlive it."""
+"""Restarting a driver that dies. This process must survive it, so it imports neither ray nor torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tuning.ledger.records import Ending, ReportRecord
 from tuning.messages import INTERRUPTED, PREEMPTED, USER_ERROR
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
-"""Before each restart, as long as no trial reports in between; then there is no further one."""
-_LOOK_EVERY_S = 0.1
+"""The pause before each restart. The last restart ends the list; a new report of a trial resets it."""
+_POLL_INTERVAL_S = 0.1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MEANT = frozenset({0, USER_ERROR, PREEMPTED, INTERRUPTED})
-"""Exit codes of a driver that ended as it was meant to, or was not let begin."""
+"""Exit codes of a driver that ended as intended, or was refused by a user error."""
 
 
 def supervise(
@@ -31,11 +31,11 @@ def supervise(
     tell: Callable[[str], None],
     pauses: Sequence[float] = PAUSES_S,
 ) -> int:
-    """Runs `start` and, each time the driver dies before its experiment has ended, `again`.
+    """Run `start`, then run `again` each time the driver dies before its experiment has ended.
 
-    start, again: whole command lines, of a launch and of a resume.  folder: the experiment's.
-    tell: is told of deaths.  Signals that ask for an end are passed on to the driver, which is then
-    not started again.  Returns the exit code of the last one; 128 + n where signal n killed it.
+    start, again: the command lines of a launch and of a resume.  folder: the experiment's.  tell: called
+    with a message when the driver dies.  Signals that ask for an end are forwarded to the driver, which is
+    then not restarted.  Returns the exit code of the last driver; 128 + n if signal n killed it.
     """
     driver = _Driver()
     reports, restarts = 0, 0
@@ -44,13 +44,13 @@ def supervise(
         while driver.asked is None:
             if (now := _reports(folder)) > reports:
                 reports, restarts = now, 0
-            # A resume that does not come up, as while its cluster does not answer, is tried again too.
+            # A resume that does not start, for example because its cluster does not answer, is retried too.
             ended = code in _MEANT and not (code == USER_ERROR and restarts)
-            if ended or not _goes_on(folder):
+            if ended or not _can_continue(folder):
                 break
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             if restarts == len(pauses):
-                tell(f"the driver {how}, {restarts} times in a row without a new report; it stays down")
+                tell(f"the driver {how}, {restarts} times in a row without a new report; it is not restarted")
                 break
             tell(f"the driver {how}; it resumes in {pauses[restarts]:g} s")
             driver.pause(pauses[restarts])
@@ -68,26 +68,26 @@ def _reports(folder: Path) -> int:
         return 0
 
 
-def _goes_on(folder: Path) -> bool:
-    """Whether there is an experiment that has not come to its end."""
+def _can_continue(folder: Path) -> bool:
+    """Whether the experiment exists and has not ended."""
     try:
         closed = read_history(folder).closed
     except LedgerError:
-        return False  # it died before there was anything to go on with
+        return False  # the driver died before it wrote a record
     return closed is None or closed.reason is Ending.FAILED
 
 
 class _Driver:
-    """The child, and what it was asked."""
+    """The child process, and the last signal that was forwarded to it."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self.asked: int | None = None
-        """The last signal that was passed on."""
+        """The last signal that was forwarded."""
 
     def run(self, command: Sequence[str]) -> int:
-        """Until it ends; minus the signal that killed it."""
-        # In a group of its own, so that Ctrl-C reaches it once, from here.
+        """Run a command until it ends; return its exit code, or minus the signal that killed it."""
+        # In its own process group, so that Ctrl-C reaches it only once, forwarded from here.
         self._child = subprocess.Popen(command, process_group=0)
         if self.asked is not None:  # while it started
             self._child.send_signal(self.asked)
@@ -97,14 +97,14 @@ class _Driver:
             self._child = None
 
     def pause(self, seconds: float) -> None:
-        """Until a signal comes, at most so long."""
+        """Wait until a signal arrives, at most `seconds`."""
         deadline = time.monotonic() + seconds
         while self.asked is None and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK_EVERY_S))
+            time.sleep(min(left, _POLL_INTERVAL_S))
 
     @contextmanager
     def signals_passed_on(self) -> Iterator[None]:
-        """Handlers for the time of supervision. What was ignored before, as under nohup, stays so."""
+        """Forward signals inside the `with` block. Signals that were ignored (nohup) stay ignored."""
         before = {number: signal.getsignal(number) for number in _PASSED_ON}
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:

@@ -32,7 +32,7 @@ from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
-from tuning.experiment.space import Space, config_hash, scalar
+from tuning.experiment.space import Space, as_scalar, config_hash
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import Outcome, WarmStartRecord
 
@@ -299,7 +299,7 @@ def as_asked(
 def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
     """Choices that are lists or mappings as text, for whatever takes scalars only."""
     if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
+        return CategoricalDistribution([as_scalar(choice) for choice in distribution.choices])
     return distribution
 
 

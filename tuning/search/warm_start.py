@@ -16,18 +16,18 @@ from pydantic import JsonValue
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, LedgerError
 from trainables.specs.trial import TrialConfig
-from tuning.experiment.differences import differences
-from tuning.experiment.dotted import leaves
+from tuning.experiment.differences import find_differences
+from tuning.experiment.dotted import dotted_leaves
 from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import RAN_OUT, EarlierTrial, Outcome, WarmStartRecord
+from tuning.ledger.records import RAN_TO_END, EarlierTrial, Outcome, WarmStartRecord
 from tuning.ledger.storage import find_experiment
 
-_TAKEN = frozenset({*RAN_OUT, Outcome.PRUNED})
+_TAKEN = frozenset({*RAN_TO_END, Outcome.PRUNED})
 _BESIDE = ("model.", "data.", "trial.")
 """Keys at which experiments may differ and still learn from each other; what differs is said."""
 
@@ -75,7 +75,7 @@ def _record(name: str, ours: Experiment, storage: Path) -> WarmStartRecord:
     searched = {f"trial.{name}" for name in (*theirs.space.names, *ours.space.names)}
     differs = [
         str(difference)
-        for difference in differences(theirs, ours)
+        for difference in find_differences(theirs, ours)
         if difference.key.startswith(_BESIDE) and difference.key not in searched
     ]
     return WarmStartRecord(experiment=name, taken=taken, dropped=dropped, differs=differs)
@@ -138,4 +138,4 @@ def _settings(config: TrialConfig) -> Mapping[str, JsonValue]:
         values[config.adapter.value] = config.section.model_dump(mode="json")
         values["targets"] = values["targets"] or [role.value for role in config.roles]
     values["freezing"] = config.mode.value
-    return dict(leaves(values))
+    return dict(dotted_leaves(values))

@@ -1,4 +1,4 @@
-"""A range of the record as rows of the tables, without the record before it. No ray, no torch."""
+"""A range of the record as rows of the tables, without reading the record before it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tuning.ledger.records import (
 )
 from tuning.tables.rows import TABLES, Row, epoch_row, event_row, score_row, trial_row
 
-OfTrial = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
-"""What changes a trial."""
+TrialRecord = StartedRecord | BuiltRecord | ReportRecord | StoppedRecord | EndedRecord
+"""The records that change a trial."""
 
-Began = Callable[[Collection[int]], Mapping[int, int]]
-"""Where the lines of trials that started earlier begin in the record, for those that did."""
+FirstBytes = Callable[[Collection[int]], Mapping[int, int]]
+"""For the given trials, the first byte of each one's lines in the record; only of those that have lines."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The rows of the bytes from `start` up to `end`, by table.
+class RowBatch:
+    """The rows of the record's bytes from `start` up to `end`, by table.
 
-    highest: the highest number of a trial up to there, -1 before the first.  open: the trials that
-    have not ended there, and where the lines of each begin.
+    highest: the highest number of a trial so far, -1 before the first.  open: the trials that have not
+    ended at `end`, each with the first byte of its lines.
     """
 
     start: int
@@ -44,28 +44,28 @@ class Batch:
 
 @dataclass
 class Folding:
-    """Follows a record and gives its rows range by range. Of trials that have ended it keeps nothing.
+    """Follows a record and returns its rows range by range. It keeps nothing of trials that have ended.
 
-    at, highest, open: as the batch before it ended.
+    at, highest, open: as at the end of the previous batch.
     """
 
     folder: Path
     experiment: Experiment
     history: History
-    """Holds the trials that have not ended, and no others."""
-    began: Began
+    """Contains only the trials that have not ended."""
+    began: FirstBytes
     at: int = 0
-    """How far the record is read, in bytes."""
+    """The number of bytes read so far."""
     highest: int = -1
     open: dict[int, int] = field(default_factory=dict)
 
-    def take(self, most: int | None = None) -> Batch:
-        """The next whole lines, at most about so many bytes. Raises LedgerError for a damaged line."""
+    def take(self, most: int | None = None) -> RowBatch:
+        """The rows of the next complete lines, about `most` bytes. Raises LedgerError for a damaged line."""
         start = self.at
         lines = list(read_lines(self.folder, start, None if most is None else start + most))
         records = [(byte, parse_line(self.folder, byte, line)) for byte, line in lines]
         end = start + sum(len(line) for _, line in lines)
-        self._bring_back(records, start)
+        self._reload(records, start)
         rows: dict[str, list[Row]] = {table: [] for table in TABLES}
         touched: dict[int, None] = {}
         for byte, record in records:
@@ -77,7 +77,7 @@ class Folding:
                 rows["events"].append(event_row(record, byte=byte))
             if isinstance(record, ScoredRecord):
                 rows["scores"].append(score_row(record, byte=byte))
-            if isinstance(record, OfTrial):
+            if isinstance(record, TrialRecord):
                 self.history = self.history.with_record(record)
                 self.open.setdefault(record.trial, byte)
                 self.highest = max(self.highest, record.trial)
@@ -88,11 +88,11 @@ class Folding:
             if trial.ended is not None:
                 del self.history.trials[number], self.open[number]
         self.at = end
-        return Batch(start, end, self.highest, dict(self.open), rows)
+        return RowBatch(start, end, self.highest, dict(self.open), rows)
 
-    def _bring_back(self, records: Iterable[tuple[int, object]], start: int) -> None:
-        """Reads once more what the record says of trials that started before this range and go on in it."""
-        named = {record.trial for _, record in records if isinstance(record, OfTrial)}
+    def _reload(self, records: Iterable[tuple[int, object]], start: int) -> None:
+        """Read the earlier records of trials that started before this range and continue in it."""
+        named = {record.trial for _, record in records if isinstance(record, TrialRecord)}
         known = self.history.trials.keys()
         absent = {number for number in named if number not in known and number <= self.highest}
         unknown = absent - self.open.keys()
@@ -105,5 +105,5 @@ class Folding:
             if theirs.search(line) is None:
                 continue
             record = parse_line(self.folder, byte, line)
-            if isinstance(record, OfTrial) and record.trial in absent:
+            if isinstance(record, TrialRecord) and record.trial in absent:
                 self.history = self.history.with_record(record)

@@ -1,12 +1,12 @@
-"""The record compacted into Parquet: a view in the folder `tables/`, which can be deleted and comes back.
+"""The record compacted into Parquet files: a view in the folder `tables/`, rebuilt if it is deleted.
 
     tables/000000000000-000001048891/{trials,epochs,events,scores}.parquet, part.json
 
-A part holds the rows (`tuning.tables.rows`) of a range of bytes of the record, named in its folder and in
-`part.json`; a table without rows has no file. Parts are written under another name and renamed, and
-never change. Eight neighbours of a size become one part, so that of a record of n MiB there are at
-most about 8·(2 + log₈ n) parts, and a row is written at most 2 + log₈ n times. What does not fit the
-record (another's, torn, with a gap before it) counts for nothing and is written anew.
+A part contains the rows (`tuning.tables.rows`) of a range of bytes of the record; the folder's name and
+`part.json` give the range. A table without rows has no file. Parts are written under a temporary name and
+then renamed, and never change. Eight adjacent parts of the same size level are merged into one, so a
+record of n MiB has at most about 8·(2 + log₈ n) parts, and a row is written at most 2 + log₈ n times.
+A part that does not match the record (of another record, torn, after a gap) is ignored and written again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import ExperimentRecord, Record
-from tuning.tables.folding import Batch, Folding
-from tuning.tables.relations import connect, load, parquet, text
+from tuning.tables.folding import Folding, RowBatch
+from tuning.tables.relations import connect_duckdb, create_table, sql_parquet, sql_text
 from tuning.tables.rows import KINDS, TABLES
 
 if TYPE_CHECKING:
@@ -40,29 +40,29 @@ FOLDER = "tables"
 LOCK = ".lock"
 PART = "part.json"
 PART_BYTES = 1 << 18
-"""Bytes of the record that make a part; its readers fold what comes after the last one."""
+"""Bytes of the record in one part; readers process the bytes after the last part themselves."""
 FAN = 8
-"""Parts of a size that become one."""
+"""The number of parts of the same size level that are merged into one."""
 WHOLE = 4 << 20
-"""Most bytes that are folded at once, where much is to be caught up with."""
+"""The most bytes of the record that are processed at once when the tables are far behind."""
 GROUP_ROWS = 20_480
-"""Rows that a reader takes at once: several cores share a file, and a few rows need not all of it."""
+"""Rows in a Parquet row group: several cores can read one file, and a few rows need only a part of it."""
 LOCK_S = 5.0
 """How long a driver waits for a reader that writes parts."""
 READ_S = 30.0
-"""Parts that were merged stay so long, for readers that have begun with them."""
+"""How long merged parts are kept for readers that have already opened them."""
 _WRITING = ".writing-"
 _SEEN = 256
-"""Bytes of the record before a part's end that its checksum is taken of."""
+"""The number of the record's bytes before a part's end that its checksum covers."""
 _SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part on disk, as its `part.json` says.
+class TablePart:
+    """A part on disk, as described in its `part.json`.
 
-    highest, open: as in `Batch`, at `end`.  check: of the record's last bytes before `end`.
-    files, sums: bytes of each table's file, and their checksum.
+    highest, open: as in `RowBatch`, at `end`.  check: the checksum of the record's last bytes before `end`.
+    files, sums: the size in bytes and the checksum of each table's file.
     """
 
     start: int
@@ -75,12 +75,12 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The folder's."""
+        """The name of its folder."""
         return f"{self.start:012d}-{self.end:012d}"
 
     @property
     def size(self) -> int:
-        """The level of its size: parts of one level are merged."""
+        """The level of its size; parts of the same level are merged."""
         level, bound = 0, PART_BYTES * FAN
         while self.end - self.start >= bound:
             level, bound = level + 1, bound * FAN
@@ -90,12 +90,12 @@ class Part:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def sound_parts(experiment: Path, *, thorough: bool = False) -> tuple[Part, ...]:
-    """The parts that stand for the record from its first byte on, without a gap.
+def valid_parts(experiment: Path, *, thorough: bool = False) -> tuple[TablePart, ...]:
+    """The parts that match the record, from its first byte on and without a gap.
 
-    thorough: their files are read whole, where else their length and their end must do.
+    thorough: check the checksums of whole files, not only their lengths and last bytes.
     """
-    found: dict[int, Part] = {}
+    found: dict[int, TablePart] = {}
     try:
         names = os.listdir(experiment / FOLDER)
         record = (experiment / LEDGER).open("rb")
@@ -108,39 +108,39 @@ def sound_parts(experiment: Path, *, thorough: bool = False) -> tuple[Part, ...]
                 continue
             if not _whole(experiment / FOLDER / name, part, thorough):
                 continue
-            # Of a merged part and those it was made of, the merged one counts.
+            # A merged part replaces the parts that it was made of.
             if part.start not in found or found[part.start].end < part.end:
                 found[part.start] = part
-    parts: list[Part] = []
+    parts: list[TablePart] = []
     while (part := found.get(parts[-1].end if parts else 0)) is not None:
         parts.append(part)
     return tuple(parts)
 
 
-def _read(folder: Path) -> Part | None:
+def _read(folder: Path) -> TablePart | None:
     if re.fullmatch(r"\d{12,}-\d{12,}", folder.name) is None:
         return None
     try:
-        said = json.loads((folder / PART).read_text())
-        if said.pop("schema") != _SCHEMA:
+        fields = json.loads((folder / PART).read_text())
+        if fields.pop("schema") != _SCHEMA:
             return None
-        said["open"] = {int(number): int(byte) for number, byte in said["open"].items()}
-        part = Part(**said)
+        fields["open"] = {int(number): int(byte) for number, byte in fields["open"].items()}
+        part = TablePart(**fields)
         return part if part.name == folder.name and part.start < part.end else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _check(record: Any, end: int) -> int | None:
-    """A checksum of the record's bytes just before `end`; None if no line ends there."""
+    """The checksum of the record's bytes just before `end`; None if no line ends there."""
     begin = max(0, end - _SEEN)
     record.seek(begin)
     seen = record.read(end - begin)
     return zlib.crc32(seen) if len(seen) == end - begin and seen.endswith(b"\n") else None
 
 
-def _whole(folder: Path, part: Part, thorough: bool) -> bool:
-    """Whether its files are as they were written."""
+def _whole(folder: Path, part: TablePart, thorough: bool) -> bool:
+    """Whether the files of a part are intact."""
     try:
         for table, size in part.files.items():
             path = folder / f"{table}.parquet"
@@ -161,7 +161,7 @@ def _whole(folder: Path, part: Part, thorough: bool) -> bool:
 
 
 class Tables:
-    """Keeps `tables/` up to date with a record that grows, as one of the driver's views."""
+    """Keeps `tables/` up to date with a growing record, as one of the driver's views."""
 
     title = "the Parquet tables"
 
@@ -169,37 +169,37 @@ class Tables:
         self.folder = folder
         self._experiment = experiment
         self._header = header
-        self._parts: list[Part] = []
+        self._parts: list[TablePart] = []
         self._folding: Folding | None = None
         self._lock: FileLock | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._merged_away: list[tuple[float, str]] = []
 
     def begin(self, history: History) -> None:
-        """Writes what is not there yet. Raises StorageError if another process writes them."""
+        """Write all missing parts. Raises StorageError if another process is writing them."""
         self.open(LOCK_S)
         self.catch_up()
 
     def observe(self, record: Record) -> None:
-        """It is in the record's file already, which is what is followed."""
+        """Do nothing: the view reads the record's file, which has the record already."""
 
     def settle(self) -> None:
-        """Writes a part where there is enough for one."""
+        """Write a part if there are enough new records for one."""
         if self._folding is not None and self._behind() >= PART_BYTES:
             self.catch_up()
 
     def close(self) -> None:
-        """Writes the rest; may be called twice."""
+        """Write the remaining records; may be called twice."""
         try:
             if self._folding is not None and self._behind():
                 self.catch_up()
         finally:
-            self.leave()
+            self.release()
 
-    def leave(self) -> None:
-        """Lets another process write them; may be called twice.
+    def release(self) -> None:
+        """Release the lock so that another process can write; may be called twice.
 
-        Merged parts that a reader may be in the middle of are left to the next `open`.
+        Merged parts that a reader may still use are removed by the next `open`.
         """
         self._folding = None
         self._tidy()
@@ -211,7 +211,7 @@ class Tables:
             self._lock = None
 
     def open(self, timeout_s: float) -> None:
-        """Takes up what is there. Raises StorageError if another process writes it, OSError if none can."""
+        """Lock and load the existing parts. Raises StorageError if another process writes them, OSError."""
         from filelock import FileLock, Timeout
 
         folder = self.folder / FOLDER
@@ -220,22 +220,22 @@ class Tables:
         try:
             lock.acquire(timeout=timeout_s, poll_interval=0.05)
         except Timeout as error:
-            raise StorageError(f"another process writes {folder}") from error
+            raise StorageError(f"another process is writing {folder}") from error
         self._lock = lock
-        self._parts = list(sound_parts(self.folder, thorough=True))
+        self._parts = list(valid_parts(self.folder, thorough=True))
         kept = {part.name for part in self._parts}
         for path in folder.iterdir():
             if path.name not in kept and (path.name.startswith(_WRITING) or path.name[:1].isdigit()):
                 shutil.rmtree(path, ignore_errors=True)
-        self._folding = folding(self.folder, self._header, self._experiment, self._parts)
+        self._folding = resume_folding(self.folder, self._header, self._experiment, self._parts)
 
     def catch_up(self) -> None:
-        """Writes parts up to the record's end."""
+        """Write parts up to the end of the record."""
         assert self._folding is not None
         self._tidy()
         while self._behind():
             batch = self._folding.take(WHOLE)
-            if batch.end == batch.start:  # a line that is not whole yet
+            if batch.end == batch.start:  # the next line is still incomplete
                 return
             self._parts.append(self._write(batch))
             while len(last := self._parts[-FAN:]) == FAN and len({part.size for part in last}) == 1:
@@ -245,29 +245,29 @@ class Tables:
         assert self._folding is not None
         return (self.folder / LEDGER).stat().st_size - self._folding.at
 
-    def _write(self, batch: Batch) -> Part:
+    def _write(self, batch: RowBatch) -> TablePart:
         connection = self._connected()
         with self._part(batch.start, batch.end) as folder:
             for table, rows in batch.rows.items():
                 if rows:
-                    load(connection, table, rows, KINDS[table])
+                    create_table(connection, table, rows, KINDS[table])
                     _copy(connection, f'FROM "{table}"', folder / f"{table}.parquet")
                     connection.execute(f'DROP TABLE "{table}"')
             return self._finish(folder, batch.start, batch.end, batch.highest, batch.open)
 
-    def _merged(self, parts: Sequence[Part]) -> Part:
-        """One part of several neighbours, which are no longer needed then."""
+    def _merged(self, parts: Sequence[TablePart]) -> TablePart:
+        """Merge adjacent parts into one, which replaces them."""
         first, last = parts[0], parts[-1]
         connection = self._connected()
         with self._part(first.start, last.end) as folder:
             for table in TABLES:
-                files = files_of(self.folder, parts, table)
+                files = table_files(self.folder, parts, table)
                 if files:
-                    rows = f"SELECT * FROM {parquet(files)}"
-                    if table == "trials":  # the newest row of each counts; the others are not needed
+                    rows = f"SELECT * FROM {sql_parquet(files)}"
+                    if table == "trials":  # only the newest row of each trial is needed
                         connection.execute(
                             f"CREATE OR REPLACE TEMP TABLE newest AS SELECT trial, max(upto) AS upto"
-                            f" FROM {parquet(files)} GROUP BY trial"
+                            f" FROM {sql_parquet(files)} GROUP BY trial"
                         )
                         rows += " SEMI JOIN newest USING (trial, upto)"
                     _copy(connection, rows, folder / f"{table}.parquet")
@@ -276,7 +276,7 @@ class Tables:
         return merged
 
     def _tidy(self) -> None:
-        """Removes parts that are merged into another one, once no reader can be in the middle of them."""
+        """Remove merged parts once no reader can be using them."""
         before = time.monotonic() - READ_S
         for since, name in self._merged_away:
             if since <= before:
@@ -284,14 +284,14 @@ class Tables:
         self._merged_away = [(since, name) for since, name in self._merged_away if since > before]
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
-        """One database in memory, as making one costs more than a part."""
+        """A database in memory, kept open because creating one takes longer than writing a part."""
         if self._connection is None:
-            self._connection = connect(threads=1)
+            self._connection = connect_duckdb(threads=1)
         return self._connection
 
     @contextmanager
     def _part(self, start: int, end: int) -> Iterator[Path]:
-        """A folder to fill, which goes if that fails."""
+        """A temporary folder for a new part, removed on failure."""
         folder = self.folder / FOLDER / f"{_WRITING}{start}-{end}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -301,16 +301,18 @@ class Tables:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def _finish(self, folder: Path, start: int, end: int, highest: int, open_: Mapping[int, int]) -> Part:
-        """Gives a folder that is filled its name."""
+    def _finish(
+        self, folder: Path, start: int, end: int, highest: int, open_: Mapping[int, int]
+    ) -> TablePart:
+        """Write `part.json` into a filled folder and rename the folder."""
         with (self.folder / LEDGER).open("rb") as record:
             check = _check(record, end)
         if check is None:
-            raise StorageError(f"{self.folder / LEDGER} is no longer what it was")
+            raise StorageError(f"{self.folder / LEDGER} was changed by something else")
         content = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
         sizes = {table: len(data) for table, data in content.items()}
         sums = {table: zlib.crc32(data) for table, data in content.items()}
-        part = Part(start, end, highest, dict(open_), check, sizes, sums)
+        part = TablePart(start, end, highest, dict(open_), check, sizes, sums)
         (folder / PART).write_text(json.dumps({"schema": _SCHEMA, **asdict(part)}))
         place = self.folder / FOLDER / part.name
         shutil.rmtree(place, ignore_errors=True)
@@ -318,17 +320,20 @@ class Tables:
         return part
 
 
-def folding(folder: Path, header: ExperimentRecord, experiment: Experiment, parts: Sequence[Part]) -> Folding:
-    """Goes on where the parts end."""
+def resume_folding(
+    folder: Path, header: ExperimentRecord, experiment: Experiment, parts: Sequence[TablePart]
+) -> Folding:
+    """A `Folding` that continues at the end of the parts."""
 
     def began(numbers: Collection[int]) -> dict[int, int]:
-        files = files_of(folder, parts, "trials")
+        files = table_files(folder, parts, "trials")
         if not files:
             return {}
         asked = ", ".join(str(number) for number in numbers)
-        with connect(threads=1) as connection:
+        with connect_duckdb(threads=1) as connection:
             found = connection.execute(
-                f"SELECT trial, min(from_byte) FROM {parquet(files)} WHERE trial IN ({asked}) GROUP BY trial"
+                f"SELECT trial, min(from_byte) FROM {sql_parquet(files)}"
+                f" WHERE trial IN ({asked}) GROUP BY trial"
             ).fetchall()
         return dict(found)
 
@@ -337,12 +342,13 @@ def folding(folder: Path, header: ExperimentRecord, experiment: Experiment, part
     return Folding(*given, last.end, last.highest, dict(last.open)) if last else Folding(*given)
 
 
-def files_of(folder: Path, parts: Sequence[Part], table: str) -> list[Path]:
-    """The files of a table, in the record's order."""
+def table_files(folder: Path, parts: Sequence[TablePart], table: str) -> list[Path]:
+    """The Parquet files of a table, in the order of the record."""
     return [folder / FOLDER / part.name / f"{table}.parquet" for part in parts if table in part.files]
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, rows: str, path: Path) -> None:
     connection.execute(
-        f"COPY ({rows}) TO {text(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+        f"COPY ({rows}) TO {sql_text(str(path))}"
+        f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
     )

@@ -1,4 +1,4 @@
-"""Rows as tables of DuckDB, and Parquet files as relations of its SQL. No ray, no torch."""
+"""DuckDB tables from rows, and Parquet files as SQL relations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A database in memory, on all cores where `threads` is None. Close it."""
+def connect_duckdb(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory, on all cores if `threads` is None. The caller closes it."""
     import duckdb
 
     connection = duckdb.connect(config={} if threads is None else {"threads": threads})
@@ -23,14 +23,14 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def load(
+def create_table(
     connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Row], kinds: Mapping[str, str]
 ) -> list[str]:
-    """Makes a table of rows; returns its columns.
+    """Create a temporary table of rows; return its columns.
 
-    kinds: the columns that are there in any case, and their types. Others get the type that holds all
-    their values, and none is made for one without any. To SQL `metrics.dice` and `Metrics.Dice` are
-    one name, of which the first is taken.
+    kinds: the columns that the table always has, and their types. Other columns get a type that fits all
+    their values; columns without any value are left out. SQL names ignore case, so of `metrics.dice` and
+    `Metrics.Dice` only the first one becomes a column.
     """
     names = {name.lower(): name for name in kinds}
     for row in rows:
@@ -39,16 +39,16 @@ def load(
                 names[column.lower()] = column
     columns = list(names.values())
     types = [kinds.get(column) or _kind({type(row.get(column)) for row in rows}) for column in columns]
-    # Columns go in under numbers, whatever they are called. JSON column by column is read twice as fast as
-    # row by row, and spares the import of pyarrow and numpy, which some versions do for any parameter.
+    # Columns are numbered, so that any name works. Reading JSON column by column is twice as fast as row by
+    # row, and avoids importing pyarrow and numpy, which some versions do for any parameter.
     shape = json.dumps({f"c{i}": [kind] for i, kind in enumerate(types)})
     cells = json.dumps(
         {f"c{i}": [_cell(row.get(column), types[i]) for row in rows] for i, column in enumerate(columns)}
     )
-    shown = ", ".join(f"unnest(t.c{i}) AS {quoted(column)}" for i, column in enumerate(columns))
+    shown = ", ".join(f"unnest(t.c{i}) AS {sql_name(column)}" for i, column in enumerate(columns))
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {shown}"
-        f" FROM (SELECT from_json({text(cells)}::JSON, '{shape}') AS t)"
+        f"CREATE OR REPLACE TEMP TABLE {sql_name(name)} AS SELECT {shown}"
+        f" FROM (SELECT from_json({sql_text(cells)}::JSON, '{shape}') AS t)"
     )
     return columns
 
@@ -66,17 +66,17 @@ def _cell(value: Any, kind: str) -> Any:
     return str(value) if kind == "VARCHAR" and value is not None else value
 
 
-def parquet(files: Sequence[Path]) -> str:
-    """Parquet files as one relation in SQL; a column that some lack is empty there."""
-    listed = ", ".join(text(str(file)) for file in files)
+def sql_parquet(files: Sequence[Path]) -> str:
+    """Parquet files as one SQL relation; a column is NULL for the files that lack it."""
+    listed = ", ".join(sql_text(str(file)) for file in files)
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def text(value: str) -> str:
-    """Text as SQL writes it."""
+def sql_text(value: str) -> str:
+    """A text as an SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
+def sql_name(name: str) -> str:
+    """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

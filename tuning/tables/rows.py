@@ -1,9 +1,9 @@
-"""The record as rows of four tables: trials, epochs, events, scores. No ray, no torch.
+"""The record as rows of four tables: trials, epochs, events, scores.
 
-trials  a trial as it stands at the end of a range of the record; its newest row counts
-epochs  a report; with `replaces`, those of its trial from the same epoch on no longer count
-events  every other record, its fields as JSON; those with figures on test images too
-scores  figures on test images; a trial's newest row counts
+trials  the state of a trial at the end of a range of the record; its newest row counts
+epochs  a report; if `replaces`, earlier reports of the trial from the same epoch on no longer count
+events  every other record, with its fields as JSON, including those with metrics on test images
+scores  metrics on test images; a trial's newest row counts
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tuning.ledger.history import TrialHistory
 from tuning.ledger.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
 from tuning.ranking.standing import Objective, standing
 
-if TYPE_CHECKING:  # a third of the time in which a question is answered
+if TYPE_CHECKING:  # importing these would take a third of the time of a query
     from trainables.specs.trial import TrialConfig
     from tuning.experiment.spec import Experiment
 
@@ -28,9 +28,9 @@ Row = dict[str, Scalar]
 
 TABLES = ("trials", "epochs", "events", "scores")
 RUNNING = "running"
-"""Stands for the outcome of a trial that has none: it runs, or its driver died."""
+"""The outcome of a trial that has not ended: it runs, or its driver died."""
 PARTS = ("adapter", "head", "backbone", "total")
-"""What parameters are counted by."""
+"""The parts of a model that have parameter counts."""
 
 KINDS: dict[str, dict[str, str]] = {
     "trials": {
@@ -85,18 +85,18 @@ KINDS: dict[str, dict[str, str]] = {
         "byte": "BIGINT",
     },
 }
-"""The columns that every part has, and their SQL types; settings and figures come after them."""
+"""The columns of every part and their SQL types; the columns of settings and metrics follow them."""
 
 
 LATENCY = "latency_ms"
-"""A column of scores that is no figure on test images."""
+"""A column of scores that is not a metric on test images."""
 
 
 def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, upto: int) -> Row:
-    """A trial as it stands. Its figures are those of the report that gave its value.
+    """The row of a trial. Its metrics are those of the report that gave its value.
 
-    value, epoch: under the experiment's rule.  best…, last…: whatever the rule.  from_byte: where
-    its first line begins in the record.  upto: where the range ends that the row stands for.
+    value, epoch: by the experiment's rule.  best…, last…: independent of the rule.  from_byte: the first
+    byte of the trial's lines in the record.  upto: the end of the range that the row covers.
     """
     own = Objective.of(experiment.workload)
     best = standing(trial.reports, replace(own, rule=ValueRule.BEST))
@@ -128,13 +128,13 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
         row[f"parameters.{part}"] = (trial.parameters or {}).get(part)
     for name, setting in settings_of(trial.params, experiment).items():
         row.setdefault(name, setting)
-    for name, figure in (value.metrics if value else {}).items():
-        row[f"metrics.{name}"] = figure
+    for name, metric in (value.metrics if value else {}).items():
+        row[f"metrics.{name}"] = metric
     return row
 
 
 def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
-    """A report. byte: where its line begins, so that of two the later one is known."""
+    """The row of a report. byte: the first byte of its line, which orders the reports."""
     row: Row = {
         "trial": report.trial,
         "epoch": report.epoch,
@@ -153,7 +153,7 @@ def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
 
 
 def event_row(record: Record, *, byte: int) -> Row:
-    """Any other record. The experiment itself is not repeated: it is the record's first line."""
+    """The row of any other record. It does not repeat the experiment, which is the first line."""
     values: dict[str, Any] = (
         {"name": record.name} if isinstance(record, ExperimentRecord) else record.model_dump(mode="json")
     )
@@ -169,7 +169,7 @@ def event_row(record: Record, *, byte: int) -> Row:
 
 
 def score_row(score: ScoredRecord, *, byte: int) -> Row:
-    """Figures on test images: in domain `dice`, shifted `dice@noisy`, their share `robustness@noisy`."""
+    """The row of test metrics: in domain `dice`, shifted `dice@noisy`, their ratio `robustness@noisy`."""
     row: Row = {
         "trial": score.trial,
         "epoch": score.epoch,
@@ -181,21 +181,21 @@ def score_row(score: ScoredRecord, *, byte: int) -> Row:
         row[LATENCY] = score.latency_ms
     for name, value in score.metrics.items():
         row[f"test.{name}"] = value
-    for domain, figures in score.domains.items():
-        row |= {f"test.{name}@{domain}": value for name, value in figures.items()}
+    for domain, metrics in score.domains.items():
+        row |= {f"test.{name}@{domain}": value for name, value in metrics.items()}
     return row | {f"test.robustness@{domain}": value for domain, value in score.robustness.items()}
 
 
 def settings_of(params: Mapping[str, Any], experiment: Experiment) -> dict[str, Scalar]:
-    """Every setting of a trial by its dotted name; its parameters alone, where they could not be built."""
+    """All settings of a trial by dotted name; only its parameters if its configuration is invalid."""
     try:
         return flat_config(experiment.trial_config(dict(params)))
     except (AdaptertuneError, ValueError):
-        return dict(_leaves(params))  # a configuration that could not be built is a failed trial
+        return dict(_leaves(params))  # a trial with an invalid configuration has failed
 
 
 def flat_config(config: TrialConfig) -> dict[str, Scalar]:
-    """Dotted names to plain values: the chosen adapter's section only, defaults filled in."""
+    """A configuration by dotted names, with the section of the chosen adapter only and all defaults."""
     values = config.model_dump(mode="json")
     for section in ("lora", "adalora", "loha", "lokr", "serial_lora", "localized_lora", "peft"):
         values.pop(section, None)

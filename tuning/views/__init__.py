@@ -1,1 +1,1 @@
-"""Copies of the record for other tools: Optuna, TensorBoard, Weights & Biases."""
+"""Views: copies of the record for other tools, such as Optuna, TensorBoard and Weights & Biases."""

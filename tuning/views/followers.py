@@ -1,8 +1,8 @@
-"""What follows the record for other eyes: tables, an Optuna study, TensorBoard, Weights & Biases.
+"""The threads that keep views up to date with the record while a sweep runs.
 
-A view is written from the record alone, can be deleted, and comes back. Each has a thread and a
-queue of its own, so the driver never waits for one and a slow database keeps nothing from the
-others. One that fails is named once, and the sweep goes on without it. No ray, no torch.
+A view is written from the record alone; if it is deleted, it is written again. Each view has its own
+thread and queue, so the driver never waits for a view, and a slow database does not delay the other
+views. A view that fails is reported once, and the sweep continues without it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tuning.ledger.records import Record, StartedRecord
 from tuning.views.view import View
 
 PAUSE_S = 0.2
-"""Shortest time between two looks at the queue: records are taken in lots, and cost one flush a lot."""
+"""The shortest time between two polls of the queue, so that records come in batches with one flush each."""
 BACKLOG = 200_000
-"""Records that may wait for a view; one that is further behind is let go."""
+"""The most records that may wait for a view; a view that is further behind is dropped."""
 CLOSING_S = 10.0
-"""How long a sweep's end waits for all of its views."""
+"""How long the end of a sweep waits for all of its views."""
 
 
 class Views:
-    """Views of a sweep while it runs. A context manager; leaving it takes at most `CLOSING_S`.
+    """The views of a running sweep. A context manager; leaving it takes at most `CLOSING_S`.
 
-    They begin with the first trial that starts: what brings them up to date would hold up Ray and it.
+    The views begin when the first trial starts: bringing them up to date earlier would delay Ray.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Views:
         closing_s: float = CLOSING_S,
         backlog: int = BACKLOG,
     ) -> None:
-        self._followers = [ViewThread(view, _own(history), say, backlog) for view in views]
+        self._followers = [ViewThread(view, _copy(history), say, backlog) for view in views]
         self._say = say
         self._closing_s = closing_s
         self._begun = False
 
     def put(self, record: Record) -> None:
-        """Tells the views of a record. Never waits, never raises."""
+        """Queue a record for all views. Never waits, never raises."""
         for follower in self._followers:
             follower.put(record)
         if isinstance(record, StartedRecord):
@@ -69,43 +69,43 @@ class Views:
     ) -> None:
         self._begin()
         for follower in self._followers:
-            follower.leave()
+            follower.finish()
         deadline = time.monotonic() + self._closing_s
         for follower in self._followers:
-            if not follower.over(max(0.0, deadline - time.monotonic())):
+            if not follower.wait(max(0.0, deadline - time.monotonic())):
                 self._say(
-                    f"{follower.title} is still behind after {self._closing_s:g} s and is left so;"
-                    " the record has everything, and `adaptertune resume` brings it up to date"
+                    f"cannot bring {follower.title} up to date within {self._closing_s:g} s; the record is"
+                    " complete, and `adaptertune resume` does it later"
                 )
 
 
 def bring_up_to_date(views: Sequence[View], history: History) -> None:
-    """What a sweep that is over has not shown yet, one view after the other, however long it takes.
+    """Bring the views of a finished sweep up to date, one after the other, without a time limit.
 
-    Raises StorageError, once all had their turn, where one of them failed.
+    Raises StorageError, after all have been tried, if one of them failed.
     """
-    faults = []
+    errors = []
     for view in views:
         try:
-            view.begin(_own(history))
+            view.begin(_copy(history))
             view.close()
         except Exception as error:
-            faults.append(f"{view.title}: {_words(error)}")
+            errors.append(f"{view.title}: {_reason(error)}")
             _close_quietly(view)
-    if faults:
+    if errors:
         raise StorageError(
-            f"the record is whole, but not all views are up to date; {'; '.join(faults)}."
-            " `adaptertune resume` tries it again"
+            f"the record is complete, but not all views are up to date; {'; '.join(errors)}."
+            " `adaptertune resume` tries again"
         )
 
 
-def _own(history: History) -> History:
-    """Histories share their trials with those that follow; each view gets a copy of its own."""
+def _copy(history: History) -> History:
+    """A copy of a history for one view, because histories share their trials with later ones."""
     return replace(history, trials=dict(history.trials), scores=dict(history.scores))
 
 
-def _words(error: Exception) -> str:
-    """Why a view has failed, in one line."""
+def _reason(error: Exception) -> str:
+    """The reason why a view has failed, on one line."""
     ours = isinstance(error, AdaptertuneError)
     reason = str(error) if ours else ": ".join(filter(None, (type(error).__name__, str(error))))
     return reason.strip().splitlines()[0].rstrip(".")
@@ -115,11 +115,11 @@ def _close_quietly(view: View) -> None:
     try:
         view.close()
     except Exception:
-        return  # it has failed already, and that was said
+        return  # the failure has already been reported
 
 
 class ViewThread:
-    """One view and its thread. A daemon: what hangs in a network never keeps the process alive."""
+    """A view and its thread, which is a daemon so that a hanging network never keeps the process alive."""
 
     def __init__(self, view: View, history: History, say: Callable[[str], None], backlog: int) -> None:
         self.title = view.title
@@ -129,7 +129,7 @@ class ViewThread:
         self._queue: queue.Queue[Record | None] = queue.Queue()
         self._backlog = backlog
         self._failed = threading.Event()
-        self._leaving = threading.Event()
+        self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"view: {view.title}", daemon=True)
 
     def start(self) -> None:
@@ -137,7 +137,7 @@ class ViewThread:
         self._thread.start()
 
     def put(self, record: Record) -> None:
-        """Queue a record; dropped if the view has failed."""
+        """Queue a record; it is dropped if the view has failed."""
         if self._failed.is_set():
             return
         if self._queue.qsize() >= self._backlog:
@@ -145,13 +145,13 @@ class ViewThread:
             return
         self._queue.put(record)
 
-    def leave(self) -> None:
-        """Ask the thread to end once it has written what is queued."""
-        self._leaving.set()
+    def finish(self) -> None:
+        """Ask the thread to end after it has written the queued records."""
+        self._finishing.set()
         self._queue.put(None)
 
-    def over(self, timeout_s: float) -> bool:
-        """Whether it is done, after waiting so long. One that was let go is not waited for."""
+    def wait(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` for the thread to end; return whether it has. A failed view is done."""
         if self._failed.is_set():
             return True
         self._thread.join(timeout_s)
@@ -163,14 +163,14 @@ class ViewThread:
             self._view.begin(self._history)
             self._history = None
             while self._take():
-                self._leaving.wait(PAUSE_S)
+                self._finishing.wait(PAUSE_S)
             self._view.close()
         except Exception as error:
-            self._fail(_words(error))
+            self._fail(_reason(error))
             _close_quietly(self._view)
 
     def _take(self) -> bool:
-        """Takes what waits, then lets the view settle. Whether there may be more."""
+        """Pass the queued records to the view and let it settle. Returns whether there may be more."""
         record = self._queue.get()
         while record is not None:
             if self._failed.is_set():
@@ -189,6 +189,6 @@ class ViewThread:
             return
         self._failed.set()
         self._say(
-            f"{self.title} is left behind: {reason}. The sweep goes on without it; nothing is lost,"
-            " the record has everything and the next `adaptertune resume` brings it up to date"
+            f"cannot update {self.title}: {reason}. The sweep continues without this view; nothing is lost:"
+            " the record is complete, and the next `adaptertune resume` brings the view up to date"
         )

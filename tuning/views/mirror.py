@@ -1,4 +1,4 @@
-"""A copy of an experiment's tables on the store of its checkpoints."""
+"""A copy of an experiment's tables on the object store of its checkpoints."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 COPY_EVERY_S = 10.0
 
 
-class Copied:
-    """A view that keeps folders of files in `local`, and a copy of them on a store, kept up to date.
+class MirroredView:
+    """A view that writes folders of files in `local`, with an up-to-date copy of them on an object store.
 
-    A store that does not answer costs the view nothing: it is said once, and tried again.
+    If the store does not answer, this is reported once and tried again; the view itself continues.
     """
 
     def __init__(
@@ -40,26 +40,26 @@ class Copied:
         self._clock = clock
         self._copied_at = float("-inf")
         self._there: dict[str, tuple[int, int | None]] | None = None
-        """Bytes of each file on the store, and when the one here had changed; None if that is not known."""
-        self._said = False
+        """The size of each file on the store and the modification time of its local file; None if unknown."""
+        self._reported = False
 
     def begin(self, history: History) -> None:
-        """Bring both up to date."""
+        """Bring the view and its copy up to date."""
         self._view.begin(history)
         self._copy()
 
     def observe(self, record: Record) -> None:
-        """The next record."""
+        """See `View`."""
         self._view.observe(record)
 
     def settle(self) -> None:
-        """Nothing waits: a moment to copy what is new."""
+        """See `View`. Also copies new files, at most every `COPY_EVERY_S`."""
         self._view.settle()
         if self._clock() - self._copied_at >= COPY_EVERY_S:
             self._copy()
 
     def close(self) -> None:
-        """The last files, too."""
+        """See `View`. Also copies the last files."""
         self._view.close()
         self._copy()
 
@@ -69,11 +69,11 @@ class Copied:
             self._bring_up_to_date()
         except (OSError, StorageError) as error:
             self._there = None
-            if not self._said:
-                self._said = True
-                say(f"{self.title} are not copied just now: {error}. The sweep goes on; it is tried again")
+            if not self._reported:
+                self._reported = True
+                say(f"{self.title} cannot be copied now: {error}. The sweep continues and tries again")
         else:
-            self._said = False
+            self._reported = False
 
     def _bring_up_to_date(self) -> None:
         if self._there is None:
@@ -84,24 +84,24 @@ class Copied:
             if size != stat.st_size or changed not in (None, stat.st_mtime_ns):
                 (self._to / name).write_bytes((self._local / name).read_bytes())
             self._there[name] = (stat.st_size, stat.st_mtime_ns)
-        # New ones first: what a merged part replaces goes only once that one is there.
+        # New files first: the files that a merged part replaces are removed only after it is copied.
         for name in [name for name in self._there if name not in here]:
             (self._to / name).unlink(missing_ok=True)
             del self._there[name]
 
     def _here(self) -> dict[str, os.stat_result]:
-        """Files by their names below `local`; what says that a part is whole comes after its tables."""
+        """Files by their names below `local`; `part.json`, which completes a part, comes after its tables."""
         found = {}
         for path in sorted(self._local.glob("*/*"), key=lambda path: (path.suffix == ".json", path)):
             if not path.parent.name.startswith("."):  # still being written
-                with suppress(FileNotFoundError):  # merged into another meanwhile
+                with suppress(FileNotFoundError):  # merged into another part in the meantime
                     found[path.relative_to(self._local).as_posix()] = path.stat()
         return found
 
 
-def copied(view: View, experiment: Experiment, folder: Path, local: Path) -> View:
-    """`view`, with a copy of what it keeps in `local` on the experiment's store, if it has one."""
+def with_mirror(view: View, experiment: Experiment, folder: Path, local: Path) -> View:
+    """`view`, with a copy of its folder `local` on the experiment's object store, if it has one."""
     root = checkpoint_root(experiment, folder)
     if not isinstance(root, StorePath):
         return view
-    return Copied(view, local, root / local.relative_to(folder).as_posix())
+    return MirroredView(view, local, root / local.relative_to(folder).as_posix())

@@ -1,4 +1,4 @@
-"""An Optuna study that lasts in a database, which other experiments may share."""
+"""An Optuna study in a database, which several experiments may share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from trainables.errors import StorageError
 
 _CONNECT_S = 20
 _TABLES = 5
-"""Times that a new database is tried in which another experiment makes its tables."""
+"""How often a new database is tried while another experiment creates its tables."""
 
 
-class DatabaseShelf:
-    """A database by URL. Its lines are there at once."""
+class DatabaseStudyStorage:
+    """A database by URL. Everything is written immediately."""
 
     def __init__(self, url: str) -> None:
         self.title = f"the Optuna study at {url}"
@@ -31,7 +31,7 @@ class DatabaseShelf:
         self._open: RDBStorage | None = None
 
     def open(self) -> BaseStorage:
-        """The database, with Optuna's tables in it."""
+        """Open the database, with Optuna's tables."""
         scheme = self._url.split(":")[0].split("+")[0]
         waits = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": _CONNECT_S}}.get(scheme, {})
         # A connection that the server dropped overnight is replaced before it is used.
@@ -41,7 +41,7 @@ class DatabaseShelf:
                 self._open = RDBStorage(self._url, engine_kwargs=how)
                 return self._open
             except (IntegrityError, ProgrammingError, OperationalError) as error:
-                # Optuna's tables are made by two experiments at once: the second one finds them.
+                # Two experiments created Optuna's tables at the same time; the next try finds them.
                 if not re.search("already exists|unique", str(error), re.IGNORECASE):
                     raise
                 time.sleep(0.5)
@@ -49,41 +49,41 @@ class DatabaseShelf:
         return self._open
 
     def clear(self, study: int) -> BaseStorage:
-        """The database without a study of ours that contradicts the record."""
+        """Delete a study of this launch that contradicts the record."""
         assert self._open is not None
         self._open.delete_study(study)
         return self._open
 
     def refuse(self, study: int, name: str) -> BaseStorage:
-        """Raises StorageError: what another experiment wrote there is its own."""
+        """Raise StorageError: a study of another experiment is not changed."""
         raise StorageError(
-            f"it holds a study '{name}' of another launch, which stays as it is; launch under another name,"
-            f" or remove it with `optuna delete-study --study-name {name} --storage {self._url}`"
+            f"it contains a study '{name}' of another launch, which is left unchanged; launch under another"
+            f" name, or remove it with `optuna delete-study --study-name {name} --storage {self._url}`"
         )
 
     def flush(self) -> None:
-        """Nothing: a database has each line at once."""
+        """Do nothing: the database is written immediately."""
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Close the connection."""
         if self._open is not None:
             self._open.remove_session()
             self._open.engine.dispose()
 
 
 def with_driver(url: str) -> str:
-    """`postgresql://` with the driver of our extra, whatever SQLAlchemy's own default is."""
+    """The URL with the driver of our extra for `postgresql://`, whatever SQLAlchemy's default is."""
     scheme, _, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if scheme == "postgresql" else url
 
 
 def require_driver(url: str) -> None:
-    """Raises StorageError where the package that speaks to such a database is not installed."""
+    """Raise StorageError if the driver package for such a database is not installed."""
     try:
         create_engine(with_driver(url)).dispose()
     except (ImportError, NoSuchModuleError) as error:
         postgres = url.startswith("postgresql")
-        way = "pip install 'adaptertune[postgres]'" if postgres else "install the package that it names"
-        raise StorageError(f"views.optuna: {url} needs a package that is missing ({error}); {way}") from error
+        fix = "pip install 'adaptertune[postgres]'" if postgres else "install the package for it"
+        raise StorageError(f"views.optuna: {url} needs a package that is missing ({error}); {fix}") from error
     except ArgumentError as error:
-        raise StorageError(f"views.optuna: {url} is no URL of a database: {error}") from error
+        raise StorageError(f"views.optuna: {url} is not the URL of a database: {error}") from error

@@ -1,4 +1,4 @@
-"""An Optuna study that lasts as a journal file in the experiment's folder."""
+"""An Optuna study in a journal file in the experiment's folder."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 JOURNAL_FILE = "study.journal"
 ASIDE = "study.journal.old"
-"""A journal that was torn, or not this experiment's."""
+"""The new name of a journal that was torn or belongs to another experiment."""
 _LOCK = ".lock"
-"""Behind the journal's name: Optuna's lock."""
+"""The suffix of Optuna's lock file, after the journal's name."""
 _LOCK_S = 1.0
-"""A lock held longer than this was left by something that died: one write takes milliseconds."""
+"""A lock older than this was left by a process that died: one write takes milliseconds."""
 
 
-class JournalShelf:
+class JournalStudyStorage:
     """`study.journal` in the experiment's folder, which only one driver writes.
 
-    Optuna's journal does not outlive a crash in the middle of a line, and what dies while it holds
-    the lock stops the others for half a minute, or for good where the folder has moved meanwhile.
-    So a torn one is put aside here and written anew, and a lock that stays is taken away.
+    Optuna cannot read its journal after a crash in the middle of a line, and a process that dies with
+    the lock blocks others for half a minute, or forever if the folder has been moved. So a torn journal
+    is renamed and written again, and a stale lock is removed.
     """
 
     title = "the Optuna journal"
@@ -36,7 +36,7 @@ class JournalShelf:
         self._backend: HeldJournal | None = None
 
     def open(self) -> BaseStorage:
-        """The journal's storage. Raises OSError where it cannot be written."""
+        """Open the journal. Raises OSError if it cannot be written."""
         self._unlock()
         try:
             if not _whole(self.path):
@@ -44,26 +44,26 @@ class JournalShelf:
             return self._storage()
         except OSError:
             raise
-        except Exception:  # whatever Optuna makes of lines that are sound JSON and no journal
+        except Exception:  # any error of Optuna for lines that are valid JSON but not a journal
             self._aside()
             return self._storage()
 
     def clear(self, study: int) -> BaseStorage:
-        """An empty journal; the old one stays beside it."""
+        """Start an empty journal; the old one is kept next to it."""
         self._aside()
         return self._storage()
 
     def refuse(self, study: int, name: str) -> BaseStorage:
-        """A journal that came from elsewhere is put aside."""
+        """Rename a journal of another experiment and start an empty one."""
         return self.clear(study)
 
     def flush(self) -> None:
-        """Writes what the storage was told since the last time, in one go."""
+        """Write everything since the last flush in one operation."""
         if self._backend is not None:
             self._backend.flush()
 
     def close(self) -> None:
-        """The last flush."""
+        """Flush for the last time."""
         self.flush()
 
     def _storage(self) -> BaseStorage:
@@ -82,7 +82,7 @@ class JournalShelf:
 
 
 class HeldJournal(BaseJournalBackend):  # type: ignore[misc]
-    """A journal file that is written in lots: each write of Optuna's own takes a lock and an fsync.
+    """A journal file that is written in batches, because each write by Optuna takes a lock and an fsync.
 
     For one storage and one writer of trials. Notes that a dashboard writes meanwhile stay in the file.
     """
@@ -94,7 +94,7 @@ class HeldJournal(BaseJournalBackend):  # type: ignore[misc]
         self._begun = False
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """What the storage has not seen: first the file, then what it appended itself."""
+        """The logs that the storage has not read: first those of the file, then its own."""
         if not self._begun:
             self._begun = True
             yield from self._file.read_logs(log_number_from)
@@ -102,19 +102,19 @@ class HeldJournal(BaseJournalBackend):  # type: ignore[misc]
         yield from unread
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Takes lines up."""
+        """Hold logs back until the next flush."""
         self._unread += logs
         self._unwritten += logs
 
     def flush(self) -> None:
-        """Writes them. Raises OSError."""
+        """Write the logs that were held back. Raises OSError."""
         if self._unwritten:
             self._file.append_logs(self._unwritten)
             self._unwritten = []
 
 
 def _whole(path: Path) -> bool:
-    """Whether every line of a file is whole JSON, the last one ended; of none, and of an empty one, too."""
+    """Whether every line of a file is a complete JSON object; true for a missing or empty file."""
     try:
         with path.open("rb") as file:
             for line in file:

@@ -1,9 +1,9 @@
-"""The record as an Optuna study that lasts: a journal file or a database, for `optuna-dashboard` and others.
+"""The record as a persistent Optuna study: a journal file or a database, for `optuna-dashboard` and others.
 
-Our search has its own study, in memory; nothing is ever read back from this one but what it holds
-already. It is named after the experiment, and an attribute says which launch it belongs to, so that
-two experiments in one database do not mix. A trial that starts again after it had ended is one more
-trial there, as Optuna lets nobody change a trial that is over; the attribute `trial` tells them apart.
+The search has its own study in memory and never reads this one, except to bring it up to date. The study
+is named after the experiment, and an attribute identifies its launch, so that two experiments in one
+database do not mix. A trial that starts again after it had ended becomes a new trial of the study, because
+Optuna does not allow changes of a finished trial; the attribute `trial` has our number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
-from tuning.experiment.space import scalar
+from tuning.experiment.space import as_scalar
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
@@ -30,59 +30,59 @@ from tuning.search.study import TOLD, as_asked, with_scalars
 from tuning.views.view import View
 
 LAUNCH = "adaptertune"
-"""The study's attribute that says whose it is."""
+"""The study's attribute that identifies its launch."""
 _RUNS = "running"
 _METRICS = "study:metric_names"
-"""Optuna's own name for what `Study.set_metric_names` sets."""
+"""The attribute that Optuna's `Study.set_metric_names` sets."""
 
 
 class StudyStorage(Protocol):
-    """Where a study is kept."""
+    """The place where a study is stored."""
 
     title: str
-    """As messages name it."""
+    """Its name in messages."""
 
     def open(self) -> BaseStorage:
-        """What is there; an empty storage where nothing is, or nothing that can be read."""
+        """Open the storage; empty if nothing exists yet, or nothing that can be read."""
 
     def clear(self, study: int) -> BaseStorage:
-        """Takes a study of this launch that contradicts its record out of the way."""
+        """Remove a study of this launch that contradicts its record."""
 
     def refuse(self, study: int, name: str) -> BaseStorage:
-        """A study of this name belongs to another launch. Raises StorageError, or makes room for ours."""
+        """Handle a study of this name from another launch: raise StorageError, or move it away."""
 
     def flush(self) -> None:
-        """Writes what was held back."""
+        """Write everything that was held back."""
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Close the storage."""
 
 
 @dataclass
 class _Written:
-    """A trial as the study has it."""
+    """A trial as stored in the study."""
 
     id: int
     hash: str
     state: TrialState
     steps: dict[int, float] = field(default_factory=dict)
-    """Empty once it is over."""
+    """Empty once the trial is over."""
 
 
 class StudyView(View):
     """Keeps a study up to date with the record."""
 
-    def __init__(self, experiment: Experiment, shelf: StudyStorage) -> None:
+    def __init__(self, experiment: Experiment, study_storage: StudyStorage) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.title = shelf.title
+        self.title = study_storage.title
         self._experiment = experiment
-        self._shelf = shelf
+        self._study_storage = study_storage
         self._storage: BaseStorage | None = None
         self._study = -1
         self._written: dict[int, _Written] = {}
         self._distributions: dict[str, BaseDistribution] = {}
 
-    # --- as views are called ------------------------------------------------------------------
+    # --- the methods of a view ----------------------------------------------------------------
 
     def begin(self, history: History) -> None:
         """See `View`."""
@@ -91,7 +91,7 @@ class StudyView(View):
         assert self._storage is not None
         found = self._storage.get_all_trials(self._study, deepcopy=False)
         if not all(self._fits(trial, history) for trial in found):
-            self._storage = self._shelf.clear(self._study)
+            self._storage = self._study_storage.clear(self._study)
             self._create(history.name, launch)
             found = []
         for trial in found:
@@ -100,7 +100,7 @@ class StudyView(View):
             self._written[number] = _Written(trial._trial_id, trial.user_attrs["hash"], trial.state, steps)
         for ours in history.trials.values():
             self._bring(ours, history)
-        self._shelf.flush()
+        self._study_storage.flush()
 
     def observe(self, record: Record) -> None:
         """See `View`."""
@@ -118,16 +118,16 @@ class StudyView(View):
 
     def settle(self) -> None:
         """See `View`."""
-        self._shelf.flush()
+        self._study_storage.flush()
 
     def close(self) -> None:
         """See `View`."""
-        self._shelf.close()
+        self._study_storage.close()
 
     # --- the study ----------------------------------------------------------------------------
 
     def _open(self, name: str, launch: Mapping[str, Any]) -> None:
-        self._storage = self._shelf.open()
+        self._storage = self._study_storage.open()
         try:
             self._study = self._storage.get_study_id_from_name(name)
         except KeyError:
@@ -138,10 +138,10 @@ class StudyView(View):
             return
         empty = not self._storage.get_all_trials(self._study, deepcopy=False)
         if known is None and empty and self._storage.get_study_directions(self._study) == [self._direction]:
-            # A driver died between the two lines that make a study.
+            # A driver died between the two writes that create a study.
             self._storage.set_study_user_attr(self._study, LAUNCH, dict(launch))
             return
-        self._storage = self._shelf.refuse(self._study, name)
+        self._storage = self._study_storage.refuse(self._study, name)
         self._create(name, launch)
 
     def _create(self, name: str, launch: Mapping[str, Any]) -> None:
@@ -157,21 +157,25 @@ class StudyView(View):
         return StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
 
     def _fits(self, trial: FrozenTrial, history: History) -> bool:
-        """Whether the record can have led to this trial of the study."""
+        """Whether this trial of the study is consistent with the record."""
         ours = history.trials.get(trial.user_attrs.get("trial", -1))
         if ours is None or trial.user_attrs.get("hash") != ours.hash:
             return False
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return True
-        # What ended with a value never starts again.
-        state, value = self._told(ours.ended, history) if ours.ended is not None else (None, None)
+        # A trial that ended with a value never starts again.
+        state, value = self._state_and_value(ours.ended, history) if ours.ended is not None else (None, None)
         return trial.state is state and trial.value == value
 
     def _bring(self, ours: TrialHistory, history: History) -> None:
         known = self._written.get(ours.number)
         ended = ours.ended
         if known is None or known.state is TrialState.FAIL:
-            if known is not None and ended is not None and self._told(ended, history)[0] is TrialState.FAIL:
+            if (
+                known is not None
+                and ended is not None
+                and self._state_and_value(ended, history)[0] is TrialState.FAIL
+            ):
                 return
             self._written[ours.number] = self._create_trial(ours, history)
             return
@@ -185,13 +189,13 @@ class StudyView(View):
     # --- its trials ---------------------------------------------------------------------------
 
     def _create_trial(self, ours: TrialHistory, history: History | None = None) -> _Written:
-        """One more trial, as far as the record has it."""
+        """Add a trial to the study, with everything that the record has of it."""
         assert self._storage is not None
         given = as_asked(self._experiment.space, ours.params, self._distributions)
         state, value, ended = TrialState.RUNNING, None, ours.ended
         attributes: dict[str, Any] = {"trial": ours.number, "hash": ours.hash, "outcome": _RUNS}
         if ended is not None:
-            state, value = self._told(ended, history)
+            state, value = self._state_and_value(ended, history)
             attributes |= _attributes(ended)
         steps: dict[int, float] = {}
         for report in ours.reports:
@@ -201,7 +205,7 @@ class StudyView(View):
         trial = create_trial(
             state=state,
             value=value,
-            params={name: scalar(value) for name, value in given.items()},
+            params={name: as_scalar(value) for name, value in given.items()},
             distributions=distributions,
             intermediate_values=steps,
             user_attrs=attributes,
@@ -217,13 +221,13 @@ class StudyView(View):
         known = self._written.get(record.trial)
         if known is not None and known.hash == record.hash and not known.state.is_finished():
             assert self._storage is not None
-            self._storage.set_trial_user_attr(known.id, "outcome", _RUNS)  # it goes on
+            self._storage.set_trial_user_attr(known.id, "outcome", _RUNS)  # it resumes
             return
         new = self._create_trial(TrialHistory(record.trial, record.params, record.hash, record.time))
         self._written[record.trial] = new
         if known is not None and known.hash == record.hash and known.state is TrialState.FAIL:
             assert self._storage is not None
-            new.steps = dict(self._storage.get_trial(known.id).intermediate_values)  # it goes on from these
+            new.steps = dict(self._storage.get_trial(known.id).intermediate_values)  # it resumes from these
             for step, objective in new.steps.items():
                 self._storage.set_trial_intermediate_value(new.id, step, objective)
 
@@ -240,7 +244,7 @@ class StudyView(View):
         if known.state.is_finished():
             return
         assert self._storage is not None
-        state, value = self._told(record, history)
+        state, value = self._state_and_value(record, history)
         for name, attribute in _attributes(record).items():
             self._storage.set_trial_user_attr(known.id, name, attribute)
         if state.is_finished():
@@ -248,8 +252,10 @@ class StudyView(View):
             known.steps = {}
         known.state = state
 
-    def _told(self, record: EndedRecord, history: History | None = None) -> tuple[TrialState, float | None]:
-        """Its state and value for Optuna. An interrupted trial still runs: it goes on when the sweep does."""
+    def _state_and_value(
+        self, record: EndedRecord, history: History | None = None
+    ) -> tuple[TrialState, float | None]:
+        """Its state and value for Optuna. An interrupted trial is running: it resumes with the sweep."""
         if record.outcome is Outcome.INTERRUPTED:
             return TrialState.RUNNING, None
         state = TOLD.get(record.outcome, TrialState.COMPLETE)
@@ -264,17 +270,17 @@ class StudyView(View):
 
 
 def _attributes(record: EndedRecord) -> dict[str, JsonValue]:
-    told = {
+    attributes = {
         "outcome": record.outcome.value,
         "epoch": record.epoch,
         "reason": record.reason,
         "reuses": record.of,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _step(record: ReportRecord) -> int | None:
-    """Thousandths of an epoch, as in the study that the search uses; None for no figure."""
+    """The report's step in thousandths of an epoch, as in the search's study; None without a finite value."""
     if record.objective is None or not math.isfinite(record.objective):
         return None
     return round(record.epoch * 1000)

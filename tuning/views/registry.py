@@ -1,4 +1,4 @@
-"""The views that an experiment asks for."""
+"""The views that an experiment configures."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from tuning.views.view import View
 
 
 def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:
-    """The views that an experiment has. Raises StorageError for one whose package is missing."""
+    """The views of an experiment. Raises StorageError if the package of a view is missing."""
     from tuning.tables.parts import FOLDER, Tables
-    from tuning.views.mirror import copied
+    from tuning.views.mirror import with_mirror
 
     asked = experiment.views
-    views: list[View] = [copied(Tables(folder, experiment, header), experiment, folder, folder / FOLDER)]
+    views: list[View] = [with_mirror(Tables(folder, experiment, header), experiment, folder, folder / FOLDER)]
     if asked.optuna == JOURNAL:
-        from tuning.views.optuna_journal import JournalShelf
+        from tuning.views.optuna_journal import JournalStudyStorage
         from tuning.views.optuna_study import StudyView
 
-        views.append(StudyView(experiment, JournalShelf(folder)))
+        views.append(StudyView(experiment, JournalStudyStorage(folder)))
     elif asked.optuna != NO_STUDY:
-        from tuning.views.optuna_database import DatabaseShelf, require_driver
+        from tuning.views.optuna_database import DatabaseStudyStorage, require_driver
         from tuning.views.optuna_study import StudyView
 
         require_driver(asked.optuna)
-        views.append(StudyView(experiment, DatabaseShelf(asked.optuna)))
+        views.append(StudyView(experiment, DatabaseStudyStorage(asked.optuna)))
     if asked.tensorboard:
         from tuning.views.tensorboard import TensorBoardView
 

@@ -1,4 +1,4 @@
-"""A view that shows each trial as a run of its own: what TensorBoard and Weights & Biases have in common."""
+"""A view that shows each trial as a separate run: the common part of TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tuning.views.written import Written
 
 
 class RunsView(View):
-    """Runs in `folder`, one a trial."""
+    """Runs in `folder`, one for each trial."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: dict[int, int] = {}
-        """How many reports each run that is open has."""
+        """The number of reports of each open run."""
 
     def begin(self, history: History) -> None:
-        """See `View`. Trials that had ended and are there whole stay as they are; others are written anew."""
+        """See `View`. Complete runs of finished trials are kept; all others are written again."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._done = Written(self._folder)
         for trial in history.trials.values():
@@ -66,15 +66,15 @@ class RunsView(View):
         reports = self._written.pop(record.trial)
         self.end(record, None if record.outcome is Outcome.INTERRUPTED else reports)
 
-    # --- what each does in its own way --------------------------------------------------------
+    # --- implemented by each view -------------------------------------------------------------
 
     def is_there(self, number: int) -> bool:
-        """Whether a run that was whole still is."""
+        """Whether a run that was complete still exists."""
         return True
 
     @abstractmethod
     def remove(self, number: int) -> None:
-        """Take away what there is of a run that is to be written anew."""
+        """Remove a run before it is written again."""
 
     @abstractmethod
     def start(self, number: int, params: Mapping[str, JsonValue], began: float) -> None:
@@ -82,15 +82,15 @@ class RunsView(View):
 
     @abstractmethod
     def report(self, record: ReportRecord) -> None:
-        """A point of each of its curves."""
+        """Add a point to each curve of a run."""
 
     @abstractmethod
     def end(self, record: EndedRecord, reports: int | None) -> None:
-        """Close it. reports: how many it has, None where it is not whole yet, as the trial goes on."""
+        """Close a run. reports: the number of its reports; None if the trial will resume."""
 
 
-def figures(record: ReportRecord) -> dict[str, float]:
-    """What a report shows, by the name of its curve; what is no number is left out."""
+def curve_values(record: ReportRecord) -> dict[str, float]:
+    """The values of a report by the name of their curve, without those that are not finite."""
     named = record.metrics | {"objective": record.objective, "epoch": record.epoch}
     named |= {"peak_mb": record.peak_mb, "seconds/train": record.train_s}
     return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}

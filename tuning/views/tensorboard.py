@@ -1,7 +1,7 @@
-"""The record as TensorBoard event files: a run a trial, its curves over optimizer steps and its parameters.
+"""The record as TensorBoard event files: one run for each trial, with curves over optimizer steps.
 
-Written one after the other in the view's own thread, by the parts of tensorboardX that Ray brings
-along: its SummaryWriter has a thread a trial, and a full disk ends there unnoticed.
+Files are written in the view's own thread with the low-level parts of tensorboardX, which Ray depends on:
+its SummaryWriter starts a thread for each trial, in which a full disk goes unnoticed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from tuning.experiment.space import scalar
+from tuning.experiment.space import as_scalar
 from tuning.ledger.records import EndedRecord, ReportRecord
-from tuning.views.run_per_trial import RunsView, figures
+from tuning.views.run_per_trial import RunsView, curve_values
 
 FOLDER = "tensorboard"
 
 
 class TensorBoardView(RunsView):
-    """`tensorboard/0007/` in the experiment's folder, one each trial."""
+    """Folders such as `tensorboard/0007/` in the experiment's folder, one for each trial."""
 
     title = "TensorBoard"
 
@@ -73,35 +73,35 @@ class TensorBoardView(RunsView):
 
 
 class _Run:
-    """One event file. A trial that starts again has one more in the same folder."""
+    """An event file. A trial that starts again gets another one in the same folder."""
 
     def __init__(self, folder: Path, params: Mapping[str, JsonValue], began: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # Names of event files hold the second; two of one trial within one must not meet.
+        # Names of event files contain the second; two files of a trial in the same second must differ.
         self._again = len(list(folder.iterdir()))
         self._file = EventsWriter(str(folder / "events"), f".{self._again}" if self._again else "")
         self._reported = False
         self._step = 0
-        settings = {name: scalar(value) for name, value in params.items()}
+        settings = {name: as_scalar(value) for name, value in params.items()}
         about, start, self._over = summary.hparams(settings, {"objective": 0.0})
         for part in (about, start):
             self._add(part, 0, began)
 
     def report(self, record: ReportRecord) -> None:
-        """A point of every curve."""
+        """Add a point to every curve."""
         if record.step <= self._step if self._reported else self._again:
-            # It goes on from an earlier state: TensorBoard drops what it has from here on.
+            # The trial resumes from an earlier state: TensorBoard drops all points from this step on.
             start = SessionLog(status=SessionLog.START)
             self._file.write_event(Event(session_log=start, step=record.step, wall_time=record.time))
         self._reported = True
         self._step = record.step
-        for name, value in figures(record).items():
+        for name, value in curve_values(record).items():
             self._add(summary.scalar(name, value), record.step, record.time)
 
     def end(self, record: EndedRecord) -> None:
-        """What became of it."""
-        words = record.outcome.value if record.reason is None else f"{record.outcome.value}: {record.reason}"
-        self._add(summary.text("outcome", words), self._step, record.time)
+        """Write the outcome."""
+        text = record.outcome.value if record.reason is None else f"{record.outcome.value}: {record.reason}"
+        self._add(summary.text("outcome", text), self._step, record.time)
         self._add(self._over, self._step, record.time)
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""What a view has to be able to do."""
+"""The interface of a view."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from tuning.ledger.records import Record
 
 
 class View(Protocol):
-    """Something that shows the record elsewhere. All calls come from one thread, its own.
+    """A copy of the record for another tool. All calls come from the view's own thread.
 
-    Whatever a method raises ends the view, not the sweep.
+    An exception in a method ends the view, not the sweep.
     """
 
     title: str
-    """As messages name it."""
+    """The view's name in messages."""
 
     def begin(self, history: History) -> None:
-        """Bring it up to date with the record as read, whatever state it is in. `history` is its own."""
+        """Bring the view up to date with the record, from any state. The view may keep `history`."""
 
     def observe(self, record: Record) -> None:
-        """The next record; it is in the ledger already."""
+        """Show the next record, which is in the ledger already."""
 
     def settle(self) -> None:
-        """No record waits at the moment: write what was held back. Inherit it where nothing is."""
+        """Write everything that was held back: no record is waiting now. The default does nothing."""
 
     def close(self) -> None:
-        """The driver leaves; after the last record, and after a failure too."""
+        """Close the view, after the last record or after a failure."""

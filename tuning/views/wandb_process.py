@@ -1,6 +1,6 @@
-"""The process in which wandb lives, told by lines what to do. Started with FOLDER and MODE.
+"""The process that runs wandb, controlled by lines of JSON on standard input. Started with FOLDER and MODE.
 
-It ends when its input does, within a minute, whatever the network does.
+It ends at most a minute after its input ends, whatever the network does.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from tuning.views.wandb_runs import FOLDER
 from tuning.views.written import Written
 
 LINGERS_S = 60.0
-"""Longest life after the driver's last line."""
+"""How long the process may live after the driver's last line."""
 
 
-def main(folder: Path, mode: WandbMode) -> None:
-    """Takes lines from standard input until it ends, then finishes what is open."""
+def write_runs(folder: Path, mode: WandbMode) -> None:
+    """Carry out the commands from standard input until it ends, then finish all open runs."""
     import wandb
 
     done = Written(folder / FOLDER)
     runs: dict[int, Any] = {}
-    way = _way(mode)
+    wandb_mode = _wandb_mode(mode)
     for line in sys.stdin:
-        told = json.loads(line)
-        match told["do"]:
+        command = json.loads(line)
+        match command["do"]:
             case "start":
-                runs[told["trial"]] = wandb.init(
-                    project=told["project"],
-                    entity=told["entity"],
-                    group=told["group"],
-                    name=told["name"],
-                    id=told["id"],
-                    config=told["config"],
+                runs[command["trial"]] = wandb.init(
+                    project=command["project"],
+                    entity=command["entity"],
+                    group=command["group"],
+                    name=command["name"],
+                    id=command["id"],
+                    config=command["config"],
                     dir=str(folder),
-                    mode=way,
-                    resume=None if way == "offline" else "allow",
+                    mode=wandb_mode,
+                    resume=None if wandb_mode == "offline" else "allow",
                     reinit="create_new",
                     settings=_quiet(wandb),
                 )
             case "log":
-                runs[told["trial"]].log(told["figures"], step=told["step"])
+                runs[command["trial"]].log(command["metrics"], step=command["step"])
             case "end":
-                run = runs.pop(told["trial"])
-                run.summary.update(told["summary"])
-                run.finish(exit_code=told["code"])
-                if told["reports"] is not None:
-                    done.add(told["trial"], told["reports"])
+                run = runs.pop(command["trial"])
+                run.summary.update(command["summary"])
+                run.finish(exit_code=command["code"])
+                if command["reports"] is not None:
+                    done.add(command["trial"], command["reports"])
     end = threading.Timer(LINGERS_S, os._exit, (1,))
     end.daemon = True
     end.start()
@@ -64,7 +64,7 @@ def main(folder: Path, mode: WandbMode) -> None:
 
 
 def _quiet(wandb: Any) -> Any:
-    """Nothing of the machine, the code or the terminal: the record has what matters."""
+    """Settings that send nothing about the machine, code or terminal: the record has what matters."""
     return wandb.Settings(
         silent=True,
         console="off",
@@ -78,8 +78,8 @@ def _quiet(wandb: Any) -> Any:
     )
 
 
-def _way(mode: WandbMode) -> Literal["online", "offline"] | None:
-    """How runs go; None leaves it to the variable WANDB_MODE."""
+def _wandb_mode(mode: WandbMode) -> Literal["online", "offline"] | None:
+    """The mode for wandb; None leaves it to the environment variable WANDB_MODE."""
     if mode is not WandbMode.AUTO:
         return "online" if mode is WandbMode.ONLINE else "offline"
     if os.environ.get("WANDB_MODE"):
@@ -88,7 +88,7 @@ def _way(mode: WandbMode) -> Literal["online", "offline"] | None:
 
 
 def logged_in() -> bool:
-    """Whether a key is at hand: in the environment, or where `wandb login` leaves it."""
+    """Whether an API key is available, in the environment or from `wandb login`."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
@@ -100,4 +100,4 @@ def logged_in() -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), WandbMode(sys.argv[2]))
+    write_runs(Path(sys.argv[1]), WandbMode(sys.argv[2]))

@@ -1,7 +1,7 @@
-"""The record as runs of Weights & Biases: one a trial, grouped by experiment.
+"""The record as runs of Weights & Biases: one for each trial, grouped by experiment.
 
-wandb lives in a process of its own (`wandb_process`), which is told what to write line by line: in
-the driver its hooks at exit would wait for a network that does not answer. No key passes through here.
+wandb runs in a separate process (`wandb_process`), which gets commands line by line: in the driver, its
+exit hooks would wait for a network that does not answer. This module never handles an API key.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from trainables.errors import StorageError
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord
-from tuning.views.run_per_trial import RunsView, figures
+from tuning.views.run_per_trial import RunsView, curve_values
 
 FOLDER = "wandb"
 LOG = "writer.log"
-"""What the process says."""
+"""The output of the process."""
 SENDING_S = 8.0
 """How long the end of a sweep waits for runs to be written and sent."""
 
 
 class WandbView(RunsView):
-    """`wandb/` in the experiment's folder, and the server where one is logged in."""
+    """Runs in the folder `wandb/` of the experiment, and on the server if the user is logged in."""
 
     title = "Weights & Biases"
 
@@ -43,7 +43,7 @@ class WandbView(RunsView):
         self, experiment: Experiment, folder: Path, header: ExperimentRecord, *, sending_s: float = SENDING_S
     ) -> None:
         if experiment.views.wandb is None:
-            raise ValueError("the experiment asks for no runs of Weights & Biases")
+            raise ValueError("the experiment has no views.wandb")
         super().__init__(folder.absolute() / FOLDER)
         self._spec = experiment.views.wandb
         self._experiment = experiment
@@ -63,10 +63,10 @@ class WandbView(RunsView):
         try:
             self._lines.flush()
         except OSError as error:
-            raise self._fault() from error
+            raise self._error() from error
 
     def close(self) -> None:
-        """See `View`. Raises StorageError where it takes longer than `sending_s`; sending goes on then."""
+        """See `View`. Raises StorageError if it takes longer than `sending_s`; sending then continues."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -77,11 +77,11 @@ class WandbView(RunsView):
             process.wait(self._sending_s)
         except subprocess.TimeoutExpired:
             raise StorageError(
-                f"it was not through after {self._sending_s:g} s and goes on by itself for a minute at most;"
-                f" what is missing then lies in {self._folder}, and `wandb sync` sends it"
+                f"sending was not finished after {self._sending_s:g} s and continues for at most a minute;"
+                f" what is not sent by then is in {self._folder}, and `wandb sync` sends it"
             ) from None
         if process.returncode:
-            raise self._fault()
+            raise self._error()
 
     # --- the process --------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class WandbView(RunsView):
         source = str(package_folder("tuning").parent)
         paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
         with (self._folder / LOG).open("w") as log:
-            # A session of its own: Ctrl-C in the terminal is for the driver, whose end it sees itself.
+            # A separate session, so that Ctrl-C reaches only the driver; the process sees its end by EOF.
             return subprocess.Popen(
                 [
                     sys.executable,
@@ -116,13 +116,13 @@ class WandbView(RunsView):
         try:
             self._lines.write(json.dumps(what) + "\n")
         except OSError as error:
-            raise self._fault() from error
+            raise self._error() from error
 
-    def _fault(self) -> StorageError:
-        """The last thing that the process said."""
+    def _error(self) -> StorageError:
+        """The last line that the process printed, as an error."""
         log = self._folder / LOG
-        said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return StorageError(f"{said[-1].strip() if said else 'its process ended'} (see {log})")
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return StorageError(f"{lines[-1].strip() if lines else 'its process ended'} (see {log})")
 
     # --- its runs -----------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class WandbView(RunsView):
         return f"{self._launch}-{number:04d}"
 
     def remove(self, number: int) -> None:
-        """See `RunsView`. What was sent stays."""
+        """See `RunsView`. Runs that were sent are kept."""
         for old in self._folder.glob(f"offline-run-*-{self._id(number)}"):
             if not list(old.glob("*.synced")):
                 shutil.rmtree(old, ignore_errors=True)
@@ -150,10 +150,10 @@ class WandbView(RunsView):
 
     def report(self, record: ReportRecord) -> None:
         """See `RunsView`."""
-        self._tell(do="log", trial=record.trial, step=record.step, figures=figures(record))
+        self._tell(do="log", trial=record.trial, step=record.step, metrics=curve_values(record))
 
     def end(self, record: EndedRecord, reports: int | None) -> None:
-        """See `RunsView`. The process notes that it is whole."""
+        """See `RunsView`. The process records that the run is complete."""
         what = {"outcome": record.outcome.value, "reason": record.reason, "value": record.value}
         lost = record.outcome in (Outcome.FAILED, Outcome.DIVERGED, Outcome.INTERRUPTED)
         self._tell(
@@ -166,8 +166,8 @@ class WandbView(RunsView):
 
 
 def require_wandb() -> None:
-    """Raises StorageError where the package is not installed."""
+    """Raise StorageError if the package wandb is not installed."""
     if find_spec("wandb") is None:
         raise StorageError(
-            "views.wandb needs a package that is missing; pip install 'adaptertune[wandb]', or leave it out"
+            "views.wandb needs a package that is missing; pip install 'adaptertune[wandb]', or remove it"
         )

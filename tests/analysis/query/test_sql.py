@@ -14,7 +14,7 @@ from trainables.errors import LedgerError
 from tuning.ledger.ledger import LEDGER, Ledger, read_header, read_history
 from tuning.ledger.records import ReportRecord, StartedRecord
 from tuning.tables import parts
-from tuning.tables.parts import FOLDER, Tables, sound_parts
+from tuning.tables.parts import FOLDER, Tables, valid_parts
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_a_reader_compacts_a_long_record_once_and_says_so(
         with opened([folder], tell=said.append) as source:
             assert source.ask("SELECT count(*) FROM trials").fetchall() == [(7,)]
     assert [text.split(":")[0] for text in said] == ["digits"]
-    assert sound_parts(folder)[-1].end == (folder / LEDGER).stat().st_size
+    assert valid_parts(folder)[-1].end == (folder / LEDGER).stat().st_size
 
 
 def test_a_record_that_cannot_be_written_beside_is_read_all_the_same(
@@ -202,7 +202,7 @@ def test_a_disk_that_fills_up_while_a_reader_compacts_costs_no_answer(
 def test_a_part_that_is_damaged_inside_is_passed_over(tmp_path: Path) -> None:
     folder = write(tmp_path / "digits")
     compact(folder)
-    (part,) = sound_parts(folder)
+    (part,) = valid_parts(folder)
     file = folder / FOLDER / part.name / "trials.parquet"
     content = file.read_bytes()
     file.write_bytes(content[:4] + bytes(len(content) - 8) + content[-4:])

@@ -15,7 +15,7 @@ from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from tuning.checkpoints import budget as checkpoint_budget
 from tuning.checkpoints.budget import Budget, Kept, best_of, to_remove
-from tuning.checkpoints.trained_adapter import of_trial, with_weights
+from tuning.checkpoints.trained_adapter import adapter_of_trial, trials_with_weights
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
 from tuning.ledger.recorder import Halt, Recorder
@@ -346,12 +346,12 @@ def test_a_sweep_ends_within_its_budget_and_says_what_went(tmp_path: Path, given
     order = sorted(history.trials, key=lambda n: -(history.trials[n].value or 0.0))
     assert sum(path.stat().st_size for path in folder.glob("trials/*/*.ckpt")) <= 250
     # The two that were to be scored kept their weights until then, and beyond.
-    assert with_weights(folder) == sorted(order[:2])
+    assert trials_with_weights(folder) == sorted(order[:2])
     scores = {n: score.metrics for n, score in history.scores.items() if n is not None}
     assert scores == {n: {"map": 100.0} for n in order[:2]}
     assert all(history.trials[n].removed == (LAST_STATE,) for n in order[:2])
     with pytest.raises(StorageError, match=r"to keep checkpoints.budget_gb; trials with weights: \d, \d"):
-        of_trial(folder, order[-1])
+        adapter_of_trial(folder, order[-1])
 
 
 @pytest.mark.usefixtures("ray_once")

@@ -1,4 +1,4 @@
-"""An experiment whose checkpoints lie on a store, here a `file://` one: whose it is, sweeps, tables."""
+"""An experiment with checkpoints on an object store, here a `file://` one: claims, sweeps, tables."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trainables import object_store as store
 from trainables.errors import DataError, StorageError
 from trainables.object_store import StorePath
 from trainables.run_folder import LAST_STATE
-from tuning.checkpoints.claim import MARK, claim, release
+from tuning.checkpoints.claim import MARK, claim_store_folder, release_store_folder
 from tuning.ledger.history import History
 from tuning.ledger.records import ExperimentRecord, Record
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.launch import launch
-from tuning.views.mirror import COPY_EVERY_S, Copied
+from tuning.views.mirror import COPY_EVERY_S, MirroredView
 
 ARGUMENTS: dict[str, Any] = {
     "trial": {"epochs": 2},
@@ -37,7 +37,7 @@ def header(asked: Any, time: float) -> ExperimentRecord:
     return ExperimentRecord(time=time, name=asked.name, file="", experiment={})
 
 
-# --- whose it is ------------------------------------------------------------------------------
+# --- claims -----------------------------------------------------------------------------------
 
 
 def test_checkpoints_are_in_the_experiments_folder_unless_the_file_says_otherwise(
@@ -50,20 +50,20 @@ def test_checkpoints_are_in_the_experiments_folder_unless_the_file_says_otherwis
 
 def test_a_folder_on_the_store_belongs_to_one_experiment(to: str, tmp_path: Path) -> None:
     asked = experiment(checkpoints={"to": to})
-    claim(experiment(), header(asked, 1.0))
+    claim_store_folder(experiment(), header(asked, 1.0))
     assert not (tmp_path / "store").exists()
-    claim(asked, header(asked, 1.0))
-    claim(asked, header(asked, 1.0))
+    claim_store_folder(asked, header(asked, 1.0))
+    claim_store_folder(asked, header(asked, 1.0))
     # The first one has saved nothing yet: it may be about to.
-    with pytest.raises(StorageError, match=r"to another experiment 'sweep', begun 1970-.*--name"):
-        claim(asked, header(asked, 2.0))
-    release(asked, header(asked, 2.0))  # it is not its own
+    with pytest.raises(StorageError, match=r"to another experiment 'sweep', launched 1970-.*--name"):
+        claim_store_folder(asked, header(asked, 2.0))
+    release_store_folder(asked, header(asked, 2.0))  # it is not its own
     assert (tmp_path / "store" / "sweep" / MARK).exists()
-    release(asked, header(asked, 1.0))
-    claim(asked, header(asked, 2.0))
+    release_store_folder(asked, header(asked, 1.0))
+    claim_store_folder(asked, header(asked, 2.0))
     (tmp_path / "store" / "sweep" / MARK).write_text("{")
-    with pytest.raises(StorageError, match="begun at an unknown time"):
-        claim(asked, header(asked, 2.0))
+    with pytest.raises(StorageError, match="launched at an unknown time"):
+        claim_store_folder(asked, header(asked, 2.0))
 
 
 def test_a_launch_that_came_to_nothing_leaves_the_name_free_on_the_store_too(to: str, tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
     )
     at = StorePath.of(to) / "sweep" / "tables"
     parts = Parts(tmp_path / "tables")
-    view = Copied(parts, tmp_path / "tables", at, lambda: now[0])
+    view = MirroredView(parts, tmp_path / "tables", at, lambda: now[0])
     record = header(experiment(), 0.0)
     view.begin(History(record))
     view.observe(record)
     view.settle()
-    assert at.files() == {}  # not yet: it was looked at just now
+    assert at.files() == {}  # not yet: it was checked just now
     now[0] += COPY_EVERY_S
     view.settle()
     assert at.files() == {"0/trials.parquet": 3, "0/part.json": 1}
@@ -145,7 +145,7 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
     assert parts.closed
     merged = {"0-1/trials.parquet": 6, "0-1/part.json": 1}
     assert at.files() == {"1/trials.parquet": 3, "1/part.json": 1} | merged
-    # Each once, and what says that a part is whole after its tables.
+    # Each once, and `part.json` after the tables of its part.
     names = [path.partition("/tables/")[2] for path in written]
     assert names == [
         *("0/trials.parquet", "0/part.json"),
@@ -157,7 +157,7 @@ def test_tables_are_copied_as_they_appear_and_those_merged_away_go(
         ),  # each once, tables first
     ]
     parts.write("1", 4)
-    Copied(parts, tmp_path / "tables", at).begin(History(record))
+    MirroredView(parts, tmp_path / "tables", at).begin(History(record))
     assert at.files() == {"1/trials.parquet": 4, "1/part.json": 1} | merged
     assert [path.partition("/tables/")[2] for path in written[6:]] == ["1/trials.parquet"]
 
@@ -167,7 +167,7 @@ def test_a_store_that_is_gone_costs_the_tables_nothing_and_is_said_once(
 ) -> None:
     now = [0.0]
     at = StorePath.of(to) / "tables"
-    view = Copied(Parts(tmp_path / "tables"), tmp_path / "tables", at, lambda: now[0])
+    view = MirroredView(Parts(tmp_path / "tables"), tmp_path / "tables", at, lambda: now[0])
     record = header(experiment(), 0.0)
 
     def gone(system: object, path: str, parts: object) -> None:
@@ -181,7 +181,7 @@ def test_a_store_that_is_gone_costs_the_tables_nothing_and_is_said_once(
             now[0] += COPY_EVERY_S
             view.settle()
     said = capsys.readouterr()
-    assert (said.out + said.err).count("are not copied just now") == 1
+    assert (said.out + said.err).count("cannot be copied now") == 1
     assert "no route to host" in said.out + said.err
     now[0] += COPY_EVERY_S
     view.settle()

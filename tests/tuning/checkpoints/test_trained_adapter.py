@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def storage(tmp_path: Path, run: Path) -> Path:
-    """An experiment whose trials 0 and 2 kept weights, and a run of `train`."""
+    """An experiment in which trials 0 and 2 kept weights, and a run of `train`."""
     folder = write(tmp_path / "digits")
     for number in (0, 2):
         (folder / "trials" / f"{number:04d}").mkdir(parents=True)
@@ -40,19 +40,19 @@ def storage(tmp_path: Path, run: Path) -> Path:
 
 def test_a_name_is_a_trial_an_experiment_or_a_folder(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = storage / "digits"
-    assert trained.find("digits:2", storage) == Reference(folder, 2)
-    assert trained.find("digits:best", storage) == Reference(folder, "best")
-    assert trained.find("digits", storage) == Reference(folder)
-    assert trained.find(str(folder), storage) == Reference(folder)
-    assert trained.find("one", storage) == storage / "trained" / "one"
+    assert trained.find_trained("digits:2", storage) == Reference(folder, 2)
+    assert trained.find_trained("digits:best", storage) == Reference(folder, "best")
+    assert trained.find_trained("digits", storage) == Reference(folder)
+    assert trained.find_trained(str(folder), storage) == Reference(folder)
+    assert trained.find_trained("one", storage) == storage / "trained" / "one"
     monkeypatch.chdir(storage / "trained")
-    assert trained.find("one", storage / "elsewhere") == storage / "trained" / "one"
+    assert trained.find_trained("one", storage / "elsewhere") == storage / "trained" / "one"
 
 
 def test_an_unknown_name_says_what_there_is(storage: Path) -> None:
     with pytest.raises(StorageError) as raised:
-        trained.find("digitz:2", storage)
-    assert "there are: digits" in str(raised.value)
+        trained.find_trained("digitz:2", storage)
+    assert "available: digits" in str(raised.value)
     assert f"{storage / 'trained'}: one" in str(raised.value)
 
 
@@ -60,11 +60,11 @@ def test_an_unknown_name_says_what_there_is(storage: Path) -> None:
 
 
 def test_a_trial_is_its_best_report_with_its_weights(storage: Path) -> None:
-    found = trained.of_trial(storage / "digits", 0)
+    found = trained.adapter_of_trial(storage / "digits", 0)
     assert found.title == "digits, trial 0"
     assert found.weights == storage / "digits" / "trials" / "0000" / "best.ckpt"
-    assert (found.epoch, found.figures["dice"]) == (5.0, 0.75)
-    assert found.figures["loss"] == pytest.approx(0.25)
+    assert (found.epoch, found.metrics["dice"]) == (5.0, 0.75)
+    assert found.metrics["loss"] == pytest.approx(0.25)
     assert found.config.adapter is Adapter.LORA
     assert found.config.section.rank == 8
     assert found.classes[:2] == ("background", "0")
@@ -77,7 +77,7 @@ def test_a_trial_is_its_best_report_with_its_weights(storage: Path) -> None:
 
 def test_a_reused_trial_has_the_weights_of_the_one_that_ran(storage: Path) -> None:
     assert TRIALS[6].outcome is Outcome.REUSED
-    assert trained.of_trial(storage / "digits", 6) == trained.of_trial(storage / "digits", 0)
+    assert trained.adapter_of_trial(storage / "digits", 6) == trained.adapter_of_trial(storage / "digits", 0)
 
 
 def test_scores_on_test_images_come_along(storage: Path) -> None:
@@ -85,23 +85,23 @@ def test_scores_on_test_images_come_along(storage: Path) -> None:
         ledger.append(
             ScoredRecord(trial=0, epoch=5.0, metrics={"dice": 0.7}, domains={"dark": {"dice": 0.3}})
         )
-    found = trained.of_trial(storage / "digits", 0)
+    found = trained.adapter_of_trial(storage / "digits", 0)
     assert (found.test, found.domains) == ({"dice": 0.7}, {"dark": {"dice": 0.3}})
 
 
 def test_a_trial_without_weights_says_which_have_some(storage: Path) -> None:
     with pytest.raises(StorageError) as raised:
-        trained.of_trial(storage / "digits", 3)
+        trained.adapter_of_trial(storage / "digits", 3)
     said = str(raised.value)
     assert "trial 3 of digits left no weights" in said
     assert "the loss is not finite" in said
     assert "trials with weights: 0, 2" in said
     assert "train --from" in said
     with pytest.raises(StorageError, match="has no trial 99; it has 7"):
-        trained.of_trial(storage / "digits", 99)
+        trained.adapter_of_trial(storage / "digits", 99)
     bare = write(storage / "bare", (Told(LORA, (0.4,)),))
     with pytest.raises(StorageError, match="no trial has any"):
-        trained.of_trial(bare, 0)
+        trained.adapter_of_trial(bare, 0)
 
 
 def test_weights_on_a_store_are_found_and_those_the_budget_took_are_named(tmp_path: Path, run: Path) -> None:
@@ -113,29 +113,29 @@ def test_weights_on_a_store_are_found_and_those_the_budget_took_are_named(tmp_pa
         shutil.copy(run / "best.ckpt", tmp_path / "store" / "digits" / "trials" / f"{number:04d}")
     with Ledger.open(folder) as ledger:
         ledger.append(RemovedRecord(trial=1, files=["best.ckpt"], bytes=9))
-    found = trained.of_trial(folder, 2)
+    found = trained.adapter_of_trial(folder, 2)
     assert str(found.weights) == f"{to}/digits/trials/0002/best.ckpt"
-    assert found.load("cpu").classes == found.classes == trained.of_folder(run).classes
+    assert found.load("cpu").classes == found.classes == trained.adapter_of_folder(run).classes
     with pytest.raises(StorageError, match=r"weights of trial 1 of digits were removed .*: 0, 2\. Train it"):
-        trained.of_trial(folder, 1)
+        trained.adapter_of_trial(folder, 1)
 
 
 def test_damaged_weights_are_named(storage: Path) -> None:
     path = storage / "digits" / "trials" / "0000" / "best.ckpt"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"0000/best.ckpt: the checkpoint is damaged"):
-        trained.of_trial(storage / "digits", 0)
+        trained.adapter_of_trial(storage / "digits", 0)
 
 
 # --- runs of train ----------------------------------------------------------------------------
 
 
 def test_a_run_of_train_knows_what_it_needs(run: Path) -> None:
-    found = trained.of_folder(run)
+    found = trained.adapter_of_folder(run)
     assert found.title == "one in one"
     assert found.weights == run / "best.ckpt"
     assert found.epoch == 1.0
-    assert 0 < found.figures["dice"] < 1
+    assert 0 < found.metrics["dice"] < 1
     assert found.counts == {"train": 16, "validation": 4, "test": 4}
     versions = found.environment["versions"]
     assert isinstance(versions, dict)
@@ -146,7 +146,7 @@ def test_a_run_of_train_knows_what_it_needs(run: Path) -> None:
 def test_its_model_is_the_one_that_was_trained(run: Path) -> None:
     from trainables.training.checkpoint import read_weights
 
-    found = trained.of_folder(run)
+    found = trained.adapter_of_folder(run)
     model = found.load("cpu")
     held = read_weights(run / "best.ckpt")
     parameters = dict(model.model.named_parameters())
@@ -162,13 +162,13 @@ def test_a_run_that_was_killed_early_says_so(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, torn)
     with (torn / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2.0, "metr')
-    assert trained.of_folder(torn).epoch == 1.0
+    assert trained.adapter_of_folder(torn).epoch == 1.0
     (torn / "reports.jsonl").write_text("nonsense\n")
     with pytest.raises(StorageError, match=r"reports.jsonl cannot be read"):
-        trained.of_folder(torn)
+        trained.adapter_of_folder(torn)
     (torn / "best.ckpt").unlink()
     with pytest.raises(StorageError, match="before its first report"):
-        trained.of_folder(torn)
+        trained.adapter_of_folder(torn)
 
 
 def test_a_report_that_diverged_does_not_hide_the_best(run: Path, tmp_path: Path) -> None:
@@ -176,13 +176,13 @@ def test_a_report_that_diverged_does_not_hide_the_best(run: Path, tmp_path: Path
     shutil.copytree(run, lost)
     with (lost / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2.0, "metrics": {}, "objective": null}\n')
-    found = trained.of_folder(lost)
-    assert (found.epoch, found.figures) == (1.0, trained.of_folder(run).figures)
+    found = trained.adapter_of_folder(lost)
+    assert (found.epoch, found.metrics) == (1.0, trained.adapter_of_folder(run).metrics)
 
 
 def test_the_base_of_an_experiment_has_no_weights(run: Path) -> None:
-    base = trained.base_of(trained.of_folder(run).experiment)
+    base = trained.pretrained_baseline(trained.adapter_of_folder(run).experiment)
     assert base.weights is None
     assert base.config.adapter is Adapter.NONE
-    with pytest.raises(StorageError, match="has no weights of its own"):
+    with pytest.raises(StorageError, match="has no trained weights"):
         base.load()

@@ -61,7 +61,7 @@ def test_best_as_yaml_is_a_file_for_train(run: Callable[..., Result], tmp_path: 
 
 
 def test_an_unknown_name_says_which_there_are(run: Callable[..., Result]) -> None:
-    assert "there are: digits" in run("best", "digitz", code=2).stderr
+    assert "available: digits" in run("best", "digitz", code=2).stderr
 
 
 def test_a_damaged_record_is_named(run: Callable[..., Result], storage: Path) -> None:

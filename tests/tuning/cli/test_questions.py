@@ -76,7 +76,7 @@ def test_best_of_several_experiments(run: Run, storage: Path) -> None:
     assert "# digits-2, trial 0" in run("best", "digits*", "--format", "yaml").stdout
     write(storage / "digits-3", of=experiment("digits-3", rule="last"))
     assert "cannot be ranked together" in run("best", "digits*", code=2).stderr
-    assert "there are: digits, digits-2, digits-3" in run("best", "cells*", code=2).stderr
+    assert "available: digits, digits-2, digits-3" in run("best", "cells*", code=2).stderr
 
 
 def test_trials_that_were_stopped_compete_only_where_asked(run: Run, storage: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_best_by_name_is_of_those_that_were_stopped_only_where_none_finished
         (("query", "digits", GROUPED, "--format", "csv", "--to", "no/such/x.csv"), "there is no folder"),
         (("best", "digits", "--format", "csv", "--to", "."), "this is a folder"),
         (("best", "digits", "--where", "trial = 99", "--format", "csv"), "none passes the filter"),
-        (("query", "digitz", GROUPED), "there are: digits"),
+        (("query", "digitz", GROUPED), "available: digits"),
     ],
 )
 def test_what_cannot_be_answered_is_told(run: Run, arguments: tuple[str, ...], said: str) -> None:

@@ -146,7 +146,7 @@ def test_a_data_file_with_faults_is_told_with_its_lines(run: Callable[..., Resul
     wrong.write_text("name: x\n")
     assert "has no `data` section" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
     wrong.write_text("data: {coco: {train: {images: a, annotations: b}}}\n")
-    assert "gives no masks" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
+    assert "has no masks" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
     assert "there is no file" in run("evaluate", "cells", "--data", str(tmp_path / "no.yaml"), code=2).stderr
 
 

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from scripted import experiment
 
-from tuning.experiment.differences import differences
+from tuning.experiment.differences import find_differences
 
 SPACE = {"adapter": {"choice": ["lora", "loha"]}, "lora.rank": {"choice": [4, 8]}}
 
 
 def shown(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    return [str(difference) for difference in differences(experiment(**was), experiment(**now))]
+    return [str(difference) for difference in find_differences(experiment(**was), experiment(**now))]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""Malformed experiment files: what is no YAML or no experiment, overrides, and many faults at once."""
-# ruff: noqa: E501 (messages stand in one piece)
+"""Malformed experiment files: invalid YAML, invalid experiments, overrides, and many errors at once."""
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = [
         x="epochs: 3",
     ),
     case(
-        "line 1  name  is missing: the experiment's name, such as name: pets",
+        "line 1  name  is missing; give the experiment a name, such as name: pets",
         without="name",
     ),
     case(
@@ -29,7 +29,7 @@ CASES = [
         without="task",
     ),
     case(
-        "line 1  objective  is missing: what to optimise, such as objective: {metric: dice}",
+        "line 1  objective  is missing; name the metric to optimise, such as objective: {metric: dice}",
         without="objective",
     ),
     case(
@@ -37,7 +37,7 @@ CASES = [
         task="task: detect",
     ),
     case(
-        "line 1  name  names a folder: up to 100 letters, digits, '.', '_' or '-', the first a letter or digit, got 'my/pets'",
+        "line 1  name  is used as a folder name: use up to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit; got 'my/pets'",
         name="name: my/pets",
     ),
     case(
@@ -45,19 +45,19 @@ CASES = [
         name="name: 2024",
     ),
     case(
-        "line 5  is not YAML: a tab cannot indent; use spaces",
+        "line 5  is not valid YAML: tabs are not allowed as indentation; use spaces",
         trial="trial:\n\tepochs: 3",
     ),
     case(
-        "line 4  is not YAML: a second ':' in one line, or a line indented wrongly; quote text that holds ': '",
+        "line 4  is not valid YAML: a second ':' on one line, or wrong indentation; quote text that contains ': '",
         trial="trial: epochs: 3",
     ),
     case(
-        "line 4  trial.epochs  has the tag !!python/object:os.system; write plain values only",
+        "line 4  trial.epochs  has the tag !!python/object:os.system; only plain values are allowed",
         trial="trial: {epochs: !!python/object:os.system 3}",
     ),
     case(
-        "line 4  is not YAML: the '{' opened here is not closed, or a comma is missing in it",
+        "line 4  is not valid YAML: the '{' opened here is not closed, or a comma is missing inside it",
         trial="trial: {epochs: 3",
     ),
     case(
@@ -73,11 +73,11 @@ CASES = [
         overrides=["space.lora.rank.choice=[x]"],
     ),
     case(
-        "--set  trial.epochs  is not YAML: the '[' opened here is not closed, or a comma is missing in it, got '[1'",
+        "--set  trial.epochs  is not valid YAML: the '[' opened here is not closed, or a comma is missing inside it, got '[1'",
         overrides=["trial.epochs=[1"],
     ),
     case(
-        "--set  foo  unknown key; known here: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, checkpoints, views, retries",
+        "--set  foo  unknown key; available: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, checkpoints, views, retries",
         overrides=["foo.bar=1"],
     ),
     case(
@@ -92,7 +92,7 @@ def test_a_malformed_file_says_where_what_and_the_way_out(given: Case, tmp_path:
     assert lines_of(tmp_path, given) == given.message
 
 
-def test_what_the_cases_start_from_is_sound(tmp_path: Path) -> None:
+def test_what_the_cases_start_from_is_valid(tmp_path: Path) -> None:
     assert loaded(tmp_path, case().text).name == "pets"
 
 
@@ -121,15 +121,15 @@ resources: {cpus: 0}
 """
 
 
-def test_all_faults_come_at_once_in_the_files_order(tmp_path: Path) -> None:
+def test_all_errors_come_at_once_in_the_files_order(tmp_path: Path) -> None:
     assert message_of(tmp_path, MANY, ("retries=-1",)).splitlines() == [
         "pets.yaml: 14 errors",
-        "  line 1   name                            names a folder: up to 100 letters, digits, '.', '_' or '-', the first a letter or digit, got 'my pets'",
+        "  line 1   name                            is used as a folder name: use up to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit; got 'my pets'",
         "  line 3   objective.metric                segmentation has no metric 'dise'; did you mean 'dice'?",
         "  line 4   modell                          unknown key; did you mean 'model'?",
         "  line 9   data.masks.values               needs one grey value for each of the 2 classes, got 1",
         "  line 11  trial.epochs                    must be a whole number, got 'three'",
-        "  line 12  trial.lora.rank                 is in space too; it is either fixed or searched, remove one",
+        "  line 12  trial.lora.rank                 is also in space; a setting is either fixed or searched, so remove one",
         "  line 14  space.adapter.choice            must be one of none, lora, adalora, loha, lokr, serial_lora, localized_lora, peft, got 'lroa'; did you mean 'lora'?",
         "  line 16  space.lora.rank.choice          must be a whole number, got 'eight'",
         "  line 17  space.weight_decay.when.adaptr  there is no parameter 'adaptr'; did you mean 'adapter'?",
@@ -142,7 +142,7 @@ def test_all_faults_come_at_once_in_the_files_order(tmp_path: Path) -> None:
     ]
 
 
-def test_combinations_are_checked_beside_faults_that_do_not_concern_them(tmp_path: Path) -> None:
+def test_combinations_are_checked_despite_unrelated_errors(tmp_path: Path) -> None:
     clash = "space: {adapter: {choice: [lora]}, freezing: {choice: [full]}}"
     for elsewhere in ("resources: {cpus: x}", "modell: {}", "retries: -1"):
         said = message_of(tmp_path, case(space=clash, x=elsewhere).text)
@@ -155,8 +155,8 @@ def test_combinations_are_checked_beside_faults_that_do_not_concern_them(tmp_pat
     assert message_of(tmp_path, case(space=clash, x="freezing: frozen").text).splitlines()[-1] == LATER
 
 
-def test_too_deep_a_nesting_is_a_fault_with_its_line(tmp_path: Path) -> None:
-    rule = "is nested too deeply: at most 50 lists and mappings inside one another"
+def test_too_deep_a_nesting_is_an_error_with_its_line(tmp_path: Path) -> None:
+    rule = "is nested too deeply: at most 50 levels of lists and mappings"
     for depth in (60, 5_000):
         text = case(trial=f"trial: {{peft.arguments: {'[' * depth}{']' * depth}}}").text
         assert rule in message_of(tmp_path, text)
@@ -168,9 +168,13 @@ def test_too_deep_a_nesting_is_a_fault_with_its_line(tmp_path: Path) -> None:
 def test_a_folder_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(ExperimentFileError, match="is a folder; name the experiment file in it"):
         load_experiment(tmp_path)
-    with pytest.raises(ExperimentFileError, match=r"ships; did you mean 'quickstart'\?"):
+    with pytest.raises(
+        ExperimentFileError, match=r"no shipped experiment of that name; did you mean 'quickstart'\?"
+    ):
         load_experiment("quikstart")
-    with pytest.raises(ExperimentFileError, match="these ship: coco_folder, mask_folder, quickstart"):
+    with pytest.raises(
+        ExperimentFileError, match="shipped experiments: coco_folder, mask_folder, quickstart"
+    ):
         load_experiment("xyz.yaml")
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("name: Käse".encode("latin-1"))
@@ -179,7 +183,7 @@ def test_a_folder_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"), [("", "is empty: it must be"), ("- 1", "must be a mapping of keys")]
+    ("text", "rule"), [("", "is empty; it must be"), ("- 1", "must be a mapping with keys")]
 )
 def test_no_mapping(text: str, rule: str, tmp_path: Path) -> None:
     assert f"pets.yaml: 1 error\n  line 1  {rule}" in message_of(tmp_path, text)
@@ -188,8 +192,8 @@ def test_no_mapping(text: str, rule: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "rule"),
     [
-        ("space.lora.rank[0].choice=[4]", "is no list, so it has no item [0]"),
-        ("search.first[0]={}", "there is no item [0]; the list has 0, counted from 0"),
+        ("space.lora.rank[0].choice=[4]", "is not a list, so it has no item [0]"),
+        ("search.first[0]={}", "has no item [0]; its length is 0, and positions start at 0"),
     ],
 )
 def test_an_override_of_an_item_that_is_not_there(override: str, rule: str, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """Malformed parts around the settings, such as objective, data and views, each with the whole message."""
-# ruff: noqa: E501 (messages stand in one piece)
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from malformed import SOUND, Case, case, label, lines_of, loaded, message_of
+from malformed import VALID, Case, case, label, lines_of, loaded, message_of
 
 CASES = [
     case(
@@ -42,7 +42,7 @@ CASES = [
         scoring="scoring: {finalists: 0}",
     ),
     case(
-        "line 10  data.masks  gives no boxes for task detection; use one of embedded, coco, hub",
+        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub",
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}}",
@@ -69,11 +69,11 @@ CASES = [
         data="data: {masks: {train: {images: a, masks: b}, classes: [x, y], values: [0]}}",
     ),
     case(
-        "line 10  resources.gpus  must be the word auto, a part of one GPU such as 0.5, or a whole number from 0 on, got 'all'",
+        "line 10  resources.gpus  must be auto, a fraction of one GPU such as 0.5, or a whole number, 0 or more, got 'all'",
         resources="resources: {gpus: all}",
     ),
     case(
-        "line 10  resources.gpus  must be the word auto, a part of one GPU such as 0.5, or a whole number from 0 on, got 1.5",
+        "line 10  resources.gpus  must be auto, a fraction of one GPU such as 0.5, or a whole number, 0 or more, got 1.5",
         resources="resources: {gpus: 1.5}",
     ),
     case(
@@ -103,18 +103,18 @@ CASES = [
         checkpoints="checkpoints: {to: 's3://bucket/folder?endpoint=localhost:9000'}",
     ),
     case(
-        "line 10  views.optuna         must be the word journal or none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'studies.db'",
+        "line 10  views.optuna         must be journal, none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'studies.db'",
         "line 10  views.wandb.project  is missing; add it",
         "line 10  views.wandb.mode     must be one of auto, online, offline, got 'on'",
         "line 10  views.tensorbord     unknown key; did you mean 'tensorboard'?",
         views="views: {optuna: studies.db, tensorbord: true, wandb: {mode: 'on'}}",
     ),
     case(
-        "line 10  views.optuna  must be the word journal or none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'redis://…'",
+        "line 10  views.optuna  must be journal, none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'redis://…'",
         views="views: {optuna: 'redis://host/0'}",
     ),
     case(
-        "line 10  views.optuna  must name a file, such as sqlite:///studies.db; what is in memory can be seen by nobody",
+        "line 10  views.optuna  must name a file, such as sqlite:///studies.db; no other tool can read a database in memory",
         views="views: {optuna: 'sqlite://'}",
     ),
     case(
@@ -122,11 +122,11 @@ CASES = [
         views="views: {optuna: 'postgresql://'}",
     ),
     case(
-        "line 10  views.optuna  holds a password, and an experiment's file is recorded; leave it out, and give it by PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database",
+        "line 10  views.optuna  contains a password, but the experiment file is recorded; remove it, and use PGPASSWORD or ~/.pgpass (PostgreSQL), or the option file of your database",
         views="views: {optuna: 'postgresql://tuner:hush@host/studies'}",
     ),
     case(
-        "line 10  views.optuna  holds a password, and an experiment's file is recorded; leave it out, and give it by PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database",
+        "line 10  views.optuna  contains a password, but the experiment file is recorded; remove it, and use PGPASSWORD or ~/.pgpass (PostgreSQL), or the option file of your database",
         views="views: {optuna: 'postgresql://host/studies?password=hush'}",
     ),
     case(
@@ -138,16 +138,16 @@ CASES = [
         x='ablation: {of: x, trial: 1, factor: r, reference: "9", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}]}',
     ),
     case(
-        "line 10  ablation  levels must differ in one setting that all of them name",
+        "line 10  ablation  levels must differ in one setting that all of them set",
         x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1], levels: [{name: "4", settings: {lora.rank: 4}}, {name: "8", settings: {lora.rank: 4}}]}',
     ),
     case(
-        "line 10  ablation  seeds must differ: a seed that comes twice is the same trial",
+        "line 10  ablation  seeds must differ: a seed given twice would repeat the same trial",
         x='ablation: {of: x, trial: 1, factor: r, reference: "4", seeds: [1, 1], levels: [{name: "4", settings: {lora.rank: 4}}]}',
     ),
     case(
-        "line 10  ablation.seeds  must hold at least 1 item, got 0",
-        "line 10  ablation.wat    unknown key; known here: of, trial, factor, levels, reference, seeds, stage, notes",
+        "line 10  ablation.seeds  must have at least 1 item, got 0",
+        "line 10  ablation.wat    unknown key; available: of, trial, factor, levels, reference, seeds, stage, notes",
         x='ablation: {of: x, trial: 1, factor: r, reference: "4", wat: 1, seeds: [], levels: [{name: "4", settings: {lora.rank: 4}}]}',
     ),
 ]
@@ -169,13 +169,13 @@ def test_classes_of_the_embedded_data_are_known(tmp_path: Path) -> None:
 def test_losses_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
     loss = "objective: {metric: loss}"
     varies = "space:\n  adapter: {choice: [none, lora]}\n  loss: {choice: [dice, cross_entropy]}"
-    assert "line 3  objective.metric  is loss, and trials differ in theirs (cross_entropy, dice)" in (
+    assert "line 3  objective.metric  is loss, but trials have different losses (cross_entropy, dice)" in (
         message_of(tmp_path, case(objective=loss, space=varies).text)
     )
     partly = "space:\n  adapter: {choice: [none, lora]}\n  loss: {choice: [dice], when: {adapter: lora}}"
-    assert "use dice, iou or soft_dice, or fix loss under trial" in (
+    assert "use dice, iou or soft_dice, or set one loss under trial" in (
         message_of(tmp_path, case(objective=loss, space=partly).text)
     )
-    for same in (varies.replace("cross_entropy", "dice").replace("[dice, dice]", "[dice]"), SOUND["space"]):
+    for same in (varies.replace("cross_entropy", "dice").replace("[dice, dice]", "[dice]"), VALID["space"]):
         assert loaded(tmp_path, case(objective=loss, space=same).text).objective.metric == "loss"
     assert loaded(tmp_path, case(space=varies).text).objective.metric == "dice"

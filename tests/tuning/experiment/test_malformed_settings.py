@@ -1,5 +1,5 @@
 """Malformed settings of trials, their space, its search and scheduler, each with the whole message."""
-# ruff: noqa: E501 (messages stand in one piece)
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CASES = [
         trial="trial: {lr: 3}",
     ),
     case(
-        "line 4  trial.lora.alpha  is here twice, first in line 4; remove one",
+        "line 4  trial.lora.alpha  is given twice, first on line 4; remove one",
         trial="trial: {lora.alpha: 3, lora: {alpha: 4}}",
     ),
     case(
-        "line 6  trial.epochs  is here twice, first in line 5; remove one",
+        "line 6  trial.epochs  is given twice, first on line 5; remove one",
         trial="trial:\n  epochs: 3\n  epochs: 4",
     ),
     case(
@@ -54,11 +54,11 @@ CASES = [
         space="space:\n  adapter: {choice: [lora, lroa]}",
     ),
     case(
-        "line 5  space.lora.rank.choice  must hold at least 1 item, got 0",
+        "line 5  space.lora.rank.choice  must have at least 1 item, got 0",
         space="space: {lora.rank: {choice: []}}",
     ),
     case(
-        "line 5  space.lora.rank.choice  holds 4 twice; name each value once",
+        "line 5  space.lora.rank.choice  contains 4 twice; list each value once",
         space="space: {lora.rank: {choice: [4, 4]}}",
     ),
     case(
@@ -74,11 +74,11 @@ CASES = [
         space="space: {lora.rank: {when: {adapter: lora}}}",
     ),
     case(
-        "line 5  space.lora.rank  must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or {float: [1e-4, 1e-2], log: true}, got 8; a fixed value goes under trial",
+        "line 5  space.lora.rank  must be a domain such as {choice: [4, 8]}, {int: [1, 8]} or {float: [1e-4, 1e-2], log: true}, got 8; put a fixed value under trial",
         space="space: {lora.rank: 8}",
     ),
     case(
-        "line 5  space.lora.rank  is a bare list; write {choice: [4, 8]}",
+        "line 5  space.lora.rank  is a plain list; write {choice: [4, 8]}",
         space="space: {lora.rank: [4, 8]}",
     ),
     case(
@@ -86,15 +86,15 @@ CASES = [
         space="space: {learning_rate: {float: [1e-2, 1e-4]}}",
     ),
     case(
-        "line 5  space.weight_decay.float  must lie above 0 with log: true, got [0, 0.01]",
+        "line 5  space.weight_decay.float  must be above 0 with log: true, got [0, 0.01]",
         space="space: {weight_decay: {float: [0, 1e-2], log: true}}",
     ),
     case(
-        "line 5  space.lora.rank.float  lora.rank is a whole number; use int in place of float",
+        "line 5  space.lora.rank.float  lora.rank is a whole number; use int instead of float",
         space="space: {lora.rank: {float: [1, 8]}}",
     ),
     case(
-        "line 5  space.loss.int  loss is no number; use choice",
+        "line 5  space.loss.int  loss is not a number; use choice",
         space="space: {loss: {int: [1, 8]}}",
     ),
     case(
@@ -102,11 +102,11 @@ CASES = [
         space="space: {lora.dropout: {float: [0, 1]}}",
     ),
     case(
-        "line 5  space.lora.rank.step  does not go with log: true; remove one of them",
+        "line 5  space.lora.rank.step  cannot be combined with log: true; remove one of them",
         space="space: {lora.rank: {int: [1, 8], log: true, step: 2}}",
     ),
     case(
-        "line 5  space.lora.rank.int  must hold 2 items, got [1]",
+        "line 5  space.lora.rank.int  must have 2 items, got [1]",
         space="space: {lora.rank: {int: [1]}}",
     ),
     case(
@@ -131,15 +131,15 @@ CASES = [
         space="space:\n  learning_rate: {float: [1e-4, 1e-2]}\n  weight_decay: {choice: [0.1], when: {learning_rate: 1e-3}}",
     ),
     case(
-        "line 6  space.weight_decay.when  goes in a circle: weight_decay needs warmup needs weight_decay; remove one of these conditions",
+        "line 6  space.weight_decay.when  is part of a cycle: weight_decay needs warmup needs weight_decay; remove one of these conditions",
         space="space:\n  weight_decay: {choice: [0.1], when: {warmup: 0.1}}\n  warmup: {choice: [0.1], when: {weight_decay: 0.1}}",
     ),
     case(
-        "line 6  space.weight_decay.when  goes in a circle: weight_decay needs weight_decay; remove one of these conditions",
+        "line 6  space.weight_decay.when  is part of a cycle: weight_decay needs weight_decay; remove one of these conditions",
         space="space:\n  weight_decay: {choice: [0.1], when: {weight_decay: 0.1}}",
     ),
     case(
-        "line 4  trial.lora.rank  is in space too; it is either fixed or searched, remove one",
+        "line 4  trial.lora.rank  is also in space; a setting is either fixed or searched, so remove one",
         trial="trial: {lora.rank: 8}",
     ),
     case(
@@ -148,11 +148,11 @@ CASES = [
         space="space: {adalora.init_rank: {choice: [4]}}",
     ),
     case(
-        "line 4  trial.loha.rank  has no use: adapter is lora or adalora, never loha",
+        "line 4  trial.loha.rank  has no effect: adapter is lora or adalora, never loha",
         trial="trial: {loha.rank: 3}",
     ),
     case(
-        "line 9  space.freezing[1]  can apply at the same time as an earlier alternative; give the two `when` conditions that exclude each other on one parameter",
+        "line 9  space.freezing[1]  can apply at the same time as an earlier alternative; give both a `when` on the same parameter, without a value in common",
         space="space:\n  adapter: {choice: [none, lora]}\n  freezing:\n  - {choice: [head_only], when: {adapter: none}}\n  - {choice: [frozen], when: {adapter: [none, lora]}}",
     ),
     case(
@@ -165,7 +165,7 @@ CASES = [
         space="space:\n  freezing: {choice: [frozen, unfreeze_at]}",
     ),
     case(
-        "line 5  space.unfreeze_epoch  unfreeze_epoch 9 is never reached in 4 epochs; use a smaller one or train longer (for example with unfreeze_epoch 9)",
+        "line 5  space.unfreeze_epoch  unfreeze_epoch 9 is never reached in 4 epochs; use a smaller value or train longer (for example with unfreeze_epoch 9)",
         trial="trial: {epochs: 4, freezing: unfreeze_at}",
         space="space: {unfreeze_epoch: {int: [2, 9]}}",
     ),
@@ -219,20 +219,20 @@ CASES = [
     case(
         "line 11  search.first[0].lora.rank  must be one of 4, 8, got 5",
         "line 12  search.first[1].lora.rnk   is not in the space; did you mean 'lora.rank'?",
-        "line 13  search.first[2].lora.rank  is missing; a configuration names every parameter that applies",
+        "line 13  search.first[2].lora.rank  is missing; a configuration must set every parameter that applies",
         search="search:\n  trials: 3\n  first:\n  - {adapter: lora, lora.rank: 5}\n  - {adapter: adalora, lora.rnk: 4}\n  - {adapter: lora}",
     ),
     case(
-        "line 5  space.learning_rate.float  needs a step for search.grid; or use tpe or random",
+        "line 5  space.learning_rate.float  needs a step for search.grid; add one, or use tpe or random",
         search="search: {grid: {}}",
         space="space: {learning_rate: {float: [1e-4, 1e-2]}}",
     ),
     case(
-        "line 8  search.trials  is missing: the number of configurations to try, such as trials: 30",
+        "line 8  search.trials  is missing; set the number of trials, such as trials: 30",
         search="search: {}",
     ),
     case(
-        "line 1  search.trials  is missing: the number of configurations to try, such as trials: 30",
+        "line 1  search.trials  is missing; set the number of trials, such as trials: 30",
         without="search",
     ),
     case(
@@ -240,7 +240,7 @@ CASES = [
         search="search: {tpe: {}, random: {}, trials: 3}",
     ),
     case(
-        "line 9  scheduler.asha.grace_epochs  is 9, but trials run 6 epochs, so none would be stopped; use a smaller one or scheduler: none",
+        "line 9  scheduler.asha.grace_epochs  is 9, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
         scheduler="scheduler: {asha: {grace_epochs: 9}}",
     ),
     case(
@@ -248,28 +248,28 @@ CASES = [
         scheduler="scheduler: {asha: {grace: 1}}",
     ),
     case(
-        "line 9  scheduler  must be the word none or one of asha and median, such as asha: {grace_epochs: 1}, got 'hyperband'",
+        "line 9  scheduler  must be none, asha or median, such as asha: {grace_epochs: 1}, got 'hyperband'",
         scheduler="scheduler: hyperband",
     ),
     case(
-        "line 9  scheduler  must be the word none or one of asha and median, such as asha: {grace_epochs: 1}",
+        "line 9  scheduler  must be none, asha or median, such as asha: {grace_epochs: 1}",
         scheduler="scheduler: {}",
     ),
     case(
-        "line 9  scheduler.hyperband  unknown key; known here: asha, median",
+        "line 9  scheduler.hyperband  unknown key; available: asha, median",
         scheduler="scheduler: {hyperband: {}}",
     ),
     case(
-        "line 9  scheduler  needs exactly one of asha, median, or the word none; got asha and median",
+        "line 9  scheduler  must be exactly one of none, asha and median; got asha and median",
         scheduler="scheduler: {asha: {}, median: {}}",
     ),
     case(
-        "line 9  scheduler  must be the word none or one of asha and median, such as asha: {grace_epochs: 1}, got nothing",
+        "line 9  scheduler  must be none, asha or median, such as asha: {grace_epochs: 1}, got nothing",
         scheduler="scheduler:",
     ),
     case(
-        "line 4  trial.loss       is for task segmentation; detection has the model's own",
-        "line 4  trial.head.norm  is for task segmentation; detection has the model's own",
+        "line 4  trial.loss       applies to task segmentation only; detection uses the model's own",
+        "line 4  trial.head.norm  applies to task segmentation only; detection uses the model's own",
         task="task: detection",
         objective="objective: {metric: map}",
         trial="trial: {loss: dice, head.norm: true}",
@@ -283,7 +283,7 @@ CASES = [
         scheduler="scheduler: {median: {grace_epochs: 0.001}}",
     ),
     case(
-        "line 9  scheduler.asha.grace_epochs  is 6, but trials run 6 epochs, so none would be stopped; use a smaller one or scheduler: none",
+        "line 9  scheduler.asha.grace_epochs  is 6, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
         scheduler="scheduler: {asha: {grace_epochs: 6}}",
     ),
     case(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from search_spaces.catalog import resolve
+from search_spaces.catalog import find_shipped
 from trainables.errors import ExperimentFileError
 from tuning.experiment.load import load_experiment
-from tuning.experiment.yaml_lines import read_yaml, to_yaml
+from tuning.experiment.yaml_lines import dump_yaml, read_yaml
 
 JUNK: list[Any] = [
     None, 0, -1, 1.5, "x", "", [], {}, [1], [None], {"a": 1}, True, float("inf"), float("nan"), 10**30, [{}],
@@ -31,7 +31,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @pytest.mark.parametrize("name", ["quickstart", "coco_folder", "mask_folder"])
 def test_whatever_stands_in_a_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
     """Every fourth value in turn replaced by junk: an experiment whose samples fit, or our own error."""
-    path = resolve(name)
+    path = find_shipped(name)
     assert path is not None
     text = path.read_text()
     rng = random.Random(0)
@@ -43,7 +43,7 @@ def test_whatever_stands_in_a_file_is_read_or_refused(name: str, tmp_path: Path)
             node = node[key]
         node[place[-1]] = rng.choice(JUNK)
         junk = tmp_path / "junk.yaml"
-        junk.write_text(to_yaml(document))
+        junk.write_text(dump_yaml(document))
         try:
             experiment = load_experiment(junk)
         except ExperimentFileError:

@@ -147,31 +147,31 @@ def test_sizes_of_large_spaces_are_counted_not_enumerated() -> None:
     assert Space.parse({name: {"int": [1, 100]} for name in names}).size() == 100**12
 
 
-def test_a_circle_is_refused() -> None:
-    circle = {
+def test_a_cycle_is_refused() -> None:
+    cycle = {
         "warmup": {"choice": [0.1], "when": {"flat": 0.5}},
         "flat": {"choice": [0.5], "when": {"warmup": 0.1}},
     }
-    with pytest.raises(ValueError, match="circle: warmup, flat"):
-        _ = Space.parse(circle).order
+    with pytest.raises(ValueError, match="cycle: warmup, flat"):
+        _ = Space.parse(cycle).order
 
 
 def test_locate_brings_values_into_the_spaces_own_form() -> None:
     space = Space.parse({"lora.alpha": {"choice": [8.0, 16.0]}, "warmup": {"float": [0.1, 0.7], "step": 0.2}})
-    values, faults = space.locate({"warmup": 0.30000000000000004, "lora.alpha": 8})
-    assert not faults
+    values, errors = space.locate({"warmup": 0.30000000000000004, "lora.alpha": 8})
+    assert not errors
     assert values == {"lora.alpha": 8.0, "warmup": 0.3}
     assert list(values) == list(space.order)
 
 
-def test_locate_says_what_lies_outside() -> None:
-    _, faults = SPACE.locate(
+def test_locate_names_what_is_outside() -> None:
+    _, errors = SPACE.locate(
         {"adapter": "lora", "lora.rank": 5, "adalora.target_rank": 3, "targets": ["query"]}
     )
-    assert faults == {
+    assert errors == {
         "lora.rank": "must be one of 4, 8, got 5",
-        "adalora.target_rank": "does not apply here: its conditions do not hold",
-        "freezing": "is missing; a configuration names every parameter that applies",
+        "adalora.target_rank": "does not apply: its conditions are not met",
+        "freezing": "is missing; a configuration must set every parameter that applies",
     }
 
 
@@ -205,6 +205,6 @@ def test_a_space_survives_json_and_pickle() -> None:
         {"choice": [1], "weight": 2},
     ],
 )
-def test_unsound_domains_are_refused(domain: dict[str, Any]) -> None:
+def test_invalid_domains_are_refused(domain: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Space.parse({"lora.rank": domain})

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from search_spaces.catalog import shipped
+from search_spaces.catalog import shipped_experiments
 from trainables.adapters.rules import check
 from trainables.errors import ExperimentFileError
 from trainables.specs.adapters import Adapter, Freezing
@@ -19,11 +19,11 @@ from tuning.experiment.checks.combinations import Shape, shape_of
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.json_schema import attribute_docs, experiment_schema
 from tuning.experiment.load import load_experiment
-from tuning.experiment.settings import all_names
+from tuning.experiment.settings import setting_names
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
+from tuning.experiment.write import experiment_yaml
+from tuning.experiment.yaml_lines import dump_yaml as yaml_text
 from tuning.experiment.yaml_lines import read_yaml
-from tuning.experiment.yaml_lines import to_yaml as yaml_text
 
 ROOT = Path(__file__).parents[3]
 
@@ -106,9 +106,9 @@ def test_a_trials_configuration_is_defaults_then_trial_then_parameters(file: Pat
     assert config.early_stopping is not None
 
 
-def test_a_configuration_that_does_not_fit_together_says_so(file: Path) -> None:
+def test_a_configuration_that_does_not_fit_together_is_an_error(file: Path) -> None:
     with pytest.raises(
-        ExperimentFileError, match="is no configuration: freezing 'full' goes with adapter 'none'"
+        ExperimentFileError, match="is not a valid configuration: freezing 'full' goes with adapter 'none'"
     ):
         load_experiment(file).trial_config({"freezing": "full"})
 
@@ -124,7 +124,7 @@ def test_one_configuration_as_a_file_of_its_own(file: Path, tmp_path: Path) -> N
     rng = random.Random(1)
     for number in range(20):
         params = experiment.space.sample(rng)
-        (tmp_path / "one.yaml").write_text(to_yaml(experiment, params))
+        (tmp_path / "one.yaml").write_text(experiment_yaml(experiment, params))
         sole = load_experiment(tmp_path / "one.yaml")
         assert not sole.space
         assert sole.workload == experiment.workload
@@ -251,7 +251,7 @@ ON_THE_HUB = {
 }
 
 
-@pytest.mark.parametrize("name", [space.name for space in shipped()])
+@pytest.mark.parametrize("name", [space.name for space in shipped_experiments()])
 def test_whatever_a_checked_space_gives_fits(name: str) -> None:
     experiment = load_experiment(name)
     shape = ON_THE_HUB.get(experiment.model.name) or shape_of(experiment.model, experiment.task)
@@ -263,7 +263,7 @@ def test_whatever_a_checked_space_gives_fits(name: str) -> None:
         assert not check(config, shape.hidden, shape.blocks, inner=shape.inner)
 
 
-def test_a_fault_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
+def test_an_error_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
     """Sampling alone would see blocks 5 of {2 … 64} in one of hundreds of configurations."""
     with pytest.raises(ExperimentFileError, match=r"localized_lora.blocks 5 must divide.*; 52 more like it"):
         load_experiment(
@@ -272,7 +272,7 @@ def test_a_fault_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
         )
 
 
-def test_a_subject_without_parts_has_no_faults() -> None:
+def test_a_draft_without_parts_has_no_errors() -> None:
     from tuning.experiment.checks.parts import check_parts
 
     assert list(check_parts(Draft())) == []
@@ -304,13 +304,13 @@ def test_aliases_and_merges() -> None:
     assert document.where[("b", "q")] == 2
 
 
-def test_the_schema_takes_what_is_sound_and_knows_the_space(file: Path) -> None:
+def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> None:
     schema = experiment_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    for path in [file, *(space.path for space in shipped())]:
+    for path in [file, *(space.path for space in shipped_experiments())]:
         assert not [error.message for error in validator.iter_errors(read_yaml(path.read_text()).value)]
-    sound = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
+    valid = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
     for wrong in (
         {"space": {"lora.rank": {"choice": ["eight"]}}},
         {"space": {"lora": {"rnak": {"choice": [8]}}}},
@@ -319,19 +319,19 @@ def test_the_schema_takes_what_is_sound_and_knows_the_space(file: Path) -> None:
         {"scheduler": "hyperband"},
         {"source_text": ""},
     ):
-        assert not validator.is_valid(sound | wrong), wrong
+        assert not validator.is_valid(valid | wrong), wrong
 
 
 def test_every_setting_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "experiment-file.md").read_text()
-    missing = [name for name in all_names() if f"`{name}`" not in text]
+    missing = [name for name in setting_names() if f"`{name}`" not in text]
     parts = [name for name in Experiment.model_fields if name != "source_text" and f"`{name}`" not in text]
     assert not missing
     assert not parts
 
 
 def test_attribute_docs_are_read_from_source() -> None:
-    assert attribute_docs(Experiment)["retries"].startswith("Times that a trial starts again")
+    assert attribute_docs(Experiment)["retries"].startswith("The number of times that a trial is restarted")
 
 
 def test_checking_a_file_imports_nothing_heavy() -> None:
@@ -348,7 +348,7 @@ def test_checking_a_file_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_references_example_is_sound(tmp_path: Path) -> None:
+def test_the_references_example_is_valid(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "experiment-file.md").read_text()
     (tmp_path / "example.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     assert load_experiment(tmp_path / "example.yaml").search.trials == 24

@@ -77,7 +77,7 @@ def test_every_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert kinds == {cls.model_fields["kind"].default for cls in Record.__subclasses__()}
 
 
-def test_a_history_says_what_became_of_a_trial(tmp_path: Path) -> None:
+def test_a_history_has_the_end_of_a_trial(tmp_path: Path) -> None:
     history = read_history(write(tmp_path / "a", *ONE_OF_EACH))
     trial = history.trials[0]
     assert (history.name, history.header.version) == ("a", 1)
@@ -94,7 +94,7 @@ def test_a_history_says_what_became_of_a_trial(tmp_path: Path) -> None:
     assert history.scores[None].reason == "no memory"
 
 
-def test_a_score_is_replaced_by_a_later_one_and_a_trial_that_goes_on_ends_the_scoring(tmp_path: Path) -> None:
+def test_a_score_is_replaced_by_a_later_one_and_a_resumed_trial_ends_the_scoring(tmp_path: Path) -> None:
     again = ScoredRecord(trial=None, metrics={"map": 0.1})
     history = read_history(write(tmp_path / "a", *ONE_OF_EACH, again, STARTED))
     assert history.scores[None] == again
@@ -148,7 +148,7 @@ def test_fields_of_a_newer_version_are_passed_over_and_a_newer_schema_is_not(tmp
     (folder / LEDGER).write_text(json.dumps(header) + "\n")
     assert read_history(folder).name == "a"
     (folder / LEDGER).write_text(json.dumps(header | {"schema": 2}) + "\n")
-    with pytest.raises(LedgerError, match="schema 2"):
+    with pytest.raises(LedgerError, match="schema version 2"):
         read_history(folder)
 
 
@@ -158,7 +158,7 @@ def test_a_record_that_does_not_begin_with_the_experiment_is_refused(tmp_path: P
         read_history(tmp_path)
 
 
-def test_a_missing_record_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_record_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot read"):
         read_history(tmp_path)
     with pytest.raises(LedgerError, match="no experiment"):
@@ -185,7 +185,7 @@ def test_a_line_before_its_trial_started_is_refused(tmp_path: Path) -> None:
         read_history(write(tmp_path / "a", report(1, 0.1)))
 
 
-# --- one writer, and what stands in its way ---------------------------------------------------
+# --- one writer, and what prevents writing ----------------------------------------------------
 
 
 def test_there_is_one_writer_and_it_can_be_seen(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_folder_of_something_else_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("storage", [Path(__file__), Path("/proc")])
-def test_storage_that_cannot_hold_a_folder_is_said_so(storage: Path) -> None:
+def test_storage_that_cannot_hold_a_folder_is_an_error(storage: Path) -> None:
     with pytest.raises(StorageError, match="cannot write the record"):
         Ledger.create(storage / "a", HEADER)
 
@@ -242,7 +242,7 @@ def test_experiments_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     assert [p.name for p in list_experiments(storage)] == ["a", "b"]
     assert find_experiment("a", storage) == storage / "a"
     assert find_experiment(str(storage / "b"), tmp_path) == storage / "b"
-    with pytest.raises(StorageError, match=r"no experiment 'c' in .*; there are: a, b"):
+    with pytest.raises(StorageError, match=r"no experiment 'c' in .*; available: a, b"):
         find_experiment("c", storage)
     assert list_experiments(tmp_path / "nowhere") == []
 

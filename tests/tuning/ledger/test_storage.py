@@ -7,7 +7,15 @@ import pytest
 from recorded import write
 
 from trainables.errors import StorageError
-from tuning.ledger.storage import BEST, Reference, named, read_log, refer, refer_to_log, storage_folder
+from tuning.ledger.storage import (
+    BEST,
+    Reference,
+    parse_log_reference,
+    parse_reference,
+    read_log,
+    shell_name,
+    storage_folder,
+)
 
 
 def test_the_option_goes_before_the_variable_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,13 +29,13 @@ def test_the_option_goes_before_the_variable_before_the_default(monkeypatch: pyt
 def test_a_name_a_path_and_a_trial(tmp_path: Path) -> None:
     folder = write(tmp_path / "digits")
     for text in ("digits", str(folder)):
-        assert refer(text, tmp_path).folder == folder
-        assert refer(f"{text}:3", tmp_path).trial == 3
-        assert refer(f"{text}:best", tmp_path).trial == BEST
-    assert refer("digits", tmp_path).trial is None
+        assert parse_reference(text, tmp_path).folder == folder
+        assert parse_reference(f"{text}:3", tmp_path).trial == 3
+        assert parse_reference(f"{text}:best", tmp_path).trial == BEST
+    assert parse_reference("digits", tmp_path).trial is None
     for text in ("absent", "absent:3", "digits:worst"):
-        with pytest.raises(StorageError, match="there are: digits"):
-            refer(text, tmp_path)
+        with pytest.raises(StorageError, match="available: digits"):
+            parse_reference(text, tmp_path)
 
 
 def test_a_hint_names_an_experiment_so_that_a_command_finds_it(
@@ -35,21 +43,21 @@ def test_a_hint_names_an_experiment_so_that_a_command_finds_it(
 ) -> None:
     folder = write(tmp_path / "a b" / "digits")
     monkeypatch.setenv("ADAPTERTUNE_STORAGE", str(tmp_path / "a b"))
-    assert named(folder) == "digits"
+    assert shell_name(folder) == "digits"
     monkeypatch.delenv("ADAPTERTUNE_STORAGE")
-    assert named(folder) == f"'{folder}'"
+    assert shell_name(folder) == f"'{folder}'"
     monkeypatch.chdir(tmp_path)
-    assert named(tmp_path / "experiments" / "digits") == "digits"
-    (said,) = shlex.split(named(folder))
-    assert refer(said, storage_folder(None)).folder == folder
+    assert shell_name(tmp_path / "experiments" / "digits") == "digits"
+    (said,) = shlex.split(shell_name(folder))
+    assert parse_reference(said, storage_folder(None)).folder == folder
 
 
 def test_the_log_of_a_launch_that_failed_early_is_found(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "driver.log").write_text("img_3.png cannot be read\n")
     for text in ("mine", str(tmp_path / "mine")):
-        assert read_log(refer_to_log(text, tmp_path)) == "img_3.png cannot be read\n"
+        assert read_log(parse_log_reference(text, tmp_path)) == "img_3.png cannot be read\n"
     with pytest.raises(StorageError, match="no experiment 'other'"):
-        refer_to_log("other", tmp_path)
+        parse_log_reference("other", tmp_path)
     with pytest.raises(StorageError, match="a trial's number"):
         read_log(Reference(tmp_path / "mine", BEST))

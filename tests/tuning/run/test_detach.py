@@ -39,7 +39,7 @@ def test_output_follows_the_record_into_the_folder(tmp_path: Path, monkeypatch: 
     assert left.log == folder / "driver.log"
     assert left.prepared
     assert "prepared" in (folder / "ledger.jsonl").read_text()
-    assert os.getsid(left.process) == left.process  # a session of its own: closing the terminal spares it
+    assert os.getsid(left.process) == left.process  # a separate session: closing the terminal does not end it
     deadline = time.monotonic() + 10
     while "after" not in left.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -47,7 +47,7 @@ def test_output_follows_the_record_into_the_folder(tmp_path: Path, monkeypatch: 
     assert [p.name for p in folder.parent.iterdir()] == ["mine"]
 
 
-def test_a_launch_that_fails_at_once_says_what_it_said(tmp_path: Path) -> None:
+def test_a_launch_that_fails_at_once_gives_its_output(tmp_path: Path) -> None:
     with pytest.raises(NotStartedError, match=r"absent\.yaml") as caught:
         detach(["launch", "absent.yaml"], tmp_path / "mine")
     assert caught.value.code == 2

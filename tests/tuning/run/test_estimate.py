@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from recorded import experiment
 
-from tuning.run.estimate import expect, representatives, trial_seconds
+from tuning.run.estimate import costliest_configs, estimate_sweep, trial_seconds
 
 
 def measured(**said: Any) -> Any:
@@ -17,7 +17,7 @@ def measured(**said: Any) -> Any:
 
 
 def test_the_costliest_of_each_kind_of_adapter() -> None:
-    configs = representatives(experiment())
+    configs = costliest_configs(experiment())
     assert [(c.adapter, c.mode) for c in configs] == [
         ("none", "full"),
         ("lora", "unfrozen"),
@@ -28,24 +28,24 @@ def test_the_costliest_of_each_kind_of_adapter() -> None:
 
 def test_peft_methods_are_kinds_of_their_own() -> None:
     space = {"adapter": {"choice": ["peft"]}, "peft.method": {"choice": ["IA3", "OFT"]}}
-    methods = [c.peft.method for c in representatives(experiment(space=space)) if c.peft is not None]
+    methods = [c.peft.method for c in costliest_configs(experiment(space=space)) if c.peft is not None]
     assert methods == ["IA3", "OFT"]
 
 
 def test_from_single_steps_to_the_sweep() -> None:
     asked = experiment()
-    configs = representatives(asked)
+    configs = costliest_configs(asked)
     assert trial_seconds(configs[0], measured()) == pytest.approx(6 * (10 * 0.1 + 1.0))
     runs = [measured(), measured(step_s=0.3, peak_mb=300.0), measured(error="no such layer")]
-    sweep = expect(asked, configs, runs, trials=5, side_by_side=2)
+    sweep = estimate_sweep(asked, configs, runs, trials=5, side_by_side=2)
     assert sweep.trial_s == pytest.approx((12.0 + 24.0) / 2)
     assert sweep.total_s == pytest.approx(3 * 18.0)
     assert (sweep.peak_mb, sweep.total_mb) == (300.0, 600.0)
-    assert expect(asked, configs, runs, trials=None, side_by_side=2).total_s is None
+    assert estimate_sweep(asked, configs, runs, trials=None, side_by_side=2).total_s is None
 
 
 def test_nothing_measured_is_nothing_expected() -> None:
     asked = experiment()
-    configs = representatives(asked)
-    sweep = expect(asked, configs, [measured(error="x")] * len(configs), trials=5, side_by_side=1)
+    configs = costliest_configs(asked)
+    sweep = estimate_sweep(asked, configs, [measured(error="x")] * len(configs), trials=5, side_by_side=1)
     assert math.isnan(sweep.trial_s)

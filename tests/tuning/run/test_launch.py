@@ -26,7 +26,7 @@ from tuning.ledger.records import (
     StartedRecord,
 )
 from tuning.run.launch import LaunchResult, launch
-from tuning.tables.parts import sound_parts
+from tuning.tables.parts import valid_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
@@ -62,7 +62,7 @@ def test_which_images_are_trained_and_tested_on_is_kept_with_the_experiment(
 
 
 class ByPid(Scripted):
-    """Says in which process it runs, and what it was given."""
+    """Reports its process and its configuration."""
 
     def step(self) -> dict[str, Any]:
         result = super().step()
@@ -92,7 +92,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert best.parameters == {"adapter": 10, "head": 5, "backbone": 0, "total": 100}
     assert result.history.baseline is not None
 
-    # The file says what memory says, and what the listener heard, in order.
+    # The file, the history in memory and the listener have the same records in order.
     assert read_history(result.folder) == result.history
     assert list(read_records(result.folder))[1:] == sweep.events
     assert isinstance(sweep.events[0], PreparedRecord)
@@ -106,7 +106,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     views = {"tables", "study.journal"}
     ours = {"ledger.jsonl", "driver.lock", "ray.log"} | views
     assert {p.name for p in result.folder.iterdir()} <= ours
-    assert sound_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
+    assert valid_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
     assert list(home.glob("*")) == littered
 
     # Actors are reused: no more processes than trials at once. Configurations are plain values.
@@ -140,7 +140,7 @@ def test_as_many_trials_run_at_once_as_the_cluster_or_the_file_says(sweep: Sweep
 
 
 class Troubled(Scripted):
-    """Each batch size in trouble of its own."""
+    """Each batch size fails in a different way."""
 
     def step(self) -> dict[str, Any]:
         if self.trial.batch_size == 3:

@@ -32,9 +32,7 @@ def stop(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_a_polite_kill_leave_the_handlers_as_they_were(
-    sweep: Sweeps, number: signal.Signals
-) -> None:
+def test_ctrl_c_and_sigterm_leave_the_handlers_as_they_were(sweep: Sweeps, number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
     def interrupt(record: Record) -> None:
@@ -109,7 +107,7 @@ def test_ctrl_c_while_ray_goes_down_changes_nothing(sweep: Sweeps, monkeypatch: 
     assert [record.reason for record in closed] == [Ending.FINISHED]
 
 
-# --- a driver of its own ----------------------------------------------------------------------
+# --- a driver in its own process --------------------------------------------------------------
 
 DRIVER = """
 import sys

@@ -190,7 +190,7 @@ def test_other_data_than_before_is_refused(whole: Path, tmp_path: Path) -> None:
     other = prepared_in(tmp_path / "other", fingerprint="ba4")
     folder = cut(whole, tmp_path, 20)
     before = (folder / LEDGER).read_bytes()
-    with pytest.raises(DataError, match=r"begun on other data \(fingerprint f00, now ba4\)"):
+    with pytest.raises(DataError, match=r"launched with other data \(fingerprint f00, now ba4\)"):
         resumed(folder, other)
     assert (folder / LEDGER).read_bytes().startswith(before)
 

@@ -74,7 +74,7 @@ def lives(folder: Path, *steps: str) -> None:
 def run(
     folder: Path, *steps: str, pauses: tuple[float, ...] = (0.0,) * 5
 ) -> tuple[int, list[str], list[str]]:
-    """Exit code, which commands ran, what was told."""
+    """The exit code, the commands that ran, the messages."""
     lives(folder, *steps)
     told: list[str] = []
     start, again = ([sys.executable, "-c", DRIVER, str(folder), name] for name in ("launch", "resume"))
@@ -125,9 +125,9 @@ def test_it_gives_up_after_so_many_restarts_without_a_report(tmp_path: Path) -> 
     code, runs, told = run(tmp_path, *steps, pauses=(0.0, 0.01))
     assert (code, len(runs)) == (70, 5)
     assert [text.rpartition("; ")[2] for text in told] == [
-        "it resumes in 0 s", "it resumes in 0.01 s",  # a report starts the count anew
+        "it resumes in 0 s", "it resumes in 0.01 s",  # a report resets the count
         "it resumes in 0 s", "it resumes in 0.01 s",
-        "it stays down",
+        "it is not restarted",
     ]  # fmt: skip
 
 

@@ -234,7 +234,7 @@ def test_names_stay_and_paths_go_by_the_file(tmp_path: Path) -> None:
     ("search", "fault"),
     [
         ("{trials: 3, random: {}, from: [old]}", "search.from  .*random learns nothing from earlier trials"),
-        ("{trials: 3, from: [old, old]}", "search.from  .*names 'old' twice"),
+        ("{trials: 3, from: [old, old]}", "search.from  .*contains 'old' twice"),
         ("{trials: 3, from_: [old]}", "search.from_  .*unknown key; did you mean 'from'"),
         ("{trials: 3, from: old}", "search.from  "),
     ],

@@ -19,8 +19,8 @@ from trainables.errors import LedgerError, StorageError
 from tuning.ledger.ledger import LEDGER, Ledger, read_header, read_history
 from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, ScoredRecord, StartedRecord
 from tuning.tables import parts as tables
-from tuning.tables.parts import FOLDER, Part, Tables, files_of, folding, sound_parts
-from tuning.tables.relations import parquet
+from tuning.tables.parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
+from tuning.tables.relations import sql_parquet
 from tuning.tables.rows import trial_row
 
 
@@ -32,25 +32,25 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "FAN", 4)
 
 
-def compact(folder: Path) -> tuple[Part, ...]:
+def compact(folder: Path) -> tuple[TablePart, ...]:
     header = read_header(folder)
     written = Tables(folder, experiment(folder.name), header)
     written.begin(read_history(folder))
     written.close()
-    return sound_parts(folder, thorough=True)
+    return valid_parts(folder, thorough=True)
 
 
 def rows(folder: Path, table: str, order: str = "ALL") -> list[tuple[Any, ...]]:
     """A table's rows, as they are in the files."""
-    files = files_of(folder, sound_parts(folder), table)
-    return duckdb.sql(f"SELECT * FROM {parquet(files)} ORDER BY {order}").fetchall() if files else []
+    files = table_files(folder, valid_parts(folder), table)
+    return duckdb.sql(f"SELECT * FROM {sql_parquet(files)} ORDER BY {order}").fetchall() if files else []
 
 
 def newest(folder: Path) -> dict[int, tuple[Any, ...]]:
     """What the files say of each trial, its newest row."""
     asked = "trial, outcome, value, epoch, best, last, ran, seconds, params, stopped_by, reason"
-    files = files_of(folder, sound_parts(folder), "trials")
-    found = duckdb.sql(f"SELECT {asked} FROM {parquet(files)} ORDER BY upto").fetchall()
+    files = table_files(folder, valid_parts(folder), "trials")
+    found = duckdb.sql(f"SELECT {asked} FROM {sql_parquet(files)} ORDER BY upto").fetchall()
     return {row[0]: row[1:] for row in found}
 
 
@@ -129,7 +129,7 @@ def test_a_record_that_grows_gives_the_same_rows_as_a_whole_one(
 
 
 def test_nothing_is_kept_of_trials_that_have_ended(folder: Path) -> None:
-    follows = folding(folder, read_header(folder), experiment("digits"), ())
+    follows = resume_folding(folder, read_header(folder), experiment("digits"), ())
     follows.take()
     assert not follows.history.trials
     assert not follows.open
@@ -142,7 +142,7 @@ def test_the_number_of_parts_and_how_often_a_row_is_written_grow_with_the_logari
     written: list[int] = []
     finish = Tables._finish
 
-    def counted(self: Tables, place: Path, start: int, end: int, *rest: Any) -> Part:
+    def counted(self: Tables, place: Path, start: int, end: int, *rest: Any) -> TablePart:
         written.append(end - start)
         return finish(self, place, start, end, *rest)
 
@@ -158,36 +158,36 @@ def test_the_number_of_parts_and_how_often_a_row_is_written_grow_with_the_logari
 # --- what comes back --------------------------------------------------------------------------
 
 
-def deleted(folder: Path, parts: Sequence[Part]) -> None:
+def deleted(folder: Path, parts: Sequence[TablePart]) -> None:
     shutil.rmtree(folder / FOLDER)
 
 
-def one_deleted(folder: Path, parts: Sequence[Part]) -> None:
+def one_deleted(folder: Path, parts: Sequence[TablePart]) -> None:
     shutil.rmtree(folder / FOLDER / parts[1].name)
 
 
-def torn(folder: Path, parts: Sequence[Part]) -> None:
+def torn(folder: Path, parts: Sequence[TablePart]) -> None:
     file = folder / FOLDER / parts[1].name / "trials.parquet"
     file.write_bytes(file.read_bytes()[:-100])
 
 
-def flipped(folder: Path, parts: Sequence[Part]) -> None:
+def flipped(folder: Path, parts: Sequence[TablePart]) -> None:
     file = folder / FOLDER / parts[0].name / "trials.parquet"
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 0xFF
     file.write_bytes(content)
 
 
-def no_json(folder: Path, parts: Sequence[Part]) -> None:
+def no_json(folder: Path, parts: Sequence[TablePart]) -> None:
     (folder / FOLDER / parts[-1].name / "part.json").write_text('{"schema": 1')
 
 
-def of_another_record(folder: Path, parts: Sequence[Part]) -> None:
+def of_another_record(folder: Path, parts: Sequence[TablePart]) -> None:
     text = (folder / LEDGER).read_text()
     (folder / LEDGER).write_text(text.replace('"time":1', '"time":2'))
 
 
-def left_half_written(folder: Path, parts: Sequence[Part]) -> None:
+def left_half_written(folder: Path, parts: Sequence[TablePart]) -> None:
     (folder / FOLDER / parts[0].name).rename(folder / FOLDER / ".writing-0-4000")
 
 
@@ -195,7 +195,7 @@ def left_half_written(folder: Path, parts: Sequence[Part]) -> None:
     "harm", [deleted, one_deleted, torn, flipped, no_json, of_another_record, left_half_written]
 )
 def test_what_is_lost_or_does_not_fit_comes_back(
-    folder: Path, harm: Callable[[Path, Sequence[Part]], None]
+    folder: Path, harm: Callable[[Path, Sequence[TablePart]], None]
 ) -> None:
     harm(folder, compact(folder))
     parts = compact(folder)
@@ -205,7 +205,7 @@ def test_what_is_lost_or_does_not_fit_comes_back(
     assert {p.name for p in (folder / FOLDER).iterdir()} - {".lock"} == {part.name for part in parts}
 
 
-def test_a_trial_that_goes_on_after_its_part_was_written_is_read_anew(folder: Path) -> None:
+def test_a_trial_that_resumes_after_its_part_was_written_is_read_again(folder: Path) -> None:
     compact(folder)
     trial = read_history(folder).trials[1]
     with Ledger.open(folder) as ledger:
@@ -215,8 +215,8 @@ def test_a_trial_that_goes_on_after_its_part_was_written_is_read_anew(folder: Pa
     compact(folder)
     assert newest(folder)[1] == from_the_record(folder)[1]
     assert newest(folder)[1][:3] == ("completed", 0.9, 2.0)
-    files = files_of(folder, sound_parts(folder), "epochs")
-    replacing = duckdb.sql(f"SELECT trial, epoch FROM {parquet(files)} WHERE replaces").fetchall()
+    files = table_files(folder, valid_parts(folder), "epochs")
+    replacing = duckdb.sql(f"SELECT trial, epoch FROM {sql_parquet(files)} WHERE replaces").fetchall()
     assert replacing == [(1, 2.0)]
 
 
@@ -240,13 +240,16 @@ def test_a_torn_last_line_waits_until_it_is_whole(folder: Path) -> None:
     assert len(rows(folder, "scores")) == len(SCORES) + 1
 
 
-# --- faults -----------------------------------------------------------------------------------
+# --- damage -----------------------------------------------------------------------------------
 
 
 def test_two_writers_do_not_meet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "LOCK_S", 0.1)
     (folder / FOLDER).mkdir()
-    with FileLock(folder / FOLDER / tables.LOCK), pytest.raises(StorageError, match="another process writes"):
+    with (
+        FileLock(folder / FOLDER / tables.LOCK),
+        pytest.raises(StorageError, match="another process is writing"),
+    ):
         compact(folder)
     assert compact(folder)
 
@@ -309,5 +312,5 @@ def test_a_reader_beside_the_writer_sees_every_trial_at_any_time(tmp_path: Path,
     reader.join()
     assert not faults
     assert (
-        json.loads((growing / FOLDER / sound_parts(growing)[0].name / "part.json").read_text())["start"] == 0
+        json.loads((growing / FOLDER / valid_parts(growing)[0].name / "part.json").read_text())["start"] == 0
     )

@@ -1,4 +1,4 @@
-"""Views in their threads: what they are told, and what becomes of one that fails, hangs or falls behind."""
+"""Views in their threads: the records they get, and views that fail, hang or fall behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import recorded
 
 from trainables.errors import StorageError
-from tuning.experiment.sections.views import ViewsSpec, url_fault
+from tuning.experiment.sections.views import ViewsSpec, url_error
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
 from tuning.ledger.recorder import Recorder
@@ -21,7 +21,7 @@ from tuning.views.view import View
 
 
 class Noted(View):
-    """Keeps what it is told; fails or waits where it is asked to."""
+    """Keeps all records; fails or waits on request."""
 
     title = "the notes"
 
@@ -101,8 +101,9 @@ def test_one_that_fails_is_said_once_and_the_others_go_on(
     assert good.seen == told
     assert bad.calls[-1] == "close"
     assert said == [
-        "the notes is left behind: OSError: [Errno 28] No space left on device. The sweep goes on without it;"
-        " nothing is lost, the record has everything and the next `adaptertune resume` brings it up to date"
+        "cannot update the notes: OSError: [Errno 28] No space left on device. The sweep continues without"
+        " this view; nothing is lost: the record is complete, and the next `adaptertune resume` brings the"
+        " view up to date"
     ]
 
 
@@ -113,7 +114,7 @@ def test_a_message_of_ours_is_said_as_it_is(history: History, said: list[str]) -
 
     with Views([Refusing()], history, say=said.append):
         pass
-    assert said[0].startswith("the notes is left behind: it is another's. The sweep goes on")
+    assert said[0].startswith("cannot update the notes: it is another's. The sweep continues")
 
 
 def test_leaving_is_bounded_where_a_view_hangs(history: History, said: list[str]) -> None:
@@ -126,7 +127,7 @@ def test_leaving_is_bounded_where_a_view_hangs(history: History, said: list[str]
     waits.set()
     assert len(good.seen) == 1
     assert len(said) == 1
-    assert said[0].startswith("the notes is still behind after 0.3 s and is left so")
+    assert said[0].startswith("cannot bring the notes up to date within 0.3 s")
 
 
 def test_one_that_falls_far_behind_is_let_go_and_not_waited_for(history: History, said: list[str]) -> None:
@@ -207,16 +208,16 @@ def test_a_missing_package_is_said_before_work_starts(history: History, tmp_path
     ],
 )
 def test_secrets_in_a_database_url_are_refused_and_not_repeated(url: str) -> None:
-    fault = str(url_fault(url))
-    assert "holds a password" in fault
-    assert "hush" not in fault
+    error = str(url_error(url))
+    assert "contains a password" in error
+    assert "hush" not in error
 
 
 @pytest.mark.parametrize("url", ["bob:hush@db/x", "mongodb://bob:hush@db/x", "postgresql://[hush/x"])
 def test_what_is_no_url_is_not_repeated_either(url: str) -> None:
-    fault = str(url_fault(url))
-    assert fault
-    assert "hush" not in fault
+    error = str(url_error(url))
+    assert error
+    assert "hush" not in error
 
 
 @pytest.mark.parametrize(
@@ -227,4 +228,4 @@ def test_what_is_no_url_is_not_repeated_either(url: str) -> None:
     ],
 )
 def test_a_url_without_a_secret_is_taken(url: str) -> None:
-    assert url_fault(url) is None
+    assert url_error(url) is None

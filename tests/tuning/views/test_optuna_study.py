@@ -19,8 +19,8 @@ from viewed import live, of
 from trainables.errors import StorageError
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
-from tuning.views.optuna_database import DatabaseShelf
-from tuning.views.optuna_journal import ASIDE, JOURNAL_FILE, JournalShelf
+from tuning.views.optuna_database import DatabaseStudyStorage
+from tuning.views.optuna_journal import ASIDE, JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyStorage, StudyView
 
 Place = Callable[[Path], StudyStorage]
@@ -36,8 +36,8 @@ def sqlite(folder: Path) -> BaseStorage:
 
 
 PLACES: dict[str, tuple[Place, Read]] = {
-    "journal": (JournalShelf, journal),
-    "sqlite": (lambda folder: DatabaseShelf(f"sqlite:///{folder / 'studies.db'}"), sqlite),
+    "journal": (JournalStudyStorage, journal),
+    "sqlite": (lambda folder: DatabaseStudyStorage(f"sqlite:///{folder / 'studies.db'}"), sqlite),
 }
 
 
@@ -51,8 +51,8 @@ def folder(tmp_path: Path) -> Path:
     return recorded.write(tmp_path / "digits")
 
 
-def view(shelf: StudyStorage, name: str = "digits") -> StudyView:
-    return StudyView(recorded.experiment(name), shelf)
+def view(storage: StudyStorage, name: str = "digits") -> StudyView:
+    return StudyView(recorded.experiment(name), storage)
 
 
 def lines(folder: Path) -> list[Any]:
@@ -65,8 +65,8 @@ def lines(folder: Path) -> list[Any]:
     ]
 
 
-def follow(shelf: StudyStorage, records: Sequence[Any], known: int = 1) -> None:
-    live(view(shelf, records[0].name), records, known)
+def follow(storage: StudyStorage, records: Sequence[Any], known: int = 1) -> None:
+    live(view(storage, records[0].name), records, known)
 
 
 def essence(storage: BaseStorage, name: str = "digits") -> list[Any]:
@@ -80,8 +80,8 @@ def essence(storage: BaseStorage, name: str = "digits") -> list[Any]:
 def test_it_has_every_trial_with_its_curve_state_value_and_reason(
     folder: Path, place: tuple[Place, Read]
 ) -> None:
-    shelf, read = place
-    follow(shelf(folder), lines(folder))
+    storage, read = place
+    follow(storage(folder), lines(folder))
     study = optuna.load_study(study_name="digits", storage=read(folder))
     assert study.direction.name == "MAXIMIZE"
     assert study.metric_names == ["dice"]
@@ -111,24 +111,24 @@ def test_it_has_every_trial_with_its_curve_state_value_and_reason(
 def test_from_every_moment_at_which_a_driver_may_die_it_comes_to_the_same(
     folder: Path, tmp_path: Path, place: tuple[Place, Read]
 ) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     (tmp_path / "whole").mkdir()
-    follow(shelf(tmp_path / "whole"), records)
+    follow(storage(tmp_path / "whole"), records)
     expected = essence(read(tmp_path / "whole"))
-    for cut in (2, 5, 9, 11, 15, 24, len(records)) if shelf is JournalShelf else (9, 24):
+    for cut in (2, 5, 9, 11, 15, 24, len(records)) if storage is JournalStudyStorage else (9, 24):
         again = tmp_path / str(cut)
         again.mkdir()
-        follow(shelf(again), records[:cut])
-        follow(shelf(again), records, known=min(cut + 3, len(records)))
+        follow(storage(again), records[:cut])
+        follow(storage(again), records, known=min(cut + 3, len(records)))
         assert essence(read(again)) == expected, cut
 
 
 def test_running_trials_show_their_reports_at_once(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     last = next(i for i, r in enumerate(records) if isinstance(r, ReportRecord) and r.epoch == 3.0)
-    followed = view(shelf(folder))
+    followed = view(storage(folder))
     followed.begin(of(records[:1]))
     for record in records[1 : last + 1]:
         followed.observe(record)
@@ -140,45 +140,45 @@ def test_running_trials_show_their_reports_at_once(folder: Path, place: tuple[Pl
     followed.close()
 
 
-def test_an_interrupted_trial_stays_open_and_goes_on(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+def test_an_interrupted_trial_stays_open_and_resumes(folder: Path, place: tuple[Place, Read]) -> None:
+    storage, read = place
     records = lines(folder)
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))
     ended = records[end]
     broken = [*records[:end], ended.model_copy(update={"outcome": Outcome.INTERRUPTED})]
-    follow(shelf(folder), broken)
+    follow(storage(folder), broken)
     (trial,) = optuna.load_study(study_name="digits", storage=read(folder)).trials
     assert (trial.state, trial.user_attrs["outcome"]) == (TrialState.RUNNING, "interrupted")
     started = next(r for r in records if isinstance(r, StartedRecord))
-    follow(shelf(folder), [*broken, started, ended], known=len(broken))
+    follow(storage(folder), [*broken, started, ended], known=len(broken))
     (trial,) = optuna.load_study(study_name="digits", storage=read(folder)).trials
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.75)
     assert trial.user_attrs["outcome"] == "completed"
 
 
 def test_a_trial_that_failed_and_starts_again_is_one_more(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+    storage, read = place
     records = lines(folder)
     started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 3)
     again = [
         started,
         EndedRecord(trial=3, outcome=Outcome.COMPLETED, value=0.5, epoch=1.0),
     ]
-    follow(shelf(folder), records)
-    follow(shelf(folder), [*records, *again], known=len(records) + 1)
+    follow(storage(folder), records)
+    follow(storage(folder), [*records, *again], known=len(records) + 1)
     attempts = [row for row in essence(read(folder)) if row[0]["trial"] == 3]
     assert [state for _, state, *_ in attempts] == [TrialState.FAIL, TrialState.COMPLETE]
-    follow(shelf(folder), [*records, *again], known=len(records) + 2)
+    follow(storage(folder), [*records, *again], known=len(records) + 2)
     assert [row for row in essence(read(folder)) if row[0]["trial"] == 3] == attempts
 
 
-def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -> None:
+def test_one_that_starts_again_keeps_the_reports_it_resumes_from(folder: Path) -> None:
     records = lines(folder)
     reports = [r for r in records if isinstance(r, ReportRecord) and r.trial == 0]
     started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
     failed = EndedRecord(trial=0, outcome=Outcome.FAILED, reason="out of luck")
     given = [records[0], started, *reports[:3], failed, started, *reports[3:]]
-    follow(JournalShelf(folder), given)
+    follow(JournalStudyStorage(folder), given)
     steps = [
         trial.intermediate_values
         for trial in optuna.load_study(study_name="digits", storage=journal(folder)).trials
@@ -187,23 +187,25 @@ def test_one_that_starts_again_keeps_the_reports_it_goes_on_from(folder: Path) -
     assert steps[0] == {round(r.epoch * 1000): r.objective for r in reports[:3]}
 
 
-def test_a_study_that_contradicts_its_record_is_written_anew(folder: Path, place: tuple[Place, Read]) -> None:
-    shelf, read = place
+def test_a_study_that_contradicts_its_record_is_written_again(
+    folder: Path, place: tuple[Place, Read]
+) -> None:
+    storage, read = place
     records = lines(folder)
-    follow(shelf(folder), records)
+    follow(storage(folder), records)
     # The record is of a moment before the study, as after a backup of the folder was restored.
-    follow(shelf(folder), records[:8], known=8)
+    follow(storage(folder), records[:8], known=8)
     assert len(essence(read(folder))) == 1
-    follow(shelf(folder), records, known=len(records))
+    follow(storage(folder), records, known=len(records))
     assert len(essence(read(folder))) == 7
 
 
 def test_a_deleted_journal_comes_back(folder: Path) -> None:
     records = lines(folder)
-    follow(JournalShelf(folder), records)
+    follow(JournalStudyStorage(folder), records)
     expected = essence(journal(folder))
     (folder / JOURNAL_FILE).unlink()
-    follow(JournalShelf(folder), records, known=len(records))
+    follow(JournalStudyStorage(folder), records, known=len(records))
     assert essence(journal(folder)) == expected
 
 
@@ -222,19 +224,19 @@ def test_a_deleted_journal_comes_back(folder: Path) -> None:
 )
 def test_a_damaged_journal_is_written_anew(folder: Path, damage: Callable[[bytes], bytes]) -> None:
     records = lines(folder)
-    follow(JournalShelf(folder), records)
+    follow(JournalStudyStorage(folder), records)
     expected = essence(journal(folder))
     path = folder / JOURNAL_FILE
     path.write_bytes(damage(path.read_bytes()))
-    follow(JournalShelf(folder), records, known=len(records) - 2)
+    follow(JournalStudyStorage(folder), records, known=len(records) - 2)
     assert essence(journal(folder)) == expected
 
 
 def test_a_journal_of_another_launch_is_put_aside(folder: Path, tmp_path: Path) -> None:
     other = recorded.write(tmp_path / "other" / "digits", recorded.TRIALS[:2], began=5000.0)
-    follow(JournalShelf(folder), lines(other))
+    follow(JournalStudyStorage(folder), lines(other))
     before = (folder / JOURNAL_FILE).read_bytes()
-    follow(JournalShelf(folder), lines(folder))
+    follow(JournalStudyStorage(folder), lines(folder))
     assert len(essence(journal(folder))) == 7
     assert (folder / ASIDE).read_bytes() == before
 
@@ -244,16 +246,16 @@ def test_a_lock_left_behind_is_taken_away(folder: Path, dangling: bool) -> None:
     target = "/nowhere/study.journal" if dangling else str(folder / JOURNAL_FILE)
     lock = folder / (JOURNAL_FILE + ".lock")
     os.symlink(target, lock)
-    follow(JournalShelf(folder), lines(folder))
+    follow(JournalStudyStorage(folder), lines(folder))
     assert len(essence(journal(folder))) == 7
     assert not os.path.lexists(lock)
 
 
 def test_notes_that_a_dashboard_leaves_stay(folder: Path) -> None:
     records = lines(folder)
-    follow(JournalShelf(folder), records[:9])
+    follow(JournalStudyStorage(folder), records[:9])
     journal(folder).set_study_user_attr(0, "note", "look here")
-    follow(JournalShelf(folder), records, known=9)
+    follow(JournalStudyStorage(folder), records, known=9)
     assert journal(folder).get_study_user_attrs(0)["note"] == "look here"
     assert len(essence(journal(folder))) == 7
 
@@ -265,25 +267,25 @@ def test_a_journal_costs_one_write_a_lot(folder: Path, monkeypatch: pytest.Monke
         JournalFileBackend, "append_logs", lambda self, logs: (writes.append(len(logs)), real(self, logs))
     )
     records = lines(folder)
-    follow(JournalShelf(folder), records)
-    assert len(writes) == 2  # the beginning, and what settled
+    follow(JournalStudyStorage(folder), records)
+    assert len(writes) == 2  # one at the beginning, one in `settle`
     assert sum(writes) > len(records) / 2
 
 
 def test_a_study_of_another_launch_in_a_database_is_refused_and_kept(folder: Path, tmp_path: Path) -> None:
-    shelf = DatabaseShelf(f"sqlite:///{folder / 'studies.db'}")
+    storage = DatabaseStudyStorage(f"sqlite:///{folder / 'studies.db'}")
     other = recorded.write(tmp_path / "other" / "digits", recorded.TRIALS[:2], began=5000.0)
-    follow(shelf, lines(other))
+    follow(storage, lines(other))
     expected = essence(sqlite(folder))
     with pytest.raises(StorageError, match=r"a study 'digits' of another launch.*optuna delete-study"):
-        follow(shelf, lines(folder))
+        follow(storage, lines(folder))
     assert essence(sqlite(folder)) == expected
 
 
 def test_two_experiments_in_one_database_do_not_mix(folder: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{folder / 'studies.db'}"
     other = recorded.write(tmp_path / "letters", recorded.TRIALS[:2])
-    first, second = view(DatabaseShelf(url)), view(DatabaseShelf(url), "letters")
+    first, second = view(DatabaseStudyStorage(url)), view(DatabaseStudyStorage(url), "letters")
     ours, theirs = lines(folder), lines(other)
     first.begin(of(ours[:1]))
     second.begin(of(theirs[:1]))
@@ -302,7 +304,7 @@ def test_choices_that_are_no_scalars_are_written_as_text(tmp_path: Path) -> None
     given = recorded.experiment(space=space)
     told = recorded.Told({"lora.targets": ["query", "value"], "seed": 5}, (0.2,))
     folder = recorded.write(tmp_path / "digits", [told], of=given)
-    followed = StudyView(given, JournalShelf(folder))
+    followed = StudyView(given, JournalStudyStorage(folder))
     followed.begin(read_history(folder))
     followed.close()
     (trial,) = optuna.load_study(study_name="digits", storage=journal(folder)).trials

@@ -93,7 +93,7 @@ def test_what_is_whole_is_not_written_again_and_what_is_deleted_comes_back(folde
     assert curve(folder, 1) == [(10, 0.35), (20, 0.4)]
 
 
-def test_a_trial_that_goes_on_from_an_earlier_state_has_each_step_once(folder: Path) -> None:
+def test_a_trial_that_resumes_from_an_earlier_state_has_each_step_once(folder: Path) -> None:
     records = list(read_records(folder))
     reports = [r for r in records if isinstance(r, ReportRecord) and r.trial == 0]
     at = records.index(reports[3])
@@ -102,7 +102,7 @@ def test_a_trial_that_goes_on_from_an_earlier_state_has_each_step_once(folder: P
 
 
 def test_a_failed_trial_that_starts_once_more_has_each_step_once(folder: Path) -> None:
-    """From a checkpoint before its last report, in a file of its own."""
+    """From a checkpoint before its last report, in a separate file."""
     records = list(read_records(folder))
     reports = [r for r in records if isinstance(r, ReportRecord) and r.trial == 0]
     started = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
@@ -112,7 +112,7 @@ def test_a_failed_trial_that_starts_once_more_has_each_step_once(folder: Path) -
     assert [step for step, _ in curve(folder, 0)] == [10, 20, 30, 40, 50, 60]
 
 
-def test_an_interrupted_trial_goes_on_in_its_run(folder: Path) -> None:
+def test_an_interrupted_trial_resumes_in_its_run(folder: Path) -> None:
     records = list(read_records(folder))
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))
     started = next(r for r in records if isinstance(r, StartedRecord))
@@ -133,14 +133,14 @@ def test_a_full_disk_is_said_once_and_resume_brings_the_rest(folder: Path) -> No
             for record in records[4:]:
                 views.put(record)
         assert len(said) == 1
-        assert "TensorBoard is left behind: OSError" in said[0]
+        assert "cannot update TensorBoard: OSError" in said[0]
         assert "No space left" in said[0]
         disk.make_room()
         follow(disk.path, records, known=len(records))
         assert curve(disk.path, 0)[-1] == (60, 0.72)
 
 
-def test_the_real_record_is_untouched(folder: Path) -> None:
+def test_the_real_record_is_unchanged(folder: Path) -> None:
     before = (folder / "ledger.jsonl").read_bytes()
     follow(folder, list(read_records(folder)))
     assert (folder / "ledger.jsonl").read_bytes() == before

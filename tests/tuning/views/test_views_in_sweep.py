@@ -59,6 +59,6 @@ def test_a_view_that_cannot_be_written_is_said_and_the_sweep_ends_well(
     assert done.outcome is Ending.FINISHED
     assert [trial.outcome for trial in done.history.trials.values()] == [Outcome.COMPLETED] * 2
     said = capsys.readouterr().err
-    assert said.count("is left behind") == 1
-    assert f"the Optuna study at {url} is left behind" in said
+    assert said.count("cannot update") == 1
+    assert f"cannot update the Optuna study at {url}" in said
     assert list((done.folder / "tensorboard" / "0001").iterdir())

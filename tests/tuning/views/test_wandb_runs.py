@@ -152,7 +152,7 @@ def test_what_is_whole_is_not_written_again_and_what_is_deleted_comes_back(folde
 
 
 @pytest.mark.slow
-def test_an_interrupted_trial_is_written_anew_when_it_goes_on(folder: Path) -> None:
+def test_an_interrupted_trial_is_written_again_when_it_resumes(folder: Path) -> None:
     records = list(read_records(folder))
     end = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord))
     started = next(r for r in records if isinstance(r, StartedRecord))
@@ -174,7 +174,7 @@ def test_what_wandb_says_is_said_once(folder: Path, monkeypatch: pytest.MonkeyPa
         for record in records[1:]:
             views.put(record)
     assert len(said) == 1
-    assert said[0].startswith("Weights & Biases is left behind: ")
+    assert said[0].startswith("cannot update Weights & Biases: ")
     assert str(folder / FOLDER / LOG) in said[0]
 
 
@@ -183,7 +183,9 @@ def test_a_process_that_does_not_end_is_not_waited_for(folder: Path) -> None:
     followed = view(folder, records, sending_s=0.2)
     followed._process = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, text=True)
     process = followed._process
-    with pytest.raises(StorageError, match=r"not through after 0\.2 s and goes on by itself.*`wandb sync`"):
+    with pytest.raises(
+        StorageError, match=r"not finished after 0\.2 s and continues for at most.*`wandb sync`"
+    ):
         followed.close()
     assert process.poll() is None
     process.terminate()
@@ -192,16 +194,16 @@ def test_a_process_that_does_not_end_is_not_waited_for(folder: Path) -> None:
 
 def test_online_only_where_one_is_logged_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not wandb_process.logged_in()
-    assert wandb_process._way(WandbMode.AUTO) == "offline"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "offline"
     (folder.parent / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
-    assert wandb_process._way(WandbMode.AUTO) == "online"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "online"
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
-    assert wandb_process._way(WandbMode.AUTO) == "offline"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "offline"
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert wandb_process._way(WandbMode.AUTO) == "online"
-    assert wandb_process._way(WandbMode.OFFLINE) == "offline"
+    assert wandb_process._wandb_mode(WandbMode.AUTO) == "online"
+    assert wandb_process._wandb_mode(WandbMode.OFFLINE) == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert wandb_process._way(WandbMode.AUTO) is None
+    assert wandb_process._wandb_mode(WandbMode.AUTO) is None
 
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from analysis.tables import Table
 from trainables.errors import StorageError
 from tuning.cli.commands import launch as commands_launch
 from tuning.cli.console import console, failures, lines, print_table
-from tuning.experiment.differences import differences
+from tuning.experiment.differences import find_differences
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
@@ -39,7 +39,7 @@ from tuning.formatting import duration, json_text
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.storage import named
+from tuning.ledger.storage import shell_name
 from tuning.messages import FAILED, INTERRUPTED, PREEMPTED, say
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def values_of(text: str, name: str | None) -> Iterator[JsonValue]:
             yield [role.strip() for role in word.split("+")]
             continue
         read = read_yaml(word, where="--levels")
-        if read.faults or not word:
+        if read.errors or not word:
             raise AblationError(f"--levels {text}: '{word}' is no value; write them as 4,8,16")
         yield read.value
 
@@ -274,7 +274,7 @@ def _retuned_before(planned: Plan, experiment: Experiment, folder: Path) -> Abla
         raise StorageError(
             f"{folder.name} has begun with {had} retuned, and --retune asks for"
             f" {', '.join(planned.retune)}. Ask for the same again, read it with `adaptertune ablation"
-            f" {named(folder)}`, or give this one another name with --name"
+            f" {shell_name(folder)}`, or give this one another name with --name"
         )
     return known
 
@@ -294,7 +294,7 @@ def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> P
     if result.outcome == "interrupted":
         say(
             f"interrupted; what {experiment.name} has recorded is kept, and the same command goes on,"
-            f" as does `adaptertune resume {named(folder)}`"
+            f" as does `adaptertune resume {shell_name(folder)}`"
         )
         raise typer.Exit(PREEMPTED if result.preempted else INTERRUPTED)
     if result.no_results:
@@ -305,14 +305,14 @@ def _to_its_end(experiment: Experiment, storage: Path, address: str | None) -> P
 
 def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
     """Raises StorageError where what `folder` holds is another design than the one asked for."""
-    changed = differences(begun, asked)
+    changed = find_differences(begun, asked)
     if not changed:
         return
     shown = "".join(f"\n  {difference}" for difference in changed[:10])
     raise StorageError(
         f"{folder.name} has begun with another design:{shown}\n"
-        f"Ask for the same again, read it with `adaptertune ablation {named(folder)}`, give this one another"
-        f" name with --name, or remove {folder.absolute()}"
+        f"Ask for the same again, read it with `adaptertune ablation {shell_name(folder)}`,"
+        f" give this one another name with --name, or remove {folder.absolute()}"
     )
 
 
@@ -342,5 +342,5 @@ def print_result(result: Result, folder: Path) -> None:
     lines(out, *words(result, folder))
     lost = sum(run.outcome in ("failed", "diverged") for run in result.runs)
     if lost:
-        again = f"`adaptertune resume {named(folder)} --retry-failed` starts those that failed once more"
+        again = f"`adaptertune resume {shell_name(folder)} --retry-failed` starts those that failed once more"
         lines(out, f"{lost} failed or diverged; {again}")

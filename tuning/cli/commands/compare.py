@@ -13,7 +13,7 @@ from analysis.tables import csv_text, markdown
 from tuning.cli.console import console, lines, print_table
 from tuning.formatting import json_text
 from tuning.ledger.ledger import read_history
-from tuning.ledger.storage import refer
+from tuning.ledger.storage import parse_reference
 
 
 def run(one: str, other: str, storage: Path, writing: Writing) -> None:
@@ -37,7 +37,7 @@ def run(one: str, other: str, storage: Path, writing: Writing) -> None:
 
 
 def _side(text: str, storage: Path) -> Side:
-    reference = refer(text, storage)
+    reference = parse_reference(text, storage)
     history = read_history(reference.folder)
     fingerprint = history.prepared.fingerprint if history.prepared is not None else None
     return side(text, reference.folder, Sweep.of(history), reference.number, fingerprint)

@@ -19,7 +19,7 @@ from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import MAIN_FIGURE, Task, Workload
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, show
-from tuning.experiment.faults import closest
+from tuning.experiment.file_errors import closest_name
 from tuning.experiment.load import read_data
 from tuning.formatting import json_text
 from tuning.messages import FAILED, say
@@ -157,7 +157,7 @@ def _shift(text: str, workload: Workload) -> Shift:
         return Shift(text)
     match = re.fullmatch(r"(?P<kind>[^:]*):(?P<severity>-?\d+)", text)
     if match is None:
-        guess = closest(text, known)
+        guess = closest_name(text, known)
         named = f"did you mean '{guess}'?" if guess else f"it names {', '.join(known) or 'none'}."
         raise AdaptertuneError(
             f"--domain {text}: the data names no such domain; {named}"

@@ -20,7 +20,7 @@ def export(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
     in_domain = {"in domain": trained.test} if trained.test else {}
     card = Card(
         title=trained.title,
-        figures=trained.figures,
+        figures=trained.metrics,
         epoch=trained.epoch,
         test={**in_domain, **trained.domains},
         counts=trained.counts,

@@ -19,13 +19,13 @@ from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import read_header, read_history
-from tuning.ledger.storage import named
+from tuning.ledger.storage import shell_name
 from tuning.messages import FAILED, say
 
 if TYPE_CHECKING:
     from trainables.specs.trial import TrialConfig
     from trainables.training.dry_run import DryRun
-    from tuning.run.estimate import Expectation
+    from tuning.run.estimate import SweepEstimate
     from tuning.run.launch import LaunchResult
 
 
@@ -83,10 +83,10 @@ def trials_of(file: str, overrides: Sequence[str], folder: Path) -> int | None:
 
     Raises ExperimentFileError where anything else differs.
     """
-    from tuning.experiment.differences import differences
+    from tuning.experiment.differences import find_differences
 
     begun, now = recorded(folder), load_experiment(file, overrides)
-    changed = {difference.key: difference for difference in differences(begun, now)}
+    changed = {difference.key: difference for difference in find_differences(begun, now)}
     wanted = now.search.trials
     if wanted is not None and changed.pop("search.trials", None) is None:
         wanted = None
@@ -95,7 +95,7 @@ def trials_of(file: str, overrides: Sequence[str], folder: Path) -> int | None:
     shown = "".join(f"\n  {difference}" for difference in changed.values())
     raise ExperimentFileError(
         f"{file} is not what {begun.name} was begun with, and only search.trials may change:{shown}\n"
-        f"Undo this, or launch it under another name with `search: {{from: [{named(folder)}]}}`,"
+        f"Undo this, or launch it under another name with `search: {{from: [{shell_name(folder)}]}}`,"
         " which learns from the trials that are finished"
     )
 
@@ -128,7 +128,7 @@ def leave(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> No
     except NotStartedError as error:
         say(str(error))
         raise typer.Exit(error.code) from error
-    name = named(folder)
+    name = shell_name(folder)
     doing = "runs" if left.prepared else "prepares its data"
     lines(
         console(),
@@ -146,9 +146,9 @@ def leave(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> No
 def rehearse(experiment: Experiment) -> None:
     """One real step and evaluation of each kind of adapter; prints what the sweep will cost."""
     from trainables.training.dry_run import dry_run
-    from tuning.run.estimate import expect, representatives
+    from tuning.run.estimate import costliest_configs, estimate_sweep
 
-    configs = representatives(experiment)
+    configs = costliest_configs(experiment)
     runs = dry_run(experiment.workload, configs, threads=experiment.resources.threads)
     out = console()
     show(
@@ -164,7 +164,7 @@ def rehearse(experiment: Experiment) -> None:
     if all(run.error is not None for run in runs):
         say("no adapter could be built")
         raise typer.Exit(FAILED)
-    expected = expect(
+    expected = estimate_sweep(
         experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_side_by_side(experiment)
     )
     lines(out, *_sums(experiment, expected))
@@ -189,7 +189,7 @@ def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
     )
 
 
-def _sums(experiment: Experiment, expected: Expectation) -> tuple[str, ...]:
+def _sums(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     number = "an open number of" if expected.trials is None else str(expected.trials)
     stops = experiment.scheduler.asha is not None or experiment.scheduler.median is not None
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainables.errors import StorageError
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import driver_alive, read_history
-from tuning.ledger.storage import BEST, Reference, named
+from tuning.ledger.storage import BEST, Reference, shell_name
 
 
 def request_stop(reference: Reference) -> str:
@@ -24,7 +24,7 @@ def request_stop(reference: Reference) -> str:
         known = read_history(reference.folder).trials.get(int(trial))
         if known is None:
             raise StorageError(
-                f"{name} has no trial {trial} yet; see `adaptertune status {named(reference.folder)}`"
+                f"{name} has no trial {trial} yet; see `adaptertune status {shell_name(reference.folder)}`"
             )
         if known.ended is not None:
             raise StorageError(f"trial {trial} of {name} has ended already ({known.outcome})")

@@ -18,7 +18,7 @@ from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, lines
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
-from tuning.ledger.environment import describe
+from tuning.ledger.environment import describe_environment
 from tuning.messages import FAILED, say
 
 
@@ -55,7 +55,7 @@ def train(experiment: Experiment, config: TrialConfig, folder: Path, file: str) 
 
     workload = experiment.workload
     (folder / EXPERIMENT).write_text(file, encoding="utf-8")
-    _write(folder / ENVIRONMENT, describe())
+    _write(folder / ENVIRONMENT, describe_environment())
     out = console()
     lines(out, f"{experiment.name}: {_described(config)} in {folder}")
     prepared = open_prepared(prepare_workload(workload, progress=True))

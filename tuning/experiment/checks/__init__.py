@@ -1,1 +1,1 @@
-"""What is checked of an experiment file before it is used."""
+"""Checks of an experiment file before it is used."""

@@ -1,9 +1,10 @@
-"""Whether every configuration that a space can give is sound: enumerated where settings interact.
+"""Checks that every configuration of a space is valid, by enumeration where settings interact.
 
 Settings interact in small groups (adapter and freezing; AdaLoRA's ranks; …). Each group is enumerated
-with all others at one value, ranges by their ends: every rule is monotone in them, save that a block
-count divides a width, so those are enumerated whole. Each configuration looked at is reachable, hence
-every fault is real. Random configurations follow, for whatever no group foresees.
+with all other settings at one value. Of a range only the ends are tried, because every rule is monotone
+in it; the exception is a block count, which must divide a width, so every value of it is tried. All
+configurations that are tried are reachable, so every error is real. Random configurations follow, for
+interactions that no group covers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.faults import Violation, translate
+from tuning.experiment.file_errors import Violation, translate_errors
 from tuning.experiment.space import Alternative, Space, Values
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -36,40 +37,42 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("localized_lora", "localized_lora.blocks", "targets", "adapter"),
     ("blocks", "adapter"),
 )
-"""Settings that interact; a fault is shown at the first of a group that the file names."""
+"""Settings that interact; an error is shown at the first setting of a group that the file contains."""
 WHOLE = frozenset({"localized_lora.blocks"})
-"""Whole numbers of which every value is looked at."""
+"""Whole numbers of which every value is tried."""
 MOST = 1_000
-"""Configurations of one group; of a larger one the ends of its numbers, or as many corners at random."""
+"""The most configurations of one group. A larger group is tried at the ends of its numbers, and if that
+is still too many, at this number of random corners."""
 PROBES = 200
+"""The number of random configurations."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a backbone without loading it; None where it is not."""
+    """The sizes of a backbone, known without loading it; None where unknown."""
 
     hidden: int | None = None
     blocks: int | None = None
     inner: int | None = None
 
 
-def check_configurations(subject: Draft) -> list[Violation]:
-    """What is wrong with configurations that the space gives, each kind of fault once with an example."""
-    if idle := list(_never_apply(subject.space)):
+def check_configurations(draft: Draft) -> list[Violation]:
+    """The errors in configurations of the space, each kind of error once, with an example."""
+    if idle := list(_never_apply(draft.space)):
         return idle
-    finder = _Finder(subject)
+    finder = _Finder(draft)
     for group in GROUPS:
-        for values in _assignments(subject.space, group):
-            finder.look(values, group)
-    if subject.space:
+        for values in _assignments(draft.space, group):
+            finder.check_configuration(values, group)
+    if draft.space:
         rng = random.Random(0)
         for _ in range(PROBES):
-            finder.look(subject.space.sample(rng), ())
-    return finder.misfits()
+            finder.check_configuration(draft.space.sample(rng), ())
+    return finder.violations()
 
 
 def shape_of(model: ModelSpec, task: Task) -> Shape:
-    """The widths that a local checkpoint's config.json names; nothing of one on the hub."""
+    """The sizes in the config.json of a local checkpoint; unknown for a checkpoint on the hub."""
     folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name)
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -82,22 +85,24 @@ def shape_of(model: ModelSpec, task: Task) -> Shape:
 
 
 def _never_apply(space: Space) -> Iterator[Violation]:
-    """Alternatives whose conditions never hold together."""
+    """Alternatives with conditions that are never met together."""
     seen: set[tuple[str, int]] = set()
     for parents in {frozenset(space.parents(name)) for name in space.root}:
         assignments = _assignments(space, tuple(sorted(parents)))
         if len(assignments) == MOST:
-            return  # perhaps not all of them
+            return  # some may be missing, so nothing can be concluded
         for values in assignments:
             seen |= {(name, n) for name in values if (n := space.active(name, values)) is not None}
     for name, domains in space.root.items():
         for number in range(len(domains)):
             if (name, number) not in seen:
-                yield Violation(("space", name, number), "never applies: its conditions never hold together")
+                yield Violation(
+                    ("space", name, number), "never applies: its conditions are never met together"
+                )
 
 
 def _assignments(space: Space, group: tuple[str, ...]) -> list[Values]:
-    """Configurations in which the group and what it depends on take all their telling values."""
+    """Configurations in which the group and its parents take all their relevant values."""
     varied: set[str] = set()
     reach = [name for name in group if name in space.root]
     while reach:
@@ -115,23 +120,23 @@ def _assignments(space: Space, group: tuple[str, ...]) -> list[Values]:
 
 @dataclass(frozen=True)
 class _Pick:
-    """Which values to look at: of `varied` parameters the telling ones, of any other one."""
+    """The values to try: all relevant ones of `varied` parameters, one of every other parameter."""
 
     space: Space
     varied: set[str]
     ends: bool
-    """Of numbers to choose from the smallest and largest only, as of a range."""
+    """Whether only the smallest and largest of a choice of numbers are tried, as for a range."""
     rng: random.Random | None = None
 
     def values(self, name: str, active: int) -> list[JsonValue]:
         domain = self.space.root[name][active]
-        telling = _telling(domain, whole=name in WHOLE, ends=self.ends)
-        for value in self.space.named(name):
-            if value not in telling and domain.match(value):
-                telling.append(value)
+        relevant = _relevant(domain, whole=name in WHOLE, ends=self.ends)
+        for value in self.space.condition_values(name):
+            if value not in relevant and domain.match(value):
+                relevant.append(value)
         if name not in self.varied:
-            return telling[:1]
-        return telling if self.rng is None else [self.rng.choice(telling)]
+            return relevant[:1]
+        return relevant if self.rng is None else [self.rng.choice(relevant)]
 
 
 def _extend(pick: _Pick, depth: int, values: Values) -> Iterator[Values]:
@@ -149,7 +154,7 @@ def _extend(pick: _Pick, depth: int, values: Values) -> Iterator[Values]:
     del values[name]
 
 
-def _telling(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]:
+def _relevant(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]:
     if domain.choice is not None:
         numbers = [v for v in domain.choice if isinstance(v, int | float) and not isinstance(v, bool)]
         if ends and not whole and len(numbers) == len(domain.choice):
@@ -162,18 +167,18 @@ def _telling(domain: Alternative, *, whole: bool, ends: bool) -> list[JsonValue]
 
 
 class _Finder:
-    def __init__(self, subject: Draft) -> None:
-        self._subject = subject
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
         self._shape = Shape()
-        if subject.model is not None and subject.task is not None:
-            self._shape = shape_of(subject.model, subject.task)
-        embedded = subject.data.embedded if subject.data is not None else None
+        if draft.model is not None and draft.task is not None:
+            self._shape = shape_of(draft.model, draft.task)
+        embedded = draft.data.embedded if draft.data is not None else None
         self._images = embedded.train if embedded is not None else None
         self._examples: dict[tuple[tuple[str | int, ...], str], tuple[Violation, str, set[str]]] = {}
 
-    def look(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
-        """Build one configuration and note what is wrong with it."""
-        for where, rule in self._faults(values):
+    def check_configuration(self, values: Mapping[str, JsonValue], group: tuple[str, ...]) -> None:
+        """Build one configuration and store its errors."""
+        for where, rule in self._errors(values):
             template = re.sub(r"'[^']*'|\[[^]]*\]|\d+(?:\.\d+)?", "#", rule)
             key, related = self._blame(where, rule, group)
             path = self._path(key, values)
@@ -187,28 +192,28 @@ class _Finder:
             known = self._examples.setdefault((path, template), (Violation(path, rule), shown, set()))
             known[2].add(rule)
 
-    def misfits(self) -> list[Violation]:
-        """One misfit for each kind of fault."""
+    def violations(self) -> list[Violation]:
+        """One violation for each kind of error."""
         found = []
-        for misfit, shown, rules in self._examples.values():
+        for violation, shown, rules in self._examples.values():
             more = f"; {len(rules) - 1} more like it" if len(rules) > 1 else ""
             example = f" (for example with {shown}{more})" if shown else ""
-            found.append(Violation(misfit.path, misfit.rule + example))
+            found.append(Violation(violation.path, violation.rule + example))
         return found
 
-    def _faults(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
-        from tuning.experiment.dotted import put
+    def _errors(self, values: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+        from tuning.experiment.dotted import put_nested
 
         nested: dict[str, JsonValue] = {}
-        for name, value in (*self._subject.trial.items(), *values.items()):
-            put(nested, name.split("."), value)
+        for name, value in (*self._draft.trial.items(), *values.items()):
+            put_nested(nested, name.split("."), value)
         try:
             config = TrialConfig.model_validate_json(json.dumps(nested))
         except ValidationError as error:
-            for misfit in translate(error):
-                yield ".".join(str(part) for part in misfit.path), misfit.rule
+            for violation in translate_errors(error):
+                yield ".".join(str(part) for part in violation.path), violation.rule
             return
-        for rule in _late(config):
+        for rule in _ineffective(config):
             yield "", rule
         steps = None
         if self._images is not None:
@@ -224,28 +229,28 @@ class _Finder:
             yield "", rule
 
     def _blame(self, where: str, rule: str, group: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """The setting to show a fault at, and the ones that matter with it.
+        """The setting to show an error at, and the settings that it depends on.
 
-        A rule begins with a setting's name: that one if the file names it, else another of its group.
+        A rule begins with a setting's name: that setting if the file contains it, else another of its group.
         """
         begins = re.match(r"[a-z_.]+", rule)
         word = begins[0].rstrip(".") if begins else ""
         named = [name for name in (f"{where}.{word}" if where else word, where) if name]
         related = next((g for name in named for g in GROUPS if name in g), group)
-        known = [*self._subject.space.root, *self._subject.trial]
+        known = [*self._draft.space.root, *self._draft.trial]
         return next((name for name in (*named, *related) if name in known), ""), related
 
     def _path(self, key: str, values: Mapping[str, JsonValue]) -> tuple[str | int, ...]:
-        if key in self._subject.space.root:
-            return ("space", key, self._subject.space.active(key, values) or 0)
+        if key in self._draft.space.root:
+            return ("space", key, self._draft.space.active(key, values) or 0)
         return ("trial", key) if key else ("trial",)
 
 
-def _late(config: TrialConfig) -> Iterator[str]:
-    """Settings that could never take effect."""
+def _ineffective(config: TrialConfig) -> Iterator[str]:
+    """Errors about settings that could never take effect."""
     late = config.unfreeze_epoch is not None and 0 < config.epochs <= config.unfreeze_epoch
     if late and config.mode is Freezing.UNFREEZE_AT:
         yield (
             f"unfreeze_epoch {config.unfreeze_epoch} is never reached in {config.epochs} epochs; "
-            "use a smaller one or train longer"
+            "use a smaller value or train longer"
         )

@@ -1,4 +1,4 @@
-"""Whether a data section fits together and goes with the task, its folds and shifted domains included."""
+"""Checks that a data section is consistent and fits the task, including its folds and shifted domains."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
 from trainables.specs.workload import ROBUSTNESS, Figure, Task
-from tuning.experiment.faults import Path, Violation, meant
+from tuning.experiment.file_errors import Path, Violation, suggestion
 
 _SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
 
 
 def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
-    """Every check that the data section takes. task: None where that is wrong in itself."""
+    """All checks of the data section. task: None if it is invalid."""
     if task is not None and data.kind not in _SOURCES[task]:
         what = "boxes" if task is Task.DETECTION else "masks"
         yield Violation(
-            ("data", data.kind), f"gives no {what} for task {task}; use one of {', '.join(_SOURCES[task])}"
+            ("data", data.kind),
+            f"has no {what}, which task {task} needs; use one of {', '.join(_SOURCES[task])}",
         )
     yield from _mask_values(data)
     if data.splits.folds is not None and data.gives_validation:
@@ -25,23 +26,23 @@ def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
         yield from _domain(("data", "domains", name), domain, data)
 
 
-def shift_faults(figure: Figure, data: DataSpec) -> Iterator[str]:
-    """Why a figure under shift cannot be an objective, which is measured on validation images."""
+def shift_errors(figure: Figure, data: DataSpec) -> Iterator[str]:
+    """Why a metric under shift cannot be the objective, which is measured on validation images."""
     if figure.domain is None and figure.base != ROBUSTNESS:
         return
     if not data.domains:
         yield (
-            "is measured in a domain, and the data has none; give it one, such as "
+            "is measured in a shifted domain, but the data has none; add one, such as "
             "data.domains: {blurred: {corruption: {kind: blur}}}"
         )
         return
     for name in data.domains if figure.domain is None else (figure.domain,):
         if name not in data.domains:
-            yield f"there is no domain '{name}'{meant(name, data.domains)}"
+            yield f"there is no domain '{name}'{suggestion(name, data.domains)}"
         elif not data.domains[name].has_validation:
             yield (
-                f"needs validation images in domain {name}, whose images are for tests alone; "
-                f"give it some with data.domains.{name}.validation, or use another objective"
+                f"needs validation images in domain {name}, which has test images only; "
+                f"add data.domains.{name}.validation, or use another objective"
             )
 
 
@@ -52,7 +53,7 @@ def _mask_values(data: DataSpec) -> Iterator[Violation]:
     if len(set(classes)) < len(classes):
         twice = next(c for c in classes if classes.count(c) > 1)
         yield Violation(
-            ("data", "masks", "classes"), f"names '{twice}' twice; every class needs its own name"
+            ("data", "masks", "classes"), f"contains '{twice}' twice; every class needs its own name"
         )
     if values is not None and len(values) != len(classes):
         yield Violation(
@@ -60,24 +61,28 @@ def _mask_values(data: DataSpec) -> Iterator[Violation]:
             f"needs one grey value for each of the {len(classes)} classes, got {len(values)}",
         )
     elif values is not None and len(set(values)) < len(values):
-        yield Violation(("data", "masks", "values"), f"must differ from class to class, got {list(values)}")
+        yield Violation(("data", "masks", "values"), f"must be different for each class, got {list(values)}")
 
 
 def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]:
-    if (fault := data.unfit(domain)) is not None:
-        yield Violation((*at, domain.kind), fault)
+    if (error := data.unfit(domain)) is not None:
+        yield Violation((*at, domain.kind), error)
         return
     if domain.corruption is not None and not data.gives_test:
-        yield Violation(at, "changes test images, and the data has none; raise data.splits.test above 0")
+        yield Violation(
+            at, "is a corruption of test images, but the data has none; set data.splits.test above 0"
+        )
     if data.embedded is not None and domain.embedded is data.embedded.domain:
-        yield Violation((*at, "embedded"), f"is {domain.embedded}, the look that the data has already")
+        yield Violation(
+            (*at, "embedded"), f"is {domain.embedded}, the same as data.embedded.domain; use another one"
+        )
     for place, images in _images(domain):
         for part in ("train", "validation"):
             if getattr(data.source, part) == images:
                 yield Violation(
                     (*at, *place, domain.kind),
-                    f"names the images of data.{domain.kind}.{part}, by which trials are trained and chosen; "
-                    "give it images of its own",
+                    f"uses the images of data.{domain.kind}.{part}, which trials are trained or selected on; "
+                    "use other images",
                 )
 
 

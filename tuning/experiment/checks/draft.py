@@ -1,4 +1,4 @@
-"""What is known of an experiment while its parts are checked."""
+"""A draft of an experiment, while its parts are checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Draft:
-    """What is known of an experiment; a part that is wrong in itself is None or left out."""
+    """The parts of an experiment that are valid by themselves; an invalid part is None or left out."""
 
     name: str | None = None
     task: Task | None = None
@@ -32,22 +32,22 @@ class Draft:
     """Fixed settings by dotted name."""
     space: Space = field(default_factory=Space)
     written: frozenset[str] = frozenset()
-    """Every parameter of the file, wrong ones included."""
+    """Every parameter of the file, including invalid ones."""
     first: list[dict[str, JsonValue]] = field(default_factory=list)
     """`search.first` by dotted names."""
     touched: frozenset[str] = frozenset()
     """Settings that an override named."""
 
-    def fixed(self, name: str) -> JsonValue:
+    def fixed_value(self, name: str) -> JsonValue:
         """The value of a setting that is not searched: from `trial`, else its default."""
         if name in self.trial:
             return self.trial[name]
         return Adapter.LORA.value if name == ADAPTER else None
 
-    def taken(self, name: str) -> list[JsonValue] | None:
-        """Values that a parameter or fixed setting takes; None if they cannot be listed."""
+    def possible_values(self, name: str) -> list[JsonValue] | None:
+        """The values that a parameter or fixed setting can have; None if they cannot be listed."""
         if name not in self.written:
-            return [self.fixed(name)]
+            return [self.fixed_value(name)]
         domains = self.space.root.get(name, ())
         if not domains or any(d.size is None or d.size > 10_000 for d in domains):
             return None
@@ -55,12 +55,12 @@ class Draft:
 
 
 def is_inside(name: str, section: str) -> bool:
-    """Whether a setting, by dotted name, lies in a section."""
+    """Whether a setting, by dotted name, is inside a section."""
     return name.startswith(section + ".")
 
 
-def either(values: list[JsonValue]) -> str:
-    """The values that a setting may take, in words."""
+def join_or(values: list[JsonValue]) -> str:
+    """The values of a setting as text: `lora or loha`."""
     return " or ".join(str(value) for value in values)
 
 

@@ -1,4 +1,4 @@
-"""Whether the objective is a figure that the task and the data give, and that trials can be compared by."""
+"""Checks that the objective is a metric of the task and the data, and comparable between trials."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ from collections.abc import Iterator, Sequence
 
 from trainables.specs.trial import Loss
 from trainables.specs.workload import METRICS, ROBUSTNESS, Direction, Figure, Task
-from tuning.experiment.checks.data import shift_faults
+from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.faults import Violation, closest, shown
+from tuning.experiment.file_errors import Violation, closest_name, describe_value
 
 _PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
 
 
-def check_objective(subject: Draft) -> Iterator[Violation]:
-    """Every check that the objective takes."""
-    if subject.task is None or subject.objective is None:
+def check_objective(draft: Draft) -> Iterator[Violation]:
+    """All checks of the objective."""
+    if draft.task is None or draft.objective is None:
         return
-    metric, known = subject.objective.metric, METRICS[subject.task]
+    metric, known = draft.objective.metric, METRICS[draft.task]
     figure = Figure.of(metric)
     base = figure.base
-    if not _is_known(figure, subject.task):
+    if not _is_known(figure, draft.task):
         yield Violation(
             ("objective", "metric"),
-            f"{subject.task} has no metric {shown(metric)}{_instead_of(figure, metric, subject)}",
+            f"{draft.task} has no metric {describe_value(metric)}{_instead_of(figure, metric, draft)}",
         )
         return
-    if figure.of_class and (fault := class_fault(metric, _classes(subject))) is not None:
-        yield Violation(("objective", "metric"), fault)
-    if subject.data is not None:
-        for fault in shift_faults(figure, subject.data):
-            yield Violation(("objective", "metric"), fault)
-    if base == "loss" and len(kinds := _losses(subject)) > 1:
+    if figure.of_class and (error := class_error(metric, _classes(draft))) is not None:
+        yield Violation(("objective", "metric"), error)
+    if draft.data is not None:
+        for error in shift_errors(figure, draft.data):
+            yield Violation(("objective", "metric"), error)
+    if base == "loss" and len(kinds := _losses(draft)) > 1:
         others = [name for name in known if name != base]
         yield Violation(
             ("objective", "metric"),
-            f"is loss, and trials differ in theirs ({', '.join(sorted(kinds))}), so their values cannot be "
-            f"compared; use {', '.join(others[:-1])} or {others[-1]}, or fix loss under trial",
+            f"is loss, but trials have different losses ({', '.join(sorted(kinds))}), so their values cannot "
+            f"be compared; use {', '.join(others[:-1])} or {others[-1]}, or set one loss under trial",
         )
-    better = figure.direction(subject.task)
-    if subject.objective.mode not in (None, better):
+    better = figure.direction(draft.task)
+    if draft.objective.mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
         yield Violation(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
 
 
-def _instead_of(figure: Figure, metric: str, subject: Draft) -> str:
-    task = subject.task
+def _instead_of(figure: Figure, metric: str, draft: Draft) -> str:
+    task = draft.task
     assert task is not None
-    if (guess := closest(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
+    if (guess := closest_name(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
         whole = guess + metric[len(figure.base) :]
         return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
     named = [f"{base}/CLASS" for base in _PER_CLASS[task]]
-    if figure.domain is not None or (subject.data is not None and subject.data.domains):
-        named += ["FIGURE@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
+    if figure.domain is not None or (draft.data is not None and draft.data.domains):
+        named += ["METRIC@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
     return f"; it has {', '.join([*METRICS[task], *named])}"
 
 
@@ -64,12 +64,12 @@ def _is_known(figure: Figure, task: Task) -> bool:
     return figure.base in METRICS[task]
 
 
-def class_fault(metric: str, classes: Sequence[str]) -> str | None:
-    """What is wrong with the class of a metric such as `dice/cat`; no classes: they are not known yet."""
+def class_error(metric: str, classes: Sequence[str]) -> str | None:
+    """The error in the class of a metric such as `dice/cat`, if any. Empty `classes`: not known yet."""
     _, _, name = metric.partition("/")
     if not name or not classes or name in classes:
         return None
-    close = closest(name, classes)
+    close = closest_name(name, classes)
     return f"there is no class '{name}'" + (
         f"; did you mean '{close}'?" if close else f"; the data has {_few(classes)}"
     )
@@ -80,24 +80,24 @@ def _few(classes: Sequence[str], most: int = 20) -> str:
     return ", ".join(classes[:most]) + more
 
 
-def _classes(subject: Draft) -> Sequence[str]:
-    """The classes that the data will have, as far as the file says."""
-    if subject.data is None:
+def _classes(draft: Draft) -> Sequence[str]:
+    """The classes of the data, if the file defines them."""
+    if draft.data is None:
         return ()
-    if subject.data.masks is not None:
-        return subject.data.masks.classes
-    if subject.data.embedded is None:
+    if draft.data.masks is not None:
+        return draft.data.masks.classes
+    if draft.data.embedded is None:
         return ()
     from trainables.data.digits import BACKGROUND
     from trainables.data.embedded import CLASSES
 
-    return CLASSES if subject.task is Task.DETECTION else (BACKGROUND, *CLASSES)
+    return CLASSES if draft.task is Task.DETECTION else (BACKGROUND, *CLASSES)
 
 
-def _losses(subject: Draft) -> set[str]:
-    """The losses that trials may have."""
-    values = subject.taken("loss") or []
-    domains = subject.space.root.get("loss", ())
+def _losses(draft: Draft) -> set[str]:
+    """The losses that trials can have."""
+    values = draft.possible_values("loss") or []
+    domains = draft.space.root.get("loss", ())
     if len(domains) == 1 and domains[0].when:
-        values = [*values, subject.fixed("loss")]  # where it does not apply
+        values = [*values, draft.fixed_value("loss")]  # where it does not apply
     return {str(value or Loss.CROSS_ENTROPY) for value in values}

@@ -1,8 +1,8 @@
-"""Whether the parts of an experiment fit together, before anything starts. Pure, no torch.
+"""Checks that the parts of an experiment fit together, before anything starts.
 
-Each check takes a `Draft` and yields what is wrong, at paths of the plain values: a parameter's
-domain is ("space", name, number of the alternative, key), a fixed setting ("trial", name).
-What only a whole configuration shows is in `tuning.experiment.checks.combinations`.
+Each check takes a `Draft` and yields violations at paths of the plain values: the path of a parameter's
+domain is ("space", name, number of the alternative, key), that of a fixed setting ("trial", name).
+Checks of whole configurations are in `tuning.experiment.checks.combinations`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pydantic import JsonValue
 
 from trainables.specs.workload import Task
 from tuning.experiment.checks.data import check_data
-from tuning.experiment.checks.draft import Draft, either, is_inside
+from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.objective import check_objective
-from tuning.experiment.checks.peft_methods import method_fault
+from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
-from tuning.experiment.faults import Violation, meant, shown
+from tuning.experiment.file_errors import Violation, describe_value, suggestion
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -29,129 +29,132 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SEGMENTATION_ONLY = ("loss", "head")
 
 
-def check_parts(subject: Draft) -> Iterator[Violation]:
-    """Every check that needs no whole configuration."""
-    yield from _name(subject)
-    if subject.data is not None:
-        yield from check_data(subject.data, subject.task)
-    yield from check_objective(subject)
-    yield from _settings(subject)
-    yield from check_space(subject)
-    yield from _search(subject)
-    yield from _scheduler(subject)
+def check_parts(draft: Draft) -> Iterator[Violation]:
+    """All checks that need no whole configuration."""
+    yield from _name(draft)
+    if draft.data is not None:
+        yield from check_data(draft.data, draft.task)
+    yield from check_objective(draft)
+    yield from _settings(draft)
+    yield from check_space(draft)
+    yield from _search(draft)
+    yield from _scheduler(draft)
 
 
-def check_first(subject: Draft) -> Iterator[Violation]:
-    """Whether the configurations to try first lie in the space. For a space that is sound."""
-    for number, params in enumerate(subject.first):
+def check_first(draft: Draft) -> Iterator[Violation]:
+    """Check that the configurations to try first are inside the space. The space must be valid."""
+    for number, params in enumerate(draft.first):
         at = ("search", "first", number)
         for name in params:
-            if name not in subject.space.root:
-                yield Violation((*at, name), f"is not in the space{meant(name, subject.space.names)}")
-        inside = {name: value for name, value in params.items() if name in subject.space.root}
-        for name, rule in subject.space.locate(inside)[1].items():
+            if name not in draft.space.root:
+                yield Violation((*at, name), f"is not in the space{suggestion(name, draft.space.names)}")
+        inside = {name: value for name, value in params.items() if name in draft.space.root}
+        for name, rule in draft.space.locate(inside)[1].items():
             yield Violation((*at, name), rule)
 
 
 # --- the parts --------------------------------------------------------------------------------
 
 
-def _name(subject: Draft) -> Iterator[Violation]:
-    if subject.name is not None and not _NAME.fullmatch(subject.name):
+def _name(draft: Draft) -> Iterator[Violation]:
+    if draft.name is not None and not _NAME.fullmatch(draft.name):
         yield Violation(
             ("name",),
-            "names a folder: up to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
-            f"got {shown(subject.name)}",
+            "is used as a folder name: use up to 100 letters, digits, '.', '_' or '-', beginning with a "
+            f"letter or digit; got {describe_value(draft.name)}",
         )
 
 
-def _settings(subject: Draft) -> Iterator[Violation]:
-    for name, value in subject.trial.items():
-        for other in subject.written:
+def _settings(draft: Draft) -> Iterator[Violation]:
+    for name, value in draft.trial.items():
+        for other in draft.written:
             if other == name:
                 yield Violation(
-                    ("trial", name), "is in space too; it is either fixed or searched, remove one"
+                    ("trial", name), "is also in space; a setting is either fixed or searched, so remove one"
                 )
             elif (is_inside(other, name) and value != {}) or is_inside(name, other):
                 yield Violation(
-                    ("trial", name), f"overlaps with {other} in space; fix or search each setting once"
+                    ("trial", name), f"overlaps with {other} in space; either fix or search each setting"
                 )
-        if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)) is not None:
-            yield Violation(("trial", name), fault)
-    if subject.task is Task.DETECTION:
-        for part, names in (("trial", subject.trial), ("space", subject.space.root)):
+        if name == "peft.method" and isinstance(value, str) and (error := method_error(value)) is not None:
+            yield Violation(("trial", name), error)
+    if draft.task is Task.DETECTION:
+        for part, names in (("trial", draft.trial), ("space", draft.space.root)):
             for name in names:
                 if name.split(".")[0] in _SEGMENTATION_ONLY:
-                    yield Violation((part, name), "is for task segmentation; detection has the model's own")
-    yield from _unused(subject)
+                    yield Violation(
+                        (part, name), "applies to task segmentation only; detection uses the model's own"
+                    )
+    yield from _unused(draft)
 
 
-def _unused(subject: Draft) -> Iterator[Violation]:
-    adapters = subject.taken(ADAPTER)
-    if adapters is None or ADAPTER in subject.touched:
+def _unused(draft: Draft) -> Iterator[Violation]:
+    adapters = draft.possible_values(ADAPTER)
+    if adapters is None or ADAPTER in draft.touched:
         return
-    for name in subject.trial:
+    for name in draft.trial:
         section = name.split(".")[0]
         if section in SECTION_NAMES and section not in adapters:
-            yield Violation(("trial", name), f"has no use: adapter is {either(adapters)}, never {section}")
+            yield Violation(
+                ("trial", name), f"has no effect: adapter is {join_or(adapters)}, never {section}"
+            )
 
 
 # --- search and scheduler ---------------------------------------------------------------------
 
 
-def _search(subject: Draft) -> Iterator[Violation]:
-    search = subject.search
-    if search is None or not subject.written:
+def _search(draft: Draft) -> Iterator[Violation]:
+    search = draft.search
+    if search is None or not draft.written:
         return
     yield from _from(search)
     if search.grid is not None:
-        for name, domains in subject.space.root.items():
+        for name, domains in draft.space.root.items():
             for number, domain in enumerate(domains):
                 if domain.size is None:
                     yield Violation(
-                        ("space", name, number, "float"), "needs a step for search.grid; or use tpe or random"
+                        ("space", name, number, "float"),
+                        "needs a step for search.grid; add one, or use tpe or random",
                     )
     elif search.trials is None:
-        yield Violation(
-            ("search", "trials"), "is missing: the number of configurations to try, such as trials: 30"
-        )
+        yield Violation(("search", "trials"), "is missing; set the number of trials, such as trials: 30")
 
 
 def _from(search: SearchSpec) -> Iterator[Violation]:
     if search.from_ and search.tpe is None:
         kind = "grid" if search.grid is not None else "random"
-        yield Violation(
-            ("search", "from"), f"goes with search.tpe; {kind} learns nothing from earlier trials"
-        )
+        yield Violation(("search", "from"), f"needs search.tpe; {kind} learns nothing from earlier trials")
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
-        yield Violation(("search", "from"), f"names {shown(name)} twice; its trials would count twice")
+        yield Violation(
+            ("search", "from"), f"contains {describe_value(name)} twice; its trials would count twice"
+        )
 
 
-def _scheduler(subject: Draft) -> Iterator[Violation]:
-    if subject.scheduler is None or not subject.written:
+def _scheduler(draft: Draft) -> Iterator[Violation]:
+    if draft.scheduler is None or not draft.written:
         return
-    epochs = most_epochs(subject)
+    epochs = most_epochs(draft)
     for kind in ("asha", "median"):
-        rule = getattr(subject.scheduler, kind)
+        rule = getattr(draft.scheduler, kind)
         if rule is None or epochs is None:
             continue
-        # A short run for a try, with --set trial.epochs=1, may do without its scheduler.
-        short = rule.grace_epochs == epochs and "epochs" in subject.touched
+        # A short trial run with --set trial.epochs=1 does not need its scheduler.
+        short = rule.grace_epochs == epochs and "epochs" in draft.touched
         if rule.grace_epochs >= epochs and not short:
             yield Violation(
                 ("scheduler", kind, "grace_epochs"),
                 f"is {rule.grace_epochs:g}, but trials run {epochs:g} epochs, so none would be stopped; "
-                "use a smaller one or scheduler: none",
+                "use a smaller value or scheduler: none",
             )
 
 
-def most_epochs(subject: Draft) -> float | None:
-    """The most epochs that a trial runs; None if that is wrong in itself."""
+def most_epochs(draft: Draft) -> float | None:
+    """The most epochs that a trial runs; None if the setting is invalid."""
     values: list[JsonValue] = []
-    if "epochs" in subject.written:
-        for domain in subject.space.root.get("epochs", ()):
+    if "epochs" in draft.written:
+        for domain in draft.space.root.get("epochs", ()):
             values += domain.choice if domain.choice is not None else [domain.highest]
     else:
-        values = [subject.trial.get("epochs", 10)]
+        values = [draft.trial.get("epochs", 10)]
     numbers = [v for v in values if isinstance(v, int | float)]
     return max(numbers) if numbers else None

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from tuning.experiment.faults import meant
+from tuning.experiment.file_errors import suggestion
 
 _UNFIT = {
     "ADALORA": "its ranks must be reallocated after every step; use adapter 'adalora'",
@@ -23,23 +23,23 @@ _UNFIT = {
     "TRAINABLE_TOKENS": "it trains rows of a token embedding, which a vision model lacks",
     "XLORA": "it mixes LoRA adapters that are trained already",
 }
-"""As in trainables.adapters.passthrough, which has the last word."""
+"""The same as in trainables.adapters.passthrough, which is authoritative."""
 
 
-def method_fault(name: str) -> str | None:
-    """What is wrong with the name of a PEFT method; None if nothing is, or if PEFT's source is elsewhere."""
-    known, upper = methods(), name.upper()
+def method_error(name: str) -> str | None:
+    """The error in the name of a PEFT method; None if it is valid, or if PEFT's source is not found."""
+    known, upper = peft_method_names(), name.upper()
     if upper in _UNFIT:
         return f"{upper} cannot be used here: {_UNFIT[upper]}"
     if known and upper not in known:
         usable = [method for method in known if method not in _UNFIT]
-        return f"PEFT has no method '{name}'{meant(upper, usable) or '; it has ' + ', '.join(usable)}"
+        return f"PEFT has no method '{name}'{suggestion(upper, usable) or '; it has ' + ', '.join(usable)}"
     return None
 
 
 @cache
-def methods() -> tuple[str, ...]:
-    """The values of PEFT's `PeftType`; empty if its source is not where it was."""
+def peft_method_names() -> tuple[str, ...]:
+    """The values of PEFT's `PeftType`; empty if its source file is not found."""
     package = find_spec("peft")
     if package is None or package.origin is None:
         return ()

@@ -1,4 +1,4 @@
-"""Whether the parameters of a space are settings of trials, and whether their conditions can hold."""
+"""Checks that the parameters of a space are settings of trials, and that their conditions can be met."""
 
 from __future__ import annotations
 
@@ -7,91 +7,92 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
-from tuning.experiment.checks.draft import Draft, either, is_inside
-from tuning.experiment.checks.peft_methods import method_fault
-from tuning.experiment.faults import Violation, closest, shown
-from tuning.experiment.settings import Kind, setting
-from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe
+from tuning.experiment.checks.draft import Draft, is_inside, join_or
+from tuning.experiment.checks.peft_methods import method_error
+from tuning.experiment.file_errors import Violation, closest_name, describe_value
+from tuning.experiment.settings import SettingKind, find_setting
+from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe_domain
 
 
-def check_space(subject: Draft) -> Iterator[Violation]:
-    """Every check that the space takes."""
-    for name, domains in subject.space.root.items():
+def check_space(draft: Draft) -> Iterator[Violation]:
+    """All checks of the space."""
+    for name, domains in draft.space.root.items():
         for number, domain in enumerate(domains):
             yield from _domain(name, number, domain)
-            yield from _conditions(subject, name, number, domain)
-        yield from _alternatives(subject.space, name)
-        yield from _sections(subject, name)
-    yield from _circles(subject.space)
+            yield from _conditions(draft, name, number, domain)
+        yield from _alternatives(draft.space, name)
+        yield from _sections(draft, name)
+    yield from _cycles(draft.space)
 
 
 def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
-    known, at = setting(name), ("space", name, number)
+    known, at = find_setting(name), ("space", name, number)
     assert known is not None
     if domain.choice is not None:
         for index, value in enumerate(domain.choice):
-            yield from known.misfits(value, (*at, "choice", index))
-            if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)):
-                yield Violation((*at, "choice", index), fault)
+            yield from known.violations(value, (*at, "choice", index))
+            if name == "peft.method" and isinstance(value, str) and (error := method_error(value)):
+                yield Violation((*at, "choice", index), error)
         return
     key = "int" if domain.whole is not None else "float"
-    if known.kind in (Kind.OTHER, Kind.SECTION):
-        what = "section" if known.kind is Kind.SECTION else "number"
+    if known.kind in (SettingKind.OTHER, SettingKind.SECTION):
+        what = "section" if known.kind is SettingKind.SECTION else "number"
         rule = (
             f"{name} is a section; search its settings"
             if what == "section"
-            else f"{name} is no number; use choice"
+            else f"{name} is not a number; use choice"
         )
         yield Violation((*at, key), rule)
         return
-    if known.kind is Kind.WHOLE and key == "float":
-        yield Violation((*at, key), f"{name} is a whole number; use int in place of float")
+    if known.kind is SettingKind.WHOLE and key == "float":
+        yield Violation((*at, key), f"{name} is a whole number; use int instead of float")
         return
     for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
-        yield from known.misfits(end, (*at, key, index))
+        yield from known.violations(end, (*at, key, index))
 
 
-def _conditions(subject: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
+def _conditions(draft: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
     for parent, values in domain.when.items():
         at = ("space", name, number, "when", parent)
-        if parent not in subject.written:
-            yield Violation(at, _no_parent(subject, parent))
+        if parent not in draft.written:
+            yield Violation(at, _no_parent(draft, parent))
             continue
-        if parent == name or parent not in subject.space.root:
-            continue  # a circle of one, or a parameter that is wrong in itself
-        if any(d.size is None for d in subject.space.root[parent]):
+        if parent == name or parent not in draft.space.root:
+            continue  # a cycle of one, or an invalid parameter
+        if any(d.size is None for d in draft.space.root[parent]):
             yield Violation(
                 at, f"{parent} is a range of real numbers; a condition needs a choice or whole numbers"
             )
             continue
         for index, value in enumerate(values):
-            if not any(d.match(value) for d in subject.space.root[parent]):
+            if not any(d.match(value) for d in draft.space.root[parent]):
                 yield Violation(
-                    (*at, index), f"{parent} is never {shown(value)}{_instead(subject, parent, value)}"
+                    (*at, index),
+                    f"{parent} is never {describe_value(value)}{_instead(draft, parent, value)}",
                 )
         section = name.split(".")[0]
         if parent == ADAPTER and section in SECTION_NAMES and any(v != section for v in values):
-            yield Violation(at, f"{name} is read where adapter is {section} only; leave out the condition")
+            yield Violation(at, f"{name} only applies if adapter is {section}; remove the condition")
 
 
-def _no_parent(subject: Draft, parent: str) -> str:
-    if parent in subject.trial:
-        return f"{parent} is fixed to {shown(subject.trial[parent])} in trial; remove the condition"
-    if setting(parent) is not None:
+def _no_parent(draft: Draft, parent: str) -> str:
+    if parent in draft.trial:
+        return f"{parent} is fixed to {describe_value(draft.trial[parent])} in trial; remove the condition"
+    if find_setting(parent) is not None:
         return f"{parent} is not in the space; search it too, or remove the condition"
-    close = closest(parent, subject.written)
-    return f"there is no parameter {shown(parent)}" + (
-        f"; did you mean '{close}'?" if close else "; name one of this space"
+    close = closest_name(parent, draft.written)
+    return f"there is no parameter {describe_value(parent)}" + (
+        f"; did you mean '{close}'?" if close else "; use a parameter of this space"
     )
 
 
-def _instead(subject: Draft, parent: str, value: JsonValue) -> str:
-    domains = subject.space.root[parent]
+def _instead(draft: Draft, parent: str, value: JsonValue) -> str:
+    domains = draft.space.root[parent]
     if all(d.choice is not None for d in domains):
-        options = [v if isinstance(v, str) else shown(v) for d in domains for v in d.choice or ()]
-        close = closest(value, options)
+        options = [v if isinstance(v, str) else describe_value(v) for d in domains for v in d.choice or ()]
+        close = closest_name(value, options)
         return f"; did you mean '{close}'?" if close else f"; it takes {', '.join(options)}"
-    return f"; it is {' or '.join(map(describe, domains))}"
+    return f"; it is {' or '.join(map(describe_domain, domains))}"
 
 
 def _alternatives(space: Space, name: str) -> Iterator[Violation]:
@@ -102,34 +103,34 @@ def _alternatives(space: Space, name: str) -> Iterator[Violation]:
             yield Violation(
                 ("space", name, second),
                 "can apply at the same time as an earlier alternative; "
-                "give the two `when` conditions that exclude each other on one parameter",
+                "give both a `when` on the same parameter, without a value in common",
             )
             return
 
 
-def _sections(subject: Draft, name: str) -> Iterator[Violation]:
-    for other in subject.written:
+def _sections(draft: Draft, name: str) -> Iterator[Violation]:
+    for other in draft.written:
         if is_inside(other, name):
-            yield Violation(("space", other), f"lies inside {name}, which is searched as a whole; remove one")
+            yield Violation(("space", other), f"is part of {name}, which is searched as a whole; remove one")
     section = name.split(".")[0]
-    adapters = subject.taken(ADAPTER)
+    adapters = draft.possible_values(ADAPTER)
     if section in SECTION_NAMES and adapters is not None and section not in adapters:
         yield Violation(
             ("space", name),
-            f"never applies: adapter is {either(adapters)}, never {section}; remove it or add {section}",
+            f"never applies: adapter is {join_or(adapters)}, never {section}; remove it or add {section}",
         )
 
 
-def _circles(space: Space) -> Iterator[Violation]:
+def _cycles(space: Space) -> Iterator[Violation]:
     done: set[str] = set()
 
     def follow(name: str, above: tuple[str, ...]) -> Iterator[Violation]:
         if name in above:
-            ring = [*above[above.index(name) :], name]
-            number = next(i for i, when in enumerate(space.conditions(ring[0])) if ring[1] in when)
+            cycle = [*above[above.index(name) :], name]
+            number = next(i for i, when in enumerate(space.conditions(cycle[0])) if cycle[1] in when)
             yield Violation(
-                ("space", ring[0], number, "when"),
-                f"goes in a circle: {' needs '.join(ring)}; remove one of these conditions",
+                ("space", cycle[0], number, "when"),
+                f"is part of a cycle: {' needs '.join(cycle)}; remove one of these conditions",
             )
         elif name not in done:
             for parent in sorted(space.parents(name) & space.root.keys()):

@@ -1,4 +1,4 @@
-"""The `checkpoints` section: how often trials are saved, where, and what is kept."""
+"""The `checkpoints` section: how often trials are saved, where, and which checkpoints are kept."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from trainables.specs.base import Count, Hundredths, NotNegative, Positive, Spec
 
 
 class CheckpointSpec(Spec):
-    """How often a running trial's state is saved, where, and how much of it all stays.
+    """How often a running trial's state is saved, where, and how much is kept.
 
-    A trial that dies loses what came after the last save. Saving never takes more than a twentieth of a
-    trial's time, whatever is asked for.
+    A trial that dies loses its progress since the last save. Saving never takes more than a twentieth of
+    a trial's time, whatever the interval.
     """
 
     every_s: NotNegative = 30.0
+    """Seconds between two saves of a running trial's state."""
     every_epochs: Hundredths | None = None
-    """Also at the first report after so many epochs."""
+    """Also save at the first report after this many epochs."""
     budget_gb: Positive | None = None
-    """What the checkpoints of all trials may take, in 10⁹ bytes; no limit when absent."""
+    """The most space for the checkpoints of all trials, in 10⁹ bytes; no limit when absent."""
     keep_best: Count = 3
-    """Of so many of the best trials the budget takes no weights."""
+    """The number of best trials that always keep their weights, whatever the budget."""
     to: str | None = None
-    """A store's folder, as a URI, that keeps them under the experiment's name; its own folder when absent."""
+    """The URI of a folder on an object store, which gets a folder named after the experiment; the
+    experiment's own folder when absent."""
 
     @field_validator("to")
     @classmethod
     def _store(cls, uri: str | None) -> str | None:
-        # A ValueError's message stands alone; other kinds repeat the value, which may hold a secret.
-        if uri is not None and (fault := uri_fault(uri)) is not None:
-            raise ValueError(fault)
+        # A ValueError's message is shown alone; other kinds repeat the value, which may contain a secret.
+        if uri is not None and (error := uri_fault(uri)) is not None:
+            raise ValueError(error)
         return uri

@@ -1,4 +1,4 @@
-"""The `resources` section: what a trial gets of a machine."""
+"""The `resources` section: the CPUs and GPUs of a trial."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from trainables.specs.base import Count, Hundredths, NotNegative, Spec
 
 
 class ResourceSpec(Spec):
-    """What one trial occupies, and how many run at once."""
+    """The resources of one trial, and how many trials run at once."""
 
     cpus: Hundredths = 1.0
+    """CPUs that a trial reserves."""
     gpus: NotNegative | Literal["auto"] = "auto"
-    """GPUs of a trial: a part of one, or a whole number; auto: one where the machine has any."""
+    """GPUs of a trial: a fraction of one, or a whole number; auto: one if the machine has any."""
     concurrent: Count | None = None
-    """Most trials at once; as many as fit when absent."""
+    """The most trials at once; as many as fit when absent."""
     threads: Count = 1
     """CPU threads that torch uses in a trial."""
 
@@ -30,13 +31,13 @@ class ResourceSpec(Spec):
     def _number_or_auto(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
         # One rule in place of one error for each side of the union.
         rule = PydanticCustomError(
-            "gpus", "must be the word auto, a part of one GPU such as 0.5, or a whole number from 0 on"
+            "gpus", "must be auto, a fraction of one GPU such as 0.5, or a whole number, 0 or more"
         )
         try:
             gpus = handler(value)
         except ValidationError:
             raise rule from None
-        # Ray gives out parts of a single GPU, and whole GPUs.
+        # Ray can assign a fraction of one GPU, or whole GPUs.
         if gpus != "auto" and gpus > 1 and not float(gpus).is_integer():
             raise rule
         return gpus

@@ -16,21 +16,22 @@ class AshaSpec(Spec):
     """Asynchronous successive halving with one bracket."""
 
     grace_epochs: Hundredths = 1.0
-    """Epochs that every trial gets: the first rung."""
+    """Epochs that every trial runs before it can be stopped: the first rung."""
     reduction_factor: Annotated[float, Field(ge=1.1, allow_inf_nan=False)] = 3.0
-    """Of each rung one in so many goes on."""
+    """One in this many trials of each rung continues."""
 
 
 class MedianSpec(Spec):
-    """Stops a trial whose objective lies below the median of the others' running averages."""
+    """Stops a trial if its objective is worse than the median of the other trials' running averages."""
 
     grace_epochs: Hundredths = 1.0
+    """Epochs that every trial runs before it can be stopped."""
     min_trials: Count = 3
-    """Trials to compare with before any is stopped."""
+    """The number of trials to compare with before any is stopped."""
 
 
 class SchedulerSpec(Spec):
-    """What stops a trial early: asha or median; nothing where both are absent (`none` in the file)."""
+    """The rule that stops trials early: asha or median; no rule if both are absent (`none` in the file)."""
 
     asha: AshaSpec | None = None
     median: MedianSpec | None = None
@@ -38,5 +39,5 @@ class SchedulerSpec(Spec):
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
         if self.asha is not None and self.median is not None:
-            raise ValueError("needs exactly one of asha, median, or the word none; got asha and median")
+            raise ValueError("must be exactly one of none, asha and median; got asha and median")
         return self

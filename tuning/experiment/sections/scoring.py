@@ -1,4 +1,4 @@
-"""The `scoring` section: which trials are scored on test images."""
+"""The `scoring` section: the trials that are scored on test images."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from trainables.specs.base import Count, Spec
 
 
 class Scored(StrEnum):
-    """Which trials are scored on test images once the search is over."""
+    """The trials that are scored on test images after the search."""
 
     FINALISTS = "finalists"
-    """The best few."""
+    """The best trials."""
     ADAPTERS = "adapters"
-    """The best of each adapter under each freezing mode."""
+    """The best trial of each adapter in each freezing mode."""
     EACH = "each"
-    """All that ran to their own end."""
+    """All trials that ran all their epochs, or until their own early stopping."""
     NONE = "none"
 
 
 class ScoringSpec(Spec):
-    """Whose weights are scored on the test images and domains after the search, beside the untouched model.
+    """The trials that are scored on test images and domains after the search, with the pretrained baseline.
 
-    Trials are picked by their values on validation images; these scores change no ranking.
+    Trials are selected by their values on validation images; test scores change no ranking.
     """
 
     trials: Scored = Scored.FINALISTS
     finalists: Count = 3
-    """How many, of `finalists`."""
+    """The number of trials for `trials: finalists`."""

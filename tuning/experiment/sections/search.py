@@ -1,4 +1,4 @@
-"""The `search` section: which sampler proposes configurations, and how many."""
+"""The `search` section: the sampler that proposes configurations, and their number."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class TpeSpec(Spec):
     """Optuna's tree-structured Parzen estimator, multivariate and with conditional groups."""
 
     startup_trials: Annotated[int, Field(ge=0)] = 10
-    """Trials at random before the model of good configurations is asked."""
+    """The number of random trials before the sampler uses its model of good configurations."""
 
 
 class RandomSpec(Spec):
-    """Configurations at random."""
+    """Random configurations."""
 
 
 class GridSpec(Spec):
@@ -30,21 +30,21 @@ class GridSpec(Spec):
 
 
 class SearchSpec(Spec):
-    """How configurations are proposed, how many, which ones first, and what is known beforehand."""
+    """How configurations are proposed, how many, which ones first, and from which earlier experiments."""
 
-    # `from` is a word of Python's own; it is written as the file has it.
+    # `from` is a Python keyword, so the field needs an alias.
     model_config = ConfigDict(serialize_by_alias=True)
 
     tpe: TpeSpec | None = None
     random: RandomSpec | None = None
     grid: GridSpec | None = None
     trials: Count | None = None
-    """Number of trials; a grid needs none."""
+    """The number of trials; not needed for a grid."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     first: tuple[dict[str, JsonValue], ...] = ()
-    """Configurations to try before any other, each complete, by dotted names."""
+    """Configurations to try before any other, each complete, by dotted name."""
     from_: Annotated[tuple[str, ...], Field(alias="from")] = ()
-    """Earlier experiments, by name or path, whose finished trials the search learns from."""
+    """Earlier experiments, by name or path; the search learns from their finished trials."""
 
     @model_validator(mode="after")
     def _one_algorithm(self) -> Self:
@@ -52,6 +52,6 @@ class SearchSpec(Spec):
         if len(given) > 1:
             raise ValueError(f"needs exactly one of tpe, random, grid; got {' and '.join(given)}")
         if not given:
-            # A frozen value still under construction; a validator before it would undo strict JSON.
+            # The value is frozen but still under construction; a "before" validator would lose strict JSON.
             self.__dict__["tpe"] = TpeSpec()
         return self

@@ -1,6 +1,6 @@
-"""The `views` section of an experiment: where else the record is shown. No optuna, no wandb.
+"""The `views` section: other tools that show the record.
 
-Addresses are recorded with the experiment, so they hold no secrets.
+Addresses are recorded with the experiment, so they must not contain secrets.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from pydantic import Field, field_validator
 from trainables.specs.base import Spec
 
 JOURNAL = "journal"
-"""In place of a database's URL: a journal file in the experiment's folder."""
+"""Instead of a database URL: a journal file in the experiment's folder."""
 NO_STUDY = "none"
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
-"""What SQLAlchemy speaks to, as a URL's first word; a driver may follow it: postgresql+psycopg."""
+"""Database types of SQLAlchemy, as a URL's scheme; a driver may follow: postgresql+psycopg."""
 _SECRETS = ("passw", "pwd", "secret", "token", "key")
-"""In the name of an option, wherever it stands."""
+"""An option with one of these in its name is a secret."""
 _FILES = ("sslkey", "ssl_key")
-"""Options that name a file which holds a key."""
+"""Options that name a file with a key."""
 _PASSWORD = re.compile(r"[^:/@]*:[^@]*@")
-"""A user and a password as SQLAlchemy finds them behind `://`, where one may hold a `/` or `?`."""
+"""A user and a password as SQLAlchemy finds them after `://`; they may contain `/` and `?`."""
 _WITHIN_ODBC = re.compile(rf"({'|'.join(_SECRETS)})[^;=]*=", re.IGNORECASE)
 _SHOWN = re.compile(r"[\w.+-]{1,40}")
-"""What is no address, so that a message may repeat it."""
+"""Text that is not an address, so that a message may repeat it."""
 
 
 class WandbMode(StrEnum):
-    """Where runs go."""
+    """Where Weights & Biases runs are written."""
 
     AUTO = "auto"
-    """To the server where one is logged in, else into files."""
+    """To the server if the user is logged in, otherwise to files."""
     ONLINE = "online"
     OFFLINE = "offline"
-    """Into files, which `wandb sync` sends on."""
+    """To files, which `wandb sync` uploads."""
 
 
 class WandbSpec(Spec):
@@ -45,53 +45,55 @@ class WandbSpec(Spec):
 
     project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:\s]+$")]
     entity: Annotated[str, Field(min_length=1)] | None = None
-    """The user or team whose project it is; one's own when absent."""
+    """The user or team that owns the project; the logged-in user when absent."""
     mode: WandbMode = WandbMode.AUTO
 
 
 class ViewsSpec(Spec):
-    """Where else the record is shown while it grows. A view that fails never ends the sweep."""
+    """Other tools that show the record while it grows. A view that fails never ends the sweep."""
 
     optuna: str = JOURNAL
-    """An Optuna study: the word journal (a file in the experiment's folder), a database's URL, or none."""
+    """An Optuna study: journal (a file in the experiment's folder), the URL of a database, or none."""
     tensorboard: bool = False
-    """Event files in the experiment's folder, one run a trial."""
+    """Write event files in the experiment's folder, one run for each trial."""
     wandb: WandbSpec | None = None
 
     @field_validator("optuna")
     @classmethod
-    def _sound(cls, value: str) -> str:
-        if (fault := url_fault(value)) is not None:
-            raise ValueError(fault)
+    def _valid(cls, value: str) -> str:
+        if (error := url_error(value)) is not None:
+            raise ValueError(error)
         return value
 
 
-def url_fault(url: str) -> str | None:
-    """What is wrong with the place of an Optuna study; repeats nothing that may be a password."""
+def url_error(url: str) -> str | None:
+    """The error in the location of an Optuna study, if any; repeats nothing that may be a password."""
     if url in (JOURNAL, NO_STUDY):
         return None
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.split("+")[0] not in DATABASES:
         shown = f", got '{scheme}{'://…' if separator else ''}'" if _SHOWN.fullmatch(scheme) else ""
         return (
-            f"must be the word {JOURNAL} or {NO_STUDY}, or the URL of a database ({', '.join(DATABASES)})"
+            f"must be {JOURNAL}, {NO_STUDY}, or the URL of a database ({', '.join(DATABASES)})"
             f" such as postgresql://user@host/name{shown}"
         )
     if scheme.split("+")[0] == "sqlite":
         if not re.match(r"/[^?]", rest) or rest.startswith("/:memory:"):
-            return "must name a file, such as sqlite:///studies.db; what is in memory can be seen by nobody"
+            return (
+                "must name a file, such as sqlite:///studies.db; no other tool can read a database in memory"
+            )
         return None
     query = dict(parse_qsl(rest.partition("?")[2]))
     if _PASSWORD.match(rest) or any(_is_secret(name, value) for name, value in query.items()):
         return (
-            "holds a password, and an experiment's file is recorded; leave it out, and give it by"
-            " PGPASSWORD or ~/.pgpass (PostgreSQL), or by the option file of your database"
+            "contains a password, but the experiment file is recorded; remove it, and use PGPASSWORD or"
+            " ~/.pgpass (PostgreSQL), or the option file of your database"
         )
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
-    except ValueError:  # whose text may hold some of it
-        return "is no URL; one is postgresql://user@host/name"
+    except ValueError:  # its text may contain a part of the password
+        return "is not a valid URL; write one such as postgresql://user@host/name"
     if not host and not query.get("host") and not query.get("service") and port is None and not parts.path:
         return "must name a host and a database, such as postgresql://user@host/name"
     return None

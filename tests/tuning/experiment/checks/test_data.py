@@ -1,5 +1,5 @@
-"""Data sections that cannot be, each with what is said of it and where; and ones that can."""
-# ruff: noqa: E501 (messages stand in one piece)
+"""Invalid data sections, each with its message and line, and valid ones."""
+# ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainables.specs.data import Corruption, Domain
 from trainables.specs.workload import Direction
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
-from tuning.experiment.write import to_yaml
+from tuning.experiment.write import experiment_yaml
 
 MASKS = "  masks:\n    train: {images: train/x, masks: train/y}\n    classes: [ground, cell]\n"
 HEAD = "name: pets\ntask: {task}\nobjective: {{metric: {metric}}}\ndata:\n"
@@ -70,7 +70,7 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
         (
             _domain("{corruption: {kind: blur, strength: 2}}"),
-            "line 9  data.domains.far.corruption.strength  unknown key; known here: kind, severity",
+            "line 9  data.domains.far.corruption.strength  unknown key; available: kind, severity",
         ),
         (
             _domain("{corrupton: {kind: blur}}"),
@@ -98,19 +98,19 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
         (
             _domain("{masks: {images: train/x, masks: train/y}}"),
-            "line 9  data.domains.far.masks  names the images of data.masks.train, by which trials are trained and chosen; give it images of its own",
+            "line 9  data.domains.far.masks  uses the images of data.masks.train, which trials are trained or selected on; use other images",
         ),
         (
             _domain("{masks: {images: a, masks: b}, validation: {masks: {images: train/x, masks: train/y}}}"),
-            "line 9  data.domains.far.validation.masks  names the images of data.masks.train, by which trials are trained and chosen; give it images of its own",
+            "line 9  data.domains.far.validation.masks  uses the images of data.masks.train, which trials are trained or selected on; use other images",
         ),
         (
             _domain("{corruption: {kind: jpeg}}", MASKS + "  splits: {train: 0.8, validation: 0.2, test: 0}\n"),
-            "line 10  data.domains.far  changes test images, and the data has none; raise data.splits.test above 0",
+            "line 10  data.domains.far  is a corruption of test images, but the data has none; set data.splits.test above 0",
         ),
         (
             _domain("{embedded: inverted}", "  embedded: {}\n"),
-            "line 7  data.domains.far.embedded  is inverted, the look that the data has already",
+            "line 7  data.domains.far.embedded  is inverted, the same as data.embedded.domain; use another one",
         ),
         (
             f"{MASKS}  domains:\n    far away: {{corruption: {{kind: blur}}}}",
@@ -122,7 +122,7 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_said_with_its_line(tmp_path: Path, data: str, expected: str) -> None:
+def test_an_invalid_section_is_an_error_with_its_line(tmp_path: Path, data: str, expected: str) -> None:
     with pytest.raises(ExperimentFileError) as raised:
         load_experiment(_file(tmp_path, data))
     lines = [line.strip() for line in str(raised.value).splitlines()[1:]]
@@ -135,15 +135,15 @@ FAR = _domain("{masks: {images: a, masks: b}}")
 @pytest.mark.parametrize(
     ("data", "metric", "expected"),
     [
-        (MASKS, "dice@far", "is measured in a domain, and the data has none; give it one, such as data.domains: {blurred: {corruption: {kind: blur}}}"),
-        (MASKS, "robustness", "is measured in a domain, and the data has none; give it one, such as data.domains: {blurred: {corruption: {kind: blur}}}"),
+        (MASKS, "dice@far", "is measured in a shifted domain, but the data has none; add one, such as data.domains: {blurred: {corruption: {kind: blur}}}"),
+        (MASKS, "robustness", "is measured in a shifted domain, but the data has none; add one, such as data.domains: {blurred: {corruption: {kind: blur}}}"),
         (FAR, "dice@farr", "there is no domain 'farr'; did you mean 'far'?"),
-        (FAR, "iou@far", "needs validation images in domain far, whose images are for tests alone; give it some with data.domains.far.validation, or use another objective"),
-        (FAR, "robustness", "needs validation images in domain far, whose images are for tests alone; give it some with data.domains.far.validation, or use another objective"),
-        (FAR, "robustness@far", "needs validation images in domain far, whose images are for tests alone; give it some with data.domains.far.validation, or use another objective"),
+        (FAR, "iou@far", "needs validation images in domain far, which has test images only; add data.domains.far.validation, or use another objective"),
+        (FAR, "robustness", "needs validation images in domain far, which has test images only; add data.domains.far.validation, or use another objective"),
+        (FAR, "robustness@far", "needs validation images in domain far, which has test images only; add data.domains.far.validation, or use another objective"),
         (FAR, "dise@far", "segmentation has no metric 'dise@far'; did you mean 'dice@far'?"),
         (FAR, "robustnes", "segmentation has no metric 'robustnes'; did you mean 'robustness'?"),
-        (FAR, "map@far", "segmentation has no metric 'map@far'; it has dice, iou, soft_dice, loss, dice/CLASS, iou/CLASS, FIGURE@DOMAIN, robustness, robustness@DOMAIN"),
+        (FAR, "map@far", "segmentation has no metric 'map@far'; it has dice, iou, soft_dice, loss, dice/CLASS, iou/CLASS, METRIC@DOMAIN, robustness, robustness@DOMAIN"),
         (FAR, "dice@far/cell", "segmentation has no metric 'dice@far/cell'; did you mean 'dice'?"),
     ],
 )  # fmt: skip
@@ -198,7 +198,7 @@ def test_data_with_domains_goes_round_as_json_and_as_yaml(tmp_path: Path) -> Non
     assert (soft.kind, soft.severity) == (Corruption.BLUR, 2)
     assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
     again = tmp_path / "again.yaml"
-    again.write_text(to_yaml(experiment, {}))
+    again.write_text(experiment_yaml(experiment, {}))
     assert load_experiment(again).data == experiment.data
     overrides = [
         "data.domains.soft.corruption.severity=5",

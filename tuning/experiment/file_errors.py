@@ -1,4 +1,4 @@
-"""Faults of an experiment file: where, which key, which rule, which value, which way out."""
+"""Errors of an experiment file: the line, the key, the rule, the value, and how to fix it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic_core import ErrorDetails
 from trainables.errors import ExperimentFileError
 
 Path = tuple[str | int, ...]
-"""Keys and list positions down to a place in the file."""
-Where = int | str
+"""The keys and list positions that lead to a value in the file."""
+Location = int | str
 """A line of the file, or `--set`."""
 SET = "--set"
 MISSING = "is missing; add it"
 _FEW = 14
-"""Known keys listed in full, at most."""
+"""The most known names that a message lists."""
 _SYNONYMS = {
     "lr": "learning_rate",
     "r": "rank",
@@ -34,29 +34,29 @@ _SYNONYMS = {
     "direction": "mode",
     "max_epochs": "epochs",
 }
-"""What other libraries call our keys."""
+"""Names of our keys in other libraries."""
 
 
 @dataclass(frozen=True)
 class FileError:
-    """One thing wrong: its place, its dotted key, and the rule with the value and the way out."""
+    """One error: its location, its dotted key, and the rule with the value and how to fix it."""
 
-    where: Where
+    where: Location
     key: str
     rule: str
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A fault at a path of the plain values, before it is known where in the file that stands."""
+    """A broken rule at a path of the plain values, before its line in the file is known."""
 
     path: Path
     rule: str
 
 
-def file_error(file: str, faults: Iterable[FileError], note: str = "") -> ExperimentFileError:
-    """All faults as one error, in the file's order, each once; a note comes last."""
-    known = sorted(dict.fromkeys(faults), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
+def file_error(file: str, errors: Iterable[FileError], note: str = "") -> ExperimentFileError:
+    """All errors as one exception, in the file's order, each once; `note` comes last."""
+    known = sorted(dict.fromkeys(errors), key=lambda f: (isinstance(f.where, str), str(f.where).zfill(9)))
     places = [f"line {f.where}" if isinstance(f.where, int) else f.where for f in known]
     wide, wider = max(map(len, places)), max(len(f.key) for f in known)
     lines = [
@@ -67,7 +67,7 @@ def file_error(file: str, faults: Iterable[FileError], note: str = "") -> Experi
     return ExperimentFileError("\n".join([f"{file}: {count}", *lines, *([note] if note else [])]))
 
 
-def dotted(path: Sequence[str | int]) -> str:
+def dotted_key(path: Sequence[str | int]) -> str:
     """A path as `space.lora.rank` or `search.first[0].adapter`."""
     text = ""
     for part in path:
@@ -75,8 +75,8 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
-def closest(word: object, known: Iterable[object]) -> str | None:
-    """The name that `word` was probably meant to be."""
+def closest_name(word: object, known: Iterable[object]) -> str | None:
+    """The known name that `word` was probably meant to be; None if none is close."""
     names, text = [str(name) for name in known], str(word)
     if _SYNONYMS.get(text) in names:
         return _SYNONYMS[text]
@@ -95,16 +95,16 @@ def closest(word: object, known: Iterable[object]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def meant(word: object, known: Iterable[object]) -> str:
-    """`; did you mean 'x'?`, or the short list of what there is, or nothing."""
+def suggestion(word: object, known: Iterable[object]) -> str:
+    """`; did you mean 'x'?`, or the list of known names if it is short, or nothing."""
     names = [str(name) for name in known]
-    if (close := closest(word, names)) is not None:
+    if (close := closest_name(word, names)) is not None:
         return f"; did you mean '{close}'?"
-    return f"; known here: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
+    return f"; available: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
 
 
-def shown(value: Any) -> str:
-    """A value as one would name it."""
+def describe_value(value: Any) -> str:
+    """A value as messages show it."""
     if value is None:
         return "nothing"
     if isinstance(value, str):
@@ -115,20 +115,22 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else ("a list" if isinstance(value, list) else "a mapping")
 
 
-def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = None) -> list[Violation]:
-    """Pydantic's findings in our words.
+def translate_errors(
+    error: ValidationError, known: dict[Path, Sequence[str]] | None = None
+) -> list[Violation]:
+    """Pydantic's errors as violations in our own wording.
 
-    known: for a path of a mapping, the keys it may have, to guess what an unknown one was meant to be.
+    known: for the path of a mapping, the keys that it may have; an unknown key is compared with them.
     """
     found = []
     details = error.errors(include_url=False)
     for detail in details:
         path: Path = tuple(detail["loc"])
         if detail["type"] == "too_short" and any(d["loc"][:-1] == path for d in details if d["loc"]):
-            continue  # only the items that passed were counted
+            continue  # pydantic has counted the valid items only
         if detail["type"] == "missing" and path and isinstance(path[-1], int):
             found.append(
-                Violation(path[:-1], f"must hold {path[-1] + 1} items, got {shown(detail['input'])}")
+                Violation(path[:-1], f"must have {path[-1] + 1} items, got {describe_value(detail['input'])}")
             )
             continue
         inner = getattr((detail.get("ctx") or {}).get("error"), "faults", None)
@@ -137,7 +139,7 @@ def translate(error: ValidationError, known: dict[Path, Sequence[str]] | None = 
             found += [Violation((*path, key) if key else path, rule) for key, rule in pairs]
         elif detail["type"] == "extra_forbidden":
             keys = (known or {}).get(path[:-1], ())
-            found.append(Violation(path, f"unknown key{meant(path[-1], keys)}"))
+            found.append(Violation(path, f"unknown key{suggestion(path[-1], keys)}"))
         else:
             found.append(Violation(path, _rule(detail)))
     return found
@@ -175,26 +177,26 @@ def _rule(detail: ErrorDetails) -> str:
             hint = f"; quote it: '{json.dumps(value)}'"
         elif isinstance(value, str) and kind.startswith(("int", "float")) and _is_number(value):
             hint = "; remove the quotes"
-        return f"must be {_KINDS[kind]}, got {shown(value)}{hint}"
+        return f"must be {_KINDS[kind]}, got {describe_value(value)}{hint}"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"must be {words} {context[name]:g}, got {shown(value)}"
+        return f"must be {words} {context[name]:g}, got {describe_value(value)}"
     if kind in ("enum", "literal_error"):
         options = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
-        close = closest(value, options)
+        close = closest_name(value, options)
         guess = f"; did you mean '{close}'?" if close else ""
-        return f"must be one of {', '.join(options)}, got {shown(value)}{guess}"
+        return f"must be one of {', '.join(options)}, got {describe_value(value)}{guess}"
     if kind in ("too_short", "too_long"):
         least, most = context.get("min_length"), context.get("max_length")
         bound = f"at least {least}" if kind == "too_short" else f"at most {most}"
         return (
-            f"must hold {bound} {'item' if (least or most) == 1 else 'items'}, got {context['actual_length']}"
+            f"must have {bound} {'item' if (least or most) == 1 else 'items'}, got {context['actual_length']}"
         )
     if kind == "string_too_short":
         return "must not be empty"
     if kind == "value_error":
         return detail["msg"].removeprefix("Value error, ")
-    return f"{detail['msg']}, got {shown(value)}"
+    return f"{detail['msg']}, got {describe_value(value)}"
 
 
 def _is_number(text: str) -> bool:
