@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.ablation.result import Result, image_words, over_images, result_tables, sentences
+from analysis.ablation.result import (
+    AblationResult,
+    image_differences,
+    image_sentence,
+    result_tables,
+    seed_sentences,
+)
 from analysis.errors import QueryError
 from analysis.query.sweep import Sweep, spread
 from analysis.ranking.by_adapter import common_epoch
@@ -18,12 +24,12 @@ from analysis.report.plots import (
     LevelMark,
     Marginals,
     Panel,
-    ends,
+    interval_ends,
 )
-from analysis.statistics.levels import Block as LevelBlock
-from analysis.statistics.levels import Level, blocks
+from analysis.statistics.levels import LevelsAtBudget as LevelBlock
+from analysis.statistics.levels import ObservedLevel, levels_at_budgets
 from analysis.statistics.paired import Interval, rounded
-from analysis.tables import Table, figure, plural
+from analysis.tables import Table, format_metric, plural
 from trainables.specs.workload import ROBUSTNESS
 from trainables.specs.workload import Figure as Figure_
 
@@ -39,7 +45,7 @@ RUNS = 60
 # --- designed ---------------------------------------------------------------------------------
 
 
-def ablations(m: Material) -> Section:
+def ablations_section(m: Material) -> Section:
     """Designed experiments with their error bars, then what the sweep's own trials say of its settings."""
     found: list[Block] = []
     for number, (folder, result) in enumerate(m.designed):
@@ -65,7 +71,7 @@ def ablations(m: Material) -> Section:
     return Section("ablations", "Ablations", tuple(found))
 
 
-def _designed(folder: Path, result: Result, number: int) -> list[Block]:
+def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
     comparison = result.comparison
     measured = f"{result.images} {result.metric}"
     levels = tuple(
@@ -73,7 +79,7 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
             level.name,
             tuple(level.values.values()),
             level.mean,
-            ends(level.interval),
+            interval_ends(level.interval),
             level.name == comparison.reference,
         )
         for level in comparison.levels
@@ -82,8 +88,8 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
         DifferenceMark(
             f"{d.level} − {d.reference}",
             d.mean,
-            ends(d.interval),
-            d.shown,
+            interval_ends(d.interval),
+            d.significant,
         )
         for d in comparison.differences
         if d.mean is not None
@@ -109,13 +115,13 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
         Text(f"On {result.images} images. {comparison.conclusion}"),
         drawn,
         *result_tables(result),
-        Points(sentences(result)[1:]),
+        Points(seed_sentences(result)[1:]),
         *_by_image(folder, result),
     ]
 
 
-def _by_image(folder: Path, result: Result) -> list[Block]:
-    found = over_images(result, folder)
+def _by_image(folder: Path, result: AblationResult) -> list[Block]:
+    found = image_differences(result, folder)
     if not found:
         return []
     return [
@@ -123,13 +129,13 @@ def _by_image(folder: Path, result: Result) -> list[Block]:
             "How far the same differences depend on which test images they were, with the trained models as"
             " they are; what another seed would give is not in it, so the comparison over seeds decides:"
         ),
-        Points(tuple(image_words(level, result.spec.reference, d) for level, d in found.items())),
+        Points(tuple(image_sentence(level, result.spec.reference, d) for level, d in found.items())),
     ]
 
 
 def _rounded(mean: float, interval: Interval | None) -> str:
     width = 0.0 if interval is None else interval.width
-    return rounded(mean, width) if width > 1e-6 * abs(mean) else figure(mean)
+    return rounded(mean, width) if width > 1e-6 * abs(mean) else format_metric(mean)
 
 
 def _slug(text: str) -> str:
@@ -146,7 +152,7 @@ def _observed(m: Material) -> list[Block]:
     panels = []
     for name in m.searched:
         try:
-            (block,) = blocks(m.sweep, name, epoch)
+            (block,) = levels_at_budgets(m.sweep, name, epoch)
         except (QueryError, ValueError):
             continue
         held = [level for level in block.levels if level.values]
@@ -201,7 +207,7 @@ def _marks(block: LevelBlock, sweep: Sweep) -> tuple[LevelMark, ...]:
     )
 
 
-def _within(level: Level, sweep: Sweep) -> tuple[float, float] | None:
+def _within(level: ObservedLevel, sweep: Sweep) -> tuple[float, float] | None:
     """The interval of the mean, as far as the figure can go: Dice, IoU and AP lie between 0 and 1."""
     found = level.interval()
     if found is None or Figure_.of(sweep.objective.metric).base in ("loss", ROBUSTNESS):
@@ -209,7 +215,7 @@ def _within(level: Level, sweep: Sweep) -> tuple[float, float] | None:
     return max(0.0, found[0]), min(1.0, found[1])
 
 
-def _mean(level: Level) -> float:
+def _mean(level: ObservedLevel) -> float:
     return sum(level.values) / len(level.values)
 
 
@@ -219,7 +225,7 @@ def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
         for level in panel.levels:
             width = 0.0 if level.interval is None else level.interval[1] - level.interval[0]
             mean = (
-                "–" if level.mean is None else rounded(level.mean, width) if width else m.figure(level.mean)
+                "–" if level.mean is None else rounded(level.mean, width) if width else m.rounded(level.mean)
             )
             interval = (
                 "–"

@@ -10,16 +10,16 @@ from analysis.ranking.cost import Cost
 from analysis.ranking.pareto import Pareto, measured
 from analysis.ranking.pareto import pareto as weighed
 from analysis.report.document import Absent, Block, Figure, Section
-from analysis.report.inputs import Material, sampled
-from analysis.report.phrases import sentence
-from analysis.report.plots import Costs, Spot
-from analysis.tables import Table, count, plural
+from analysis.report.inputs import Material, sample_trials
+from analysis.report.phrases import with_full_stop
+from analysis.report.plots import CostPoint, Costs
+from analysis.tables import Table, format_count, plural
 
 SPOTS = 400
 """Trials that are drawn, beside those of the front."""
 
 
-def pareto(m: Material) -> Section:
+def pareto_section(m: Material) -> Section:
     """What more trained parameters, seconds of training, or milliseconds an image, buy."""
     title = "Quality beside cost"
     by_number = {trial.number: trial for trial in m.sweep.trials}
@@ -29,7 +29,7 @@ def pareto(m: Material) -> Section:
         try:
             found = weighed(m.sweep, cost)
         except NothingToRankError as error:
-            held.append(Absent(sentence(str(error))))
+            held.append(Absent(with_full_stop(str(error))))
             continue
         if len(found.points) < 2:
             held.append(
@@ -46,10 +46,10 @@ def pareto(m: Material) -> Section:
 
 def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> Figure:
     words, on = found.cost.words, {point.trial for point in found.front}
-    ended = sampled([by_number[p.trial] for p in found.points], SPOTS)
+    ended = sample_trials([by_number[p.trial] for p in found.points], SPOTS)
     kept = on | {trial.number for trial in ended}
     spots = tuple(
-        Spot(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on)
+        CostPoint(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on)
         for p in found.points
         if p.trial in kept
     )
@@ -79,8 +79,8 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
             peak, latency = (cost.of(m.sweep, trial) for cost in (Cost.MEMORY, Cost.LATENCY))
             rows.append(
                 (
-                    str(trial.number), trial.adapter, trial.freezing, m.figure(standing.value),
-                    count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
+                    str(trial.number), trial.adapter, trial.freezing, m.rounded(standing.value),
+                    format_count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
                     "–" if peak is None else f"{peak:,.0f}",
                     "–" if latency is None else f"{latency:.3g}",
                     " and ".join(name.split(" of ")[0] for name in on),

@@ -16,21 +16,21 @@ from analysis.tables import Table
 class Text:
     """A paragraph."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Heading:
     """Of what follows, below a section's title."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Absent:
     """Why there is nothing to show."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Facts:
+class FactList:
     """Names and what they are."""
 
     pairs: tuple[tuple[str, str], ...]
@@ -68,7 +68,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Picture:
+class GalleryImage:
     """An image that was kept, as a file's bytes."""
 
     name: str
@@ -79,14 +79,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Gallery:
     """Pictures side by side, under one caption."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[GalleryImage, ...]
     caption: str
 
 
-Block = Text | Heading | Absent | Points | Facts | Listing | Table | Figure | Pictures
+Block = Text | Heading | Absent | Points | FactList | Listing | Table | Figure | Gallery
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportDocument:
     """All of it. highlights: the few figures that a reader looks for first."""
 
     title: str
@@ -116,9 +116,9 @@ class Report:
             yield from (block for block in section.blocks if isinstance(block, Figure))
 
     @property
-    def pictures(self) -> Iterator[Picture]:
+    def images(self) -> Iterator[GalleryImage]:
         """All pictures, in order."""
         for section in self.sections:
             for block in section.blocks:
-                if isinstance(block, Pictures):
-                    yield from block.pictures
+                if isinstance(block, Gallery):
+                    yield from block.images

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.report.document import Absent, Picture, Pictures, Section, Text
+from analysis.report.document import Absent, Gallery, GalleryImage, Section, Text
 from analysis.report.inputs import Material
 from trainables.run_folder import EXAMPLES, TEST_RESULTS
 from tuning.ledger.storage import trial_folder
@@ -19,7 +19,7 @@ WIDEST = 900
 """Pixels of a picture that was."""
 
 
-def examples(m: Material) -> Section:
+def examples_section(m: Material) -> Section:
     """Test images with the truth and what the best scored trial saw."""
     title = "Example predictions"
     trial = _with_examples(m)
@@ -38,7 +38,7 @@ def examples(m: Material) -> Section:
         where = "in domain" if entry.get("domain") is None else f"shifted: {entry['domain']}"
         seen = str(entry.get("seen") or "nothing")
         pictures.append(
-            Picture(
+            GalleryImage(
                 f"example-{number}.jpg",
                 "image/jpeg",
                 data,
@@ -54,7 +54,7 @@ def examples(m: Material) -> Section:
         " through the test images, not for how they look."
     )
     return Section(
-        "examples", title, (Text(words), Pictures(tuple(pictures), "Test images; below each: what was seen."))
+        "examples", title, (Text(words), Gallery(tuple(pictures), "Test images; below each: what was seen."))
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from analysis.report.document import Block, Facts, Figure, Report
-from analysis.report.phrases import sentence
+from analysis.report.document import Block, FactList, Figure, ReportDocument
+from analysis.report.phrases import with_full_stop
 from analysis.report.svg import Drawn
 from analysis.tables import Table
 
@@ -23,7 +23,7 @@ class _Shown:
     value: Block
 
 
-def page(report: Report, drawings: Mapping[str, Drawn]) -> str:
+def render_page(report: ReportDocument, drawings: Mapping[str, Drawn]) -> str:
     """The whole page. All text of the record is escaped."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -31,8 +31,8 @@ def page(report: Report, drawings: Mapping[str, Drawn]) -> str:
     room = files("analysis.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["rows"] = _rows
-    environment.filters["words"] = lambda text: Markup(_words(str(Markup.escape(text))))
-    environment.filters["stop"] = sentence
+    environment.filters["code"] = lambda text: Markup(_with_code(str(Markup.escape(text))))
+    environment.filters["stop"] = with_full_stop
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(
@@ -42,7 +42,7 @@ def page(report: Report, drawings: Mapping[str, Drawn]) -> str:
     )
 
 
-def _words(escaped: str) -> str:
+def _with_code(escaped: str) -> str:
     """What stands between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
 
@@ -64,7 +64,7 @@ def _rows(blocks: Sequence[Block]) -> list[list[_Shown]]:
 
 def _narrow(block: Block) -> bool:
     match block:
-        case Figure() | Facts():
+        case Figure() | FactList():
             return True
         case Table():
             columns = zip(block.columns, *block.rows, strict=True)

@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.ablation.result import Result, result_of
+from analysis.ablation.result import AblationResult, result_of
 from analysis.query.sweep import Standing, Sweep, Trial, spread
 from analysis.ranking.best import Ranking, finished_first
-from analysis.statistics.bootstrap import CURVES, FEWEST, curves, interval_over_images, stored
+from analysis.statistics.bootstrap import (
+    CURVES,
+    FEWEST,
+    curve_count,
+    interval_over_images,
+    read_image_results,
+)
 from analysis.statistics.paired import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
@@ -38,7 +44,7 @@ class Material:
     folder: Path
     history: History
     sweep: Sweep
-    designed: tuple[tuple[Path, Result], ...] = ()
+    designed: tuple[tuple[Path, AblationResult], ...] = ()
     """What designed experiments that start from it have shown; its own where it is one."""
     unread: tuple[str, ...] = ()
     """Designed experiments that could not be read, and why."""
@@ -122,13 +128,15 @@ class Material:
         key = (trial, metric, domain)
         if key not in self._intervals:
             try:
-                self._intervals[key] = self._over_images(stored(self.folder, trial, domain), metric)
+                self._intervals[key] = self._over_images(
+                    read_image_results(self.folder, trial, domain), metric
+                )
             except AdaptertuneError:
                 self._intervals[key] = None
         return self._intervals[key]
 
     def _over_images(self, model: PerImage, metric: str) -> Interval | None:
-        each = curves(model, metric)
+        each = curve_count(model, metric)
         resamples = min(RESAMPLES, max(FEWEST, CURVES // max(1, each)))
         if self._spent["curves"] + resamples * each > 3 * CURVES:
             return None
@@ -164,16 +172,16 @@ class Material:
             return UNKNOWN_PLACES
         return min(max(1 - math.floor(math.log10(self.error[0])), 1), 5)
 
-    def figure(self, value: float | None) -> str:
+    def rounded(self, value: float | None) -> str:
         """A figure as far as its error allows."""
         return "–" if value is None else f"{value:.{self.places}f}".replace("-", "−")
 
-    def span(self, interval: Interval | None) -> str:
+    def rounded_interval(self, interval: Interval | None) -> str:
         """`0.61 to 0.68`."""
-        return "–" if interval is None else f"{self.figure(interval.low)} to {self.figure(interval.high)}"
+        return "–" if interval is None else f"{self.rounded(interval.low)} to {self.rounded(interval.high)}"
 
 
-def sampled(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
+def sample_trials(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
     """At most so many: half of them the first, the others spread evenly over all that is left."""
     if len(trials) <= most:
         return tuple(trials)
@@ -181,8 +189,8 @@ def sampled(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
     return (*first, *spread(trials[most // 2 :], most - len(first)))
 
 
-def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, Result], ...], tuple[str, ...]]:
-    found: list[tuple[Path, Result]] = []
+def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, AblationResult], ...], tuple[str, ...]]:
+    found: list[tuple[Path, AblationResult]] = []
     unread = []
     if sweep.experiment.ablation is not None:
         if sweep.experiment.ablation.stage is AblationStage.COMPARE and sweep.trials:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """`2026-11-24 22:52 UTC`."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
@@ -15,6 +15,6 @@ def trials_in_words(number: int) -> str:
     return "1 trial" if number == 1 else f"{number:,} trials"
 
 
-def sentence(text: str) -> str:
+def with_full_stop(text: str) -> str:
     """With its full stop."""
     return text if text.endswith((".", "?")) else f"{text}."

@@ -29,7 +29,7 @@ class Curves:
     """Epoch and value of the best one's best report."""
     rungs: tuple[float, ...] = ()
     """Epochs at which early stopping decided."""
-    untouched: float | None = None
+    baseline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class LevelMark:
 
 @dataclass(frozen=True)
 class DifferenceMark:
-    """A paired difference and its interval. shown: whether the test finds one."""
+    """A paired difference and its interval. significant: whether the test finds one."""
 
     name: str
     mean: float
     interval: tuple[float, float] | None
-    shown: bool
+    significant: bool
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class Parallel:
     """Trials through the axes of their settings, down to their value; the better ones last."""
 
     axes: tuple[Axis, ...]
-    threads: tuple[ParallelLine, ...]
+    lines: tuple[ParallelLine, ...]
     best: int | None
 
 
 @dataclass(frozen=True)
-class Spot:
+class CostPoint:
     """A trial: cost, value, and whether no other is both cheaper and better."""
 
     trial: int
@@ -134,7 +134,7 @@ class Costs:
     metric: str
     cost: str
     log: bool
-    spots: tuple[Spot, ...]
+    points: tuple[CostPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Mark:
     @classmethod
     def of(cls, value: float, interval: Interval | None) -> Mark:
         """With the ends of an interval, if there is one."""
-        return cls(value, ends(interval))
+        return cls(value, interval_ends(interval))
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Dots:
     series: tuple[Series, ...]
 
 
-def ends(interval: Interval | None) -> tuple[float, float] | None:
+def interval_ends(interval: Interval | None) -> tuple[float, float] | None:
     """From where to where it is drawn."""
     return None if interval is None else (interval.low, interval.high)
 

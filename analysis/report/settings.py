@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Scalar, Trial
 from analysis.report.document import Absent, Block, Figure, Section, Text
-from analysis.report.inputs import Material, sampled
-from analysis.report.phrases import sentence, trials_in_words
+from analysis.report.inputs import Material, sample_trials
+from analysis.report.phrases import trials_in_words, with_full_stop
 from analysis.report.plots import (
     Axis,
     Bars,
@@ -32,7 +32,7 @@ from tuning.experiment.space import Alternative
 
 PAIRS = 10
 """Pairs of settings that are listed."""
-THREADS = 200
+LINES = 200
 """Trials that are drawn through all settings."""
 AXES = 8
 
@@ -40,7 +40,7 @@ AXES = 8
 # --- importance -------------------------------------------------------------------------------
 
 
-def importance(m: Material) -> Section:
+def importance_section(m: Material) -> Section:
     """PED-ANOVA importance of the searched settings, and pairs that act together."""
     title = "Importance of settings"
     if m.designs:
@@ -49,7 +49,7 @@ def importance(m: Material) -> Section:
     try:
         found = importances(m.sweep)
     except NothingToRankError as error:
-        return Section("importance", title, (Absent(sentence(str(error))),))
+        return Section("importance", title, (Absent(with_full_stop(str(error))),))
     table = importance_table(found)
     held: list[Block] = [
         Text(_importance_words(found)),
@@ -58,7 +58,9 @@ def importance(m: Material) -> Section:
             f"Importance for {m.metric}",
             "Importance by setting: " + ", ".join(f"{one.setting} {one.share:.2f}" for one in found.settings),
             f"{_capital(table.caption)}. Hatched bars are no more than chance gives.",
-            Bars("share of the importance", tuple((o.setting, o.share, o.shown) for o in found.settings)),
+            Bars(
+                "share of the importance", tuple((o.setting, o.share, o.significant) for o in found.settings)
+            ),
         ),
         Table("Importance (observational)", table.columns, tuple(map(_plain, table.rows)), "", (1, 2, 3)),
     ]
@@ -73,7 +75,7 @@ def importance(m: Material) -> Section:
 
 
 def _importance_words(found: Importances) -> str:
-    shown = [one.setting for one in found.settings if one.shown]
+    shown = [one.setting for one in found.settings if one.significant]
     if not shown:
         return "No setting is shown to matter more than chance gives; with more trials one might be."
     return f"More than chance: {', '.join(shown)}. Not shown for the others."
@@ -91,14 +93,14 @@ def _capital(text: str) -> str:
 # --- parallel coordinates ---------------------------------------------------------------------
 
 
-def parallel(m: Material) -> Section:
+def parallel_section(m: Material) -> Section:
     """Every trial as a line through its settings."""
     title, anchor = "All settings at once", "parallel"
     if m.designs:
         words = "A designed experiment varies one factor; see Ablations."
         return Section(anchor, title, (Absent(words),))
     names = [name for name in m.searched if _domain(m, name) is not None][:AXES]
-    chosen = sampled(m.drawable, THREADS)
+    chosen = sample_trials(m.drawable, LINES)
     if len(chosen) < 2 or not names:
         return Section(
             anchor,
@@ -115,7 +117,7 @@ def parallel(m: Material) -> Section:
         places = [scales[name].place(trial) for name in names]
         at = (values[trial.number] - low) / (high - low) if high > low else 0.5
         threads.append(ParallelLine(trial.number, (*places, at)))
-    ends = tuple((x, m.figure(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
+    ends = tuple((x, m.rounded(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
     axes = (*(scales[name].axis for name in names), Axis(f"{m.metric}, validation images", ends))
     total = len(m.drawable)
     caption = (
@@ -124,7 +126,7 @@ def parallel(m: Material) -> Section:
         " that skips an axis has no such setting"
     )
     caption += (
-        f". {len(chosen)} of {total:,} trials: the best {THREADS // 2} and an even sample of the others."
+        f". {len(chosen)} of {total:,} trials: the best {LINES // 2} and an even sample of the others."
         if total > len(chosen)
         else f". {trials_in_words(total)}."
     )

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from analysis.ranking.test_metrics import scored_value
-from analysis.report.document import Absent, Block, Facts, Listing, Points, Section, Text
+from analysis.report.document import Absent, Block, FactList, Listing, Points, Section, Text
 from analysis.report.inputs import Material
-from analysis.tables import Table, budget, count, plural
+from analysis.tables import Table, format_budget, format_count, plural
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import Direction
 from tuning.experiment.space import Alternative
@@ -42,10 +42,10 @@ STATES = {
 # --- what was searched ------------------------------------------------------------------------
 
 
-def searched(m: Material) -> Section:
+def searched_section(m: Material) -> Section:
     """Task, model, data, space, algorithm, scheduler, budget, and how many trials came to what end."""
     experiment = m.sweep.experiment
-    blocks: list[Block] = [Facts(tuple(_facts(m))), _outcomes(m)]
+    blocks: list[Block] = [FactList(tuple(_facts(m))), _outcomes(m)]
     if experiment.space:
         blocks.append(_space(experiment))
     else:
@@ -62,7 +62,7 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
         "backbone",
         experiment.model.name + ("" if size is None else f", images of {size[0]} × {size[1]} pixels"),
     )
-    yield "data", data_words(experiment.data)
+    yield "data", describe_data(experiment.data)
     if m.history.prepared is not None and m.history.prepared.counts:
         parts = [f"{n:,} {split}" for split, n in m.history.prepared.counts.items()]
         yield "images", ", ".join(parts)
@@ -84,10 +84,10 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
     asked = experiment.search.trials
     ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} asked for")
     yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each"
-    yield "state", state(m)
+    yield "state", describe_state(m)
 
 
-def data_words(data: DataSpec) -> str:
+def describe_data(data: DataSpec) -> str:
     """The source, in a few words."""
     if data.embedded is not None:
         return f"embedded scenes of digits, {data.embedded.domain.value}, {data.embedded.side} pixels wide"
@@ -129,7 +129,7 @@ def rungs_of(experiment: Experiment) -> tuple[float, ...]:
     return tuple(found)
 
 
-def state(m: Material) -> str:
+def describe_state(m: Material) -> str:
     """How the record ends."""
     if m.history.closed is not None:
         return STATES[m.history.closed.reason]
@@ -143,7 +143,7 @@ def _space(experiment: Experiment) -> Table:
             needs = "; ".join(
                 f"{key} is {' or '.join(_shown(v) for v in values)}" for key, values in when.items()
             )
-            rows.append((name, domain_words(alternative), needs))
+            rows.append((name, describe_domain(alternative), needs))
     return Table(
         "Search space",
         ("setting", "values", "where"),
@@ -152,7 +152,7 @@ def _space(experiment: Experiment) -> Table:
     )
 
 
-def domain_words(domain: Alternative) -> str:
+def describe_domain(domain: Alternative) -> str:
     """`4, 8, 16`; `0.001 to 0.01, log`."""
     if domain.choice is not None:
         return ", ".join(_shown(value) for value in domain.choice)
@@ -176,7 +176,7 @@ def _outcomes(m: Material) -> Block:
 # --- the best ---------------------------------------------------------------------------------
 
 
-def best(m: Material) -> Section:
+def best_section(m: Material) -> Section:
     """The best configuration, how to train it again, and those next to it."""
     if m.best is None:
         return Section("best", "Best configuration", (Absent(_none_yet(m)),))
@@ -206,7 +206,7 @@ def best(m: Material) -> Section:
         )
     name = m.folder.name
     blocks += [
-        Facts(tuple((key, setting(value)) for key, value in trial.params.items())),
+        FactList(tuple((key, setting(value)) for key, value in trial.params.items())),
         Listing(
             "Train it again",
             f"adaptertune train --from {name}:{trial.number}\nadaptertune evaluate"
@@ -230,17 +230,19 @@ def _best_words(m: Material) -> str:
     images = m.images("validation")
     on = "validation images" if images is None else f"{images:,} validation images"
     text = (
-        f"Trial {trial.number}: {m.metric} {m.figure(standing.value)} on {on}, at epoch {standing.epoch:g} of"
+        f"Trial {trial.number}: {m.metric} {m.rounded(standing.value)} on {on}, at epoch {standing.epoch:g} of"
         f" {trial.epochs:g}."
     )
     score = m.best_score
     tested = None if score is None else scored_value(score, m.metric)
     if tested is not None:
-        text += f" The same weights on test images: {m.figure(tested)}"
+        text += f" The same weights on test images: {m.rounded(tested)}"
         interval = m.interval(trial.number, m.metric)
-        text += f" (95 % interval over images {m.span(interval)})." if interval is not None else "."
+        text += (
+            f" (95 % interval over images {m.rounded_interval(interval)})." if interval is not None else "."
+        )
     if (before := m.sweep.baseline.get(m.metric)) is not None:
-        text += f" The untouched backbone had {m.figure(before)} on validation images."
+        text += f" The untouched backbone had {m.rounded(before)} on validation images."
     if m.ranking.counted > 1:
         text += (
             f" It was picked by that validation figure from {m.ranking.counted} trials, which flatters the"
@@ -258,9 +260,9 @@ def _top(m: Material) -> Table:
         tested |= test is not None
         rows.append(
             (
-                str(place), str(trial.number), m.figure(standing.value), m.figure(test),
+                str(place), str(trial.number), m.rounded(standing.value), m.rounded(test),
                 f"{standing.epoch:g}",
-                budget(trial.ran, trial.epochs), count(trial.trainable), settings(trial.params),
+                format_budget(trial.ran, trial.epochs), format_count(trial.trainable), settings(trial.params),
             )
         )  # fmt: skip
     columns = (
@@ -281,12 +283,12 @@ def _top(m: Material) -> Table:
         f"The best {min(TOP, m.ranking.counted)} of {plural(m.ranking.counted, 'ranked trial')}",
         tuple(columns[i] for i in kept),
         tuple(tuple(row[i] for i in kept) for row in rows),
-        f"{caption}. {precision(m)}",
+        f"{caption}. {describe_precision(m)}",
         numeric=tuple(range(len(kept) - 1)),
     )
 
 
-def precision(m: Material) -> str:
+def describe_precision(m: Material) -> str:
     """Why figures have as many decimals as they have."""
     if m.error is None:
         return f"Figures have {m.places} decimals; nothing recorded says how far they can be trusted"
@@ -296,7 +298,7 @@ def precision(m: Material) -> str:
 # --- where it ran -----------------------------------------------------------------------------
 
 
-def environment(m: Material) -> Section:
+def environment_section(m: Material) -> Section:
     """Versions, machine, and the file as it was read."""
     found = m.history.header.environment
     pairs: list[tuple[str, str]] = []
@@ -310,7 +312,7 @@ def environment(m: Material) -> Section:
     if m.history.prepared is not None:
         pairs.append(("data fingerprint", m.history.prepared.fingerprint))
     blocks: list[Block] = (
-        [Facts(tuple(pairs))] if pairs else [Absent("The record says nothing of what ran it.")]
+        [FactList(tuple(pairs))] if pairs else [Absent("The record says nothing of what ran it.")]
     )
     if m.history.header.file.strip():
         blocks.append(

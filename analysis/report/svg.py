@@ -87,18 +87,18 @@ class Drawn:
     png: bytes
 
 
-def colour_of(adapter: str) -> str:
+def adapter_colour(adapter: str) -> str:
     """An adapter's colour; that of `none` follows the page's."""
     return INK if adapter == "none" else COLOURS.get(adapter, OTHER)
 
 
-def marker_of(adapter: str) -> str:
+def adapter_marker(adapter: str) -> str:
     """An adapter's marker."""
     return MARKERS.get(adapter, "*")
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """The look of all figures, for as long as they are drawn and written."""
     import matplotlib as mpl
 
@@ -108,7 +108,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def canvas(height: float, **given: Any) -> Canvas:
+def new_canvas(height: float, **given: Any) -> Canvas:
     """An empty figure of so many inches. Needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ def canvas(height: float, **given: Any) -> Canvas:
     return figure
 
 
-def files_of(figure: Canvas, name: str, alt: str) -> Drawn:
+def render_figure(figure: Canvas, name: str, alt: str) -> Drawn:
     """The same bytes for the same figure. name: makes the ids in the page's SVG its own."""
     picture, vector = io.BytesIO(), io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
@@ -170,6 +170,6 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
-def shortened(name: str, most: int = 26) -> str:
+def shorten_name(name: str, most: int = 26) -> str:
     """A name that would crowd out the plot ends in an ellipsis."""
     return name if len(name) <= most else name[: most - 1] + "…"

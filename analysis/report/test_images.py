@@ -8,7 +8,7 @@ from analysis.errors import NothingToRankError
 from analysis.ranking.domains import TELLING, Line, cut_short, scored_lines
 from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material
-from analysis.report.phrases import sentence
+from analysis.report.phrases import with_full_stop
 from analysis.report.plots import Dots, Mark, Series
 from analysis.tables import Table
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -26,14 +26,14 @@ _BARS = "Bars: 95 % intervals over test images"
 # --- test images ------------------------------------------------------------------------------
 
 
-def domains(m: Material) -> Section:
+def domains_section(m: Material) -> Section:
     """Test figures in domain and under each shift."""
     title = "In domain and shifted"
     main = MAIN_FIGURE[m.sweep.experiment.task]
     try:
         lines = scored_lines(m.sweep, main)
     except NothingToRankError as error:
-        return Section("domains", title, (Absent(sentence(str(error))),))
+        return Section("domains", title, (Absent(with_full_stop(str(error))),))
     names = [n for n in m.sweep.experiment.data.domains if any(n in line.score.domains for line in lines)]
     own = any(main in line.score.metrics for line in lines)
     lines = _by_validation(m, lines)
@@ -56,7 +56,7 @@ def domains(m: Material) -> Section:
             f"{main} on test images: "
             + "; ".join(
                 f"{s.name} "
-                + ", ".join(f"{row} {m.figure(x.value)}" for row, x in zip(rows, s.marks, strict=True) if x)
+                + ", ".join(f"{row} {m.rounded(x.value)}" for row, x in zip(rows, s.marks, strict=True) if x)
                 for s in series
             ),
             f"{main} on test images, of the best trial on validation images ({m.metric}) of each adapter"
@@ -127,15 +127,15 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
         for name in names:
             value, share = _value(line, main, name), line.score.robustness.get(name)
             share = None if own is None or own < TELLING else share
-            shifted.append(m.figure(value) + ("" if share is None or value is None else f" ({share:.2f})"))
+            shifted.append(m.rounded(value) + ("" if share is None or value is None else f" ({share:.2f})"))
         rows.append(
             (
                 line.adapter,
                 line.freezing,
                 "" if line.trial is None else str(line.trial.number),
-                "" if line.standing is None else m.figure(line.standing.value),
-                *((m.figure(own),) if inside else ()),
-                *((m.span(interval),) if bars else ()),
+                "" if line.standing is None else m.rounded(line.standing.value),
+                *((m.rounded(own),) if inside else ()),
+                *((m.rounded_interval(interval),) if bars else ()),
                 *shifted,
             )
         )
@@ -155,7 +155,7 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
 # --- by class ---------------------------------------------------------------------------------
 
 
-def classes(m: Material) -> Section:
+def classes_section(m: Material) -> Section:
     """The best trial's figures by class."""
     title = "By class"
     if m.best is None:
@@ -206,7 +206,7 @@ def classes(m: Material) -> Section:
         "classes",
         f"{main} by class",
         f"{main} by class on {on} images of trial {trial.number}: "
-        + ", ".join(f"{name} {m.figure(figures[prefix + name])}" for name in shown),
+        + ", ".join(f"{name} {m.rounded(figures[prefix + name])}" for name in shown),
         f"{main} of each class on {on} images, trial {trial.number}, picked on validation"
         f" images.{bars}{left}",
         Dots(f"{main}, {on} images", tuple(shown), tuple(series)),
@@ -214,8 +214,8 @@ def classes(m: Material) -> Section:
     rows = tuple(
         (
             name,
-            *(m.figure(None if (x := s.marks[i]) is None else x.value) for s in series),
-            m.span(intervals.get(name)),
+            *(m.rounded(None if (x := s.marks[i]) is None else x.value) for s in series),
+            m.rounded_interval(intervals.get(name)),
         )
         for i, name in enumerate(shown)
     )

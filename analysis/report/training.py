@@ -6,9 +6,9 @@ import math
 from collections import Counter
 
 from analysis.query.sweep import Trial
-from analysis.report.document import Absent, Block, Facts, Figure, Section, Text
-from analysis.report.inputs import Material, sampled
-from analysis.report.phrases import moment
+from analysis.report.document import Absent, Block, FactList, Figure, Section, Text
+from analysis.report.inputs import Material, sample_trials
+from analysis.report.phrases import format_time
 from analysis.report.plots import Curve, Curves
 from analysis.report.setup import rungs_of
 from analysis.tables import Table, percent, plural
@@ -22,10 +22,10 @@ REASONS = 20
 MOST_LETTERS = 300
 
 
-def curves(m: Material) -> Section:
+def curves_section(m: Material) -> Section:
     """Learning curves on validation images, with the rungs of early stopping."""
     title = "Learning curves"
-    chosen = sampled(m.drawable, CURVES)
+    chosen = sample_trials(m.drawable, CURVES)
     if not chosen:
         return Section("curves", title, (Absent("No trial has reported a figure that holds yet."),))
     best = m.best[0].number if m.best is not None else None
@@ -53,7 +53,7 @@ def curves(m: Material) -> Section:
         )
     words = f"Learning curves of {plural(len(drawn), 'trial')}: {m.metric} on validation images by epoch"
     if m.best is not None:
-        words += f"; trial {best} is best with {m.figure(m.best[1].value)} at epoch {m.best[1].epoch:g}"
+        words += f"; trial {best} is best with {m.rounded(m.best[1].value)} at epoch {m.best[1].epoch:g}"
     figure = Figure(
         "curves",
         "Learning curves",
@@ -84,7 +84,7 @@ def _fewer(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float]
 # --- failures ---------------------------------------------------------------------------------
 
 
-def failures(m: Material) -> Section:
+def failures_section(m: Material) -> Section:
     """Why trials have no figure."""
     title = "Failures"
     lost = [trial for trial in m.sweep.trials if trial.outcome in ("failed", "diverged")]
@@ -125,16 +125,16 @@ def _numbers(numbers: list[int]) -> str:
 # --- cost -------------------------------------------------------------------------------------
 
 
-def cost(m: Material) -> Section:
+def cost_section(m: Material) -> Section:
     """Time, memory, epochs, and what early stopping saved."""
     trials = m.sweep.trials
     ran = [trial for trial in trials if trial.reports]
     if not ran:
         return Section("cost", "Cost", (Absent("No trial has trained yet, so nothing was spent."),))
-    began, ended = m.history.header.time, last_moment(m)
+    began, ended = m.history.header.time, last_record_time(m)
     pairs = [
-        ("began", moment(began)),
-        ("last record", moment(ended)),
+        ("began", format_time(began)),
+        ("last record", format_time(ended)),
         ("from first to last", duration(ended - began)),
         ("training", duration(sum(r.train_s for t in ran for r in t.reports))),
         ("evaluation", duration(sum(r.evaluate_s for t in ran for r in t.reports))),
@@ -151,7 +151,7 @@ def cost(m: Material) -> Section:
             ("repeated configurations", f"{repeated} took an earlier trial's figure and trained nothing")
         )
     held: list[Block] = [
-        Facts(tuple(pairs)),
+        FactList(tuple(pairs)),
         Text(
             "Training and evaluation are sums over trials, start-up left out; trials may have run side by"
             " side, and the span from first to last record holds any pause between an interruption and its"
@@ -171,7 +171,7 @@ def saved_share(m: Material) -> float | None:
     return 1 - sum(t.ran for t in ended) / sum(t.epochs for t in ended)
 
 
-def last_moment(m: Material) -> float:
+def last_record_time(m: Material) -> float:
     """When the record was last written to, as far as what is kept of it says."""
     times = [m.history.header.time]
     times += [score.time for score in m.history.scores.values()]

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 from analysis.report.build import report_of
-from analysis.report.document import Report
-from analysis.report.figures import draw
-from analysis.report.html import page
+from analysis.report.document import ReportDocument
+from analysis.report.figures import draw_figure
+from analysis.report.html import render_page
 from analysis.report.inputs import Material
-from analysis.report.markdown import markdown
+from analysis.report.markdown import report_markdown
 from analysis.report.svg import Drawn
 from trainables.errors import StorageError
 
@@ -33,13 +33,13 @@ def write_report(experiment: Path, to: Path | None = None, *, as_markdown: bool 
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise _cannot(place, error) from error
-    return save(report_of(Material.at(experiment)), place, as_markdown=as_markdown)
+    return save_report(report_of(Material.at(experiment)), place, as_markdown=as_markdown)
 
 
-def save(report: Report, place: Path, *, as_markdown: bool = False) -> Path:
+def save_report(report: ReportDocument, place: Path, *, as_markdown: bool = False) -> Path:
     """Writes a report into a folder that is there, with its figures. Raises StorageError."""
-    drawings: dict[str, Drawn] = {figure.name: draw(figure) for figure in report.figures}
-    text = markdown(report, FIGURES) if as_markdown else page(report, drawings)
+    drawings: dict[str, Drawn] = {figure.name: draw_figure(figure) for figure in report.figures}
+    text = report_markdown(report, FIGURES) if as_markdown else render_page(report, drawings)
     written = place / (MARKDOWN if as_markdown else PAGE)
     try:
         (place / FIGURES).mkdir(exist_ok=True)
@@ -47,8 +47,8 @@ def save(report: Report, place: Path, *, as_markdown: bool = False) -> Path:
             (place / FIGURES / f"{name}.svg").write_bytes(drawn.svg)
             (place / FIGURES / f"{name}.png").write_bytes(drawn.png)
         if as_markdown:
-            for picture in report.pictures:
-                (place / FIGURES / picture.name).write_bytes(picture.data)
+            for image in report.images:
+                (place / FIGURES / image.name).write_bytes(image.data)
         written.write_text(text, encoding="utf-8")
     except OSError as error:
         raise _cannot(place, error) from error

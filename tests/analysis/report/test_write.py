@@ -17,14 +17,23 @@ from reports import HOSTILE, rich
 from typer.testing import CliRunner, Result
 
 from analysis.report.build import report_of
-from analysis.report.document import Absent, Block, Figure, Picture, Pictures, Report, Section, Text
-from analysis.report.figures import draw
-from analysis.report.html import page
+from analysis.report.document import (
+    Absent,
+    Block,
+    Figure,
+    Gallery,
+    GalleryImage,
+    ReportDocument,
+    Section,
+    Text,
+)
+from analysis.report.figures import draw_figure
+from analysis.report.html import render_page
 from analysis.report.inputs import Material
-from analysis.report.markdown import markdown
+from analysis.report.markdown import report_markdown
 from analysis.report.plots import Bars, Curve, Curves
 from analysis.report.svg import Drawn
-from analysis.report.write import save, write_report
+from analysis.report.write import save_report, write_report
 from analysis.tables import Table
 from trainables.errors import StorageError
 from tuning.cli.app import app
@@ -76,13 +85,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> ReportDocument:
     return report_of(Material.at(rich(tmp_path_factory.mktemp("storage"))))
 
 
 @pytest.fixture(scope="module")
-def written(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(report, tmp_path_factory.mktemp("report")).parent
+def written(report: ReportDocument, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_report(report, tmp_path_factory.mktemp("report")).parent
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +99,8 @@ def html(written: Path) -> str:
     return (written / "report.html").read_text(encoding="utf-8")
 
 
-def held(*blocks: Block, title: str = "t") -> Report:
-    return Report(title, "s", (), (Section("a", "A", blocks),), "f")
+def held(*blocks: Block, title: str = "t") -> ReportDocument:
+    return ReportDocument(title, "s", (), (Section("a", "A", blocks),), "f")
 
 
 # --- the page ---------------------------------------------------------------------------------
@@ -130,7 +139,7 @@ def test_what_a_record_says_is_text_and_no_markup(html: str) -> None:
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
     assert "in domain, a&lt;b&gt;.png" in html
-    text = page(held(Text(HOSTILE), title=HOSTILE), {})
+    text = render_page(held(Text(HOSTILE), title=HOSTILE), {})
     assert "script" not in Page(text).tags
     assert "<code>a</code>" in text
 
@@ -171,7 +180,7 @@ def test_every_figure_lies_beside_it_as_png_and_svg(written: Path, html: str) ->
 
 def drawn(curve: Curve) -> Drawn:
     plot = Curves(HOSTILE, (curve,), curve.trial, (1.0, 0.5), (1.0,), 0.1)
-    return draw(Figure("curves", "t", HOSTILE, "c", plot))
+    return draw_figure(Figure("curves", "t", HOSTILE, "c", plot))
 
 
 def test_any_name_can_be_drawn_and_none_breaks_out_of_the_page() -> None:
@@ -183,7 +192,7 @@ def test_any_name_can_be_drawn_and_none_breaks_out_of_the_page() -> None:
 
 def test_drawings_on_one_page_do_not_share_names() -> None:
     bars = Bars("share", (("a", 0.6, True), ("b", 0.4, False)))
-    one, other = (draw(Figure(name, "t", "alt", "c", bars)).inline for name in ("one", "other"))
+    one, other = (draw_figure(Figure(name, "t", "alt", "c", bars)).inline for name in ("one", "other"))
     names = [set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, other)]
     assert names[0]
     assert not names[0] & names[1]
@@ -195,9 +204,9 @@ def test_drawings_on_one_page_do_not_share_names() -> None:
 
 
 def test_markdown_holds_the_same_and_its_pictures_lie_beside_it(
-    report: Report, written: Path, html: str
+    report: ReportDocument, written: Path, html: str
 ) -> None:
-    text = markdown(report, "figures")
+    text = report_markdown(report, "figures")
     pictures = re.findall(r"^!\[.*?\]\((figures/[^)]*)\)", text, re.MULTILINE)
     assert len(pictures) == html.count("<svg ") + html.count("<img ")
     assert all((written / path).is_file() for path in pictures if path.endswith(".png"))
@@ -207,15 +216,15 @@ def test_markdown_holds_the_same_and_its_pictures_lie_beside_it(
 
 
 def test_kept_pictures_are_copied_beside_markdown(tmp_path: Path) -> None:
-    pictures = Pictures((Picture("example-0.jpg", "image/jpeg", b"bytes", "alt", "c"),), "all")
-    text = save(held(pictures), tmp_path, as_markdown=True).read_text(encoding="utf-8")
+    pictures = Gallery((GalleryImage("example-0.jpg", "image/jpeg", b"bytes", "alt", "c"),), "all")
+    text = save_report(held(pictures), tmp_path, as_markdown=True).read_text(encoding="utf-8")
     assert "![alt](figures/example-0.jpg)" in text
     assert (tmp_path / "figures" / "example-0.jpg").read_bytes() == b"bytes"
 
 
 def test_what_a_record_says_is_no_markup_in_markdown_either() -> None:
     rows = (("a|b", "<b>x</b>", "*y*\nz", "lora_rank _q_"),)
-    text = markdown(
+    text = report_markdown(
         held(Text("[x](http://y)"), Table("T", ("1", "2", "3", "4"), rows), Absent("no")), "figures"
     )
     assert "\\[x\\](http://y)" in text

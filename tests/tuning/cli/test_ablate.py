@@ -76,7 +76,7 @@ def test_a_patience_of_the_base_is_left_out_and_the_plan_says_so(
 def test_no_level_that_fits_is_said_also_where_the_scale_is_to_be_kept(
     run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "misfit", lambda level, base: "none fits")
+    monkeypatch.setattr(studies, "level_violation", lambda level, base: "none fits")
     said = run("ablate", "digits", "--study", "targets", "--keep-scale", code=2).stderr
     assert "targets: the model takes none of the levels; name some with --levels" in said
 
