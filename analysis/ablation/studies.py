@@ -198,7 +198,7 @@ def _with_fitting_freezing(levels: Sequence[AblationLevel], base: Base) -> tuple
 
 
 def level_violation(level: AblationLevel, base: Base) -> str | None:
-    """Why a level is invalid or does not fit the model, as far as known without loading it; None if it fits."""
+    """Why a level is invalid or does not fit the model, as far as known without loading it; None if valid."""
     try:
         config = config_of(level, base)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The section on ablations: designed ones with error bars, then levels of the sweep. No ray, no torch."""
+"""The section on ablations: designed experiments, then the levels of the sweep's own trials."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from trainables.specs.workload import ROBUSTNESS
 from trainables.specs.workload import Figure as Figure_
 
 PANELS = 5
-"""Settings whose levels are shown."""
+"""Maximum number of settings in the figure of levels."""
 MOST_LEVELS = 10
 MANY = 500
-"""Trials from which on not all are drawn at a level."""
+"""Above this number of trials, a level shows only a sample of its trials."""
 RUNS = 60
-"""Of a level, where there are many."""
+"""Maximum number of trials that are drawn at a level."""
 
 
 # --- designed ---------------------------------------------------------------------------------
 
 
 def ablations_section(m: Material) -> Section:
-    """Designed experiments with their error bars, then what the sweep's own trials say of its settings."""
+    """Designed experiments with confidence intervals, then the sweep's own trials by level of a setting."""
     found: list[Block] = []
     for number, (folder, result) in enumerate(m.designed):
         found += _designed(folder, result, number)
     if m.retunes:
         found.append(
             Absent(
-                "This experiment chose settings for each level of an ablation and compares nothing; see the"
+                "This experiment only retuned the levels of an ablation and compares nothing; see the"
                 f" report of {m.folder.name.removesuffix('-retune')}."
             )
         )
@@ -61,7 +61,7 @@ def ablations_section(m: Material) -> Section:
         found.append(
             Absent(
                 f"No designed ablation starts from this experiment; `adaptertune ablate {m.folder.name}"
-                " --study rank` runs one, repeated over seeds, and its error bars appear here."
+                " --study rank` runs one, repeated over seeds, and its result appears here."
             )
         )
     if m.unread:
@@ -104,10 +104,10 @@ def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
         f"ablation-{number}-{_slug(spec.factor)}",
         f"{spec.factor}: {measured} by level",
         f"Means of {measured} by level of {spec.factor}: {means}. {comparison.conclusion}",
-        f"Designed: all else as trial {spec.trial} of {spec.of}; {plural(len(spec.seeds), 'seed')} a level,"
-        f" the same at all. Measured on {result.images} images; the epoch of each run was picked on"
-        " validation images. Bars are 95 % intervals: of a mean over seeds above, of a paired difference"
-        " below.",
+        f"Designed: all other settings as in trial {spec.trial} of {spec.of};"
+        f" {plural(len(spec.seeds), 'seed')} per level, the same at all levels. Measured on {result.images}"
+        " images; the epoch of each run was selected on validation images. Bars: 95 % confidence intervals,"
+        " above of the mean over seeds, below of the paired difference.",
         Ablation(measured, spec.factor, levels, differences),
     )
     return [
@@ -126,8 +126,8 @@ def _by_image(folder: Path, result: AblationResult) -> list[Block]:
         return []
     return [
         Text(
-            "How far the same differences depend on which test images they were, with the trained models as"
-            " they are; what another seed would give is not in it, so the comparison over seeds decides:"
+            "The same differences by paired bootstrap over the test images. The trained models are fixed, so"
+            " these intervals do not include the variance over seeds; the comparison over seeds decides:"
         ),
         Points(tuple(image_sentence(level, result.spec.reference, d) for level, d in found.items())),
     ]
@@ -148,7 +148,7 @@ def _slug(text: str) -> str:
 def _observed(m: Material) -> list[Block]:
     epoch = common_epoch(m.sweep.trials)
     if epoch is None:
-        return [Absent("No trial has ended yet, so the sweep's own trials say nothing of its settings.")]
+        return [Absent("No trial has ended yet, so the sweep's own trials cannot be compared.")]
     panels = []
     for name in m.searched:
         try:
@@ -161,20 +161,18 @@ def _observed(m: Material) -> list[Block]:
         if len(panels) == PANELS:
             break
     if not panels:
-        return [
-            Absent("No setting took two levels among the trials that have a figure, so none can be compared.")
-        ]
+        return [Absent("No setting has trials with a value at two levels, so there is nothing to compare.")]
     metric = f"{m.metric} at epoch {epoch:g}"
     counted = sum(
         1 for trial in m.sweep.trials if trial.comparable and trial.standing(m.sweep.objective, epoch)
     )
     caption = (
-        "Observational: the search chose the trials, so a level may owe its figures to the settings that"
-        f" came with it. {metric} on validation images, the budget that every trial reached;"
-        f" {trials_in_words(counted)}. Mean (◆) and its 95 % interval (Student's t), from 3 trials on;"
-        " single trials (○)"
+        "Observational: the search selected the trials, so the values of a level may be due to other"
+        f" settings that it was tried with. {metric} on validation images, the budget that every trial"
+        f" reached; {trials_in_words(counted)}. ◆: mean with its 95 % confidence interval (Student's t), from"
+        " 3 trials on; ○: single trials"
     )
-    caption += "." if len(m.sweep.trials) <= MANY else ", some of them where there are many."
+    caption += "." if len(m.sweep.trials) <= MANY else ", a sample where there are many."
     return [
         Heading("What the sweep's own trials say (observational)"),
         Figure(
@@ -208,7 +206,7 @@ def _marks(block: LevelBlock, sweep: Sweep) -> tuple[LevelMark, ...]:
 
 
 def _within(level: ObservedLevel, sweep: Sweep) -> tuple[float, float] | None:
-    """The interval of the mean, as far as the figure can go: Dice, IoU and AP lie between 0 and 1."""
+    """The interval of the mean, clipped to the range of the metric: Dice, IoU and AP are in [0, 1]."""
     found = level.interval()
     if found is None or Figure_.of(sweep.objective.metric).base in ("loss", ROBUSTNESS):
         return found
@@ -235,8 +233,8 @@ def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
             rows.append((panel.setting, level.name, str(level.trials), mean, interval))
     return Table(
         f"{metric} by level (observational)",
-        ("setting", "level", "trials", "mean", "95 % interval"),
+        ("setting", "level", "trials", "mean", "95 % CI"),
         tuple(rows),
-        "Observational, on validation images; levels that look different here may not be: an ablation tells",
+        "Observational, on validation images; levels that seem to differ may not: an ablation tests it",
         numeric=(2, 3, 4),
     )

@@ -1,4 +1,4 @@
-"""A report from its material. No ray, no torch."""
+"""The report of an experiment, made of its sections."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ from tuning.formatting import duration
 
 
 def report_of(m: Material) -> ReportDocument:
-    """Every section; where the record has nothing for one it says why."""
+    """The report with every section; a section without content gives the reason."""
     experiment = m.sweep.experiment
     sections = (
-        searched_section, best_section, curves_section, ablations_section, importance_section, parallel_section, pareto_section, domains_section, classes_section, examples_section, failures_section,
-        cost_section, environment_section,
+        searched_section, best_section, curves_section, ablations_section, importance_section,
+        parallel_section, pareto_section, domains_section, classes_section, examples_section,
+        failures_section, cost_section, environment_section,
     )  # fmt: skip
+    began, ended = format_time(m.history.header.time), format_time(last_record_time(m))
     return ReportDocument(
         m.sweep.name,
         f"{experiment.task.value.capitalize()}; backbone {experiment.model.name};"
         f" {describe_data(experiment.data)}. {trials_in_words(len(m.sweep.trials))}; {describe_state(m)}.",
         tuple(_highlights(m)),
         tuple(section(m) for section in sections),
-        f"Record of {format_time(m.history.header.time)} to {format_time(last_record_time(m))}. Written by `adaptertune"
-        f" report {m.folder.name}`.",
+        f"Record from {began} to {ended}. Written by `adaptertune report {m.folder.name}`.",
     )
 
 
@@ -57,16 +58,16 @@ def _highlights(m: Material) -> list[tuple[str, str, str]]:
         score = m.best_score
         if score is not None and (value := scored_value(score, m.metric)) is not None:
             interval = m.interval(trial.number, m.metric)
-            note = "test images, the same weights"
+            note = "test images, same weights"
             found.append(
                 (
                     f"test {m.metric}",
                     m.rounded(value),
-                    note if interval is None else f"{m.rounded_interval(interval)} over test images",
+                    note if interval is None else f"95 % CI {m.rounded_interval(interval)} over test images",
                 )
             )
         if (before := m.sweep.baseline.get(m.metric)) is not None:
-            found.append(("untouched", m.rounded(before), "validation images, before any training"))
+            found.append(("pretrained baseline", m.rounded(before), "validation images, before any training"))
     seconds = sum(trial.seconds for trial in m.sweep.trials)
     found.append(("trials", f"{len(m.sweep.trials):,}", f"{duration(seconds)} of training and evaluation"))
     if (saved := saved_share(m)) is not None:

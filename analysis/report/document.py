@@ -1,6 +1,6 @@
-"""What a report holds, as values: sections of words, tables, figures and pictures. No ray, no torch.
+"""The contents of a report as values: sections of text, tables, figures and images.
 
-Words are plain text; what stands between backticks is shown as code.
+Text is plain; a part between backticks is shown as code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Heading:
-    """Of what follows, below a section's title."""
+    """A heading inside a section."""
 
     text: str
 
@@ -42,14 +42,14 @@ class Points:
 
 @dataclass(frozen=True)
 class FactList:
-    """Names and what they are."""
+    """A list of names and their values."""
 
     pairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Commands, or a file, to be copied as they are."""
+    """Commands or a file, to be copied."""
 
     title: str
     text: str
@@ -58,7 +58,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing. name: of its files.  alt: for those who do not see it."""
+    """A plot with its texts. name: of its files.  alt: its description for screen readers."""
 
     name: str
     title: str
@@ -69,7 +69,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class GalleryImage:
-    """An image that was kept, as a file's bytes."""
+    """A stored image, as the bytes of its file."""
 
     name: str
     media: str
@@ -80,7 +80,7 @@ class GalleryImage:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side, under one caption."""
+    """Images side by side, under one caption."""
 
     images: tuple[GalleryImage, ...]
     caption: str
@@ -91,7 +91,7 @@ Block = Text | Heading | Absent | Points | FactList | Listing | Table | Figure |
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report. anchor: its name in links."""
+    """A section of the report. anchor: its name in links."""
 
     anchor: str
     title: str
@@ -100,24 +100,24 @@ class Section:
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """All of it. highlights: the few figures that a reader looks for first."""
+    """A whole report. highlights: the most important values."""
 
     title: str
     subtitle: str
     highlights: tuple[tuple[str, str, str], ...]
-    """Name, figure, and what it is measured on."""
+    """Name, value, and what it is measured on."""
     sections: tuple[Section, ...]
     footer: str
 
     @property
     def figures(self) -> Iterator[Figure]:
-        """All drawings, in order."""
+        """All figures, in order."""
         for section in self.sections:
             yield from (block for block in section.blocks if isinstance(block, Figure))
 
     @property
     def images(self) -> Iterator[GalleryImage]:
-        """All pictures, in order."""
+        """All images, in order."""
         for section in self.sections:
             for block in section.blocks:
                 if isinstance(block, Gallery):

@@ -1,11 +1,11 @@
-"""Draws the figures of a report. No ray, no torch."""
+"""Drawing of a report's figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
-from analysis.report import document as contents
+from analysis.report import document
 from analysis.report.plots import (
     Ablation,
     Bars,
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 FEW_CURVES = 30
-"""More are drawn without a marker at each report."""
+"""Above this number, curves have no marker at each report."""
 
 
-def draw_figure(figure: contents.Figure) -> Drawn:
-    """A figure as SVG and PNG."""
+def draw_figure(figure: document.Figure) -> Drawn:
+    """Draw a figure as SVG and PNG."""
     with figure_style():
         return render_figure(_canvas(figure.plot), figure.name, figure.alt)
 
@@ -140,7 +140,7 @@ def _curve_legend(plot: Curves, names: Sequence[str]) -> list[Any]:
     if plot.rungs:
         handles.append(Line2D([], [], color=OTHER, linestyle=(0, (1, 2)), label="rung"))
     if plot.baseline is not None:
-        handles.append(Line2D([], [], color=OTHER, linestyle="-.", label="untouched backbone"))
+        handles.append(Line2D([], [], color=OTHER, linestyle="-.", label="pretrained baseline"))
     return handles
 
 
@@ -169,7 +169,7 @@ def _ablation(plot: Ablation) -> Canvas:
         axes.axvline(0, color=INK, linewidth=0.9)
         _rows(axes, [difference.name for difference in plot.differences])
         axes.set_xlabel(f"difference in {plot.metric}")
-        axes.set_title("paired differences (filled: shown after Holm)", loc="left")
+        axes.set_title("paired differences (filled: significant after Holm)", loc="left")
     return figure
 
 
@@ -178,7 +178,7 @@ def _levels(axes: Any, levels: Sequence[LevelMark]) -> None:
         colour = BEST if level.reference else FIRST
         if level.interval is not None:
             axes.plot(level.interval, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
-        # Above the line, where the mean does not hide them; many in three rows.
+        # Above the line, where the mean does not cover them; more than five in three rows.
         places = [
             row - 0.22 + 0.09 * ((i % 3) - 1) * (len(level.values) > 5) for i in range(len(level.values))
         ]
@@ -199,7 +199,7 @@ def _level_name(level: LevelMark) -> str:
 
 
 def _rows(axes: Any, names: Sequence[str]) -> None:
-    """The first row on top, by its name."""
+    """Label the rows with their names, the first row on top."""
     axes.set_yticks(range(len(names)), [shorten_name(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -221,10 +221,10 @@ def _marginals(plot: Marginals) -> Canvas:
 def _bars(plot: Bars) -> Canvas:
     figure = new_canvas(0.3 * len(plot.bars) + 0.95)
     axes = figure.subplots()
-    for row, (_, share, shown) in enumerate(plot.bars):
+    for row, (_, share, significant) in enumerate(plot.bars):
         axes.barh(
             row, share, height=0.66, edgecolor=FIRST, linewidth=1.1,
-            facecolor=FIRST if shown else "none", hatch=None if shown else "////",
+            facecolor=FIRST if significant else "none", hatch=None if significant else "////",
         )  # fmt: skip
         axes.annotate(
             f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
@@ -240,7 +240,7 @@ def _bars(plot: Bars) -> Canvas:
 
 
 def _parallel(plot: Parallel) -> Canvas:
-    """Axes lie one below the other, so that a narrow screen shows them all; the last is the value's."""
+    """Axes are stacked vertically, so that a narrow screen shows them all; the last is the value's."""
     import matplotlib as mpl
     import numpy as np
     from matplotlib.collections import LineCollection
@@ -248,7 +248,7 @@ def _parallel(plot: Parallel) -> Canvas:
 
     figure = new_canvas(0.62 * len(plot.axes) + 0.45)
     axes = figure.subplots()
-    # Without its ends, which cannot be seen on a dark page or on a light one.
+    # Without the ends of the colour map, which are invisible on a dark or on a light page.
     colours = LinearSegmentedColormap.from_list("", mpl.colormaps["cividis"](np.linspace(0.25, 0.9, 64)))
     few = len(plot.lines) <= 60
     runs = []
@@ -290,7 +290,7 @@ def _parallel(plot: Parallel) -> Canvas:
 
 
 def _label(axes: Any, text: str, at: tuple[float, float], shift: tuple[float, float], **given: Any) -> None:
-    """Text on a ground of its own, which lines behind it do not cross."""
+    """Write text on its own background, so that no line crosses it."""
     axes.annotate(text, at, xytext=shift, textcoords="offset points", zorder=6, bbox=GROUND, **given)
 
 
@@ -324,7 +324,7 @@ def _costs(plot: Costs) -> Canvas:
     axes.set_ylabel(f"{plot.metric}, validation images")
     axes.margins(x=0.1, y=0.14)
     axes.grid()
-    axes.autoscale_view()  # else the places of the numbers are not known yet
+    axes.autoscale_view()  # needed for the positions of the numbers
     for x, y, trial in _apart(axes, best):
         axes.annotate(
             str(trial), (x, y), xytext=(-5, 5), textcoords="offset points", fontsize=8, zorder=5, ha="right"
@@ -339,7 +339,7 @@ def _costs(plot: Costs) -> Canvas:
 
 
 def _counts(axis: Any) -> None:
-    """Ticks such as 50k and 2M on an axis of counts in logarithms."""
+    """Set ticks such as `50k` and `2M` on a logarithmic axis of counts."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
@@ -350,7 +350,7 @@ def _counts(axis: Any) -> None:
 
 
 def _short(value: float) -> str:
-    """`50k`, `2M`."""
+    """A short count: `50k`, `2M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"
@@ -358,7 +358,7 @@ def _short(value: float) -> str:
 
 
 def _apart(axes: Any, front: Sequence[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
-    """Those of the front whose numbers do not lie over another's, from the best down."""
+    """The points of the front with numbers that do not overlap, from the best down."""
     box = axes.transData
     kept: list[tuple[float, float, int]] = []
     for x, y, trial in reversed(front):

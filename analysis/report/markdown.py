@@ -1,4 +1,4 @@
-"""A report as Markdown, its figures beside it. No ray, no torch."""
+"""A report as Markdown, with links to its figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from analysis.tables import Table
 
 
 def report_markdown(report: ReportDocument, figures: str) -> str:
-    """The whole text. figures: the folder that pictures lie in, as links have it."""
+    """The whole text. figures: the folder of the images, as links name it."""
     parts = [f"# {_text(report.title)}", _text(report.subtitle)]
     parts.append(
         "\n".join(
@@ -82,15 +82,13 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """On one line; outside of code no HTML, emphasis or link can begin."""
+    """The text on one line, escaped: outside of code it starts no HTML, emphasis or link."""
     pieces = re.split(r"(`[^`]+`)", " ".join(text.split()))
-    return "".join(
-        piece if i % 2 else _MEANS_SOMETHING.sub(r"\\\g<0>", piece) for i, piece in enumerate(pieces)
-    )
+    return "".join(piece if i % 2 else _SPECIAL.sub(r"\\\g<0>", piece) for i, piece in enumerate(pieces))
 
 
-_MEANS_SOMETHING = re.compile(r"[\\*\[\]<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-"""An underscore within a word does not."""
+_SPECIAL = re.compile(r"[\\*\[\]<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""Characters that Markdown interprets; an underscore inside a word is not one."""
 
 
 def _cell(text: str) -> str:

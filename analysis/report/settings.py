@@ -1,4 +1,4 @@
-"""Sections on the importance of settings, and on all of them at once. No ray, no torch."""
+"""Sections on the importance of settings, and on all settings at once."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from analysis.tables import Table, plural
 from tuning.experiment.space import Alternative
 
 PAIRS = 10
-"""Pairs of settings that are listed."""
+"""Maximum number of interactions that are listed."""
 LINES = 200
-"""Trials that are drawn through all settings."""
+"""Maximum number of trials that are drawn as lines."""
 AXES = 8
 
 
@@ -41,26 +41,24 @@ AXES = 8
 
 
 def importance_section(m: Material) -> Section:
-    """PED-ANOVA importance of the searched settings, and pairs that act together."""
+    """The PED-ANOVA importance of the searched settings, and their interactions."""
     title = "Importance of settings"
     if m.designs:
-        words = "A designed experiment varies one factor, so there is nothing to weigh; see Ablations."
-        return Section("importance", title, (Absent(words),))
+        text = "A designed experiment varies one factor, so importance does not apply; see Ablations."
+        return Section("importance", title, (Absent(text),))
     try:
         found = importances(m.sweep)
     except NothingToRankError as error:
         return Section("importance", title, (Absent(with_full_stop(str(error))),))
     table = importance_table(found)
     held: list[Block] = [
-        Text(_importance_words(found)),
+        Text(_importance_text(found)),
         Figure(
             "importance",
             f"Importance for {m.metric}",
             "Importance by setting: " + ", ".join(f"{one.setting} {one.share:.2f}" for one in found.settings),
-            f"{_capital(table.caption)}. Hatched bars are no more than chance gives.",
-            Bars(
-                "share of the importance", tuple((o.setting, o.share, o.significant) for o in found.settings)
-            ),
+            f"{_capital(table.caption)}. Hatched bars: not significant.",
+            Bars("importance (share)", tuple((o.setting, o.share, o.significant) for o in found.settings)),
         ),
         Table("Importance (observational)", table.columns, tuple(map(_plain, table.rows)), "", (1, 2, 3)),
     ]
@@ -68,21 +66,22 @@ def importance_section(m: Material) -> Section:
     together = interaction_table(found, pairs)
     if together.rows:
         rows = tuple(map(_plain, together.rows[:PAIRS]))
-        held.append(replace(together, title="Settings that act together (observational)", rows=rows))
+        held.append(replace(together, title="Interactions of settings (observational)", rows=rows))
     elif (none := no_interaction(pairs)) is not None:
         held.append(Text(none))
     return Section("importance", title, tuple(held))
 
 
-def _importance_words(found: Importances) -> str:
-    shown = [one.setting for one in found.settings if one.significant]
-    if not shown:
-        return "No setting is shown to matter more than chance gives; with more trials one might be."
-    return f"More than chance: {', '.join(shown)}. Not shown for the others."
+def _importance_text(found: Importances) -> str:
+    significant = [one.setting for one in found.settings if one.significant]
+    if not significant:
+        return "The importance of no setting is significant; more trials may be needed."
+    others = " The others are not significant." if len(significant) < len(found.settings) else ""
+    return f"Significant importance: {', '.join(significant)}.{others}"
 
 
 def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
-    """Without `p =` in each cell of the column p."""
+    """The row without `p =` in the cell of the column p."""
     return tuple(cell.removeprefix("p = ").removeprefix("p ") for cell in row)
 
 
@@ -94,18 +93,18 @@ def _capital(text: str) -> str:
 
 
 def parallel_section(m: Material) -> Section:
-    """Every trial as a line through its settings."""
+    """Parallel coordinates: every trial as a line across its settings."""
     title, anchor = "All settings at once", "parallel"
     if m.designs:
-        words = "A designed experiment varies one factor; see Ablations."
-        return Section(anchor, title, (Absent(words),))
+        text = "A designed experiment varies one factor; see Ablations."
+        return Section(anchor, title, (Absent(text),))
     names = [name for name in m.searched if _domain(m, name) is not None][:AXES]
     chosen = sample_trials(m.drawable, LINES)
     if len(chosen) < 2 or not names:
         return Section(
             anchor,
             title,
-            (Absent("Fewer than two trials have a figure, so there is nothing to lay side by side."),),
+            (Absent("Fewer than two trials have a value, so there is nothing to compare."),),
         )
     values = {t.number: s.value for t in chosen if (s := t.standing(m.sweep.objective)) is not None}
     low, high = min(values.values()), max(values.values())
@@ -121,9 +120,9 @@ def parallel_section(m: Material) -> Section:
     axes = (*(scales[name].axis for name in names), Axis(f"{m.metric}, validation images", ends))
     total = len(m.drawable)
     caption = (
-        f"One line a trial, from setting to setting down to its {m.metric} on validation images, whatever"
-        " budget it reached; brighter lines are higher figures, the thick one is the best trial. A line"
-        " that skips an axis has no such setting"
+        f"One line per trial, from setting to setting down to its {m.metric} on validation images, at"
+        " whatever budget it reached. Brighter lines: higher values; thick line: the best trial. A line"
+        " skips the axis of a setting that the trial does not have"
     )
     caption += (
         f". {len(chosen)} of {total:,} trials: the best {LINES // 2} and an even sample of the others."
@@ -149,7 +148,7 @@ def _domain(m: Material, name: str) -> tuple[Alternative, ...] | None:
 
 
 class _Scale:
-    """Where a setting's values lie on its axis."""
+    """The positions of a setting's values on its axis."""
 
     def __init__(self, axis: Axis, places: Mapping[str, float], name: str, spread: float) -> None:
         self.axis = axis
@@ -164,7 +163,7 @@ class _Scale:
         at = self._places.get(_key(value))
         if at is None or not self._spread:
             return at
-        # Trials of one value side by side, by number: the same at each drawing.
+        # Trials with one value are spread by their number, so that every drawing is the same.
         shift = ((trial.number * 0.618034) % 1.0 - 0.5) * self._spread
         return min(1.0, max(0.0, at + shift))
 

@@ -1,4 +1,4 @@
-"""Sections on test images, in domain and shifted, and by class. No ray, no torch."""
+"""Sections on the values on test images: in domain, under shift, and by class."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import MAIN_FIGURE
 
 LINES = 6
-"""Models in the figure of domains, and those whose intervals are taken."""
+"""Maximum number of models in the figure of domains, and of models with intervals."""
 CLASSES = 40
-"""Of more the best and the worst are shown."""
+"""Maximum number of classes; of more, the best and the worst are shown."""
 WITH_INTERVALS = 20
-"""Classes up to which each has an interval."""
-_BARS = "Bars: 95 % intervals over test images"
+"""Maximum number of classes for which intervals are computed."""
+_BARS = "Bars: 95 % confidence intervals over test images"
 
 
 # --- test images ------------------------------------------------------------------------------
 
 
 def domains_section(m: Material) -> Section:
-    """Test figures in domain and under each shift."""
+    """The values on test images in domain and under each shift."""
     title = "In domain and shifted"
     main = MAIN_FIGURE[m.sweep.experiment.task]
     try:
@@ -40,11 +40,9 @@ def domains_section(m: Material) -> Section:
     held: list[Block] = []
     parts: list[str | None] = ([None] if own else []) + list(names)
     if not parts:
-        return Section("domains", title, (Absent("Trials were scored, but not a figure came of it."),))
+        return Section("domains", title, (Absent("Trials were scored, but no value was recorded."),))
     if not names:
-        held.append(
-            Absent("The experiment has no shifted domains; figures are those on its own test images.")
-        )
+        held.append(Absent("The experiment has no shifted domains; the values are for its own test images."))
     shown = lines[:LINES] + tuple(line for line in lines[LINES:] if line.trial is None)
     series = tuple(_series(m, line, main, parts) for line in shown)
     rows = tuple("in domain" if part is None else part for part in parts)
@@ -60,10 +58,10 @@ def domains_section(m: Material) -> Section:
                 for s in series
             ),
             f"{main} on test images, of the best trial on validation images ({m.metric}) of each adapter"
-            f" and freezing mode; the first {len(drawn)} by validation figure{cut_short(drawn)}. Hollow: the"
-            " backbone trained."
+            f" and freezing mode; the first {len(drawn)} by validation value{cut_short(drawn)}. Hollow: the"
+            " backbone was trained."
             + (
-                f" {_BARS}; they say nothing of another seed."
+                f" {_BARS}; they do not include the variance over seeds."
                 if any(x and x.interval for s in series for x in s.marks)
                 else ""
             ),
@@ -141,12 +139,12 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
         )
     columns = (
         "adapter", "freezing", "trial", f"validation {m.metric}",
-        *(("in domain",) if inside else ()), *(("95 % interval",) if bars else ()), *names,
+        *(("in domain",) if inside else ()), *(("95 % CI",) if bars else ()), *names,
     )  # fmt: skip
-    caption = f"{main} on test images; picked on validation images, which come in no test figure"
+    caption = f"{main} on test images; trials were selected on validation images only"
     caption += cut_short(lines)
     if names:
-        caption += f". In brackets: robustness, shifted ÷ in domain, from {TELLING} in domain on"
+        caption += f". In brackets: robustness, shifted ÷ in domain, if in domain is at least {TELLING}"
     return Table(
         f"{main} on test images", columns, tuple(rows), caption, numeric=tuple(range(2, len(columns)))
     )
@@ -156,10 +154,12 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
 
 
 def classes_section(m: Material) -> Section:
-    """The best trial's figures by class."""
+    """The best trial's values by class."""
     title = "By class"
     if m.best is None:
-        return Section("classes", title, (Absent("No trial can be ranked, so there is none to take apart."),))
+        return Section(
+            "classes", title, (Absent("No trial can be ranked, so no trial has values by class."),)
+        )
     trial, standing = m.best
     main = MAIN_FIGURE[m.sweep.experiment.task]
     prefix = f"{main}/"
@@ -172,7 +172,7 @@ def classes_section(m: Material) -> Section:
         if name.startswith(prefix) and value is not None
     ]
     if not names:
-        return Section("classes", title, (Absent(f"Trial {trial.number} has no figures by class."),))
+        return Section("classes", title, (Absent(f"Trial {trial.number} has no values by class."),))
     on = "test" if tested else "validation"
     untouched = m.sweep.scores.get(None) if tested else None
     before: Mapping[str, float | None] = (
@@ -190,8 +190,8 @@ def classes_section(m: Material) -> Section:
     series, headings = [Series(f"trial {trial.number}", tuple(marks))], ["in domain" if tested else on]
     if any(before.get(prefix + name) is not None for name in shown):
         old = tuple(None if (v := before.get(prefix + name)) is None else Mark(v) for name in shown)
-        series.append(Series("untouched backbone", old))
-        headings.append("untouched")
+        series.append(Series("pretrained baseline", old))
+        headings.append("baseline")
     if tested and score is not None:
         for domain, found in list(score.domains.items())[:3]:
             moved = tuple(None if (v := found.get(prefix + name)) is None else Mark(v) for name in shown)
@@ -207,7 +207,7 @@ def classes_section(m: Material) -> Section:
         f"{main} by class",
         f"{main} by class on {on} images of trial {trial.number}: "
         + ", ".join(f"{name} {m.rounded(figures[prefix + name])}" for name in shown),
-        f"{main} of each class on {on} images, trial {trial.number}, picked on validation"
+        f"{main} of each class on {on} images, trial {trial.number}, selected on validation"
         f" images.{bars}{left}",
         Dots(f"{main}, {on} images", tuple(shown), tuple(series)),
     )
@@ -219,7 +219,7 @@ def classes_section(m: Material) -> Section:
         )
         for i, name in enumerate(shown)
     )
-    columns = ("class", *headings, "95 % interval")
+    columns = ("class", *headings, "95 % CI")
     if not any(intervals.values()):
         columns, rows = columns[:-1], tuple(row[:-1] for row in rows)
     table = Table(f"{main} by class, {on} images", columns, rows, "", numeric=tuple(range(1, len(columns))))

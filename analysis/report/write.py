@@ -1,4 +1,4 @@
-"""A report on disk: the page or the Markdown, and each figure as PNG and SVG. No ray, no torch."""
+"""Writing a report to disk: the page or the Markdown, and each figure as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from analysis.report.svg import Drawn
 from trainables.errors import StorageError
 
 FOLDER = "report"
-"""In an experiment's folder, where no other place is named."""
+"""The default folder of a report, in the experiment's folder."""
 PAGE, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 
 
 def write_report(experiment: Path, to: Path | None = None, *, as_markdown: bool = False) -> Path:
-    """Writes the report of the experiment in a folder and returns the path of its text.
+    """Write the report of the experiment in a folder and return the path of its text.
 
-    to: a folder, made if absent; files of an earlier report in it are replaced. Raises LedgerError if
-    there is no record that can be used, StorageError if `to` cannot be written.
+    to: a folder, created if absent; files of an earlier report in it are replaced. Raises LedgerError if
+    the experiment has no usable record, StorageError if `to` cannot be written.
     """
     place = experiment / FOLDER if to is None else to
-    try:  # before the work, not after it
+    try:  # checked before the work starts
         (place / FIGURES).mkdir(parents=True, exist_ok=True)
         if not os.access(place / FIGURES, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -37,7 +37,7 @@ def write_report(experiment: Path, to: Path | None = None, *, as_markdown: bool 
 
 
 def save_report(report: ReportDocument, place: Path, *, as_markdown: bool = False) -> Path:
-    """Writes a report into a folder that is there, with its figures. Raises StorageError."""
+    """Write a report and its figures into an existing folder. Raises StorageError."""
     drawings: dict[str, Drawn] = {figure.name: draw_figure(figure) for figure in report.figures}
     text = report_markdown(report, FIGURES) if as_markdown else render_page(report, drawings)
     written = place / (MARKDOWN if as_markdown else PAGE)

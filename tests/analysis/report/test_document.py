@@ -1,4 +1,4 @@
-"""What a report holds: each section from a record that has it, else a sentence that says why not."""
+"""The contents of a report: each section from a record that has data for it, or else the reason why not."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def test_every_caption_of_a_figure_says_which_images_it_is_measured_on(report: R
     assert len(set(names)) == len(names)
 
 
-def test_what_was_searched_is_told_with_its_outcomes(report: ReportDocument) -> None:
+def test_the_search_is_described_with_its_outcomes(report: ReportDocument) -> None:
     text = said(blocks(report, "searched"))
     assert "search: random, seed 0" in text
-    assert "early stopping: ASHA, one in 3 goes on, rungs at epoch 1, 3" in text
+    assert "early stopping: ASHA, one in 3 continues, rungs at epoch 1, 3" in text
     assert "learning_rate | 0.001 to 0.01, log |" in text
     assert "lora.rank | 4, 8, 16 | adapter is lora" in text
     assert "failed | 1" in text
@@ -118,19 +118,19 @@ def test_the_best_configuration_comes_with_the_command_that_trains_it_again(
     score = material.best_score
     assert score is not None
     tested = score.metrics["dice"]
-    assert f"The same weights on test images: {tested:.3f} (95 % interval over images 0." in text
-    assert "It was picked by that validation figure from" in text
+    assert f"The same weights on test images: {tested:.3f} (95 % CI over test images 0." in text
+    assert "so that value is optimistic; the test value was not used for selection." in text
     assert "learning_rate:" in text
 
 
-def test_figures_have_the_decimals_that_their_error_allows(material: Material, tmp_path: Path) -> None:
+def test_values_have_the_decimals_that_their_error_allows(material: Material, tmp_path: Path) -> None:
     assert material.error is not None
     assert material.places == 3
-    assert "95 % interval over the test images" in material.error[1]
+    assert material.error[1] == "the 95 % CI over the test images"
     unknown = Material.at(write(tmp_path / "plain"))
     assert unknown.error is None
     assert unknown.rounded(0.75) == "0.750"
-    assert "nothing recorded says how far they can be trusted" in said(blocks(report_of(unknown), "best"))
+    assert "Values have 3 decimals; their error is not recorded" in said(blocks(report_of(unknown), "best"))
 
 
 def test_curves_carry_the_rungs_and_the_best_trial_comes_last(
@@ -147,7 +147,7 @@ def test_curves_carry_the_rungs_and_the_best_trial_comes_last(
     assert not lost & {curve.trial for curve in plot.curves}
 
 
-def test_a_designed_ablation_beside_it_is_shown_with_its_error_bars(report: ReportDocument) -> None:
+def test_a_designed_ablation_of_it_is_shown_with_its_intervals(report: ReportDocument) -> None:
     found = figure(report, "ablation-0-lora-rank")
     assert isinstance(found.plot, Ablation)
     assert [level.name for level in found.plot.levels] == ["4", "8", "16"]
@@ -158,16 +158,16 @@ def test_a_designed_ablation_beside_it_is_shown_with_its_error_bars(report: Repo
     assert "on test images" in found.caption
     text = said(blocks(report, "ablations"))
     assert "4 is worse than 8" in text
-    assert "16 and 8: no difference shown" in text
+    assert "16 and 8: no significant difference" in text
 
 
-def test_what_the_trials_of_the_search_say_is_marked_observational(report: ReportDocument) -> None:
+def test_results_from_the_trials_of_the_search_are_marked_observational(report: ReportDocument) -> None:
     for name in ("levels", "importance"):
         assert "bservational" in figure(report, name).caption
-    assert "More than chance: learning_rate" in said(blocks(report, "importance"))
+    assert "Significant importance: learning_rate" in said(blocks(report, "importance"))
 
 
-def test_every_thread_of_parallel_coordinates_lies_on_its_axes(
+def test_every_line_of_parallel_coordinates_stays_within_its_axes(
     report: ReportDocument, material: Material
 ) -> None:
     plot = figure(report, "parallel").plot
@@ -180,7 +180,7 @@ def test_every_thread_of_parallel_coordinates_lies_on_its_axes(
     assert plot.lines[-1].trial == plot.best
 
 
-def test_quality_is_held_against_cost_among_finished_trials_only(
+def test_quality_is_plotted_against_cost_for_finished_trials_only(
     report: ReportDocument, material: Material
 ) -> None:
     plot = figure(report, "pareto-parameters").plot
@@ -192,7 +192,7 @@ def test_quality_is_held_against_cost_among_finished_trials_only(
     assert [y for _, y in front] == sorted(y for _, y in front)
 
 
-def test_test_figures_stand_in_domain_and_shifted(report: ReportDocument) -> None:
+def test_test_values_are_shown_in_domain_and_shifted(report: ReportDocument) -> None:
     plot = figure(report, "domains").plot
     assert isinstance(plot, Dots)
     assert plot.rows == ("in domain", "noisy", "dim")
@@ -221,14 +221,14 @@ def test_pictures_are_those_of_the_best_scored_trial_and_no_other_file(report: R
     assert all(picture.data[:2] == b"\xff\xd8" for picture in pictures.images)
 
 
-def test_failures_are_told_with_their_reasons(report: ReportDocument) -> None:
+def test_failures_are_listed_with_their_reasons(report: ReportDocument) -> None:
     text = said(blocks(report, "failures"))
     assert "2 of 40 trials failed or diverged" in text
     assert f"failed | 1 | 38 | {HOSTILE}" in text
     assert "diverged | 1 | 39 | the loss is not finite at epoch 2" in text
 
 
-def test_costs_say_what_early_stopping_saved(report: ReportDocument, material: Material) -> None:
+def test_costs_include_what_early_stopping_saved(report: ReportDocument, material: Material) -> None:
     text = said(blocks(report, "cost"))
     ended = [t for t in material.sweep.trials if t.outcome in ("completed", "pruned")]
     saved = 1 - sum(t.ran for t in ended) / (6 * len(ended))
@@ -240,7 +240,7 @@ def test_costs_say_what_early_stopping_saved(report: ReportDocument, material: M
 # --- records that have little -----------------------------------------------------------------
 
 
-def test_a_record_without_a_trial_gives_a_report_that_says_so(tmp_path: Path) -> None:
+def test_a_record_without_a_trial_gives_a_report_without_results(tmp_path: Path) -> None:
     report = report_of(Material.at(write(tmp_path / "empty", (), baseline=None, closed=None)))
     assert [section.anchor for section in report.sections] == SECTIONS
     assert list(report.figures) == []
@@ -266,12 +266,12 @@ def test_little_is_no_reason_to_fail(tmp_path: Path, trials: tuple[Told, ...]) -
     assert all(section.blocks for section in report.sections)
 
 
-def test_without_a_finished_trial_the_best_is_said_to_be_one_of_those_stopped(tmp_path: Path) -> None:
+def test_without_a_finished_trial_the_best_is_described_as_a_stopped_one(tmp_path: Path) -> None:
     record = write(tmp_path / "young", (Told(LORA, (0.5,), Outcome.PRUNED),))
-    assert "No trial has run to its own end" in said(blocks(report_of(Material.at(record)), "best"))
+    assert "No trial has finished" in said(blocks(report_of(Material.at(record)), "best"))
 
 
-def test_a_smaller_figure_may_be_the_better_one(tmp_path: Path) -> None:
+def test_a_smaller_value_may_be_the_better_one(tmp_path: Path) -> None:
     asked = experiment("loss", objective={"metric": "loss", "mode": "min"})
     report = report_of(Material.at(write(tmp_path / "loss", told(20), of=asked)))
     plot = figure(report, "parallel").plot
@@ -294,7 +294,7 @@ def test_a_designed_experiment_reports_its_comparison_and_no_search(tmp_path: Pa
     assert "bservational" not in said(blocks(report, "ablations"))
 
 
-def test_what_retunes_an_ablation_compares_nothing_and_says_so(tmp_path: Path) -> None:
+def test_the_report_of_a_retuning_explains_that_it_compares_nothing(tmp_path: Path) -> None:
     base = choose_base(sweep_in(tmp_path / "digits"))
     spec = spec_of(base, "lora.rank", levels_over("lora.rank", [4, 8]))
     asked = retuning_experiment(base, spec, "digits-ablate-lora.rank-retune", ["learning_rate"], 2)
@@ -302,7 +302,7 @@ def test_what_retunes_an_ablation_compares_nothing_and_says_so(tmp_path: Path) -
     report = report_of(Material.at(write(tmp_path / asked.name, tried, of=asked)))
     assert "compares nothing; see the report of digits-ablate-lora.rank." in said(blocks(report, "ablations"))
     text = said(blocks(report, "best"))
-    assert "chose settings for each level" in text
+    assert "retuned settings for each level" in text
     assert "luckiest seed" not in text
 
 
@@ -326,7 +326,7 @@ def test_intervals_of_an_ap_are_as_many_as_can_be_afforded(
     assert found.interval(0, "map_50") == intervals[0]
 
 
-def test_an_ablation_that_cannot_be_read_is_named_and_the_report_goes_on(tmp_path: Path) -> None:
+def test_an_ablation_that_cannot_be_read_is_named_and_the_report_continues(tmp_path: Path) -> None:
     folder = rich(tmp_path / "storage")
     ledger = folder.parent / "digits-ablate-lora.rank" / "ledger.jsonl"
     lines = ledger.read_text(encoding="utf-8").splitlines()
@@ -349,7 +349,7 @@ def test_a_sample_holds_the_best_and_some_of_all_others(material: Material, most
     assert len(spread(trials, most)) == most
 
 
-def test_many_trials_are_drawn_in_part_and_that_is_said(tmp_path: Path) -> None:
+def test_many_trials_are_sampled_and_the_caption_tells_it(tmp_path: Path) -> None:
     material = Material.at(many(tmp_path, 300))
     from analysis.report.settings import parallel_section
     from analysis.report.training import CURVES, curves_section
@@ -361,7 +361,7 @@ def test_many_trials_are_drawn_in_part_and_that_is_said(tmp_path: Path) -> None:
         assert len(drawn) <= max(CURVES, 200)
 
 
-def test_rungs_lie_below_the_last_epoch() -> None:
+def test_rungs_are_before_the_last_epoch() -> None:
     asha = {"asha": {"grace_epochs": 0.5, "reduction_factor": 2.0}}
     assert rungs_of(experiment(epochs=4, scheduler=asha)) == (0.5, 1.0, 2.0)
     assert rungs_of(experiment(scheduler={})) == ()
@@ -377,11 +377,12 @@ def test_durations_in_words(seconds: float, text: str) -> None:
 def test_domains_in_words() -> None:
     assert describe_domain(Alternative.model_validate({"choice": (4, "a", [1, 2])})) == "4, a, [1, 2]"
     assert (
-        describe_domain(Alternative.model_validate({"int": (1, 8), "step": 2})) == "1 to 8, steps of 2, whole"
+        describe_domain(Alternative.model_validate({"int": (1, 8), "step": 2}))
+        == "1 to 8, steps of 2, integer"
     )
 
 
-def test_settings_that_are_lists_are_weighed_and_drawn_like_any_other(tmp_path: Path) -> None:
+def test_settings_that_are_lists_are_analysed_and_drawn_like_any_other(tmp_path: Path) -> None:
     roles = ["query"], ["query", "value"]
     space = {"learning_rate": {"float": [1e-3, 1e-2], "log": True}, "targets": {"choice": list(roles)}}
     trials = [
