@@ -127,11 +127,11 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
     a, b = one.sweep.objective, other.sweep.objective
     if a != b:
         yield (
-            f"the objectives differ: {a.metric} ({a.rule.value} report) and {b.metric} ({b.rule.value}"
+            f"The objectives differ: {a.metric} ({a.rule.value} report) and {b.metric} ({b.rule.value}"
             " report), so the values measure different things"
         )
     if one.fingerprint != other.fingerprint and None not in (one.fingerprint, other.fingerprint):
-        yield "the prepared data differ, so the values are from different images"
+        yield "The prepared data differ, so the values are from different images"
     for each in (one, other):
         if not each.trial.finished:
             ran = format_budget(each.trial.ran, each.trial.epochs)
@@ -140,11 +140,11 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
                 " budget than planned"
             )
     if one.trial.finished and other.trial.finished and one.trial.epochs != other.trial.epochs:
-        yield f"budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
+        yield f"The budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
     if one.whole or other.whole:
         yield (
-            "an experiment is compared by its best trial, which was selected on validation images, so its"
-            " validation value is optimistic; test values are unbiased by that selection"
+            "An experiment is compared by its best trial, which was selected on validation images, so its"
+            " validation value is optimistic; test values are not affected by that selection"
         )
 
 

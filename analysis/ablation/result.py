@@ -231,9 +231,9 @@ def _differences(result: AblationResult) -> Table:
         "min. detectable", "result",
     )  # fmt: skip
     caption = (
-        f"{result.images} {result.metric}, paired by seed. p: paired t-test, in the next column adjusted by"
-        " Holm's method; Hedges' g: effect size of the paired differences; min. detectable: the smallest true"
-        f" difference that this number of seeds detects with {percent(POWER)} power"
+        f"{result.images} {result.metric}, paired by seed. p: paired t-test; p (Holm): adjusted over all"
+        " differences by Holm's method; Hedges' g: effect size of the paired differences; min. detectable:"
+        f" the smallest true difference that this number of seeds detects with {percent(POWER)} power"
     )
     return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
 

@@ -48,16 +48,16 @@ RUNS = 60
 def ablations_section(m: Material) -> Section:
     """Designed experiments with confidence intervals, then the sweep's own trials by level of a setting."""
     found: list[Block] = []
-    for number, (folder, result) in enumerate(m.designed):
+    for number, (folder, result) in enumerate(m.ablations):
         found += _designed(folder, result, number)
-    if m.retunes:
+    if m.is_retuning:
         found.append(
             Absent(
                 "This experiment only retuned the levels of an ablation and compares nothing; see the"
                 f" report of {m.folder.name.removesuffix('-retune')}."
             )
         )
-    elif not m.designed:
+    elif not m.ablations:
         found.append(
             Absent(
                 f"No designed ablation starts from this experiment; `adaptertune ablate {m.folder.name}"
@@ -66,7 +66,7 @@ def ablations_section(m: Material) -> Section:
         )
     if m.unread:
         found += [Text("Not shown:"), Points(m.unread)]
-    if not m.designs:
+    if not m.is_designed:
         found += _observed(m)
     return Section("ablations", "Ablations", tuple(found))
 
@@ -106,8 +106,8 @@ def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
         f"Means of {measured} by level of {spec.factor}: {means}. {comparison.conclusion}",
         f"Designed: all other settings as in trial {spec.trial} of {spec.of};"
         f" {plural(len(spec.seeds), 'seed')} per level, the same at all levels. Measured on {result.images}"
-        " images; the epoch of each run was selected on validation images. Bars: 95 % confidence intervals,"
-        " above of the mean over seeds, below of the paired difference.",
+        " images; the epoch of each run was selected on validation images. Bars: 95 % confidence intervals"
+        " of the means over seeds (top) and of the paired differences (bottom).",
         Ablation(measured, spec.factor, levels, differences),
     )
     return [
@@ -235,6 +235,6 @@ def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
         f"{metric} by level (observational)",
         ("setting", "level", "trials", "mean", "95 % CI"),
         tuple(rows),
-        "Observational, on validation images; levels that seem to differ may not: an ablation tests it",
+        "Observational, on validation images; levels may only seem to differ, which an ablation tests",
         numeric=(2, 3, 4),
     )

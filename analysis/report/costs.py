@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Trial
 from analysis.ranking.cost import Cost
-from analysis.ranking.pareto import Pareto, measured
-from analysis.ranking.pareto import pareto as weighed
+from analysis.ranking.pareto import Pareto, measured, pareto
 from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.phrases import with_full_stop
@@ -27,7 +26,7 @@ def pareto_section(m: Material) -> Section:
     fronts: dict[str, list[int]] = {}
     for cost in (Cost.PARAMETERS, Cost.SECONDS, Cost.LATENCY):
         try:
-            found = weighed(m.sweep, cost)
+            found = pareto(m.sweep, cost)
         except NothingToRankError as error:
             held.append(Absent(with_full_stop(str(error))))
             continue
@@ -58,7 +57,7 @@ def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> 
         f"pareto-{found.cost.value}",
         f"{m.metric} against {words}",
         f"{m.metric} against {words} of {plural(len(found.points), 'finished trial')}; Pareto-optimal:"
-        f" trials {', '.join(str(p.trial) for p in found.front)}",
+        f" {', '.join(f'trial {p.trial}' for p in found.front)}",
         f"Trials that {measured(found.cost)} ({len(found.points)}{sample}),"
         f" {m.metric} on validation images. Filled: Pareto-optimal, no other trial is as good at lower cost."
         f" Each trial is a single run: differences smaller than {_close(m)} may reverse with another seed.",

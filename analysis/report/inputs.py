@@ -41,7 +41,7 @@ class Material:
     folder: Path
     history: History
     sweep: Sweep
-    designed: tuple[tuple[Path, AblationResult], ...] = ()
+    ablations: tuple[tuple[Path, AblationResult], ...] = ()
     """Results of the designed experiments that start from it, or its own result if it is one."""
     unread: tuple[str, ...] = ()
     """Designed experiments that could not be read, and why."""
@@ -51,8 +51,8 @@ class Material:
         """Read the experiment in `folder`. Raises LedgerError if it has no usable record."""
         history = read_history(folder)
         sweep = Sweep.of(history)
-        designed, unread = _designed(folder, sweep)
-        return cls(folder, history, sweep, designed, unread)
+        ablations, unread = _results_of_ablations(folder, sweep)
+        return cls(folder, history, sweep, ablations, unread)
 
     @property
     def metric(self) -> str:
@@ -60,12 +60,12 @@ class Material:
         return self.sweep.objective.metric
 
     @property
-    def designs(self) -> bool:
+    def is_designed(self) -> bool:
         """Whether the experiment is itself a designed one, so that its trials are not a search."""
         return self.sweep.experiment.ablation is not None
 
     @property
-    def retunes(self) -> bool:
+    def is_retuning(self) -> bool:
         """Whether the experiment retuned the levels of an ablation, so that it compares nothing."""
         design = self.sweep.experiment.ablation
         return design is not None and design.stage is AblationStage.RETUNE
@@ -156,7 +156,7 @@ class Material:
             if found is not None:
                 images = self.images("test") or "the"
                 return found.width, f"the 95 % CI over {images} test images"
-        for _, result in self.designed:
+        for _, result in self.ablations:
             spreads = [level.sd for level in result.comparison.levels if level.sd]
             if spreads:
                 return 4 * max(spreads), f"the variation over seeds (± 2 sd) in {result.name}"
@@ -186,7 +186,9 @@ def sample_trials(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
     return (*first, *spread(trials[most // 2 :], most - len(first)))
 
 
-def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, AblationResult], ...], tuple[str, ...]]:
+def _results_of_ablations(
+    folder: Path, sweep: Sweep
+) -> tuple[tuple[tuple[Path, AblationResult], ...], tuple[str, ...]]:
     found: list[tuple[Path, AblationResult]] = []
     unread = []
     if sweep.experiment.ablation is not None:

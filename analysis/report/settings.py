@@ -43,7 +43,7 @@ AXES = 8
 def importance_section(m: Material) -> Section:
     """The PED-ANOVA importance of the searched settings, and their interactions."""
     title = "Importance of settings"
-    if m.designs:
+    if m.is_designed:
         text = "A designed experiment varies one factor, so importance does not apply; see Ablations."
         return Section("importance", title, (Absent(text),))
     try:
@@ -95,7 +95,7 @@ def _capital(text: str) -> str:
 def parallel_section(m: Material) -> Section:
     """Parallel coordinates: every trial as a line across its settings."""
     title, anchor = "All settings at once", "parallel"
-    if m.designs:
+    if m.is_designed:
         text = "A designed experiment varies one factor; see Ablations."
         return Section(anchor, title, (Absent(text),))
     names = [name for name in m.searched if _domain(m, name) is not None][:AXES]

@@ -190,7 +190,7 @@ def best_section(m: Material) -> Section:
                 " running; they trained for less than the full budget."
             )
         )
-    if m.retunes:
+    if m.is_retuning:
         blocks.append(
             Text(
                 "This experiment retuned settings for each level of an ablation, with one seed and on"
@@ -198,7 +198,7 @@ def best_section(m: Material) -> Section:
                 " seeds."
             )
         )
-    elif m.designs:
+    elif m.is_designed:
         blocks.append(
             Text(
                 "This is a designed experiment: its best run is the luckiest seed of the best level. Its"
@@ -280,7 +280,7 @@ def _top(m: Material) -> Table:
     kept = [i for i, name in enumerate(columns) if tested or not name.startswith("test ")]
     caption = m.ranking.caption
     if tested:
-        caption += ". Selected on validation images; test: test images, with the weights of that epoch"
+        caption += ". Selected on validation images; test: on test images, with the weights of that epoch"
     return Table(
         f"The best {min(TOP, m.ranking.counted)} of {plural(m.ranking.counted, 'ranked trial')}",
         tuple(columns[i] for i in kept),

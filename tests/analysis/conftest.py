@@ -21,5 +21,5 @@ def sweep(folder: Path) -> Sweep:
 
 @pytest.fixture(scope="session")
 def base(sweep: Sweep) -> Base:
-    """What ablations of it start from."""
+    """The base of ablations of `sweep`."""
     return choose_base(sweep)

@@ -65,8 +65,8 @@ def test_an_experiment_is_compared_by_its_best_finished_trial_and_its_file(
     assert cells(keys.rows)["trial.batch_size"] == ("16", "8")
     assert cells(settings.rows)["lora.rank"] == ("8", "4")
     assert cells(results.rows)["trials (finished)"] == ("7 (3)", "1 (1)")
-    assert "the prepared data differ" in results.caption
-    assert "budgets differ: 6 and 4 epochs" in results.caption
+    assert "The prepared data differ" in results.caption
+    assert "The budgets differ: 6 and 4 epochs" in results.caption
 
 
 def test_what_was_cut_short_or_judged_otherwise_is_pointed_out(digits: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_was_cut_short_or_judged_otherwise_is_pointed_out(digits: Path, tmp
     asked = experiment("low", objective={"metric": "loss"})
     low = write(tmp_path / "low", (Told(LORA, (0.2,) * 6),), of=asked)
     sides = compare_sides(one(digits), one(low))
-    assert "the objectives differ: dice (best report) and loss (best report)" in " ".join(sides.caution)
+    assert "The objectives differ: dice (best report) and loss (best report)" in " ".join(sides.caution)
     assert "objective on validation images" in cells(compare_tables(sides)[0].rows)
     assert not any("equal epochs" in table.title for table in compare_tables(sides))
 
