@@ -1,4 +1,4 @@
-"""Two experiments, or two trials, side by side: what differs, and what came of it. No ray, no torch."""
+"""The comparison of two experiments or two trials: what differs, and their results."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from pydantic import JsonValue
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import finished_first
 from analysis.ranking.test_metrics import scored_json, scored_value
-from analysis.statistics.bootstrap import ImageDifference, compare_over_images, image_difference_json, stored
+from analysis.statistics.bootstrap import (
+    ImageDifference,
+    compare_over_images,
+    image_difference_json,
+    read_image_results,
+)
 from analysis.statistics.paired import StatisticsError
-from analysis.tables import Table, budget, count, figure
+from analysis.tables import Table, format_budget, format_count, format_metric, plural
 from trainables.errors import AdaptertuneError, DataError
 from trainables.specs.workload import Direction, Figure
 from tuning.experiment.differences import KeyDifference, find_differences
@@ -21,24 +26,24 @@ from tuning.formatting import format_setting
 from tuning.ledger.records import ScoredRecord
 
 POINTS = 20
-"""Epochs of the curves that are shown, at most."""
+"""Maximum number of epochs in the table of curves."""
 
 
 class CompareError(AdaptertuneError):
-    """What cannot be put side by side."""
+    """An experiment or a trial that cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a trial of an experiment, its best one where the experiment is meant."""
+    """One side of the comparison: a trial, or an experiment with its best trial."""
 
     label: str
-    """As it was asked for."""
+    """The name that the user gave."""
     folder: Path
     sweep: Sweep
     trial: Trial
     whole: bool
-    """Whether the experiment is meant, and the trial stands for it."""
+    """Whether the user named the experiment; `trial` is then its best one."""
     fingerprint: str | None
     """Of the prepared data."""
 
@@ -49,54 +54,55 @@ class Side:
 
     @property
     def score(self) -> ScoredRecord | None:
-        """Its figures on test images."""
+        """Its metrics on test images."""
         return self.sweep.scores.get(self.trial.number)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Both, and what sets them apart."""
+    """Both sides and their differences."""
 
     one: Side
     other: Side
     file: tuple[KeyDifference, ...]
-    """Keys of the experiments that differ; nothing for two trials of one experiment."""
+    """Keys in which the experiments differ; empty for two trials of one experiment."""
     settings: Mapping[str, tuple[JsonValue, JsonValue]]
-    """Settings of the two trials that differ, defaults filled in; None where one has no such setting."""
+    """Settings in which the trials differ, defaults filled in; None if one has no such setting."""
     caution: tuple[str, ...]
-    """Why the figures may not be compared as they are."""
+    """Reasons why the values are not directly comparable."""
     images: ImageDifference | None
-    """Over the test images, where both have results by image."""
+    """Over the test images, if both have results by image."""
     no_images: str
-    """Why there is none."""
+    """Why `images` is None."""
 
     @property
     def metric(self) -> str:
-        """The figure that is compared."""
+        """The metric that is compared."""
         return self.one.sweep.objective.metric
 
 
-def side(label: str, folder: Path, sweep: Sweep, number: int | None, fingerprint: str | None) -> Side:
-    """A trial by its number; without one the best that ran to its own end, or failing that the best.
+def choose_side(label: str, folder: Path, sweep: Sweep, number: int | None, fingerprint: str | None) -> Side:
+    """A trial by its number; without one the best finished trial, or else the best of all.
 
-    Raises CompareError where there is no such trial.
+    Raises CompareError if there is no such trial.
     """
     if number is not None:
         trial = next((t for t in sweep.trials if t.number == number), None)
         if trial is None:
-            raise CompareError(f"{sweep.name} has no trial {number}; it has {len(sweep.trials)}, from 0 on")
+            there = plural(len(sweep.trials), "trial")
+            raise CompareError(f"{sweep.name} has no trial {number}; it has {there}, numbered from 0")
         return Side(label, folder, sweep, trial, False, fingerprint)
     chosen = next((trial for trial, _ in finished_first(sweep).ranked), None)
     if chosen is None:
         raise CompareError(
-            f"{sweep.name} has no trial with a value that could stand for it;"
-            f" name one as {sweep.name}:NUMBER, see `adaptertune status {sweep.name}`"
+            f"{sweep.name} has no trial with a value to compare; name a trial as {sweep.name}:NUMBER,"
+            f" see `adaptertune status {sweep.name}`"
         )
     return Side(label, folder, sweep, chosen, True, fingerprint)
 
 
-def compared(one: Side, other: Side) -> Sides:
-    """Puts them side by side."""
+def compare_sides(one: Side, other: Side) -> Sides:
+    """Compare two sides."""
     found = (
         () if one.folder == other.folder else find_differences(one.sweep.experiment, other.sweep.experiment)
     )
@@ -123,37 +129,38 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
     a, b = one.sweep.objective, other.sweep.objective
     if a != b:
         yield (
-            f"the objectives differ: {a.metric} ({a.rule.value} report) and {b.metric} ({b.rule.value}"
-            " report), so the values are of different things"
+            f"The objectives differ: {a.metric} ({a.rule.value} report) and {b.metric} ({b.rule.value}"
+            " report), so the values measure different things"
         )
     if one.fingerprint != other.fingerprint and None not in (one.fingerprint, other.fingerprint):
-        yield "the prepared data differ, so the figures are of different images"
+        yield "The prepared data differ, so the values are from different images"
     for each in (one, other):
         if not each.trial.finished:
+            ran = format_budget(each.trial.ran, each.trial.epochs)
             yield (
-                f"{each.label} is {each.trial.outcome} after {budget(each.trial.ran, each.trial.epochs)}"
-                " epochs: its value is of a smaller budget than it was to have"
+                f"{each.label} is {each.trial.outcome} after {ran} epochs, so its value is from a smaller"
+                " budget than planned"
             )
     if one.trial.finished and other.trial.finished and one.trial.epochs != other.trial.epochs:
-        yield f"budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
+        yield f"The budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
     if one.whole or other.whole:
         yield (
-            "an experiment stands for its best trial, the best of many on validation images:"
-            " the test figures are the fairer ones"
+            "An experiment is compared by its best trial, which was selected on validation images, so its"
+            " validation value is optimistic; test values are not affected by that selection"
         )
 
 
 def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
     metric = one.sweep.objective.metric
     if other.sweep.objective.metric != metric:
-        return None, "their objectives are different figures"
+        return None, "their objectives are different metrics"
     if (one.folder, one.trial.number) == (other.folder, other.trial.number):
         return None, "both are the same trial"
     asked = Figure.of(metric)
     if why := _other_images(one, other, asked.domain):
         return None, why
     try:
-        both = [stored(each.folder, each.trial.number, asked.domain) for each in (one, other)]
+        both = [read_image_results(each.folder, each.trial.number, asked.domain) for each in (one, other)]
         direction = one.sweep.objective.direction
         return compare_over_images(both[:1], both[1:], asked.name, direction=direction), ""
     except (DataError, StatisticsError) as error:
@@ -161,16 +168,16 @@ def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
 
 
 def _other_images(one: Side, other: Side, domain: str | None) -> str:
-    """Why test images of the same names may be others; empty where nothing says so."""
+    """Why test images of the same names may differ; empty if nothing indicates it."""
     prints = {one.fingerprint, other.fingerprint} - {None}
     if len(prints) > 1:
         return (
-            "their prepared data differ (another source, split, size or seed), so images of the same name"
-            " need not be the same; compare experiments with the same data and image size"
+            "their prepared data differ (source, split, size or seed), so images of the same name may"
+            " differ; compare experiments with the same data and image size"
         )
     a, b = (side.sweep.experiment.data.domains for side in (one, other))
     if domain is not None and a.get(domain) != b.get(domain):
-        return f"their files mean different images by domain {domain}"
+        return f"their experiment files define domain {domain} differently"
     return ""
 
 
@@ -178,11 +185,12 @@ def _other_images(one: Side, other: Side, domain: str | None) -> str:
 
 
 def compare_tables(sides: Sides) -> tuple[Table, ...]:
-    """What they reached and cost, where their settings differ, and their curves at equal epochs."""
-    tables = [_figures(sides)]
+    """Results and cost, differing settings, and the curves at equal epochs."""
+    tables = [_results(sides)]
     if sides.file and (sides.one.whole or sides.other.whole):
         rows = tuple((d.key, d.was, d.now) for d in sides.file)
-        tables.append(Table("What differs between the experiments", ("key", *_labels(sides)), rows))
+        title = "Keys in which the experiment files differ"
+        tables.append(Table(title, ("key", *_labels(sides)), rows))
     if sides.settings:
         rows = tuple((name, _shown(a), _shown(b)) for name, (a, b) in sides.settings.items())
         title = f"Settings in which the trials differ ({_trial(sides.one)} and {_trial(sides.other)})"
@@ -202,7 +210,7 @@ def _trial(side: Side) -> str:
     return f"{side.sweep.name}:{side.trial.number}"
 
 
-def _figures(sides: Sides) -> Table:
+def _results(sides: Sides) -> Table:
     pair = (sides.one, sides.other)
     metric = {s.sweep.objective.metric for s in pair}
     shown = metric.pop() if len(metric) == 1 else "objective"
@@ -210,26 +218,32 @@ def _figures(sides: Sides) -> Table:
     if sides.one.whole or sides.other.whole:
         rows.append(("trials (finished)", *(_counts(s) for s in pair)))
         rows.append(
-            ("training time of all, s", *(f"{sum(t.seconds for t in s.sweep.trials):.0f}" for s in pair))
+            (
+                "training time of all trials, s",
+                *(f"{sum(t.seconds for t in s.sweep.trials):.0f}" for s in pair),
+            )
         )
     rows += [
         ("trial", *(str(s.trial.number) for s in pair)),
         ("outcome", *(s.trial.outcome for s in pair)),
-        ("epochs", *(budget(s.trial.ran, s.trial.epochs) for s in pair)),
-        (f"{shown} on validation images", *(figure(s.standing.value if s.standing else None) for s in pair)),
+        ("epochs", *(format_budget(s.trial.ran, s.trial.epochs) for s in pair)),
+        (
+            f"{shown} on validation images",
+            *(format_metric(s.standing.value if s.standing else None) for s in pair),
+        ),
         ("at epoch", *(f"{s.standing.epoch:g}" if s.standing else "–" for s in pair)),
-        (f"{shown} on test images", *(figure(_test(s)) for s in pair)),
+        (f"{shown} on test images", *(format_metric(_test(s)) for s in pair)),
     ]
     domains = dict.fromkeys(name for s in pair if s.score is not None for name in s.score.domains)
     for name in domains:
-        rows.append((f"{shown} in {name}", *(figure(_test(s, name)) for s in pair)))
+        rows.append((f"{shown} in {name}", *(format_metric(_test(s, name)) for s in pair)))
     rows += [
-        ("parameters that train", *(count(s.trial.trainable) for s in pair)),
+        ("trainable parameters", *(format_count(s.trial.trainable) for s in pair)),
         ("seconds", *(f"{s.trial.seconds:.1f}" for s in pair)),
-        ("peak MB", *(_peak(s.trial) for s in pair)),
+        ("peak memory, MB", *(_peak(s.trial) for s in pair)),
     ]
     return Table(
-        f"{sides.one.label} beside {sides.other.label}",
+        f"{sides.one.label} compared with {sides.other.label}",
         ("", *_labels(sides)),
         tuple(rows),
         ". ".join(sides.caution),
@@ -253,7 +267,7 @@ def _peak(trial: Trial) -> str:
 
 
 def _curves(sides: Sides) -> Table:
-    """Reports of both at the same epochs."""
+    """The values of both at the same epochs."""
     curves = [_curve(s) for s in (sides.one, sides.other)]
     epochs = sorted(curves[0].keys() & curves[1].keys())
     if len(epochs) > POINTS:
@@ -263,7 +277,7 @@ def _curves(sides: Sides) -> Table:
     rows = []
     for epoch in epochs if same else ():
         a, b = curves[0][epoch], curves[1][epoch]
-        rows.append((f"{epoch:g}", figure(a), figure(b), f"{a - b:+.4f}".replace("-", "−")))
+        rows.append((f"{epoch:g}", format_metric(a), format_metric(b), f"{a - b:+.4f}".replace("-", "−")))
     way = "higher" if direction is Direction.MAXIMIZE else "lower"
     title = f"{sides.metric} on validation images at equal epochs"
     columns = ("epoch", *_labels(sides), "difference")
@@ -280,15 +294,15 @@ def _shown(value: JsonValue) -> str:
     return "–" if value is None else format_setting(value)
 
 
-def sentences(sides: Sides) -> tuple[str, ...]:
-    """What the test images say of the two models, and what they cannot say."""
+def compare_sentences(sides: Sides) -> tuple[str, ...]:
+    """The result of the comparison over test images, and its limits."""
     labels = _labels(sides)
     if sides.images is None:
         return (f"Not compared over test images: {sides.no_images}.",)
     return (
-        f"{labels[0]} (first) against {labels[1]}, over test images: {sides.images.words}.",
-        "One seed each: what another seed would have given is not in it;"
-        " `adaptertune ablate` repeats over seeds.",
+        f"Over test images: {sides.images.sentence_for(*labels)}.",
+        "Each side is one trained model, so the variance over seeds is not included;"
+        " `adaptertune ablate` repeats runs over seeds.",
     )
 
 
@@ -296,7 +310,7 @@ def sentences(sides: Sides) -> tuple[str, ...]:
 
 
 def compare_json(sides: Sides) -> dict[str, JsonValue]:
-    """All of it."""
+    """The whole comparison for JSON."""
     images = sides.images
     return {
         "a": _side_json(sides.one),
@@ -305,7 +319,7 @@ def compare_json(sides: Sides) -> dict[str, JsonValue]:
         "settings_differ": {name: {"a": a, "b": b} for name, (a, b) in sides.settings.items()},
         "caution": list(sides.caution),
         "over_test_images": None if images is None else image_difference_json(images),
-        "words": list(sentences(sides)),
+        "words": list(compare_sentences(sides)),
     }
 
 

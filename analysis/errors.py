@@ -1,11 +1,11 @@
-"""What can be wrong with a question."""
+"""Errors of queries against the record."""
 
 from trainables.errors import AdaptertuneError
 
 
 class QueryError(AdaptertuneError):
-    """A question that the record cannot answer: an unknown figure, a wrong `--where`."""
+    """A query that the record cannot answer: an unknown metric, an invalid `--where`."""
 
 
 class NothingToRankError(AdaptertuneError):
-    """No trial has a value yet, or none passes the filter."""
+    """No trial has a value yet, or no trial passes the filter."""

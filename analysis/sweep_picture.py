@@ -1,7 +1,7 @@
-"""The picture of a sweep: learning curves, and every trial's score by adapter. No ray, no torch.
+"""The summary picture of a sweep: learning curves, and the value of every trial by adapter.
 
-Colours are Okabe and Ito's (with Tol's olive for their yellow, which is faint on white), which
-colour-blind readers tell apart. Whether the backbone trains is told by line style and marker.
+Colours are Okabe and Ito's (with Tol's olive in place of their yellow, which is faint on white), which
+colour-blind readers can tell apart. Line style and marker show whether the backbone trains.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ COLOURS: Mapping[str, str] = {
 _OTHER = "#7F7F7F"
 
 
-def draw(sweep: Sweep, path: Path) -> Path | None:
-    """Writes the picture as a PNG and returns its path; None if no trial has reported yet.
+def draw_sweep(sweep: Sweep, path: Path) -> Path | None:
+    """Write the picture as a PNG and return its path; None if no trial has reported yet.
 
-    Needs no display. Raises OSError where the file cannot be written.
+    Needs no display. Raises OSError if the file cannot be written.
     """
     shown = [
         (trial, standing)
@@ -61,7 +61,7 @@ def _colour(trial: Trial) -> str:
     return COLOURS.get(trial.adapter, _OTHER)
 
 
-def _moves(trial: Trial) -> bool:
+def _trains_backbone(trial: Trial) -> bool:
     return trial.freezing in TRAINS_BACKBONE
 
 
@@ -73,17 +73,17 @@ def _curves(axes: Any, sweep: Sweep, trials: list[Trial]) -> None:
             [epoch for epoch, _ in points],
             [value for _, value in points],
             color=_colour(trial),
-            linestyle="--" if _moves(trial) else "-",
+            linestyle="--" if _trains_backbone(trial) else "-",
             marker="o",
             markersize=3.5,
-            markerfacecolor="white" if _moves(trial) else _colour(trial),
+            markerfacecolor="white" if _trains_backbone(trial) else _colour(trial),
             linewidth=1.2,
             alpha=0.9,
         )
     _baseline(axes.axhline, sweep)
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric)
-    axes.set_title("learning curves; a short one was stopped early", fontsize=9)
+    axes.set_title("learning curves (short ones were stopped early)", fontsize=9)
     axes.grid(alpha=0.25)
     axes.legend(handles=_legend(trials, sweep), fontsize=7, ncols=2, framealpha=0.8, handlelength=3.5)
 
@@ -93,13 +93,13 @@ def _legend(trials: list[Trial], sweep: Sweep) -> list[Any]:
 
     names = [name for name in COLOURS if any(trial.adapter == name for trial in trials)]
     handles = [Line2D([], [], color=COLOURS[name], marker="o", markersize=3.5, label=name) for name in names]
-    if any(_moves(trial) for trial in trials):
+    if any(_trains_backbone(trial) for trial in trials):
         handles.append(
             Line2D([], [], color=_OTHER, linestyle="--", marker="o", markerfacecolor="white",
                    markersize=3.5, label="backbone trains")
         )  # fmt: skip
     if sweep.objective.metric in sweep.baseline:
-        handles.append(Line2D([], [], color=_OTHER, linestyle=":", label="untouched backbone"))
+        handles.append(Line2D([], [], color=_OTHER, linestyle=":", label="pretrained baseline"))
     return handles
 
 
@@ -111,17 +111,17 @@ def _scores(axes: Any, sweep: Sweep, shown: list[tuple[Trial, Standing]]) -> Non
     pick = max if maximize else min
     order = sorted(
         groups, key=lambda name: pick(s.value for _, s in groups[name]), reverse=not maximize
-    )  # the best ends up on top
+    )  # the best adapter is the top row
     for row, name in enumerate(order):
         values = sorted(groups[name], key=lambda pair: pair[1].value)
         for place, (trial, standing) in enumerate(values):
-            # Trials of an adapter side by side, the row never wider than to the next one.
+            # The trials of an adapter are spread within its row.
             spread = min(0.12, 0.6 / len(values)) * (place - (len(values) - 1) / 2)
             axes.scatter(
                 standing.value,
                 row + spread,
                 s=34 if trial.finished else 18,
-                marker="D" if _moves(trial) else "o",
+                marker="D" if _trains_backbone(trial) else "o",
                 facecolors=_colour(trial) if trial.finished else "white",
                 edgecolors=_colour(trial),
                 linewidths=1.2,
@@ -131,7 +131,7 @@ def _scores(axes: Any, sweep: Sweep, shown: list[tuple[Trial, Standing]]) -> Non
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(-0.6, len(order) - 0.4)
     axes.set_xlabel(f"{sweep.objective.metric}, {sweep.objective.rule.value} report")
-    axes.set_title("by adapter; filled: ran to its end, diamond: backbone trains", fontsize=9)
+    axes.set_title("by adapter (filled: finished, diamond: backbone trains)", fontsize=9)
     axes.grid(axis="x", alpha=0.25)
 
 

@@ -1,4 +1,4 @@
-"""Tables as values, and how their cells are written. Printing is the command line's. No ray, no torch."""
+"""Tables as values, and the format of their cells. The command line prints them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells under columns, with a title and a caption that says what the figures mean."""
+    """Text cells under columns, with a title and a caption that explains the values."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     numeric: tuple[int, ...] = ()
-    """Columns that are set flush right."""
+    """Indices of right-aligned columns."""
 
 
-def markdown(table: Table) -> str:
-    """A table as Markdown, with its title and caption."""
+def table_markdown(table: Table) -> str:
+    """The table as Markdown, with its title and caption."""
     flush = ["---:" if i in table.numeric else "---" for i in range(len(table.columns))]
     cells = [table.columns, flush, *table.rows]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") or " " for cell in row) + " |" for row in cells]
@@ -30,7 +30,7 @@ def markdown(table: Table) -> str:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows under their columns as CSV; None is an empty cell."""
+    """Rows with a header line as CSV; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -38,18 +38,18 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def figure(value: float | None) -> str:
-    """A metric's value in four significant decimals."""
+def format_metric(value: float | None) -> str:
+    """The value of a metric with four decimals."""
     return "–" if value is None else f"{value:.4f}"
 
 
-def count(value: int | None) -> str:
-    """A number of parameters: 1,234,567."""
+def format_count(value: int | None) -> str:
+    """A number of parameters: `1,234,567`."""
     return "–" if value is None else f"{value:,}"
 
 
-def budget(ran: float, of: float) -> str:
-    """How far a trial came: `1.5 of 6`."""
+def format_budget(ran: float, of: float) -> str:
+    """The epochs that a trial ran and its budget: `1.5 of 6`."""
     return f"{ran:g} of {of:g}"
 
 

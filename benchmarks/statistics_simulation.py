@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.paired import ALPHA, Comparison, compare, detectable
+from analysis.statistics.paired import ALPHA, Comparison, compare_levels, detectable_difference
 from trainables.specs.workload import Direction
 
 Rng = np.random.Generator
@@ -67,7 +67,7 @@ class World:
         shared = self.shared * self.noise(rng, (self.seeds, 1))
         values = np.array(self.means) + shared + self.own * self.noise(rng, (self.seeds, len(self.means)))
         levels = {str(i): dict(enumerate(values[:, i].tolist())) for i in range(len(self.means))}
-        return compare(
+        return compare_levels(
             levels, metric="dice", direction=Direction.MAXIMIZE, reference="0" if self.reference else None
         )
 
@@ -98,8 +98,8 @@ def simulate(world: World, *, ablations: int = 1000, seed: int = 0) -> Rates:
             assert d.interval is not None
             truth = world.means[int(d.level)] - world.means[int(d.reference)]
             differences.append(d.interval.low <= truth <= d.interval.high)
-        found.append(any(d.shown for d in made.differences))
-        each.append([d.shown for d in made.differences])
+        found.append(any(d.significant for d in made.differences))
+        each.append([d.significant for d in made.differences])
     shares = np.mean(each, axis=0).tolist()
     return Rates(float(np.mean(means)), float(np.mean(differences)), float(np.mean(found)), tuple(shares))
 
@@ -107,7 +107,7 @@ def simulate(world: World, *, ablations: int = 1000, seed: int = 0) -> Rates:
 def with_detectable(levels: int, seeds: int, *, reference: bool = True) -> World:
     """The last level differs by just what is called detectable; all others are the same."""
     plain = World((0.8,) * levels, seeds, reference=reference)
-    real = detectable(plain.spread, seeds, comparisons=plain.comparisons, alpha=ALPHA)
+    real = detectable_difference(plain.spread, seeds, comparisons=plain.comparisons, alpha=ALPHA)
     return World((*plain.means[:-1], plain.means[-1] + real), seeds, reference=reference)
 
 

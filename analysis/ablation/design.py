@@ -1,9 +1,9 @@
-"""Designs an experiment that varies one factor: levels × seeds as values. No ray, no torch.
+"""The design of an experiment that varies one factor: levels × seeds, as values.
 
-All levels share the settings of one finished trial, the base, and run to the end of its budget without
-early stopping. A seed varies head, adapter and the order of the images alike at every level, so runs of
-one seed are pairs; the images of each split are the same in all. The base was the best of many under its
-own seed, so that seed is kept for retuning and is none of those compared.
+All levels share the settings of one finished trial, the base, and run its whole budget without early
+stopping. A seed sets head, adapter and image order in the same way at every level, so runs with one seed
+are pairs; the images of each split are the same in all runs. The base was selected as the best of many
+under its own seed, so that seed is used for retuning and not for the comparison.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import rank
+from analysis.tables import plural
 from trainables.errors import AdaptertuneError
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
@@ -31,89 +32,90 @@ RANKS = {
     Adapter.SERIAL_LORA: "serial_lora.rank",
     Adapter.LOCALIZED_LORA: "localized_lora.block_rank",
 }
-"""The setting that makes each adapter larger."""
+"""The setting that determines the size of each adapter."""
 WITH_FREEZING = ("freezing", "unfreeze_epoch", "frozen_blocks", "freeze_head")
-"""Settings that go with some freezing modes only."""
+"""Settings that apply to some freezing modes only."""
 OF_AN_ADAPTER = ("targets", "blocks")
 """Settings that only an adapter reads."""
 PATIENCE = "early_stopping"
-"""The section by which a trial ends itself."""
+"""The section with which a trial stops itself."""
 SEED = "seed"
 
 
 class AblationError(AdaptertuneError):
-    """A design that cannot be made, or a record that holds none."""
+    """A design that cannot be made, or an experiment that is not an ablation."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """The trial that all levels share their settings with."""
+    """The trial that all levels take their settings from."""
 
     experiment: Experiment
     trial: int
     settings: Mapping[str, JsonValue]
-    """By dotted names: what the file fixed and the search chose; defaults are left out."""
+    """By dotted names: those that the file fixed and the search chose, without defaults."""
     config: TrialConfig
     seconds: float | None
-    """What it took, had it run all its epochs; None where that is not known."""
+    """The training time of all its epochs, extrapolated if it ended earlier; None if unknown."""
     value: float | None
     """Its objective on validation images."""
 
 
-def base_of(sweep: Sweep, number: int | None = None, *, having: str | None = None) -> Base:
-    """Trial `number`, or the best of those that ran their whole budget.
+def choose_base(sweep: Sweep, number: int | None = None, *, having: str | None = None) -> Base:
+    """Trial `number`, or the best finished trial.
 
-    having: a setting that it must have, as `lora.rank`, or `adapter` for any adapter but none.
-    Raises AblationError where no trial will do.
+    having: a setting that it must have, such as `lora.rank`, or `adapter` for any adapter but none.
+    Raises AblationError if no trial qualifies.
     """
-    ranked = finished(sweep)
+    ranked = ranked_finished(sweep)
     able = [trial for trial, _ in ranked if having is None or _has(trial, having)]
     if number is not None:
         chosen = next((trial for trial in sweep.trials if trial.number == number), None)
         if chosen is None:
-            there = len(sweep.trials)
-            raise AblationError(f"{sweep.name} has no trial {number}; it has {there}, from 0 on")
+            there = plural(len(sweep.trials), "trial")
+            raise AblationError(f"{sweep.name} has no trial {number}; it has {there}, numbered from 0")
         if having is not None and not _has(chosen, having):
             raise AblationError(
-                f"trial {number} of {sweep.name} has adapter {chosen.adapter}, so {having} says nothing"
-                f" there; leave the number out for the best trial that has {_wanted(having)}"
+                f"trial {number} of {sweep.name} has adapter {chosen.adapter}, but {_wanted(having)} is"
+                f" needed; omit the number to use the best trial with {_wanted(having)}"
             )
     elif able:
         chosen = able[0]
     elif ranked:
         raise AblationError(
-            f"no finished trial of {sweep.name} has {_wanted(having or '')}; vary a setting that one has"
+            f"no finished trial of {sweep.name} has {_wanted(having or '')};"
+            " vary a setting that a finished trial has"
         )
     else:
         raise AblationError(
-            f"{sweep.name} has no trial that ran to its own end, so there is nothing to start from;"
-            f" see `adaptertune status {sweep.name}`, or name one as {sweep.name}:NUMBER"
+            f"{sweep.name} has no finished trial to start from; see `adaptertune status {sweep.name}`,"
+            f" or name a trial as {sweep.name}:NUMBER"
         )
     config = sweep.experiment.trial_config(dict(chosen.params))
     whole = chosen.seconds * config.epochs / chosen.ran if chosen.ran else None
     return Base(
         sweep.experiment,
         chosen.number,
-        flat(sweep.experiment.settings(chosen.params)),
+        flatten_settings(sweep.experiment.settings(chosen.params)),
         config,
         whole,
         next((standing.value for trial, standing in ranked if trial is chosen), None),
     )
 
 
-def finished(sweep: Sweep) -> tuple[tuple[Trial, Standing], ...]:
-    """Best first; trials that were stopped saw less training, so none of them is a base."""
+def ranked_finished(sweep: Sweep) -> tuple[tuple[Trial, Standing], ...]:
+    """Finished trials, best first. Stopped trials trained less, so none of them can be a base."""
     return rank(sweep).ranked
 
 
 def _has(trial: Trial, name: str) -> bool:
     if name == "adapter":
         return trial.adapter != Adapter.NONE
-    return reads(name, trial.adapter)
+    return adapter_reads(name, trial.adapter)
 
 
-def reads(name: str, adapter: JsonValue) -> bool:
-    """Whether a trial with this adapter reads a setting: no adapter reads another's section."""
+def adapter_reads(name: str, adapter: JsonValue) -> bool:
+    """Whether a trial with this adapter reads a setting; an adapter reads no section of another one."""
     section = name.split(".")[0]
     return section not in SECTION_NAMES or section == adapter
 
@@ -122,15 +124,15 @@ def _wanted(having: str) -> str:
     return "an adapter" if having == "adapter" else f"adapter {having.split('.')[0]}"
 
 
-def flat(nested: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
-    """Settings by dotted names."""
+def flatten_settings(nested: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
+    """Nested settings by dotted names."""
     found: dict[str, JsonValue] = {}
     for key, value in nested.items():
         name = prefix + key
         known = find_setting(name)
         inside = known is not None and (known.kind is SettingKind.SECTION or name == "peft.arguments")
         if inside and isinstance(value, dict) and value:
-            found |= flat(value, f"{name}.")
+            found |= flatten_settings(value, f"{name}.")
         else:
             found[name] = value
     return found
@@ -139,18 +141,21 @@ def flat(nested: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonVal
 # --- levels -----------------------------------------------------------------------------------
 
 
-def adapter_of(level: AblationLevel, base: Base) -> JsonValue:
-    """A level's own adapter, else the base's."""
+def level_adapter(level: AblationLevel, base: Base) -> JsonValue:
+    """The level's own adapter, or else the base's."""
     return level.settings.get("adapter", base.config.adapter.value)
 
 
 def with_settings(level: AblationLevel, more: Mapping[str, JsonValue]) -> AblationLevel:
-    """A level with some settings more, or others."""
+    """The level with additional or replaced settings."""
     return level.model_copy(update={"settings": {**level.settings, **more}})
 
 
-def over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
-    """A level for each value of one setting. Raises AblationError for no setting, or no value of it."""
+def levels_over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
+    """A level for each value of one setting.
+
+    Raises AblationError for an unknown setting or an invalid value.
+    """
     known = find_setting(name)
     if known is None:
         raise AblationError(f"--over {name}: {unknown_setting(name)}")
@@ -158,39 +163,39 @@ def over(name: str, values: Sequence[JsonValue]) -> tuple[AblationLevel, ...]:
         inside = ", ".join(f"{name}.{key}" for key in sorted(known.holds))
         raise AblationError(f"--over {name}: is a section; vary one of {inside}")
     if name == SEED:
-        raise AblationError("--over seed: seeds are what every level is repeated over; use --seeds")
+        raise AblationError("--over seed: every level is repeated over seeds anyway; use --seeds")
     if not values:
         raise AblationError(f"--over {name} needs --levels, such as --levels 4,8,16")
     for value in values:
         if misfits := known.violations(value, ()):
-            raise AblationError(f"--levels {shown(value)}: {name} {misfits[0].rule}")
-    levels = tuple(AblationLevel(name=shown(value), settings={name: value}) for value in values)
+            raise AblationError(f"--levels {level_name(value)}: {name} {misfits[0].rule}")
+    levels = tuple(AblationLevel(name=level_name(value), settings={name: value}) for value in values)
     names = [level.name for level in levels]
     if twice := [n for n in names if names.count(n) > 1]:
         raise AblationError(f"--levels names {twice[0]} twice; name each level once")
     return levels
 
 
-def shown(value: JsonValue) -> str:
-    """A level's name: 8, 0.001, frozen, query+value, [0,5]."""
+def level_name(value: JsonValue) -> str:
+    """The name of a level by its value: `8`, `0.001`, `frozen`, `query+value`, `[0,5]`."""
     if isinstance(value, list):
-        words = [shown(item) for item in value]
-        return "+".join(words) if all(isinstance(v, str) for v in value) else f"[{','.join(words)}]"
+        names = [level_name(item) for item in value]
+        return "+".join(names) if all(isinstance(v, str) for v in value) else f"[{','.join(names)}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def with_scale(base: Base, factor: str, levels: Sequence[AblationLevel]) -> tuple[AblationLevel, ...]:
-    """Levels of a rank with alpha in proportion, so that alpha/rank is the base's at each of them.
+    """Levels of a rank with alpha in proportion, so that alpha/rank is the base's at each level.
 
-    Raises AblationError where the factor is no rank with an alpha.
+    Raises AblationError if the factor is not a rank with an alpha.
     """
     section, _, leaf = factor.partition(".")
     alpha = f"{section}.alpha"
     if factor not in RANKS.values() or find_setting(alpha) is None:
         raise AblationError(
-            f"--keep-scale goes with the rank of an adapter that has an alpha, not with {factor}"
+            f"--keep-scale applies to the rank of an adapter that has an alpha, not to {factor}"
         )
     own = base.config.section
     scale = own.alpha / getattr(own, leaf)
@@ -204,46 +209,46 @@ def _number(level: AblationLevel, name: str) -> float:
 
 
 def reference_of(levels: Sequence[AblationLevel], base: Base, asked: str | None) -> str:
-    """The level asked for, else the base's own, else the first. Raises AblationError for an unknown one."""
+    """The requested level, else the base's own, else the first. Raises AblationError for an unknown one."""
     names = [level.name for level in levels]
     if asked is not None:
         if asked not in names:
-            raise AblationError(f"--reference {asked}: is no level; there are {', '.join(names)}")
+            raise AblationError(f"--reference {asked}: is not a level; the levels are {', '.join(names)}")
         return asked
-    own = flat(base.config.model_dump(mode="json"))
+    own = flatten_settings(base.config.model_dump(mode="json"))
     own |= {"freezing": base.config.mode.value, "targets": [role.value for role in base.config.roles]}
     for level in levels:
-        if all(same(own.get(name), value) for name, value in level.settings.items()):
+        if all(same_value(own.get(name), value) for name, value in level.settings.items()):
             return level.name
     return names[0]
 
 
-def same(one: JsonValue, other: JsonValue) -> bool:
-    """Whether two values are one: 4 and 4.0 are."""
+def same_value(one: JsonValue, other: JsonValue) -> bool:
+    """Whether two values are equal, as 4 and 4.0 are."""
     return config_hash({"": one}) == config_hash({"": other})
 
 
 def has_patience(settings: Iterable[str]) -> bool:
-    """Whether one of them, by dotted names, is of the section by which a trial ends itself."""
+    """Whether one of the settings, by dotted names, is in the section with which a trial stops itself."""
     return any(name.split(".")[0] == PATIENCE for name in settings)
 
 
 def pivot_of(spec: AblationSpec) -> str:
-    """The setting whose value is another one at each level, on which the other settings hang."""
+    """The setting with a different value at each level; the other settings depend on it."""
     assert spec.pivot is not None
     return spec.pivot
 
 
 def level_of(spec: AblationSpec, params: Mapping[str, JsonValue]) -> AblationLevel | None:
-    """The level that a trial's parameters are of."""
+    """The level that a trial's parameters belong to."""
     pivot = pivot_of(spec)
     if pivot not in params:
         return None
-    return next((level for level in spec.levels if same(level.settings[pivot], params[pivot])), None)
+    return next((level for level in spec.levels if same_value(level.settings[pivot], params[pivot])), None)
 
 
 def seeds_of(base: Base, count: int) -> tuple[int, ...]:
-    """So many seeds, none of them the base's own."""
+    """`count` seeds, none of them the base's own."""
     first = base.config.seed + 1
     return tuple((first + i) % 2**31 for i in range(count))
 
@@ -252,61 +257,61 @@ def seeds_of(base: Base, count: int) -> tuple[int, ...]:
 
 
 def default_name(source: str, factor: str) -> str:
-    """What an ablation of `source` is called."""
+    """The default name of an ablation of `source`."""
     return f"{source}-ablate-{factor}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to run."""
+    """An ablation that is about to run."""
 
     base: Base
     spec: AblationSpec
     retune: tuple[str, ...] = ()
     trials: int = 0
-    """Retuning trials of each level."""
+    """Retuning trials at each level."""
     called: str | None = None
 
     @property
     def name(self) -> str:
-        """The experiment's, after source and factor where it was given none."""
+        """The name of the experiment; by default made of source and factor."""
         return self.called or default_name(self.spec.of, self.spec.factor)
 
     @property
     def runs(self) -> int:
-        """Trials that are compared."""
+        """The number of trials that are compared."""
         return len(self.spec.levels) * len(self.spec.seeds)
 
     @property
     def retuning_runs(self) -> int:
-        """Trials before those, at most."""
+        """The maximum number of retuning trials before them."""
         return len(self.spec.levels) * self.trials if self.retune else 0
 
     @property
     def seconds(self) -> float | None:
-        """Training time of all trials at the base's pace, one after the other."""
+        """The training time of all trials at the base's speed, one after the other."""
         return None if self.base.seconds is None else self.base.seconds * (self.runs + self.retuning_runs)
 
 
 def warnings_of(plan: Plan) -> Iterator[str]:
-    """What the design leaves mixed up, or cannot show."""
+    """Confounders of the design, and what it cannot show."""
     spec, base = plan.spec, plan.base
     if len(spec.levels) == 1:
-        yield "a single level: its spread over seeds is measured, nothing is compared"
+        yield "a single level: its variance over seeds is measured, but nothing is compared"
     if len(spec.seeds) == 1:
-        yield "one seed: no spread is known, so nothing can be tested; three or more, such as --seeds 5"
+        yield "one seed: the variance is unknown, so nothing can be tested; use three or more, as --seeds 5"
     elif len(spec.seeds) == 2:
-        yield "two seeds: only very large differences can be shown; --seeds 5 shows smaller ones"
+        yield "two seeds: only very large differences can be significant; --seeds 5 detects smaller ones"
     rated = "learning_rate" in plan.retune or any("learning_rate" in level.whole for level in spec.levels)
     if not rated and len(spec.levels) > 1:
         yield (
             f"all levels train at learning rate {base.config.learning_rate:g}, which the search chose for the"
-            " base; --retune learning_rate chooses one for each"
+            " base; --retune learning_rate tunes it for each level"
         )
     section, _, leaf = pivot_of(spec).partition(".")
     alpha = getattr(base.config.section, "alpha", None)
     if pivot_of(spec) in RANKS.values() and alpha and f"{section}.alpha" not in spec.levels[0].settings:
         yield (
             f"alpha stays at {alpha:g}, so the scale alpha/{leaf} changes with the rank;"
-            " --keep-scale keeps it"
+            " --keep-scale keeps it constant"
         )

@@ -1,4 +1,4 @@
-"""The experiments of a design: levels × seeds, and before that what retunes each level. No ray, no torch."""
+"""The experiments of a design: the comparison of levels × seeds, and the retuning of each level before it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from analysis.ablation.design import (
     WITH_FREEZING,
     AblationError,
     Base,
-    adapter_of,
-    finished,
-    flat,
+    adapter_reads,
+    flatten_settings,
     has_patience,
+    level_adapter,
     level_of,
     pivot_of,
-    reads,
-    same,
+    ranked_finished,
+    same_value,
 )
 from analysis.query.sweep import Sweep
 from tuning.experiment.load import experiment_of_text
@@ -31,24 +31,29 @@ from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import dump_yaml
 
 AROUND = 10.0
-"""A number that was not searched is retuned from a so-manieth of its value to so many times that."""
+"""A number that was not searched is retuned from its value divided by this to its value times this."""
 
 
-def compared(base: Base, spec: AblationSpec, name: str) -> Experiment:
-    """Every level with every seed, seed by seed. Raises ExperimentFileError for an unsound level."""
+def comparison_experiment(base: Base, spec: AblationSpec, name: str) -> Experiment:
+    """The experiment that runs every level with every seed, seed by seed.
+
+    Raises ExperimentFileError for an invalid level.
+    """
     space: dict[str, JsonValue] = {SEED: {"choice": list(spec.seeds)}, **_space(spec)}
     return _experiment(base, spec, name, space, {"grid": {}}, {})
 
 
-def retuning(base: Base, spec: AblationSpec, name: str, names: Sequence[str], trials: int) -> Experiment:
-    """Every level with the same `trials` values of `names`, under the base's own seed, to choose from.
+def retuning_experiment(
+    base: Base, spec: AblationSpec, name: str, names: Sequence[str], trials: int
+) -> Experiment:
+    """The experiment that tries the same `trials` values of `names` at every level, under the base's seed.
 
     Raises AblationError for a setting that cannot be retuned.
     """
     domains = {each: _range(base, spec, each) for each in names}
-    drawn = draws(domains, trials, base.settings)
+    drawn = spread_points(domains, trials, base.settings)
     first: list[JsonValue] = []
-    for i in range(len(drawn)):  # one value at all levels, then the next: a cut leaves them comparable
+    for i in range(len(drawn)):  # one value at all levels, then the next: comparable if interrupted
         for level in spec.levels:
             values = {n: v for n, v in drawn[i].items() if _applies(n, level, base)}
             params: dict[str, JsonValue] = {**level.whole, **values}
@@ -80,9 +85,9 @@ def _experiment(
     parts = base.experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     trial = {n: v for n, v in base.settings.items() if n not in space and _is_used(n, spec, base)}
     trial = {n: v for n, v in trial.items() if n != SEED} | dict(fixed)
-    if "freezing" in space:  # what goes with some modes only is named by the levels that have it
+    if "freezing" in space:  # the levels set what applies to some modes only
         trial = {n: v for n, v in trial.items() if n not in WITH_FREEZING}
-    if not has_patience(space):  # else runs of one comparison would end after different budgets
+    if not has_patience(space):  # otherwise runs of one comparison would have different budgets
         trial = {n: v for n, v in trial.items() if not has_patience([n])}
     ending = Scored.EACH if spec.stage is AblationStage.COMPARE else Scored.NONE
     document = {
@@ -99,12 +104,12 @@ def _experiment(
 
 
 def _is_used(name: str, spec: AblationSpec, base: Base) -> bool:
-    """Whether any level reads a setting of the base: none does where the adapter is always another."""
-    return any(reads(name, adapter_of(level, base)) for level in spec.levels)
+    """Whether any level reads a setting of the base; none does if all levels have other adapters."""
+    return any(adapter_reads(name, level_adapter(level, base)) for level in spec.levels)
 
 
 def _space(spec: AblationSpec) -> dict[str, JsonValue]:
-    """The levels as a space with no configuration but theirs, as a file writes it."""
+    """The levels as a search space without any other configuration, in the form of an experiment file."""
     pivot = pivot_of(spec)
     space: dict[str, JsonValue] = {pivot: {"choice": [level.settings[pivot] for level in spec.levels]}}
     others = dict.fromkeys(n for level in spec.levels for n in level.whole if n != pivot)
@@ -116,7 +121,7 @@ def _space(spec: AblationSpec) -> dict[str, JsonValue]:
                 value = settings[name]
                 values.setdefault(config_hash({"": value}), (value, []))[1].append(level.settings[pivot])
         everywhere = len(values) == 1 and len(next(iter(values.values()))[1]) == len(spec.levels)
-        # A parameter of an adapter's section exists only where the adapter is that one, without a condition.
+        # A parameter of an adapter's section exists only with that adapter, so it needs no condition.
         own = pivot == "adapter" and name.split(".")[0] in SECTION_NAMES
         domains: list[JsonValue] = [
             {"choice": [value]} if everywhere or own else {"choice": [value], "when": {pivot: at}}
@@ -129,31 +134,31 @@ def _space(spec: AblationSpec) -> dict[str, JsonValue]:
 # --- retuning ---------------------------------------------------------------------------------
 
 
-def retuned(sweep: Sweep, spec: AblationSpec, names: Sequence[str]) -> AblationSpec:
-    """The levels with the best values of `names` that a finished retuning found, on validation images.
+def with_retuned_values(sweep: Sweep, spec: AblationSpec, names: Sequence[str]) -> AblationSpec:
+    """The levels with the best values of `names`, on validation images, from a finished retuning.
 
-    Raises AblationError where no trial of a level has a value.
+    Raises AblationError if no trial of a level has a value.
     """
     found: dict[str, dict[str, JsonValue]] = {}
-    for trial, _ in finished(sweep):  # best first
+    for trial, _ in ranked_finished(sweep):  # best first
         level = level_of(spec, trial.params)
         if level is not None and level.name not in found:
             found[level.name] = {name: trial.params[name] for name in names if name in trial.params}
     if lost := [level.name for level in spec.levels if level.name not in found]:
         raise AblationError(
-            f"{sweep.name}: no trial of level {', '.join(lost)} has a value, so nothing can be chosen for it;"
+            f"{sweep.name}: no trial of level {', '.join(lost)} has a value, so it cannot be retuned;"
             f" see `adaptertune status {sweep.name}`"
         )
     levels = tuple(level.model_copy(update={"retuned": found[level.name]}) for level in spec.levels)
     return spec.model_copy(update={"levels": levels})
 
 
-def chosen_before(
+def with_recorded_values(
     begun: AblationSpec, spec: AblationSpec, names: Sequence[str], base: Base
 ) -> AblationSpec | None:
-    """`spec` with the values that a comparison which has begun was given for `names`.
+    """`spec` with the retuned values of `names` that a started comparison recorded.
 
-    None where it was given none, or those of other settings.
+    None if it recorded none, or values of other settings.
     """
     known = {level.name: level.retuned for level in begun.levels}
     for level in spec.levels:
@@ -165,21 +170,21 @@ def chosen_before(
 
 
 def _applies(name: str, level: AblationLevel, base: Base) -> bool:
-    return reads(name, adapter_of(level, base))
+    return adapter_reads(name, level_adapter(level, base))
 
 
 def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:
-    """From where to where a setting is retuned: as it was searched, else around the base's value."""
+    """The range in which a setting is retuned: its search domain, or else around the base's value."""
     known = find_setting(name)
     if known is None:
         raise AblationError(f"--retune {name}: {unknown_setting(name)}")
     if name == SEED or any(name in level.settings for level in spec.levels):
-        raise AblationError(f"--retune {name}: is what the levels differ in; retune another setting")
+        raise AblationError(f"--retune {name}: the levels differ in this setting; retune another one")
     space = base.experiment.space
     if name in space.root:
         active = space.active(name, base.settings)
         return space.root[name][active or 0]
-    value = base.settings.get(name, flat(base.config.model_dump(mode="json")).get(name))
+    value = base.settings.get(name, flatten_settings(base.config.model_dump(mode="json")).get(name))
     if (
         known.kind is not SettingKind.REAL
         or isinstance(value, bool)
@@ -187,18 +192,18 @@ def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:
         or value <= 0
     ):
         raise AblationError(
-            f"--retune {name}: was not searched in {base.experiment.name}, and has no number above 0 to look"
-            f" around; it searched {', '.join(space.names)}"
+            f"--retune {name}: was not searched in {base.experiment.name}, and the base has no positive"
+            f" number to search around; searched were {', '.join(space.names)}"
         )
     return Alternative.model_validate({"float": (value / AROUND, value * AROUND), "log": True})
 
 
-def draws(
+def spread_points(
     domains: Mapping[str, Alternative], count: int, own: Mapping[str, JsonValue]
 ) -> list[dict[str, JsonValue]]:
-    """So many points spread evenly over the domains, the base's own among them; fewer where there are fewer.
+    """Up to `count` different points, spread evenly over the domains, the base's own among them.
 
-    One domain: even steps. More: the Sobol sequence, scrambled with a fixed seed.
+    One domain: even steps. Several domains: the Sobol sequence, scrambled with a fixed seed.
     """
     if len(domains) == 1:
         places = [[(i + 0.5) / count] for i in range(count)]
@@ -213,7 +218,7 @@ def draws(
         for place in places
     ]
     inside = all(name in own and domain.match(own[name]) for name, domain in domains.items())
-    if inside:  # in place of the point next to it, in the first domain
+    if inside:  # replaces the nearest point of the first domain
         name, domain = next(iter(domains.items()))
         order = sorted(range(count), key=lambda i: abs(places[i][0] - _place(domain, own[name])))
         points[order[0]] = {name: own[name] for name in domains}
@@ -221,7 +226,7 @@ def draws(
 
 
 def _at(domain: Alternative, u: float) -> JsonValue:
-    """The value below which a share `u` of the domain lies."""
+    """The value with a share `u` of the domain below it."""
     if domain.log:
         low, high = (math.log(end) for end in domain.span)
         value = math.exp(low + u * (high - low))
@@ -233,9 +238,9 @@ def _at(domain: Alternative, u: float) -> JsonValue:
 
 
 def _place(domain: Alternative, value: JsonValue) -> float:
-    """The share of the domain that lies below a value in it."""
+    """The share of the domain below a value in it."""
     if domain.choice is not None:
-        return next(i for i, v in enumerate(domain.choice) if same(v, value)) / len(domain.choice)
+        return next(i for i, v in enumerate(domain.choice) if same_value(v, value)) / len(domain.choice)
     assert isinstance(value, int | float)
     low, high = domain.span
     if low == high:

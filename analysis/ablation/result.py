@@ -1,4 +1,4 @@
-"""What a designed experiment showed: its runs by level and seed, compared. No ray, no torch."""
+"""The result of a designed experiment: its runs by level and seed, and their comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from analysis.ablation.design import AblationError, level_of
 from analysis.ablation.names import Images
-from analysis.ablation.studies import described
+from analysis.ablation.studies import describe_level
 from analysis.query.sweep import Sweep, Trial
 from analysis.ranking.test_metrics import scored_value
 from analysis.statistics.bootstrap import (
@@ -21,53 +21,54 @@ from analysis.statistics.bootstrap import (
     RESAMPLES,
     ImageDifference,
     compare_over_images,
-    curves,
+    curve_count,
     image_difference_json,
-    stored,
+    read_image_results,
 )
 from analysis.statistics.paired import (
+    POWER,
     Comparison,
-    Difference,
     Interval,
-    Level,
+    LevelSummary,
+    PairedDifference,
     StatisticsError,
-    compare,
+    compare_levels,
     comparison_json,
-    p_value,
+    format_p_value,
     rounded,
 )
-from analysis.tables import Table, count, csv_text, figure, markdown, plural
+from analysis.tables import Table, csv_text, format_count, format_metric, percent, plural, table_markdown
 from trainables.errors import DataError
 from trainables.metrics.per_image import PerImage
 from trainables.specs.workload import Figure
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 FINEST = 1e-3
-"""Intervals narrower than this add no further digits to a figure: four decimals are enough."""
+"""Intervals narrower than this add no digits to a value: four decimals are enough."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One level under one seed. value and test are None where it has none."""
+    """The run of one level with one seed. value and test are None if it has no result."""
 
     level: str
     seed: int
     trial: int | None
     outcome: str
-    """`not run` before its trial started."""
+    """`not run` if its trial has not started."""
     value: float | None = None
     """Its objective on validation images."""
     epoch: float | None = None
     test: float | None = None
-    """The same figure on test images."""
+    """The same metric on test images."""
     trainable: int | None = None
     seconds: float | None = None
     peak_mb: float | None = None
 
 
 @dataclass(frozen=True)
-class Result:
-    """A designed experiment, read."""
+class AblationResult:
+    """The result of a designed experiment."""
 
     name: str
     spec: AblationSpec
@@ -75,54 +76,55 @@ class Result:
     runs: tuple[Run, ...]
     """By level, then seed."""
     images: Images
-    """Those that conclusions are drawn from."""
+    """The images that conclusions are drawn from."""
     comparison: Comparison
-    """On those."""
+    """On these images."""
     validation: Comparison
 
     @property
     def missing(self) -> int:
-        """Runs without a figure."""
+        """The number of runs without a result."""
         return sum(self._of(run) is None for run in self.runs)
 
     def at(self, level: str) -> tuple[Run, ...]:
-        """The runs of one level that have a figure."""
+        """The runs of one level that have a result."""
         return tuple(run for run in self.runs if run.level == level and self._of(run) is not None)
 
     def _of(self, run: Run) -> float | None:
         return run.test if self.images is Images.TEST else run.value
 
 
-def result_of(sweep: Sweep, images: Images | None = None) -> Result:
-    """The runs of a designed experiment, compared on test images where they were scored, else on validation.
+def result_of(sweep: Sweep, images: Images | None = None) -> AblationResult:
+    """Compare the runs of a designed experiment, on test images if scored there, else on validation images.
 
-    images: on which instead. Raises AblationError where it is none, or has no test figures to compare.
+    images: overrides that choice. Raises AblationError if the experiment is not an ablation, or if no run
+    has been scored on the requested test images.
     """
     spec = sweep.experiment.ablation
     if spec is None or spec.stage is not AblationStage.COMPARE:
-        what = "chose settings for an ablation and compares nothing" if spec else "is no designed experiment"
+        what = "only retuned the levels of an ablation" if spec else "is not a designed experiment"
         raise AblationError(
             f"{sweep.name} {what}; `adaptertune ablate {spec.of if spec else sweep.name} --study rank`"
-            " makes one, and --by SETTING shows what the sweep's own trials say (observational)"
+            " runs one, and --by SETTING compares the sweep's own trials (observational)"
         )
     runs = tuple(_runs(sweep, spec))
     if images is Images.TEST and not any(run.test is not None for run in runs):
-        raise AblationError(f"{sweep.name}: no run has been scored on test images; leave --on test out")
+        raise AblationError(f"{sweep.name}: no run has been scored on test images; omit --on test")
     scored = any(run.test is not None for run in runs)
     chosen = images or (Images.TEST if scored else Images.VALIDATION)
     by_level = {level.name: [run for run in runs if run.level == level.name] for level in spec.levels}
     metric, direction = sweep.objective.metric, sweep.objective.direction
 
     def compared(test: bool) -> Comparison:
-        figures = {
+        values = {
             name: {run.seed: run.test if test else run.value for run in group}
             for name, group in by_level.items()
         }
-        return compare(figures, metric=metric, direction=direction, reference=spec.reference)
+        return compare_levels(values, metric=metric, direction=direction, reference=spec.reference)
 
     validation = compared(False)
     comparison = compared(True) if chosen is Images.TEST else validation
-    return Result(sweep.name, spec, metric, runs, chosen, comparison, validation)
+    return AblationResult(sweep.name, spec, metric, runs, chosen, comparison, validation)
 
 
 def _runs(sweep: Sweep, spec: AblationSpec) -> Iterator[Run]:
@@ -141,7 +143,7 @@ def _runs(sweep: Sweep, spec: AblationSpec) -> Iterator[Run]:
 
 
 def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
-    # A run that was cut short has another budget than the others, and no figure to compare.
+    # A run that did not finish has a smaller budget than the others, so its value is not compared.
     standing = trial.standing(sweep.objective) if trial.finished else None
     score = sweep.scores.get(trial.number) if trial.finished else None
     return Run(
@@ -161,15 +163,15 @@ def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
 # --- tables -----------------------------------------------------------------------------------
 
 
-def result_tables(result: Result) -> tuple[Table, ...]:
-    """Levels with what they reached and cost, and their differences to the reference where there are some."""
+def result_tables(result: AblationResult) -> tuple[Table, ...]:
+    """The levels with their results and costs, and their differences from the reference, if any."""
     tables = [_levels(result)]
     if result.comparison.differences:
         tables.append(_differences(result))
     return tuple(tables)
 
 
-def _levels(result: Result) -> Table:
+def _levels(result: AblationResult) -> Table:
     spec, both = result.spec, result.images is Images.TEST
     own = {level.name: level for level in result.validation.levels}
     rows = []
@@ -186,62 +188,67 @@ def _levels(result: Result) -> Table:
                 _whole([run.trainable for run in done]),
                 _average([run.seconds for run in done]),
                 _most([run.peak_mb for run in done]),
-                described(designed),
+                describe_level(designed),
             )
         )
-    columns = (spec.factor, "runs", f"{result.images} {result.metric}", "95 % interval",
+    columns = (spec.factor, "runs", f"{result.images} {result.metric}", "95 % CI",
                *(("validation",) if both else ()), "trainable", "s/run", "peak MB", "settings")  # fmt: skip
-    title = f"{result.name}: {result.metric} by {spec.factor}, {plural(len(spec.seeds), 'seed')} a level"
+    title = f"{result.name}: {result.metric} by {spec.factor}, {plural(len(spec.seeds), 'seed')} per level"
     which = (
-        "test images, with the weights of each run's best epoch on validation images"
+        "on test images, with the weights of each run's best epoch on validation images"
         if both
-        else "validation images, on which each run's best epoch was picked"
+        else "on validation images, on which each run's best epoch was selected"
     )
-    caption = f"designed: all else as trial {spec.trial} of {spec.of}. Means over seeds, {which}"
+    caption = (
+        f"designed: all other settings as in trial {spec.trial} of {spec.of}. Means over seeds {which}."
+        " 95 % CI: confidence interval of the mean (Student's t)"
+    )
     if len(spec.levels) > 1 and not any("learning_rate" in level.whole for level in spec.levels):
         caption += (
-            ". All levels share the learning rate that was chosen for that trial, which may suit some better"
-            " than others; --retune learning_rate chooses one for each"
+            ". All levels use the learning rate of that trial, which may suit some better than others;"
+            " --retune learning_rate tunes it for each level"
         )
     return Table(title, columns, tuple(rows), caption, numeric=tuple(range(1, 7 + both)))
 
 
-def _differences(result: Result) -> Table:
+def _differences(result: AblationResult) -> Table:
     rows = tuple(
         (
             f"{d.level} − {d.reference}",
             str(d.n),
             _signed(d),
             _interval(d.interval, signed=True),
-            p_value(d.p).removeprefix("p ").removeprefix("= "),
-            p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
+            format_p_value(d.p).removeprefix("p ").removeprefix("= "),
+            format_p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
             "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
             "–" if d.detectable is None else rounded(d.detectable, d.detectable),
-            str(d.verdict),
+            d.verdict.label,
         )
         for d in result.comparison.differences
     )
     columns = (
-        "difference", "pairs", "mean", "95 % interval", "p", "p (Holm)", "effect",
-        "could have seen", "finding",
+        "difference", "pairs", "mean", "95 % CI", "p", "p (Holm)", "Hedges' g",
+        "min. detectable", "result",
     )  # fmt: skip
     caption = (
-        f"{result.images} {result.metric}, paired by seed, t-test; effect: Hedges' g of paired differences;"
-        " could have seen: the smallest true difference that so many seeds find in 80 % of cases"
+        f"{result.images} {result.metric}, paired by seed. p: paired t-test; p (Holm): adjusted over all"
+        " differences by Holm's method; Hedges' g: effect size of the paired differences; min. detectable:"
+        f" the smallest true difference that this number of seeds detects with {percent(POWER)} power"
     )
     return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
 
 
-def over_images(result: Result, folder: Path) -> dict[str, ImageDifference]:
-    """Each level against the reference by which test images they were: the mean of its models.
+def image_differences(result: AblationResult, folder: Path) -> dict[str, ImageDifference]:
+    """The bootstrap over test images of each level against the reference: the mean of its models.
 
-    Both sides have the same seeds. Levels without results by image are left out. What another seed
-    would give is not in it, nor is it adjusted for several levels: the comparison over seeds decides.
+    Both sides have the same seeds. Levels without results by image are left out. The variance over seeds
+    is not included, and p is not adjusted for several levels: the comparison over seeds decides.
     """
     if result.images is not Images.TEST:
         return {}
     asked = Figure.of(result.metric)
-    load = cache(lambda trial: stored(folder, trial, asked.domain))  # the reference is in every difference
+    # Cached, because every difference has the reference in it.
+    load = cache(lambda trial: read_image_results(folder, trial, asked.domain))
     found: dict[str, ImageDifference] = {}
     for d in result.comparison.differences:
         pairs = [
@@ -257,16 +264,16 @@ def over_images(result: Result, folder: Path) -> dict[str, ImageDifference]:
 
 
 def _by_image(
-    result: Result, metric: str, pairs: Sequence[Sequence[int]], load: Callable[[int], PerImage]
+    result: AblationResult, metric: str, pairs: Sequence[Sequence[int]], load: Callable[[int], PerImage]
 ) -> ImageDifference | None:
-    """The bootstrap with as many models and resamples as are affordable; None where not even one is.
+    """The bootstrap with as many models and resamples as are affordable; None if not even one model is.
 
-    Raises DataError where a model has no results by image, StatisticsError for a figure they do not give.
+    Raises DataError if a model has no results by image, StatisticsError for a metric that they do not give.
     """
     if not all(pairs):
         return None
-    one = curves(load(pairs[0][0]), metric)
-    # Of two models; the affordable curves are shared by all differences.
+    one = curve_count(load(pairs[0][0]), metric)
+    # For two models; all differences share the affordable curves.
     each = max(1, 2 * one * len(result.comparison.differences))
     if FEWEST * each > 3 * CURVES:
         return None
@@ -276,31 +283,33 @@ def _by_image(
     return compare_over_images(a, b, metric, direction=result.comparison.direction, resamples=resamples)
 
 
-def image_words(level: str, reference: str, d: ImageDifference) -> str:
-    """What the images say, with the levels' names."""
+def image_sentence(level: str, reference: str, d: ImageDifference) -> str:
+    """The result over test images, with the names of the levels."""
     models = f"mean of {plural(d.models[0], 'model')} each"
-    return f"Over test images, {level} (first) against {reference}, {models}: {d.words}."
+    return f"Over test images, {models}: {d.sentence_for(level, reference)}."
 
 
-def sentences(result: Result) -> tuple[str, ...]:
-    """The finding in words, and what a reader must know of the design."""
-    said = [f"On {result.images} images. {sentence}" if i == 0 else sentence
-            for i, sentence in enumerate(result.comparison.sentences)]  # fmt: skip
+def seed_sentences(result: AblationResult) -> tuple[str, ...]:
+    """The result over seeds as sentences, with notes on missing runs and the design."""
+    found = [f"On {result.images} images. {sentence}" if i == 0 else sentence
+             for i, sentence in enumerate(result.comparison.sentences)]  # fmt: skip
     if result.missing:
         lost = [run for run in result.runs if run.value is None]
         if kinds := Counter(run.outcome for run in lost):
-            said.append("Without a figure: " + ", ".join(f"{n} {what}" for what, n in kinds.items()) + ".")
-    return (*said, *(f"{note}." for note in result.spec.notes))
+            found.append(
+                "Runs without a result: " + ", ".join(f"{n} {what}" for what, n in kinds.items()) + "."
+            )
+    return (*found, *(f"{note}." for note in result.spec.notes))
 
 
-def _mean(level: Level) -> str:
+def _mean(level: LevelSummary) -> str:
     if level.mean is None:
         return "–"
     width = level.interval.width if level.interval is not None else 0.0
-    return rounded(level.mean, max(width, FINEST)) if width else figure(level.mean)
+    return rounded(level.mean, max(width, FINEST)) if width else format_metric(level.mean)
 
 
-def _signed(d: Difference) -> str:
+def _signed(d: PairedDifference) -> str:
     if d.mean is None:
         return "–"
     width = d.interval.width if d.interval is not None else 0.0
@@ -317,7 +326,7 @@ def _interval(interval: Interval | None, *, signed: bool = False) -> str:
 
 def _whole(values: Sequence[int | None]) -> str:
     known = [value for value in values if value is not None]
-    return count(round(sum(known) / len(known))) if known else "–"
+    return format_count(round(sum(known) / len(known))) if known else "–"
 
 
 def _average(values: Sequence[float | None]) -> str:
@@ -332,9 +341,9 @@ def _most(values: Sequence[float | None]) -> str:
 # --- for programs -----------------------------------------------------------------------------
 
 
-def result_json(result: Result, folder: Path) -> dict[str, JsonValue]:
-    """Everything: design, runs, comparison over seeds and over images, words."""
-    by_image = over_images(result, folder)
+def result_json(result: AblationResult, folder: Path) -> dict[str, JsonValue]:
+    """Design, runs, the comparisons over seeds and over images, and the sentences, for JSON."""
+    by_image = image_differences(result, folder)
     return {
         "experiment": result.name,
         "design": result.spec.model_dump(mode="json"),
@@ -343,7 +352,7 @@ def result_json(result: Result, folder: Path) -> dict[str, JsonValue]:
         "validation": comparison_json(result.validation),
         "over_images": {level: image_difference_json(d) for level, d in by_image.items()},
         "runs": [_run_json(run) for run in result.runs],
-        "words": list(_words(result, by_image)),
+        "words": list(_sentences(result, by_image)),
     }
 
 
@@ -362,23 +371,25 @@ def _run_json(run: Run) -> dict[str, JsonValue]:
     }
 
 
-def result_csv(result: Result) -> str:
-    """A line for each run."""
+def result_csv(result: AblationResult) -> str:
+    """A CSV line for each run."""
     rows = [_run_json(run) for run in result.runs]
     return csv_text(list(rows[0]), (list(row.values()) for row in rows))
 
 
-def words(result: Result, folder: Path) -> tuple[str, ...]:
-    """All that is said: over seeds, then over images."""
-    return _words(result, over_images(result, folder))
+def all_sentences(result: AblationResult, folder: Path) -> tuple[str, ...]:
+    """The result as sentences: over seeds, then over images."""
+    return _sentences(result, image_differences(result, folder))
 
 
-def _words(result: Result, by_image: Mapping[str, ImageDifference]) -> tuple[str, ...]:
-    said = (image_words(level, result.spec.reference, d) for level, d in by_image.items())
-    return (*sentences(result), *said)
+def _sentences(result: AblationResult, by_image: Mapping[str, ImageDifference]) -> tuple[str, ...]:
+    over_images = (image_sentence(level, result.spec.reference, d) for level, d in by_image.items())
+    return (*seed_sentences(result), *over_images)
 
 
-def result_markdown(result: Result, folder: Path) -> str:
-    """The tables and the words."""
-    parts = [markdown(table) for table in result_tables(result)]
-    return "\n\n".join([*parts, "\n".join(f"- {sentence}" for sentence in words(result, folder))]) + "\n"
+def result_markdown(result: AblationResult, folder: Path) -> str:
+    """The tables and the sentences as Markdown."""
+    parts = [table_markdown(table) for table in result_tables(result)]
+    return (
+        "\n\n".join([*parts, "\n".join(f"- {sentence}" for sentence in all_sentences(result, folder))]) + "\n"
+    )

@@ -1,4 +1,4 @@
-"""Ready ablations: rank, freezing, adapters, targets, data. Levels as values. No ray, no torch."""
+"""Predefined ablations of rank, freezing, adapters, targets and data: their levels, as values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from analysis.ablation.design import (
     WITH_FREEZING,
     AblationError,
     Base,
-    adapter_of,
-    finished,
-    flat,
-    over,
-    reads,
-    shown,
+    adapter_reads,
+    flatten_settings,
+    level_adapter,
+    level_name,
+    levels_over,
+    ranked_finished,
     with_settings,
 )
 from analysis.ablation.names import StudyName
@@ -31,14 +31,14 @@ from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 
 Count = Callable[[TrialConfig], int]
-"""Weights that an adapter of this configuration trains."""
+"""The number of weights that the adapter of a configuration trains."""
 
 TOO_LARGE = 2**62
-"""Stands for the weights of a rank that the model does not take."""
+"""The assumed number of weights at a rank that the model does not accept."""
 LARGEST = 4096
-"""The largest rank that a configuration takes."""
+"""The largest rank that a configuration accepts."""
 FAR = 0.1
-"""A level whose number of parameters is off by more than this share is pointed out."""
+"""A number of parameters that is off by more than this share gets a note."""
 SHARES = (0.1, 0.25, 0.5, 1.0)
 TARGETS = (
     ("query", "value"),
@@ -48,7 +48,7 @@ TARGETS = (
     ("query", "key", "value", "output", "mlp"),
 )
 NEEDS = {StudyName.RANK: "adapter", StudyName.FREEZING: "adapter", StudyName.TARGETS: "adapter"}
-"""What a study's base must have."""
+"""What the base of a study must have."""
 
 
 def levels_of(
@@ -58,10 +58,10 @@ def levels_of(
     values: Sequence[JsonValue] | None,
     begun: AblationSpec | None = None,
 ) -> tuple[AblationLevel, ...]:
-    """The levels of a ready study; `values` in place of its own. Those of its own that the model does not
-    take are left out. begun: see `families_of`.
+    """The levels of a predefined study; `values` replace its default values.
 
-    Raises AblationError for a value that is none of the study's.
+    Default levels that the model does not accept are left out. begun: see `families_of`.
+    Raises AblationError for a value that the study does not accept.
     """
     match study:
         case StudyName.RANK:
@@ -71,22 +71,22 @@ def levels_of(
         case StudyName.ADAPTERS:
             found = _adapters(base, sweep, values, begun)
         case StudyName.TARGETS:
-            found = over("targets", values or [list(roles) for roles in TARGETS])
+            found = levels_over("targets", values or [list(roles) for roles in TARGETS])
         case StudyName.DATA:
-            found = over("train_fraction", values or SHARES)
-    return found if values else tuple(level for level in found if not misfit(level, base))
+            found = levels_over("train_fraction", values or SHARES)
+    return found if values else tuple(level for level in found if not level_violation(level, base))
 
 
 def _ranks(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationLevel, ...]:
     name = RANKS.get(base.config.adapter)
     if name is None:
         raise AblationError(
-            f"trial {base.trial} has adapter {base.config.adapter}, which has no rank; vary a setting of its"
-            " own with --over SETTING --levels VALUES"
+            f"trial {base.trial} has adapter {base.config.adapter}, which has no rank; vary one of its"
+            " settings with --over SETTING --levels VALUES"
         )
     own = int(getattr(base.config.section, name.split(".")[1]))
     around = sorted({max(1, min(LARGEST, round(own * by))) for by in (0.25, 0.5, 1, 2, 4)})
-    levels = over(name, list(values or around))
+    levels = levels_over(name, list(values or around))
     if base.config.adapter is not Adapter.ADALORA:
         return levels
     share = base.config.section.target_rank / own
@@ -97,13 +97,13 @@ def _ranks(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationLeve
 
 
 def _freezing(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationLevel, ...]:
-    """Modes without an adapter have none; the others have the base's. Freezing extras go where they fit."""
-    chosen = over("freezing", values or [mode.value for mode in Freezing])
+    """Modes without an adapter get none, the others the base's. Freezing options stay where they apply."""
+    chosen = levels_over("freezing", values or [mode.value for mode in Freezing])
     config = base.config
     needing = [level.name for level in chosen if Freezing(level.name) not in WITHOUT_ADAPTER]
     if config.adapter is Adapter.NONE and needing:
         raise AblationError(
-            f"trial {base.trial} has no adapter, and {needing[0]} needs one; start from one that has"
+            f"trial {base.trial} has no adapter, and {needing[0]} needs one; start from a trial that has one"
         )
     levels = []
     for level in chosen:
@@ -114,7 +114,7 @@ def _freezing(base: Base, values: Sequence[JsonValue] | None) -> tuple[AblationL
 
 
 def _extras(mode: Freezing, config: TrialConfig) -> dict[str, JsonValue]:
-    """What a configuration has beside its freezing mode, as far as this mode takes it."""
+    """The freezing options of a configuration that this mode accepts."""
     more: dict[str, JsonValue] = {}
     if mode is Freezing.UNFREEZE_AT:
         more["unfreeze_epoch"] = config.unfreeze_epoch or max(1, config.epochs // 2)
@@ -128,18 +128,18 @@ def _extras(mode: Freezing, config: TrialConfig) -> dict[str, JsonValue]:
 def _adapters(
     base: Base, sweep: Sweep, values: Sequence[JsonValue] | None, begun: AblationSpec | None
 ) -> tuple[AblationLevel, ...]:
-    """Each family with the settings of its best finished trial in the sweep, else with its defaults."""
+    """Each family with the settings of its best finished trial in the sweep, or else with its defaults."""
     families = [a.value for a in RANKS]
     own = base.config.adapter.value
     if own == Adapter.PEFT:
         families.append(own)
     levels = []
-    for level in over("adapter", values or families):
+    for level in levels_over("adapter", values or families):
         family = Adapter(level.name)
         if family is Adapter.NONE:
-            raise AblationError("--levels none: has no parameters to match; --study freezing compares it")
+            raise AblationError("--levels none: it has no parameters to match; --study freezing compares it")
         if family is Adapter.PEFT and family != own:
-            raise AblationError("--levels peft: is a family only where the base has it, with its method")
+            raise AblationError("--levels peft: the base must have adapter peft, which gives the method")
         levels.append(level)
     return families_of(levels, base, sweep, begun)
 
@@ -147,17 +147,16 @@ def _adapters(
 def families_of(
     levels: Sequence[AblationLevel], base: Base, sweep: Sweep, begun: AblationSpec | None = None
 ) -> tuple[AblationLevel, ...]:
-    """Levels of `adapter`, each with the settings of the family's best finished trial in the sweep, if it has
-    one, and with a freezing mode that goes with it where the base's does not.
+    """Levels of `adapter`, each with the settings of the family's best finished trial in the sweep, if any.
 
-    begun: an ablation that is under way, whose families keep the settings that they began with, however the
-    search has gone on since.
+    A level gets a freezing mode that fits it if the base's does not. begun: the design of a started
+    ablation; its families keep the settings that they started with, even if the search has continued.
     """
     known = {} if begun is None else {level.name: level.settings for level in begun.levels}
     best: dict[str, Trial] = {}
-    for trial, _ in finished(sweep):
+    for trial, _ in ranked_finished(sweep):
         best.setdefault(trial.adapter, trial)
-    return _fittingly_frozen(
+    return _with_fitting_freezing(
         [
             with_settings(level, _of(level.name, known[level.name]))
             if level.name in known
@@ -169,19 +168,19 @@ def families_of(
 
 
 def _of(family: str, settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Those of a family's own section."""
+    """The settings in a family's own section."""
     return {name: value for name, value in settings.items() if name.split(".")[0] == family}
 
 
 def _section(family: Adapter, base: Base, sweep: Sweep, best: Trial | None) -> dict[str, JsonValue]:
-    """best: the family's best finished trial, if it has one."""
+    """The settings of a family for its level. best: its best finished trial, if any."""
     found = base.settings
     if family is not base.config.adapter:
-        found = {} if best is None else flat(sweep.experiment.settings(best.params))
+        found = {} if best is None else flatten_settings(sweep.experiment.settings(best.params))
     return _of(family.value, found)
 
 
-def _fittingly_frozen(levels: Sequence[AblationLevel], base: Base) -> tuple[AblationLevel, ...]:
+def _with_fitting_freezing(levels: Sequence[AblationLevel], base: Base) -> tuple[AblationLevel, ...]:
     mode = base.config.mode
     if all((level.settings.get("adapter") == Adapter.NONE) == (mode in WITHOUT_ADAPTER) for level in levels):
         return tuple(levels)
@@ -198,21 +197,21 @@ def _fittingly_frozen(levels: Sequence[AblationLevel], base: Base) -> tuple[Abla
     return tuple(found)
 
 
-def misfit(level: AblationLevel, base: Base) -> str | None:
-    """Why a level is no configuration, or does not fit the model as far as that is known unread."""
+def level_violation(level: AblationLevel, base: Base) -> str | None:
+    """Why a level is invalid or does not fit the model, as far as known without loading it; None if valid."""
     try:
         config = config_of(level, base)
     except ValidationError as error:
         return str(error.errors()[0]["msg"])
     shape = shape_of(base.experiment.model, base.experiment.task)
-    faults = check(config, shape.hidden or 0, shape.blocks or 10**9, inner=shape.inner)
-    return faults[0] if faults else None
+    violations = check(config, shape.hidden or 0, shape.blocks or 10**9, inner=shape.inner)
+    return violations[0] if violations else None
 
 
 def config_of(level: AblationLevel, base: Base) -> TrialConfig:
-    """The configuration of a level. Raises ValidationError where it is none."""
-    adapter = adapter_of(level, base)
-    given = {n: v for n, v in base.settings.items() if reads(n, adapter)}
+    """The configuration of a level. Raises ValidationError if it is invalid."""
+    adapter = level_adapter(level, base)
+    given = {n: v for n, v in base.settings.items() if adapter_reads(n, adapter)}
     if "freezing" in level.settings:
         given = {n: v for n, v in given.items() if n not in WITH_FREEZING}
     nested: dict[str, JsonValue] = {}
@@ -227,21 +226,22 @@ def config_of(level: AblationLevel, base: Base) -> TrialConfig:
 def at_equal_parameters(
     levels: Sequence[AblationLevel], base: Base, count: Count, *, leave_out: bool = False
 ) -> tuple[tuple[AblationLevel, ...], tuple[str, ...]]:
-    """Each level at the rank whose adapter comes nearest to the base's number of weights, and how near.
+    """Each level at the rank that comes closest to the base's number of adapter weights, and notes on that.
 
-    alpha moves with the rank, so that the scale of each family stays what it was.
-    leave_out: a level that does not fit the model, which is noted.  Raises AblationError where a level's
-    adapter has no rank or, without `leave_out`, does not fit, and where the factor is the rank itself.
+    alpha changes in proportion to the rank, so that each family keeps its scale.
+    leave_out: drops levels that do not fit the model, with a note.  Raises AblationError if a level's
+    adapter has no rank or, without `leave_out`, does not fit, and if the factor is the rank itself.
     """
     varied = {name for level in levels if "adapter" not in level.settings for name in level.settings}
     if varied & set(RANKS.values()):
-        raise AblationError("--at-equal-parameters: the rank is what is varied; leave one of them out")
+        raise AblationError("--at-equal-parameters: the design varies the rank itself; use one or the other")
     target = count(base.config)
     if not target:
         raise AblationError(
             f"trial {base.trial} has no adapter, so there is no number of parameters to match;"
-            " start from one that has"
+            " start from a trial that has one"
         )
+    # Notes are part of the recorded design, which must be the same when the command runs again.
     found, notes = [], []
     for level in levels:
         try:
@@ -264,7 +264,7 @@ def _nearest(level: AblationLevel, base: Base, count: Count, target: int) -> tup
     if name is None:
         raise AblationError(
             f"level {level.name}: adapter {config.adapter} has no rank to match {target:,} parameters with;"
-            " leave --at-equal-parameters or this level out"
+            " remove --at-equal-parameters or this level"
         )
     known: dict[int, int] = {}
 
@@ -282,7 +282,7 @@ def _nearest(level: AblationLevel, base: Base, count: Count, target: int) -> tup
     low, high = 1, 2
     while high < LARGEST and weights(high) < target and weights(high) > weights(low):
         low, high = high, 2 * high
-    while high - low > 1:  # weights grow with the rank
+    while high - low > 1:  # the number of weights grows with the rank
         middle = (low + high) // 2
         low, high = (middle, high) if weights(middle) < target else (low, middle)
     rank = min((low, high), key=lambda r: (abs(weights(r) - target), r))
@@ -295,7 +295,7 @@ def _at_rank(level: AblationLevel, config: TrialConfig, name: str, rank: int) ->
     before = int(getattr(own, leaf))
     more: dict[str, JsonValue] = {name: rank}
     if hasattr(own, "alpha"):
-        # As it is at its own rank: rounding would make another design of one that has begun.
+        # Exactly alpha at the base's own rank: rounding would make a different design of a started one.
         more[f"{section}.alpha"] = own.alpha if rank == before else own.alpha * rank / before
     if config.adapter is Adapter.ADALORA:
         more["adalora.target_rank"] = max(1, round(own.target_rank * rank / before))
@@ -307,7 +307,7 @@ def _whole(value: JsonValue) -> int:
     return value
 
 
-def described(level: AblationLevel) -> str:
-    """A level's settings on one line, without those that are its name."""
-    rest = {n: v for n, v in level.whole.items() if shown(v) != level.name}
-    return "  ".join(f"{name}={shown(value)}" for name, value in rest.items())
+def describe_level(level: AblationLevel) -> str:
+    """The settings of a level on one line, without the setting that gives it its name."""
+    rest = {n: v for n, v in level.whole.items() if level_name(v) != level.name}
+    return "  ".join(f"{name}={level_name(value)}" for name, value in rest.items())

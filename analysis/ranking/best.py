@@ -24,7 +24,7 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
 from analysis.ranking.test_metrics import scored_json, scored_value
-from analysis.tables import Table, budget, count, figure, plural
+from analysis.tables import Table, format_budget, format_count, format_metric, plural
 from trainables.specs.workload import Direction, ValueRule
 from tuning.formatting import format_settings
 from tuning.ledger.records import ScoredRecord
@@ -179,12 +179,12 @@ def best_table(ranking: Ranking, top: int) -> Table:
             str(place),
             *((trial.sweep,) if ranking.several else ()),
             str(trial.number),
-            figure(standing.value),
-            *((figure(tested.get((trial.sweep, trial.number))),) if tested else ()),
+            format_metric(standing.value),
+            *((format_metric(tested.get((trial.sweep, trial.number))),) if tested else ()),
             f"{standing.epoch:g}",
-            budget(trial.ran, trial.epochs),
+            format_budget(trial.ran, trial.epochs),
             trial.outcome,
-            count(trial.trainable),
+            format_count(trial.trainable),
             format_settings(trial.params),
         )
         for place, (trial, standing) in enumerate(first, start=1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.query.sweep import Objective, Standing, Sweep, Trial
-from analysis.tables import Table, count, figure
+from analysis.tables import Table, format_count, format_metric
 from trainables.specs.workload import ValueRule
 
 UNTOUCHED = "untouched backbone"
@@ -80,7 +80,7 @@ def adapter_table(sweep: Sweep) -> Table:
     metric, sign = sweep.objective.metric, sweep.objective.direction.sign
     lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in groups(sweep)]
     if (before := sweep.baseline.get(metric)) is not None:
-        untouched = (UNTOUCHED, "", "", figure(before), "", "", "0", "0", "0", "not trained")
+        untouched = (UNTOUCHED, "", "", format_metric(before), "", "", "0", "0", "0", "not trained")
         lines.append((sign * before, untouched))
         lines.sort(key=lambda line: line[0])
     epoch = common_epoch(sweep.trials)
@@ -104,10 +104,10 @@ def _row(group: Group) -> tuple[str, ...]:
         group.adapter,
         group.freezing,
         str(len(group.trials)),
-        figure(standing.value if standing else None),
+        format_metric(standing.value if standing else None),
         f"{standing.epoch:g}" if standing else "–",
-        figure(group.median),
-        *(count(trial.parameters.get(part)) for part in ("adapter", "head", "backbone")),
+        format_metric(group.median),
+        *(format_count(trial.parameters.get(part)) for part in ("adapter", "head", "backbone")),
         group.endings,
     )
 
@@ -119,4 +119,7 @@ def against_untouched(sweep: Sweep, best: float) -> str:
     if before is None:
         return ""
     verdict = "better" if sweep.objective.direction.better(best, before) else "no better"
-    return f"{verdict} than the untouched backbone: {metric} {figure(before)} before, {figure(best)} after"
+    return (
+        f"{verdict} than the untouched backbone: {metric} {format_metric(before)} before,"
+        f" {format_metric(best)} after"
+    )

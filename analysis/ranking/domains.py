@@ -15,7 +15,7 @@ from analysis.query.sweep import QueryError, Standing, Sweep, Trial
 from analysis.ranking.best import NothingToRankError
 from analysis.ranking.by_adapter import UNTOUCHED
 from analysis.ranking.test_metrics import scored_json, scored_value
-from analysis.tables import Table, budget, figure
+from analysis.tables import Table, format_budget, format_metric
 from trainables.specs.workload import MAIN_FIGURE, Direction, Figure, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
@@ -88,7 +88,9 @@ def cut_short(lines: Iterable[Line]) -> str:
     found = [line.trial for line in lines if line.trial is not None and not line.trial.finished]
     if not found:
         return ""
-    said = ", ".join(f"trial {t.number} ({t.outcome} after {budget(t.ran, t.epochs)} epochs)" for t in found)
+    said = ", ".join(
+        f"trial {t.number} ({t.outcome} after {format_budget(t.ran, t.epochs)} epochs)" for t in found
+    )
     return f". No trial of its kind ran to its own end, so with a smaller budget than the others: {said}"
 
 
@@ -148,16 +150,16 @@ def _row(line: Line, metric: str, names: tuple[str, ...]) -> tuple[str, ...]:
         line.freezing,
         "" if line.trial is None else str(line.trial.number),
         "" if line.score.epoch is None else f"{line.score.epoch:g}",
-        "" if line.standing is None else figure(line.standing.value),
-        figure(inside),
+        "" if line.standing is None else format_metric(line.standing.value),
+        format_metric(inside),
         *(_shifted(line.score.domains.get(name, {}).get(metric), inside) for name in names),
     )
 
 
 def _shifted(value: float | None, inside: float | None) -> str:
     if value is None or not inside or inside < TELLING:
-        return figure(value)
-    return f"{figure(value)} ({value / inside:.2f})"
+        return format_metric(value)
+    return f"{format_metric(value)} ({value / inside:.2f})"
 
 
 def domain_json(sweep: Sweep) -> dict[str, JsonValue]:

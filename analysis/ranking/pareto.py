@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Objective, Sweep
 from analysis.ranking.cost import Cost
-from analysis.tables import Table, count, figure, plural
+from analysis.tables import Table, format_count, format_metric, plural
 from trainables.specs.workload import Direction
 from tuning.formatting import format_settings
 
@@ -80,7 +80,12 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
 def pareto_table(found: Pareto) -> Table:
     """The front, the cheapest first."""
     rows = tuple(
-        (str(point.trial), figure(point.value), _cost(found.cost, point.cost), format_settings(point.params))
+        (
+            str(point.trial),
+            format_metric(point.value),
+            _cost(found.cost, point.cost),
+            format_settings(point.params),
+        )
         for point in found.front
     )
     caption = (
@@ -128,4 +133,4 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
 
 
 def _cost(cost: Cost, value: float) -> str:
-    return count(round(value)) if cost is Cost.PARAMETERS else f"{value:,.3g}"
+    return format_count(round(value)) if cost is Cost.PARAMETERS else f"{value:,.3g}"

@@ -1,1 +1,1 @@
-"""The report of an experiment: what it holds as values, its figures, and the page or Markdown of both."""
+"""The report of an experiment: its contents as values, its figures, and its page or Markdown."""

@@ -1,11 +1,17 @@
-"""The section on ablations: designed ones with error bars, then levels of the sweep. No ray, no torch."""
+"""The section on ablations: designed experiments, then the levels of the sweep's own trials."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.ablation.result import Result, image_words, over_images, result_tables, sentences
+from analysis.ablation.result import (
+    AblationResult,
+    image_differences,
+    image_sentence,
+    result_tables,
+    seed_sentences,
+)
 from analysis.errors import QueryError
 from analysis.query.sweep import Sweep, spread
 from analysis.ranking.by_adapter import common_epoch
@@ -18,54 +24,54 @@ from analysis.report.plots import (
     LevelMark,
     Marginals,
     Panel,
-    ends,
+    interval_ends,
 )
-from analysis.statistics.levels import Block as LevelBlock
-from analysis.statistics.levels import Level, blocks
+from analysis.statistics.levels import LevelsAtBudget as LevelBlock
+from analysis.statistics.levels import ObservedLevel, levels_at_budgets
 from analysis.statistics.paired import Interval, rounded
-from analysis.tables import Table, figure, plural
+from analysis.tables import Table, format_metric, plural
 from trainables.specs.workload import ROBUSTNESS
 from trainables.specs.workload import Figure as Figure_
 
 PANELS = 5
-"""Settings whose levels are shown."""
+"""Maximum number of settings in the figure of levels."""
 MOST_LEVELS = 10
 MANY = 500
-"""Trials from which on not all are drawn at a level."""
+"""Above this number of trials, a level shows only a sample of its trials."""
 RUNS = 60
-"""Of a level, where there are many."""
+"""Maximum number of trials that are drawn at a level."""
 
 
 # --- designed ---------------------------------------------------------------------------------
 
 
-def ablations(m: Material) -> Section:
-    """Designed experiments with their error bars, then what the sweep's own trials say of its settings."""
+def ablations_section(m: Material) -> Section:
+    """Designed experiments with confidence intervals, then the sweep's own trials by level of a setting."""
     found: list[Block] = []
-    for number, (folder, result) in enumerate(m.designed):
+    for number, (folder, result) in enumerate(m.ablations):
         found += _designed(folder, result, number)
-    if m.retunes:
+    if m.is_retuning:
         found.append(
             Absent(
-                "This experiment chose settings for each level of an ablation and compares nothing; see the"
+                "This experiment only retuned the levels of an ablation and compares nothing; see the"
                 f" report of {m.folder.name.removesuffix('-retune')}."
             )
         )
-    elif not m.designed:
+    elif not m.ablations:
         found.append(
             Absent(
                 f"No designed ablation starts from this experiment; `adaptertune ablate {m.folder.name}"
-                " --study rank` runs one, repeated over seeds, and its error bars appear here."
+                " --study rank` runs one, repeated over seeds, and its result appears here."
             )
         )
     if m.unread:
         found += [Text("Not shown:"), Points(m.unread)]
-    if not m.designs:
+    if not m.is_designed:
         found += _observed(m)
     return Section("ablations", "Ablations", tuple(found))
 
 
-def _designed(folder: Path, result: Result, number: int) -> list[Block]:
+def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
     comparison = result.comparison
     measured = f"{result.images} {result.metric}"
     levels = tuple(
@@ -73,7 +79,7 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
             level.name,
             tuple(level.values.values()),
             level.mean,
-            ends(level.interval),
+            interval_ends(level.interval),
             level.name == comparison.reference,
         )
         for level in comparison.levels
@@ -82,8 +88,8 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
         DifferenceMark(
             f"{d.level} − {d.reference}",
             d.mean,
-            ends(d.interval),
-            d.shown,
+            interval_ends(d.interval),
+            d.significant,
         )
         for d in comparison.differences
         if d.mean is not None
@@ -98,10 +104,10 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
         f"ablation-{number}-{_slug(spec.factor)}",
         f"{spec.factor}: {measured} by level",
         f"Means of {measured} by level of {spec.factor}: {means}. {comparison.conclusion}",
-        f"Designed: all else as trial {spec.trial} of {spec.of}; {plural(len(spec.seeds), 'seed')} a level,"
-        f" the same at all. Measured on {result.images} images; the epoch of each run was picked on"
-        " validation images. Bars are 95 % intervals: of a mean over seeds above, of a paired difference"
-        " below.",
+        f"Designed: all other settings as in trial {spec.trial} of {spec.of};"
+        f" {plural(len(spec.seeds), 'seed')} per level, the same at all levels. Measured on {result.images}"
+        " images; the epoch of each run was selected on validation images. Bars: 95 % confidence intervals"
+        " of the means over seeds (top) and of the paired differences (bottom).",
         Ablation(measured, spec.factor, levels, differences),
     )
     return [
@@ -109,27 +115,27 @@ def _designed(folder: Path, result: Result, number: int) -> list[Block]:
         Text(f"On {result.images} images. {comparison.conclusion}"),
         drawn,
         *result_tables(result),
-        Points(sentences(result)[1:]),
+        Points(seed_sentences(result)[1:]),
         *_by_image(folder, result),
     ]
 
 
-def _by_image(folder: Path, result: Result) -> list[Block]:
-    found = over_images(result, folder)
+def _by_image(folder: Path, result: AblationResult) -> list[Block]:
+    found = image_differences(result, folder)
     if not found:
         return []
     return [
         Text(
-            "How far the same differences depend on which test images they were, with the trained models as"
-            " they are; what another seed would give is not in it, so the comparison over seeds decides:"
+            "The same differences by paired bootstrap over the test images. The trained models are fixed, so"
+            " these intervals do not include the variance over seeds; the comparison over seeds decides:"
         ),
-        Points(tuple(image_words(level, result.spec.reference, d) for level, d in found.items())),
+        Points(tuple(image_sentence(level, result.spec.reference, d) for level, d in found.items())),
     ]
 
 
 def _rounded(mean: float, interval: Interval | None) -> str:
     width = 0.0 if interval is None else interval.width
-    return rounded(mean, width) if width > 1e-6 * abs(mean) else figure(mean)
+    return rounded(mean, width) if width > 1e-6 * abs(mean) else format_metric(mean)
 
 
 def _slug(text: str) -> str:
@@ -142,11 +148,11 @@ def _slug(text: str) -> str:
 def _observed(m: Material) -> list[Block]:
     epoch = common_epoch(m.sweep.trials)
     if epoch is None:
-        return [Absent("No trial has ended yet, so the sweep's own trials say nothing of its settings.")]
+        return [Absent("No trial has ended yet, so the sweep's own trials cannot be compared.")]
     panels = []
     for name in m.searched:
         try:
-            (block,) = blocks(m.sweep, name, epoch)
+            (block,) = levels_at_budgets(m.sweep, name, epoch)
         except (QueryError, ValueError):
             continue
         held = [level for level in block.levels if level.values]
@@ -155,20 +161,18 @@ def _observed(m: Material) -> list[Block]:
         if len(panels) == PANELS:
             break
     if not panels:
-        return [
-            Absent("No setting took two levels among the trials that have a figure, so none can be compared.")
-        ]
+        return [Absent("No setting has trials with a value at two levels, so there is nothing to compare.")]
     metric = f"{m.metric} at epoch {epoch:g}"
     counted = sum(
         1 for trial in m.sweep.trials if trial.comparable and trial.standing(m.sweep.objective, epoch)
     )
     caption = (
-        "Observational: the search chose the trials, so a level may owe its figures to the settings that"
-        f" came with it. {metric} on validation images, the budget that every trial reached;"
-        f" {trials_in_words(counted)}. Mean (◆) and its 95 % interval (Student's t), from 3 trials on;"
-        " single trials (○)"
+        "Observational: the search selected the trials, so the values of a level may be due to other"
+        f" settings that it was tried with. {metric} on validation images, the budget that every trial"
+        f" reached; {trials_in_words(counted)}. ◆: mean with its 95 % confidence interval (Student's t), from"
+        " 3 trials on; ○: single trials"
     )
-    caption += "." if len(m.sweep.trials) <= MANY else ", some of them where there are many."
+    caption += "." if len(m.sweep.trials) <= MANY else ", a sample where there are many."
     return [
         Heading("What the sweep's own trials say (observational)"),
         Figure(
@@ -201,15 +205,15 @@ def _marks(block: LevelBlock, sweep: Sweep) -> tuple[LevelMark, ...]:
     )
 
 
-def _within(level: Level, sweep: Sweep) -> tuple[float, float] | None:
-    """The interval of the mean, as far as the figure can go: Dice, IoU and AP lie between 0 and 1."""
+def _within(level: ObservedLevel, sweep: Sweep) -> tuple[float, float] | None:
+    """The interval of the mean, clipped to the range of the metric: Dice, IoU and AP are in [0, 1]."""
     found = level.interval()
     if found is None or Figure_.of(sweep.objective.metric).base in ("loss", ROBUSTNESS):
         return found
     return max(0.0, found[0]), min(1.0, found[1])
 
 
-def _mean(level: Level) -> float:
+def _mean(level: ObservedLevel) -> float:
     return sum(level.values) / len(level.values)
 
 
@@ -219,7 +223,7 @@ def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
         for level in panel.levels:
             width = 0.0 if level.interval is None else level.interval[1] - level.interval[0]
             mean = (
-                "–" if level.mean is None else rounded(level.mean, width) if width else m.figure(level.mean)
+                "–" if level.mean is None else rounded(level.mean, width) if width else m.rounded(level.mean)
             )
             interval = (
                 "–"
@@ -229,8 +233,8 @@ def _level_table(m: Material, panels: Sequence[Panel], metric: str) -> Table:
             rows.append((panel.setting, level.name, str(level.trials), mean, interval))
     return Table(
         f"{metric} by level (observational)",
-        ("setting", "level", "trials", "mean", "95 % interval"),
+        ("setting", "level", "trials", "mean", "95 % CI"),
         tuple(rows),
-        "Observational, on validation images; levels that look different here may not be: an ablation tells",
+        "Observational, on validation images; levels may only seem to differ, which an ablation tests",
         numeric=(2, 3, 4),
     )

@@ -1,37 +1,50 @@
-"""A report from its material. No ray, no torch."""
+"""The report of an experiment, made of its sections."""
 
 from __future__ import annotations
 
 from analysis.ranking.test_metrics import scored_value
-from analysis.report.ablations import ablations
-from analysis.report.costs import pareto
-from analysis.report.document import Report
-from analysis.report.examples import examples
+from analysis.report.ablations import ablations_section
+from analysis.report.costs import pareto_section
+from analysis.report.document import ReportDocument
+from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
-from analysis.report.phrases import moment, trials_in_words
-from analysis.report.settings import importance, parallel
-from analysis.report.setup import best, data_words, environment, searched, state
-from analysis.report.test_images import classes, domains
-from analysis.report.training import cost, curves, failures, last_moment, saved_share
+from analysis.report.phrases import format_time, trials_in_words
+from analysis.report.settings import importance_section, parallel_section
+from analysis.report.setup import (
+    best_section,
+    describe_data,
+    describe_state,
+    environment_section,
+    searched_section,
+)
+from analysis.report.test_images import classes_section, domains_section
+from analysis.report.training import (
+    cost_section,
+    curves_section,
+    failures_section,
+    last_record_time,
+    saved_share,
+)
 from analysis.tables import percent
 from tuning.formatting import duration
 
 
-def report_of(m: Material) -> Report:
-    """Every section; where the record has nothing for one it says why."""
+def report_of(m: Material) -> ReportDocument:
+    """The report with every section; a section without content gives the reason."""
     experiment = m.sweep.experiment
     sections = (
-        searched, best, curves, ablations, importance, parallel, pareto, domains, classes, examples, failures,
-        cost, environment,
+        searched_section, best_section, curves_section, ablations_section, importance_section,
+        parallel_section, pareto_section, domains_section, classes_section, examples_section,
+        failures_section, cost_section, environment_section,
     )  # fmt: skip
-    return Report(
+    began, ended = format_time(m.history.header.time), format_time(last_record_time(m))
+    return ReportDocument(
         m.sweep.name,
         f"{experiment.task.value.capitalize()}; backbone {experiment.model.name};"
-        f" {data_words(experiment.data)}. {trials_in_words(len(m.sweep.trials))}; {state(m)}.",
+        f" {describe_data(experiment.data)}. {trials_in_words(len(m.sweep.trials))}; {describe_state(m)}.",
         tuple(_highlights(m)),
         tuple(section(m) for section in sections),
-        f"Record of {moment(m.history.header.time)} to {moment(last_moment(m))}. Written by `adaptertune"
-        f" report {m.folder.name}`.",
+        f"Record from {began} to {ended}. Written by `adaptertune report {m.folder.name}`.",
     )
 
 
@@ -40,21 +53,21 @@ def _highlights(m: Material) -> list[tuple[str, str, str]]:
     if m.best is not None:
         trial, standing = m.best
         found.append(
-            (f"best {m.metric}", m.figure(standing.value), f"validation images, trial {trial.number}")
+            (f"best {m.metric}", m.rounded(standing.value), f"validation images, trial {trial.number}")
         )
         score = m.best_score
         if score is not None and (value := scored_value(score, m.metric)) is not None:
             interval = m.interval(trial.number, m.metric)
-            note = "test images, the same weights"
+            note = "test images, same weights"
             found.append(
                 (
                     f"test {m.metric}",
-                    m.figure(value),
-                    note if interval is None else f"{m.span(interval)} over test images",
+                    m.rounded(value),
+                    note if interval is None else f"95 % CI {m.rounded_interval(interval)} over test images",
                 )
             )
         if (before := m.sweep.baseline.get(m.metric)) is not None:
-            found.append(("untouched", m.figure(before), "validation images, before any training"))
+            found.append(("pretrained baseline", m.rounded(before), "validation images, before any training"))
     seconds = sum(trial.seconds for trial in m.sweep.trials)
     found.append(("trials", f"{len(m.sweep.trials):,}", f"{duration(seconds)} of training and evaluation"))
     if (saved := saved_share(m)) is not None:

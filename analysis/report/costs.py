@@ -1,4 +1,4 @@
-"""The section on quality beside cost. No ray, no torch."""
+"""The section on quality against cost."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from collections.abc import Mapping
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Trial
 from analysis.ranking.cost import Cost
-from analysis.ranking.pareto import Pareto, measured
-from analysis.ranking.pareto import pareto as weighed
+from analysis.ranking.pareto import Pareto, measured, pareto
 from analysis.report.document import Absent, Block, Figure, Section
-from analysis.report.inputs import Material, sampled
-from analysis.report.phrases import sentence
-from analysis.report.plots import Costs, Spot
-from analysis.tables import Table, count, plural
+from analysis.report.inputs import Material, sample_trials
+from analysis.report.phrases import with_full_stop
+from analysis.report.plots import CostPoint, Costs
+from analysis.tables import Table, format_count, plural
 
-SPOTS = 400
-"""Trials that are drawn, beside those of the front."""
+POINTS = 400
+"""Maximum number of trials that are drawn in addition to those on the front."""
 
 
-def pareto(m: Material) -> Section:
-    """What more trained parameters, seconds of training, or milliseconds an image, buy."""
+def pareto_section(m: Material) -> Section:
+    """Pareto fronts of quality against trainable parameters, training time and latency."""
     title = "Quality beside cost"
     by_number = {trial.number: trial for trial in m.sweep.trials}
     held: list[Block] = []
     fronts: dict[str, list[int]] = {}
     for cost in (Cost.PARAMETERS, Cost.SECONDS, Cost.LATENCY):
         try:
-            found = weighed(m.sweep, cost)
+            found = pareto(m.sweep, cost)
         except NothingToRankError as error:
-            held.append(Absent(sentence(str(error))))
+            held.append(Absent(with_full_stop(str(error))))
             continue
         if len(found.points) < 2:
             held.append(
-                Absent(f"One trial alone ran to its own end, so its {cost.words} are compared with none.")
+                Absent(f"Only one trial finished, so there is nothing to compare its {cost.words} with.")
             )
             continue
         fronts[cost.words] = [point.trial for point in found.front]
@@ -46,29 +45,28 @@ def pareto(m: Material) -> Section:
 
 def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> Figure:
     words, on = found.cost.words, {point.trial for point in found.front}
-    ended = sampled([by_number[p.trial] for p in found.points], SPOTS)
+    ended = sample_trials([by_number[p.trial] for p in found.points], POINTS)
     kept = on | {trial.number for trial in ended}
-    spots = tuple(
-        Spot(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on)
+    points = tuple(
+        CostPoint(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on)
         for p in found.points
         if p.trial in kept
     )
-    sample = "" if len(spots) == len(found.points) else f", {len(spots)} of them drawn"
+    sample = "" if len(points) == len(found.points) else f", {len(points)} of them drawn"
     return Figure(
         f"pareto-{found.cost.value}",
         f"{m.metric} against {words}",
-        f"{m.metric} against {words} of {plural(len(found.points), 'finished trial')}; none is as good for"
-        f" less than trials {', '.join(str(p.trial) for p in found.front)}",
+        f"{m.metric} against {words} of {plural(len(found.points), 'finished trial')}; Pareto-optimal:"
+        f" {', '.join(f'trial {p.trial}' for p in found.front)}",
         f"Trials that {measured(found.cost)} ({len(found.points)}{sample}),"
-        f" {m.metric} on validation images. Filled: no other is as good for less. It is a front of single"
-        " runs: figures closer than"
-        f" {_close(m)} may be the other way round with another seed.",
-        Costs(m.metric, words, found.cost is Cost.PARAMETERS, spots),
+        f" {m.metric} on validation images. Filled: Pareto-optimal, no other trial is as good at lower cost."
+        f" Each trial is a single run: differences smaller than {_close(m)} may reverse with another seed.",
+        Costs(m.metric, words, found.cost is Cost.PARAMETERS, points),
     )
 
 
 def _close(m: Material) -> str:
-    return "the error of a run, which is not recorded," if m.error is None else f"{m.error[0]:.1g}"
+    return "the error of a run (not recorded)" if m.error is None else f"{m.error[0]:.1g}"
 
 
 def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
@@ -79,8 +77,8 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
             peak, latency = (cost.of(m.sweep, trial) for cost in (Cost.MEMORY, Cost.LATENCY))
             rows.append(
                 (
-                    str(trial.number), trial.adapter, trial.freezing, m.figure(standing.value),
-                    count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
+                    str(trial.number), trial.adapter, trial.freezing, m.rounded(standing.value),
+                    format_count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
                     "–" if peak is None else f"{peak:,.0f}",
                     "–" if latency is None else f"{latency:.3g}",
                     " and ".join(name.split(" of ")[0] for name in on),
@@ -91,14 +89,14 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
         "adapter",
         "freezing",
         f"validation {m.metric}",
-        "trained",
+        "trainable",
         "seconds",
         "peak MB",
-        "ms an image",
-        "front of",
+        "ms/image",
+        "optimal for",
     )
     caption = (
-        "Picked on validation images, best first. seconds: training and evaluation, start-up left out."
-        " ms an image: forward pass of one, on the machine that scored it"
+        "Best first, by the value on validation images. seconds: training and evaluation, without start-up."
+        " ms/image: forward pass of one image, on the machine that scored the trial"
     )
-    return Table("On a front", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6, 7))
+    return Table("Pareto-optimal trials", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6, 7))

@@ -1,6 +1,6 @@
-"""What a report holds, as values: sections of words, tables, figures and pictures. No ray, no torch.
+"""The contents of a report as values: sections of text, tables, figures and images.
 
-Words are plain text; what stands between backticks is shown as code.
+Text is plain; a part between backticks is shown as code.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from analysis.tables import Table
 class Text:
     """A paragraph."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Of what follows, below a section's title."""
+    """A heading inside a section."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Absent:
     """Why there is nothing to show."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Names and what they are."""
+class FactList:
+    """A list of names and their values."""
 
     pairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Commands, or a file, to be copied as they are."""
+    """Commands or a file, to be copied."""
 
     title: str
     text: str
@@ -58,7 +58,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing. name: of its files.  alt: for those who do not see it."""
+    """A plot with its texts. name: of its files.  alt: its description for screen readers."""
 
     name: str
     title: str
@@ -68,8 +68,8 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image that was kept, as a file's bytes."""
+class GalleryImage:
+    """A stored image, as the bytes of its file."""
 
     name: str
     media: str
@@ -79,19 +79,19 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures side by side, under one caption."""
+class Gallery:
+    """Images side by side, under one caption."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[GalleryImage, ...]
     caption: str
 
 
-Block = Text | Heading | Absent | Points | Facts | Listing | Table | Figure | Pictures
+Block = Text | Heading | Absent | Points | FactList | Listing | Table | Figure | Gallery
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report. anchor: its name in links."""
+    """A section of the report. anchor: its name in links."""
 
     anchor: str
     title: str
@@ -99,26 +99,26 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All of it. highlights: the few figures that a reader looks for first."""
+class ReportDocument:
+    """A whole report. highlights: the most important values."""
 
     title: str
     subtitle: str
     highlights: tuple[tuple[str, str, str], ...]
-    """Name, figure, and what it is measured on."""
+    """Name, value, and what it is measured on."""
     sections: tuple[Section, ...]
     footer: str
 
     @property
     def figures(self) -> Iterator[Figure]:
-        """All drawings, in order."""
+        """All figures, in order."""
         for section in self.sections:
             yield from (block for block in section.blocks if isinstance(block, Figure))
 
     @property
-    def pictures(self) -> Iterator[Picture]:
-        """All pictures, in order."""
+    def images(self) -> Iterator[GalleryImage]:
+        """All images, in order."""
         for section in self.sections:
             for block in section.blocks:
-                if isinstance(block, Pictures):
-                    yield from block.pictures
+                if isinstance(block, Gallery):
+                    yield from block.images

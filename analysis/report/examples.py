@@ -1,4 +1,4 @@
-"""The section of example predictions. No ray, no torch."""
+"""The section of example predictions."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.report.document import Absent, Picture, Pictures, Section, Text
+from analysis.report.document import Absent, Gallery, GalleryImage, Section, Text
 from analysis.report.inputs import Material
 from trainables.run_folder import EXAMPLES, TEST_RESULTS
 from tuning.ledger.storage import trial_folder
 
 PICTURES = 8
 PICTURE_BYTES = 120_000
-"""A larger one is made smaller."""
+"""A larger picture is scaled down."""
 WIDEST = 900
-"""Pixels of a picture that was."""
+"""The maximum width and height, in pixels, of a picture that is scaled down."""
 
 
-def examples(m: Material) -> Section:
-    """Test images with the truth and what the best scored trial saw."""
+def examples_section(m: Material) -> Section:
+    """Test images with the ground truth and the prediction of the best scored trial."""
     title = "Example predictions"
     trial = _with_examples(m)
     if trial is None:
-        words = (
-            "No pictures are kept; they are stored when a trial is scored on test images after a sweep"
-            f" (`adaptertune predict {m.folder.name}:best IMAGES` draws others)."
+        text = (
+            "No pictures are stored. They are stored when a trial is scored on test images after a sweep;"
+            f" `adaptertune predict {m.folder.name}:best IMAGES` draws others."
         )
-        return Section("examples", title, (Absent(words),))
+        return Section("examples", title, (Absent(text),))
     folder = trial_folder(m.folder, trial) / TEST_RESULTS
     pictures = []
     for number, entry in enumerate(_chosen(_listed(folder))):
@@ -38,28 +38,28 @@ def examples(m: Material) -> Section:
         where = "in domain" if entry.get("domain") is None else f"shifted: {entry['domain']}"
         seen = str(entry.get("seen") or "nothing")
         pictures.append(
-            Picture(
+            GalleryImage(
                 f"example-{number}.jpg",
                 "image/jpeg",
                 data,
-                f"Truth on the left, prediction on the right, test image {entry.get('image')}, {where}."
-                f" Seen: {seen}",
+                f"Ground truth on the left, prediction on the right, test image {entry.get('image')},"
+                f" {where}. Predicted: {seen}",
                 f"{where}, {entry.get('image')}: {seen}",
             )
         )
     if not pictures:
         return Section("examples", title, (Absent(f"The pictures of trial {trial} cannot be read."),))
-    words = (
-        f"Trial {trial}, truth on the left, prediction on the right. Images were taken at even steps"
-        " through the test images, not for how they look."
+    text = (
+        f"Trial {trial}, ground truth on the left, prediction on the right. The images are evenly spaced"
+        " among the test images, not selected by result."
     )
     return Section(
-        "examples", title, (Text(words), Pictures(tuple(pictures), "Test images; below each: what was seen."))
+        "examples", title, (Text(text), Gallery(tuple(pictures), "Test images; below each: the prediction."))
     )
 
 
 def _with_examples(m: Material) -> int | None:
-    """The best ranked trial that kept pictures."""
+    """The best ranked trial with stored pictures."""
     for trial, _ in m.ranking.ranked:
         if (
             trial.number in m.sweep.scores
@@ -79,7 +79,7 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
 
 
 def _chosen(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All of the own domain, then one of each other in turn, up to `PICTURES`."""
+    """Up to four pictures in domain, then one of each shifted domain in turn, up to `PICTURES`."""
     by_domain: dict[Any, list[dict[str, Any]]] = {}
     for entry in entries:
         by_domain.setdefault(entry.get("domain"), []).append(entry)
@@ -89,7 +89,7 @@ def _chosen(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _small(path: Path) -> bytes | None:
-    """The file as it is, or smaller where it is large; None if it is no picture."""
+    """The file as it is, or scaled down if it is large; None if it is not an image."""
     from PIL import Image
 
     try:

@@ -1,11 +1,12 @@
-"""Draws the figures of a report. No ray, no torch."""
+"""Drawing of a report's figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
-from analysis.report import document as contents
+from analysis.report import document
+from analysis.report.parallel_coordinates import parallel_figure
 from analysis.report.plots import (
     Ablation,
     Bars,
@@ -29,25 +30,25 @@ from analysis.report.svg import (
     OTHER,
     PAPER,
     Drawn,
-    canvas,
-    colour_of,
-    files_of,
-    marker_of,
-    shortened,
-    style,
+    adapter_colour,
+    adapter_marker,
+    figure_style,
+    new_canvas,
+    render_figure,
+    shorten_name,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 FEW_CURVES = 30
-"""More are drawn without a marker at each report."""
+"""Above this number, curves have no marker at each report."""
 
 
-def draw(figure: contents.Figure) -> Drawn:
-    """A figure as SVG and PNG."""
-    with style():
-        return files_of(_canvas(figure.plot), figure.name, figure.alt)
+def draw_figure(figure: document.Figure) -> Drawn:
+    """Draw a figure as SVG and PNG."""
+    with figure_style():
+        return render_figure(_canvas(figure.plot), figure.name, figure.alt)
 
 
 def _canvas(plot: Plot) -> Canvas:
@@ -61,7 +62,7 @@ def _canvas(plot: Plot) -> Canvas:
         case Bars():
             return _bars(plot)
         case Parallel():
-            return _parallel(plot)
+            return parallel_figure(plot)
         case Costs():
             return _costs(plot)
         case Dots():
@@ -76,12 +77,12 @@ def _canvas(plot: Plot) -> Canvas:
 def _curves(plot: Curves) -> Canvas:
     names = list(dict.fromkeys(curve.adapter for curve in plot.curves))
     rows = -(-(len(names) + 3) // 3)
-    figure = canvas(3.3 + 0.2 * rows)
+    figure = new_canvas(3.3 + 0.2 * rows)
     axes = figure.subplots()
     few = len(plot.curves) <= FEW_CURVES
     for curve in plot.curves:
         best = curve.trial == plot.best
-        colour = colour_of(curve.adapter)
+        colour = adapter_colour(curve.adapter)
         axes.plot(
             [x for x, _ in curve.points],
             [y for _, y in curve.points],
@@ -89,7 +90,7 @@ def _curves(plot: Curves) -> Canvas:
             linestyle="--" if curve.backbone else "-",
             linewidth=2.4 if best else 1.1 if few else 0.7,
             alpha=1.0 if best else 0.75 if few else 0.4,
-            marker=marker_of(curve.adapter),
+            marker=adapter_marker(curve.adapter),
             markersize=5.5 if best else 3.8,
             markevery=None if few or best else [len(curve.points) - 1],
             markerfacecolor=PAPER if curve.backbone else colour,
@@ -108,8 +109,8 @@ def _curves(plot: Curves) -> Canvas:
             "rung", (rung, 1.0), xycoords=("data", "axes fraction"), xytext=(2, 1),
             textcoords="offset points", fontsize=7.5, va="bottom", ha="center",
         )  # fmt: skip
-    if plot.untouched is not None:
-        axes.axhline(plot.untouched, color=OTHER, linestyle="-.", linewidth=1.2, zorder=1)
+    if plot.baseline is not None:
+        axes.axhline(plot.baseline, color=OTHER, linestyle="-.", linewidth=1.2, zorder=1)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{plot.metric}, validation images")
     axes.margins(y=0.12)
@@ -129,7 +130,7 @@ def _curve_legend(plot: Curves, names: Sequence[str]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour_of(name), marker=marker_of(name), markersize=4, label=name)
+        Line2D([], [], color=adapter_colour(name), marker=adapter_marker(name), markersize=4, label=name)
         for name in names
     ]
     if any(curve.backbone for curve in plot.curves):
@@ -139,8 +140,8 @@ def _curve_legend(plot: Curves, names: Sequence[str]) -> list[Any]:
         )  # fmt: skip
     if plot.rungs:
         handles.append(Line2D([], [], color=OTHER, linestyle=(0, (1, 2)), label="rung"))
-    if plot.untouched is not None:
-        handles.append(Line2D([], [], color=OTHER, linestyle="-.", label="untouched backbone"))
+    if plot.baseline is not None:
+        handles.append(Line2D([], [], color=OTHER, linestyle="-.", label="pretrained baseline"))
     return handles
 
 
@@ -151,7 +152,7 @@ def _ablation(plot: Ablation) -> Canvas:
     heights = [0.34 * len(plot.levels) + 0.3]
     if plot.differences:
         heights.append(0.34 * len(plot.differences) + 0.3)
-    figure = canvas(sum(heights) + 0.75 * len(heights))
+    figure = new_canvas(sum(heights) + 0.75 * len(heights))
     found = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _levels(found[0], plot.levels)
     found[0].set_xlabel(plot.metric)
@@ -159,17 +160,17 @@ def _ablation(plot: Ablation) -> Canvas:
     if plot.differences:
         axes = found[1]
         for row, difference in enumerate(plot.differences):
-            colour = BEST if difference.shown else OTHER
+            colour = BEST if difference.significant else OTHER
             if difference.interval is not None:
                 axes.plot(difference.interval, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot(
                 difference.mean, row, marker="D", markersize=6.5, color=colour,
-                markerfacecolor=colour if difference.shown else PAPER, linestyle="none",
+                markerfacecolor=colour if difference.significant else PAPER, linestyle="none",
             )  # fmt: skip
         axes.axvline(0, color=INK, linewidth=0.9)
         _rows(axes, [difference.name for difference in plot.differences])
         axes.set_xlabel(f"difference in {plot.metric}")
-        axes.set_title("paired differences (filled: shown after Holm)", loc="left")
+        axes.set_title("paired differences (filled: significant after Holm)", loc="left")
     return figure
 
 
@@ -178,7 +179,7 @@ def _levels(axes: Any, levels: Sequence[LevelMark]) -> None:
         colour = BEST if level.reference else FIRST
         if level.interval is not None:
             axes.plot(level.interval, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
-        # Above the line, where the mean does not hide them; many in three rows.
+        # Above the line, where the mean does not cover them; more than five in three rows.
         places = [
             row - 0.22 + 0.09 * ((i % 3) - 1) * (len(level.values) > 5) for i in range(len(level.values))
         ]
@@ -199,8 +200,8 @@ def _level_name(level: LevelMark) -> str:
 
 
 def _rows(axes: Any, names: Sequence[str]) -> None:
-    """The first row on top, by its name."""
-    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    """Label the rows with their names, the first row on top."""
+    axes.set_yticks(range(len(names)), [shorten_name(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
@@ -209,7 +210,7 @@ def _rows(axes: Any, names: Sequence[str]) -> None:
 
 def _marginals(plot: Marginals) -> Canvas:
     heights = [0.26 * len(panel.levels) + 0.2 for panel in plot.panels]
-    figure = canvas(sum(heights) + 0.34 * len(heights) + 0.5)
+    figure = new_canvas(sum(heights) + 0.34 * len(heights) + 0.5)
     found = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(found, plot.panels, strict=True):
         _levels(axes, panel.levels)
@@ -219,12 +220,12 @@ def _marginals(plot: Marginals) -> Canvas:
 
 
 def _bars(plot: Bars) -> Canvas:
-    figure = canvas(0.3 * len(plot.bars) + 0.95)
+    figure = new_canvas(0.3 * len(plot.bars) + 0.95)
     axes = figure.subplots()
-    for row, (_, share, shown) in enumerate(plot.bars):
+    for row, (_, share, significant) in enumerate(plot.bars):
         axes.barh(
             row, share, height=0.66, edgecolor=FIRST, linewidth=1.1,
-            facecolor=FIRST if shown else "none", hatch=None if shown else "////",
+            facecolor=FIRST if significant else "none", hatch=None if significant else "////",
         )  # fmt: skip
         axes.annotate(
             f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
@@ -236,81 +237,25 @@ def _bars(plot: Bars) -> Canvas:
     return figure
 
 
-# --- parallel coordinates ---------------------------------------------------------------------
-
-
-def _parallel(plot: Parallel) -> Canvas:
-    """Axes lie one below the other, so that a narrow screen shows them all; the last is the value's."""
-    import matplotlib as mpl
-    import numpy as np
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import LinearSegmentedColormap
-
-    figure = canvas(0.62 * len(plot.axes) + 0.45)
-    axes = figure.subplots()
-    # Without its ends, which cannot be seen on a dark page or on a light one.
-    colours = LinearSegmentedColormap.from_list("", mpl.colormaps["cividis"](np.linspace(0.25, 0.9, 64)))
-    few = len(plot.threads) <= 60
-    runs = []
-    for thread in plot.threads:
-        points = [(place, row) for row, place in enumerate(thread.places) if place is not None]
-        runs.append(np.array(points))
-    last = len(plot.axes) - 1
-    ranks = [run[-1][0] for run in runs]
-    axes.add_collection(
-        LineCollection(
-            runs, colors=[colours(rank) for rank in ranks], linewidths=1.1 if few else 0.6,
-            alpha=0.8 if few else 0.45, zorder=2,
-        )
-    )  # fmt: skip
-    for run, thread in zip(runs, plot.threads, strict=True):
-        if thread.trial == plot.best:
-            axes.plot(run[:, 0], run[:, 1], color=BEST, linewidth=2.4, marker="D", markersize=5, zorder=5)
-    for row, axis in enumerate(plot.axes):
-        if row < last:
-            axes.plot([0, 1], [row, row], color=INK, linewidth=0.9, zorder=3)
-        crowded = not axis.gradual and len(axis.ticks) > 4
-        for number, (place, text) in enumerate(axis.ticks):
-            axes.plot([place, place], [row - 0.06, row + 0.06], color=INK, linewidth=0.9, zorder=3)
-            below = 9 if crowded and number % 2 else 0
-            edge = "left" if place <= 0.02 else "right" if place >= 0.98 else "center"
-            _label(axes, shortened(text, 15), (place, row), (0, -6 - below), ha=edge, va="top", fontsize=7.5)
-        _label(axes, axis.name, (0, row), (0, 5), ha="left", va="bottom", fontsize=8.5, fontweight="bold")
-    strip = np.linspace(0, 1, 256)[None]
-    axes.imshow(
-        strip, extent=(0, 1, last + 0.05, last - 0.05), aspect="auto", cmap=colours, zorder=3,
-        interpolation="nearest",
-    )  # fmt: skip
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(last + 0.5, -0.45)
-    axes.axis("off")
-    return figure
-
-
-def _label(axes: Any, text: str, at: tuple[float, float], shift: tuple[float, float], **given: Any) -> None:
-    """Text on a ground of its own, which lines behind it do not cross."""
-    axes.annotate(text, at, xytext=shift, textcoords="offset points", zorder=6, bbox=GROUND, **given)
-
-
 # --- costs and dots ---------------------------------------------------------------------------
 
 
 def _costs(plot: Costs) -> Canvas:
     from matplotlib.lines import Line2D
 
-    names = list(dict.fromkeys(spot.adapter for spot in plot.spots))
-    figure = canvas(3.2 + 0.2 * (-(-(len(names) + 1) // 3)))
+    names = list(dict.fromkeys(point.adapter for point in plot.points))
+    figure = new_canvas(3.2 + 0.2 * (-(-(len(names) + 1) // 3)))
     axes = figure.subplots()
     for name in names:
         for front in (False, True):
-            spots = [spot for spot in plot.spots if spot.adapter == name and spot.front is front]
+            points = [point for point in plot.points if point.adapter == name and point.front is front]
             axes.plot(
-                [spot.x for spot in spots], [spot.y for spot in spots], linestyle="none",
-                color=colour_of(name),
-                marker=marker_of(name), markersize=8 if front else 5, alpha=1.0 if front else 0.85,
-                markerfacecolor=colour_of(name) if front else "none", zorder=4 if front else 3,
+                [point.x for point in points], [point.y for point in points], linestyle="none",
+                color=adapter_colour(name),
+                marker=adapter_marker(name), markersize=8 if front else 5, alpha=1.0 if front else 0.85,
+                markerfacecolor=adapter_colour(name) if front else "none", zorder=4 if front else 3,
             )  # fmt: skip
-    best = sorted((spot.x, spot.y, spot.trial) for spot in plot.spots if spot.front)
+    best = sorted((point.x, point.y, point.trial) for point in plot.points if point.front)
     axes.step(
         [x for x, _, _ in best], [y for _, y, _ in best], where="post", color=OTHER, linewidth=1.2,
         linestyle="-", zorder=2,
@@ -322,13 +267,13 @@ def _costs(plot: Costs) -> Canvas:
     axes.set_ylabel(f"{plot.metric}, validation images")
     axes.margins(x=0.1, y=0.14)
     axes.grid()
-    axes.autoscale_view()  # else the places of the numbers are not known yet
+    axes.autoscale_view()  # needed for the positions of the numbers
     for x, y, trial in _apart(axes, best):
         axes.annotate(
             str(trial), (x, y), xytext=(-5, 5), textcoords="offset points", fontsize=8, zorder=5, ha="right"
         )
     handles = [
-        Line2D([], [], color=colour_of(name), marker=marker_of(name), linestyle="none", label=name)
+        Line2D([], [], color=adapter_colour(name), marker=adapter_marker(name), linestyle="none", label=name)
         for name in names
     ]
     handles.append(Line2D([], [], color=OTHER, label="front (filled)"))
@@ -337,7 +282,7 @@ def _costs(plot: Costs) -> Canvas:
 
 
 def _counts(axis: Any) -> None:
-    """Ticks such as 50k and 2M on an axis of counts in logarithms."""
+    """Set ticks such as `50k` and `2M` on a logarithmic axis of counts."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
@@ -348,7 +293,7 @@ def _counts(axis: Any) -> None:
 
 
 def _short(value: float) -> str:
-    """`50k`, `2M`."""
+    """A short count: `50k`, `2M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"
@@ -356,7 +301,7 @@ def _short(value: float) -> str:
 
 
 def _apart(axes: Any, front: Sequence[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
-    """Those of the front whose numbers do not lie over another's, from the best down."""
+    """The points of the front with numbers that do not overlap, from the best down."""
     box = axes.transData
     kept: list[tuple[float, float, int]] = []
     for x, y, trial in reversed(front):
@@ -374,17 +319,17 @@ def _dots(plot: Dots) -> Canvas:
     between = 0.085 if any(mark and mark.interval for one in plot.series for mark in one.marks) else 0.06
     height = between * (count - 1) + 0.24  # inches
     step = between / height
-    figure = canvas(height * len(plot.rows) + 0.8 + 0.2 * (-(-count // 2)))
+    figure = new_canvas(height * len(plot.rows) + 0.8 + 0.2 * (-(-count // 2)))
     axes = figure.subplots()
     handles = []
     for place, series in enumerate(plot.series):
         colour, marker = CYCLE[place % len(CYCLE)], CYCLE_MARKERS[place % len(CYCLE_MARKERS)]
         if series.adapter is not None:
-            colour, marker = colour_of(series.adapter), marker_of(series.adapter)
+            colour, marker = adapter_colour(series.adapter), adapter_marker(series.adapter)
         shape: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", "markersize": 5.5}
         if series.backbone:
             shape["markerfacecolor"] = PAPER
-        handles.append(Line2D([], [], label=shortened(series.name, 32), **shape))
+        handles.append(Line2D([], [], label=shorten_name(series.name, 32), **shape))
         for row, mark in enumerate(series.marks):
             if mark is None:
                 continue

@@ -1,4 +1,4 @@
-"""A report as one page of HTML that needs nothing else: no script, no request. No ray, no torch."""
+"""A report as one self-contained page of HTML: no script, no request."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from analysis.report.document import Block, Facts, Figure, Report
-from analysis.report.phrases import sentence
+from analysis.report.document import Block, FactList, Figure, ReportDocument
+from analysis.report.phrases import with_full_stop
 from analysis.report.svg import Drawn
 from analysis.tables import Table
 
 NARROW = 56
-"""Letters in a line of a table that goes beside a figure where the screen is wide."""
+"""Maximum characters in a line of a table that goes next to a figure on a wide screen."""
 
 
 @dataclass(frozen=True)
@@ -23,32 +23,32 @@ class _Shown:
     value: Block
 
 
-def page(report: Report, drawings: Mapping[str, Drawn]) -> str:
-    """The whole page. All text of the record is escaped."""
+def render_page(report: ReportDocument, drawings: Mapping[str, Drawn]) -> str:
+    """The whole page. All text from the record is escaped."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    room = files("analysis.report")
+    package = files("analysis.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["rows"] = _rows
-    environment.filters["words"] = lambda text: Markup(_words(str(Markup.escape(text))))
-    environment.filters["stop"] = sentence
+    environment.filters["code"] = lambda text: Markup(_with_code(str(Markup.escape(text))))
+    environment.filters["stop"] = with_full_stop
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
+    template = environment.from_string((package / "page.html").read_text(encoding="utf-8"))
     return template.render(
         report=report,
-        css=Markup((room / "page.css").read_text(encoding="utf-8")),
+        css=Markup((package / "page.css").read_text(encoding="utf-8")),
         drawings={name: Markup(drawn.inline) for name, drawn in drawings.items()},
     )
 
 
-def _words(escaped: str) -> str:
-    """What stands between backticks as code."""
+def _with_code(escaped: str) -> str:
+    """The text with parts between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
 
 
 def _rows(blocks: Sequence[Block]) -> list[list[_Shown]]:
-    """Figures and small tables two by two, as far as they follow one another; all else by itself."""
+    """Consecutive figures and small tables in pairs; every other block in a row of its own."""
     rows: list[list[_Shown]] = []
     open_ = False
     for block in blocks:
@@ -64,7 +64,7 @@ def _rows(blocks: Sequence[Block]) -> list[list[_Shown]]:
 
 def _narrow(block: Block) -> bool:
     match block:
-        case Figure() | Facts():
+        case Figure() | FactList():
             return True
         case Table():
             columns = zip(block.columns, *block.rows, strict=True)

@@ -1,7 +1,4 @@
-"""What a report is made from: the record, what lies beside it, and how far its figures can be trusted.
-
-No ray, no torch.
-"""
+"""The inputs of a report: the record of an experiment, ablations of it, and the error of its values."""
 
 from __future__ import annotations
 
@@ -12,10 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.ablation.result import Result, result_of
+from analysis.ablation.result import AblationResult, result_of
 from analysis.query.sweep import Standing, Sweep, Trial, spread
 from analysis.ranking.best import Ranking, finished_first
-from analysis.statistics.bootstrap import CURVES, FEWEST, curves, interval_over_images, stored
+from analysis.statistics.bootstrap import (
+    CURVES,
+    FEWEST,
+    curve_count,
+    interval_over_images,
+    read_image_results,
+)
 from analysis.statistics.paired import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
@@ -27,29 +30,29 @@ from tuning.ledger.records import ScoredRecord
 from tuning.ledger.storage import list_experiments
 
 UNKNOWN_PLACES = 3
-"""Decimals of a figure whose error is not known."""
+"""Decimals of a value if its error is unknown."""
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Material:
-    """An experiment on disk, read."""
+    """An experiment that was read from disk."""
 
     folder: Path
     history: History
     sweep: Sweep
-    designed: tuple[tuple[Path, Result], ...] = ()
-    """What designed experiments that start from it have shown; its own where it is one."""
+    ablations: tuple[tuple[Path, AblationResult], ...] = ()
+    """Results of the designed experiments that start from it, or its own result if it is one."""
     unread: tuple[str, ...] = ()
     """Designed experiments that could not be read, and why."""
 
     @classmethod
     def at(cls, folder: Path) -> Material:
-        """Raises LedgerError if there is no record that can be used."""
+        """Read the experiment in `folder`. Raises LedgerError if it has no usable record."""
         history = read_history(folder)
         sweep = Sweep.of(history)
-        designed, unread = _designed(folder, sweep)
-        return cls(folder, history, sweep, designed, unread)
+        ablations, unread = _results_of_ablations(folder, sweep)
+        return cls(folder, history, sweep, ablations, unread)
 
     @property
     def metric(self) -> str:
@@ -57,34 +60,34 @@ class Material:
         return self.sweep.objective.metric
 
     @property
-    def designs(self) -> bool:
-        """Whether the experiment is itself a designed one, so that its trials are no search."""
+    def is_designed(self) -> bool:
+        """Whether the experiment is itself a designed one, so that its trials are not a search."""
         return self.sweep.experiment.ablation is not None
 
     @property
-    def retunes(self) -> bool:
-        """Whether it chose settings for each level of an ablation, and so compares nothing."""
+    def is_retuning(self) -> bool:
+        """Whether the experiment retuned the levels of an ablation, so that it compares nothing."""
         design = self.sweep.experiment.ablation
         return design is not None and design.stage is AblationStage.RETUNE
 
     @cached_property
     def ranking(self) -> Ranking:
-        """Trials that ran to their own end; where none has, those that were stopped."""
+        """The ranking of finished trials, or of stopped ones if no trial has finished."""
         return finished_first(self.sweep)
 
     @property
     def best(self) -> tuple[Trial, Standing] | None:
-        """The first of the ranking."""
+        """The first trial of the ranking."""
         return self.ranking.ranked[0] if self.ranking.ranked else None
 
     @property
     def best_score(self) -> ScoredRecord | None:
-        """Test figures of the very weights that the best trial is ranked for."""
+        """The test metrics of exactly the weights that the best trial is ranked by."""
         return None if self.best is None else self.ranking.score(*self.best)
 
     @cached_property
     def drawable(self) -> tuple[Trial, ...]:
-        """Trials that have a figure, the ranked ones first."""
+        """Trials with a valid value, the ranked ones first."""
         ranked = [trial for trial, _ in self.ranking.ranked]
         known = {trial.number for trial in ranked}
         rest = [
@@ -98,7 +101,7 @@ class Material:
 
     @cached_property
     def searched(self) -> tuple[str, ...]:
-        """Settings that the search varied: adapter and freezing first, then by how many trials have them."""
+        """Settings that the search varied: adapter and freezing first, then by the number of their trials."""
         names = self.sweep.varied()
         having = {name: sum(t.config.get(name) is not None for t in self.sweep.trials) for name in names}
         usual = [name for name in ("adapter", "freezing") if name in having]
@@ -108,27 +111,29 @@ class Material:
         return (*usual, *rest)
 
     def images(self, split: str) -> int | None:
-        """How many images a part has, as far as the record says."""
+        """The number of images in a split; None if it is not recorded."""
         return self.history.prepared.counts.get(split) if self.history.prepared is not None else None
 
     def interval(self, trial: int, metric: str, domain: str | None = None) -> Interval | None:
-        """95 % over test images of a scored trial; None where its results by image were not kept.
+        """The 95 % confidence interval over test images; None if results by image were not stored.
 
-        Of an AP, whose resampling takes long, there are as many as a report can afford.
+        An AP takes long to resample, so a report computes only as many of its intervals as it can afford.
         """
-        if domain is None:  # an objective may be in a domain
+        if domain is None:  # the metric of an objective may name a domain
             asked = Figure.of(metric)
             metric, domain = asked.name, asked.domain
         key = (trial, metric, domain)
         if key not in self._intervals:
             try:
-                self._intervals[key] = self._over_images(stored(self.folder, trial, domain), metric)
+                self._intervals[key] = self._over_images(
+                    read_image_results(self.folder, trial, domain), metric
+                )
             except AdaptertuneError:
                 self._intervals[key] = None
         return self._intervals[key]
 
     def _over_images(self, model: PerImage, metric: str) -> Interval | None:
-        each = curves(model, metric)
+        each = curve_count(model, metric)
         resamples = min(RESAMPLES, max(FEWEST, CURVES // max(1, each)))
         if self._spent["curves"] + resamples * each > 3 * CURVES:
             return None
@@ -145,68 +150,70 @@ class Material:
 
     @cached_property
     def error(self) -> tuple[float, str] | None:
-        """How wide a single figure's 95 % interval is, and where that is from; None if nothing says it."""
+        """The width of the error of a single value, and what it is the width of; None if unknown."""
         if self.best is not None and self.best_score is not None:
             found = self.interval(self.best[0].number, self.metric)
             if found is not None:
                 images = self.images("test") or "the"
-                return found.width, f"a figure's 95 % interval over {images} test images"
-        for _, result in self.designed:
+                return found.width, f"the 95 % CI over {images} test images"
+        for _, result in self.ablations:
             spreads = [level.sd for level in result.comparison.levels if level.sd]
             if spreads:
-                return 4 * max(spreads), f"what another seed gives in {result.name}"
+                return 4 * max(spreads), f"the variation over seeds (± 2 sd) in {result.name}"
         return None
 
     @cached_property
     def places(self) -> int:
-        """Decimals that a single figure is given with."""
+        """The number of decimals that a single value is shown with."""
         if self.error is None or not self.error[0] > 0:
             return UNKNOWN_PLACES
         return min(max(1 - math.floor(math.log10(self.error[0])), 1), 5)
 
-    def figure(self, value: float | None) -> str:
-        """A figure as far as its error allows."""
+    def rounded(self, value: float | None) -> str:
+        """A value with as many decimals as its error allows."""
         return "–" if value is None else f"{value:.{self.places}f}".replace("-", "−")
 
-    def span(self, interval: Interval | None) -> str:
-        """`0.61 to 0.68`."""
-        return "–" if interval is None else f"{self.figure(interval.low)} to {self.figure(interval.high)}"
+    def rounded_interval(self, interval: Interval | None) -> str:
+        """An interval with as many decimals: `0.61 to 0.68`."""
+        return "–" if interval is None else f"{self.rounded(interval.low)} to {self.rounded(interval.high)}"
 
 
-def sampled(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
-    """At most so many: half of them the first, the others spread evenly over all that is left."""
+def sample_trials(trials: Sequence[Trial], most: int) -> tuple[Trial, ...]:
+    """At most `most` trials: the first half from the start, the others evenly spread over the rest."""
     if len(trials) <= most:
         return tuple(trials)
     first = trials[: most // 2]
     return (*first, *spread(trials[most // 2 :], most - len(first)))
 
 
-def _designed(folder: Path, sweep: Sweep) -> tuple[tuple[tuple[Path, Result], ...], tuple[str, ...]]:
-    found: list[tuple[Path, Result]] = []
+def _results_of_ablations(
+    folder: Path, sweep: Sweep
+) -> tuple[tuple[tuple[Path, AblationResult], ...], tuple[str, ...]]:
+    found: list[tuple[Path, AblationResult]] = []
     unread = []
     if sweep.experiment.ablation is not None:
         if sweep.experiment.ablation.stage is AblationStage.COMPARE and sweep.trials:
             found.append((folder, result_of(sweep)))
         return tuple(found), ()
-    for beside in _ablations_of(sweep.name, folder):
+    for ablation in _ablations_of(sweep.name, folder):
         try:
-            result = result_of(Sweep.at(beside))
+            result = result_of(Sweep.at(ablation))
         except AdaptertuneError as error:
-            unread.append(f"{beside.name}: {error}")
+            unread.append(f"{ablation.name}: {error}")
             continue
         if result.missing < len(result.runs):
-            found.append((beside, result))
+            found.append((ablation, result))
         else:
-            unread.append(f"{beside.name}: no run has ended yet")
+            unread.append(f"{ablation.name}: no run has ended yet")
     return tuple(found), tuple(unread)
 
 
 def _ablations_of(name: str, folder: Path) -> Iterator[Path]:
-    """Designed experiments beside it that start from it."""
-    for beside in list_experiments(folder.absolute().parent):
+    """Designed experiments in the same storage that start from it."""
+    for other in list_experiments(folder.absolute().parent):
         try:
-            design = read_header(beside).experiment.get("ablation")
+            design = read_header(other).experiment.get("ablation")
         except AdaptertuneError:
-            continue  # another's record, which says nothing of this one
+            continue  # an unreadable record of another experiment is not an error of this one
         if isinstance(design, Mapping) and design.get("of") == name and design.get("stage") != "retune":
-            yield beside
+            yield other

@@ -1,4 +1,4 @@
-"""A report as Markdown, its figures beside it. No ray, no torch."""
+"""A report as Markdown, with links to its figures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import assert_never
 from analysis.report.document import (
     Absent,
     Block,
-    Facts,
+    FactList,
     Figure,
+    Gallery,
     Heading,
     Listing,
-    Pictures,
     Points,
-    Report,
+    ReportDocument,
     Text,
 )
-from analysis.report.phrases import sentence
+from analysis.report.phrases import with_full_stop
 from analysis.tables import Table
 
 
-def markdown(report: Report, figures: str) -> str:
-    """The whole text. figures: the folder that pictures lie in, as links have it."""
+def report_markdown(report: ReportDocument, figures: str) -> str:
+    """The whole text. figures: the folder of the images, as links name it."""
     parts = [f"# {_text(report.title)}", _text(report.subtitle)]
     parts.append(
         "\n".join(
@@ -42,14 +42,14 @@ def markdown(report: Report, figures: str) -> str:
 def _block(block: Block, figures: str) -> Iterator[str]:
     match block:
         case Text():
-            yield _text(block.words)
+            yield _text(block.text)
         case Heading():
-            yield f"### {_text(block.words)}"
+            yield f"### {_text(block.text)}"
         case Absent():
-            yield f"_{_text(block.words)}_"
+            yield f"_{_text(block.text)}_"
         case Points():
             yield "\n".join(f"- {_text(item)}" for item in block.items)
-        case Facts():
+        case FactList():
             yield "\n".join(f"- {_text(name)}: {_text(value)}" for name, value in block.pairs)
         case Listing():
             yield f"{_text(block.title)}:"
@@ -60,9 +60,9 @@ def _block(block: Block, figures: str) -> Iterator[str]:
         case Figure():
             yield f"![{_alt(block.alt)}]({figures}/{block.name}.png)"
             yield f"**{_text(block.title)}.** {_text(block.caption)}"
-        case Pictures():
-            for picture in block.pictures:
-                yield f"![{_alt(picture.alt)}]({figures}/{picture.name})\n\n{_text(picture.caption)}"
+        case Gallery():
+            for image in block.images:
+                yield f"![{_alt(image.alt)}]({figures}/{image.name})\n\n{_text(image.caption)}"
             yield _text(block.caption)
         case _:
             assert_never(block)
@@ -78,19 +78,17 @@ def _table(table: Table) -> Iterator[str]:
     yield f"**{_text(table.title)}**"
     yield "\n".join("| " + " | ".join(line) + " |" for line in lines)
     if table.caption:
-        yield _text(sentence(table.caption))
+        yield _text(with_full_stop(table.caption))
 
 
 def _text(text: str) -> str:
-    """On one line; outside of code no HTML, emphasis or link can begin."""
+    """The text on one line, escaped: outside of code it starts no HTML, emphasis or link."""
     pieces = re.split(r"(`[^`]+`)", " ".join(text.split()))
-    return "".join(
-        piece if i % 2 else _MEANS_SOMETHING.sub(r"\\\g<0>", piece) for i, piece in enumerate(pieces)
-    )
+    return "".join(piece if i % 2 else _SPECIAL.sub(r"\\\g<0>", piece) for i, piece in enumerate(pieces))
 
 
-_MEANS_SOMETHING = re.compile(r"[\\*\[\]<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-"""An underscore within a word does not."""
+_SPECIAL = re.compile(r"[\\*\[\]<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""Characters that Markdown interprets; an underscore inside a word is not one."""
 
 
 def _cell(text: str) -> str:

@@ -1,20 +1,20 @@
-"""How a report writes times, counts and sentences. No ray, no torch."""
+"""The format of times, counts and sentences in a report."""
 
 from __future__ import annotations
 
 import time
 
 
-def moment(seconds: float) -> str:
-    """`2026-11-24 22:52 UTC`."""
+def format_time(seconds: float) -> str:
+    """A time in UTC: `2026-11-24 22:52 UTC`."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def trials_in_words(number: int) -> str:
-    """`1 trial`, `10,000 trials`."""
+    """A number of trials: `1 trial`, `10,000 trials`."""
     return "1 trial" if number == 1 else f"{number:,} trials"
 
 
-def sentence(text: str) -> str:
-    """With its full stop."""
+def with_full_stop(text: str) -> str:
+    """The text as a sentence that ends with a full stop or a question mark."""
     return text if text.endswith((".", "?")) else f"{text}."

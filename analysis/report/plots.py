@@ -1,4 +1,4 @@
-"""What the figures of a report show, as values; `analysis.report.figures` draws them. No ray, no torch."""
+"""The contents of a report's figures as values; `analysis.report.figures` draws them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analysis.statistics.paired import Interval
 
 @dataclass(frozen=True)
 class Curve:
-    """One trial: points are (epoch, value)."""
+    """The learning curve of one trial: points are (epoch, value)."""
 
     trial: int
     adapter: str
@@ -20,21 +20,22 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Learning curves, the best one last."""
+    """Learning curves, that of the best trial last."""
 
     metric: str
     curves: tuple[Curve, ...]
     best: int | None
     peak: tuple[float, float] | None = None
-    """Epoch and value of the best one's best report."""
+    """Epoch and value of the best trial's best report."""
     rungs: tuple[float, ...] = ()
     """Epochs at which early stopping decided."""
-    untouched: float | None = None
+    baseline: float | None = None
+    """The value of the pretrained baseline."""
 
 
 @dataclass(frozen=True)
 class LevelMark:
-    """A level's single runs, their mean and its interval."""
+    """The single runs of a level, their mean and its interval."""
 
     name: str
     values: tuple[float, ...]
@@ -42,22 +43,22 @@ class LevelMark:
     interval: tuple[float, float] | None
     reference: bool = False
     trials: int | None = None
-    """Shown beside the name: all of the level, where `values` may be some of them."""
+    """The number of trials at the level, shown next to its name; `values` may be a sample of them."""
 
 
 @dataclass(frozen=True)
 class DifferenceMark:
-    """A paired difference and its interval. shown: whether the test finds one."""
+    """A paired difference and its interval. significant: by the adjusted test."""
 
     name: str
     mean: float
     interval: tuple[float, float] | None
-    shown: bool
+    significant: bool
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Levels of a designed experiment, and their differences to the reference."""
+    """Levels of a designed experiment, and their differences from the reference."""
 
     metric: str
     factor: str
@@ -75,7 +76,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Marginals:
-    """Value by level of several settings, one panel each, on one scale."""
+    """The values by level of several settings, one panel per setting, on one scale."""
 
     metric: str
     panels: tuple[Panel, ...]
@@ -83,7 +84,7 @@ class Marginals:
 
 @dataclass(frozen=True)
 class Bars:
-    """Shares by setting. The flag: more than chance gives."""
+    """Shares by setting. The flag: whether it is significant."""
 
     label: str
     bars: tuple[tuple[str, float, bool], ...]
@@ -91,17 +92,17 @@ class Bars:
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting of a parallel-coordinates plot. ticks: places from 0 to 1 and their names."""
+    """One setting of a parallel-coordinates plot. ticks: positions from 0 to 1 and their labels."""
 
     name: str
     ticks: tuple[tuple[float, str], ...]
     gradual: bool = True
-    """Whether places between ticks mean anything."""
+    """Whether positions between ticks have a meaning."""
 
 
 @dataclass(frozen=True)
 class ParallelLine:
-    """One trial: its place on each axis, None where it does not have that setting; on the value's last."""
+    """One trial: its position on each axis, None if it has no such setting; the last is that of its value."""
 
     trial: int
     places: tuple[float | None, ...]
@@ -109,16 +110,16 @@ class ParallelLine:
 
 @dataclass(frozen=True)
 class Parallel:
-    """Trials through the axes of their settings, down to their value; the better ones last."""
+    """Trials as lines across the axes of their settings, down to their value; the better ones last."""
 
     axes: tuple[Axis, ...]
-    threads: tuple[ParallelLine, ...]
+    lines: tuple[ParallelLine, ...]
     best: int | None
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A trial: cost, value, and whether no other is both cheaper and better."""
+class CostPoint:
+    """A trial: its cost, its value, and whether it is Pareto-optimal."""
 
     trial: int
     adapter: str
@@ -129,50 +130,50 @@ class Spot:
 
 @dataclass(frozen=True)
 class Costs:
-    """Value against cost."""
+    """Values against cost."""
 
     metric: str
     cost: str
     log: bool
-    spots: tuple[Spot, ...]
+    points: tuple[CostPoint, ...]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A figure with its interval, if there is one."""
+    """A value with its interval, if there is one."""
 
     value: float
     interval: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, value: float, interval: Interval | None) -> Mark:
-        """With the ends of an interval, if there is one."""
-        return cls(value, ends(interval))
+        """A mark with the ends of an interval, if there is one."""
+        return cls(value, interval_ends(interval))
 
 
 @dataclass(frozen=True)
 class Series:
-    """One model's or one domain's figure on each row; None where it has none."""
+    """The values of one model or one domain on each row; None where it has none."""
 
     name: str
     marks: tuple[Mark | None, ...]
     adapter: str | None = None
-    """Of a model, whose colour and marker it then has."""
+    """The adapter of a model, which sets colour and marker."""
     backbone: bool = False
-    """Whether that model's backbone trained."""
+    """Whether the backbone of the model was trained."""
 
 
 @dataclass(frozen=True)
 class Dots:
-    """Rows, and on each the figures of some series."""
+    """Rows with the values of several series on each."""
 
     metric: str
     rows: tuple[str, ...]
     series: tuple[Series, ...]
 
 
-def ends(interval: Interval | None) -> tuple[float, float] | None:
-    """From where to where it is drawn."""
+def interval_ends(interval: Interval | None) -> tuple[float, float] | None:
+    """The ends of an interval, as it is drawn."""
     return None if interval is None else (interval.low, interval.high)
 
 

@@ -1,4 +1,4 @@
-"""Sections on the importance of settings, and on all of them at once. No ray, no torch."""
+"""Sections on the importance of settings, and on all settings at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Scalar, Trial
 from analysis.report.document import Absent, Block, Figure, Section, Text
-from analysis.report.inputs import Material, sampled
-from analysis.report.phrases import sentence, trials_in_words
+from analysis.report.inputs import Material, sample_trials
+from analysis.report.phrases import trials_in_words, with_full_stop
 from analysis.report.plots import (
     Axis,
     Bars,
@@ -31,34 +31,34 @@ from analysis.tables import Table, plural
 from tuning.experiment.space import Alternative
 
 PAIRS = 10
-"""Pairs of settings that are listed."""
-THREADS = 200
-"""Trials that are drawn through all settings."""
+"""Maximum number of interactions that are listed."""
+LINES = 200
+"""Maximum number of trials that are drawn as lines."""
 AXES = 8
 
 
 # --- importance -------------------------------------------------------------------------------
 
 
-def importance(m: Material) -> Section:
-    """PED-ANOVA importance of the searched settings, and pairs that act together."""
+def importance_section(m: Material) -> Section:
+    """The PED-ANOVA importance of the searched settings, and their interactions."""
     title = "Importance of settings"
-    if m.designs:
-        words = "A designed experiment varies one factor, so there is nothing to weigh; see Ablations."
-        return Section("importance", title, (Absent(words),))
+    if m.is_designed:
+        text = "A designed experiment varies one factor, so importance does not apply; see Ablations."
+        return Section("importance", title, (Absent(text),))
     try:
         found = importances(m.sweep)
     except NothingToRankError as error:
-        return Section("importance", title, (Absent(sentence(str(error))),))
+        return Section("importance", title, (Absent(with_full_stop(str(error))),))
     table = importance_table(found)
     held: list[Block] = [
-        Text(_importance_words(found)),
+        Text(_importance_text(found)),
         Figure(
             "importance",
             f"Importance for {m.metric}",
             "Importance by setting: " + ", ".join(f"{one.setting} {one.share:.2f}" for one in found.settings),
-            f"{_capital(table.caption)}. Hatched bars are no more than chance gives.",
-            Bars("share of the importance", tuple((o.setting, o.share, o.shown) for o in found.settings)),
+            f"{_capital(table.caption)}. Hatched bars: not significant.",
+            Bars("importance (share)", tuple((o.setting, o.share, o.significant) for o in found.settings)),
         ),
         Table("Importance (observational)", table.columns, tuple(map(_plain, table.rows)), "", (1, 2, 3)),
     ]
@@ -66,21 +66,22 @@ def importance(m: Material) -> Section:
     together = interaction_table(found, pairs)
     if together.rows:
         rows = tuple(map(_plain, together.rows[:PAIRS]))
-        held.append(replace(together, title="Settings that act together (observational)", rows=rows))
+        held.append(replace(together, title="Interactions of settings (observational)", rows=rows))
     elif (none := no_interaction(pairs)) is not None:
         held.append(Text(none))
     return Section("importance", title, tuple(held))
 
 
-def _importance_words(found: Importances) -> str:
-    shown = [one.setting for one in found.settings if one.shown]
-    if not shown:
-        return "No setting is shown to matter more than chance gives; with more trials one might be."
-    return f"More than chance: {', '.join(shown)}. Not shown for the others."
+def _importance_text(found: Importances) -> str:
+    significant = [one.setting for one in found.settings if one.significant]
+    if not significant:
+        return "The importance of no setting is significant; more trials may be needed."
+    others = " The others are not significant." if len(significant) < len(found.settings) else ""
+    return f"Significant importance: {', '.join(significant)}.{others}"
 
 
 def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
-    """Without `p =` in each cell of the column p."""
+    """The row without `p =` in the cell of the column p."""
     return tuple(cell.removeprefix("p = ").removeprefix("p ") for cell in row)
 
 
@@ -91,19 +92,19 @@ def _capital(text: str) -> str:
 # --- parallel coordinates ---------------------------------------------------------------------
 
 
-def parallel(m: Material) -> Section:
-    """Every trial as a line through its settings."""
+def parallel_section(m: Material) -> Section:
+    """Parallel coordinates: every trial as a line across its settings."""
     title, anchor = "All settings at once", "parallel"
-    if m.designs:
-        words = "A designed experiment varies one factor; see Ablations."
-        return Section(anchor, title, (Absent(words),))
+    if m.is_designed:
+        text = "A designed experiment varies one factor; see Ablations."
+        return Section(anchor, title, (Absent(text),))
     names = [name for name in m.searched if _domain(m, name) is not None][:AXES]
-    chosen = sampled(m.drawable, THREADS)
+    chosen = sample_trials(m.drawable, LINES)
     if len(chosen) < 2 or not names:
         return Section(
             anchor,
             title,
-            (Absent("Fewer than two trials have a figure, so there is nothing to lay side by side."),),
+            (Absent("Fewer than two trials have a value, so there is nothing to compare."),),
         )
     values = {t.number: s.value for t in chosen if (s := t.standing(m.sweep.objective)) is not None}
     low, high = min(values.values()), max(values.values())
@@ -115,16 +116,16 @@ def parallel(m: Material) -> Section:
         places = [scales[name].place(trial) for name in names]
         at = (values[trial.number] - low) / (high - low) if high > low else 0.5
         threads.append(ParallelLine(trial.number, (*places, at)))
-    ends = tuple((x, m.figure(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
+    ends = tuple((x, m.rounded(low + x * (high - low))) for x in (0.0, 0.5, 1.0))
     axes = (*(scales[name].axis for name in names), Axis(f"{m.metric}, validation images", ends))
     total = len(m.drawable)
     caption = (
-        f"One line a trial, from setting to setting down to its {m.metric} on validation images, whatever"
-        " budget it reached; brighter lines are higher figures, the thick one is the best trial. A line"
-        " that skips an axis has no such setting"
+        f"One line per trial, from setting to setting down to its {m.metric} on validation images, at"
+        " whatever budget it reached. Brighter lines: higher values; thick line: the best trial. A line"
+        " skips the axis of a setting that the trial does not have"
     )
     caption += (
-        f". {len(chosen)} of {total:,} trials: the best {THREADS // 2} and an even sample of the others."
+        f". {len(chosen)} of {total:,} trials: the best {LINES // 2} and an even sample of the others."
         if total > len(chosen)
         else f". {trials_in_words(total)}."
     )
@@ -147,7 +148,7 @@ def _domain(m: Material, name: str) -> tuple[Alternative, ...] | None:
 
 
 class _Scale:
-    """Where a setting's values lie on its axis."""
+    """The positions of a setting's values on its axis."""
 
     def __init__(self, axis: Axis, places: Mapping[str, float], name: str, spread: float) -> None:
         self.axis = axis
@@ -162,7 +163,7 @@ class _Scale:
         at = self._places.get(_key(value))
         if at is None or not self._spread:
             return at
-        # Trials of one value side by side, by number: the same at each drawing.
+        # Trials with one value are spread by their number, so that every drawing is the same.
         shift = ((trial.number * 0.618034) % 1.0 - 0.5) * self._spread
         return min(1.0, max(0.0, at + shift))
 

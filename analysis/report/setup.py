@@ -1,4 +1,4 @@
-"""Sections on what was searched, what is best, and where it ran. No ray, no torch."""
+"""Sections on the search, the best configuration, and the environment."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from analysis.ranking.test_metrics import scored_value
-from analysis.report.document import Absent, Block, Facts, Listing, Points, Section, Text
+from analysis.report.document import Absent, Block, FactList, Listing, Points, Section, Text
 from analysis.report.inputs import Material
-from analysis.tables import Table, budget, count, plural
+from analysis.tables import Table, format_budget, format_count, plural
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import Direction
 from tuning.experiment.space import Alternative
@@ -22,30 +22,30 @@ from tuning.ledger.records import Ending
 
 TOP = 10
 OUTCOMES = {
-    "completed": "all epochs run",
-    "early_stopped": "stopped by their own patience",
+    "completed": "ran all epochs",
+    "early_stopped": "stopped by their own early stopping",
     "pruned": "stopped early by the scheduler",
-    "stopped": "stopped by hand",
+    "stopped": "stopped manually",
     "diverged": "diverged",
     "failed": "failed",
-    "interrupted": "interrupted; resume goes on",
-    "reused": "repeated an earlier trial",
-    "running": "without an end yet",
+    "interrupted": "interrupted; can be resumed",
+    "reused": "repeated an earlier trial's configuration",
+    "running": "not ended yet",
 }
 STATES = {
     Ending.FINISHED: "finished",
-    Ending.INTERRUPTED: "interrupted; `adaptertune resume` goes on",
-    Ending.FAILED: "ended with a failure of the run",
+    Ending.INTERRUPTED: "interrupted; `adaptertune resume` continues it",
+    Ending.FAILED: "ended by an error",
 }
 
 
 # --- what was searched ------------------------------------------------------------------------
 
 
-def searched(m: Material) -> Section:
-    """Task, model, data, space, algorithm, scheduler, budget, and how many trials came to what end."""
+def searched_section(m: Material) -> Section:
+    """Task, model, data, search space, algorithm, scheduler, budget, and the trials by outcome."""
     experiment = m.sweep.experiment
-    blocks: list[Block] = [Facts(tuple(_facts(m))), _outcomes(m)]
+    blocks: list[Block] = [FactList(tuple(_facts(m))), _outcomes(m)]
     if experiment.space:
         blocks.append(_space(experiment))
     else:
@@ -62,7 +62,7 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
         "backbone",
         experiment.model.name + ("" if size is None else f", images of {size[0]} × {size[1]} pixels"),
     )
-    yield "data", data_words(experiment.data)
+    yield "data", describe_data(experiment.data)
     if m.history.prepared is not None and m.history.prepared.counts:
         parts = [f"{n:,} {split}" for split, n in m.history.prepared.counts.items()]
         yield "images", ", ".join(parts)
@@ -77,33 +77,34 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
     better = "highest" if objective.direction is Direction.MAXIMIZE else "lowest"
     yield (
         "objective",
-        f"{objective.metric} on validation images, {better} wins, each trial's {objective.rule.value} report",
+        f"{objective.metric} on validation images, {better} is best, each trial's"
+        f" {objective.rule.value} report",
     )
     yield "search", _algorithm(experiment)
     yield "early stopping", _scheduler(experiment)
     asked = experiment.search.trials
-    ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} asked for")
+    ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} requested")
     yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each"
-    yield "state", state(m)
+    yield "state", describe_state(m)
 
 
-def data_words(data: DataSpec) -> str:
-    """The source, in a few words."""
+def describe_data(data: DataSpec) -> str:
+    """The data source in a few words."""
     if data.embedded is not None:
         return f"embedded scenes of digits, {data.embedded.domain.value}, {data.embedded.side} pixels wide"
     if data.coco is not None:
         return f"COCO boxes from {data.coco.train.annotations}"
     if data.masks is not None:
         return f"masks from {data.masks.train.masks}"
-    return f"{data.hub.path} from the hub" if data.hub is not None else "–"
+    return f"{data.hub.path} from the Hugging Face Hub" if data.hub is not None else "–"
 
 
 def _algorithm(experiment: Experiment) -> str:
     search = experiment.search
     name = "grid" if search.grid is not None else "random" if search.random is not None else "TPE"
-    more = f", {search.tpe.startup_trials} random trials before it" if search.tpe is not None else ""
-    first = f", {len(search.first)} given first" if search.first else ""
-    earlier = f", learned from {', '.join(search.from_)}" if search.from_ else ""
+    more = f", {search.tpe.startup_trials} random trials first" if search.tpe is not None else ""
+    first = f", {plural(len(search.first), 'given configuration')} first" if search.first else ""
+    earlier = f", warm start from {', '.join(search.from_)}" if search.from_ else ""
     return f"{name}, seed {search.seed}{more}{first}{earlier}"
 
 
@@ -111,14 +112,14 @@ def _scheduler(experiment: Experiment) -> str:
     scheduler = experiment.scheduler
     if scheduler.asha is not None:
         rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
-        return f"ASHA, one in {scheduler.asha.reduction_factor:g} goes on, rungs at epoch {rungs}"
+        return f"ASHA, one in {scheduler.asha.reduction_factor:g} continues, rungs at epoch {rungs}"
     if scheduler.median is not None:
-        return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
-    return "none by a scheduler"
+        return f"median stopping rule from epoch {scheduler.median.grace_epochs:g} on"
+    return "no scheduler"
 
 
 def rungs_of(experiment: Experiment) -> tuple[float, ...]:
-    """Epochs at which ASHA decides, below the last; none without it."""
+    """Epochs before the last at which ASHA decides; empty without ASHA."""
     asha = experiment.scheduler.asha
     found: list[float] = []
     if asha is not None:
@@ -129,11 +130,11 @@ def rungs_of(experiment: Experiment) -> tuple[float, ...]:
     return tuple(found)
 
 
-def state(m: Material) -> str:
-    """How the record ends."""
+def describe_state(m: Material) -> str:
+    """The state of the experiment at the end of its record."""
     if m.history.closed is not None:
         return STATES[m.history.closed.reason]
-    return "not closed: the sweep still ran when this was written, or its driver died"
+    return "not closed: the sweep was still running when this was written, or its driver died"
 
 
 def _space(experiment: Experiment) -> Table:
@@ -143,22 +144,22 @@ def _space(experiment: Experiment) -> Table:
             needs = "; ".join(
                 f"{key} is {' or '.join(_shown(v) for v in values)}" for key, values in when.items()
             )
-            rows.append((name, domain_words(alternative), needs))
+            rows.append((name, describe_domain(alternative), needs))
     return Table(
         "Search space",
-        ("setting", "values", "where"),
+        ("setting", "values", "condition"),
         tuple(rows),
-        "where: other settings that a setting goes with; empty: it is always there",
+        "condition: values of other settings under which the setting exists; empty: it always exists",
     )
 
 
-def domain_words(domain: Alternative) -> str:
-    """`4, 8, 16`; `0.001 to 0.01, log`."""
+def describe_domain(domain: Alternative) -> str:
+    """The values of a domain: `4, 8, 16` or `0.001 to 0.01, log`."""
     if domain.choice is not None:
         return ", ".join(_shown(value) for value in domain.choice)
     low, high = domain.span
     step = f", steps of {domain.step:g}" if domain.step is not None else ""
-    return f"{low:g} to {high:g}{step}{', log' if domain.log else ''}{', whole' if domain.whole else ''}"
+    return f"{low:g} to {high:g}{step}{', log' if domain.log else ''}{', integer' if domain.whole else ''}"
 
 
 def _shown(value: JsonValue) -> str:
@@ -176,43 +177,47 @@ def _outcomes(m: Material) -> Block:
 # --- the best ---------------------------------------------------------------------------------
 
 
-def best(m: Material) -> Section:
-    """The best configuration, how to train it again, and those next to it."""
+def best_section(m: Material) -> Section:
+    """The best configuration, how to train it again, and the best trials."""
     if m.best is None:
         return Section("best", "Best configuration", (Absent(_none_yet(m)),))
     trial, _ = m.best
-    blocks: list[Block] = [Text(_best_words(m))]
+    blocks: list[Block] = [Text(_best_text(m))]
     if m.ranking.early_stopped:
         blocks.append(
             Text(
-                "No trial has run to its own end, so this is the best of those that were stopped early or"
-                " still run: they saw less training than a whole budget gives."
+                "No trial has finished, so this is the best of those that were stopped early or are still"
+                " running; they trained for less than the full budget."
             )
         )
-    if m.retunes:
+    if m.is_retuning:
         blocks.append(
             Text(
-                "This experiment chose settings for each level of an ablation, under one seed and on"
-                " validation images. It compares no levels: the experiment that it was run for does, under"
-                " other seeds."
+                "This experiment retuned settings for each level of an ablation, with one seed and on"
+                " validation images. It does not compare the levels; the ablation itself does, with other"
+                " seeds."
             )
         )
-    elif m.designs:
+    elif m.is_designed:
         blocks.append(
             Text(
-                "This is a designed experiment: its best run is the luckiest seed of the best level. What"
-                " it shows is the comparison of levels under Ablations."
+                "This is a designed experiment: its best run is the luckiest seed of the best level. Its"
+                " result is the comparison of the levels under Ablations."
             )
         )
     name = m.folder.name
     blocks += [
-        Facts(tuple((key, format_setting(value)) for key, value in trial.params.items())),
+        FactList(tuple((key, format_setting(value)) for key, value in trial.params.items())),
         Listing(
             "Train it again",
             f"adaptertune train --from {name}:{trial.number}\nadaptertune evaluate"
             f" {name}:{trial.number}\nadaptertune export {name}:{trial.number} --to {name}-best",
         ),
-        Listing("The same as an experiment file", experiment_yaml(m.sweep.experiment, trial.params), "yaml"),
+        Listing(
+            "The same configuration as an experiment file",
+            experiment_yaml(m.sweep.experiment, trial.params),
+            "yaml",
+        ),
         _top(m),
     ]
     return Section("best", "Best configuration", tuple(blocks))
@@ -221,30 +226,31 @@ def best(m: Material) -> Section:
 def _none_yet(m: Material) -> str:
     if not m.sweep.trials:
         return "No trial has started yet."
-    return "No trial has a figure that holds: none has reported, or all failed, diverged or repeated another."
+    return "No trial has a valid value: none has reported, or all failed, diverged or repeated another trial."
 
 
-def _best_words(m: Material) -> str:
+def _best_text(m: Material) -> str:
     assert m.best is not None
     trial, standing = m.best
     images = m.images("validation")
     on = "validation images" if images is None else f"{images:,} validation images"
     text = (
-        f"Trial {trial.number}: {m.metric} {m.figure(standing.value)} on {on}, at epoch {standing.epoch:g} of"
-        f" {trial.epochs:g}."
+        f"Trial {trial.number}: {m.metric} {m.rounded(standing.value)} on {on}, at epoch"
+        f" {standing.epoch:g} of {trial.epochs:g}."
     )
     score = m.best_score
     tested = None if score is None else scored_value(score, m.metric)
     if tested is not None:
-        text += f" The same weights on test images: {m.figure(tested)}"
+        text += f" The same weights on test images: {m.rounded(tested)}"
         interval = m.interval(trial.number, m.metric)
-        text += f" (95 % interval over images {m.span(interval)})." if interval is not None else "."
+        over = "" if interval is None else f" (95 % CI over test images {m.rounded_interval(interval)})"
+        text += f"{over}."
     if (before := m.sweep.baseline.get(m.metric)) is not None:
-        text += f" The untouched backbone had {m.figure(before)} on validation images."
+        text += f" The pretrained baseline has {m.rounded(before)} on validation images."
     if m.ranking.counted > 1:
         text += (
-            f" It was picked by that validation figure from {m.ranking.counted} trials, which flatters the"
-            " figure" + ("; the test figure decided nothing." if tested is not None else ".")
+            f" The trial was selected from {m.ranking.counted} trials by its validation value, so that value"
+            " is optimistic" + ("; the test value was not used for selection." if tested is not None else ".")
         )
     return text
 
@@ -258,9 +264,10 @@ def _top(m: Material) -> Table:
         tested |= test is not None
         rows.append(
             (
-                str(place), str(trial.number), m.figure(standing.value), m.figure(test),
+                str(place), str(trial.number), m.rounded(standing.value), m.rounded(test),
                 f"{standing.epoch:g}",
-                budget(trial.ran, trial.epochs), count(trial.trainable), format_settings(trial.params),
+                format_budget(trial.ran, trial.epochs), format_count(trial.trainable),
+                format_settings(trial.params),
             )
         )  # fmt: skip
     columns = (
@@ -269,35 +276,35 @@ def _top(m: Material) -> Table:
         f"validation {m.metric}",
         f"test {m.metric}",
         "at epoch",
-        "ran",
+        "epochs run",
         "trainable",
         "settings",
     )
     kept = [i for i, name in enumerate(columns) if tested or not name.startswith("test ")]
     caption = m.ranking.caption
     if tested:
-        caption += ". Picked on validation images; test: other images, with the weights of that epoch"
+        caption += ". Selected on validation images; test: on test images, with the weights of that epoch"
     return Table(
         f"The best {min(TOP, m.ranking.counted)} of {plural(m.ranking.counted, 'ranked trial')}",
         tuple(columns[i] for i in kept),
         tuple(tuple(row[i] for i in kept) for row in rows),
-        f"{caption}. {precision(m)}",
+        f"{caption}. {describe_precision(m)}",
         numeric=tuple(range(len(kept) - 1)),
     )
 
 
-def precision(m: Material) -> str:
-    """Why figures have as many decimals as they have."""
+def describe_precision(m: Material) -> str:
+    """The reason for the number of decimals of values."""
     if m.error is None:
-        return f"Figures have {m.places} decimals; nothing recorded says how far they can be trusted"
-    return f"Figures have {m.places} decimals, as {m.error[1]} is about {m.error[0]:.1g} wide"
+        return f"Values have {m.places} decimals; their error is not recorded"
+    return f"Values have {m.places} decimals, because {m.error[1]} is about {m.error[0]:.1g} wide"
 
 
 # --- where it ran -----------------------------------------------------------------------------
 
 
-def environment(m: Material) -> Section:
-    """Versions, machine, and the file as it was read."""
+def environment_section(m: Material) -> Section:
+    """Versions, machine, and the experiment file as it was read."""
     found = m.history.header.environment
     pairs: list[tuple[str, str]] = []
     for key, value in found.items():
@@ -309,9 +316,7 @@ def environment(m: Material) -> Section:
             pairs.append((key, str(value)))
     if m.history.prepared is not None:
         pairs.append(("data fingerprint", m.history.prepared.fingerprint))
-    blocks: list[Block] = (
-        [Facts(tuple(pairs))] if pairs else [Absent("The record says nothing of what ran it.")]
-    )
+    blocks: list[Block] = [FactList(tuple(pairs))] if pairs else [Absent("The environment is not recorded.")]
     if m.history.header.file.strip():
         blocks.append(
             Listing("The experiment file as it was read", m.history.header.file.strip("\n"), "yaml")
@@ -319,5 +324,5 @@ def environment(m: Material) -> Section:
     if faults := (m.history.prepared.faults if m.history.prepared is not None else []):
         shown = [json.dumps(fault, ensure_ascii=False) for fault in faults[:20]]
         more = (f"and {len(faults) - 20} more",) if len(faults) > 20 else ()
-        blocks += [Text(f"The data had {plural(len(faults), 'fault')}:"), Points((*shown, *more))]
+        blocks += [Text(f"The data had {plural(len(faults), 'error')}:"), Points((*shown, *more))]
     return Section("environment", "Environment", tuple(blocks))

@@ -1,7 +1,7 @@
-"""How the figures of a report look, and how they become SVG and PNG. No ray, no torch.
+"""The style of a report's figures, and their files as SVG and PNG.
 
-Colours are Okabe and Ito's; nothing is told by colour alone. Text is drawn as outlines, so a figure looks
-the same everywhere. What is drawn in `INK`, `PAPER` or `FAINT` follows the page's own colours.
+Colours are Okabe and Ito's; no information is in colour alone. Text is drawn as outlines, so a figure looks
+the same everywhere. Parts in `INK`, `PAPER` or `FAINT` take the colours of the page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OTHER = "#7f7f7f"
 BEST = "#D55E00"
 FIRST = "#0072B2"
 WIDTH = 5.0
-"""Inches: on a telephone the text is still read, on a desk two go side by side."""
+"""Inches: the text is readable on a phone, and two figures fit side by side on a desktop screen."""
 DPI = 200
 GROUND: Mapping[str, Any] = {
     "boxstyle": "square,pad=0.08",
@@ -32,7 +32,7 @@ GROUND: Mapping[str, Any] = {
     "edgecolor": "none",
     "alpha": 0.85,
 }
-"""Behind text that lines would cross."""
+"""The background of text that lines would cross."""
 
 MARKERS: Mapping[str, str] = {
     "none": "s",
@@ -69,7 +69,7 @@ _STYLE: Mapping[str, Any] = {
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.3,
-    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "text.parse_math": False,  # a name with two dollar signs is not a formula
     "axes.unicode_minus": True,
     "axes.formatter.useoffset": False,
     "svg.fonttype": "path",
@@ -80,36 +80,36 @@ _STYLE: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as files: for a page, by itself, and in pixels."""
+    """A figure as SVG for a page, as an SVG file and as a PNG file."""
 
     inline: str
     svg: bytes
     png: bytes
 
 
-def colour_of(adapter: str) -> str:
-    """An adapter's colour; that of `none` follows the page's."""
+def adapter_colour(adapter: str) -> str:
+    """The colour of an adapter; `none` has the text colour of the page."""
     return INK if adapter == "none" else COLOURS.get(adapter, OTHER)
 
 
-def marker_of(adapter: str) -> str:
-    """An adapter's marker."""
+def adapter_marker(adapter: str) -> str:
+    """The marker of an adapter."""
     return MARKERS.get(adapter, "*")
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """The look of all figures, for as long as they are drawn and written."""
+def figure_style() -> Iterator[None]:
+    """Apply the style of all figures while they are drawn and written."""
     import matplotlib as mpl
 
     with mpl.rc_context(dict(_STYLE)), warnings.catch_warnings():
-        # Names in scripts that the font lacks show as boxes, and the text beside them says what they are.
+        # Characters that the font lacks are drawn as boxes; the report's text next to the figure has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
-def canvas(height: float, **given: Any) -> Canvas:
-    """An empty figure of so many inches. Needs no display."""
+def new_canvas(height: float, **given: Any) -> Canvas:
+    """An empty figure of the given height in inches. Needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -118,11 +118,11 @@ def canvas(height: float, **given: Any) -> Canvas:
     return figure
 
 
-def files_of(figure: Canvas, name: str, alt: str) -> Drawn:
-    """The same bytes for the same figure. name: makes the ids in the page's SVG its own."""
+def render_figure(figure: Canvas, name: str, alt: str) -> Drawn:
+    """Render a figure; the same figure gives the same bytes. name: makes the ids in the page's SVG unique."""
     picture, vector = io.BytesIO(), io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
-    figure.set_layout_engine("none")  # it is laid out: the second file has the same places
+    figure.set_layout_engine("none")  # the layout is done; the second file keeps it
     figure.savefig(
         vector, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
@@ -138,18 +138,18 @@ _OF_THE_PAGE = {
     "#009e73": "var(--green)",
     "#d55e00": "var(--vermilion)",
 }
-"""Colours that the page sets: the last three are hard to see on a dark one."""
+"""Colours that the page sets; the last three are hard to see on a dark page."""
 _PATH = re.compile(r'(?<= d=")[^"]*')
 _LONG = re.compile(r"(\d+\.\d\d)\d+")
 
 
 def _shortened(svg: str) -> str:
-    """Hundredths of a point in outlines are enough; all else stays."""
+    """Round outlines to hundredths of a point and change nothing else."""
     return _PATH.sub(lambda match: _LONG.sub(r"\1", match[0]), svg)
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """As part of a page: no prologue, ids of its own, the page's colours, words for those who do not see."""
+    """The SVG as part of a page: no prologue, unique ids, the page's colours, a label for screen readers."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
@@ -158,10 +158,10 @@ def _inline(svg: str, name: str, alt: str) -> str:
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     for colour, variable in _OF_THE_PAGE.items():
         svg = svg.replace(colour, variable)
-    # Matplotlib's own size is dropped, so that the page sets it; the viewBox keeps the shape.
+    # Without Matplotlib's size, so that the page sets it; the viewBox keeps the aspect ratio.
     head, _, rest = svg.partition(">")
     head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
-    rest = re.sub(r"<style[^>]*>.*?</style>", "", rest, flags=re.DOTALL)  # the page says the same once
+    rest = re.sub(r"<style[^>]*>.*?</style>", "", rest, flags=re.DOTALL)  # the page has these rules once
     rest = re.sub(r"\n+", "\n", rest)
     return f'{head} role="img" aria-label="{_attribute(alt)}">{rest}'.strip()
 
@@ -170,6 +170,6 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
-def shortened(name: str, most: int = 26) -> str:
-    """A name that would crowd out the plot ends in an ellipsis."""
+def shorten_name(name: str, most: int = 26) -> str:
+    """The name; a longer one than `most` characters ends in an ellipsis."""
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -1,4 +1,4 @@
-"""Sections on test images, in domain and shifted, and by class. No ray, no torch."""
+"""Sections on the values on test images: in domain, under shift, and by class."""
 
 from __future__ import annotations
 
@@ -8,43 +8,41 @@ from analysis.errors import NothingToRankError
 from analysis.ranking.domains import TELLING, Line, cut_short, scored_lines
 from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material
-from analysis.report.phrases import sentence
+from analysis.report.phrases import with_full_stop
 from analysis.report.plots import Dots, Mark, Series
 from analysis.tables import Table
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import MAIN_FIGURE
 
 LINES = 6
-"""Models in the figure of domains, and those whose intervals are taken."""
+"""Maximum number of models in the figure of domains, and of models with intervals."""
 CLASSES = 40
-"""Of more the best and the worst are shown."""
+"""Maximum number of classes; of more, the best and the worst are shown."""
 WITH_INTERVALS = 20
-"""Classes up to which each has an interval."""
-_BARS = "Bars: 95 % intervals over test images"
+"""Maximum number of classes for which intervals are computed."""
+_BARS = "Bars: 95 % confidence intervals over test images"
 
 
 # --- test images ------------------------------------------------------------------------------
 
 
-def domains(m: Material) -> Section:
-    """Test figures in domain and under each shift."""
+def domains_section(m: Material) -> Section:
+    """The values on test images in domain and under each shift."""
     title = "In domain and shifted"
     main = MAIN_FIGURE[m.sweep.experiment.task]
     try:
         lines = scored_lines(m.sweep, main)
     except NothingToRankError as error:
-        return Section("domains", title, (Absent(sentence(str(error))),))
+        return Section("domains", title, (Absent(with_full_stop(str(error))),))
     names = [n for n in m.sweep.experiment.data.domains if any(n in line.score.domains for line in lines)]
     own = any(main in line.score.metrics for line in lines)
     lines = _by_validation(m, lines)
     held: list[Block] = []
     parts: list[str | None] = ([None] if own else []) + list(names)
     if not parts:
-        return Section("domains", title, (Absent("Trials were scored, but not a figure came of it."),))
+        return Section("domains", title, (Absent("Trials were scored, but no value was recorded."),))
     if not names:
-        held.append(
-            Absent("The experiment has no shifted domains; figures are those on its own test images.")
-        )
+        held.append(Absent("The experiment has no shifted domains; the values are for its own test images."))
     shown = lines[:LINES] + tuple(line for line in lines[LINES:] if line.trial is None)
     series = tuple(_series(m, line, main, parts) for line in shown)
     rows = tuple("in domain" if part is None else part for part in parts)
@@ -56,14 +54,14 @@ def domains(m: Material) -> Section:
             f"{main} on test images: "
             + "; ".join(
                 f"{s.name} "
-                + ", ".join(f"{row} {m.figure(x.value)}" for row, x in zip(rows, s.marks, strict=True) if x)
+                + ", ".join(f"{row} {m.rounded(x.value)}" for row, x in zip(rows, s.marks, strict=True) if x)
                 for s in series
             ),
             f"{main} on test images, of the best trial on validation images ({m.metric}) of each adapter"
-            f" and freezing mode; the first {len(drawn)} by validation figure{cut_short(drawn)}. Hollow: the"
-            " backbone trained."
+            f" and freezing mode; the first {len(drawn)} by validation value{cut_short(drawn)}. Hollow: the"
+            " backbone was trained."
             + (
-                f" {_BARS}; they say nothing of another seed."
+                f" {_BARS}; they do not include the variance over seeds."
                 if any(x and x.interval for s in series for x in s.marks)
                 else ""
             ),
@@ -127,26 +125,26 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
         for name in names:
             value, share = _value(line, main, name), line.score.robustness.get(name)
             share = None if own is None or own < TELLING else share
-            shifted.append(m.figure(value) + ("" if share is None or value is None else f" ({share:.2f})"))
+            shifted.append(m.rounded(value) + ("" if share is None or value is None else f" ({share:.2f})"))
         rows.append(
             (
                 line.adapter,
                 line.freezing,
                 "" if line.trial is None else str(line.trial.number),
-                "" if line.standing is None else m.figure(line.standing.value),
-                *((m.figure(own),) if inside else ()),
-                *((m.span(interval),) if bars else ()),
+                "" if line.standing is None else m.rounded(line.standing.value),
+                *((m.rounded(own),) if inside else ()),
+                *((m.rounded_interval(interval),) if bars else ()),
                 *shifted,
             )
         )
     columns = (
         "adapter", "freezing", "trial", f"validation {m.metric}",
-        *(("in domain",) if inside else ()), *(("95 % interval",) if bars else ()), *names,
+        *(("in domain",) if inside else ()), *(("95 % CI",) if bars else ()), *names,
     )  # fmt: skip
-    caption = f"{main} on test images; picked on validation images, which come in no test figure"
+    caption = f"{main} on test images; trials were selected on validation images only"
     caption += cut_short(lines)
     if names:
-        caption += f". In brackets: robustness, shifted ÷ in domain, from {TELLING} in domain on"
+        caption += f". In brackets: robustness, shifted ÷ in domain, if in domain is at least {TELLING}"
     return Table(
         f"{main} on test images", columns, tuple(rows), caption, numeric=tuple(range(2, len(columns)))
     )
@@ -155,11 +153,13 @@ def _domain_table(m: Material, lines: tuple[Line, ...], main: str, parts: list[s
 # --- by class ---------------------------------------------------------------------------------
 
 
-def classes(m: Material) -> Section:
-    """The best trial's figures by class."""
+def classes_section(m: Material) -> Section:
+    """The best trial's values by class."""
     title = "By class"
     if m.best is None:
-        return Section("classes", title, (Absent("No trial can be ranked, so there is none to take apart."),))
+        return Section(
+            "classes", title, (Absent("No trial can be ranked, so no trial has values by class."),)
+        )
     trial, standing = m.best
     main = MAIN_FIGURE[m.sweep.experiment.task]
     prefix = f"{main}/"
@@ -172,7 +172,7 @@ def classes(m: Material) -> Section:
         if name.startswith(prefix) and value is not None
     ]
     if not names:
-        return Section("classes", title, (Absent(f"Trial {trial.number} has no figures by class."),))
+        return Section("classes", title, (Absent(f"Trial {trial.number} has no values by class."),))
     on = "test" if tested else "validation"
     untouched = m.sweep.scores.get(None) if tested else None
     before: Mapping[str, float | None] = (
@@ -190,8 +190,8 @@ def classes(m: Material) -> Section:
     series, headings = [Series(f"trial {trial.number}", tuple(marks))], ["in domain" if tested else on]
     if any(before.get(prefix + name) is not None for name in shown):
         old = tuple(None if (v := before.get(prefix + name)) is None else Mark(v) for name in shown)
-        series.append(Series("untouched backbone", old))
-        headings.append("untouched")
+        series.append(Series("pretrained baseline", old))
+        headings.append("baseline")
     if tested and score is not None:
         for domain, found in list(score.domains.items())[:3]:
             moved = tuple(None if (v := found.get(prefix + name)) is None else Mark(v) for name in shown)
@@ -206,20 +206,20 @@ def classes(m: Material) -> Section:
         "classes",
         f"{main} by class",
         f"{main} by class on {on} images of trial {trial.number}: "
-        + ", ".join(f"{name} {m.figure(figures[prefix + name])}" for name in shown),
-        f"{main} of each class on {on} images, trial {trial.number}, picked on validation"
+        + ", ".join(f"{name} {m.rounded(figures[prefix + name])}" for name in shown),
+        f"{main} of each class on {on} images, trial {trial.number}, selected on validation"
         f" images.{bars}{left}",
         Dots(f"{main}, {on} images", tuple(shown), tuple(series)),
     )
     rows = tuple(
         (
             name,
-            *(m.figure(None if (x := s.marks[i]) is None else x.value) for s in series),
-            m.span(intervals.get(name)),
+            *(m.rounded(None if (x := s.marks[i]) is None else x.value) for s in series),
+            m.rounded_interval(intervals.get(name)),
         )
         for i, name in enumerate(shown)
     )
-    columns = ("class", *headings, "95 % interval")
+    columns = ("class", *headings, "95 % CI")
     if not any(intervals.values()):
         columns, rows = columns[:-1], tuple(row[:-1] for row in rows)
     table = Table(f"{main} by class, {on} images", columns, rows, "", numeric=tuple(range(1, len(columns))))

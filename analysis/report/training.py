@@ -1,4 +1,4 @@
-"""Sections on how trials went: learning curves, failures, and what it all cost. No ray, no torch."""
+"""Sections on the training of trials: learning curves, failures and costs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections import Counter
 
 from analysis.query.sweep import Trial
-from analysis.report.document import Absent, Block, Facts, Figure, Section, Text
-from analysis.report.inputs import Material, sampled
-from analysis.report.phrases import moment
+from analysis.report.document import Absent, Block, FactList, Figure, Section, Text
+from analysis.report.inputs import Material, sample_trials
+from analysis.report.phrases import format_time
 from analysis.report.plots import Curve, Curves
 from analysis.report.setup import rungs_of
 from analysis.tables import Table, percent, plural
@@ -17,17 +17,17 @@ from tuning.formatting import duration
 
 CURVES = 150
 POINTS = 60
-"""Of a curve, where there are many."""
+"""Maximum number of points of a curve, if there are many curves."""
 REASONS = 20
 MOST_LETTERS = 300
 
 
-def curves(m: Material) -> Section:
+def curves_section(m: Material) -> Section:
     """Learning curves on validation images, with the rungs of early stopping."""
     title = "Learning curves"
-    chosen = sampled(m.drawable, CURVES)
+    chosen = sample_trials(m.drawable, CURVES)
     if not chosen:
-        return Section("curves", title, (Absent("No trial has reported a figure that holds yet."),))
+        return Section("curves", title, (Absent("No trial has reported a valid value yet."),))
     best = m.best[0].number if m.best is not None else None
     many = len(chosen) > 30
     drawn = tuple(
@@ -41,23 +41,23 @@ def curves(m: Material) -> Section:
     )
     rungs = rungs_of(m.sweep.experiment)
     total = len(m.drawable)
-    caption = f"{m.metric} on validation images after each report; a line that ends early was stopped early"
+    caption = f"{m.metric} on validation images at each report; a curve that ends early was stopped early"
     asha = m.sweep.experiment.scheduler.asha
     if asha is not None:
-        caption += f". Dotted lines: ASHA's rungs, at which one in {asha.reduction_factor:g} goes on"
+        caption += f". Dotted lines: ASHA's rungs, at which one in {asha.reduction_factor:g} continues"
     elif m.sweep.experiment.scheduler.median is not None:
-        caption += ". Trials below the median of the others were stopped"
+        caption += ". Trials worse than the median of the others were stopped"
     if total > len(chosen):
         caption += (
             f". {len(chosen)} of {total:,} trials: the best {CURVES // 2} and an even sample of the others"
         )
-    words = f"Learning curves of {plural(len(drawn), 'trial')}: {m.metric} on validation images by epoch"
+    text = f"Learning curves of {plural(len(drawn), 'trial')}: {m.metric} on validation images by epoch"
     if m.best is not None:
-        words += f"; trial {best} is best with {m.figure(m.best[1].value)} at epoch {m.best[1].epoch:g}"
+        text += f"; trial {best} is best with {m.rounded(m.best[1].value)} at epoch {m.best[1].epoch:g}"
     figure = Figure(
         "curves",
         "Learning curves",
-        words,
+        text,
         f"{caption}.",
         Curves(
             m.metric,
@@ -84,37 +84,36 @@ def _fewer(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float]
 # --- failures ---------------------------------------------------------------------------------
 
 
-def failures(m: Material) -> Section:
-    """Why trials have no figure."""
+def failures_section(m: Material) -> Section:
+    """The reasons why trials have no value."""
     title = "Failures"
     lost = [trial for trial in m.sweep.trials if trial.outcome in ("failed", "diverged")]
     if not lost and not m.sweep.unscored:
-        words = (
+        text = (
             "No trial failed or diverged." if m.sweep.trials else "No trial has started, so none has failed."
         )
-        return Section("failures", title, (Text(words),))
+        return Section("failures", title, (Text(text),))
     held: list[Block] = []
     if lost:
-        held.append(
-            Text(f"{len(lost)} of {plural(len(m.sweep.trials), 'trial')} failed or diverged; none is ranked.")
-        )
+        trials = plural(len(m.sweep.trials), "trial")
+        held.append(Text(f"{len(lost)} of {trials} failed or diverged; they are not ranked."))
         groups: dict[tuple[str, str], list[int]] = {}
         for trial in lost:
             reason = (trial.reason or "no reason recorded")[:MOST_LETTERS]
             groups.setdefault((trial.outcome, reason), []).append(trial.number)
         order = sorted(groups.items(), key=lambda item: (-len(item[1]), item[1][0]))
         rows = tuple((outcome, str(len(n)), _numbers(n), reason) for (outcome, reason), n in order[:REASONS])
-        left = f"{len(order) - REASONS} more reasons are in the record" if len(order) > REASONS else ""
+        left = f"{len(order) - REASONS} more reasons are in the ledger" if len(order) > REASONS else ""
         held.append(Table("Reasons", ("outcome", "trials", "numbers", "reason"), rows, left, numeric=(1,)))
         name = m.folder.name
-        held.append(Text(f"`adaptertune logs {name}:{lost[0].number}` shows what a trial wrote."))
+        held.append(Text(f"`adaptertune logs {name}:{lost[0].number}` shows the output of a trial."))
     if m.sweep.unscored:
         items = list(m.sweep.unscored.items())
         shown = tuple(
-            ("the untouched model" if number is None else f"trial {number}", why[:MOST_LETTERS])
+            ("pretrained baseline" if number is None else f"trial {number}", why[:MOST_LETTERS])
             for number, why in items[:REASONS]
         )
-        held.append(Table("Not scored on test images", ("model", "why"), shown))
+        held.append(Table("Not scored on test images", ("model", "reason"), shown))
     return Section("failures", title, tuple(held))
 
 
@@ -125,16 +124,16 @@ def _numbers(numbers: list[int]) -> str:
 # --- cost -------------------------------------------------------------------------------------
 
 
-def cost(m: Material) -> Section:
+def cost_section(m: Material) -> Section:
     """Time, memory, epochs, and what early stopping saved."""
     trials = m.sweep.trials
     ran = [trial for trial in trials if trial.reports]
     if not ran:
-        return Section("cost", "Cost", (Absent("No trial has trained yet, so nothing was spent."),))
-    began, ended = m.history.header.time, last_moment(m)
+        return Section("cost", "Cost", (Absent("No trial has trained yet, so there are no costs."),))
+    began, ended = m.history.header.time, last_record_time(m)
     pairs = [
-        ("began", moment(began)),
-        ("last record", moment(ended)),
+        ("first record", format_time(began)),
+        ("last record", format_time(ended)),
         ("from first to last", duration(ended - began)),
         ("training", duration(sum(r.train_s for t in ran for r in t.reports))),
         ("evaluation", duration(sum(r.evaluate_s for t in ran for r in t.reports))),
@@ -148,13 +147,13 @@ def cost(m: Material) -> Section:
     repeated = sum(trial.outcome == "reused" for trial in trials)
     if repeated:
         pairs.append(
-            ("repeated configurations", f"{repeated} took an earlier trial's figure and trained nothing")
+            ("repeated configurations", f"{repeated} reused an earlier trial's value without training")
         )
     held: list[Block] = [
-        Facts(tuple(pairs)),
+        FactList(tuple(pairs)),
         Text(
-            "Training and evaluation are sums over trials, start-up left out; trials may have run side by"
-            " side, and the span from first to last record holds any pause between an interruption and its"
+            "Training and evaluation times are sums over trials, without start-up; trials may have run in"
+            " parallel. The time from first to last record includes pauses between an interruption and its"
             " resume."
         ),
     ]
@@ -164,15 +163,15 @@ def cost(m: Material) -> Section:
 
 
 def saved_share(m: Material) -> float | None:
-    """The share of the epochs of ended trials that scheduler or patience spared; None without any."""
+    """The share of the epochs of ended trials that early stopping saved; None if no trial was stopped."""
     ended = [t for t in m.sweep.trials if t.outcome in ("completed", "early_stopped", "pruned") and t.epochs]
     if not any(t.outcome != "completed" for t in ended):
         return None
     return 1 - sum(t.ran for t in ended) / sum(t.epochs for t in ended)
 
 
-def last_moment(m: Material) -> float:
-    """When the record was last written to, as far as what is kept of it says."""
+def last_record_time(m: Material) -> float:
+    """The time of the last entry of the record, as far as it is known."""
     times = [m.history.header.time]
     times += [score.time for score in m.history.scores.values()]
     for trial in m.history.trials.values():
@@ -196,6 +195,6 @@ def _by_adapter(ran: list[Trial]) -> Table:
         peak = max(trial.peak_mb or 0.0 for trial in own)
         pace = f"{seconds / epochs:.1f}" if epochs else "–"
         rows.append((name, str(number), f"{epochs:,.6g}", duration(seconds), pace, f"{peak:,.0f}"))
-    columns = ("adapter", "trials", "epochs", "time", "s an epoch", "peak MB")
-    caption = "time: training and evaluation of all trials of an adapter; peak MB: of the largest"
+    columns = ("adapter", "trials", "epochs", "time", "s/epoch", "peak MB")
+    caption = "time: training and evaluation of all trials of an adapter; peak MB: maximum over its trials"
     return Table("Cost by adapter", columns, tuple(rows), caption, numeric=(1, 2, 3, 4, 5))

@@ -1,4 +1,4 @@
-"""A report on disk: the page or the Markdown, and each figure as PNG and SVG. No ray, no torch."""
+"""Writing a report to disk: the page or the Markdown, and each figure as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ import os
 from pathlib import Path
 
 from analysis.report.build import report_of
-from analysis.report.document import Report
-from analysis.report.figures import draw
-from analysis.report.html import page
+from analysis.report.document import ReportDocument
+from analysis.report.figures import draw_figure
+from analysis.report.html import render_page
 from analysis.report.inputs import Material
-from analysis.report.markdown import markdown
+from analysis.report.markdown import report_markdown
 from analysis.report.svg import Drawn
 from trainables.errors import StorageError
 
 FOLDER = "report"
-"""In an experiment's folder, where no other place is named."""
+"""The default folder of a report, in the experiment's folder."""
 PAGE, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 
 
 def write_report(experiment: Path, to: Path | None = None, *, as_markdown: bool = False) -> Path:
-    """Writes the report of the experiment in a folder and returns the path of its text.
+    """Write the report of the experiment in a folder and return the path of its text.
 
-    to: a folder, made if absent; files of an earlier report in it are replaced. Raises LedgerError if
-    there is no record that can be used, StorageError if `to` cannot be written.
+    to: a folder, created if absent; files of an earlier report in it are replaced. Raises LedgerError if
+    the experiment has no usable record, StorageError if `to` cannot be written.
     """
     place = experiment / FOLDER if to is None else to
-    try:  # before the work, not after it
+    try:  # checked before the work starts
         (place / FIGURES).mkdir(parents=True, exist_ok=True)
         if not os.access(place / FIGURES, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise _cannot(place, error) from error
-    return save(report_of(Material.at(experiment)), place, as_markdown=as_markdown)
+    return save_report(report_of(Material.at(experiment)), place, as_markdown=as_markdown)
 
 
-def save(report: Report, place: Path, *, as_markdown: bool = False) -> Path:
-    """Writes a report into a folder that is there, with its figures. Raises StorageError."""
-    drawings: dict[str, Drawn] = {figure.name: draw(figure) for figure in report.figures}
-    text = markdown(report, FIGURES) if as_markdown else page(report, drawings)
+def save_report(report: ReportDocument, place: Path, *, as_markdown: bool = False) -> Path:
+    """Write a report and its figures into an existing folder. Raises StorageError."""
+    drawings: dict[str, Drawn] = {figure.name: draw_figure(figure) for figure in report.figures}
+    text = report_markdown(report, FIGURES) if as_markdown else render_page(report, drawings)
     written = place / (MARKDOWN if as_markdown else PAGE)
     try:
         (place / FIGURES).mkdir(exist_ok=True)
@@ -47,8 +47,8 @@ def save(report: Report, place: Path, *, as_markdown: bool = False) -> Path:
             (place / FIGURES / f"{name}.svg").write_bytes(drawn.svg)
             (place / FIGURES / f"{name}.png").write_bytes(drawn.png)
         if as_markdown:
-            for picture in report.pictures:
-                (place / FIGURES / picture.name).write_bytes(picture.data)
+            for image in report.images:
+                (place / FIGURES / image.name).write_bytes(image.data)
         written.write_text(text, encoding="utf-8")
     except OSError as error:
         raise _cannot(place, error) from error

@@ -1,1 +1,1 @@
-"""What is significant: paired tests, bootstrap, importance."""
+"""Statistics: paired tests, bootstrap over images, results by level, importance."""

@@ -1,8 +1,8 @@
-"""How far a figure on test images, or a difference between two models, depends on which images they were.
+"""Bootstrap over test images: how a metric, or the difference of two models, depends on the choice of images.
 
-The images are resampled, in pairs: both models see the same ones (SciPy's bootstrap over what
-`trainables.metrics.per_image` kept). The trained models are fixed, so nothing is said here of
-what another seed would have given; that is `analysis.statistics.paired`. No ray, no torch.
+Images are resampled in pairs: both models get the same ones (SciPy's bootstrap over the results by image
+of `trainables.metrics.per_image`). The trained models are fixed, so the variance over seeds is not
+included; that is `analysis.statistics.paired`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from analysis.statistics.paired import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from analysis.statistics.verdicts import interval_json
+from analysis.tables import plural
 from trainables.metrics.per_image import AP_FIGURES, BoxImages, PerImage, read
 from trainables.run_folder import image_results
 from trainables.specs.workload import Direction
@@ -25,22 +26,22 @@ from tuning.ledger.storage import trial_folder
 
 RESAMPLES = 2000
 FEW = 20
-"""Below so many images the interval is given with a warning: it tends to be too narrow."""
+"""Below this number of images the interval has a warning: it tends to be too narrow."""
 DEFINED = 0.95
-"""Share of the resamples in which the figure must be defined."""
+"""Share of the resamples in which the metric must be defined."""
 AT_ONCE = 1_000_000
-"""Weights held at a time."""
+"""Weights held in memory at a time."""
 
 
 CURVES = 300_000
-"""Precision curves that resampling images may cost: some ten seconds. Three times as many for the least."""
+"""Precision curves that resampling images may compute: about ten seconds. Three times as many at `FEWEST`."""
 FEWEST = 400
-"""Resamples at least."""
+"""Minimum number of resamples."""
 
 
 @dataclass(frozen=True)
 class ImageDifference:
-    """Two models, or two groups of models (the mean of each), on the same test images."""
+    """The difference of two models, or of the means of two groups of models, on the same test images."""
 
     metric: str
     direction: Direction
@@ -49,29 +50,33 @@ class ImageDifference:
     mean: float
     """first − second."""
     interval: Interval | None
-    """Of that difference; None where the images cannot give one."""
+    """Of the difference; None if the images do not give one."""
     images: int
     models: tuple[int, int]
     verdict: Verdict
-    """Of the first against the second; shown where 0 is outside of the interval."""
+    """Of the first against the second; a difference is significant if the interval excludes 0."""
     why: str = ""
 
     @property
-    def words(self) -> str:
-        """The finding in a sentence, without its full stop."""
-        return _words(self)
+    def sentence(self) -> str:
+        """The result as a sentence about "the first" and "the second", without its full stop."""
+        return self.sentence_for("the first", "the second")
+
+    def sentence_for(self, first: str, second: str) -> str:
+        """The result as a sentence with the names of both sides, without its full stop."""
+        return _sentence(self, first, second)
 
 
-def stored(experiment: Path, trial: int, domain: str | None = None) -> PerImage:
-    """What a scored trial did on its test images, or on those of a shifted domain.
+def read_image_results(experiment: Path, trial: int, domain: str | None = None) -> PerImage:
+    """Read the results of a scored trial by test image, or by image of a shifted domain.
 
-    Raises DataError, which says that none are kept (the trial is not scored, or by an earlier version).
+    Raises DataError if none are stored (the trial is not scored, or was scored by an earlier version).
     """
     return read(image_results(trial_folder(experiment, trial), domain))
 
 
-def curves(images: PerImage, metric: str) -> int:
-    """Precision curves that one value of an AP is made of, for each class and IoU threshold; 0 of a Dice."""
+def curve_count(images: PerImage, metric: str) -> int:
+    """The number of precision curves behind a value of an AP, one per class and IoU threshold; 0 for Dice."""
     if not isinstance(images, BoxImages):
         return 0
     base, _, label = metric.partition("/")
@@ -88,10 +93,10 @@ def compare_over_images(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> ImageDifference:
-    """The paired bootstrap over images, 95 %. Several models on a side stand for their mean.
+    """Compare models by the paired bootstrap over images (95 %). Several models on a side are averaged.
 
-    Raises StatisticsError for other images or classes on one side, or a metric that cannot be
-    taken from single images.
+    Raises StatisticsError if the models differ in images or classes, or if the metric cannot be
+    computed from single images.
     """
     models = [*first, *second]
     _same(models, metric)
@@ -102,7 +107,7 @@ def compare_over_images(
     images = len(models[0].names)
     interval, why = _interval(models, sides, metric, resamples, seed)
     if math.isnan(a - b):
-        verdict, why = Verdict.UNTESTED, f"no test image has anything that {metric} is about"
+        verdict, why = Verdict.UNTESTED, f"{metric} is not defined on any test image"
     elif interval is None:
         verdict = Verdict.UNTESTED if why else Verdict.IDENTICAL
     elif interval.low <= 0 <= interval.high:
@@ -117,9 +122,9 @@ def compare_over_images(
 def interval_over_images(
     models: Sequence[PerImage], metric: str, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval | None:
-    """The 95 % interval of a figure (of several models: of their mean); None where images cannot give one.
+    """The 95 % confidence interval of a metric (for several models: of their mean).
 
-    Raises StatisticsError as `compare_over_images`.
+    None if the images do not give one. Raises StatisticsError as `compare_over_images`.
     """
     _same(models, metric)
     return _interval(models, np.full(len(models), 1 / len(models)), metric, resamples, seed)[0]
@@ -127,38 +132,38 @@ def interval_over_images(
 
 def _same(models: Sequence[PerImage], metric: str) -> None:
     if not models:
-        raise StatisticsError("no model's results by image are given")
+        raise StatisticsError("no results by image are given")
     base = models[0]
     for other in models[1:]:
         if other.names != base.names:
             raise StatisticsError(
                 f"models must have been scored on the same test images, got {len(base.names)} and"
-                f" {len(other.names)} of which {len(set(base.names) & set(other.names))} are shared;"
+                f" {len(other.names)} images, of which {len(set(base.names) & set(other.names))} are shared;"
                 " compare models of the same data and split"
             )
         if other.classes != base.classes:
             raise StatisticsError(
-                f"models must know the same classes, got {', '.join(base.classes)}"
+                f"models must have the same classes, got {', '.join(base.classes)}"
                 f" and {', '.join(other.classes)}"
             )
     if metric not in base.figures:
         raise StatisticsError(
-            f"'{metric}' cannot be taken from single images; there are {', '.join(base.figures)}"
+            f"'{metric}' cannot be computed from single images; available are {', '.join(base.figures)}"
         )
 
 
 def _interval(
     models: Sequence[PerImage], sides: Array, metric: str, resamples: int, seed: int
 ) -> tuple[Interval | None, str]:
-    """The interval of the weighted sum of the models' figures, or why there is none ('': it never varies)."""
+    """The interval of the weighted sum of the models' metrics, or why there is none ('': it is constant)."""
     from scipy import stats
 
     images = len(models[0].names)
     if images < 2:
         return None, "one test image is not enough to resample"
 
-    def figure(places: Array, axis: int = -1) -> Array:
-        """(R,) values for (R, m) image places."""
+    def statistic(places: Array, axis: int = -1) -> Array:
+        """(R,) values for (R, m) image indices."""
         rows = np.atleast_2d(places)
         flat = (rows + images * np.arange(len(rows))[:, None]).ravel()
         weights = np.bincount(flat, minlength=len(rows) * images).reshape(len(rows), images)
@@ -169,10 +174,10 @@ def _interval(
 
     level = _expanded(images)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # degenerate distributions are answered below
+        warnings.simplefilter("ignore")  # degenerate distributions are handled below
         result = stats.bootstrap(
             (np.arange(images),),
-            figure,
+            statistic,
             vectorized=True,
             axis=-1,
             n_resamples=resamples,
@@ -184,7 +189,7 @@ def _interval(
     drawn = result.bootstrap_distribution
     defined = drawn[~np.isnan(drawn)]
     if defined.size < DEFINED * drawn.size:
-        return None, "too few test images have anything that it is about"
+        return None, "the metric is defined on too few test images"
     if np.ptp(defined) < 1e-12:
         return None, ""
     low, high = result.confidence_interval
@@ -194,9 +199,9 @@ def _interval(
 
 
 def _expanded(images: int) -> float:
-    """The percentiles to take so that few images still give 95 % (Hesterberg 2015, expanded percentile).
+    """The level at which few images still give 95 % coverage (Hesterberg 2015, expanded percentile).
 
-    BCa was tried and covers less: of pixel-weighted figures its skewness is that of a few large images.
+    BCa was tried and covers less: for pixel-weighted metrics a few large images determine its skewness.
     """
     from scipy import stats
 
@@ -204,22 +209,23 @@ def _expanded(images: int) -> float:
     return float(1 - 2 * stats.norm.sf(reach))
 
 
-def _words(d: ImageDifference) -> str:
-    on = f"on {d.images} test images"
+def _sentence(d: ImageDifference, first: str, second: str) -> str:
+    on = f"on {plural(d.images, 'test image')}"
     few = f"; fewer than {FEW} images, so the interval tends to be too narrow" if d.images < FEW else ""
     if d.verdict is Verdict.UNTESTED:
         return f"{d.metric}: not tested {on}: {d.why}"
     if d.verdict is Verdict.IDENTICAL or d.interval is None:
-        return f"{d.metric}: no difference shown: identical {on}"
+        return f"{d.metric}: no difference between {first} and {second}: identical results {on}"
     width = d.interval.width
     low, high = (rounded(value, width, signed=True) for value in (d.interval.low, d.interval.high))
-    measured = f"{rounded(d.mean, width, signed=True)} (95 % interval {low} to {high}, {on}{few})"
-    what = "no difference shown" if d.verdict is Verdict.NOT_SHOWN else f"the first is {d.verdict}"
-    return f"{d.metric}: {what}: {measured}"
+    measured = f"difference {rounded(d.mean, width, signed=True)} (95 % CI {low} to {high}, {on}{few})"
+    if d.verdict is Verdict.NOT_SHOWN:
+        return f"{d.metric}: {d.verdict.label} between {first} and {second}: {measured}"
+    return f"{d.metric}: {first} is {d.verdict} than {second}: {measured}"
 
 
 def image_difference_json(d: ImageDifference) -> dict[str, JsonValue]:
-    """Everything above, for JSON."""
+    """The whole difference for JSON; unknown values are null."""
     return {
         "metric": d.metric,
         "images": d.images,
@@ -229,7 +235,7 @@ def image_difference_json(d: ImageDifference) -> dict[str, JsonValue]:
         "difference": _known(d.mean),
         "interval": interval_json(d.interval),
         "verdict": d.verdict.value,
-        "words": d.words,
+        "words": d.sentence,
     }
 
 

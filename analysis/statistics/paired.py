@@ -1,16 +1,16 @@
-"""What repeated runs show: means with intervals, paired differences, and what could not have been seen.
+"""Statistics of repeated runs: means with confidence intervals, paired differences, detectable differences.
 
-Plain values in and out: for each level of a factor the figure of each seed. Runs that share a seed are
-pairs. No ray, no torch.
+Plain values in and out: for each level of a factor, the metric of each seed. Runs with the same seed are
+pairs.
 
-* Interval of a mean: Student's t. At 3 to 10 values the bootstraps miss the 95 % that they promise
-  (`benchmarks/statistics_simulation.py`). Over test images, of which there are many,
-  `analysis.statistics.bootstrap` resamples.
-* Differences: the paired t-test and its interval, p-values adjusted by Holm over the whole family; beside
-  it Wilcoxon's signed-rank test from `WILCOXON_FROM` seeds on (below, it cannot fall under 0.05).
+* Interval of a mean: Student's t. With 3 to 10 values, bootstrap intervals cover less than their nominal
+  95 % (`benchmarks/statistics_simulation.py`). Test images are many, so `analysis.statistics.bootstrap`
+  resamples them.
+* Differences: the paired t-test and its interval, p-values adjusted by Holm over the whole family. From
+  `WILCOXON_FROM` pairs on, Wilcoxon's signed-rank test as well (with fewer, p cannot fall below 0.05).
 * Effect size: the mean difference in standard deviations of the differences, with Hedges' correction.
-* Smallest detectable difference: with these seeds and this spread, at the level that Holm asks of the
-  first of the family (alpha / comparisons), found with probability `POWER`.
+* Minimum detectable difference: with these seeds and this variance, at the level of Holm's first step
+  (alpha / comparisons), detected with power `POWER`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from analysis.statistics.verdicts import (
     POWER,
     Array,
     Comparison,
-    Difference,
     Interval,
-    Level,
+    LevelSummary,
+    PairedDifference,
     Verdict,
     comparison_json,
-    flat,
-    p_value,
+    format_p_value,
+    is_constant,
     rounded,
 )
 from trainables.errors import AdaptertuneError
@@ -48,32 +48,32 @@ __all__ = [
     "POWER",
     "Array",
     "Comparison",
-    "Difference",
     "Interval",
-    "Level",
+    "LevelSummary",
+    "PairedDifference",
     "Seeds",
     "StatisticsError",
     "Verdict",
-    "compare",
+    "compare_levels",
     "comparison_json",
-    "detectable",
-    "holm",
+    "detectable_difference",
+    "format_p_value",
+    "holm_adjusted",
     "mean_interval",
-    "p_value",
     "rounded",
 ]
 
 WILCOXON_FROM = 6
 
 Seeds = Mapping[int, float | None]
-"""A figure by seed; None and NaN stand for a run that has none (failed, diverged, not finished)."""
+"""A metric by seed; None and NaN mean that the run has no result (failed, diverged, not finished)."""
 
 
 class StatisticsError(AdaptertuneError):
-    """A comparison that cannot be set up: no level at all, or a reference that is none of them."""
+    """A comparison that cannot be made: no level, an unknown reference, or models that do not match."""
 
 
-def compare(
+def compare_levels(
     levels: Mapping[str, Seeds],
     *,
     metric: str,
@@ -81,15 +81,15 @@ def compare(
     reference: str | None = None,
     alpha: float = ALPHA,
 ) -> Comparison:
-    """Levels of one factor, each with a figure by seed; at least one.
+    """Compare the levels of one factor, each with a metric by seed; at least one level.
 
-    reference: the level that the others are compared to; without it every pair is compared, which
+    reference: the level that the others are compared with; without it all pairs are compared, which
     costs power. Raises StatisticsError.
     """
     if not levels:
-        raise StatisticsError("nothing to compare: there is no level; give at least two")
+        raise StatisticsError("nothing to compare: no level is given; give at least two")
     if reference is not None and reference not in levels:
-        raise StatisticsError(f"reference '{reference}' is not a level; there are {', '.join(levels)}")
+        raise StatisticsError(f"reference '{reference}' is not a level; the levels are {', '.join(levels)}")
     found = tuple(_level(name, seeds) for name, seeds in levels.items())
     if reference is None:
         pairs = [(b, a) for a, b in itertools.combinations(found, 2)]
@@ -97,20 +97,20 @@ def compare(
         base = next(level for level in found if level.name == reference)
         pairs = [(level, base) for level in found if level is not base]
     drafts = [_paired(level, base) for level, base in pairs]
-    return Comparison(metric, direction, reference, found, _judged(drafts, direction, alpha), alpha)
+    return Comparison(metric, direction, reference, found, _tested(drafts, direction, alpha), alpha)
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """The interval of the mean of a few runs; None below two, or where they do not differ at all."""
+    """The confidence interval of the mean of a few runs; None below two runs or without variance."""
     x = np.asarray(values, np.float64)
-    return None if x.size < 2 or flat(x) else _student(x)
+    return None if x.size < 2 or is_constant(x) else _student(x)
 
 
-def detectable(sd: float, n: int, *, comparisons: int = 1, alpha: float = ALPHA) -> float:
-    """Smallest true mean difference that `n` ≥ 2 pairs with spread `sd` find with probability `POWER`.
+def detectable_difference(sd: float, n: int, *, comparisons: int = 1, alpha: float = ALPHA) -> float:
+    """The minimum mean difference that `n` ≥ 2 pairs with standard deviation `sd` detect with power `POWER`.
 
-    By the paired t-test at alpha / comparisons: that of the noncentral t (statsmodels' `solve_power`
-    does not converge at few pairs).
+    By the paired t-test at alpha / comparisons, from the noncentral t distribution (statsmodels'
+    `solve_power` does not converge for few pairs).
     """
     from scipy import special, stats
 
@@ -118,13 +118,13 @@ def detectable(sd: float, n: int, *, comparisons: int = 1, alpha: float = ALPHA)
     return float(special.nctdtrinc(n - 1, 1 - POWER, critical)) * sd / math.sqrt(n)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values adjusted over their family, in the order given."""
+def holm_adjusted(p: Sequence[float]) -> list[float]:
+    """p-values adjusted over their family by Holm's method, in the order given."""
     if not p:
         return []
     from statsmodels.stats.multitest import multipletests
 
-    # It collects garbage at every call, a tenth of a second or more where torch or Ray are loaded.
+    # multipletests collects garbage at every call, which takes 0.1 s or more with torch or Ray loaded.
     ours = gc.get_freeze_count() == 0
     if ours:
         gc.freeze()
@@ -138,11 +138,11 @@ def holm(p: Sequence[float]) -> list[float]:
 # --- levels -----------------------------------------------------------------------------------
 
 
-def _level(name: str, seeds: Seeds) -> Level:
+def _level(name: str, seeds: Seeds) -> LevelSummary:
     values = {seed: float(v) for seed, v in seeds.items() if v is not None and math.isfinite(v)}
     missing = tuple(seed for seed in seeds if seed not in values)
     x = np.array(list(values.values()))
-    return Level(
+    return LevelSummary(
         name,
         values,
         missing,
@@ -173,27 +173,27 @@ class _Draft:
     why: str = ""
 
 
-def _paired(level: Level, base: Level) -> _Draft:
+def _paired(level: LevelSummary, base: LevelSummary) -> _Draft:
     from scipy import stats
 
     seeds = tuple(seed for seed in level.values if seed in base.values)
     a, b = (np.array([side.values[seed] for seed in seeds]) for side in (level, base))
     x = a - b
     if x.size < 2:
-        why = "no seed in common" if not seeds else "one seed in common, so no spread is known"
+        why = "no seed in common" if not seeds else "only one seed in common, so the variance is unknown"
         return _Draft(level.name, base.name, seeds, x, None, f"{why}; repeat over more seeds")
-    if flat(np.concatenate([a, b])) or bool((np.abs(x) <= FLAT * np.maximum(1e-3, np.abs(a))).all()):
+    if is_constant(np.concatenate([a, b])) or bool((np.abs(x) <= FLAT * np.maximum(1e-3, np.abs(a))).all()):
         return _Draft(level.name, base.name, seeds, np.zeros_like(x), 1.0)
-    # Rounding in a - b is of the size of a and b, not of x.
+    # The rounding error of a - b scales with a and b, not with x.
     if np.ptp(x) <= FLAT * max(1e-3, float(np.abs(a).max()), float(np.abs(b).max())):
-        why = f"the same difference in all {x.size} seeds leaves no spread to test against"
-        return _Draft(level.name, base.name, seeds, x, None, f"{why}; does the seed vary the training?")
+        why = f"the difference is the same for all {x.size} seeds, so there is no variance to test against"
+        return _Draft(level.name, base.name, seeds, x, None, f"{why}; does the seed affect training?")
     return _Draft(level.name, base.name, seeds, x, float(stats.ttest_1samp(x, 0.0).pvalue))
 
 
-def _judged(drafts: Sequence[_Draft], direction: Direction, alpha: float) -> tuple[Difference, ...]:
+def _tested(drafts: Sequence[_Draft], direction: Direction, alpha: float) -> tuple[PairedDifference, ...]:
     tested = [draft.p for draft in drafts if draft.p is not None]
-    adjusted = iter(holm(tested))
+    adjusted = iter(holm_adjusted(tested))
     return tuple(
         _difference(draft, None if draft.p is None else next(adjusted), len(tested), direction, alpha)
         for draft in drafts
@@ -202,7 +202,7 @@ def _judged(drafts: Sequence[_Draft], direction: Direction, alpha: float) -> tup
 
 def _difference(
     draft: _Draft, p_holm: float | None, family: int, direction: Direction, alpha: float
-) -> Difference:
+) -> PairedDifference:
     x = draft.x
     mean = float(x.mean()) if x.size else None
     same = draft.p is not None and not x.any()
@@ -215,7 +215,7 @@ def _difference(
         verdict = Verdict.NOT_SHOWN
     else:
         verdict = Verdict.BETTER if direction.better(mean, 0.0) else Verdict.WORSE
-    return Difference(
+    return PairedDifference(
         draft.level,
         draft.reference,
         draft.seeds,
@@ -226,14 +226,14 @@ def _difference(
         p_holm,
         None if spread is None else _wilcoxon(x),
         None if spread is None or mean is None or x.size < 3 else mean / spread * _hedges(x.size - 1),
-        None if spread is None else detectable(spread, x.size, comparisons=family, alpha=alpha),
+        None if spread is None else detectable_difference(spread, x.size, comparisons=family, alpha=alpha),
         verdict,
         draft.why,
     )
 
 
 def _wilcoxon(x: Array) -> float | None:
-    """Zeros are left out, as Wilcoxon had it; None where too few are left to reach 0.05."""
+    """The p-value without zero differences, as Wilcoxon defined it; None if too few remain to reach 0.05."""
     from scipy import stats
 
     moved = x[x != 0]
@@ -241,5 +241,5 @@ def _wilcoxon(x: Array) -> float | None:
 
 
 def _hedges(df: int) -> float:
-    """Takes the bias out of a standardised mean (Hedges 1981, equation 6e): 0.56 at 2 degrees, 0.80 at 4."""
+    """Bias correction of a standardised mean (Hedges 1981, equation 6e): 0.56 at df = 2, 0.80 at df = 4."""
     return math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)

@@ -1,6 +1,6 @@
-"""What a comparison of repeated runs found: values, the words for them, and JSON.
+"""Results of a comparison of repeated runs: values, the sentences that describe them, and JSON.
 
-`analysis.statistics.paired` works them out. No ray, no torch.
+`analysis.statistics.paired` computes the values.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from analysis.tables import percent
 from trainables.specs.workload import Direction
 
 ALPHA = 0.05
-"""Chance that a family of comparisons without any real difference reports one."""
+"""Family-wise error rate: how often a family of comparisons without any true difference reports one."""
 CONFIDENCE = 0.95
 POWER = 0.8
 FLAT = 1e-12
-"""Spread below this share of the values is rounding, not spread."""
+"""A spread below this share of the values is rounding error."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Verdict(StrEnum):
-    """What a comparison says."""
+    """The result of a comparison. The values are part of the JSON output."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -36,162 +36,171 @@ class Verdict(StrEnum):
     IDENTICAL = "identical"
     UNTESTED = "not tested"
 
+    @property
+    def label(self) -> str:
+        """The text in tables and sentences."""
+        return "no significant difference" if self is Verdict.NOT_SHOWN else self.value
+
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the truth lies with `CONFIDENCE`."""
+    """A confidence interval at level `CONFIDENCE`."""
 
     low: float
     high: float
 
     @property
     def width(self) -> float:
-        """From end to end."""
+        """The distance between its ends."""
         return self.high - self.low
 
 
 @dataclass(frozen=True)
-class Level:
-    """One level's figures. sd: of single runs, None below two."""
+class LevelSummary:
+    """The results of one level. sd: of single runs, None below two runs."""
 
     name: str
     values: Mapping[int, float]
-    """By seed; only runs that have a figure."""
+    """By seed; only runs with a result."""
     missing: tuple[int, ...]
-    """Seeds whose run has none."""
+    """Seeds of the runs without a result."""
     mean: float | None
     sd: float | None
     interval: Interval | None
-    """Of the mean; None below two runs, or without any spread."""
+    """Of the mean; None below two runs or without variance."""
 
     @property
     def n(self) -> int:
-        """Runs that have a figure."""
+        """The number of runs with a result."""
         return len(self.values)
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One level against another, paired by seed. All differences are `level` − `reference`."""
+class PairedDifference:
+    """The difference of two levels, paired by seed: `level` − `reference`."""
 
     level: str
     reference: str
     seeds: tuple[int, ...]
-    """Those that both have."""
+    """Seeds for which both levels have a result."""
     mean: float | None
     sd: float | None
     """Of the paired differences."""
     interval: Interval | None
-    """Of this difference alone; not widened for the others of the family."""
+    """Of this difference alone; not adjusted for the other comparisons of the family."""
     p: float | None
-    """Of the paired t-test, two-sided, unadjusted."""
+    """Of the two-sided paired t-test, unadjusted."""
     p_holm: float | None
-    """Adjusted over the family; decides the verdict."""
+    """Adjusted over the family (Holm); decides the verdict."""
     p_wilcoxon: float | None
     effect: float | None
-    """Hedges' g of the paired differences; None below three pairs or without spread."""
+    """Hedges' g of the paired differences; None below three pairs or without variance."""
     detectable: float | None
-    """Smallest true difference that these seeds find with probability `POWER`; from the spread seen."""
+    """Minimum difference that these seeds detect with power `POWER`, given the observed variance."""
     verdict: Verdict
     why: str = ""
-    """Why it is not tested."""
+    """Why it was not tested."""
 
     @property
     def n(self) -> int:
-        """Pairs."""
+        """The number of pairs."""
         return len(self.seeds)
 
     @property
-    def shown(self) -> bool:
-        """Whether a difference is shown."""
+    def significant(self) -> bool:
+        """Whether the difference is significant."""
         return self.verdict in (Verdict.BETTER, Verdict.WORSE)
 
     @property
-    def words(self) -> str:
-        """The finding in a sentence, without its full stop."""
-        return _words(self)
+    def sentence(self) -> str:
+        """The result as a sentence, without its full stop."""
+        return _sentence(self)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A family of levels, compared."""
+    """The comparison of a family of levels."""
 
     metric: str
     direction: Direction
     reference: str | None
     """None: all pairs are compared."""
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSummary, ...]
     """In the order given."""
-    differences: tuple[Difference, ...]
-    """Against the reference, or all pairs, in the order of the levels."""
+    differences: tuple[PairedDifference, ...]
+    """From the reference, or of all pairs, in the order of the levels."""
     alpha: float = ALPHA
 
     @property
-    def tested(self) -> tuple[Difference, ...]:
-        """Those with a p-value: Holm's family."""
+    def tested(self) -> tuple[PairedDifference, ...]:
+        """Differences with a p-value: the family of Holm's correction."""
         return tuple(d for d in self.differences if d.p is not None)
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The finding as a whole, each comparison, and what is to be known about the runs."""
-        return (self.conclusion, *(_stopped(d.words) for d in self.differences), *self.notes)
+        """The conclusion, each difference, and notes on the runs."""
+        return (self.conclusion, *(_with_full_stop(d.sentence) for d in self.differences), *self.notes)
 
     @property
     def conclusion(self) -> str:
-        """The finding of the family in a sentence."""
+        """The result of the family in one sentence."""
         return _conclusion(self)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Missing runs, and seeds that changed nothing."""
+        """Notes on missing runs, and on levels where the seed changed nothing."""
         return _notes(self)
 
 
-# --- words ------------------------------------------------------------------------------------
+# --- sentences --------------------------------------------------------------------------------
 
 
-def _words(d: Difference) -> str:
+def _sentence(d: PairedDifference) -> str:
     pair = f"{d.level} and {d.reference}"
     match d.verdict:
         case Verdict.UNTESTED:
-            seen = "" if d.mean is None else f" (seen: {rounded(d.mean, d.mean, signed=True)})"
+            seen = (
+                ""
+                if d.mean is None
+                else f" (observed mean difference {rounded(d.mean, d.mean, signed=True)})"
+            )
             return f"{pair}: not tested{seen}: {d.why}"
         case Verdict.IDENTICAL:
-            return f"{pair}: no difference shown: identical in all {d.n} seeds"
+            return f"{pair}: no difference: identical results for all {d.n} seeds"
         case Verdict.NOT_SHOWN:
-            return f"{pair}: no difference shown: {_measured(d)}; {_seen(d)}"
+            return f"{pair}: {d.verdict.label}: {_measured(d)}; {_power(d)}"
         case Verdict.BETTER | Verdict.WORSE:
             return f"{d.level} is {d.verdict} than {d.reference}: {_measured(d)}"
 
 
-def _measured(d: Difference) -> str:
+def _measured(d: PairedDifference) -> str:
     assert d.mean is not None
     assert d.interval is not None
     width = d.interval.width
     low, high = (rounded(end, width, signed=True) for end in (d.interval.low, d.interval.high))
     return (
-        f"{rounded(d.mean, width, signed=True)} (95 % interval {low} to {high};"
-        f" {p_value(d.p_holm)} after Holm; {d.n} pairs)"
+        f"mean difference {rounded(d.mean, width, signed=True)} (95 % CI {low} to {high};"
+        f" Holm-adjusted {format_p_value(d.p_holm)}; {d.n} pairs)"
     )
 
 
-def _seen(d: Difference) -> str:
+def _power(d: PairedDifference) -> str:
     assert d.detectable is not None
     return (
-        f"with these seeds a difference of {rounded(d.detectable, d.detectable)} would have been found"
-        f" {percent(POWER)} of the time, a smaller one less often"
+        f"minimum detectable difference with these seeds: {rounded(d.detectable, d.detectable)}"
+        f" ({percent(POWER)} power)"
     )
 
 
 def rounded(value: float, error: float, *, signed: bool = False) -> str:
-    """`value` to the second significant digit of `error`, which says what its further digits are worth."""
+    """`value` to the second significant digit of `error`; further digits would be noise."""
     places = 4 if not error or not math.isfinite(error) else 1 - math.floor(math.log10(abs(error)))
     places = min(max(places, 0), 9)
     near = round(value, places) or 0.0  # no −0.00
     return f"{near:{'+' if signed and near else ''}.{places}f}".replace("-", "−")
 
 
-def p_value(p: float | None) -> str:
+def format_p_value(p: float | None) -> str:
     """`p = 0.013`, `p < 0.001`, `–`."""
     if p is None:
         return "–"
@@ -200,19 +209,20 @@ def p_value(p: float | None) -> str:
 
 def _conclusion(c: Comparison) -> str:
     if len(c.levels) == 1:
-        return f"{c.metric}: one level only ({c.levels[0].name}), so there is nothing to compare."
-    shown = [d for d in c.differences if d.shown]
+        return f"{c.metric}: only one level ({c.levels[0].name}), so there is nothing to compare."
+    shown = [d for d in c.differences if d.significant]
     if not c.tested:
-        return _stopped(f"{c.metric}: nothing could be tested: {c.differences[0].why}")
+        return _with_full_stop(f"{c.metric}: no comparison could be tested: {c.differences[0].why}")
     made = f"{len(c.tested)} comparison{'s' if len(c.tested) > 1 else ''}"
     untested = len(c.differences) - len(c.tested)
     rest = f"; {untested} more could not be tested" if untested else ""
     if not shown:
-        return f"{c.metric}: no difference shown in {made}{rest}."
-    return f"{c.metric}: {len(shown)} of {made} {'shows' if len(shown) == 1 else 'show'} a difference{rest}."
+        return f"{c.metric}: {Verdict.NOT_SHOWN.label} in {made}{rest}."
+    verb = "shows" if len(shown) == 1 else "show"
+    return f"{c.metric}: {len(shown)} of {made} {verb} a significant difference{rest}."
 
 
-def _stopped(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith("?") else f"{text}."
 
 
@@ -222,13 +232,13 @@ def _notes(c: Comparison) -> tuple[str, ...]:
         if level.missing:
             seeds = ", ".join(map(str, level.missing))
             notes.append(
-                f"{level.name}: no figure from seed{'s' if len(level.missing) > 1 else ''} {seeds}; what is"
-                " said is of the others, which may flatter it."
+                f"{level.name}: no result for seed{'s' if len(level.missing) > 1 else ''} {seeds}; the"
+                " other seeds alone may make this level look better than it is."
             )
-        if level.n > 1 and flat(np.array(list(level.values.values()))):
+        if level.n > 1 and is_constant(np.array(list(level.values.values()))):
             notes.append(
-                f"{level.name}: the same figure from all {level.n} seeds, so no interval;"
-                " does the seed vary the training?"
+                f"{level.name}: the same value for all {level.n} seeds, so there is no confidence interval;"
+                " does the seed affect training?"
             )
     return tuple(notes)
 
@@ -237,7 +247,7 @@ def _notes(c: Comparison) -> tuple[str, ...]:
 
 
 def comparison_json(c: Comparison) -> dict[str, JsonValue]:
-    """Everything above, for JSON; what is not known is null."""
+    """The whole comparison for JSON; unknown values are null."""
     return {
         "metric": c.metric,
         "direction": c.direction.value,
@@ -270,7 +280,7 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
                 "effect": d.effect,
                 "detectable": d.detectable,
                 "verdict": d.verdict.value,
-                "words": d.words,
+                "words": d.sentence,
             }
             for d in c.differences
         ],
@@ -280,12 +290,12 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
 
 
 def interval_json(interval: Interval | None) -> JsonValue:
-    """Its ends, for JSON."""
+    """The ends of the interval for JSON."""
     if interval is None:
         return None
     return {"low": interval.low, "high": interval.high}
 
 
-def flat(x: Array) -> bool:
-    """Whether all values are the same up to rounding."""
+def is_constant(x: Array) -> bool:
+    """Whether all values are equal up to rounding."""
     return bool(np.ptp(x) <= FLAT * max(1e-3, float(np.abs(x).max())))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from recorded import write
 
-from analysis.ablation.design import Base, base_of
+from analysis.ablation.design import Base, choose_base
 from analysis.query.sweep import Sweep
 
 
@@ -21,5 +21,5 @@ def sweep(folder: Path) -> Sweep:
 
 @pytest.fixture(scope="session")
 def base(sweep: Sweep) -> Base:
-    """What ablations of it start from."""
-    return base_of(sweep)
+    """The base of ablations of `sweep`."""
+    return choose_base(sweep)

@@ -1,4 +1,4 @@
-"""Two experiments, or two trials, side by side."""
+"""The comparison of two experiments or two trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import pytest
 from ablations import sweep_in
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
-from analysis.compare import CompareError, Side, compare_json, compare_tables, compared, sentences, side
+from analysis.compare import (
+    CompareError,
+    Side,
+    choose_side,
+    compare_json,
+    compare_sentences,
+    compare_sides,
+    compare_tables,
+)
 from analysis.query.sweep import Sweep
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write as write_images
@@ -21,7 +29,7 @@ from tuning.ledger.storage import trial_folder
 
 def one(folder: Path, number: int | None = None, fingerprint: str | None = "f") -> Side:
     name = folder.name if number is None else f"{folder.name}:{number}"
-    return side(name, folder, Sweep.at(folder), number, fingerprint)
+    return choose_side(name, folder, Sweep.at(folder), number, fingerprint)
 
 
 @pytest.fixture
@@ -35,48 +43,50 @@ def cells(table_rows: tuple[tuple[str, ...], ...]) -> dict[str, tuple[str, ...]]
 
 
 def test_two_trials_differ_in_settings_and_meet_at_equal_epochs(digits: Path) -> None:
-    sides = compared(one(digits, 0), one(digits, 4))
-    figures, settings, curves = compare_tables(sides)
-    assert cells(figures.rows)["dice on validation images"] == ("0.7500", "0.7400")
+    sides = compare_sides(one(digits, 0), one(digits, 4))
+    results, settings, curves = compare_tables(sides)
+    assert cells(results.rows)["dice on validation images"] == ("0.7500", "0.7400")
     assert cells(settings.rows)["adapter"] == ("lora", "serial_lora")
     assert "batch_size" not in cells(settings.rows)
     assert [row[0] for row in curves.rows] == ["1", "2", "3", "4"]  # trial 4 ended itself there
     assert curves.rows[1] == ("2", "0.5000", "0.7400", "−0.2400")
     assert sides.file == ()
-    assert "Not compared over test images: no results by image" in sentences(sides)[0]
+    assert "Not compared over test images: no results by image" in compare_sentences(sides)[0]
 
 
-def test_an_experiment_stands_for_its_best_finished_trial_and_its_file_is_compared(
+def test_an_experiment_is_compared_by_its_best_finished_trial_and_its_file(
     digits: Path, tmp_path: Path
 ) -> None:
     asked = experiment("other", epochs=4, trial={"epochs": 4, "batch_size": 8})
     told = (Told(LORA | {"learning_rate": 0.004, "lora.rank": 4}, (0.2, 0.3, 0.4, 0.5)),)
-    sides = compared(one(digits), one(write(tmp_path / "other", told, of=asked), fingerprint="g"))
+    sides = compare_sides(one(digits), one(write(tmp_path / "other", told, of=asked), fingerprint="g"))
     assert (sides.one.trial.number, sides.other.trial.number) == (0, 0)
-    figures, keys, settings, _ = compare_tables(sides)
+    results, keys, settings, _ = compare_tables(sides)
     assert cells(keys.rows)["trial.batch_size"] == ("16", "8")
     assert cells(settings.rows)["lora.rank"] == ("8", "4")
-    assert cells(figures.rows)["trials (finished)"] == ("7 (3)", "1 (1)")
-    assert "the prepared data differ" in figures.caption
-    assert "budgets differ: 6 and 4 epochs" in figures.caption
+    assert cells(results.rows)["trials (finished)"] == ("7 (3)", "1 (1)")
+    assert "The prepared data differ" in results.caption
+    assert "The budgets differ: 6 and 4 epochs" in results.caption
 
 
 def test_what_was_cut_short_or_judged_otherwise_is_pointed_out(digits: Path, tmp_path: Path) -> None:
-    assert "digits:1 is pruned after 2 of 6 epochs" in " ".join(compared(one(digits, 1), one(digits)).caution)
+    assert "digits:1 is pruned after 2 of 6 epochs" in " ".join(
+        compare_sides(one(digits, 1), one(digits)).caution
+    )
     asked = experiment("low", objective={"metric": "loss"})
     low = write(tmp_path / "low", (Told(LORA, (0.2,) * 6),), of=asked)
-    sides = compared(one(digits), one(low))
-    assert "the objectives differ: dice (best report) and loss (best report)" in " ".join(sides.caution)
+    sides = compare_sides(one(digits), one(low))
+    assert "The objectives differ: dice (best report) and loss (best report)" in " ".join(sides.caution)
     assert "objective on validation images" in cells(compare_tables(sides)[0].rows)
     assert not any("equal epochs" in table.title for table in compare_tables(sides))
 
 
-def test_test_figures_and_domains_stand_beside(tmp_path: Path) -> None:
+def test_test_values_and_domains_have_rows(tmp_path: Path) -> None:
     from recorded import DOMAINS
 
     asked = experiment("shifted", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
     folder = write(tmp_path / "shifted", TRIALS, of=asked, scores=SCORES)
-    rows = cells(compare_tables(compared(one(folder, 0), one(folder, 4)))[0].rows)
+    rows = cells(compare_tables(compare_sides(one(folder, 0), one(folder, 4)))[0].rows)
     assert rows["dice on test images"] == ("0.7000", "0.8000")
     assert rows["dice in noisy"] == ("0.6300", "0.4000")
 
@@ -98,11 +108,12 @@ def test_images_of_the_same_names_are_paired_only_where_the_prepared_data_are_th
 ) -> None:
     twin = _scored(write(tmp_path / "twin"))
     here = one(_scored(digits), 0)
-    assert "the first is better" in sentences(compared(here, one(digits, 4)))[0]
-    assert compared(here, one(twin, 4)).images is not None
-    other = compared(here, one(twin, 4, fingerprint="g"))
+    said = compare_sentences(compare_sides(here, one(digits, 4)))[0]
+    assert said.startswith("Over test images: dice: digits:0 is better than digits:4: difference +0.3")
+    assert compare_sides(here, one(twin, 4)).images is not None
+    other = compare_sides(here, one(twin, 4, fingerprint="g"))
     assert other.images is None
-    assert "Not compared over test images: their prepared data differ" in sentences(other)[0]
+    assert "Not compared over test images: their prepared data differ" in compare_sentences(other)[0]
 
 
 def test_an_objective_in_a_domain_is_compared_over_the_images_of_that_domain(tmp_path: Path) -> None:
@@ -117,28 +128,28 @@ def test_an_objective_in_a_domain_is_compared_over_the_images_of_that_domain(tmp
         return _scored(folder, "dim")
 
     folder = judged("shifted", 3)
-    found = compared(one(folder, 0), one(folder, 4))
+    found = compare_sides(one(folder, 0), one(folder, 4))
     assert found.images is not None
-    assert "the first is better" in found.images.words
-    harder = compared(one(folder, 0), one(judged("harder", 5), 4))
+    assert "the first is better" in found.images.sentence
+    harder = compare_sides(one(folder, 0), one(judged("harder", 5), 4))
     assert harder.images is None
-    assert "mean different images by domain dim" in harder.no_images
+    assert "define domain dim differently" in harder.no_images
 
 
-def test_a_trial_beside_itself_and_one_that_is_not_there(digits: Path, tmp_path: Path) -> None:
-    same = compared(one(digits), one(digits))
-    assert "both are the same trial" in sentences(same)[0]
+def test_a_trial_with_itself_and_one_that_does_not_exist(digits: Path, tmp_path: Path) -> None:
+    same = compare_sides(one(digits), one(digits))
+    assert "both are the same trial" in compare_sentences(same)[0]
     assert same.settings == {}
     assert compare_tables(same)[0].columns == ("", "digits (first)", "digits (second)")
-    with pytest.raises(CompareError, match="digits has no trial 9; it has 7"):
+    with pytest.raises(CompareError, match="digits has no trial 9; it has 7 trials, numbered from 0"):
         one(digits, 9)
     lost = write(tmp_path / "lost", (Told(LORA, (0.1,), Outcome.DIVERGED),))
-    with pytest.raises(CompareError, match="lost has no trial with a value"):
+    with pytest.raises(CompareError, match="lost has no trial with a value to compare"):
         one(lost)
 
 
-def test_for_programs_it_is_all_there(digits: Path) -> None:
-    whole = compare_json(compared(one(digits, 0), one(digits, 4)))
+def test_json_holds_the_whole_comparison(digits: Path) -> None:
+    whole = compare_json(compare_sides(one(digits, 0), one(digits, 4)))
     assert whole["a"]["validation"] == 0.75  # type: ignore[index,call-overload]
     assert whole["settings_differ"]["adapter"] == {"a": "lora", "b": "serial_lora"}  # type: ignore[index,call-overload]
     assert whole["over_test_images"] is None

@@ -6,7 +6,7 @@ from PIL import Image
 from recorded import LORA, Told, experiment, write
 
 from analysis.query.sweep import Sweep
-from analysis.sweep_picture import COLOURS, draw
+from analysis.sweep_picture import COLOURS, draw_sweep
 from trainables.specs.adapters import Adapter
 from tuning.ledger.ledger import read_history
 
@@ -17,7 +17,7 @@ def test_every_adapter_has_a_colour_of_its_own() -> None:
 
 
 def test_the_picture_is_a_png_of_readable_size(sweep: Sweep, tmp_path: Path) -> None:
-    path = draw(sweep, tmp_path / "curves.png")
+    path = draw_sweep(sweep, tmp_path / "curves.png")
     assert path is not None
     with Image.open(path) as image:
         assert image.format == "PNG"
@@ -27,10 +27,10 @@ def test_the_picture_is_a_png_of_readable_size(sweep: Sweep, tmp_path: Path) -> 
 
 def test_no_picture_without_a_report(tmp_path: Path) -> None:
     sweep = Sweep.of(read_history(write(tmp_path / "young", (Told(LORA, (), None),), closed=None)))
-    assert draw(sweep, tmp_path / "curves.png") is None
+    assert draw_sweep(sweep, tmp_path / "curves.png") is None
     assert not (tmp_path / "curves.png").exists()
 
 
 def test_a_single_trial_without_baseline_is_drawn(tmp_path: Path) -> None:
     record = write(tmp_path / "one", (Told(LORA, (0.5,)),), of=experiment("one", epochs=1), baseline=None)
-    assert draw(Sweep.at(record), tmp_path / "curves.png") is not None
+    assert draw_sweep(Sweep.at(record), tmp_path / "curves.png") is not None

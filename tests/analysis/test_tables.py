@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from analysis.tables import budget, count, figure, plural
+from analysis.tables import format_budget, format_count, format_metric, plural
 from tuning.formatting import format_setting, format_settings
 
 
@@ -22,9 +22,9 @@ def test_a_setting_is_short(value: JsonValue, text: str) -> None:
 
 
 def test_cells() -> None:
-    assert figure(0.75) == "0.7500"
-    assert figure(None) == count(None) == "–"
-    assert count(1234567) == "1,234,567"
-    assert budget(1.5, 6.0) == "1.5 of 6"
+    assert format_metric(0.75) == "0.7500"
+    assert format_metric(None) == format_count(None) == "–"
+    assert format_count(1234567) == "1,234,567"
+    assert format_budget(1.5, 6.0) == "1.5 of 6"
     assert (plural(1, "trial"), plural(2, "trial")) == ("1 trial", "2 trials")
     assert format_settings({"adapter": "lora", "lora.rank": 8}) == "adapter=lora  lora.rank=8"

@@ -8,8 +8,8 @@ from typing import Any
 
 from recorded import TRIALS, Told, experiment, write
 
-from analysis.ablation.design import Base, base_of, over, reference_of, seeds_of
-from analysis.ablation.experiment import compared
+from analysis.ablation.design import Base, choose_base, levels_over, reference_of, seeds_of
+from analysis.ablation.experiment import comparison_experiment
 from analysis.query.sweep import Sweep
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 from tuning.experiment.spec import Experiment
@@ -42,7 +42,9 @@ def spec_of(
 def ranks(base: Base, *values: int, seeds: int = 3) -> Experiment:
     """A designed experiment over lora.rank."""
     name = f"{base.experiment.name}-ablate-lora.rank"
-    return compared(base, spec_of(base, "lora.rank", over("lora.rank", values), seeds), name)
+    return comparison_experiment(
+        base, spec_of(base, "lora.rank", levels_over("lora.rank", values), seeds), name
+    )
 
 
 def ran(
@@ -53,7 +55,7 @@ def ran(
     seeds: int = 3,
 ) -> Path:
     """A finished ablation of lora.rank: Dice by rank and seed, None for a run that diverged."""
-    asked = ranks(base_of(sweep_in(storage / "digits")), *values, seeds=seeds)
+    asked = ranks(choose_base(sweep_in(storage / "digits")), *values, seeds=seeds)
     told, scores = [], []
     for number, params in enumerate(asked.space.grid()):
         rank, seed = params["lora.rank"], params["seed"]

@@ -53,7 +53,7 @@ def conclude(folder: Path, ablate: str | None) -> None:
     from analysis.query.sweep import Sweep
     from analysis.ranking.best import finished_first
     from analysis.ranking.by_adapter import adapter_table
-    from analysis.sweep_picture import FIGURE, draw
+    from analysis.sweep_picture import FIGURE, draw_sweep
     from tuning.cli.console import console, lines
     from tuning.ledger.storage import shell_name
 
@@ -79,7 +79,7 @@ def conclude(folder: Path, ablate: str | None) -> None:
 
         print_table(out, domain_table(sweep))
     _best(out, sweep, ranking)
-    if (picture := draw(sweep, folder / FIGURE)) is not None:
+    if (picture := draw_sweep(sweep, folder / FIGURE)) is not None:
         lines(out, "", f"picture  {picture}")
     name = shell_name(folder)
     lines(out, f"ranking  adaptertune best {name}", f"alone    adaptertune train --from {name}:best")

@@ -1,4 +1,4 @@
-"""Designs: from the best finished trial to every level with every seed, as an experiment."""
+"""Designs: from the best finished trial to an experiment of every level with every seed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from analysis.ablation.design import (
     AblationError,
     Base,
     Plan,
-    base_of,
+    choose_base,
     level_of,
-    over,
+    levels_over,
     reference_of,
     seeds_of,
     warnings_of,
     with_scale,
 )
-from analysis.ablation.experiment import compared, retuning
+from analysis.ablation.experiment import comparison_experiment, retuning_experiment
 from analysis.ablation.names import StudyName
-from analysis.ablation.studies import at_equal_parameters, config_of, described, families_of, levels_of
+from analysis.ablation.studies import at_equal_parameters, config_of, describe_level, families_of, levels_of
 from analysis.query.sweep import Sweep
 from trainables.errors import AdapterError
 from trainables.specs.adapters import Adapter, Freezing
@@ -46,30 +46,30 @@ def test_the_base_is_the_best_trial_that_ran_to_its_own_end(base: Base) -> None:
 
 
 def test_a_setting_of_another_adapter_starts_from_the_best_trial_that_has_it(sweep: Sweep) -> None:
-    assert base_of(sweep, having="serial_lora.rank").trial == 4
-    assert base_of(sweep, having="weight_decay").trial == 0
-    assert base_of(sweep, 2).config.adapter is Adapter.NONE
+    assert choose_base(sweep, having="serial_lora.rank").trial == 4
+    assert choose_base(sweep, having="weight_decay").trial == 0
+    assert choose_base(sweep, 2).config.adapter is Adapter.NONE
 
 
 @pytest.mark.parametrize(
     ("number", "having", "said"),
     [
         (None, "loha.rank", "no finished trial of digits has adapter loha"),
-        (2, "adapter", "trial 2 of digits has adapter none, so adapter says nothing there"),
-        (9, None, "digits has no trial 9; it has 7, from 0 on"),
+        (2, "adapter", "trial 2 of digits has adapter none, but an adapter is needed"),
+        (9, None, "digits has no trial 9; it has 7 trials, numbered from 0"),
     ],
 )
 def test_a_base_that_is_not_there_says_what_is(
     sweep: Sweep, number: int | None, having: str | None, said: str
 ) -> None:
     with pytest.raises(AblationError, match=said):
-        base_of(sweep, number, having=having)
+        choose_base(sweep, number, having=having)
 
 
 def test_without_a_finished_trial_there_is_no_base(tmp_path: Path) -> None:
     folder = write(tmp_path / "young", (Told(LORA, (0.2, 0.5), Outcome.PRUNED),))
-    with pytest.raises(AblationError, match="no trial that ran to its own end"):
-        base_of(Sweep.at(folder))
+    with pytest.raises(AblationError, match="young has no finished trial to start from"):
+        choose_base(Sweep.at(folder))
 
 
 # --- levels -----------------------------------------------------------------------------------
@@ -89,27 +89,27 @@ def test_without_a_finished_trial_there_is_no_base(tmp_path: Path) -> None:
 )
 def test_levels_that_cannot_be(name: str, values: list[Any], said: str) -> None:
     with pytest.raises(AblationError, match=said):
-        over(name, values)
+        levels_over(name, values)
 
 
 def test_the_reference_is_the_level_of_the_base_or_the_first(base: Base) -> None:
-    assert reference_of(over("lora.rank", [4, 8]), base, None) == "8"
-    assert reference_of(over("weight_decay", [0.0, 0.01]), base, None) == "0.01"  # its default
-    assert reference_of(over("targets", [["mlp"], ["query", "value"]]), base, None) == "query+value"
-    assert reference_of(over("lora.rank", [2, 4]), base, None) == "2"
-    assert reference_of(over("lora.rank", [2, 4]), base, "4") == "4"
-    with pytest.raises(AblationError, match="--reference 9: is no level; there are 2, 4"):
-        reference_of(over("lora.rank", [2, 4]), base, "9")
+    assert reference_of(levels_over("lora.rank", [4, 8]), base, None) == "8"
+    assert reference_of(levels_over("weight_decay", [0.0, 0.01]), base, None) == "0.01"  # its default
+    assert reference_of(levels_over("targets", [["mlp"], ["query", "value"]]), base, None) == "query+value"
+    assert reference_of(levels_over("lora.rank", [2, 4]), base, None) == "2"
+    assert reference_of(levels_over("lora.rank", [2, 4]), base, "4") == "4"
+    with pytest.raises(AblationError, match="--reference 9: is not a level; the levels are 2, 4"):
+        reference_of(levels_over("lora.rank", [2, 4]), base, "9")
 
 
 def test_alpha_moves_with_the_rank_where_the_scale_is_kept(base: Base) -> None:
-    levels = with_scale(base, "lora.rank", over("lora.rank", [4, 16]))
+    levels = with_scale(base, "lora.rank", levels_over("lora.rank", [4, 16]))
     assert [level.settings for level in levels] == [
         {"lora.rank": 4, "lora.alpha": 8.0},
         {"lora.rank": 16, "lora.alpha": 32.0},
     ]
-    with pytest.raises(AblationError, match="not with weight_decay"):
-        with_scale(base, "weight_decay", over("weight_decay", [0.0]))
+    with pytest.raises(AblationError, match="not to weight_decay"):
+        with_scale(base, "weight_decay", levels_over("weight_decay", [0.0]))
 
 
 # --- the experiment ---------------------------------------------------------------------------
@@ -135,18 +135,18 @@ def test_the_seed_that_the_base_was_picked_under_is_none_of_those_compared(base:
 
 def test_the_experiment_is_a_file_that_reads_back_the_same(sweep: Sweep, base: Base, tmp_path: Path) -> None:
     levels = levels_of(StudyName.FREEZING, base, sweep, None)
-    asked = compared(base, spec_of(base, "freezing", levels), "f")
+    asked = comparison_experiment(base, spec_of(base, "freezing", levels), "f")
     (tmp_path / "f.yaml").write_text(asked.source_text)
     assert load_experiment(tmp_path / "f.yaml") == asked
 
 
 @pytest.mark.parametrize("study", list(StudyName))
-def test_ready_studies_make_sound_experiments_whose_trials_know_their_level(
+def test_predefined_studies_make_valid_experiments_and_each_trial_has_a_level(
     sweep: Sweep, base: Base, study: StudyName
 ) -> None:
     levels = levels_of(study, base, sweep, None)
     spec = spec_of(base, str(study), levels, seeds=2)
-    asked = compared(base, spec, "x")
+    asked = comparison_experiment(base, spec, "x")
     grid = list(asked.space.grid())
     assert len(grid) == asked.space.size() == 2 * len(levels)
     for params in grid:
@@ -165,9 +165,9 @@ def test_a_base_with_extras_of_its_freezing_mode_gives_them_to_the_modes_that_ta
     sweep = Sweep.of(
         read_history(write(tmp_path / "deep", (Told({"learning_rate": 0.01}, (0.5,)),), of=asked))
     )
-    base = base_of(sweep)
+    base = choose_base(sweep)
     levels = levels_of(StudyName.FREEZING, base, sweep, None)
-    made = compared(base, spec_of(base, "freezing", levels, seeds=1), "x")
+    made = comparison_experiment(base, spec_of(base, "freezing", levels, seeds=1), "x")
     configs = {c.mode: c for c in map(made.trial_config, made.space.grid())}
     assert set(configs) == set(Freezing)
     assert {mode: c.frozen_blocks for mode, c in configs.items() if c.frozen_blocks} == {
@@ -178,14 +178,14 @@ def test_a_base_with_extras_of_its_freezing_mode_gives_them_to_the_modes_that_ta
 
 def test_all_levels_run_the_whole_budget_unless_patience_is_what_is_varied(tmp_path: Path) -> None:
     asked = experiment("patient", trial={"epochs": 6, "early_stopping": {"patience": 2}})
-    base = base_of(Sweep.at(write(tmp_path / "patient", of=asked)))
+    base = choose_base(Sweep.at(write(tmp_path / "patient", of=asked)))
     made = ranks(base, 4, 8)
     assert all(made.trial_config(p).early_stopping is None for p in made.space.grid())
-    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
-    tuned = retuning(base, spec, "x-retune", ["learning_rate"], 2)
+    spec = spec_of(base, "lora.rank", levels_over("lora.rank", [4, 8]))
+    tuned = retuning_experiment(base, spec, "x-retune", ["learning_rate"], 2)
     assert all(tuned.trial_config(p).early_stopping is None for p in tuned.search.first)
-    levels = over("early_stopping.patience", [1, 3])
-    varied = compared(base, spec_of(base, "early_stopping.patience", levels), "y")
+    levels = levels_over("early_stopping.patience", [1, 3])
+    varied = comparison_experiment(base, spec_of(base, "early_stopping.patience", levels), "y")
     patience = {c.early_stopping.patience for p in varied.space.grid()
                 if (c := varied.trial_config(p)).early_stopping is not None}  # fmt: skip
     assert patience == {1, 3}
@@ -208,9 +208,9 @@ def test_levels_of_adapters_keep_the_bases_mode_and_its_extras_where_they_fit(
     )
     told = (Told({"learning_rate": 0.01}, (0.5,)),)
     sweep = Sweep.at(write(tmp_path / "deep", told, of=asked))
-    base = base_of(sweep)
-    levels = families_of(over("adapter", ["none", "lora"]), base, sweep)
-    made = compared(base, spec_of(base, "adapter", levels, seeds=1), "x")
+    base = choose_base(sweep)
+    levels = families_of(levels_over("adapter", ["none", "lora"]), base, sweep)
+    made = comparison_experiment(base, spec_of(base, "adapter", levels, seeds=1), "x")
     none, lora = map(made.trial_config, made.space.grid())
     assert (none.mode, lora.mode) == modes
     assert (none.frozen_blocks, lora.frozen_blocks) == (1, 1)
@@ -220,8 +220,8 @@ def test_levels_of_adapters_keep_the_bases_mode_and_its_extras_where_they_fit(
 
 def test_families_of_an_ablation_under_way_keep_what_they_began_with(tmp_path: Path) -> None:
     begun_at = sweep_in(tmp_path / "digits")
-    base = base_of(begun_at)
-    names = over("adapter", ["lora", "serial_lora"])
+    base = choose_base(begun_at)
+    names = levels_over("adapter", ["lora", "serial_lora"])
     spec = spec_of(base, "adapter", families_of(names, base, begun_at))
     better = Told(
         {"adapter": "serial_lora", "freezing": "frozen", "learning_rate": 0.003, "serial_lora.rank": 2},
@@ -235,17 +235,17 @@ def test_families_of_an_ablation_under_way_keep_what_they_began_with(tmp_path: P
     assert families_of(names, base, later, spec) == spec.levels
 
 
-def test_a_study_leaves_out_what_the_model_does_not_take_but_not_what_was_asked_for(
+def test_a_study_leaves_out_default_levels_that_do_not_fit_but_not_requested_ones(
     sweep: Sweep, base: Base
 ) -> None:
     with pytest.raises(AblationError, match="--levels half: freezing must be one of"):
         levels_of(StudyName.FREEZING, base, sweep, ["half"])
     with pytest.raises(AblationError, match="--study freezing compares it"):
         levels_of(StudyName.ADAPTERS, base, sweep, ["none", "lora"])
-    with pytest.raises(AblationError, match="and frozen needs one; start from one that has"):
-        levels_of(StudyName.FREEZING, base_of(sweep, 2), sweep, ["frozen", "full"])
+    with pytest.raises(AblationError, match="and frozen needs one; start from a trial that has one"):
+        levels_of(StudyName.FREEZING, choose_base(sweep, 2), sweep, ["frozen", "full"])
     with pytest.raises(AblationError, match="has no rank"):
-        levels_of(StudyName.RANK, base_of(sweep, 2), sweep, None)
+        levels_of(StudyName.RANK, choose_base(sweep, 2), sweep, None)
 
 
 # --- equal parameters -------------------------------------------------------------------------
@@ -279,11 +279,11 @@ def test_adapters_meet_at_the_rank_that_comes_nearest_and_it_is_said_how_near(
         "lokr: 500 adapter parameters, -37.5% off 800, and no rank comes nearer: not at equal parameters"
         in notes
     )
-    made = compared(base, spec_of(base, "adapters", levels, seeds=1), "x")
+    made = comparison_experiment(base, spec_of(base, "adapters", levels, seeds=1), "x")
     assert made.space.size() == len(levels)
 
 
-def test_an_adapter_that_the_model_does_not_take_is_left_out_of_a_ready_study_and_a_fault_otherwise(
+def test_an_adapter_that_does_not_fit_is_left_out_of_a_predefined_study_and_an_error_otherwise(
     sweep: Sweep, base: Base
 ) -> None:
     def count(config: TrialConfig) -> int:
@@ -303,29 +303,29 @@ def test_an_adapter_that_the_model_does_not_take_is_left_out_of_a_ready_study_an
 
 
 def test_equal_parameters_ask_for_an_adapter_and_for_a_free_rank(sweep: Sweep, base: Base) -> None:
-    with pytest.raises(AblationError, match="the rank is what is varied"):
-        at_equal_parameters(over("lora.rank", [4, 8]), base, _count)
+    with pytest.raises(AblationError, match="the design varies the rank itself"):
+        at_equal_parameters(levels_over("lora.rank", [4, 8]), base, _count)
     with pytest.raises(AblationError, match="no adapter, so there is no number of parameters to match"):
-        at_equal_parameters(over("weight_decay", [0.0]), base_of(sweep, 2), _count)
+        at_equal_parameters(levels_over("weight_decay", [0.0]), choose_base(sweep, 2), _count)
     with pytest.raises(AblationError, match="adapter none has no rank"):
-        at_equal_parameters(families_of(over("adapter", ["none", "lora"]), base, sweep), base, _count)
+        at_equal_parameters(families_of(levels_over("adapter", ["none", "lora"]), base, sweep), base, _count)
 
 
 def test_an_adapter_level_brings_the_settings_and_the_freezing_that_go_with_it(
     sweep: Sweep, base: Base
 ) -> None:
-    levels = families_of(over("adapter", ["none", "lora", "loha"]), base, sweep)
+    levels = families_of(levels_over("adapter", ["none", "lora", "loha"]), base, sweep)
     assert [level.settings.get("freezing") for level in levels] == ["head_only", "frozen", "frozen"]
     assert levels[1].settings["lora.rank"] == 8
-    assert described(levels[1]) == "lora.rank=8  freezing=frozen"
-    assert compared(base, spec_of(base, "adapter", levels), "x").space.size() == 9
+    assert describe_level(levels[1]) == "lora.rank=8  freezing=frozen"
+    assert comparison_experiment(base, spec_of(base, "adapter", levels), "x").space.size() == 9
 
 
 # --- the plan ---------------------------------------------------------------------------------
 
 
-def test_a_plan_says_what_it_costs_and_what_it_leaves_mixed_up(base: Base) -> None:
-    levels = over("lora.rank", [4, 8])
+def test_a_plan_gives_its_cost_and_its_confounders(base: Base) -> None:
+    levels = levels_over("lora.rank", [4, 8])
     plan = Plan(base, spec_of(base, "lora.rank", levels, seeds=1))
     assert (plan.name, plan.runs, plan.seconds) == ("digits-ablate-lora.rank", 2, 108.0)
     said = "\n".join(warnings_of(plan))
@@ -336,7 +336,7 @@ def test_a_plan_says_what_it_costs_and_what_it_leaves_mixed_up(base: Base) -> No
     tuned = Plan(base, spec_of(base, "lora.rank", kept, seeds=5), ("learning_rate",), 8)
     assert tuned.seconds == 54.0 * (10 + 16)
     assert list(warnings_of(tuned)) == []
-    rates = Plan(base, spec_of(base, "learning_rate", over("learning_rate", [0.001, 0.01])))
+    rates = Plan(base, spec_of(base, "learning_rate", levels_over("learning_rate", [0.001, 0.01])))
     assert "all levels train at" not in "\n".join(warnings_of(rates))
-    alone = Plan(base, spec_of(base, "lora.rank", over("lora.rank", [8])))
+    alone = Plan(base, spec_of(base, "lora.rank", levels_over("lora.rank", [8])))
     assert "a single level" in "\n".join(warnings_of(alone))

@@ -1,4 +1,4 @@
-"""What retunes each level of a design, and the values it gives them."""
+"""The experiment that retunes each level of a design, and the values that it chooses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from recorded import Told, write
 from analysis.ablation.design import (
     AblationError,
     Base,
-    over,
+    levels_over,
 )
-from analysis.ablation.experiment import compared, draws, retuned, retuning
+from analysis.ablation.experiment import (
+    comparison_experiment,
+    retuning_experiment,
+    spread_points,
+    with_retuned_values,
+)
 from analysis.ablation.studies import families_of
 from analysis.query.sweep import Sweep
 from tuning.experiment.sections.ablation import AblationStage
@@ -23,8 +28,8 @@ from tuning.ledger.records import Outcome
 
 
 def test_each_level_is_retuned_at_the_same_values_under_the_bases_own_seed(base: Base) -> None:
-    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
-    asked = retuning(base, spec, "x-retune", ["learning_rate"], 4)
+    spec = spec_of(base, "lora.rank", levels_over("lora.rank", [4, 8]))
+    asked = retuning_experiment(base, spec, "x-retune", ["learning_rate"], 4)
     by_level = {
         rank: [p["learning_rate"] for p in asked.search.first if p["lora.rank"] == rank] for rank in (4, 8)
     }
@@ -39,9 +44,9 @@ def test_each_level_is_retuned_at_the_same_values_under_the_bases_own_seed(base:
 
 
 def test_a_setting_is_retuned_only_at_levels_that_have_it(sweep: Sweep, base: Base) -> None:
-    levels = families_of(over("adapter", ["none", "lora", "loha"]), base, sweep)
+    levels = families_of(levels_over("adapter", ["none", "lora", "loha"]), base, sweep)
     spec = spec_of(base, "adapter", levels)
-    asked = retuning(base, spec, "x", ["learning_rate", "lora.alpha"], 4)
+    asked = retuning_experiment(base, spec, "x", ["learning_rate", "lora.alpha"], 4)
     for params in asked.search.first:
         assert ("lora.alpha" in params) == (params["adapter"] == "lora")
         asked.trial_config(params)
@@ -50,20 +55,22 @@ def test_a_setting_is_retuned_only_at_levels_that_have_it(sweep: Sweep, base: Ba
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("lora.rank", "is what the levels differ in"),
-        ("seed", "is what the levels differ in"),
+        ("lora.rank", "the levels differ in this setting"),
+        ("seed", "the levels differ in this setting"),
         ("lr", "unknown key"),
         ("optimizer", "was not searched in digits"),
     ],
 )
 def test_what_cannot_be_retuned(base: Base, name: str, said: str) -> None:
     with pytest.raises(AblationError, match=said):
-        retuning(base, spec_of(base, "lora.rank", over("lora.rank", [4, 8])), "x", [name], 4)
+        retuning_experiment(
+            base, spec_of(base, "lora.rank", levels_over("lora.rank", [4, 8])), "x", [name], 4
+        )
 
 
 def test_each_level_takes_the_value_that_was_best_for_it(base: Base, tmp_path: Path) -> None:
-    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
-    asked = retuning(base, spec, "x", ["learning_rate"], 3)
+    spec = spec_of(base, "lora.rank", levels_over("lora.rank", [4, 8]))
+    asked = retuning_experiment(base, spec, "x", ["learning_rate"], 3)
     rates = sorted({float(str(p["learning_rate"])) for p in asked.search.first})
     best = {4: rates[0], 8: rates[2]}
     told = [
@@ -71,25 +78,27 @@ def test_each_level_takes_the_value_that_was_best_for_it(base: Base, tmp_path: P
         for p in asked.search.first
     ]
     tuned = Sweep.at(write(tmp_path / "x", told, of=asked))
-    found = retuned(tuned, spec, ["learning_rate"])
+    found = with_retuned_values(tuned, spec, ["learning_rate"])
     assert [level.retuned for level in found.levels] == [
         {"learning_rate": best[4]},
         {"learning_rate": best[8]},
     ]
-    grid = list(compared(base, found, "y").space.grid())
+    grid = list(comparison_experiment(base, found, "y").space.grid())
     assert {(p["lora.rank"], p["learning_rate"]) for p in grid} == {(4, best[4]), (8, best[8])}
     lost = [Told(t.params, (0.1,), Outcome.DIVERGED) if t.params["lora.rank"] == 4 else t for t in told]
     with pytest.raises(AblationError, match="no trial of level 4 has a value"):
-        retuned(Sweep.at(write(tmp_path / "z", lost, of=asked)), spec, ["learning_rate"])
+        with_retuned_values(Sweep.at(write(tmp_path / "z", lost, of=asked)), spec, ["learning_rate"])
 
 
 def test_draws_are_spread_in_the_logarithm_and_hold_the_bases_own_value() -> None:
     rate = Alternative.model_validate({"float": (1e-4, 1e-2), "log": True})
-    values = [point["r"] for point in draws({"r": rate}, 4, {"r": 2e-3})]
+    values = [point["r"] for point in spread_points({"r": rate}, 4, {"r": 2e-3})]
     assert values == [0.0001778, 0.0005623, 2e-3, 0.005623]
     choice = Alternative.model_validate({"choice": ("a", "b")})
-    assert [p["c"] for p in draws({"c": choice}, 5, {"c": "b"})] == ["a", "b"]
-    both = draws({"r": rate, "c": choice}, 8, {"r": 1e-3, "c": "a"})
+    assert [p["c"] for p in spread_points({"c": choice}, 5, {"c": "b"})] == ["a", "b"]
+    both = spread_points({"r": rate, "c": choice}, 8, {"r": 1e-3, "c": "a"})
     assert {"r": 1e-3, "c": "a"} in both
     assert len({point["r"] for point in both}) == 8
-    assert draws({"r": rate}, 3, {"r": 1.0}) == draws({"r": rate}, 3, {})  # outside of the range
+    assert spread_points({"r": rate}, 3, {"r": 1.0}) == spread_points(
+        {"r": rate}, 3, {}
+    )  # outside of the range

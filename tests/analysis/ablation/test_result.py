@@ -1,4 +1,4 @@
-"""What a designed experiment showed, against values that are known."""
+"""Results of designed experiments, against known values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ablations import ran, ranks, sweep_in
 from recorded import Told, write
 
 from analysis.ablation import result as ablation_result
-from analysis.ablation.design import AblationError, base_of
+from analysis.ablation.design import AblationError, choose_base
 from analysis.ablation.names import Images
 from analysis.ablation.result import (
-    Result,
-    over_images,
+    AblationResult,
+    all_sentences,
+    image_differences,
     result_csv,
     result_json,
     result_markdown,
     result_of,
     result_tables,
-    sentences,
-    words,
+    seed_sentences,
 )
 from analysis.query.sweep import Sweep
 from analysis.statistics.bootstrap import ImageDifference, compare_over_images
@@ -39,7 +39,7 @@ CLEAR = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}, 16: {1:
 TEST = {4: {1: 0.40, 2: 0.42, 3: 0.41}, 8: {1: 0.55, 2: 0.57, 3: 0.561}, 16: {1: 0.54, 2: 0.58, 3: 0.57}}
 
 
-def result(folder: Path, images: Images | None = None) -> Result:
+def result(folder: Path, images: Images | None = None) -> AblationResult:
     return result_of(Sweep.at(folder), images)
 
 
@@ -51,22 +51,23 @@ def test_levels_are_compared_on_test_images_where_runs_were_scored_there(tmp_pat
     worse, same = found.comparison.differences
     assert (worse.level, worse.reference, worse.verdict) == ("4", "8", Verdict.WORSE)
     assert same.verdict is Verdict.NOT_SHOWN
-    said = "\n".join(sentences(found))
-    assert said.startswith("On test images. dice: 1 of 2 comparisons shows a difference.")
+    said = "\n".join(seed_sentences(found))
+    assert said.startswith("On test images. dice: 1 of 2 comparisons shows a significant difference.")
     assert "4 is worse than 8" in said
-    assert "16 and 8: no difference shown" in said
+    assert "16 and 8: no significant difference" in said
     assert result(tmp_path / found.name, Images.VALIDATION).comparison == found.validation
 
 
-def test_without_test_figures_validation_is_compared_and_said_so(tmp_path: Path) -> None:
+def test_without_test_values_validation_values_are_compared_and_named(tmp_path: Path) -> None:
     folder = ran(tmp_path, CLEAR)
     found = result(folder)
     assert found.images is Images.VALIDATION
     levels, differences = result_tables(found)
-    assert levels.columns[:4] == ("lora.rank", "runs", "validation dice", "95 % interval")
-    assert "on which each run's best epoch was picked" in levels.caption
+    assert levels.columns[:4] == ("lora.rank", "runs", "validation dice", "95 % CI")
+    assert "on which each run's best epoch was selected" in levels.caption
     assert [row[0] for row in levels.rows] == ["4", "8 (reference)", "16"]
     assert [row[0] for row in differences.rows] == ["4 − 8", "16 − 8"]
+    assert [row[-1] for row in differences.rows] == ["worse", "no significant difference"]
     with pytest.raises(AblationError, match="no run has been scored on test images"):
         result(folder, Images.TEST)
 
@@ -76,23 +77,23 @@ def test_runs_that_diverged_or_have_not_run_are_missing_and_named(tmp_path: Path
     found = result(ran(tmp_path, values))
     assert [level.n for level in found.comparison.levels] == [2, 3]
     assert found.comparison.differences[0].seeds == (1, 3)
-    said = "\n".join(sentences(found))
-    assert "4: no figure from seed 2" in said
-    assert "Without a figure: 1 diverged." in said
+    said = "\n".join(seed_sentences(found))
+    assert "4: no result for seed 2" in said
+    assert "Runs without a result: 1 diverged." in said
     # A driver that died after two runs.
-    asked = ranks(base_of(sweep_in(tmp_path / "other" / "digits")), 4, 8)
+    asked = ranks(choose_base(sweep_in(tmp_path / "other" / "digits")), 4, 8)
     told = [Told(params, (0.3, 0.5)) for params in list(asked.space.grid())[:2]]
     young = result(write(tmp_path / asked.name / "young", told, of=asked, closed=None))
-    assert "one seed in common" in "\n".join(sentences(young))
-    assert "Without a figure: 4 not run." in "\n".join(sentences(young))
+    assert "one seed in common" in "\n".join(seed_sentences(young))
+    assert "Runs without a result: 4 not run." in "\n".join(seed_sentences(young))
 
 
 def test_a_single_level_and_a_single_seed_have_a_clear_answer(tmp_path: Path) -> None:
     alone = result(ran(tmp_path / "a", {8: {1: 0.6, 2: 0.61, 3: 0.62}}))
     assert len(result_tables(alone)) == 1
-    assert "one level only (8), so there is nothing to compare" in "\n".join(sentences(alone))
+    assert "only one level (8), so there is nothing to compare" in "\n".join(seed_sentences(alone))
     once = result(ran(tmp_path / "b", {4: {1: 0.5}, 8: {1: 0.6}}, seeds=1))
-    assert "nothing could be tested: one seed in common" in "\n".join(sentences(once))
+    assert "no comparison could be tested: only one seed in common" in "\n".join(seed_sentences(once))
     assert all(row[3] == "–" for row in result_tables(once)[0].rows)
 
 
@@ -103,7 +104,9 @@ def test_ties_are_no_difference(tmp_path: Path) -> None:
 
 
 def test_a_sweep_is_no_designed_experiment(tmp_path: Path) -> None:
-    with pytest.raises(AblationError, match="digits is no designed experiment; `adaptertune ablate digits"):
+    with pytest.raises(
+        AblationError, match="digits is not a designed experiment; `adaptertune ablate digits"
+    ):
         result_of(sweep_in(tmp_path / "digits"))
 
 
@@ -126,7 +129,7 @@ def test_results_by_image_are_compared_with_the_seeds_that_both_have(tmp_path: P
     values = {4: {1: 0.5, 2: 0.5, 3: 0.52}, 8: {1: 0.6, 2: 0.6, 3: 0.61}}
     folder = ran(tmp_path, values, test=values)
     found = result(folder)
-    assert over_images(found, folder) == {}  # none were kept
+    assert image_differences(found, folder) == {}  # none were kept
     rng = np.random.default_rng(0)
     for run in found.runs:
         assert run.trial is not None
@@ -134,10 +137,12 @@ def test_results_by_image_are_compared_with_the_seeds_that_both_have(tmp_path: P
         counts = np.stack([np.c_[right, right], np.full((30, 2), 60), np.full((30, 2), 60)], axis=1)
         kept = per_image.MaskImages(("a", "b"), tuple(map(str, range(30))), counts.astype(np.int64))
         per_image.write(kept, image_results(trial_folder(folder, run.trial)))
-    shown = over_images(found, folder)["4"]
+    shown = image_differences(found, folder)["4"]
     assert shown.verdict is Verdict.WORSE
     assert shown.models == (3, 3)
-    assert "Over test images, 4 (first) against 8, mean of 3 models each" in words(found, folder)[-1]
+    assert all_sentences(found, folder)[-1].startswith(
+        "Over test images, mean of 3 models each: dice: 4 is worse than 8: difference −0.33"
+    )
 
 
 def test_resampling_images_of_an_ap_takes_fewer_models_where_all_would_take_minutes(
@@ -155,7 +160,7 @@ def test_resampling_images_of_an_ap_takes_fewer_models_where_all_would_take_minu
             np.tile([0, 1], 25), rng.random(50), hit, np.zeros((50, 10), bool),
         )  # fmt: skip
         per_image.write(kept, image_results(trial_folder(folder, run.trial)))
-    assert over_images(found, folder)["4"].models == (3, 3)
+    assert image_differences(found, folder)["4"].models == (3, 3)
     drawn: list[str] = []
 
     def counted(first: Any, second: Any, metric: str, **how: Any) -> ImageDifference:
@@ -165,10 +170,10 @@ def test_resampling_images_of_an_ap_takes_fewer_models_where_all_would_take_minu
     with monkeypatch.context() as patch:
         patch.setattr(ablation_result, "compare_over_images", counted)
         assert "over_images" in result_json(found, folder)
-    assert drawn == ["map_50"]  # though both the figures and the words hold it
+    assert drawn == ["map_50"]  # computed once, though both the values and the sentences use it
     monkeypatch.setattr(ablation_result, "CURVES", 2 * 2 * 2 * ablation_result.FEWEST)
-    few = over_images(found, folder)["4"]
+    few = image_differences(found, folder)["4"]
     assert few.models == (2, 2)
     assert few.verdict is Verdict.WORSE
     monkeypatch.setattr(ablation_result, "CURVES", 1)
-    assert over_images(found, folder) == {}
+    assert image_differences(found, folder) == {}

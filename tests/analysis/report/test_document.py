@@ -1,4 +1,4 @@
-"""What a report holds: each section from a record that has it, else a sentence that says why not."""
+"""The contents of a report: each section from a record that has data for it, or else the reason why not."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ from ablations import spec_of, sweep_in
 from recorded import LORA, Told, experiment, write
 from reports import HOSTILE, many, rich, told
 
-from analysis.ablation.design import base_of, over
-from analysis.ablation.experiment import retuning
+from analysis.ablation.design import choose_base, levels_over
+from analysis.ablation.experiment import retuning_experiment
 from analysis.query.sweep import spread
 from analysis.report import inputs as material_
 from analysis.report.build import report_of
-from analysis.report.document import Absent, Block, Facts, Figure, Listing, Pictures, Points, Report, Text
-from analysis.report.inputs import Material, sampled
+from analysis.report.document import (
+    Absent,
+    Block,
+    FactList,
+    Figure,
+    Gallery,
+    Listing,
+    Points,
+    ReportDocument,
+    Text,
+)
+from analysis.report.inputs import Material, sample_trials
 from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
-from analysis.report.setup import domain_words, rungs_of
+from analysis.report.setup import describe_domain, rungs_of
 from analysis.report.training import saved_share
 from analysis.tables import Table
 from trainables.metrics.per_image import BoxImages
@@ -41,11 +51,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 
 @pytest.fixture(scope="module")
-def report(material: Material) -> Report:
+def report(material: Material) -> ReportDocument:
     return report_of(material)
 
 
-def blocks(report: Report, anchor: str) -> tuple[Block, ...]:
+def blocks(report: ReportDocument, anchor: str) -> tuple[Block, ...]:
     return next(section.blocks for section in report.sections if section.anchor == anchor)
 
 
@@ -54,10 +64,10 @@ def said(blocks: tuple[Block, ...]) -> str:
     for block in blocks:
         match block:
             case Text() | Absent():
-                parts.append(block.words)
+                parts.append(block.text)
             case Points():
                 parts += block.items
-            case Facts():
+            case FactList():
                 parts += [f"{name}: {value}" for name, value in block.pairs]
             case Listing():
                 parts.append(block.text)
@@ -68,20 +78,20 @@ def said(blocks: tuple[Block, ...]) -> str:
     return "\n".join(parts)
 
 
-def figure(report: Report, name: str) -> Figure:
+def figure(report: ReportDocument, name: str) -> Figure:
     return next(found for found in report.figures if found.name == name)
 
 
 # --- a record that has everything -------------------------------------------------------------
 
 
-def test_every_section_has_something_to_show(report: Report) -> None:
+def test_every_section_has_something_to_show(report: ReportDocument) -> None:
     assert [section.anchor for section in report.sections] == SECTIONS
     empty = [s.anchor for s in report.sections if all(isinstance(block, Absent) for block in s.blocks)]
     assert empty == []
 
 
-def test_every_caption_of_a_figure_says_which_images_it_is_measured_on(report: Report) -> None:
+def test_every_caption_of_a_figure_says_which_images_it_is_measured_on(report: ReportDocument) -> None:
     measured = [f for f in report.figures if "validation" not in f.caption and "test images" not in f.caption]
     assert measured == []
     assert all(len(f.alt) > 30 and f.title for f in report.figures)
@@ -89,17 +99,17 @@ def test_every_caption_of_a_figure_says_which_images_it_is_measured_on(report: R
     assert len(set(names)) == len(names)
 
 
-def test_what_was_searched_is_told_with_its_outcomes(report: Report) -> None:
+def test_the_search_is_described_with_its_outcomes(report: ReportDocument) -> None:
     text = said(blocks(report, "searched"))
     assert "search: random, seed 0" in text
-    assert "early stopping: ASHA, one in 3 goes on, rungs at epoch 1, 3" in text
+    assert "early stopping: ASHA, one in 3 continues, rungs at epoch 1, 3" in text
     assert "learning_rate | 0.001 to 0.01, log |" in text
     assert "lora.rank | 4, 8, 16 | adapter is lora" in text
     assert "failed | 1" in text
 
 
 def test_the_best_configuration_comes_with_the_command_that_trains_it_again(
-    report: Report, material: Material
+    report: ReportDocument, material: Material
 ) -> None:
     assert material.best is not None
     number = material.best[0].number
@@ -108,26 +118,28 @@ def test_the_best_configuration_comes_with_the_command_that_trains_it_again(
     score = material.best_score
     assert score is not None
     tested = score.metrics["dice"]
-    assert f"The same weights on test images: {tested:.3f} (95 % interval over images 0." in text
-    assert "It was picked by that validation figure from" in text
+    assert f"The same weights on test images: {tested:.3f} (95 % CI over test images 0." in text
+    assert "so that value is optimistic; the test value was not used for selection." in text
     assert "learning_rate:" in text
 
 
-def test_figures_have_the_decimals_that_their_error_allows(material: Material, tmp_path: Path) -> None:
+def test_values_have_the_decimals_that_their_error_allows(material: Material, tmp_path: Path) -> None:
     assert material.error is not None
     assert material.places == 3
-    assert "95 % interval over the test images" in material.error[1]
+    assert material.error[1] == "the 95 % CI over the test images"
     unknown = Material.at(write(tmp_path / "plain"))
     assert unknown.error is None
-    assert unknown.figure(0.75) == "0.750"
-    assert "nothing recorded says how far they can be trusted" in said(blocks(report_of(unknown), "best"))
+    assert unknown.rounded(0.75) == "0.750"
+    assert "Values have 3 decimals; their error is not recorded" in said(blocks(report_of(unknown), "best"))
 
 
-def test_curves_carry_the_rungs_and_the_best_trial_comes_last(report: Report, material: Material) -> None:
+def test_curves_carry_the_rungs_and_the_best_trial_comes_last(
+    report: ReportDocument, material: Material
+) -> None:
     plot = figure(report, "curves").plot
     assert isinstance(plot, Curves)
     assert plot.rungs == (1.0, 3.0)
-    assert plot.untouched == 0.01
+    assert plot.baseline == 0.01
     assert material.best is not None
     assert plot.curves[-1].trial == plot.best == material.best[0].number
     assert plot.peak == (material.best[1].epoch, material.best[1].value)
@@ -135,48 +147,52 @@ def test_curves_carry_the_rungs_and_the_best_trial_comes_last(report: Report, ma
     assert not lost & {curve.trial for curve in plot.curves}
 
 
-def test_a_designed_ablation_beside_it_is_shown_with_its_error_bars(report: Report) -> None:
+def test_a_designed_ablation_of_it_is_shown_with_its_intervals(report: ReportDocument) -> None:
     found = figure(report, "ablation-0-lora-rank")
     assert isinstance(found.plot, Ablation)
     assert [level.name for level in found.plot.levels] == ["4", "8", "16"]
     assert all(level.interval is not None and len(level.values) == 3 for level in found.plot.levels)
     assert [level.reference for level in found.plot.levels] == [False, True, False]
-    assert {d.name: d.shown for d in found.plot.differences} == {"4 − 8": True, "16 − 8": False}
+    assert {d.name: d.significant for d in found.plot.differences} == {"4 − 8": True, "16 − 8": False}
     assert "Designed" in found.caption
     assert "on test images" in found.caption
     text = said(blocks(report, "ablations"))
     assert "4 is worse than 8" in text
-    assert "16 and 8: no difference shown" in text
+    assert "16 and 8: no significant difference" in text
 
 
-def test_what_the_trials_of_the_search_say_is_marked_observational(report: Report) -> None:
+def test_results_from_the_trials_of_the_search_are_marked_observational(report: ReportDocument) -> None:
     for name in ("levels", "importance"):
         assert "bservational" in figure(report, name).caption
-    assert "More than chance: learning_rate" in said(blocks(report, "importance"))
+    assert "Significant importance: learning_rate" in said(blocks(report, "importance"))
 
 
-def test_every_thread_of_parallel_coordinates_lies_on_its_axes(report: Report, material: Material) -> None:
+def test_every_line_of_parallel_coordinates_stays_within_its_axes(
+    report: ReportDocument, material: Material
+) -> None:
     plot = figure(report, "parallel").plot
     assert isinstance(plot, Parallel)
     names = [axis.name for axis in plot.axes]
     assert names == ["adapter", "freezing", "learning_rate, log", "lora.rank", "dice, validation images"]
-    assert all(p is None or 0 <= p <= 1 for thread in plot.threads for p in thread.places)
+    assert all(p is None or 0 <= p <= 1 for line in plot.lines for p in line.places)
     without = {t.number for t in material.sweep.trials if t.adapter != "lora"}
-    assert all((thread.places[3] is None) is (thread.trial in without) for thread in plot.threads)
-    assert plot.threads[-1].trial == plot.best
+    assert all((line.places[3] is None) is (line.trial in without) for line in plot.lines)
+    assert plot.lines[-1].trial == plot.best
 
 
-def test_quality_is_held_against_cost_among_finished_trials_only(report: Report, material: Material) -> None:
+def test_quality_is_plotted_against_cost_for_finished_trials_only(
+    report: ReportDocument, material: Material
+) -> None:
     plot = figure(report, "pareto-parameters").plot
     assert isinstance(plot, Costs)
     finished = {t.number for t in material.sweep.trials if t.finished}
-    assert {spot.trial for spot in plot.spots} == finished
-    front = sorted((spot.x, spot.y) for spot in plot.spots if spot.front)
+    assert {point.trial for point in plot.points} == finished
+    front = sorted((point.x, point.y) for point in plot.points if point.front)
     assert front == sorted(set(front))
     assert [y for _, y in front] == sorted(y for _, y in front)
 
 
-def test_test_figures_stand_in_domain_and_shifted(report: Report) -> None:
+def test_test_values_are_shown_in_domain_and_shifted(report: ReportDocument) -> None:
     plot = figure(report, "domains").plot
     assert isinstance(plot, Dots)
     assert plot.rows == ("in domain", "noisy", "dim")
@@ -189,30 +205,30 @@ def test_test_figures_stand_in_domain_and_shifted(report: Report) -> None:
     assert "0.630 (0.90)" in said(blocks(report, "domains"))
 
 
-def test_classes_have_intervals_over_test_images(report: Report) -> None:
+def test_classes_have_intervals_over_test_images(report: ReportDocument) -> None:
     plot = figure(report, "classes").plot
     assert isinstance(plot, Dots)
     assert plot.rows == ("ground", "7")
     assert all(mark is not None and mark.interval is not None for mark in plot.series[0].marks)
 
 
-def test_pictures_are_those_of_the_best_scored_trial_and_no_other_file(report: Report) -> None:
-    (pictures,) = [block for block in blocks(report, "examples") if isinstance(block, Pictures)]
-    assert [picture.caption for picture in pictures.pictures] == [
+def test_pictures_are_those_of_the_best_scored_trial_and_no_other_file(report: ReportDocument) -> None:
+    (pictures,) = [block for block in blocks(report, "examples") if isinstance(block, Gallery)]
+    assert [picture.caption for picture in pictures.images] == [
         "in domain, a<b>.png: 7 12 %",
         "shifted: dim, c.png: nothing",
     ]
-    assert all(picture.data[:2] == b"\xff\xd8" for picture in pictures.pictures)
+    assert all(picture.data[:2] == b"\xff\xd8" for picture in pictures.images)
 
 
-def test_failures_are_told_with_their_reasons(report: Report) -> None:
+def test_failures_are_listed_with_their_reasons(report: ReportDocument) -> None:
     text = said(blocks(report, "failures"))
     assert "2 of 40 trials failed or diverged" in text
     assert f"failed | 1 | 38 | {HOSTILE}" in text
     assert "diverged | 1 | 39 | the loss is not finite at epoch 2" in text
 
 
-def test_costs_say_what_early_stopping_saved(report: Report, material: Material) -> None:
+def test_costs_include_what_early_stopping_saved(report: ReportDocument, material: Material) -> None:
     text = said(blocks(report, "cost"))
     ended = [t for t in material.sweep.trials if t.outcome in ("completed", "pruned")]
     saved = 1 - sum(t.ran for t in ended) / (6 * len(ended))
@@ -224,7 +240,7 @@ def test_costs_say_what_early_stopping_saved(report: Report, material: Material)
 # --- records that have little -----------------------------------------------------------------
 
 
-def test_a_record_without_a_trial_gives_a_report_that_says_so(tmp_path: Path) -> None:
+def test_a_record_without_a_trial_gives_a_report_without_results(tmp_path: Path) -> None:
     report = report_of(Material.at(write(tmp_path / "empty", (), baseline=None, closed=None)))
     assert [section.anchor for section in report.sections] == SECTIONS
     assert list(report.figures) == []
@@ -250,22 +266,22 @@ def test_little_is_no_reason_to_fail(tmp_path: Path, trials: tuple[Told, ...]) -
     assert all(section.blocks for section in report.sections)
 
 
-def test_without_a_finished_trial_the_best_is_said_to_be_one_of_those_stopped(tmp_path: Path) -> None:
+def test_without_a_finished_trial_the_best_is_described_as_a_stopped_one(tmp_path: Path) -> None:
     record = write(tmp_path / "young", (Told(LORA, (0.5,), Outcome.PRUNED),))
-    assert "No trial has run to its own end" in said(blocks(report_of(Material.at(record)), "best"))
+    assert "No trial has finished" in said(blocks(report_of(Material.at(record)), "best"))
 
 
-def test_a_smaller_figure_may_be_the_better_one(tmp_path: Path) -> None:
+def test_a_smaller_value_may_be_the_better_one(tmp_path: Path) -> None:
     asked = experiment("loss", objective={"metric": "loss", "mode": "min"})
     report = report_of(Material.at(write(tmp_path / "loss", told(20), of=asked)))
     plot = figure(report, "parallel").plot
     assert isinstance(plot, Parallel)
-    values = [thread.places[-1] for thread in plot.threads[:-1]]
+    values = [line.places[-1] for line in plot.lines[:-1]]
     assert values == sorted(values, reverse=True)  # the better ones on top
-    assert plot.threads[-1].places[-1] == min(thread.places[-1] for thread in plot.threads)
+    assert plot.lines[-1].places[-1] == min(line.places[-1] for line in plot.lines)
     front = figure(report, "pareto-seconds").plot
     assert isinstance(front, Costs)
-    assert min(front.spots, key=lambda spot: spot.y).front
+    assert min(front.points, key=lambda point: point.y).front
 
 
 def test_a_designed_experiment_reports_its_comparison_and_no_search(tmp_path: Path) -> None:
@@ -278,15 +294,15 @@ def test_a_designed_experiment_reports_its_comparison_and_no_search(tmp_path: Pa
     assert "bservational" not in said(blocks(report, "ablations"))
 
 
-def test_what_retunes_an_ablation_compares_nothing_and_says_so(tmp_path: Path) -> None:
-    base = base_of(sweep_in(tmp_path / "digits"))
-    spec = spec_of(base, "lora.rank", over("lora.rank", [4, 8]))
-    asked = retuning(base, spec, "digits-ablate-lora.rank-retune", ["learning_rate"], 2)
+def test_the_report_of_a_retuning_explains_that_it_compares_nothing(tmp_path: Path) -> None:
+    base = choose_base(sweep_in(tmp_path / "digits"))
+    spec = spec_of(base, "lora.rank", levels_over("lora.rank", [4, 8]))
+    asked = retuning_experiment(base, spec, "digits-ablate-lora.rank-retune", ["learning_rate"], 2)
     tried = [Told(params, (0.3, 0.5)) for params in asked.search.first]
     report = report_of(Material.at(write(tmp_path / asked.name, tried, of=asked)))
     assert "compares nothing; see the report of digits-ablate-lora.rank." in said(blocks(report, "ablations"))
     text = said(blocks(report, "best"))
-    assert "chose settings for each level" in text
+    assert "retuned settings for each level" in text
     assert "luckiest seed" not in text
 
 
@@ -310,7 +326,7 @@ def test_intervals_of_an_ap_are_as_many_as_can_be_afforded(
     assert found.interval(0, "map_50") == intervals[0]
 
 
-def test_an_ablation_that_cannot_be_read_is_named_and_the_report_goes_on(tmp_path: Path) -> None:
+def test_an_ablation_that_cannot_be_read_is_named_and_the_report_continues(tmp_path: Path) -> None:
     folder = rich(tmp_path / "storage")
     ledger = folder.parent / "digits-ablate-lora.rank" / "ledger.jsonl"
     lines = ledger.read_text(encoding="utf-8").splitlines()
@@ -327,25 +343,25 @@ def test_an_ablation_that_cannot_be_read_is_named_and_the_report_goes_on(tmp_pat
 @pytest.mark.parametrize("most", [1, 7, 40])
 def test_a_sample_holds_the_best_and_some_of_all_others(material: Material, most: int) -> None:
     trials = material.sweep.trials
-    chosen = sampled(trials, most)
+    chosen = sample_trials(trials, most)
     assert len(chosen) == len({trial.number for trial in chosen}) == most
     assert chosen[: most // 2] == trials[: most // 2]
     assert len(spread(trials, most)) == most
 
 
-def test_many_trials_are_drawn_in_part_and_that_is_said(tmp_path: Path) -> None:
+def test_many_trials_are_sampled_and_the_caption_tells_it(tmp_path: Path) -> None:
     material = Material.at(many(tmp_path, 300))
-    from analysis.report.settings import parallel
-    from analysis.report.training import CURVES, curves
+    from analysis.report.settings import parallel_section
+    from analysis.report.training import CURVES, curves_section
 
-    for section in (curves(material), parallel(material)):
+    for section in (curves_section(material), parallel_section(material)):
         (found,) = [block for block in section.blocks if isinstance(block, Figure)]
         assert "of 300 trials: the best" in found.caption
-        drawn = found.plot.curves if isinstance(found.plot, Curves) else getattr(found.plot, "threads", ())
+        drawn = found.plot.curves if isinstance(found.plot, Curves) else getattr(found.plot, "lines", ())
         assert len(drawn) <= max(CURVES, 200)
 
 
-def test_rungs_lie_below_the_last_epoch() -> None:
+def test_rungs_are_before_the_last_epoch() -> None:
     asha = {"asha": {"grace_epochs": 0.5, "reduction_factor": 2.0}}
     assert rungs_of(experiment(epochs=4, scheduler=asha)) == (0.5, 1.0, 2.0)
     assert rungs_of(experiment(scheduler={})) == ()
@@ -359,11 +375,14 @@ def test_durations_in_words(seconds: float, text: str) -> None:
 
 
 def test_domains_in_words() -> None:
-    assert domain_words(Alternative.model_validate({"choice": (4, "a", [1, 2])})) == "4, a, [1, 2]"
-    assert domain_words(Alternative.model_validate({"int": (1, 8), "step": 2})) == "1 to 8, steps of 2, whole"
+    assert describe_domain(Alternative.model_validate({"choice": (4, "a", [1, 2])})) == "4, a, [1, 2]"
+    assert (
+        describe_domain(Alternative.model_validate({"int": (1, 8), "step": 2}))
+        == "1 to 8, steps of 2, integer"
+    )
 
 
-def test_settings_that_are_lists_are_weighed_and_drawn_like_any_other(tmp_path: Path) -> None:
+def test_settings_that_are_lists_are_analysed_and_drawn_like_any_other(tmp_path: Path) -> None:
     roles = ["query"], ["query", "value"]
     space = {"learning_rate": {"float": [1e-3, 1e-2], "log": True}, "targets": {"choice": list(roles)}}
     trials = [

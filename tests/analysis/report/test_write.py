@@ -17,14 +17,23 @@ from reports import HOSTILE, rich
 from typer.testing import CliRunner, Result
 
 from analysis.report.build import report_of
-from analysis.report.document import Absent, Block, Figure, Picture, Pictures, Report, Section, Text
-from analysis.report.figures import draw
-from analysis.report.html import page
+from analysis.report.document import (
+    Absent,
+    Block,
+    Figure,
+    Gallery,
+    GalleryImage,
+    ReportDocument,
+    Section,
+    Text,
+)
+from analysis.report.figures import draw_figure
+from analysis.report.html import render_page
 from analysis.report.inputs import Material
-from analysis.report.markdown import markdown
+from analysis.report.markdown import report_markdown
 from analysis.report.plots import Bars, Curve, Curves
 from analysis.report.svg import Drawn
-from analysis.report.write import save, write_report
+from analysis.report.write import save_report, write_report
 from analysis.tables import Table
 from trainables.errors import StorageError
 from tuning.cli.app import app
@@ -33,7 +42,7 @@ VOID = {"meta", "link", "img", "path", "use", "image", "stop", "rect", "circle"}
 
 
 class Page(HTMLParser):
-    """What a test asks of a page."""
+    """The parts of a page that tests check."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -76,13 +85,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> ReportDocument:
     return report_of(Material.at(rich(tmp_path_factory.mktemp("storage"))))
 
 
 @pytest.fixture(scope="module")
-def written(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(report, tmp_path_factory.mktemp("report")).parent
+def written(report: ReportDocument, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_report(report, tmp_path_factory.mktemp("report")).parent
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +99,8 @@ def html(written: Path) -> str:
     return (written / "report.html").read_text(encoding="utf-8")
 
 
-def held(*blocks: Block, title: str = "t") -> Report:
-    return Report(title, "s", (), (Section("a", "A", blocks),), "f")
+def held(*blocks: Block, title: str = "t") -> ReportDocument:
+    return ReportDocument(title, "s", (), (Section("a", "A", blocks),), "f")
 
 
 # --- the page ---------------------------------------------------------------------------------
@@ -106,7 +115,7 @@ def test_the_page_asks_for_nothing_else(html: str) -> None:
     assert "default-src 'none'" in html
 
 
-def test_its_names_are_its_own_and_every_link_has_a_target(html: str) -> None:
+def test_its_ids_are_unique_and_every_link_has_a_target(html: str) -> None:
     found = Page(html)
     assert len(found.ids) == len(set(found.ids))
     missing = {link[1:] for link in found.links if link.startswith("#")} - set(found.ids)
@@ -114,7 +123,7 @@ def test_its_names_are_its_own_and_every_link_has_a_target(html: str) -> None:
     assert set(re.findall(r"url\(#([^)]*)\)", html)) <= set(found.ids)
 
 
-def test_it_can_be_read_by_those_who_do_not_see_it(html: str) -> None:
+def test_a_screen_reader_can_read_it(html: str) -> None:
     found = Page(html)
     assert html.startswith('<!doctype html>\n<html lang="en">')
     assert "<title>digits – report</title>" in html
@@ -126,11 +135,11 @@ def test_it_can_be_read_by_those_who_do_not_see_it(html: str) -> None:
     assert found.tags.count("th") == html.count('<th scope="col"')
 
 
-def test_what_a_record_says_is_text_and_no_markup(html: str) -> None:
+def test_text_from_the_record_is_escaped(html: str) -> None:
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
     assert "in domain, a&lt;b&gt;.png" in html
-    text = page(held(Text(HOSTILE), title=HOSTILE), {})
+    text = render_page(held(Text(HOSTILE), title=HOSTILE), {})
     assert "script" not in Page(text).tags
     assert "<code>a</code>" in text
 
@@ -148,14 +157,14 @@ def test_the_same_record_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (other / path.relative_to(one)).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_wide_table_scrolls_in_a_box_of_its_own(html: str) -> None:
+def test_a_wide_table_scrolls_in_its_own_box(html: str) -> None:
     assert html.count("<table>") == html.count('<div class="scroll" role="region" tabindex="0"')
 
 
 # --- figures ----------------------------------------------------------------------------------
 
 
-def test_every_figure_lies_beside_it_as_png_and_svg(written: Path, html: str) -> None:
+def test_every_figure_is_written_as_png_and_svg(written: Path, html: str) -> None:
     names = {path.stem for path in (written / "figures").glob("*.png")}
     assert names == {path.stem for path in (written / "figures").glob("*.svg")}
     assert names == set(re.findall(r'id="figure-([^"]*)"', html))
@@ -166,24 +175,24 @@ def test_every_figure_lies_beside_it_as_png_and_svg(written: Path, html: str) ->
     for path in (written / "figures").glob("*.svg"):
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
         assert root.tag.endswith("svg")
-        assert "currentColor" not in path.read_text(encoding="utf-8")  # by itself it has no page
+        assert "currentColor" not in path.read_text(encoding="utf-8")  # as a file it has no page
 
 
 def drawn(curve: Curve) -> Drawn:
     plot = Curves(HOSTILE, (curve,), curve.trial, (1.0, 0.5), (1.0,), 0.1)
-    return draw(Figure("curves", "t", HOSTILE, "c", plot))
+    return draw_figure(Figure("curves", "t", HOSTILE, "c", plot))
 
 
-def test_any_name_can_be_drawn_and_none_breaks_out_of_the_page() -> None:
+def test_any_name_can_be_drawn_and_is_escaped() -> None:
     found = drawn(Curve(3, "$\\frac{$", True, ((1.0, 0.5), (2.0, float("1e-300")))))
     root = ElementTree.fromstring(found.inline.replace("xlink:href", "href"))
     assert root.get("aria-label") == HOSTILE
     assert "<script" not in found.inline
 
 
-def test_drawings_on_one_page_do_not_share_names() -> None:
+def test_drawings_on_one_page_do_not_share_ids() -> None:
     bars = Bars("share", (("a", 0.6, True), ("b", 0.4, False)))
-    one, other = (draw(Figure(name, "t", "alt", "c", bars)).inline for name in ("one", "other"))
+    one, other = (draw_figure(Figure(name, "t", "alt", "c", bars)).inline for name in ("one", "other"))
     names = [set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, other)]
     assert names[0]
     assert not names[0] & names[1]
@@ -194,10 +203,10 @@ def test_drawings_on_one_page_do_not_share_names() -> None:
 # --- Markdown ---------------------------------------------------------------------------------
 
 
-def test_markdown_holds_the_same_and_its_pictures_lie_beside_it(
-    report: Report, written: Path, html: str
+def test_markdown_has_the_same_sections_and_its_images_exist(
+    report: ReportDocument, written: Path, html: str
 ) -> None:
-    text = markdown(report, "figures")
+    text = report_markdown(report, "figures")
     pictures = re.findall(r"^!\[.*?\]\((figures/[^)]*)\)", text, re.MULTILINE)
     assert len(pictures) == html.count("<svg ") + html.count("<img ")
     assert all((written / path).is_file() for path in pictures if path.endswith(".png"))
@@ -206,16 +215,16 @@ def test_markdown_holds_the_same_and_its_pictures_lie_beside_it(
     assert titles == re.findall(r"<h2 [^>]*><a [^>]*>(.*?)</a>", html)
 
 
-def test_kept_pictures_are_copied_beside_markdown(tmp_path: Path) -> None:
-    pictures = Pictures((Picture("example-0.jpg", "image/jpeg", b"bytes", "alt", "c"),), "all")
-    text = save(held(pictures), tmp_path, as_markdown=True).read_text(encoding="utf-8")
+def test_stored_images_are_copied_for_markdown(tmp_path: Path) -> None:
+    pictures = Gallery((GalleryImage("example-0.jpg", "image/jpeg", b"bytes", "alt", "c"),), "all")
+    text = save_report(held(pictures), tmp_path, as_markdown=True).read_text(encoding="utf-8")
     assert "![alt](figures/example-0.jpg)" in text
     assert (tmp_path / "figures" / "example-0.jpg").read_bytes() == b"bytes"
 
 
-def test_what_a_record_says_is_no_markup_in_markdown_either() -> None:
+def test_text_from_the_record_is_escaped_in_markdown_too() -> None:
     rows = (("a|b", "<b>x</b>", "*y*\nz", "lora_rank _q_"),)
-    text = markdown(
+    text = report_markdown(
         held(Text("[x](http://y)"), Table("T", ("1", "2", "3", "4"), rows), Absent("no")), "figures"
     )
     assert "\\[x\\](http://y)" in text
@@ -234,7 +243,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     return command
 
 
-def test_the_command_says_where_the_report_is(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_command_prints_the_path_of_the_report(run: Callable[..., Result], tmp_path: Path) -> None:
     folder = write(tmp_path / "young", (Told(LORA, (0.5,), None),), closed=None)
     done = run("report", "young")
     assert done.exit_code == 0, done.output
@@ -244,9 +253,7 @@ def test_the_command_says_where_the_report_is(run: Callable[..., Result], tmp_pa
     assert (tmp_path / "there" / "figures" / "curves.svg").is_file()
 
 
-def test_what_cannot_be_reported_is_refused_with_the_way_out(
-    run: Callable[..., Result], tmp_path: Path
-) -> None:
+def test_what_cannot_be_reported_is_an_error_with_a_hint(run: Callable[..., Result], tmp_path: Path) -> None:
     write(tmp_path / "young", ())
     (tmp_path / "file").write_text("", encoding="utf-8")
     for arguments, said in (
@@ -260,7 +267,7 @@ def test_what_cannot_be_reported_is_refused_with_the_way_out(
         assert said in done.output
 
 
-def test_a_disk_that_takes_no_more_is_said_plainly(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     folder = write(tmp_path / "young", ())
     (folder / "report" / "report.html").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"cannot write a report in .*; name another folder with --to"):

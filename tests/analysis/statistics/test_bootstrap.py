@@ -1,4 +1,4 @@
-"""The paired bootstrap over test images: truth that is known, and a clear answer where there is none."""
+"""The paired bootstrap over test images, on simulated models with known differences and on edge cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.statistics.bootstrap import (
     compare_over_images,
     image_difference_json,
     interval_over_images,
-    stored,
+    read_image_results,
 )
 from analysis.statistics.paired import StatisticsError, Verdict
 from trainables.errors import DataError
@@ -26,7 +26,7 @@ PIXELS = 4096
 
 
 def pair(rng: np.random.Generator, images: int, ahead: float = 0.0) -> tuple[MaskImages, MaskImages]:
-    """Two models on images as hard for the one as for the other; the second finds more by `ahead`."""
+    """Two models on images equally hard for both; `ahead` makes the second one better."""
     true = np.exp(rng.normal(6.0, 0.5, images))
     hard = rng.normal(size=images)
     models = []
@@ -53,7 +53,7 @@ def test_the_interval_covers_the_truth() -> None:
         found.interval is not None and found.interval.low <= truth <= found.interval.high
         for found in (compared(*pair(rng, 60, 0.1)) for _ in range(250))
     ]
-    assert 0.91 <= np.mean(held) <= 0.98  # 95 %, and what 250 draws of it may give
+    assert 0.91 <= np.mean(held) <= 0.98  # 95 % within the sampling error of 250 draws
 
 
 def test_a_clear_difference_is_shown_in_its_direction() -> None:
@@ -61,8 +61,9 @@ def test_a_clear_difference_is_shown_in_its_direction() -> None:
     found = compared(b, a)
     assert found.verdict is Verdict.BETTER
     assert found.mean == pytest.approx(b.figure("dice/nucleus") - a.figure("dice/nucleus"))
-    assert "the first is better: +0." in found.words
-    assert "on 80 test images" in found.words
+    assert "the first is better than the second: difference +0." in found.sentence
+    assert "dice/nucleus: b is better than a: difference" in found.sentence_for("b", "a")
+    assert "on 80 test images" in found.sentence
     assert compared(a, b).verdict is Verdict.WORSE
 
 
@@ -78,7 +79,9 @@ def test_a_model_against_itself_is_identical() -> None:
     a, _ = pair(np.random.default_rng(1), 30)
     found = compared(a, a)
     assert (found.verdict, found.interval) == (Verdict.IDENTICAL, None)
-    assert found.words == "dice/nucleus: no difference shown: identical on 30 test images"
+    assert found.sentence_for("a", "b") == (
+        "dice/nucleus: no difference between a and b: identical results on 30 test images"
+    )
 
 
 def test_several_models_stand_for_their_mean() -> None:
@@ -93,13 +96,13 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert compared(a, b) == compared(a, b)
 
 
-def test_few_images_are_said_and_one_is_not_enough() -> None:
+def test_few_images_give_a_warning_and_one_is_not_enough() -> None:
     a, b = pair(np.random.default_rng(1), 8, 0.3)
-    assert "fewer than 20 images" in compared(a, b).words
+    assert "fewer than 20 images" in compared(a, b).sentence
     one = [MaskImages(CLASSES, ("i0",), model.counts[:1]) for model in (a, b)]
     assert (
-        compared(*one).words
-        == "dice/nucleus: not tested on 1 test images: one test image is not enough to resample"
+        compared(*one).sentence
+        == "dice/nucleus: not tested on 1 test image: one test image is not enough to resample"
     )
 
 
@@ -112,22 +115,24 @@ def test_a_class_on_hardly_any_image_is_not_tested() -> None:
         model.counts[1:, :, 1] = 0
     found = compared(a, b)
     assert found.verdict is Verdict.UNTESTED
-    assert "too few test images" in found.words
+    assert "the metric is defined on too few test images" in found.sentence
     for model in (a, b):
         model.counts[:, :, 1] = 0
     found = compared(a, b)
-    assert "no test image has anything that dice/nucleus is about" in found.words
+    assert "dice/nucleus is not defined on any test image" in found.sentence
     json.dumps(image_difference_json(found), allow_nan=False)
 
 
-def test_other_images_classes_and_figures_are_refused() -> None:
+def test_other_images_classes_and_metrics_are_refused() -> None:
     a, _ = pair(np.random.default_rng(1), 30)
     fewer, _ = pair(np.random.default_rng(1), 20)
-    with pytest.raises(StatisticsError, match="got 30 and 20 of which 20 are shared"):
+    with pytest.raises(StatisticsError, match="got 30 and 20 images, of which 20 are shared"):
         compared(a, fewer)
     with pytest.raises(StatisticsError, match="same classes, got ground, nucleus and ground, cell"):
         compared(a, MaskImages(("ground", "cell"), a.names, a.counts))
-    with pytest.raises(StatisticsError, match="'loss' cannot be taken from single images; there are dice, "):
+    with pytest.raises(
+        StatisticsError, match="'loss' cannot be computed from single images; available are dice, "
+    ):
         compare_over_images([a], [a], "loss")
     with pytest.raises(StatisticsError, match="one on each side"):
         compare_over_images([a], [], "dice")
@@ -137,7 +142,7 @@ def test_stored_results_are_found_by_trial_and_domain(tmp_path: Path) -> None:
     a, b = pair(np.random.default_rng(1), 30)
     write(a, image_results(trial_folder(tmp_path, 7)))
     write(b, image_results(trial_folder(tmp_path, 7), "noisy"))
-    assert stored(tmp_path, 7).figure("dice") == a.figure("dice")
-    assert stored(tmp_path, 7, "noisy").figure("dice") == b.figure("dice")
+    assert read_image_results(tmp_path, 7).figure("dice") == a.figure("dice")
+    assert read_image_results(tmp_path, 7, "noisy").figure("dice") == b.figure("dice")
     with pytest.raises(DataError, match="no results by image"):
-        stored(tmp_path, 8)
+        read_image_results(tmp_path, 8)

@@ -1,4 +1,4 @@
-"""Which settings matter, against sweeps whose truth is known."""
+"""The importance of settings, on simulated sweeps with known effects."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_setting_that_decides_comes_first(rated: tuple[Sweep, Importances]) 
     first = found.settings[0]
     assert first.setting == "learning_rate"
     assert first.share > 0.5
-    assert [one.setting for one in found.settings if one.shown] == ["learning_rate"]
+    assert [one.setting for one in found.settings if one.significant] == ["learning_rate"]
     assert sum(one.share for one in found.settings) == pytest.approx(1)
     assert (found.trials, found.best, found.left_out, found.epoch) == (57, 6, 3, 6.0)
 
@@ -92,47 +92,47 @@ def test_the_table_is_marked_observational(rated: tuple[Sweep, Importances]) -> 
     table = importance_table(found)
     assert "observational" in table.title
     assert "the best 6 of 57 trials" in table.caption
-    assert "3 trials without a value there left out" in table.caption
+    assert "Excluded: 3 trials without a value at that epoch" in table.caption
     assert table.rows[0][0] == "learning_rate"
     assert table.rows[0][-1] == "yes"
-    # The largest first; those of one share by name, so that the order is always the same.
+    # The largest first; equal shares by name, so that the order is always the same.
     assert list(found.settings) == sorted(found.settings, key=lambda one: (-one.share, one.setting))
 
 
-def test_of_many_trials_some_are_weighed_at_the_epoch_that_all_reached(
+def test_of_many_trials_some_are_used_at_the_epoch_that_all_reached(
     rated: tuple[Sweep, Importances], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, _ = rated
     short = replace(sweep.trials[-2], reports=sweep.trials[-2].reports[:2], ran=2.0)
     sweep = replace(sweep, trials=(*sweep.trials[:-2], short, sweep.trials[-1]))
-    monkeypatch.setattr("analysis.statistics.importance.WEIGHED", 20)
+    monkeypatch.setattr("analysis.statistics.importance.MAX_TRIALS", 20)
     found = importances(sweep)
     assert (found.trials, found.among, found.left_out, found.epoch) == (20, 57, 3, 2.0)
-    assert "20 of 57 trials, spread evenly" in importance_table(found).caption
+    assert "20 of 57 trials, evenly sampled" in importance_table(found).caption
     assert all(pair.trials <= 20 for pair in interactions(sweep))
 
 
-def test_where_nothing_matters_nothing_is_shown(tmp_path: Path) -> None:
+def test_where_nothing_matters_nothing_is_significant(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path / "noise", by_chance)
-    assert not any(one.shown for one in importances(sweep).settings)
-    assert not any(pair.shown for pair in interactions(sweep))
+    assert not any(one.significant for one in importances(sweep).settings)
+    assert not any(pair.significant for pair in interactions(sweep))
 
 
-def test_two_settings_that_act_together_are_found(tmp_path: Path) -> None:
+def test_two_settings_that_interact_are_found(tmp_path: Path) -> None:
     def together(params: Mapping[str, Any], rng: np.random.Generator) -> float:
         agree = (params["adapter"] == "lora") == (params["learning_rate"] > 10**-2.5)
         return 0.5 + 0.1 * agree + 0.02 * rng.normal()
 
     first, *others = interactions(sweep_of(tmp_path / "together", together, trials=80))
     assert (first.first, first.second) == ("adapter", "learning_rate")
-    assert first.shown
+    assert first.significant
     assert first.gain > 0.3
-    assert not any(pair.shown for pair in others if "learning_rate" not in (pair.first, pair.second))
+    assert not any(pair.significant for pair in others if "learning_rate" not in (pair.first, pair.second))
 
 
-def test_too_few_trials_equal_values_and_no_trial_are_said(tmp_path: Path) -> None:
+def test_too_few_trials_equal_values_and_no_trial_are_errors(tmp_path: Path) -> None:
     with pytest.raises(
-        NothingToRankError, match="9 trials with a value at epoch 6; weighing settings takes 10"
+        NothingToRankError, match="9 trials with a value at epoch 6; importance needs at least 10"
     ):
         importances(sweep_of(tmp_path / "few", by_rate, trials=9))
     with pytest.raises(NothingToRankError, match="all 12 trials have the same dice"):

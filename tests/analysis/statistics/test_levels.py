@@ -7,7 +7,7 @@ from recorded import LORA, Told, write
 
 from analysis.query.sweep import QueryError, Sweep
 from analysis.ranking.best import NothingToRankError
-from analysis.statistics.levels import Level, blocks, level_tables
+from analysis.statistics.levels import ObservedLevel, level_tables, levels_at_budgets
 from tuning.ledger.records import Outcome
 
 
@@ -27,12 +27,12 @@ def test_levels_are_compared_at_equal_budgets_only(tmp_path: Path) -> None:
         told(8, 0.5, 0.6, outcome=Outcome.PRUNED),
         told(8, 0.4, outcome=Outcome.STOPPED),
     )
-    common, whole = blocks(sweep, "lora.rank")
+    common, whole = levels_at_budgets(sweep, "lora.rank")
     assert (common.epoch, common.survivors) == (2.0, False)
     assert {level.name: level.values for level in common.levels} == {"4": (0.2, 0.4), "8": (0.6,)}
     assert (whole.epoch, whole.survivors) == (6.0, True)
     assert {level.name: level.values for level in whole.levels} == {"4": (0.8,), "8": ()}
-    (at_one,) = blocks(sweep, "lora.rank", at=1)
+    (at_one,) = levels_at_budgets(sweep, "lora.rank", at=1)
     assert {level.name: level.values for level in at_one.levels} == {"4": (0.1, 0.3), "8": (0.5, 0.4)}
 
 
@@ -47,29 +47,29 @@ def test_failed_trials_are_counted_and_not_averaged(sweep: Sweep) -> None:
 
 
 def test_an_interval_needs_three_trials_and_holds_the_mean() -> None:
-    assert Level("a", (0.1, 0.2), 0).interval() is None
-    interval = Level("a", (0.1, 0.2, 0.3, 0.4), 0).interval()
+    assert ObservedLevel("a", (0.1, 0.2), 0).interval() is None
+    interval = ObservedLevel("a", (0.1, 0.2, 0.3, 0.4), 0).interval()
     assert interval is not None
     assert interval == pytest.approx((0.04458, 0.45542), abs=1e-5)  # Student's t by hand
-    assert interval == Level("a", (0.1, 0.2, 0.3, 0.4), 0).interval()
-    assert Level("a", (0.5,) * 5, 0).interval() is None
+    assert interval == ObservedLevel("a", (0.1, 0.2, 0.3, 0.4), 0).interval()
+    assert ObservedLevel("a", (0.5,) * 5, 0).interval() is None
 
 
 def test_many_numeric_levels_are_binned(tmp_path: Path) -> None:
     trials = [told(4, 0.1 * i, rate=0.001 * i) for i in range(1, 13)]
-    (block,) = blocks(sweep_of(tmp_path / "s", *trials), "learning_rate")
+    (block,) = levels_at_budgets(sweep_of(tmp_path / "s", *trials), "learning_rate")
     assert [len(level.values) for level in block.levels] == [3, 3, 3, 3]
     assert block.levels[0].name.startswith("0.001 to ")
 
 
 def test_trials_without_the_setting_are_left_out_and_counted(sweep: Sweep) -> None:
     table, *_ = level_tables(sweep, "lora.rank")
-    assert "4 trials without lora.rank left out" in table.caption
+    assert "Excluded: 4 trials without lora.rank" in table.caption
 
 
 def test_an_unknown_setting_names_what_varies(sweep: Sweep) -> None:
-    with pytest.raises(QueryError, match="varied are adapter, freezing, learning_rate, lora"):
-        blocks(sweep, "lora.rnak")
+    with pytest.raises(QueryError, match="the sweep varies adapter, freezing, learning_rate, lora"):
+        levels_at_budgets(sweep, "lora.rnak")
 
 
 def test_too_early_to_compare(tmp_path: Path) -> None:

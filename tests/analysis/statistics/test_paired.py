@@ -1,4 +1,4 @@
-"""What repeated runs show, against truth that is known, and a clear answer where nothing can be said."""
+"""Statistics of repeated runs, against SciPy and statsmodels, and on edge cases."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from analysis.statistics.paired import (
     Comparison,
     StatisticsError,
     Verdict,
-    compare,
+    compare_levels,
     comparison_json,
-    detectable,
+    detectable_difference,
     mean_interval,
     rounded,
 )
@@ -30,10 +30,10 @@ ALIKE = {0: 0.71, 1: 0.715, 2: 0.70, 3: 0.73, 4: 0.712}
 
 
 def of(**levels: dict[int, float | None]) -> Comparison:
-    return compare(levels, metric="dice", direction=UP, reference=next(iter(levels)))
+    return compare_levels(levels, metric="dice", direction=UP, reference=next(iter(levels)))
 
 
-def test_the_figures_are_those_of_scipy_by_seed() -> None:
+def test_the_values_are_those_of_scipy_by_seed() -> None:
     found = of(a=A, b=BETTER)
     (d,) = found.differences
     x = np.array([BETTER[seed] - A[seed] for seed in A])
@@ -45,23 +45,26 @@ def test_the_figures_are_those_of_scipy_by_seed() -> None:
     # Hedges' correction at 4 degrees of freedom is 0.798.
     assert d.effect == pytest.approx(x.mean() / x.std(ddof=1) * 0.7979, rel=1e-3)
     assert d.verdict is Verdict.BETTER
-    assert d.words.startswith("b is better than a: +0.0498 (95 % interval +0.0471 to +0.0525; p < 0.001")
-    assert found.conclusion == "dice: 1 of 1 comparison shows a difference."
+    assert d.sentence.startswith(
+        "b is better than a: mean difference +0.0498 (95 % CI +0.0471 to +0.0525; Holm-adjusted p < 0.001"
+    )
+    assert found.conclusion == "dice: 1 of 1 comparison shows a significant difference."
 
 
-def test_no_difference_is_said_with_what_could_have_been_found() -> None:
+def test_no_significant_difference_comes_with_the_minimum_detectable_difference() -> None:
     (d,) = of(a=A, b=ALIKE).differences
     assert d.verdict is Verdict.NOT_SHOWN
-    assert "no difference shown" in d.words
+    assert d.sentence.startswith("b and a: no significant difference: mean difference +0.001 (95 % CI ")
     assert d.detectable is not None
-    assert f"a difference of {rounded(d.detectable, d.detectable)} would have been found 80 %" in d.words
-    assert of(a=A, b=ALIKE).conclusion == "dice: no difference shown in 1 comparison."
+    smallest = rounded(d.detectable, d.detectable)
+    assert d.sentence.endswith(f"difference with these seeds: {smallest} (80 % power)")
+    assert of(a=A, b=ALIKE).conclusion == "dice: no significant difference in 1 comparison."
 
 
 def test_the_direction_decides_what_is_better() -> None:
-    (d,) = compare({"a": A, "b": BETTER}, metric="loss", direction=DOWN, reference="a").differences
+    (d,) = compare_levels({"a": A, "b": BETTER}, metric="loss", direction=DOWN, reference="a").differences
     assert d.verdict is Verdict.WORSE
-    assert d.words.startswith("b is worse than a: +0.0498")
+    assert d.sentence.startswith("b is worse than a: mean difference +0.0498")
 
 
 def test_order_of_seeds_makes_no_difference_and_pairs_are_by_seed() -> None:
@@ -78,11 +81,11 @@ def test_holm_is_over_the_family() -> None:
     order = np.argsort(raw)
     expected = np.maximum.accumulate(np.array(raw)[order] * [3, 2, 1])
     assert np.array(adjusted)[order] == pytest.approx(np.minimum(expected, 1))
-    assert found.conclusion == "dice: 1 of 3 comparisons shows a difference."
+    assert found.conclusion == "dice: 1 of 3 comparisons shows a significant difference."
 
 
 def test_without_a_reference_all_pairs_are_compared() -> None:
-    found = compare({"a": A, "b": BETTER, "c": ALIKE}, metric="dice", direction=UP)
+    found = compare_levels({"a": A, "b": BETTER, "c": ALIKE}, metric="dice", direction=UP)
     assert [(d.level, d.reference) for d in found.differences] == [("b", "a"), ("c", "a"), ("c", "b")]
 
 
@@ -92,7 +95,8 @@ def test_one_seed_is_not_tested() -> None:
     assert (d.verdict, d.p, d.interval) == (Verdict.UNTESTED, None, None)
     assert d.mean == pytest.approx(0.1)
     assert found.conclusion == (
-        "dice: nothing could be tested: one seed in common, so no spread is known; repeat over more seeds."
+        "dice: no comparison could be tested: only one seed in common, so the variance is unknown;"
+        " repeat over more seeds."
     )
     assert found.levels[0].interval is None
 
@@ -100,22 +104,22 @@ def test_one_seed_is_not_tested() -> None:
 def test_seeds_that_do_not_meet_are_not_tested() -> None:
     (d,) = of(a={0: 0.7, 1: 0.71}, b={2: 0.8, 3: 0.9}).differences
     assert d.verdict is Verdict.UNTESTED
-    assert d.words == "b and a: not tested: no seed in common; repeat over more seeds"
+    assert d.sentence == "b and a: not tested: no seed in common; repeat over more seeds"
 
 
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf])
-def test_missing_runs_are_left_out_and_said(missing: float | None) -> None:
+def test_missing_runs_are_left_out_and_named(missing: float | None) -> None:
     found = of(a=A, b=BETTER | {1: missing, 3: missing})
     (d,) = found.differences
     assert d.seeds == (0, 2, 4)
     assert found.levels[1].missing == (1, 3)
     assert found.levels[1].n == 3
     assert found.notes == (
-        "b: no figure from seeds 1, 3; what is said is of the others, which may flatter it.",
+        "b: no result for seeds 1, 3; the other seeds alone may make this level look better than it is.",
     )
 
 
-def test_a_level_without_any_figure_is_there_and_not_tested() -> None:
+def test_a_level_without_any_result_is_listed_and_not_tested() -> None:
     found = of(a=A, b=dict.fromkeys(A, math.nan))
     assert found.levels[1].mean is None
     assert found.differences[0].verdict is Verdict.UNTESTED
@@ -126,23 +130,24 @@ def test_ties_in_all_seeds_are_no_difference() -> None:
     found = of(a=A, b=dict(A))
     (d,) = found.differences
     assert (d.verdict, d.p_holm) == (Verdict.IDENTICAL, 1.0)
-    assert d.words == "b and a: no difference shown: identical in all 5 seeds"
-    assert found.conclusion == "dice: no difference shown in 1 comparison."
+    assert d.sentence == "b and a: no difference: identical results for all 5 seeds"
+    assert found.conclusion == "dice: no significant difference in 1 comparison."
 
 
 def test_one_difference_in_all_seeds_is_not_tested() -> None:
     found = of(a=A, b={seed: value + 0.1 for seed, value in A.items()})
     (d,) = found.differences
     assert d.verdict is Verdict.UNTESTED
-    assert "the same difference in all 5 seeds leaves no spread" in d.words
-    assert found.conclusion.endswith("does the seed vary the training?")
+    assert "the difference is the same for all 5 seeds, so there is no variance" in d.sentence
+    assert found.conclusion.endswith("does the seed affect training?")
 
 
-def test_a_seed_that_changes_nothing_is_said() -> None:
+def test_a_seed_that_changes_nothing_is_pointed_out() -> None:
     found = of(a=A, b=dict.fromkeys(A, 0.7))
     assert found.levels[1].interval is None
     assert (
-        "b: the same figure from all 5 seeds, so no interval; does the seed vary the training?" in found.notes
+        "b: the same value for all 5 seeds, so there is no confidence interval;"
+        " does the seed affect training?" in found.notes
     )
     assert found.differences[0].p is not None
 
@@ -161,15 +166,15 @@ def test_some_ties_are_tested() -> None:
 def test_a_single_level_has_nothing_to_compare() -> None:
     found = of(a=A)
     assert found.differences == ()
-    assert found.conclusion == "dice: one level only (a), so there is nothing to compare."
+    assert found.conclusion == "dice: only one level (a), so there is nothing to compare."
     assert found.levels[0].interval is not None
 
 
 def test_no_level_and_an_unknown_reference_are_refused() -> None:
-    with pytest.raises(StatisticsError, match="there is no level"):
-        compare({}, metric="dice", direction=UP)
-    with pytest.raises(StatisticsError, match="reference 'c' is not a level; there are a, b"):
-        compare({"a": A, "b": ALIKE}, metric="dice", direction=UP, reference="c")
+    with pytest.raises(StatisticsError, match="no level is given"):
+        compare_levels({}, metric="dice", direction=UP)
+    with pytest.raises(StatisticsError, match="reference 'c' is not a level; the levels are a, b"):
+        compare_levels({"a": A, "b": ALIKE}, metric="dice", direction=UP, reference="c")
 
 
 def test_two_seeds_are_tested_without_an_effect_size() -> None:
@@ -180,7 +185,7 @@ def test_two_seeds_are_tested_without_an_effect_size() -> None:
     assert d.detectable > 11 * d.sd
 
 
-def test_wilcoxon_stands_beside_from_six_pairs_on() -> None:
+def test_wilcoxon_is_reported_from_six_pairs_on() -> None:
     six = {seed: 0.7 + 0.01 * seed for seed in range(6)}
     more = {seed: v + 0.02 + 0.001 * seed for seed, v in six.items()}
     (d,) = of(a=six, b=more).differences
@@ -200,7 +205,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
 
 @pytest.mark.parametrize(("n", "comparisons"), [(10, 1), (10, 6), (30, 1), (5, 1)])
 def test_the_detectable_difference_has_the_power(n: int, comparisons: int) -> None:
-    smallest = detectable(2.0, n, comparisons=comparisons)
+    smallest = detectable_difference(2.0, n, comparisons=comparisons)
     power = TTestPower().power(smallest / 2.0, n, 0.05 / comparisons, alternative="two-sided")
     assert power == pytest.approx(POWER, abs=1e-4)
 
@@ -218,4 +223,5 @@ def test_everything_is_written_for_programs() -> None:
     text = json.loads(json.dumps(found, allow_nan=False))
     assert text["levels"][1]["missing"] == [1]
     assert text["differences"][0]["verdict"] == "better"
-    assert text["differences"][0]["words"] == of(a=A, b=BETTER | {1: math.nan}).differences[0].words
+    assert comparison_json(of(a=A, b=ALIKE))["differences"][0]["verdict"] == "no difference shown"  # type: ignore[index,call-overload]
+    assert text["differences"][0]["words"] == of(a=A, b=BETTER | {1: math.nan}).differences[0].sentence

@@ -10,7 +10,7 @@ from benchmarks.statistics_simulation import World, heavy, normal, simulate, wit
 pytestmark = pytest.mark.slow
 
 BINOMIAL = 0.0113
-"""One-sided 95 % of what 1,000 draws of 5 % scatter upwards."""
+"""One-sided 95 % bound on the sampling error of a 5 % rate in 1,000 draws."""
 
 
 @pytest.mark.parametrize("noise", [normal, heavy])

@@ -49,10 +49,10 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Callable[..., Result],
         (("--over", "lora.rank"), "needs --levels"),
         (("--over", "lora.rank", "--levels", "4,,8"), "'' is no value; write them as 4,8,16"),
         (("--over", "lora.rank", "--levels", "4,{"), "is no value"),
-        (("--over", "lora.rank", "--levels", "4,8", "--reference", "5"), "--reference 5: is no level"),
+        (("--over", "lora.rank", "--levels", "4,8", "--reference", "5"), "--reference 5: is not a level"),
         (("--over", "targets", "--levels", "query+valeu"), "targets"),
         (("--over", "unfreeze_epoch", "--levels", "2,3"), "unfreeze_epoch goes with freezing 'unfreeze_at'"),
-        (("--study", "rank", "--at-equal-parameters"), "the rank is what is varied"),
+        (("--study", "rank", "--at-equal-parameters"), "the design varies the rank itself"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(
@@ -76,7 +76,7 @@ def test_a_patience_of_the_base_is_left_out_and_the_plan_says_so(
 def test_no_level_that_fits_is_said_also_where_the_scale_is_to_be_kept(
     run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "misfit", lambda level, base: "none fits")
+    monkeypatch.setattr(studies, "level_violation", lambda level, base: "none fits")
     said = run("ablate", "digits", "--study", "targets", "--keep-scale", code=2).stderr
     assert "targets: the model takes none of the levels; name some with --levels" in said
 
@@ -238,7 +238,7 @@ def test_an_interrupted_ablation_says_how_it_goes_on(
     said = run("ablate", "digits", "--over", "lora.rank", "--levels", "4,8", "--seeds", "2", code=130).stderr
     assert "the same command goes on" in said
     out = run("ablation", "digits-ablate-lora.rank").stdout
-    assert "Without a figure: 1 not run." in out
+    assert "Runs without a result: 1 not run." in out
 
 
 def test_the_base_stays_that_of_the_design_however_the_search_has_gone_on(
@@ -264,7 +264,7 @@ def test_ablation_reads_a_designed_experiment_in_every_form(
 ) -> None:
     name = str(ran(storage / "other", VALUES, test=VALUES))
     out = run("ablation", name).stdout
-    assert "designed: all else as trial 0 of digits" in out
+    assert "designed: all other settings as in trial 0 of digits" in out
     assert "4 is worse than 8" in out
     assert json.loads(run("ablation", name, "--format", "json").stdout)["images"] == "test"
     assert run("ablation", name, "--format", "csv").stdout.count("\n") == 7
@@ -273,7 +273,7 @@ def test_ablation_reads_a_designed_experiment_in_every_form(
 
 
 def test_ablation_of_a_sweep_needs_by_and_stays_observational(run: Callable[..., Result]) -> None:
-    assert "digits is no designed experiment" in run("ablation", "digits", code=2).stderr
+    assert "digits is not a designed experiment" in run("ablation", "digits", code=2).stderr
     assert "observational" in run("ablation", "digits", "--by", "lora.rank").stdout
     assert "--at goes with --by" in run("ablation", "digits", "--at", "2", code=2).stderr
     assert (

@@ -99,7 +99,7 @@ def test_ablation_is_marked_observational(run: Callable[..., Result]) -> None:
     out = run("ablation", "digits", "--by", "freezing").stdout
     assert "observational" in out
     assert "head_only" in out
-    assert "varied are" in run("ablation", "digits", "--by", "nothing", code=2).stderr
+    assert "the sweep varies" in run("ablation", "digits", "--by", "nothing", code=2).stderr
 
 
 def test_status_and_list(run: Callable[..., Result], storage: Path) -> None:

@@ -30,7 +30,7 @@ def ranked(storage: Path) -> None:
 def test_importance_names_the_setting_that_decides(run: Run) -> None:
     out = run("importance", "ranked").stdout
     assert "observational" in out
-    assert "Of 1 pair of settings none is shown to act together." in out
+    assert "No significant interaction in 1 pair of settings." in out
     said = json.loads(run("importance", "ranked", "--format", "json").stdout)
     assert said["settings"][0]["setting"] == "learning_rate"
     assert [one["setting"] for one in said["settings"] if one["shown"]] == ["learning_rate"]
@@ -60,7 +60,7 @@ def test_pareto_holds_quality_against_each_cost(run: Run) -> None:
 
 
 def test_too_few_trials_and_unknown_names_are_said(run: Run) -> None:
-    assert "weighing settings takes 10" in run("importance", "digits", code=2).stderr
+    assert "importance needs at least 10" in run("importance", "digits", code=2).stderr
     assert "no metric 'dise'" in run("pareto", "digits", "--metric", "dise", code=2).stderr
     assert "'money' is not one of" in run("pareto", "digits", "--cost", "money", code=2).stderr
     assert "no experiment 'digit'" in run("importance", "digit", code=2).stderr

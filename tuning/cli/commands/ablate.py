@@ -18,13 +18,13 @@ from analysis.ablation import studies
 from analysis.ablation.design import AblationError, Base, Plan
 from analysis.ablation.names import Images, StudyName, Writing
 from analysis.ablation.result import (
-    Result,
+    AblationResult,
+    all_sentences,
     result_csv,
     result_json,
     result_markdown,
     result_of,
     result_tables,
-    words,
 )
 from analysis.query.sweep import Sweep
 from analysis.tables import Table
@@ -87,7 +87,7 @@ def plan(asked: Asked, folder: Path, number: int | None) -> Plan:
     begun = _begun(folder.parent, name)
     if number is None and begun is not None:
         number = begun.trial
-    base = ablation.base_of(sweep, number, having=_needed(asked))
+    base = ablation.choose_base(sweep, number, having=_needed(asked))
     levels = _levels(asked, base, sweep, begun)
     notes: tuple[str, ...] = ()
     if asked.equal or asked.study is StudyName.ADAPTERS:
@@ -147,7 +147,7 @@ def _levels(asked: Asked, base: Base, sweep: Sweep, begun: AblationSpec | None) 
         levels = studies.levels_of(study, base, sweep, given, begun)
     else:
         assert asked.over is not None
-        levels = ablation.over(asked.over, given)
+        levels = ablation.levels_over(asked.over, given)
     if asked.over == "adapter":
         levels = studies.families_of(levels, base, sweep, begun)
     if not levels:
@@ -191,7 +191,7 @@ def show_plan(planned: Plan) -> None:
     """The levels, how many trials that makes, what they will cost, and what to know of the design."""
     spec, base = planned.spec, planned.base
     rows = tuple(
-        (level.name + (" (reference)" if level.name == spec.reference else ""), studies.described(level))
+        (level.name + (" (reference)" if level.name == spec.reference else ""), studies.describe_level(level))
         for level in spec.levels
     )
     objective = base.experiment.objective.metric
@@ -221,16 +221,18 @@ def run(planned: Plan, known: AblationSpec | None, storage: Path, address: str |
     if planned.retune:
         if known is None:
             tuned = Sweep.at(_to_its_end(_retuning(planned), storage, address))
-            known = designed.retuned(tuned, planned.spec, planned.retune)
+            known = designed.with_retuned_values(tuned, planned.spec, planned.retune)
         planned = replace(planned, spec=known)
         for level in planned.spec.levels:
-            lines(console(), f"retuned  {planned.spec.factor} {level.name}: {studies.described(level)}")
-    return _to_its_end(designed.compared(planned.base, planned.spec, planned.name), storage, address)
+            lines(console(), f"retuned  {planned.spec.factor} {level.name}: {studies.describe_level(level)}")
+    return _to_its_end(
+        designed.comparison_experiment(planned.base, planned.spec, planned.name), storage, address
+    )
 
 
 def _retuning(planned: Plan) -> Experiment:
     name = f"{planned.name}-retune"
-    return designed.retuning(planned.base, planned.spec, name, planned.retune, planned.trials)
+    return designed.retuning_experiment(planned.base, planned.spec, name, planned.retune, planned.trials)
 
 
 def check(planned: Plan, storage: Path) -> AblationSpec | None:
@@ -242,7 +244,7 @@ def check(planned: Plan, storage: Path) -> AblationSpec | None:
     folder = storage / planned.name
     begun = _begun_in(folder)
     known = _retuned_before(planned, begun, folder) if planned.retune and begun is not None else None
-    whole = designed.compared(planned.base, known or planned.spec, planned.name)
+    whole = designed.comparison_experiment(planned.base, known or planned.spec, planned.name)
     if planned.retune:
         first = _retuning(planned)
         place = storage / first.name
@@ -268,7 +270,7 @@ def _retuned_before(planned: Plan, experiment: Experiment, folder: Path) -> Abla
     begun = experiment.ablation
     if begun is None:
         raise StorageError(f"{folder.name} is no designed experiment; give this one another name with --name")
-    known = designed.chosen_before(begun, planned.spec, planned.retune, planned.base)
+    known = designed.with_recorded_values(begun, planned.spec, planned.retune, planned.base)
     if known is None:
         had = ", ".join(dict.fromkeys(n for level in begun.levels for n in level.retuned)) or "nothing"
         raise StorageError(
@@ -334,12 +336,12 @@ def show_result(folder: Path, images: Images | None, writing: Writing) -> None:
             print_result(result, folder)
 
 
-def print_result(result: Result, folder: Path) -> None:
+def print_result(result: AblationResult, folder: Path) -> None:
     """The tables and what they say, on screen."""
     out = console()
     for table in result_tables(result):
         print_table(out, table)
-    lines(out, *words(result, folder))
+    lines(out, *all_sentences(result, folder))
     lost = sum(run.outcome in ("failed", "diverged") for run in result.runs)
     if lost:
         again = f"`adaptertune resume {shell_name(folder)} --retry-failed` starts those that failed once more"
