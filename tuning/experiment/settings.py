@@ -91,7 +91,7 @@ def unknown(name: str) -> str:
     elsewhere = [n for n in all_names() if n.split(".")[-1] == parts[-1]]
     if elsewhere and len(parts) == 1:
         return f"unknown key; did you mean {' or '.join(elsewhere[:3])}?"
-    return "unknown key: no setting of a trial; docs/experiment-file.md lists them"
+    return "unknown key: no setting of a trial; docs/reference/experiment-file.md lists them"
 
 
 @cache
