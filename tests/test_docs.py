@@ -182,6 +182,13 @@ def test_commands_that_are_named_exist(page: str) -> None:
     assert set(COMMAND.findall(code)) <= known
 
 
+@pytest.mark.parametrize("page", CURRENT)
+def test_names_of_the_python_api_exist(page: str) -> None:
+    package = pytest.importorskip("adaptertune")
+    code = "\n".join(blocks(CURRENT[page], "python"))
+    assert set(re.findall(r"\badaptertune\.(\w+)", code)) <= set(package.__all__)
+
+
 EXPERIMENTS = [
     (page, code)
     for page, text in CURRENT.items()
