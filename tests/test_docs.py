@@ -21,7 +21,8 @@ DOCS = ROOT / "docs"
 COMING = {
     "docs/how-to/add-a-sampler.md", "docs/how-to/add-a-stopping-rule.md", "docs/how-to/add-a-task.md",
     "docs/how-to/add-an-adapter.md", "docs/reference/commands.md", "docs/reference/exit-codes.md",
-    "adaptertune/sweeps.py", "cluster/job.py", "tuning/scheduling/registry.py",
+    "adaptertune/sweeps.py", "analysis/display.py", "cluster/job.py", "trainables/specs/tasks.py",
+    "tuning/scheduling/registry.py",
     "tuning/search/samplers/registry.py",
 }  # fmt: skip
 """Pages and files that other branches add."""
