@@ -38,7 +38,7 @@ CHANGES = {
     "turned": Augment(horizontal_flip=1.0, vertical_flip=1.0),
     "cropped": Augment(crop=0.6, horizontal_flip=0.5),
 }
-PICTURE = Path(__file__).parents[2] / "docs/boxes.png"
+PICTURE = Path(__file__).parents[2] / "docs/images/boxes.png"
 COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7"]
 
 

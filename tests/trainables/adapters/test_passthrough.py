@@ -25,7 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 NOT_ZERO_AT_FIRST = {"C3A", "FOURIERFT", "UNILORA", "VBLORA"}
-"""Methods whose initial update is not zero with PEFT's default arguments; said in docs/adapters.md."""
+"""Methods whose initial update is not zero with PEFT's default arguments (docs/explanation/adapters.md)."""
 
 
 @pytest.mark.parametrize("method", methods())

@@ -1,4 +1,4 @@
-"""A trial whose checkpoint is damaged, gone, or cannot be written. What is promised: docs/reliability.md."""
+"""A checkpoint that is damaged, missing or cannot be written. See docs/explanation/reliability.md."""
 
 from __future__ import annotations
 

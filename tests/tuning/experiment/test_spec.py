@@ -323,7 +323,7 @@ def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> Non
 
 
 def test_every_setting_is_in_the_reference() -> None:
-    text = (ROOT / "docs" / "experiment-file.md").read_text()
+    text = (ROOT / "docs" / "reference" / "experiment-file.md").read_text()
     missing = [name for name in setting_names() if f"`{name}`" not in text]
     parts = [name for name in Experiment.model_fields if name != "source_text" and f"`{name}`" not in text]
     assert not missing
@@ -349,7 +349,7 @@ def test_checking_a_file_imports_nothing_heavy() -> None:
 
 
 def test_the_references_example_is_valid(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "experiment-file.md").read_text()
+    text = (ROOT / "docs" / "reference" / "experiment-file.md").read_text()
     (tmp_path / "example.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     assert load_experiment(tmp_path / "example.yaml").search.trials == 24
 

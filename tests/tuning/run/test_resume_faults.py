@@ -1,4 +1,4 @@
-"""What else may be wrong when a sweep is resumed, or become so. What is promised: docs/reliability.md."""
+"""Resuming where files, disks, requests or clocks are wrong. See docs/explanation/reliability.md."""
 
 from __future__ import annotations
 

@@ -1,0 +1,235 @@
+"""The documentation: links, named tests, files and commands, experiment files, the picture of the layers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+from click import Context
+from typer.main import get_command
+
+from tuning.cli.app import app
+from tuning.experiment.load import load_experiment
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+COMING = {
+    "docs/how-to/add-a-sampler.md", "docs/how-to/add-a-stopping-rule.md", "docs/how-to/add-a-task.md",
+    "docs/how-to/add-an-adapter.md", "docs/reference/commands.md", "docs/reference/exit-codes.md",
+    "adaptertune/sweeps.py", "analysis/display.py", "cluster/job.py", "trainables/specs/tasks.py",
+    "tuning/scheduling/registry.py",
+    "tuning/search/samplers/registry.py",
+}  # fmt: skip
+"""Pages and files that other branches add."""
+LEAVING = {"docs/commands.md"}
+"""Pages that another branch moves."""
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *sorted(DOCS.rglob("*.md")))
+    if path.name != "DECISIONS.md" and str(path.relative_to(ROOT)) not in LEAVING
+}
+CURRENT = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
+"""Pages that describe the present; the changelog may name what has gone."""
+README_LINES = 150
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`( \*slow\*)?")
+OURS = re.compile(
+    r"`((?:adaptertune|analysis|tuning|trainables|cluster|search_spaces|tests|benchmarks|docs)/[\w./-]*)`"
+)
+COMMAND = re.compile(r"\badaptertune ([a-z]+)")
+
+
+def prose(text: str) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", text)
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    """The code blocks in these languages, less their indentation."""
+    return [
+        "\n".join(line.removeprefix(indent) for line in code.splitlines())
+        for indent, language, code in FENCE.findall(text)
+        if language in languages
+    ]
+
+
+@cache
+def anchors(text: str) -> frozenset[str]:
+    """The anchors that a repository's page gives its headings."""
+    found: list[str] = []
+    seen: Counter[str] = Counter()
+    for heading in re.findall(r"^#{1,6} (.+?)\s*$", prose(text), re.M):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found.append(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return frozenset(found)
+
+
+# --- links ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_anchors_resolve(page: str) -> None:
+    wrong = []
+    for target in LINK.findall(prose(PAGES[page])):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        name = str(file.relative_to(ROOT))
+        if name in COMING and not file.exists():
+            continue
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+            wrong.append(target)
+    assert not wrong
+
+
+def test_anchors_are_those_of_a_repository() -> None:
+    text = "# A `b.c`: d, e & [f](g)\n```sh\n# no heading\n```\n## Twice\n## Twice\n"
+    assert anchors(text) == {"a-bc-d-e--f", "twice", "twice-1"}
+
+
+def test_the_index_lists_every_page() -> None:
+    linked = {str((DOCS / path).resolve().relative_to(ROOT)) for path in LINK.findall(PAGES["docs/index.md"])}
+    generated = {name for name in PAGES if re.fullmatch(r"docs/examples/\w+/report\.md", name)}
+    assert {name for name in PAGES if name.startswith("docs/")} - generated - linked == {"docs/index.md"}
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= README_LINES
+
+
+# --- tests and files that are named -----------------------------------------------------------
+
+
+@cache
+def slow_by_name(file: str) -> dict[str, bool]:
+    """The tests in a file, and whether each is slow."""
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    whole = any(
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "pytestmark"
+        and "mark.slow" in ast.unparse(node.value)
+        for node in tree.body
+    )
+    return {
+        node.name: whole or any("mark.slow" in ast.unparse(d) for d in node.decorator_list)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+REFERENCES = sorted(
+    {(file, test, bool(slow)) for text in CURRENT.values() for file, test, slow in NAMED.findall(text)}
+)
+
+
+@pytest.mark.parametrize(("file", "test", "slow"), REFERENCES)
+def test_every_test_that_is_named_exists(file: str, test: str, slow: bool) -> None:
+    file = file.removeprefix("tests/")
+    assert (ROOT / "tests" / file).is_file(), f"there is no tests/{file}"
+    assert test in slow_by_name(file), f"tests/{file} has no {test}; it has {', '.join(slow_by_name(file))}"
+    assert slow_by_name(file)[test] == slow, f"{test} is {'not ' if slow else ''}run by make test-slow"
+
+
+@pytest.mark.parametrize(("page", "least"), [("fidelity", 40), ("reliability", 30)])
+def test_every_row_has_a_test(page: str, least: int) -> None:
+    lines = PAGES[f"docs/explanation/{page}.md"].splitlines()
+    rows = [
+        line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith("|") and "---" not in line and "---" not in after
+    ]
+    assert len(rows) > least
+    for row in rows:
+        assert NAMED.search(row), row
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_no_named_test_escapes_the_check(page: str) -> None:
+    """A name in another form would not be looked up."""
+    text = CURRENT[page]
+    assert text.count("::") == len(NAMED.findall(text)) + text.count("`file::function`")
+
+
+def test_reference_tests_are_all_named() -> None:
+    named = {file for file, _, _ in NAMED.findall(PAGES["docs/explanation/fidelity.md"])}
+    assert {f"reference/{path.name}" for path in (ROOT / "tests/reference").glob("test_*.py")} <= named
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_files_that_are_named_exist(page: str) -> None:
+    named = {name for name in OURS.findall(prose(CURRENT[page])) if "NAME" not in name}
+    assert {name for name in named - COMING if not (ROOT / name).exists()} == set()
+
+
+# --- commands and experiment files ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_commands_that_are_named_exist(page: str) -> None:
+    group = get_command(app)
+    known = set(group.list_commands(Context(group)))  # type: ignore[attr-defined]
+    inline = re.findall(r"`([^`\n]+)`", prose(CURRENT[page]))
+    code = "\n".join((*blocks(CURRENT[page], "sh", "bash", ""), *inline))
+    assert set(COMMAND.findall(code)) <= known
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_names_of_the_python_api_exist(page: str) -> None:
+    package = pytest.importorskip("adaptertune")
+    code = "\n".join(blocks(CURRENT[page], "python"))
+    assert set(re.findall(r"\badaptertune\.(\w+)", code)) <= set(package.__all__)
+
+
+EXPERIMENTS = [
+    (page, code)
+    for page, text in CURRENT.items()
+    for code in blocks(text, "yaml")
+    if re.search(r"^name:", code, re.M) and re.search(r"^task:", code, re.M)
+]
+
+
+@pytest.mark.parametrize(("page", "code"), EXPERIMENTS, ids=[page for page, _ in EXPERIMENTS])
+def test_whole_experiment_files_are_valid(page: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment.yaml").write_text(code, encoding="utf-8")
+    load_experiment(tmp_path / "experiment.yaml")
+
+
+def test_there_are_experiment_files_to_check() -> None:
+    pages = {page for page, _ in EXPERIMENTS}
+    assert {"README.md", "docs/reference/experiment-file.md", "docs/tutorials/first-sweep.md"} <= pages
+
+
+# --- the picture of the layers ----------------------------------------------------------------
+
+ARCHITECTURE = PAGES["docs/explanation/architecture.md"]
+CONTRACTS = {
+    contract["containers"][0]: contract["layers"]
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    if contract.get("containers")
+}
+
+
+@pytest.mark.parametrize("package", CONTRACTS)
+def test_the_picture_shows_the_layers_of_the_contracts(package: str) -> None:
+    picture = re.search(rf"subgraph {package}\[.*?\n(.*?)\n  end", ARCHITECTURE, re.S)
+    assert picture
+    shown = re.findall(r'\w+\["([^"]+)"\]', picture[1])
+    planned = re.compile(r"\(\w+\) \| ")  # layers in brackets do not exist yet
+    assert shown == [planned.sub("", layer) for layer in CONTRACTS[package]]
+
+
+def test_every_package_has_its_paragraph() -> None:
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/*/__init__.py")}
+    packages = {str(folder) for folder in folders if folder.parts[0] in (*CONTRACTS, "cluster")}
+    assert len(packages) > 20
+    assert {name for name in packages if f"**`{name}`**" not in ARCHITECTURE} == set()
