@@ -37,6 +37,15 @@ class SchedulerSpec(Spec):
 
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
-        if self.asha is not None and self.median is not None:
-            raise ValueError("needs exactly one of asha, median, or the word none; got asha and median")
+        rules = SchedulerSpec.model_fields
+        given = [name for name in rules if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"needs exactly one of {', '.join(rules)}, or the word none; got {' and '.join(given)}"
+            )
         return self
+
+    @property
+    def rule(self) -> str | None:
+        """The key of the section that is given, such as asha; None where no trial is stopped early."""
+        return next((name for name in SchedulerSpec.model_fields if getattr(self, name) is not None), None)
