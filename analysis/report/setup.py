@@ -100,7 +100,7 @@ def data_words(data: DataSpec) -> str:
 
 def _algorithm(experiment: Experiment) -> str:
     search = experiment.search
-    name = "grid" if search.grid is not None else "random" if search.random is not None else "TPE"
+    name = "TPE" if search.tpe is not None else search.algorithm
     more = f", {search.tpe.startup_trials} random trials before it" if search.tpe is not None else ""
     first = f", {len(search.first)} given first" if search.first else ""
     earlier = f", learned from {', '.join(search.from_)}" if search.from_ else ""
@@ -114,7 +114,7 @@ def _scheduler(experiment: Experiment) -> str:
         return f"ASHA, one in {scheduler.asha.reduction_factor:g} goes on, rungs at epoch {rungs}"
     if scheduler.median is not None:
         return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
-    return "none by a scheduler"
+    return "none by a scheduler" if scheduler.rule is None else f"by {scheduler.rule}"
 
 
 def rungs_of(experiment: Experiment) -> tuple[float, ...]:

@@ -199,7 +199,7 @@ def _asked(sweep: Sweep, trials: Sequence[Trial]) -> tuple[list[dict[str, Any] |
     None for one outside of the space, such as a configuration of `search.first`. Lists are text, as
     Optuna's importance looks choices up by their hash.
     """
-    from tuning.search.study import as_asked, with_scalars
+    from tuning.search.distributions import as_asked, with_scalars
 
     distributions: dict[str, Any] = {}
     rows: list[dict[str, Any] | None] = []

@@ -31,6 +31,7 @@ from tuning.experiment.faults import (
 )
 from tuning.experiment.overrides import apply_overrides, narrowed, still_inside
 from tuning.experiment.paths import make_absolute
+from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.settings import adapter_of, keys_of, setting, unknown
 from tuning.experiment.space import Alternative, Space, as_list, listed_when
 from tuning.experiment.spec import Experiment
@@ -155,7 +156,8 @@ class Reader:
             value["scheduler"] = {}
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
             got = "" if scheduler == {} else f", got {shown(scheduler)}"
-            rule = f"must be the word none or one of asha and median, such as asha: {{grace_epochs: 1}}{got}"
+            known = " and ".join(SchedulerSpec.model_fields)
+            rule = f"must be the word none or one of {known}, such as asha: {{grace_epochs: 1}}{got}"
             self._misfits.append(Violation(("scheduler",), rule))
             del value["scheduler"]
 

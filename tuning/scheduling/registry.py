@@ -31,4 +31,4 @@ def build_rule(spec: SchedulerSpec, direction: Direction, *, max_epochs: float) 
     """
     if spec.rule is None:
         return None
-    return RULES[spec.rule](getattr(spec, spec.rule), direction, max_epochs=max_epochs)
+    return RULES[spec.rule](spec.section, direction, max_epochs=max_epochs)

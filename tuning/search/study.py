@@ -13,28 +13,23 @@ from __future__ import annotations
 
 import enum
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
-from tuning.experiment.space import Space, config_hash, scalar
+from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import Outcome, WarmStartRecord
+from tuning.search.distributions import as_asked
+from tuning.search.samplers.registry import build_sampler, list_configurations
 
 ASKS = 10
 """Asks of the sampler for a configuration that was not tried yet."""
@@ -97,6 +92,7 @@ class Study:
         self._trials = trials
         self._asks, self._random_asks = asks, random_asks
         self._size = space.size()
+        self._listed = list_configurations(search, space)
         self.optuna = optuna.create_study(
             study_name=name,
             direction="maximize" if direction is Direction.MAXIMIZE else "minimize",
@@ -127,7 +123,7 @@ class Study:
         for params in self._fixed:  # an iterator: each is looked at once
             if config_hash(params) not in self._tried:
                 return self._take(*self._ask_for(params))
-        if self._search.grid is not None or self._exhausted():
+        if self._listed is not None or self._exhausted():
             return NoProposal.FINISHED
         return self._sample()
 
@@ -173,23 +169,14 @@ class Study:
 
     def _sampler(self, number: int, attempt: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._search.seed, number, attempt]).generate_state(1)[0])
-        if self._search.tpe is None or attempt >= self._asks:
+        if attempt >= self._asks:
             return RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(
-                n_startup_trials=self._search.tpe.startup_trials,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                seed=seed,
-            )
+        return build_sampler(self._search, seed, self.optuna)
 
     def _fixed_params(self) -> Iterator[dict[str, JsonValue]]:
         for params in self._search.first:
             yield self._space.locate(params)[0]
-        if self._search.grid is not None:
-            yield from self._space.grid()
+        yield from self._listed or ()
 
     def _exhausted(self) -> bool:
         return self._size is not None and len(self._tried) >= self._size
@@ -282,53 +269,3 @@ class Study:
             intermediate_values=steps,
             user_attrs={"trial": trial.number},
         )
-
-
-def as_asked(
-    space: Space, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]
-) -> dict[str, Any]:
-    """`params` under the names by which `space` asks Optuna for them.
-
-    distributions: takes up what it asks for under each of these names.
-    """
-    names = _Names(params, distributions)
-    space.suggest(names)  # type: ignore[arg-type]
-    return names.given
-
-
-def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
-    """Choices that are lists or mappings as text, for whatever takes scalars only."""
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
-    return distribution
-
-
-class _Names:
-    """Stands in for a trial to learn under which names the space asks for given parameters.
-
-    distributions: takes up what the space asks for under each name.
-    """
-
-    def __init__(self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]) -> None:
-        self._params = params
-        self._distributions = distributions
-        self.given: dict[str, Any] = {}
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        if name not in self._distributions:
-            self._distributions[name] = CategoricalDistribution(choices)
-        return self._answer(name)
-
-    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
-        if name not in self._distributions:
-            self._distributions[name] = IntDistribution(low, high, **how)
-        return self._answer(name)
-
-    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
-        if name not in self._distributions:
-            self._distributions[name] = FloatDistribution(low, high, **how)
-        return self._answer(name)
-
-    def _answer(self, name: str) -> Any:
-        self.given[name] = self._params[name.split("@")[0]]
-        return self.given[name]

@@ -20,6 +20,7 @@ from tuning.experiment.checks.objective import check_objective
 from tuning.experiment.checks.peft_methods import method_fault
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.faults import Violation, meant, shown
+from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -118,10 +119,9 @@ def _search(subject: Draft) -> Iterator[Violation]:
 
 
 def _from(search: SearchSpec) -> Iterator[Violation]:
-    if search.from_ and search.tpe is None:
-        kind = "grid" if search.grid is not None else "random"
+    if search.from_ and search.algorithm in ("random", "grid"):
         yield Violation(
-            ("search", "from"), f"goes with search.tpe; {kind} learns nothing from earlier trials"
+            ("search", "from"), f"goes with search.tpe; {search.algorithm} learns nothing from earlier trials"
         )
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
         yield Violation(("search", "from"), f"names {shown(name)} twice; its trials would count twice")
@@ -131,9 +131,9 @@ def _scheduler(subject: Draft) -> Iterator[Violation]:
     if subject.scheduler is None or not subject.written:
         return
     epochs = most_epochs(subject)
-    for kind in ("asha", "median"):
+    for kind in SchedulerSpec.model_fields:
         rule = getattr(subject.scheduler, kind)
-        if rule is None or epochs is None:
+        if epochs is None or not hasattr(rule, "grace_epochs"):
             continue
         # A short run for a try, with --set trial.epochs=1, may do without its scheduler.
         short = rule.grace_epochs == epochs and "epochs" in subject.touched

@@ -49,3 +49,9 @@ class SchedulerSpec(Spec):
     def rule(self) -> str | None:
         """The key of the section that is given, such as asha; None where no trial is stopped early."""
         return next((name for name in SchedulerSpec.model_fields if getattr(self, name) is not None), None)
+
+    @property
+    def section(self) -> Spec | None:
+        """The settings of the rule."""
+        section: Spec | None = getattr(self, self.rule) if self.rule is not None else None
+        return section
