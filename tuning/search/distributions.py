@@ -19,9 +19,9 @@ from tuning.experiment.space import Space, scalar
 def as_asked(
     space: Space, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]
 ) -> dict[str, Any]:
-    """`params` under the names by which `space` asks Optuna for them.
+    """Return `params` under the names by which `space` asks Optuna for them.
 
-    distributions: takes up what it asks for under each of these names.
+    distributions: the distribution of each of these names is added to it.
     """
     names = _Names(params, distributions)
     space.suggest(names)
@@ -29,16 +29,16 @@ def as_asked(
 
 
 def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
-    """Choices that are lists or mappings as text, for whatever takes scalars only."""
+    """Return the distribution with choices that are lists or mappings as text, for use with scalars only."""
     if isinstance(distribution, CategoricalDistribution):
         return CategoricalDistribution([scalar(choice) for choice in distribution.choices])
     return distribution
 
 
 class _Names:
-    """Stands in for a trial to learn under which names the space asks for given parameters.
+    """Takes a trial's place to record under which names the space asks for given parameters.
 
-    distributions: takes up what the space asks for under each name.
+    distributions: the distribution of each name is added to it.
     """
 
     def __init__(self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]) -> None:
