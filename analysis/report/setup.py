@@ -101,10 +101,10 @@ def describe_data(data: DataSpec) -> str:
 
 def _algorithm(experiment: Experiment) -> str:
     search = experiment.search
-    name = "grid" if search.grid is not None else "random" if search.random is not None else "TPE"
-    more = f", {search.tpe.startup_trials} random trials first" if search.tpe is not None else ""
-    first = f", {plural(len(search.first), 'given configuration')} first" if search.first else ""
-    earlier = f", warm start from {', '.join(search.from_)}" if search.from_ else ""
+    name = "TPE" if search.tpe is not None else search.algorithm
+    more = f", {search.tpe.startup_trials} random trials before it" if search.tpe is not None else ""
+    first = f", {len(search.first)} given first" if search.first else ""
+    earlier = f", learned from {', '.join(search.from_)}" if search.from_ else ""
     return f"{name}, seed {search.seed}{more}{first}{earlier}"
 
 
@@ -114,8 +114,8 @@ def _scheduler(experiment: Experiment) -> str:
         rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
         return f"ASHA, one in {scheduler.asha.reduction_factor:g} continues, rungs at epoch {rungs}"
     if scheduler.median is not None:
-        return f"median stopping rule from epoch {scheduler.median.grace_epochs:g} on"
-    return "no scheduler"
+        return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
+    return "none by a scheduler" if scheduler.rule is None else f"by {scheduler.rule}"
 
 
 def rungs_of(experiment: Experiment) -> tuple[float, ...]:

@@ -203,7 +203,7 @@ def _optuna_params(
     None for a trial outside of the space, such as a configuration of `search.first`. Lists become text,
     because Optuna's importance looks choices up by their hash.
     """
-    from tuning.search.study import as_asked, with_scalars
+    from tuning.search.distributions import as_asked, with_scalars
 
     distributions: dict[str, Any] = {}
     rows: list[dict[str, Any] | None] = []

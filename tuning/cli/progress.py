@@ -25,7 +25,7 @@ from tuning.ledger.records import (
     WarmStartRecord,
 )
 from tuning.ranking.best_so_far import Best
-from tuning.search.warm_start import in_words
+from tuning.search.warm_start import describe_earlier_trials
 
 QUIET_S = 20.0
 """Without a terminal: seconds between two lines on how far the sweep is."""
@@ -70,7 +70,7 @@ class Progress:
     def _say(self, record: Any) -> None:
         now = self._clock()
         if isinstance(record, WarmStartRecord):
-            for line in in_words(record):
+            for line in describe_earlier_trials(record):
                 self._line(line)
         elif isinstance(record, PreparedRecord):
             parts = ", ".join(f"{n} {split}" for split, n in record.counts.items())

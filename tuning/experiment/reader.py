@@ -31,6 +31,7 @@ from tuning.experiment.file_errors import (
 )
 from tuning.experiment.overrides import apply_overrides, drop_first_outside, narrow_space
 from tuning.experiment.paths import make_absolute
+from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
 from tuning.experiment.space import Alternative, Space, as_list, listed_when
 from tuning.experiment.spec import Experiment
@@ -159,7 +160,8 @@ class Reader:
             value["scheduler"] = {}
         elif not isinstance(scheduler, dict) or not any(v is not None for v in scheduler.values()):
             got = "" if scheduler == {} else f", got {describe_value(scheduler)}"
-            rule = f"must be none, asha or median, such as asha: {{grace_epochs: 1}}{got}"
+            *others, last = "none", *SchedulerSpec.model_fields
+            rule = f"must be {', '.join(others)} or {last}, such as asha: {{grace_epochs: 1}}{got}"
             self._violations.append(Violation(("scheduler",), rule))
             del value["scheduler"]
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
 from cluster.connect import Cluster, connect
@@ -28,15 +28,14 @@ from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import FAILED, say
+from tuning.run.control import Control
 from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_background, wait_for_data
-from tuning.run.reconcile import CarryOut, Continue, Retry, reconcile, replay
+from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
+from tuning.scheduling.rule import StoppingRule
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
-
-if TYPE_CHECKING:
-    from tuning.run.ray_scheduler import Control, Rule
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
 SAVE_WITHIN_S = 10.0
@@ -152,8 +151,9 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
-    from tuning.run.ray_scheduler import Control, RecordingScheduler, build_rule
+    from tuning.run.ray_scheduler import RecordingScheduler
     from tuning.run.ray_searcher import OptunaSearcher
+    from tuning.scheduling.registry import build_rule
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
@@ -248,8 +248,8 @@ def _check_nodes(of: Composition, cluster: Cluster) -> None:
         say(note)
 
 
-def _settle(of: Composition, rule: Rule | None) -> None:
-    """Restore the state of `rule` from the record, and carry out the decisions of the last driver."""
+def _settle(of: Composition, rule: StoppingRule | None) -> None:
+    """Restore the state of `rule` from the ledger, and carry out the decisions that it already holds."""
     if not of.past:
         return
     history, recorder = of.recorder.history, of.recorder
@@ -262,13 +262,13 @@ def _settle(of: Composition, rule: Rule | None) -> None:
     for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
         trial = recorder.trial(action.trial)
         match action:
-            case CarryOut():
+            case EndTrial():
                 if action.asked and rule is not None:
                     recorder.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
                 recorder.end(trial.number, action.outcome, reuses=action.of)
-            case Retry():
+            case RetryTrial():
                 recorder.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
-            case Continue():  # the study proposes it again, under its number
+            case ContinueTrial():  # the study proposes it again, under its number
                 pass
             case _:
                 assert_never(action)

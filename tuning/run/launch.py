@@ -20,7 +20,7 @@ from tuning.ledger.storage import shell_name
 from tuning.run.driver import Composition, LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer
-from tuning.search.warm_start import look_back, note
+from tuning.search.warm_start import read_earlier_trials, record_earlier_trials
 
 __all__ = ["LaunchResult", "launch", "refuse_existing"]
 
@@ -44,7 +44,7 @@ def launch(
     every record as soon as it is written.
 
     Raises StorageError where the name is taken or the disk takes no more, what preparation raises, and
-    what `look_back` does for `search.from`.
+    what `read_earlier_trials` does for `search.from`.
     """
     experiment.require_space()
     if trials is not None:
@@ -52,7 +52,7 @@ def launch(
         experiment = experiment.model_copy(update={"search": search})
     folder = (storage / experiment.name).absolute()
     refuse_existing(folder, experiment.name)
-    earlier = look_back(experiment, storage)
+    earlier = read_earlier_trials(experiment, storage)
     header = ExperimentRecord(
         name=experiment.name,
         file=experiment.source_text,
@@ -63,7 +63,7 @@ def launch(
         recorder = Recorder(ledger, History(header), on_event)
         composition = Composition(experiment, folder, recorder, trainable, scorer)
         with _name_left_free(folder, recorder, experiment):
-            note(earlier, recorder)
+            record_earlier_trials(earlier, recorder)
             return drive_sweep(composition, prepare=prepare, address=address)
 
 

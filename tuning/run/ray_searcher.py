@@ -1,7 +1,7 @@
-"""Ray Tune's `Searcher` over our study: hands out configurations, and hears of dead workers.
+"""Ray Tune's `Searcher` over our study: gives Ray the configurations to try.
 
-What a trial reports, and how it ends otherwise, reaches the study from the scheduler's side
-(`tuning.run.ray_scheduler`): Ray does not show a searcher the last report of a trial that is stopped.
+The study learns what trials report, and how they end, from the scheduler (`tuning.run.ray_scheduler`):
+Ray does not pass the last report of a trial that is stopped to a searcher.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tuning.ledger.records import Outcome, StartedRecord
 from tuning.search.study import NoProposal, Proposal, Study
 
 Configure = Callable[[Proposal], dict[str, Any]]
-"""A proposal as the configuration that Ray hands to the actor; holds its number as `trial`.
+"""Turns a proposal into the configuration that Ray passes to the actor, with the number as `trial`.
 
 Raises AdaptertuneError for one that cannot be tried; the trial then fails with that reason.
 """
 
 
 class NotKept:
-    """For what Ray pickles to restore a sweep from: it keeps nothing, as sweeps go on from the ledger."""
+    """For objects that Ray pickles to restore a sweep: they keep nothing, sweeps resume from the ledger."""
 
     def __getstate__(self) -> dict[str, object]:
         return {}
@@ -34,12 +34,12 @@ class NotKept:
 
 
 class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
-    """Asks the study for as many trials as the cluster runs at once, which may grow meanwhile."""
+    """Asks the study for as many trials as the cluster runs at once, a number that may change meanwhile."""
 
     def __init__(
         self,
         study: Study,
-        sweep: Recorder,
+        recorder: Recorder,
         *,
         configure: Configure,
         capacity: Callable[[], int],
@@ -47,7 +47,7 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._study = study
-        self._sweep = sweep
+        self._recorder = recorder
         self._configure = configure
         self._capacity = capacity
         self._retries = retries
@@ -55,16 +55,16 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
         self._first: dict[str, Any] | str | None = None
 
     def begin(self) -> bool:
-        """Whether there is a trial to run; the first one waits for Ray. Without any, Ray's `fit` breaks."""
+        """Return whether there is a trial to run, and keep it for Ray: its `fit` fails without any."""
         self._first = self._next()
         return self._first is None or isinstance(self._first, dict)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Tells Ray's fixed limiter to leave the limit to us."""
+        """Tell Ray not to apply its own fixed limit."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next configuration; None while the cluster is full, FINISHED when all are out."""
+        """Return the next configuration; None while the cluster is full, FINISHED when none is left."""
         if len(self._live) >= self._capacity():
             return None
         found, self._first = self._first or self._next(), None
@@ -78,7 +78,7 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
             if proposal is NoProposal.WAIT:
                 return None
             if not isinstance(proposal, Proposal):
-                # Ray asks no more after FINISHED, and a trial whose worker dies is to be proposed again.
+                # After FINISHED Ray asks for no more, but a trial must be proposed again if its worker dies.
                 return None if self._live and self._retries else str(Searcher.FINISHED)
             config = self._begin(proposal)
             if config is not None:
@@ -86,25 +86,25 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
 
     def _begin(self, proposal: Proposal) -> dict[str, Any] | None:
         number = proposal.number
-        self._sweep.record(StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash))
+        self._recorder.record(StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash))
         if proposal.reuses is not None:
-            self._sweep.end(number, Outcome.REUSED, reuses=proposal.reuses)
+            self._recorder.end(number, Outcome.REUSED, reuses=proposal.reuses)
             return None
         try:
             return self._configure(proposal)
         except AdaptertuneError as error:
-            self._sweep.end(number, Outcome.FAILED, str(error))
+            self._recorder.end(number, Outcome.FAILED, str(error))
             self._study.tell(number, Outcome.FAILED, None, str(error))
             return None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Frees the trial's place."""
+        """Free the trial's place."""
         self._live.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a searcher is rebuilt from the ledger."""
+        """Save nothing: a searcher is rebuilt from the ledger."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """See `save`."""
+        """Restore nothing, see `save`."""

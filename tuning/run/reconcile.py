@@ -1,7 +1,7 @@
-"""What a driver left behind, and what a resumed one does about it: a pure function of the record.
+"""What a resumed driver does about each trial that the last driver left: a pure function of the ledger.
 
-Ray forgets a scheduler's rungs on restore, so they are replayed here from the reports, in the order
-in which the record has them; a decision that the record holds is carried out and not asked again.
+Ray forgets a scheduler's rungs on restore, so they are replayed here from the reports, in the ledger's
+order. A decision that is in the ledger is carried out, and the rule is not asked again.
 """
 
 from __future__ import annotations
@@ -9,39 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import assert_never
 
 from tuning.ledger.history import History
 from tuning.ledger.records import RAN_TO_END, Outcome, Record, ReportRecord, StoppedBy
+from tuning.scheduling.rule import Continue, Stop, StoppingRule
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
 
-class Stopping(Protocol):
-    """A stopping rule, as `tuning.run.ray_scheduler.Rule`."""
-
-    def stops(self, number: int, epoch: float, objective: float) -> bool:
-        """Whether the trial ends after this report."""
-        ...
-
-    def finish(self, number: int, epoch: float, objective: float) -> None:
-        """The last report of a trial that has run its epochs."""
-        ...
-
-
 @dataclass(frozen=True)
-class Continue:
-    """The trial goes on under its own number: from its checkpoint, or from the start if it has none."""
+class ContinueTrial:
+    """The trial continues under its own number: from its checkpoint, or from the start if it has none."""
 
     trial: int
     from_checkpoint: bool
 
 
 @dataclass(frozen=True)
-class CarryOut:
-    """The trial ends as was decided, or as its last report said.
+class EndTrial:
+    """The trial ends as was decided, or as its last report says.
 
-    asked: the decision is not recorded yet.  of: the trial whose result it reuses.
+    asked: the decision is not in the ledger yet.  of: the trial that it takes its result from.
     """
 
     trial: int
@@ -51,20 +40,20 @@ class CarryOut:
 
 
 @dataclass(frozen=True)
-class Retry:
-    """A failed trial starts once more, from its checkpoint if it has one."""
+class RetryTrial:
+    """A failed trial starts again, from its checkpoint if it has one."""
 
     trial: int
 
 
-Action = Continue | CarryOut | Retry
+Action = ContinueTrial | EndTrial | RetryTrial
 
 
-def replay(records: Iterable[Record], rule: Stopping | None) -> frozenset[int]:
-    """Bring a fresh `rule` to the state in which the driver died.
+def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[int]:
+    """Bring a fresh `rule` to the state that it had when the driver died.
 
-    Returns the trials that the rule stops by their last report. A report that was made again, by a
-    trial that had gone back to its checkpoint, counts once.
+    Returns the trials that the rule stops by their last report. A report that a trial repeated, after it
+    had returned to its checkpoint, counts once.
     """
     stopped: set[int] = set()
     reached: dict[int, float] = {}
@@ -77,8 +66,15 @@ def replay(records: Iterable[Record], rule: Stopping | None) -> frozenset[int]:
         reached[number] = epoch
         if record.outcome in RAN_TO_END:
             rule.finish(number, epoch, objective)
-        elif rule.stops(number, epoch, objective):
-            stopped.add(number)
+            continue
+        decision = rule.decide(number, epoch, objective)
+        match decision:
+            case Continue():
+                pass
+            case Stop():
+                stopped.add(number)
+            case _:
+                assert_never(decision)
     return frozenset(stopped)
 
 
@@ -89,27 +85,27 @@ def reconcile(
     *,
     retry_failed: bool = False,
 ) -> list[Action]:
-    """What to do about each trial that is not over, by number.
+    """Return what to do about each trial that is not over, by number.
 
-    stopped: by `replay`.  checkpoints: trials that have a checkpoint to go on from.
+    stopped: what `replay` returned.  checkpoints: trials that have a checkpoint to continue from.
     """
     actions: list[Action] = []
     first: dict[str, int] = {}
     for number, trial in sorted(history.trials.items()):
         outcome, same = trial.outcome, first.setdefault(trial.hash, number)
         if retry_failed and outcome is Outcome.FAILED:
-            actions.append(Retry(number))
+            actions.append(RetryTrial(number))
         if trial.over:
             continue
         last = trial.reports[-1].outcome if trial.reports else None
         if trial.stopped is not None:
-            actions.append(CarryOut(number, _BY.get(trial.stopped.by, Outcome.PRUNED)))
+            actions.append(EndTrial(number, _BY.get(trial.stopped.by, Outcome.PRUNED)))
         elif last in RAN_TO_END:
-            actions.append(CarryOut(number, Outcome(last)))
+            actions.append(EndTrial(number, Outcome(last)))
         elif number in stopped:
-            actions.append(CarryOut(number, Outcome.PRUNED, asked=True))
+            actions.append(EndTrial(number, Outcome.PRUNED, asked=True))
         elif same != number:  # a configuration is proposed again only to reuse its result
-            actions.append(CarryOut(number, Outcome.REUSED, of=same))
+            actions.append(EndTrial(number, Outcome.REUSED, of=same))
         else:
-            actions.append(Continue(number, number in checkpoints))
+            actions.append(ContinueTrial(number, number in checkpoints))
     return actions

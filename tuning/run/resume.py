@@ -26,7 +26,7 @@ from tuning.messages import say
 from tuning.run.driver import Composition, LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer, has_scores_to_retry
-from tuning.search.warm_start import look_back, note
+from tuning.search.warm_start import read_earlier_trials, record_earlier_trials
 from tuning.views.followers import bring_up_to_date
 from tuning.views.registry import views_of
 
@@ -72,13 +72,15 @@ def resume(
             say(idle)
             return LaunchResult(folder, Ending.FINISHED, history)
         # Only a driver that died in its first moments has left some of it to be done.
-        earlier = [] if history.trials else look_back(begun, folder.parent, known=len(history.earlier))
+        earlier = (
+            [] if history.trials else read_earlier_trials(begun, folder.parent, known=len(history.earlier))
+        )
         record = ResumedRecord(trials=trials, environment=describe_environment())
         ledger.append(record)
         if on_event is not None:
             on_event(record)
         recorder = Recorder(ledger, history.with_record(record), on_event)
-        note(earlier, recorder)
+        record_earlier_trials(earlier, recorder)
         return drive_sweep(
             Composition(
                 begun if trials is None else experiment_of(recorder.history.header),

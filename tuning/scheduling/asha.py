@@ -1,6 +1,6 @@
-"""Ray's ASHA with rungs kept in order: a decision takes no longer in a rung of ten thousand trials.
+"""ASHA: Ray's, with each rung kept in order, so that a decision among ten thousand trials stays cheap.
 
-Ray gathers and partitions all values of a rung for each. The decisions are the same, to the bit.
+For each decision, Ray's own collects and partitions all values of the rung. The decisions are identical.
 """
 
 from __future__ import annotations
@@ -10,11 +10,36 @@ from bisect import insort
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler
-from ray.tune.schedulers.async_hyperband import _Bracket
+from ray.tune.schedulers.async_hyperband import _Bracket  # private; checked against Ray 2.60
+
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.scheduler import AshaSpec
+from tuning.ledger.records import StoppedBy
+from tuning.scheduling.ray_rule import RayRule
+
+
+def build_asha(spec: AshaSpec, direction: Direction, *, max_epochs: float) -> RayRule | None:
+    """Build ASHA (Li et al. 2020) with rungs in epochs; None if no report could come before the first.
+
+    max_epochs: the most epochs that any trial runs.
+    """
+    if max_epochs <= spec.grace_epochs:
+        return None
+    return RayRule(
+        OrderedAsha(
+            time_attr="epoch",
+            metric="objective",
+            mode=direction.value,
+            max_t=max_epochs,
+            grace_period=spec.grace_epochs,
+            reduction_factor=spec.reduction_factor,
+        ),
+        StoppedBy.ASHA,
+    )
 
 
 class _Rung(dict[str, float]):
-    """Values by trial; each is set once, and is a number."""
+    """Values by trial. Each is set once and is not NaN."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +60,7 @@ class _OrderedBracket(_Bracket):  # type: ignore[misc]
 
 
 class OrderedAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
-    """ASHA with one bracket; several are drawn from numpy's global generator."""
+    """ASHA with one bracket: with several, Ray draws a trial's bracket from numpy's global generator."""
 
     def __init__(self, *, grace_period: float, max_t: float, reduction_factor: float, **given: Any) -> None:
         limits = {"grace_period": grace_period, "max_t": max_t, "reduction_factor": reduction_factor}
@@ -44,7 +69,7 @@ class OrderedAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
 
 
 def percentile(ordered: list[float], percent: float) -> float:
-    """`numpy.nanpercentile` of values in order, none of them NaN: the same arithmetic, step by step."""
+    """Compute `numpy.nanpercentile` of sorted values without NaN, by the same arithmetic, step by step."""
     at = (len(ordered) - 1) * (percent / 100)
     if at >= len(ordered) - 1:
         return ordered[-1]

@@ -1,47 +1,42 @@
-"""What to try next: Optuna's samplers over our space, by ask and tell. No ray.
+"""Which configuration to try next: Optuna's samplers over our space, by ask and tell.
 
-A proposal is a function of (what the study was told, seed, trial number): every ask has a fresh
-sampler with a seed of its own, so a study rebuilt from the record goes on as the first one would
-have. The study lives in memory; the record is what lasts.
+A proposal is a function of the trials so far, the seed and the trial's number: each ask builds a new
+sampler with its own seed. So a study that is rebuilt from the ledger proposes what the first one would
+have proposed. The study is kept in memory only; the ledger is what lasts.
 
-What Optuna is told of a trial's end: completed and early-stopped trials COMPLETE; trials stopped by
-the scheduler or the user PRUNED, with their last report as value; diverged and failed ones FAIL,
-which samplers pass over. NaN never reaches it.
+How trials end for Optuna: completed and early-stopped trials are COMPLETE; trials stopped by the scheduler
+or the user are PRUNED, with their last report as value; diverged and failed trials are FAIL, which samplers
+ignore. NaN never reaches Optuna.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
-from tuning.experiment.space import Space, as_scalar, config_hash
+from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import Outcome, WarmStartRecord
+from tuning.search.distributions import as_asked
+from tuning.search.samplers.registry import build_sampler, list_configurations
 
 ASKS = 10
-"""Asks of the sampler for a configuration that was not tried yet."""
+"""How often the sampler is asked for a configuration that was not tried yet."""
 RANDOM_ASKS = 100
-"""Asks at random after those."""
+"""How many configurations are drawn at random after those."""
 ENUMERABLE = 10_000
-"""Largest space in which an untried configuration is looked for by listing them all."""
+"""The largest space in which an untried configuration is searched for by listing all configurations."""
 
 TOLD = {
     Outcome.COMPLETED: TrialState.COMPLETE,
@@ -61,9 +56,9 @@ class Proposal:
     params: Mapping[str, JsonValue]
     hash: str
     reuses: int | None = None
-    """The trial of the same configuration whose result stands for this one."""
+    """The trial of the same configuration that this one takes its result from."""
     again: bool = False
-    """Whether the trial started before, and goes on."""
+    """Whether the trial started before and continues."""
 
 
 class NoProposal(enum.Enum):
@@ -72,11 +67,11 @@ class NoProposal(enum.Enum):
     FINISHED = "finished"
     """All trials asked for, or the whole space, have been proposed."""
     WAIT = "wait"
-    """Only a running trial's configuration is left; ask again when it has ended."""
+    """Only the configuration of a running trial is left; ask again when that trial has ended."""
 
 
 class Study:
-    """Proposes configurations and learns from what became of them."""
+    """Proposes configurations and learns from their results."""
 
     def __init__(
         self,
@@ -97,6 +92,7 @@ class Study:
         self._trials = trials
         self._asks, self._random_asks = asks, random_asks
         self._size = space.size()
+        self._listed = list_configurations(search, space)
         self.optuna = optuna.create_study(
             study_name=name,
             direction="maximize" if direction is Direction.MAXIMIZE else "minimize",
@@ -118,21 +114,21 @@ class Study:
     # --- asking -------------------------------------------------------------------------------
 
     def propose(self) -> Proposal | NoProposal:
-        """The next configuration to try."""
+        """Return the next configuration to try."""
         if self._unfinished:
             trial = self._unfinished.pop(0)
             return Proposal(trial.number, trial.params, trial.hash, again=True)
         if self._trials is not None and self._next >= self._trials:
             return NoProposal.FINISHED
-        for params in self._fixed:  # an iterator: each is looked at once
+        for params in self._fixed:  # an iterator: each is considered once
             if config_hash(params) not in self._tried:
                 return self._take(*self._ask_for(params))
-        if self._search.grid is not None or self._exhausted():
+        if self._listed is not None or self._exhausted():
             return NoProposal.FINISHED
         return self._sample()
 
     def propose_again(self, trial: TrialHistory) -> None:
-        """The trial's worker died: it comes next, under its own number."""
+        """Propose a trial again, under its own number, before any new one: its worker died."""
         self._unfinished.append(trial)
 
     def _sample(self) -> Proposal | NoProposal:
@@ -173,23 +169,14 @@ class Study:
 
     def _sampler(self, number: int, attempt: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._search.seed, number, attempt]).generate_state(1)[0])
-        if self._search.tpe is None or attempt >= self._asks:
+        if attempt >= self._asks:
             return RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(
-                n_startup_trials=self._search.tpe.startup_trials,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                seed=seed,
-            )
+        return build_sampler(self._search, seed, self.optuna)
 
     def _fixed_params(self) -> Iterator[dict[str, JsonValue]]:
         for params in self._search.first:
             yield self._space.locate(params)[0]
-        if self._search.grid is not None:
-            yield from self._space.grid()
+        yield from self._listed or ()
 
     def _exhausted(self) -> bool:
         return self._size is not None and len(self._tried) >= self._size
@@ -205,14 +192,14 @@ class Study:
     # --- telling ------------------------------------------------------------------------------
 
     def report(self, number: int, epoch: float, value: float) -> None:
-        """A running objective. Optuna counts in whole steps, here thousandths of an epoch, each once."""
+        """Report a running objective, once for each of Optuna's steps, which are thousandths of an epoch."""
         step = round(epoch * 1000)
         if math.isfinite(value) and number in self._asked and step > self._reported.get(number, -1):
             self._asked[number].report(value, step=step)
             self._reported[number] = step
 
     def tell(self, number: int, outcome: Outcome, value: float | None, reason: str | None = None) -> None:
-        """A trial's end."""
+        """Tell Optuna how a trial ended."""
         self._results[number] = value is not None
         trial = self._asked.pop(number, None)
         state = TOLD.get(outcome)
@@ -229,7 +216,7 @@ class Study:
             self.optuna.tell(trial, state=state)
 
     def _learn(self, record: WarmStartRecord) -> None:
-        """Trials of another experiment: the sampler sees them; they have no number and are not counted."""
+        """Add trials of another experiment for the sampler. They have no number and are not counted."""
         for trial in record.taken:
             given = as_asked(self._space, trial.params, self._distributions)
             state = TOLD[trial.outcome]
@@ -261,7 +248,7 @@ class Study:
         self._unfinished.append(trial)
 
     def _over(self, trial: TrialHistory, state: TrialState) -> optuna.trial.FrozenTrial:
-        """An ended trial as Optuna would have it, had it been asked for, reported and told."""
+        """Build an ended trial, equal to what asking, reporting and telling would have left in Optuna."""
         given = as_asked(self._space, trial.params, self._distributions)
         steps: dict[int, float] = {}
         last = -1
@@ -282,53 +269,3 @@ class Study:
             intermediate_values=steps,
             user_attrs={"trial": trial.number},
         )
-
-
-def as_asked(
-    space: Space, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]
-) -> dict[str, Any]:
-    """`params` under the names by which `space` asks Optuna for them.
-
-    distributions: takes up what it asks for under each of these names.
-    """
-    names = _Names(params, distributions)
-    space.suggest(names)  # type: ignore[arg-type]
-    return names.given
-
-
-def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
-    """Choices that are lists or mappings as text, for whatever takes scalars only."""
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([as_scalar(choice) for choice in distribution.choices])
-    return distribution
-
-
-class _Names:
-    """Stands in for a trial to learn under which names the space asks for given parameters.
-
-    distributions: takes up what the space asks for under each name.
-    """
-
-    def __init__(self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]) -> None:
-        self._params = params
-        self._distributions = distributions
-        self.given: dict[str, Any] = {}
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        if name not in self._distributions:
-            self._distributions[name] = CategoricalDistribution(choices)
-        return self._answer(name)
-
-    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
-        if name not in self._distributions:
-            self._distributions[name] = IntDistribution(low, high, **how)
-        return self._answer(name)
-
-    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
-        if name not in self._distributions:
-            self._distributions[name] = FloatDistribution(low, high, **how)
-        return self._answer(name)
-
-    def _answer(self, name: str) -> Any:
-        self.given[name] = self._params[name.split("@")[0]]
-        return self.given[name]

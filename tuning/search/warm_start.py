@@ -1,7 +1,7 @@
-"""What a search learns from earlier experiments (`search.from`). No ray, no torch.
+"""What a search learns from earlier experiments (`search.from`).
 
-Their finished trials join the study before the first configuration is drawn, written as this
-experiment's space writes them, and are kept in this experiment's record: the others may go.
+Their finished trials are added to the study before the first configuration is drawn, in the form of this
+experiment's space. They are kept in this experiment's ledger, so the other experiments may be deleted.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from tuning.ledger.storage import find_experiment
 
 _TAKEN = frozenset({*RAN_TO_END, Outcome.PRUNED})
 _BESIDE = ("model.", "data.", "trial.")
-"""Keys at which experiments may differ and still learn from each other; what differs is said."""
+"""Keys in which experiments may differ and still learn from each other; differences are reported."""
 
 
-def look_back(experiment: Experiment, storage: Path, *, known: int = 0) -> list[WarmStartRecord]:
-    """What there is to learn from each experiment of `search.from`, but the first `known`.
+def read_earlier_trials(experiment: Experiment, storage: Path, *, known: int = 0) -> list[WarmStartRecord]:
+    """Read what there is to learn from each experiment of `search.from`, except the first `known`.
 
-    Raises StorageError for one that is not there, LedgerError for one that cannot be read, and
+    Raises StorageError for an experiment that does not exist, LedgerError for one that cannot be read, and
     ExperimentFileError for one with another task or objective.
     """
     return [_record(name, experiment, storage) for name in experiment.search.from_[known:]]
 
 
-def note(records: Iterable[WarmStartRecord], sweep: Recorder) -> None:
-    """Puts them into the sweep's record. Raises StorageError if the disk takes no more."""
+def record_earlier_trials(records: Iterable[WarmStartRecord], recorder: Recorder) -> None:
+    """Write the records to the sweep's ledger. Raises StorageError if the disk takes no more."""
     for record in records:
         try:
-            sweep.record(record)
+            recorder.record(record)
         except Halt as halt:
             raise (halt.error or halt) from halt
 
 
-def in_words(record: WarmStartRecord) -> list[str]:
-    """What was taken and dropped, and what was otherwise there, in lines for the screen."""
+def describe_earlier_trials(record: WarmStartRecord) -> list[str]:
+    """Describe in lines of text what was taken, what was left out and what differs in that experiment."""
     total = len(record.taken) + len(record.dropped)
     lines = [f"learns from {record.experiment}: {len(record.taken)} of its {total} trials"]
     reasons = Counter(reason.partition(", got ")[0] for reason in record.dropped.values())
     lines += [f"  left out, {number}: {reason}" for reason, number in reasons.most_common()]
-    lines += [f"  other than there: {difference}" for difference in record.differs]
+    lines += [f"  differs: {difference}" for difference in record.differs]
     return lines
 
 
@@ -95,13 +95,13 @@ def _refuse_other_objective(name: str, theirs: Experiment, ours: Experiment) -> 
 
     if (there := aims(theirs)) != (here := aims(ours)):
         raise ExperimentFileError(
-            f"search.from: trials of {name} were judged by other figures ({'; '.join(there)}) than those"
-            f" of this experiment ({'; '.join(here)}) and would mislead it; take it out of search.from"
+            f"search.from: trials of {name} have another task or objective ({'; '.join(there)}) than this"
+            f" experiment ({'; '.join(here)}) and would mislead its search; take {name} out of search.from"
         )
 
 
 def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> EarlierTrial | str:
-    """The trial as our space writes it, or why it does not lie in it."""
+    """Return the trial in the form of our space, or the reason why it is not in it."""
     if trial.outcome not in _TAKEN:
         return "not ended" if trial.outcome is None else trial.outcome.value
     value = trial.value
@@ -110,7 +110,7 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
     try:
         there = _settings(theirs.trial_config(trial.params))
     except AdaptertuneError:
-        return "its configuration is none any more"
+        return "its configuration is no longer valid"
     given: dict[str, JsonValue] = {}
     for name in ours.space.order:
         if name in there and ours.space.active(name, given) is not None:
@@ -120,7 +120,7 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
         here = _settings(ours.trial_config(params))
     except AdaptertuneError as error:
         here, faults = {}, faults or {"": str(error)}
-    # What is fixed here speaks first: a parameter may be missing because the adapter is another one.
+    # Fixed settings are compared first: a parameter may be missing because the adapter is another one.
     for name in trial.params if here else ():
         if name not in faults and config_hash({name: there.get(name)}) != config_hash({name: here.get(name)}):
             return f"{name} is {json.dumps(here.get(name))} here, got {json.dumps(there.get(name))}"
@@ -132,7 +132,7 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
 
 
 def _settings(config: TrialConfig) -> Mapping[str, JsonValue]:
-    """Every setting by dotted name with its default filled in; of adapters' sections the chosen one."""
+    """Return each setting by dotted name, defaults filled in, with the section of the chosen adapter only."""
     values = {k: v for k, v in config.model_dump(mode="json").items() if k not in SECTION_NAMES}
     if config.section is not None:
         values[config.adapter.value] = config.section.model_dump(mode="json")

@@ -26,7 +26,8 @@ from tuning.experiment.space import as_scalar
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
-from tuning.search.study import TOLD, as_asked, with_scalars
+from tuning.search.distributions import as_asked, with_scalars
+from tuning.search.study import TOLD
 from tuning.views.view import View
 
 LAUNCH = "adaptertune"

@@ -6,23 +6,25 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils import flatten_dict
 from scripted import experiment
 
 from trainables.errors import ClusterError
 from trainables.run_folder import CONTROL
 from trainables.specs.workload import Direction
-from tuning.experiment.sections.scheduler import AshaSpec, MedianSpec, SchedulerSpec
+from tuning.experiment.sections.scheduler import AshaSpec, SchedulerSpec
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, ExperimentRecord, Outcome, Record, StartedRecord, StoppedBy
-from tuning.run.ray_scheduler import Control, RecordingScheduler, Rule, build_rule, section
+from tuning.run.control import Control
+from tuning.run.ray_scheduler import RecordingScheduler, nested_part
+from tuning.scheduling.registry import build_rule
+from tuning.scheduling.rule import CONTINUE, Decision
 from tuning.search.study import Proposal, Study
 
 ASHA = SchedulerSpec(asha=AshaSpec(grace_epochs=1.0, reduction_factor=3.0))
-MEDIAN = SchedulerSpec(median=MedianSpec(grace_epochs=1.0, min_trials=3))
 HEADER = ExperimentRecord(name="sweep", file="", experiment={})
 
 
@@ -63,19 +65,19 @@ class Bench:
         self.lost = False
         given = experiment(search={"trials": count})
         self.ledger = Ledger.create(folder, HEADER)
-        self.sweep = Recorder(self.ledger, History(HEADER), self._heard)
+        self.recorder = Recorder(self.ledger, History(HEADER), self._heard)
         self.study = Study(
             given.space, given.search, name="sweep", direction=Direction.MAXIMIZE, trials=count
         )
         rule = build_rule(spec, Direction.MAXIMIZE, max_epochs=9)
         control = Control(folder, clock=lambda: self.now, lost=lambda: self.lost)
-        self.scheduler = RecordingScheduler(rule, self.sweep, self.study, control, retries=retries)
+        self.scheduler = RecordingScheduler(rule, self.recorder, self.study, control, retries=retries)
         self.trials = [FakeTrial(n) for n in range(count)]
         self.controller = FakeController(self.scheduler, self.trials)
         for trial in self.trials:
             proposal = self.study.propose()
             assert isinstance(proposal, Proposal)
-            self.sweep.record(
+            self.recorder.record(
                 StartedRecord(trial=proposal.number, params=dict(proposal.params), hash=proposal.hash)
             )
             self.scheduler.on_trial_add(self.controller, trial)
@@ -100,7 +102,7 @@ class Bench:
         return decision
 
     def outcome(self, number: int) -> Outcome | None:
-        return self.sweep.trial(number).outcome
+        return self.recorder.trial(number).outcome
 
     def told(self, number: int) -> Any:
         return self.study.optuna.trials[number]
@@ -116,7 +118,7 @@ def test_report_and_decision_are_recorded_before_the_decision_acts(bench: Bench)
     assert bench.report(1, 1, 0.5) == TrialScheduler.STOP
     kinds = [r.kind for r in read_records(bench.folder)][-4:]
     assert kinds == ["report", "report", "stopped", "ended"]
-    stopped = bench.sweep.trial(1).stopped
+    stopped = bench.recorder.trial(1).stopped
     assert stopped is not None
     assert (stopped.by, stopped.epoch) == (StoppedBy.ASHA, 1.0)
 
@@ -138,7 +140,7 @@ def test_a_trial_that_asha_stops_is_pruned_in_the_study_with_its_last_report(ben
 def test_a_done_trials_last_report_is_recorded_and_told(bench: Bench) -> None:
     bench.report(0, 1, 0.9)
     bench.report(0, 9, 0.95, done=True)
-    trial = bench.sweep.trial(0)
+    trial = bench.recorder.trial(0)
     assert [r.epoch for r in trial.reports] == [1, 9]
     assert (trial.outcome, trial.value, trial.epoch) == (Outcome.COMPLETED, 0.95, 9)
     assert (bench.told(0).state, bench.told(0).value) == (TrialState.COMPLETE, 0.95)
@@ -157,12 +159,12 @@ def test_a_failure_in_the_result_is_an_outcome_with_a_reason(
 ) -> None:
     failure = {"outcome": outcome.value, "reason": "out of memory"}
     bench.report(0, 1, math.nan, report=None, failure=failure, done=done)
-    ended = bench.sweep.trial(0).ended
+    ended = bench.recorder.trial(0).ended
     assert ended is not None
     assert (ended.outcome, ended.reason, ended.value) == (outcome, "out of memory", None)
     assert bench.told(0).state is TrialState.FAIL
     assert bench.told(0).user_attrs["reason"] == "out of memory"
-    assert bench.sweep.trial(0).reports == ()
+    assert bench.recorder.trial(0).reports == ()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -174,19 +176,45 @@ def test_an_objective_that_is_not_finite_has_diverged(bench: Bench, value: float
     assert bench.report(1, 1, 0.8) == TrialScheduler.STOP  # below 0.9: the rung holds no NaN
 
 
+class Stopless:
+    """A rule that notes the objectives that it gets, and stops nothing."""
+
+    by = StoppedBy.MEDIAN
+
+    def __init__(self) -> None:
+        self.objectives: list[float] = []
+
+    def decide(self, number: int, epoch: float, objective: float) -> Decision:
+        self.objectives.append(objective)
+        return CONTINUE
+
+    def finish(self, number: int, epoch: float, objective: float) -> None:
+        self.objectives.append(objective)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_rule_sees_an_objective_that_is_not_finite(bench: Bench, value: float) -> None:
+    rule = bench.scheduler._rule = Stopless()
+    assert bench.report(0, 1, 0.9) == TrialScheduler.CONTINUE
+    bench.report(0, 2, value)
+    bench.report(1, 9, value, done=True)
+    bench.report(2, 9, 0.8, done=True)
+    assert rule.objectives == [0.9, 0.8]
+
+
 def test_built_and_baseline_are_recorded_once(bench: Bench) -> None:
     built = {"adapter": 10, "head": 5, "backbone": 0, "total": 100}
     bench.report(0, 1, 0.9, built=built, baseline={"map": 0.1, "map/3": 0.2})
     bench.report(1, 1, 0.95, built=built, baseline={"map": 0.3})
-    assert bench.sweep.trial(0).parameters == bench.sweep.trial(1).parameters == built
-    assert bench.sweep.history.baseline is not None
-    assert bench.sweep.history.baseline.metrics == {"map": 0.1, "map/3": 0.2}
-    assert bench.sweep.trial(0).reports[0].metrics == {"map": 0.9, "map/3": 0.5}
+    assert bench.recorder.trial(0).parameters == bench.recorder.trial(1).parameters == built
+    assert bench.recorder.history.baseline is not None
+    assert bench.recorder.history.baseline.metrics == {"map": 0.1, "map/3": 0.2}
+    assert bench.recorder.trial(0).reports[0].metrics == {"map": 0.9, "map/3": 0.5}
 
 
 def test_a_dead_worker_fails_its_trial(bench: Bench) -> None:
     bench.scheduler.on_trial_error(bench.controller, bench.trials[0])
-    ended = bench.sweep.trial(0).ended
+    ended = bench.recorder.trial(0).ended
     assert ended is not None
     assert (ended.outcome, ended.reason) == (Outcome.FAILED, "its worker process died")
     assert bench.told(0).state is TrialState.FAIL
@@ -202,7 +230,7 @@ def test_a_trial_that_may_be_tried_again_is_proposed_again(tmp_path: Path) -> No
     assert (again.number, again.again) == (0, True)
     bench.report(0, 1, 0.9)
     bench.report(0, 9, 0.95, done=True)
-    assert [r.epoch for r in bench.sweep.trial(0).reports] == [1, 9]
+    assert [r.epoch for r in bench.recorder.trial(0).reports] == [1, 9]
     assert bench.told(0).state is TrialState.COMPLETE
 
 
@@ -254,7 +282,7 @@ def test_the_user_stops_one_trial(bench: Bench) -> None:
     bench.scheduler.choose_trial_to_run(bench.controller)
     assert bench.controller.stopped == [2]
     assert bench.outcome(2) is Outcome.STOPPED
-    stopped = bench.sweep.trial(2).stopped
+    stopped = bench.recorder.trial(2).stopped
     assert stopped is not None
     assert stopped.by is StoppedBy.USER
     assert (bench.told(2).state, bench.told(2).value) == (TrialState.PRUNED, 0.7)
@@ -280,90 +308,15 @@ def test_other_files_and_unknown_trials_stop_nothing(bench: Bench, name: str) ->
     assert bench.controller.stopped == []
 
 
-def test_control_is_looked_at_twice_a_second(bench: Bench) -> None:
-    (bench.folder / CONTROL).mkdir()
-    bench.scheduler.choose_trial_to_run(bench.controller)
-    (bench.folder / CONTROL / "stop-1").touch()
-    bench.now = 0.4
-    bench.scheduler.choose_trial_to_run(bench.controller)
-    assert bench.controller.stopped == []
-    bench.now = 0.6
-    bench.scheduler.choose_trial_to_run(bench.controller)
-    assert bench.controller.stopped == [1]
-
-
-# --- rules ------------------------------------------------------------------------------------
-
-CURVES = [[(n * 7 % 11) / 11 + e / 20 for e in range(1, 9)] for n in range(11)]
-
-
-def decisions(rule: Rule, direction: Direction = Direction.MAXIMIZE) -> list[tuple[int, int]]:
-    """Trials and epochs at which the rule stops them, all running side by side."""
-    found: list[tuple[int, int]] = []
-    sign = 1 if direction is Direction.MAXIMIZE else -1
-    for epoch in range(1, 9):
-        for number, curve in enumerate(CURVES):
-            if number not in dict(found) and rule.stops(number, epoch, sign * curve[epoch - 1]):
-                found.append((number, epoch))
-    return found
-
-
-@pytest.mark.parametrize("spec", [ASHA, MEDIAN])
-@pytest.mark.parametrize("direction", list(Direction))
-def test_a_rule_stops_the_worse_trials_and_keeps_the_best(spec: SchedulerSpec, direction: Direction) -> None:
-    rule = build_rule(spec, direction, max_epochs=9)
-    assert rule is not None
-    stopped = dict(decisions(rule, direction))
-    best = max(range(11), key=lambda n: CURVES[n][-1])
-    assert best not in stopped
-    assert 3 <= len(stopped) <= 10
-
-
-@pytest.mark.parametrize("spec", [ASHA, MEDIAN])
-def test_the_same_reports_bring_the_same_decisions(spec: SchedulerSpec) -> None:
-    rules = [build_rule(spec, Direction.MAXIMIZE, max_epochs=9) for _ in range(2)]
-    assert rules[0] is not None
-    assert rules[1] is not None
-    assert decisions(rules[0]) == decisions(rules[1])
-
-
-def test_asha_has_one_bracket_and_rungs_in_epochs() -> None:
-    rule = build_rule(ASHA, Direction.MAXIMIZE, max_epochs=27)
-    assert rule is not None
-    assert isinstance(rule.scheduler, AsyncHyperBandScheduler)
-    (bracket,) = rule.scheduler._brackets
-    assert [milestone for milestone, _ in bracket._rungs] == [27, 9, 3, 1]
-
-
-def test_a_rung_at_a_fraction_of_an_epoch_sees_the_report_there() -> None:
-    spec = SchedulerSpec(asha=AshaSpec(grace_epochs=0.2, reduction_factor=3.0))
-    rule = build_rule(spec, Direction.MAXIMIZE, max_epochs=5)
-    assert rule is not None
-    assert 0.2 * 3 > 3 / 5  # which is why the rule adds a hair
-    for number in range(2):
-        rule.stops(number, 1 / 5, 0.5)
-    assert not rule.stops(0, 3 / 5, 0.9)
-    assert rule.stops(1, 3 / 5, 0.5)
-
-
-@pytest.mark.parametrize("max_epochs", [0, 0.5, 1])
-def test_no_rung_below_the_budget_means_no_rule(max_epochs: float) -> None:
-    assert build_rule(ASHA, Direction.MAXIMIZE, max_epochs=max_epochs) is None
-
-
-def test_the_median_rule_never_pauses() -> None:
-    rule = build_rule(MEDIAN, Direction.MAXIMIZE, max_epochs=9)
-    assert rule is not None
-    for number in range(2):  # fewer than it needs, where Ray's own setting would pause
-        assert not rule.stops(number, 1, 0.5)
+# --- Ray's own ----------------------------------------------------------------------------------
 
 
 def test_a_section_is_found_flat_and_nested() -> None:
     nested = {"report": {"metrics": {"map": 1.0, "map/3": 0.5}, "step": 3}, "built": None}
-    assert section(nested, "report")["step"] == 3
+    assert nested_part(nested, "report")["step"] == 3
     flat = flatten_dict(nested)
-    assert section(section(flat, "report"), "metrics") == {"map": 1.0, "map/3": 0.5}
-    assert section(flat, "built") == {}
+    assert nested_part(nested_part(flat, "report"), "metrics") == {"map": 1.0, "map/3": 0.5}
+    assert nested_part(flat, "built") == {}
 
 
 def test_ray_writes_a_single_snapshot(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Fixture:
         self.refused: set[int] = set()
         given = experiment(**parts)
         self.ledger = Ledger.create(folder, HEADER)
-        self.sweep = Recorder(self.ledger, History(HEADER))
+        self.recorder = Recorder(self.ledger, History(HEADER))
         self.study = Study(
             given.space,
             given.search,
@@ -37,7 +37,7 @@ class Fixture:
         )
         self.searcher = OptunaSearcher(
             self.study,
-            self.sweep,
+            self.recorder,
             configure=self.configure,
             capacity=lambda: self.room,
             retries=given.retries,
@@ -49,7 +49,7 @@ class Fixture:
         return {"trial": proposal.number}
 
     def end(self, trial_id: str, number: int) -> None:
-        ended = self.sweep.end(number, Outcome.COMPLETED)
+        ended = self.recorder.end(number, Outcome.COMPLETED)
         self.study.tell(number, Outcome.COMPLETED, ended.value)
         self.searcher.on_trial_complete(trial_id)
 
@@ -81,7 +81,7 @@ def test_it_has_not_finished_while_a_trial_may_have_to_be_tried_again(tmp_path: 
     fixture = Fixture(tmp_path / "sweep", search={"trials": 1}, retries=1)
     assert [fixture.searcher.suggest(c) for c in "ab"] == [{"trial": 0}, None]
     fixture.searcher.on_trial_complete("a", error=True)
-    fixture.study.propose_again(fixture.sweep.trial(0))
+    fixture.study.propose_again(fixture.recorder.trial(0))
     assert [fixture.searcher.suggest(c) for c in "cd"] == [{"trial": 0}, None]
     fixture.end("c", 0)
     assert fixture.searcher.suggest("e") == Searcher.FINISHED
@@ -101,7 +101,7 @@ def test_the_first_trial_waits_for_ray_and_comes_once(fixture: Fixture) -> None:
 def test_where_no_trial_can_run_there_is_nothing_to_begin(fixture: Fixture) -> None:
     fixture.refused = {0, 1, 2, 3}
     assert not fixture.searcher.begin()
-    assert [trial.outcome for trial in fixture.sweep.history.trials.values()] == [Outcome.FAILED] * 4
+    assert [trial.outcome for trial in fixture.recorder.history.trials.values()] == [Outcome.FAILED] * 4
 
 
 def test_all_trials_out_ends_the_search(fixture: Fixture) -> None:
@@ -114,7 +114,7 @@ def test_all_trials_out_ends_the_search(fixture: Fixture) -> None:
 def test_a_configuration_that_cannot_be_tried_fails_alone_with_its_reason(fixture: Fixture) -> None:
     fixture.refused = {0}
     assert fixture.searcher.suggest("a") == {"trial": 1}
-    ended = fixture.sweep.trial(0).ended
+    ended = fixture.recorder.trial(0).ended
     assert ended is not None
     assert (ended.outcome, ended.reason) == (Outcome.FAILED, "rank 7 does not divide 32")
 
@@ -133,12 +133,12 @@ def test_a_repeated_configuration_is_recorded_as_reused_with_the_value_it_had(tm
     while (config := fixture.searcher.suggest("a")) not in (None, Searcher.FINISHED):
         assert isinstance(config, dict)
         fixture.end("a", config["trial"])
-    reused = [t for t in fixture.sweep.history.trials.values() if t.outcome is Outcome.REUSED]
+    reused = [t for t in fixture.recorder.history.trials.values() if t.outcome is Outcome.REUSED]
     assert reused
     for trial in reused:
         assert trial.ended is not None
         assert trial.ended.of is not None
-        original = fixture.sweep.trial(trial.ended.of)
+        original = fixture.recorder.trial(trial.ended.of)
         assert (trial.hash, trial.value, trial.epoch) == (original.hash, original.value, original.epoch)
 
 

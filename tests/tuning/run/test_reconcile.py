@@ -1,18 +1,15 @@
-"""What a resumed driver does about each trial, and how it brings a stopping rule back: on tables."""
+"""What a resumed driver does about each trial, and what it tells a fresh stopping rule: on tables."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from trainables.specs.workload import Direction
-from tuning.experiment.sections.scheduler import AshaSpec, MedianSpec, SchedulerSpec
 from tuning.ledger.history import History
 from tuning.ledger.records import (
     EndedRecord,
@@ -24,15 +21,10 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.run.ray_scheduler import Rule, build_rule
-from tuning.run.reconcile import Action, CarryOut, Continue, Retry, reconcile, replay
+from tuning.run.reconcile import Action, ContinueTrial, EndTrial, RetryTrial, reconcile, replay
+from tuning.scheduling.rule import CONTINUE, STOP, Decision
 
 HEADER = ExperimentRecord(name="a", file="", experiment={})
-SPECS = {
-    "asha": SchedulerSpec(asha=AshaSpec(grace_epochs=1.0, reduction_factor=3.0)),
-    "median": SchedulerSpec(median=MedianSpec(grace_epochs=1.0, min_trials=3)),
-}
-EPOCHS = 9.0
 
 
 def started(trial: int) -> StartedRecord:
@@ -85,24 +77,24 @@ def row(does: str, *then: Action, **left: Any) -> Any:
 TABLE = [
     row("over stays over", outcome=ENDED),
     row("failed stays so", outcome=(Outcome.FAILED,), retry_failed=(False,)),
-    row("failed starts once more when asked", Retry(0), outcome=(Outcome.FAILED,), retry_failed=(True,)),
+    row("failed starts once more when asked", RetryTrial(0), outcome=(Outcome.FAILED,), retry_failed=(True,)),
     row(
         "the user's stop is carried out",
-        CarryOut(0, Outcome.STOPPED),
+        EndTrial(0, Outcome.STOPPED),
         outcome=GOES_ON,
         stopped=(StoppedBy.USER,),
     ),
     row(
         "the rule's stop is carried out",
-        CarryOut(0, Outcome.PRUNED),
+        EndTrial(0, Outcome.PRUNED),
         outcome=GOES_ON,
         stopped=(StoppedBy.ASHA, StoppedBy.MEDIAN),
     ),
-    row("done is completed", CarryOut(0, Outcome.COMPLETED), outcome=GOES_ON, last=("completed",)),
-    row("out of patience", CarryOut(0, Outcome.EARLY_STOPPED), outcome=GOES_ON, last=("early_stopped",)),
-    row("a stop that was due", CarryOut(0, Outcome.PRUNED, asked=True), outcome=GOES_ON, ruled=(True,)),
-    row("on from the checkpoint", Continue(0, True), outcome=GOES_ON, checkpoint=(True,)),
-    row("on from the start", Continue(0, False), outcome=GOES_ON, checkpoint=(False,)),
+    row("done is completed", EndTrial(0, Outcome.COMPLETED), outcome=GOES_ON, last=("completed",)),
+    row("out of patience", EndTrial(0, Outcome.EARLY_STOPPED), outcome=GOES_ON, last=("early_stopped",)),
+    row("a stop that was due", EndTrial(0, Outcome.PRUNED, asked=True), outcome=GOES_ON, ruled=(True,)),
+    row("on from the checkpoint", ContinueTrial(0, True), outcome=GOES_ON, checkpoint=(True,)),
+    row("on from the start", ContinueTrial(0, False), outcome=GOES_ON, checkpoint=(False,)),
 ]
 EVERY = [
     left
@@ -157,9 +149,9 @@ def test_trials_are_seen_to_by_number_and_apart() -> None:
         for record in left.records()
     ]
     assert reconcile(history(records), (), {0, 2, 3}) == [
-        CarryOut(0, Outcome.PRUNED),
-        Continue(1, False),
-        Continue(3, True),
+        EndTrial(0, Outcome.PRUNED),
+        ContinueTrial(1, False),
+        ContinueTrial(3, True),
     ]
 
 
@@ -172,21 +164,21 @@ def test_a_configuration_that_was_drawn_again_to_reuse_its_result_does_not_run()
         started(2).model_copy(update={"hash": "h0"}),
     ]
     assert reconcile(history(records), (), ()) == [
-        Continue(1, False),
-        CarryOut(2, Outcome.REUSED, of=0),
+        ContinueTrial(1, False),
+        EndTrial(2, Outcome.REUSED, of=0),
     ]
     records.append(EndedRecord(trial=2, outcome=Outcome.REUSED, value=0.5, of=0))
-    assert reconcile(history(records), (), ()) == [Continue(1, False)]
+    assert reconcile(history(records), (), ()) == [ContinueTrial(1, False)]
 
 
 def test_what_was_carried_out_is_not_carried_out_again() -> None:
     """A resume that is cut off in the middle of it begins anew."""
     records = Left(None, None, None, True, False, False).records()
     (action,) = reconcile(history(records), {0}, ())
-    assert action == CarryOut(0, Outcome.PRUNED, asked=True)
+    assert action == EndTrial(0, Outcome.PRUNED, asked=True)
     records.append(StoppedRecord(trial=0, by=StoppedBy.ASHA, epoch=2.0))
     (action,) = reconcile(history(records), {0}, ())
-    assert action == CarryOut(0, Outcome.PRUNED)
+    assert action == EndTrial(0, Outcome.PRUNED)
     records.append(EndedRecord(trial=0, outcome=Outcome.PRUNED))
     assert reconcile(history(records), {0}, ()) == []
 
@@ -194,15 +186,17 @@ def test_what_was_carried_out_is_not_carried_out_again() -> None:
 # --- replay: what a rule is told --------------------------------------------------------------
 
 
-class Told:
-    """A rule that notes what it is asked, and stops trials below 0.2."""
+class NotedCalls:
+    """A rule that notes its calls, and stops trials below 0.2."""
+
+    by = StoppedBy.ASHA
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def stops(self, number: int, epoch: float, objective: float) -> bool:
-        self.calls.append(("stops", number, epoch, objective))
-        return objective < 0.2
+    def decide(self, number: int, epoch: float, objective: float) -> Decision:
+        self.calls.append(("decide", number, epoch, objective))
+        return STOP if objective < 0.2 else CONTINUE
 
     def finish(self, number: int, epoch: float, objective: float) -> None:
         self.calls.append(("finish", number, epoch, objective))
@@ -215,14 +209,14 @@ class Told:
         pytest.param([started(0)], [], set(), id="no report"),
         pytest.param(
             [report(1, 1, 0.5), report(0, 1, 0.6), report(1, 2, 0.7)],
-            [("stops", 1, 1, 0.5), ("stops", 0, 1, 0.6), ("stops", 1, 2, 0.7)],
+            [("decide", 1, 1, 0.5), ("decide", 0, 1, 0.6), ("decide", 1, 2, 0.7)],
             set(),
             id="in the order of the record",
         ),
-        pytest.param([report(0, 1, 0.1)], [("stops", 0, 1, 0.1)], {0}, id="a stop that was due"),
+        pytest.param([report(0, 1, 0.1)], [("decide", 0, 1, 0.1)], {0}, id="a stop that was due"),
         pytest.param(
             [report(0, 1, 0.5), report(0, 2, 0.5), started(0), report(0, 2, 0.5), report(0, 3, 0.5)],
-            [("stops", 0, 1, 0.5), ("stops", 0, 2, 0.5), ("stops", 0, 3, 0.5)],
+            [("decide", 0, 1, 0.5), ("decide", 0, 2, 0.5), ("decide", 0, 3, 0.5)],
             set(),
             id="made again, counted once",
         ),
@@ -240,108 +234,19 @@ class Told:
         ),
         pytest.param(
             [report(0, 1, None), report(0, 2, math.nan), report(0, 3, math.inf), report(0, 4, 0.5)],
-            [("stops", 0, 4, 0.5)],
+            [("decide", 0, 4, 0.5)],
             set(),
             id="what is no number is passed over",
         ),
         pytest.param(
-            [report(0, 0, 0.5)], [("stops", 0, 0, 0.5)], set(), id="a report before the first step counts"
+            [report(0, 0, 0.5)], [("decide", 0, 0, 0.5)], set(), id="a report before the first step counts"
         ),
     ],
 )
 def test_a_rule_is_told_what_it_was_told_before(
     records: list[Record], calls: list[Any], stopped: set[int]
 ) -> None:
-    rule = Told()
+    rule = NotedCalls()
     assert replay(records, rule) == stopped
     assert rule.calls == calls
     assert replay(records, None) == frozenset()
-
-
-# --- replay: Ray's rules themselves -----------------------------------------------------------
-
-
-def rule_of(name: str, direction: Direction) -> Rule:
-    rule = build_rule(SPECS[name], direction, max_epochs=EPOCHS)
-    assert rule is not None
-    return rule
-
-
-def lived(name: str, direction: Direction, seed: int) -> list[Record]:
-    """The record of 14 trials, three at a time, in the order that chance gives."""
-    rule, draw = rule_of(name, direction), random.Random(seed)
-    heights = {number: draw.uniform(0.2, 0.9) for number in range(14)}
-    waiting, running, records = list(heights), dict[int, float](), list[Record]()
-    while waiting or running:
-        while waiting and len(running) < 3:
-            running[waiting[0]] = 0.0
-            records.append(started(waiting.pop(0)))
-        number = draw.choice(sorted(running))
-        running[number] += 1.0
-        epoch = running[number]
-        objective = heights[number] * (1 - 0.5**epoch) + draw.uniform(0, 0.05)
-        over = epoch >= EPOCHS
-        records.append(report(number, epoch, objective, "completed" if over else None))
-        if over:
-            rule.finish(number, epoch, objective)
-        elif rule.stops(number, epoch, objective):
-            records.append(StoppedRecord(trial=number, by=rule.by, epoch=epoch))
-        else:
-            continue
-        outcome = Outcome.COMPLETED if over else Outcome.PRUNED
-        records.append(EndedRecord(trial=number, outcome=outcome, value=objective, epoch=epoch))
-        del running[number]
-    return records
-
-
-@pytest.mark.parametrize("direction", Direction)
-@pytest.mark.parametrize("name", SPECS)
-def test_a_replayed_rule_decides_what_the_first_one_decided_wherever_it_was_cut_off(
-    name: str, direction: Direction
-) -> None:
-    records = lived(name, direction, seed=5)
-    decisions = [r for r in records if isinstance(r, StoppedRecord)]
-    assert 3 <= len(decisions) < 14
-    for cut in range(len(records) + 1):
-        rule = rule_of(name, direction)
-        due = replay(records[:cut], rule)
-        known = history(records[:cut])
-        asked = [a for a in reconcile(known, due, ()) if isinstance(a, CarryOut) and a.asked]
-        # A stop is due where the record was cut off between the report and its decision.
-        nearly = cut < len(records) and isinstance(records[cut], StoppedRecord)
-        assert [a.trial for a in asked] == ([records[cut].trial] if nearly else [])  # type: ignore[attr-defined]
-        for before, record in enumerate(records[cut:], start=cut):
-            if not isinstance(record, ReportRecord):
-                continue
-            assert record.objective is not None
-            if record.outcome is not None:
-                rule.finish(record.trial, record.epoch, record.objective)
-            else:
-                then = isinstance(records[before + 1], StoppedRecord)
-                assert rule.stops(record.trial, record.epoch, record.objective) is then
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_reports_made_again_after_a_checkpoint_change_no_decision(name: str) -> None:
-    """Each time that a trial has made three reports its worker dies, and it goes back by one."""
-    records = lived(name, Direction.MAXIMIZE, seed=7)
-    again: list[Record] = []
-    for record in records:
-        again.append(record)
-        if isinstance(record, ReportRecord) and record.epoch == 3.0 and record.outcome is None:
-            later = records[records.index(record) + 1]
-            if not isinstance(later, StoppedRecord):
-                again += [started(record.trial), at_epoch(again, record.trial, 2.0), record]
-    assert len(again) > len(records) + 3
-    first, second = rule_of(name, Direction.MAXIMIZE), rule_of(name, Direction.MAXIMIZE)
-    assert replay(records, first) == replay(again, second)
-    assert [first.stops(99, e, 0.4) for e in (1.0, 3.0)] == [second.stops(99, e, 0.4) for e in (1.0, 3.0)]
-    before, after = history(records).trials, history(again).trials
-    assert {n: replace(t, started=0.0) for n, t in before.items()} == {
-        n: replace(t, started=0.0) for n, t in after.items()
-    }
-
-
-def at_epoch(records: list[Record], trial: int, epoch: float) -> ReportRecord:
-    """A trial's report at an epoch, as the record has it."""
-    return next(r for r in records if isinstance(r, ReportRecord) and (r.trial, r.epoch) == (trial, epoch))

@@ -1,4 +1,4 @@
-"""ASHA with ordered rungs decides as Ray's own does."""
+"""ASHA with ordered rungs makes the decisions of Ray's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,35 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from tuning.scheduling.asha import OrderedAsha, percentile
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.scheduler import AshaSpec
+from tuning.scheduling.asha import OrderedAsha, build_asha, percentile
+from tuning.scheduling.rule import CONTINUE, STOP
+
+ASHA = AshaSpec(grace_epochs=1.0, reduction_factor=3.0)
+
+
+def test_it_has_one_bracket_and_rungs_in_epochs() -> None:
+    rule = build_asha(ASHA, Direction.MAXIMIZE, max_epochs=27)
+    assert rule is not None
+    (bracket,) = rule.scheduler._brackets
+    assert [milestone for milestone, _ in bracket._rungs] == [27, 9, 3, 1]
+
+
+def test_a_rung_at_a_fraction_of_an_epoch_sees_the_report_there() -> None:
+    spec = AshaSpec(grace_epochs=0.2, reduction_factor=3.0)
+    rule = build_asha(spec, Direction.MAXIMIZE, max_epochs=5)
+    assert rule is not None
+    assert 0.2 * 3 > 3 / 5  # which is why the rule adds a tiny amount
+    for number in range(2):
+        rule.decide(number, 1 / 5, 0.5)
+    assert rule.decide(0, 3 / 5, 0.9) == CONTINUE
+    assert rule.decide(1, 3 / 5, 0.5) == STOP
+
+
+@pytest.mark.parametrize("max_epochs", [0, 0.5, 1])
+def test_no_rung_below_the_budget_means_no_rule(max_epochs: float) -> None:
+    assert build_asha(ASHA, Direction.MAXIMIZE, max_epochs=max_epochs) is None
 
 
 class Entrant:

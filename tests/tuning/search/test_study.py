@@ -8,35 +8,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from spaces import CONDITIONAL
 
 from trainables.specs.workload import Direction
-from tuning.experiment.sections.search import GridSpec, RandomSpec, SearchSpec, TpeSpec
-from tuning.experiment.space import Space, config_hash
+from tuning.experiment.sections.search import RandomSpec, SearchSpec, TpeSpec
+from tuning.experiment.space import Space
 from tuning.ledger.history import History
 from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
 from tuning.search.study import NoProposal, Proposal, Study
-
-MIXED = Space.parse(
-    {
-        "adapter": {"choice": ["lora", "adalora", "none"]},
-        "learning_rate": {"float": [1e-5, 1e-1], "log": True},
-        "lora.rank": {"int": [1, 8]},
-        "adalora.init_rank": {"choice": [8, 12]},
-        "freezing": [
-            {"choice": ["head_only", "full"], "when": {"adapter": "none"}},
-            {"choice": ["frozen", "unfrozen"], "when": {"adapter": ["lora", "adalora"]}},
-        ],
-        "targets": {"choice": [["query"], ["query", "value"]]},
-    }
-)
-EIGHTY = Space.parse({"lora.rank": {"int": [1, 20]}, "batch_size": {"choice": [4, 8, 16, 32]}})
-FINITE = Space.parse(
-    {
-        "adapter": {"choice": ["lora", "none"]},
-        "lora.rank": {"choice": [2, 4, 8]},
-        "learning_rate": {"choice": [1e-3, 1e-2]},
-    }
-)
 
 
 def study(space: Space, *, trials: int | None = 10, history: History | None = None, **search: Any) -> Study:
@@ -87,25 +66,16 @@ class Record:
 
 
 def test_the_space_is_a_value_that_pickles() -> None:
-    assert pickle.loads(pickle.dumps(MIXED)) == MIXED
-
-
-def test_conditions_hold_in_every_proposal() -> None:
-    for proposal in run(study(MIXED, trials=40)):
-        adapter = proposal.params["adapter"]
-        assert ("lora.rank" in proposal.params) == (adapter == "lora")
-        assert ("adalora.init_rank" in proposal.params) == (adapter == "adalora")
-        allowed = {"head_only", "full"} if adapter == "none" else {"frozen", "unfrozen"}
-        assert proposal.params["freezing"] in allowed
+    assert pickle.loads(pickle.dumps(CONDITIONAL)) == CONDITIONAL
 
 
 def test_an_unfinished_trial_goes_on_under_its_number_and_leaves_no_zombie() -> None:
-    first, record = study(MIXED), Record()
+    first, record = study(CONDITIONAL), Record()
     proposals = [p for _ in range(3) if isinstance(p := first.propose(), Proposal)]
     record.add(proposals[0], Outcome.COMPLETED, 0.5)
     record.add(proposals[1], None)  # the driver was killed
     record.add(proposals[2], Outcome.INTERRUPTED, 0.1)
-    resumed = study(MIXED, history=record.history)
+    resumed = study(CONDITIONAL, history=record.history)
     again = [resumed.propose(), resumed.propose()]
     assert [(p.number, p.params, p.again) for p in again if isinstance(p, Proposal)] == [
         (p.number, p.params, True) for p in proposals[1:]
@@ -120,7 +90,7 @@ def test_an_unfinished_trial_goes_on_under_its_number_and_leaves_no_zombie() -> 
 
 @pytest.mark.parametrize("outcome", [Outcome.PRUNED, Outcome.STOPPED])
 def test_a_stopped_trial_is_pruned_with_its_last_report_as_value(outcome: Outcome) -> None:
-    of = study(MIXED)
+    of = study(CONDITIONAL)
     proposal = of.propose()
     assert isinstance(proposal, Proposal)
     of.report(proposal.number, 0.5, 0.2)
@@ -133,7 +103,7 @@ def test_a_stopped_trial_is_pruned_with_its_last_report_as_value(outcome: Outcom
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 def test_nan_never_reaches_tell(value: float | None) -> None:
-    of = study(MIXED)
+    of = study(CONDITIONAL)
     proposal = of.propose()
     assert isinstance(proposal, Proposal)
     if value is not None:
@@ -146,7 +116,7 @@ def test_nan_never_reaches_tell(value: float | None) -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.FAILED])
 def test_a_diverged_or_failed_trial_is_failed_with_its_reason(outcome: Outcome) -> None:
-    of = study(MIXED)
+    of = study(CONDITIONAL)
     proposal = of.propose()
     assert isinstance(proposal, Proposal)
     of.tell(proposal.number, outcome, None, "the loss is nan")
@@ -154,62 +124,17 @@ def test_a_diverged_or_failed_trial_is_failed_with_its_reason(outcome: Outcome) 
     assert (trial.state, trial.user_attrs["reason"]) == (TrialState.FAIL, "the loss is nan")
 
 
-@pytest.mark.parametrize("search", [{"tpe": TpeSpec(startup_trials=10)}, {"random": RandomSpec()}])
-def test_sixty_proposals_in_a_space_of_eighty_repeat_nothing(search: dict[str, Any]) -> None:
-    made = run(study(EIGHTY, trials=60, **search))
-    assert len({p.hash for p in made}) == len(made) == 60
-    assert all(p.reuses is None for p in made)
-
-
 def test_the_study_has_the_experiments_name() -> None:
-    assert study(MIXED).optuna.study_name == "sweep"
-
-
-def test_a_grid_names_every_configuration_of_a_conditional_space_once() -> None:
-    of = study(FINITE, trials=None, grid=GridSpec())
-    made = run(of)
-    assert len(made) == FINITE.size() == 8
-    assert {p.hash for p in made} == {config_hash(params) for params in FINITE.grid()}
-    assert of.propose() is NoProposal.FINISHED
+    assert study(CONDITIONAL).optuna.study_name == "sweep"
 
 
 # --- sampling ---------------------------------------------------------------------------------
 
 
-def test_sampling_is_a_function_of_history_seed_and_number() -> None:
-    whole, record = study(MIXED, trials=30, seed=3), Record()
-    made = run(whole)
-    for proposal in made[:15]:
-        record.add(proposal, Outcome.COMPLETED, score(proposal))
-    rest = run(study(MIXED, trials=30, seed=3, history=record.history))
-    assert [(p.number, p.params) for p in rest] == [(p.number, p.params) for p in made[15:]]
-    assert [p.params for p in run(study(MIXED, trials=30, seed=4))] != [p.params for p in made]
-
-
 def test_tpe_finds_the_good_region() -> None:
-    made = run(study(MIXED, trials=40, tpe=TpeSpec(startup_trials=10)))
+    made = run(study(CONDITIONAL, trials=40, tpe=TpeSpec(startup_trials=10)))
     late = [score(p) for p in made[-10:]]
     assert sum(late) / len(late) > sum(score(p) for p in made[:10]) / 10 + 0.3
-
-
-def test_the_first_configurations_come_first_each_once() -> None:
-    first = (
-        {"adapter": "none", "learning_rate": 1e-3, "freezing": "full", "targets": ["query", "value"]},
-        {
-            "adapter": "lora", "learning_rate": 1e-2, "lora.rank": 4, "freezing": "frozen",
-            "targets": ["query"],
-        },
-    )  # fmt: skip
-    made = run(study(MIXED, trials=5, first=(*first, first[0])))
-    assert [p.params for p in made[:2]] == list(first)
-    assert len({p.hash for p in made}) == 5
-
-
-def test_trials_running_side_by_side_differ() -> None:
-    of = study(MIXED, trials=20)
-    made = [p for _ in range(20) if isinstance(p := of.propose(), Proposal)]
-    assert len({p.hash for p in made}) == 20
-    assert of.propose() is NoProposal.FINISHED
 
 
 # --- duplicates -------------------------------------------------------------------------------
@@ -261,16 +186,8 @@ def test_discarded_asks_leave_nothing_running() -> None:
     assert not [t for t in of.optuna.trials if t.state is TrialState.RUNNING]
 
 
-@pytest.mark.parametrize("search", [{"tpe": TpeSpec(startup_trials=2)}, {"random": RandomSpec()}])
-def test_an_exhausted_space_ends_the_search(search: dict[str, Any]) -> None:
-    of = study(FINITE, trials=50, **search)
-    made = run(of)
-    assert len({p.hash for p in made}) == len(made) == FINITE.size()
-    assert of.propose() is NoProposal.FINISHED
-
-
 def test_outcomes_are_told_as_the_table_says() -> None:
-    of = study(MIXED)
+    of = study(CONDITIONAL)
     outcomes = [o for o in Outcome if o not in (Outcome.REUSED, Outcome.INTERRUPTED)]
     for outcome in outcomes:
         proposal = of.propose()
@@ -282,7 +199,7 @@ def test_outcomes_are_told_as_the_table_says() -> None:
 
 
 def test_a_rebuilt_study_holds_what_the_first_was_told() -> None:
-    first, record = study(MIXED, trials=12, random={}), Record()
+    first, record = study(CONDITIONAL, trials=12, random={}), Record()
     told = [
         (Outcome.COMPLETED, 0.5),
         (Outcome.EARLY_STOPPED, 0.25),
@@ -302,7 +219,7 @@ def test_a_rebuilt_study_holds_what_the_first_was_told() -> None:
             first.report(proposal.number, 1.0, value)
         if outcome is not None:
             first.tell(proposal.number, outcome, value)
-    rebuilt = study(MIXED, trials=12, random={}, history=record.history)
+    rebuilt = study(CONDITIONAL, trials=12, random={}, history=record.history)
     assert [held(t) for t in rebuilt.optuna.trials] == [held(t) for t in first.optuna.trials]
 
 

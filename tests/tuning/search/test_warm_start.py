@@ -31,7 +31,7 @@ from tuning.ledger.records import (
 from tuning.run.launch import launch
 from tuning.run.resume import resume
 from tuning.search.study import Proposal, Study
-from tuning.search.warm_start import in_words, look_back
+from tuning.search.warm_start import describe_earlier_trials, read_earlier_trials
 
 LORA = {"adapter": "lora", "learning_rate": 1e-3, "lora.rank": 8}
 LOHA = {"adapter": "loha", "learning_rate": 1e-2}
@@ -55,7 +55,7 @@ def record(storage: Path, trials: list[tuple[dict[str, Any], Outcome | None]], *
 
 
 def after(storage: Path, **parts: Any) -> WarmStartRecord:
-    (found,) = look_back(experiment(**{"search": {"trials": 4, "from": ["old"]}} | parts), storage)
+    (found,) = read_earlier_trials(experiment(**{"search": {"trials": 4, "from": ["old"]}} | parts), storage)
     return found
 
 
@@ -79,7 +79,7 @@ def test_finished_trials_are_taken_and_the_others_named(tmp_path: Path) -> None:
     assert [trial.trial for trial in found.taken] == [0, 1, 2]
     assert found.dropped == {3: "failed", 4: "interrupted", 5: "not ended"}
     assert found.differs == []
-    assert in_words(found)[0] == "learns from old: 3 of its 6 trials"
+    assert describe_earlier_trials(found)[0] == "learns from old: 3 of its 6 trials"
 
 
 RANK_16 = {
@@ -149,9 +149,11 @@ def test_what_else_was_otherwise_is_said(tmp_path: Path) -> None:
 )
 def test_other_objectives_are_refused(tmp_path: Path, parts: dict[str, Any], there: str) -> None:
     record(tmp_path, [(LORA, Outcome.COMPLETED)], **parts)
-    with pytest.raises(ExperimentFileError, match=rf"old were judged by other figures \(.*{there}") as caught:
+    with pytest.raises(
+        ExperimentFileError, match=rf"old have another task or objective \(.*{there}"
+    ) as caught:
         after(tmp_path)
-    assert "take it out of search.from" in str(caught.value)
+    assert "take old out of search.from" in str(caught.value)
 
 
 def test_an_experiment_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_earlier_trials_count_for_the_sampler_and_not_as_trials(tmp_path: Path) 
     bad = [(LORA | {"learning_rate": 1e-3 + i / 1e5}, Outcome.PRUNED) for i in range(10)]
     record(tmp_path, bad + good)
     of = experiment(search={"trials": 6, "tpe": {"startup_trials": 10}, "from": ["old"]})
-    records = look_back(of, tmp_path)
+    records = read_earlier_trials(of, tmp_path)
     warm = study(of, records)
     states = [trial.state for trial in warm.optuna.trials]
     assert states == [TrialState.PRUNED] * 10 + [TrialState.COMPLETE] * 10
@@ -196,7 +198,7 @@ def test_earlier_trials_count_for_the_sampler_and_not_as_trials(tmp_path: Path) 
 def test_the_record_gives_the_same_study_once_the_other_experiment_is_gone(tmp_path: Path) -> None:
     record(tmp_path, [(LOHA, Outcome.COMPLETED), (LORA, Outcome.PRUNED)])
     of = experiment(search={"trials": 6, "tpe": {"startup_trials": 2}, "from": ["old"]})
-    records = look_back(of, tmp_path)
+    records = read_earlier_trials(of, tmp_path)
     header = ExperimentRecord(
         name="new", file="", experiment=of.model_dump(mode="json", exclude={"source_text"})
     )
@@ -276,17 +278,17 @@ def test_a_sweep_goes_on_from_its_own_record_once_the_other_experiment_is_gone(t
     assert drawn[0] == drawn[1]
 
 
-def test_a_driver_that_died_before_it_had_looked_back_does_so_on_resume(tmp_path: Path) -> None:
+def test_a_driver_that_died_before_it_had_read_earlier_trials_reads_them_on_resume(tmp_path: Path) -> None:
     record(tmp_path, [(LOHA, Outcome.COMPLETED)])
     record(tmp_path, [(LORA, Outcome.COMPLETED)], name="older")
     of = experiment(search={"trials": 5, "from": ["old", "older"]})
-    first, second = look_back(of, tmp_path)
+    first, second = read_earlier_trials(of, tmp_path)
     assert [first.experiment, second.experiment] == ["old", "older"]
-    (left,) = look_back(of, tmp_path, known=1)
+    (left,) = read_earlier_trials(of, tmp_path, known=1)
     assert left.taken == second.taken
 
 
-def test_a_launch_that_cannot_look_back_leaves_nothing(tmp_path: Path) -> None:
+def test_a_launch_that_cannot_read_earlier_trials_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no experiment 'old'"):
         launch(experiment(name="new", search={"trials": 5, "from": ["old"]}), tmp_path / "storage")
     assert not (tmp_path / "storage").exists()

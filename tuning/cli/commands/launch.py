@@ -191,7 +191,7 @@ def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
 
 def _sums(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     number = "an open number of" if expected.trials is None else str(expected.trials)
-    stops = experiment.scheduler.asha is not None or experiment.scheduler.median is not None
+    stops = experiment.scheduler.rule is not None
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
         f"trials  {number}, {expected.side_by_side} side by side, at most {expected.epochs:g} epochs each",

@@ -20,6 +20,7 @@ from tuning.experiment.checks.objective import check_objective
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
+from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ def _search(draft: Draft) -> Iterator[Violation]:
 
 
 def _from(search: SearchSpec) -> Iterator[Violation]:
-    if search.from_ and search.tpe is None:
-        kind = "grid" if search.grid is not None else "random"
-        yield Violation(("search", "from"), f"needs search.tpe; {kind} learns nothing from earlier trials")
+    if search.from_ and search.algorithm in ("random", "grid"):
+        yield Violation(
+            ("search", "from"), f"goes with search.tpe; {search.algorithm} learns nothing from earlier trials"
+        )
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
         yield Violation(
             ("search", "from"), f"contains {describe_value(name)} twice; its trials would count twice"
@@ -134,9 +136,9 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
     if draft.scheduler is None or not draft.written:
         return
     epochs = most_epochs(draft)
-    for kind in ("asha", "median"):
+    for kind in SchedulerSpec.model_fields:
         rule = getattr(draft.scheduler, kind)
-        if rule is None or epochs is None:
+        if epochs is None or not hasattr(rule, "grace_epochs"):
             continue
         # A short trial run with --set trial.epochs=1 does not need its scheduler.
         short = rule.grace_epochs == epochs and "epochs" in draft.touched

@@ -38,6 +38,20 @@ class SchedulerSpec(Spec):
 
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
-        if self.asha is not None and self.median is not None:
-            raise ValueError("must be exactly one of none, asha and median; got asha and median")
+        *others, last = "none", *SchedulerSpec.model_fields
+        given = [name for name in SchedulerSpec.model_fields if getattr(self, name) is not None]
+        if len(given) > 1:
+            known = f"{', '.join(others)} and {last}"
+            raise ValueError(f"must be exactly one of {known}; got {' and '.join(given)}")
         return self
+
+    @property
+    def rule(self) -> str | None:
+        """The key of the section that is given, such as asha; None where no trial is stopped early."""
+        return next((name for name in SchedulerSpec.model_fields if getattr(self, name) is not None), None)
+
+    @property
+    def section(self) -> Spec | None:
+        """The settings of the rule."""
+        section: Spec | None = getattr(self, self.rule) if self.rule is not None else None
+        return section

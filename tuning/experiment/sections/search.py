@@ -29,6 +29,10 @@ class GridSpec(Spec):
     """Every configuration once."""
 
 
+ALGORITHMS = ("tpe", "random", "grid")
+"""Keys of the sections that name an algorithm; exactly one is given."""
+
+
 class SearchSpec(Spec):
     """How configurations are proposed, how many, which ones first, and from which earlier experiments."""
 
@@ -48,10 +52,21 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _one_algorithm(self) -> Self:
-        given = [kind for kind in ("tpe", "random", "grid") if getattr(self, kind) is not None]
+        given = [kind for kind in ALGORITHMS if getattr(self, kind) is not None]
         if len(given) > 1:
-            raise ValueError(f"needs exactly one of tpe, random, grid; got {' and '.join(given)}")
+            raise ValueError(f"needs exactly one of {', '.join(ALGORITHMS)}; got {' and '.join(given)}")
         if not given:
             # The value is frozen but still under construction; a "before" validator would lose strict JSON.
             self.__dict__["tpe"] = TpeSpec()
         return self
+
+    @property
+    def algorithm(self) -> str:
+        """The key of the section that is given, such as tpe."""
+        return next(kind for kind in ALGORITHMS if getattr(self, kind) is not None)
+
+    @property
+    def section(self) -> Spec:
+        """The settings of the algorithm."""
+        section: Spec = getattr(self, self.algorithm)
+        return section

@@ -1,0 +1,27 @@
+"""Search spaces that tests of the search share."""
+
+from __future__ import annotations
+
+from tuning.experiment.space import Space
+
+CONDITIONAL = Space.parse(
+    {
+        "adapter": {"choice": ["lora", "adalora", "none"]},
+        "learning_rate": {"float": [1e-5, 1e-1], "log": True},
+        "lora.rank": {"int": [1, 8]},
+        "adalora.init_rank": {"choice": [8, 12]},
+        "freezing": [
+            {"choice": ["head_only", "full"], "when": {"adapter": "none"}},
+            {"choice": ["frozen", "unfrozen"], "when": {"adapter": ["lora", "adalora"]}},
+        ],
+        "targets": {"choice": [["query"], ["query", "value"]]},
+    }
+)
+FINITE = Space.parse(
+    {
+        "adapter": {"choice": ["lora", "none"]},
+        "lora.rank": {"choice": [2, 4, 8]},
+        "learning_rate": {"choice": [1e-3, 1e-2]},
+    }
+)
+EIGHTY = Space.parse({"lora.rank": {"int": [1, 20]}, "batch_size": {"choice": [4, 8, 16, 32]}})

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainables.errors import ClusterError
+from trainables.run_folder import CONTROL
+from tuning.ledger.recorder import Halt
+from tuning.ledger.records import Ending
+from tuning.run.control import Control
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def control(tmp_path: Path, clock: Clock) -> Control:
+    """What is polled in the folder of an experiment that exists."""
+    (tmp_path / CONTROL).mkdir()
+    return Control(tmp_path, clock)
+
+
+def asked(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / CONTROL / name).touch()
+
+
+def test_each_request_is_given_once(control: Control, tmp_path: Path, clock: Clock) -> None:
+    asked(tmp_path, "stop-2", "stop-11", "stop")
+    assert sorted(control.requests(), key=str) == [11, 2, None]
+    clock.now = 1.0
+    assert control.requests() == []
+
+
+@pytest.mark.parametrize("name", ["stop-x", "stopped", "stopped.3", "readme"])
+def test_other_files_are_no_requests_and_stay(control: Control, tmp_path: Path, name: str) -> None:
+    asked(tmp_path, name)
+    assert control.requests() == []
+    assert (tmp_path / CONTROL / name).exists()
+
+
+def test_requests_are_polled_twice_a_second(control: Control, tmp_path: Path, clock: Clock) -> None:
+    assert control.requests() == []
+    asked(tmp_path, "stop-1")
+    clock.now = 0.4
+    assert control.requests() == []
+    clock.now = 0.6
+    assert control.requests() == [1]
+
+
+def test_without_a_folder_nothing_is_asked(tmp_path: Path) -> None:
+    assert Control(tmp_path).requests() == []
+    assert not Control(tmp_path, lambda: 9.0).end_asked()
+
+
+def test_a_signal_ends_the_sweep_whenever_it_is_polled(tmp_path: Path, clock: Clock) -> None:
+    control = Control(tmp_path, clock, halted=lambda: True)
+    assert control.requests() == control.requests() == [None]
+    assert control.end_asked()
+
+
+def test_a_lost_ray_halts_the_sweep_and_a_signal_is_answered_first(tmp_path: Path, clock: Clock) -> None:
+    control = Control(tmp_path, clock, lost=lambda: True)
+    for check in (control.require_ray, control.requests):
+        with pytest.raises(Halt) as halt:
+            check()
+        assert halt.value.ending is Ending.FAILED
+        assert isinstance(halt.value.error, ClusterError)
+        assert "adaptertune resume" in str(halt.value.error)
+    assert Control(tmp_path, clock, halted=lambda: True, lost=lambda: True).requests() == [None]
+
+
+def test_a_stopped_trial_is_marked_for_its_worker(tmp_path: Path) -> None:
+    Control(tmp_path).mark_stopped(2)
+    assert [path.name for path in (tmp_path / CONTROL).iterdir()] == ["stopped.2"]

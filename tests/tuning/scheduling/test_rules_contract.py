@@ -1,0 +1,254 @@
+"""What holds for every stopping rule that an experiment file may name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from object_state import state_of
+
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.scheduler import SchedulerSpec
+from tuning.ledger.history import History
+from tuning.ledger.records import (
+    EndedRecord,
+    ExperimentRecord,
+    Outcome,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    StoppedBy,
+    StoppedRecord,
+)
+from tuning.run.reconcile import EndTrial, reconcile, replay
+from tuning.scheduling.registry import RULES, build_rule
+from tuning.scheduling.rule import Continue, Decision, Stop, StoppingRule
+
+EPOCHS = 9.0
+SETTINGS: dict[str, dict[str, Any]] = {}
+"""Settings of a rule that with its defaults would stop none, or all, of the trials below."""
+EVERY_RULE = pytest.mark.parametrize("name", RULES)
+EVERY_DIRECTION = pytest.mark.parametrize("direction", Direction)
+
+
+def rule_of(name: str, direction: Direction = Direction.MAXIMIZE) -> StoppingRule:
+    """A fresh rule, as the driver builds it."""
+    spec = SchedulerSpec.model_validate_json(json.dumps({name: SETTINGS.get(name, {})}))
+    rule = build_rule(spec, direction, max_epochs=EPOCHS)
+    assert rule is not None
+    return rule
+
+
+# --- the set of rules -------------------------------------------------------------------------
+
+
+def test_the_file_offers_exactly_the_rules_that_can_be_built() -> None:
+    sections = {name: get_args(field.annotation)[0] for name, field in SchedulerSpec.model_fields.items()}
+    assert sections
+    built = {name: inspect.signature(build, eval_str=True) for name, build in RULES.items()}
+    assert {name: found.parameters["spec"].annotation for name, found in built.items()} == sections
+
+
+def test_without_a_section_there_is_no_rule() -> None:
+    assert build_rule(SchedulerSpec(), Direction.MAXIMIZE, max_epochs=EPOCHS) is None
+
+
+@EVERY_RULE
+def test_a_rule_has_its_key_in_the_ledger(name: str) -> None:
+    assert rule_of(name).by is StoppedBy(name)
+
+
+# --- decisions --------------------------------------------------------------------------------
+
+CURVES = [[(n * 7 % 11) / 11 + e / 20 for e in range(1, 9)] for n in range(11)]
+Call = tuple[int, float, float]
+
+
+def side_by_side(rule: StoppingRule, direction: Direction) -> Iterator[tuple[Call, Decision]]:
+    """Each report of eleven trials that run side by side, and the decision; a stopped trial ends."""
+    sign = 1 if direction is Direction.MAXIMIZE else -1
+    stopped: set[int] = set()
+    for epoch in range(1, 9):
+        for number, curve in enumerate(CURVES):
+            if number not in stopped:
+                call = (number, float(epoch), sign * curve[epoch - 1])
+                decision = rule.decide(*call)
+                if isinstance(decision, Stop):
+                    stopped.add(number)
+                yield call, decision
+
+
+@EVERY_DIRECTION
+@EVERY_RULE
+def test_a_rule_stops_worse_trials_and_keeps_the_best(name: str, direction: Direction) -> None:
+    decisions = list(side_by_side(rule_of(name, direction), direction))
+    stopped = {number for (number, _, _), decision in decisions if decision == Stop()}
+    assert all(isinstance(decision, Decision) for _, decision in decisions)
+    assert max(range(11), key=lambda n: CURVES[n][-1]) not in stopped
+    assert 3 <= len(stopped) <= 10
+
+
+@EVERY_DIRECTION
+@EVERY_RULE
+def test_the_same_reports_give_the_same_decisions_and_the_same_state(name: str, direction: Direction) -> None:
+    first, second = rule_of(name, direction), rule_of(name, direction)
+    for one, other in zip(side_by_side(first, direction), side_by_side(second, direction), strict=True):
+        assert one == other
+        assert state_of(first) == state_of(second)
+
+
+def repeats_count_once(rule: StoppingRule) -> None:
+    """After each report the trial returns to its checkpoint and reports again, now with bad values."""
+    for (number, epoch, objective), decision in side_by_side(rule, Direction.MAXIMIZE):
+        if isinstance(decision, Continue):
+            before = state_of(rule)
+            for again in (epoch, epoch - 1, epoch - 0.5):
+                assert rule.decide(number, again, objective - 100) == Continue()
+            assert state_of(rule) == before
+
+
+@EVERY_RULE
+def test_a_report_that_comes_again_was_decided_before(name: str) -> None:
+    repeats_count_once(rule_of(name))
+
+
+def test_a_rule_that_counts_a_repeated_report_does_not_pass() -> None:
+    class Counting:
+        """Continues, and counts every report."""
+
+        by, reports = StoppedBy.ASHA, 0
+
+        def decide(self, number: int, epoch: float, objective: float) -> Decision:
+            self.reports += 1
+            return Continue()
+
+        def finish(self, number: int, epoch: float, objective: float) -> None:
+            pass
+
+    with pytest.raises(AssertionError):
+        repeats_count_once(Counting())
+
+
+# --- a resumed driver -------------------------------------------------------------------------
+
+HEADER = ExperimentRecord(name="a", file="", experiment={})
+
+
+def history(records: Iterable[Record]) -> History:
+    return History.of(HEADER, records)
+
+
+def started(trial: int) -> StartedRecord:
+    return StartedRecord(trial=trial, params={}, hash=f"h{trial}")
+
+
+def report(trial: int, epoch: float, objective: float | None, outcome: Any = None) -> ReportRecord:
+    return ReportRecord(trial=trial, epoch=epoch, step=round(epoch), objective=objective, outcome=outcome)
+
+
+def lived(name: str, direction: Direction, seed: int) -> list[Record]:
+    """The ledger of 14 trials, three at a time, in random order."""
+    rule, draw = rule_of(name, direction), random.Random(seed)
+    heights = {number: draw.uniform(0.2, 0.9) for number in range(14)}
+    waiting, running, records = list(heights), dict[int, float](), list[Record]()
+    while waiting or running:
+        while waiting and len(running) < 3:
+            running[waiting[0]] = 0.0
+            records.append(started(waiting.pop(0)))
+        number = draw.choice(sorted(running))
+        running[number] += 1.0
+        epoch = running[number]
+        objective = heights[number] * (1 - 0.5**epoch) + draw.uniform(0, 0.05)
+        over = epoch >= EPOCHS
+        records.append(report(number, epoch, objective, "completed" if over else None))
+        if over:
+            rule.finish(number, epoch, objective)
+        elif rule.decide(number, epoch, objective) == Stop():
+            records.append(StoppedRecord(trial=number, by=rule.by, epoch=epoch))
+        else:
+            continue
+        outcome = Outcome.COMPLETED if over else Outcome.PRUNED
+        records.append(EndedRecord(trial=number, outcome=outcome, value=objective, epoch=epoch))
+        del running[number]
+    return records
+
+
+def take(rule: StoppingRule, record: ReportRecord) -> Decision | None:
+    """What the driver asks of the rule when this report comes in."""
+    assert record.objective is not None
+    if record.outcome is None:
+        return rule.decide(record.trial, record.epoch, record.objective)
+    rule.finish(record.trial, record.epoch, record.objective)
+    return None
+
+
+@EVERY_DIRECTION
+@EVERY_RULE
+def test_a_replayed_rule_decides_what_the_first_one_decided_wherever_it_was_cut_off(
+    name: str, direction: Direction
+) -> None:
+    records = lived(name, direction, seed=5)
+    decisions = [r for r in records if isinstance(r, StoppedRecord)]
+    assert 3 <= len(decisions) < 14
+    uninterrupted = rule_of(name, direction)
+    for cut in range(len(records) + 1):
+        rule = rule_of(name, direction)
+        due = replay(records[:cut], rule)
+        assert state_of(rule) == state_of(uninterrupted)
+        known = history(records[:cut])
+        asked = [a for a in reconcile(known, due, ()) if isinstance(a, EndTrial) and a.asked]
+        # A stop is due where the ledger was cut off between the report and its decision.
+        nearly = cut < len(records) and isinstance(records[cut], StoppedRecord)
+        assert [a.trial for a in asked] == ([records[cut].trial] if nearly else [])  # type: ignore[attr-defined]
+        for before, record in enumerate(records[cut:], start=cut):
+            if isinstance(record, ReportRecord):
+                stops = isinstance(records[before + 1], StoppedRecord)
+                expected = None if record.outcome is not None else Stop() if stops else Continue()
+                assert take(rule, record) == expected
+        if cut < len(records) and isinstance(records[cut], ReportRecord):
+            take(uninterrupted, records[cut])  # type: ignore[arg-type]
+
+
+@EVERY_RULE
+def test_reports_made_again_after_a_checkpoint_change_no_decision(name: str) -> None:
+    """Each time that a trial has made three reports its worker dies, and it goes back by one."""
+    records = lived(name, Direction.MAXIMIZE, seed=7)
+    again: list[Record] = []
+    for record in records:
+        again.append(record)
+        if isinstance(record, ReportRecord) and record.epoch == 3.0 and record.outcome is None:
+            later = records[records.index(record) + 1]
+            if not isinstance(later, StoppedRecord):
+                again += [started(record.trial), at_epoch(again, record.trial, 2.0), record]
+    assert len(again) > len(records) + 3
+    first, second = rule_of(name), rule_of(name)
+    assert replay(records, first) == replay(again, second)
+    assert state_of(first) == state_of(second)
+    assert [first.decide(99, e, 0.4) for e in (1.0, 3.0)] == [second.decide(99, e, 0.4) for e in (1.0, 3.0)]
+    before, after = history(records).trials, history(again).trials
+    assert {n: replace(t, started=0.0) for n, t in before.items()} == {
+        n: replace(t, started=0.0) for n, t in after.items()
+    }
+
+
+def at_epoch(records: list[Record], trial: int, epoch: float) -> ReportRecord:
+    """A trial's report at an epoch."""
+    return next(r for r in records if isinstance(r, ReportRecord) and (r.trial, r.epoch) == (trial, epoch))
+
+
+@EVERY_RULE
+def test_an_objective_that_is_not_finite_does_not_reach_a_replayed_rule(name: str) -> None:
+    """A diverged trial has one in the ledger, as its last."""
+    records = lived(name, Direction.MAXIMIZE, seed=3)
+    bad = [None, math.nan, math.inf, -math.inf]
+    diverged = [report(100 + n, 1.0, value) for n, value in enumerate(bad)]
+    diverged += [report(100 + n, 2.0, value, "completed") for n, value in enumerate(bad)]
+    first, second = rule_of(name), rule_of(name)
+    assert replay(records, first) == replay([*diverged[:4], *records, *diverged[4:]], second)
+    assert state_of(first) == state_of(second)

@@ -1,0 +1,310 @@
+"""What holds for every search algorithm that an experiment file may name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+from spaces import CONDITIONAL, EIGHTY, FINITE
+
+from trainables.specs.base import Spec
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.search import ALGORITHMS, SearchSpec
+from tuning.experiment.space import Space, config_hash
+from tuning.ledger.history import History
+from tuning.ledger.records import (
+    EarlierTrial,
+    EndedRecord,
+    ExperimentRecord,
+    Outcome,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    WarmStartRecord,
+)
+from tuning.search.samplers.registry import LISTS, SAMPLERS
+from tuning.search.study import NoProposal, Proposal, Study
+
+SETTINGS: dict[str, dict[str, Any]] = {"tpe": {"startup_trials": 3}}
+"""Settings with which an algorithm uses what it knows within the few trials below."""
+EVERY_ALGORITHM = pytest.mark.parametrize("name", ALGORITHMS)
+EVERY_SAMPLER = pytest.mark.parametrize("name", SAMPLERS)
+
+FIRST = {
+    "conditional": [
+        {"adapter": "none", "learning_rate": 1e-3, "freezing": "full", "targets": ["query", "value"]},
+        {
+            "adapter": "lora",
+            "learning_rate": 1e-2,
+            "lora.rank": 4,
+            "freezing": "frozen",
+            "targets": ["query"],
+        },
+    ],
+    "finite": [{"adapter": "lora", "lora.rank": 8, "learning_rate": 1e-2}],
+}
+
+
+def space_for(name: str) -> Space:
+    return FINITE if name in LISTS else CONDITIONAL
+
+
+def first_in(space: Space) -> list[dict[str, Any]]:
+    return FIRST["finite" if space is FINITE else "conditional"]
+
+
+def study(name: str, space: Space, *, trials: int | None = 14, seed: int = 3, **given: Any) -> Study:
+    """A study as the driver builds it. given: `first`, and from the ledger `history` and `earlier`."""
+    search = {name: SETTINGS.get(name, {}), "seed": seed, "first": given.pop("first", [])}
+    spec = SearchSpec.model_validate_json(json.dumps(search))
+    return Study(space, spec, name="sweep", direction=Direction.MAXIMIZE, trials=trials, **given)
+
+
+def end_each(of: Study) -> list[Proposal]:
+    """All proposals, each completed before the next; a configuration has one value, whoever proposes it."""
+    made = []
+    while isinstance(proposal := of.propose(), Proposal):
+        value = random.Random(proposal.hash).random()
+        of.report(proposal.number, 1.0, value)
+        of.tell(proposal.number, Outcome.COMPLETED, value)
+        made.append(proposal)
+    return made
+
+
+# --- the set of algorithms --------------------------------------------------------------------
+
+
+def test_the_file_offers_exactly_the_algorithms_that_can_be_built() -> None:
+    sections = {
+        name: spec
+        for name, field in SearchSpec.model_fields.items()
+        if isinstance(spec := (get_args(field.annotation) or (None,))[0], type) and issubclass(spec, Spec)
+    }
+    assert SAMPLERS
+    assert LISTS
+    assert SAMPLERS.keys().isdisjoint(LISTS)
+    made = {name: inspect.signature(make, eval_str=True) for name, make in (SAMPLERS | LISTS).items()}
+    assert {name: found.parameters["spec"].annotation for name, found in made.items()} == sections
+    assert set(ALGORITHMS) == set(sections)
+
+
+@EVERY_ALGORITHM
+def test_a_section_names_its_algorithm(name: str) -> None:
+    spec = SearchSpec.model_validate_json(json.dumps({name: {}}))
+    assert spec.algorithm == name
+    assert spec.section is getattr(spec, name)
+
+
+# --- proposals --------------------------------------------------------------------------------
+
+
+@EVERY_ALGORITHM
+def test_proposals_are_in_the_space_and_numbered_from_zero(name: str) -> None:
+    space = space_for(name)
+    made = end_each(study(name, space))
+    assert [proposal.number for proposal in made] == list(range(len(made)))
+    for proposal in made:
+        assert space.locate(proposal.params) == (proposal.params, {})
+        assert proposal.hash == config_hash(proposal.params)
+
+
+@EVERY_SAMPLER
+def test_conditions_hold_in_every_proposal(name: str) -> None:
+    for proposal in end_each(study(name, CONDITIONAL, trials=40)):
+        adapter = proposal.params["adapter"]
+        assert ("lora.rank" in proposal.params) == (adapter == "lora")
+        assert ("adalora.init_rank" in proposal.params) == (adapter == "adalora")
+        allowed = {"head_only", "full"} if adapter == "none" else {"frozen", "unfrozen"}
+        assert proposal.params["freezing"] in allowed
+
+
+@EVERY_SAMPLER
+def test_sixty_proposals_in_a_space_of_eighty_repeat_nothing(name: str) -> None:
+    made = end_each(study(name, EIGHTY, trials=60))
+    assert len({proposal.hash for proposal in made}) == len(made) == 60
+    assert all(proposal.reuses is None for proposal in made)
+
+
+@pytest.mark.parametrize("trials", [50, None])
+@EVERY_ALGORITHM
+def test_a_finite_space_is_proposed_once_and_then_the_search_ends(name: str, trials: int | None) -> None:
+    of = study(name, FINITE, trials=trials)
+    made = end_each(of)
+    assert len(made) == FINITE.size() == 8
+    assert {proposal.hash for proposal in made} == {config_hash(params) for params in FINITE.grid()}
+    assert of.propose() is NoProposal.FINISHED
+
+
+@EVERY_ALGORITHM
+def test_the_first_configurations_come_first_each_once(name: str) -> None:
+    space = space_for(name)
+    first = first_in(space)
+    made = end_each(study(name, space, trials=6, first=[*first, first[0]]))
+    assert [proposal.params for proposal in made[: len(first)]] == first
+    assert len({proposal.hash for proposal in made}) == 6
+
+
+@EVERY_ALGORITHM
+def test_trials_running_side_by_side_differ(name: str) -> None:
+    count = 8 if name in LISTS else 20
+    of = study(name, space_for(name), trials=count)
+    made = [proposal for _ in range(count) if isinstance(proposal := of.propose(), Proposal)]
+    assert len({proposal.hash for proposal in made}) == count
+    assert of.propose() is NoProposal.FINISHED
+
+
+@EVERY_SAMPLER
+def test_another_seed_draws_other_configurations(name: str) -> None:
+    drawn = [[p.params for p in end_each(study(name, CONDITIONAL, seed=seed))] for seed in (3, 3, 4)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+# --- a study that is built again from the ledger ----------------------------------------------
+
+HEADER = ExperimentRecord(name="sweep", file="", experiment={})
+ENDS = (
+    Outcome.COMPLETED,
+    Outcome.EARLY_STOPPED,
+    Outcome.PRUNED,
+    Outcome.STOPPED,
+    Outcome.FAILED,
+    Outcome.DIVERGED,
+)
+EARLIER = [
+    WarmStartRecord(
+        experiment="old",
+        taken=[
+            EarlierTrial(
+                trial=n,
+                params={
+                    "adapter": "lora", "learning_rate": 1e-3 * (n + 1), "lora.rank": 1 + n % 8,
+                    "freezing": "frozen", "targets": ["query"],
+                },
+                outcome=Outcome.PRUNED if n % 3 == 0 else Outcome.COMPLETED,
+                value=0.1 * n,
+                epoch=2.0,
+            )
+            for n in range(6)
+        ],
+    )
+]  # fmt: skip
+STARTS = ("from nothing", "with first configurations", "with earlier experiments")
+
+
+def started_with(how: str, space: Space) -> dict[str, Any]:
+    if how == "with first configurations":
+        return {"first": first_in(space)}
+    return {"earlier": EARLIER} if how == "with earlier experiments" else {}
+
+
+class Sweep:
+    """Up to three trials side by side, one event at a time.
+
+    Which trial reports or ends next, and with which value, is a function of the ledger's length alone. So
+    the same events happen in a sweep whose study was built again.
+    """
+
+    def __init__(self, of: Study, records: Iterable[Record] = ()) -> None:
+        self.study = of
+        self.records = list(records)
+        self.history = History.of(HEADER, self.records)
+        self.proposals: dict[int, Mapping[str, Any]] = {}
+
+    def run(self) -> Sweep:
+        while live := self._live():
+            self._advance(random.Random(len(self.records)), live)
+        return self
+
+    def _live(self) -> list[int]:
+        """The trials that run, once those are started that can be."""
+        live = [number for number, trial in self.history.trials.items() if trial.outcome is None]
+        while len(live) < 3 and isinstance(proposal := self.study.propose(), Proposal):
+            self.proposals[proposal.number] = proposal.params
+            self._record(
+                StartedRecord(trial=proposal.number, params=dict(proposal.params), hash=proposal.hash)
+            )
+            live.append(proposal.number)
+        return live
+
+    def _advance(self, draw: random.Random, live: list[int]) -> None:
+        trial = self.history.trials[draw.choice(live)]
+        epoch = trial.epoch + 1.0
+        if epoch == 1.0 or draw.random() < 0.5:
+            objective = draw.random()
+            self.study.report(trial.number, epoch, objective)
+            self._record(ReportRecord(trial=trial.number, epoch=epoch, step=int(epoch), objective=objective))
+            return
+        outcome = draw.choice(ENDS)
+        value = None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else trial.value
+        self.study.tell(trial.number, outcome, value)
+        self._record(EndedRecord(trial=trial.number, outcome=outcome, value=value))
+
+    def _record(self, record: Record) -> None:
+        self.records.append(record)
+        self.history = self.history.with_record(record)
+
+
+def proposes_the_same_when_built_again(name: str, space: Space, how: str) -> None:
+    """Cut the ledger off after each of its lines, build the study again, and let the sweep run to its end."""
+    given = started_with(how, space)
+    whole = Sweep(study(name, space, **given)).run()
+    assert len(whole.proposals) == (8 if name in LISTS else 14)
+    assert len({record.outcome for record in whole.records if isinstance(record, EndedRecord)}) >= 3
+    outstanding = set()
+    for cut in range(len(whole.records)):
+        history = History.of(HEADER, whole.records[:cut])
+        rebuilt = study(name, space, history=history, **given)
+        unfinished = [number for number, trial in history.trials.items() if not trial.over]
+        for number in unfinished:
+            again = rebuilt.propose()
+            assert isinstance(again, Proposal)
+            assert (again.number, again.again, again.params) == (number, True, whole.proposals[number])
+        rest = Sweep(rebuilt, whole.records[:cut]).run()
+        expected = {
+            number: params for number, params in whole.proposals.items() if number not in history.trials
+        }
+        assert rest.proposals == expected, f"cut off after line {cut}"
+        outstanding.add(len(unfinished))
+    assert {0, 2, 3} <= outstanding
+
+
+@pytest.mark.parametrize("how", STARTS)
+@EVERY_SAMPLER
+def test_a_sampler_proposes_the_same_when_its_study_is_built_again(name: str, how: str) -> None:
+    proposes_the_same_when_built_again(name, CONDITIONAL, how)
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("how", STARTS[:2])
+def test_a_list_continues_where_it_was_cut_off(name: str, how: str) -> None:
+    proposes_the_same_when_built_again(name, FINITE, how)
+
+
+def test_a_sampler_that_remembers_what_it_drew_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = iter(range(1_000_000))
+
+    def counting(spec: Any, seed: int, study: optuna.Study) -> BaseSampler:
+        return RandomSampler(seed=next(draws))
+
+    monkeypatch.setattr("tuning.search.samplers.registry.SAMPLERS", {"random": counting})
+    with pytest.raises(AssertionError, match="cut off after line"):
+        proposes_the_same_when_built_again("random", CONDITIONAL, "from nothing")
+
+
+def test_a_sampler_that_reads_the_studys_attributes_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Optuna's CMA-ES, NSGA-II and quasi-random samplers do."""
+
+    def attributes(spec: Any, seed: int, study: optuna.Study) -> BaseSampler:
+        drawn = study.user_attrs.get("drawn", 0)
+        study.set_user_attr("drawn", drawn + 1)
+        return RandomSampler(seed=drawn)
+
+    monkeypatch.setattr("tuning.search.samplers.registry.SAMPLERS", {"random": attributes})
+    with pytest.raises(AssertionError, match="cut off after line"):
+        proposes_the_same_when_built_again("random", CONDITIONAL, "from nothing")

@@ -1,0 +1,77 @@
+"""Requests to stop trials or the sweep, and checks that Ray is alive."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from trainables.errors import ClusterError
+from trainables.run_folder import CONTROL, STOPPED
+from tuning.ledger.recorder import Halt
+from tuning.ledger.records import Ending
+
+POLL_INTERVAL_S = 0.5
+
+
+class Control:
+    """The stop requests that other processes leave in the experiment's folder, and this process's signals.
+
+    halted: whether a signal has come.  lost: whether Ray has died.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        halted: Callable[[], bool] = lambda: False,
+        lost: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._folder = folder / CONTROL
+        self._halted = halted
+        self._lost = lost
+        self._clock = clock
+        self._polled = -math.inf
+
+    def require_ray(self) -> None:
+        """Raise Halt where Ray has died: its workers died with it, and no others will start."""
+        if self._lost():
+            raise Halt(
+                Ending.FAILED,
+                ClusterError(
+                    "Ray died: its raylet or its control process was killed, or crashed."
+                    " Continue the sweep with `adaptertune resume`"
+                ),
+            )
+
+    def mark_stopped(self, number: int) -> None:
+        """Tell the trial's worker, in the middle of an epoch, to save nothing that is not in the ledger."""
+        with suppress(OSError):  # a full disk keeps the worker from saving, too
+            self._folder.mkdir(exist_ok=True)
+            (self._folder / STOPPED.format(number)).touch()
+
+    def end_asked(self) -> bool:
+        """Return whether the whole sweep is to end."""
+        return None in self.requests()
+
+    def requests(self) -> list[int | None]:
+        """Return the trials to stop, None for the whole sweep; each request once. Polls twice a second.
+
+        Raises Halt where Ray has died.
+        """
+        if self._halted():
+            return [None]
+        if self._clock() - self._polled < POLL_INTERVAL_S:
+            return []
+        self._polled = self._clock()
+        self.require_ray()
+        found: list[int | None] = []
+        for path in sorted(self._folder.glob("stop*")) if self._folder.is_dir() else []:
+            _, _, number = path.name.partition("-")
+            if path.name == "stop" or number.isdecimal():
+                found.append(int(number) if number else None)
+                path.unlink(missing_ok=True)
+        return found

@@ -1,0 +1,34 @@
+"""The stopping rules that an experiment file may name in `scheduler`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from trainables.specs.workload import Direction
+from tuning.experiment.sections.scheduler import SchedulerSpec
+from tuning.scheduling.asha import build_asha
+from tuning.scheduling.median import build_median
+from tuning.scheduling.rule import StoppingRule
+
+
+class BuildRule(Protocol):
+    """Builds a rule from its own section of the file; None where it could never stop a trial."""
+
+    def __call__(self, spec: Any, direction: Direction, *, max_epochs: float) -> StoppingRule | None:
+        """Build the rule. max_epochs: the most epochs that any trial runs."""
+        ...
+
+
+RULES: Mapping[str, BuildRule] = {"asha": build_asha, "median": build_median}
+"""A builder for each section of `SchedulerSpec`, by the section's key."""
+
+
+def build_rule(spec: SchedulerSpec, direction: Direction, *, max_epochs: float) -> StoppingRule | None:
+    """Build the experiment's stopping rule; None if it has none, or one that could never stop a trial.
+
+    max_epochs: the most epochs that any trial runs.
+    """
+    if spec.rule is None:
+        return None
+    return RULES[spec.rule](spec.section, direction, max_epochs=max_epochs)

@@ -1,0 +1,66 @@
+"""A space's parameters and domains as Optuna names and describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import JsonValue
+
+from tuning.experiment.space import Space, as_scalar
+
+
+def as_asked(
+    space: Space, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]
+) -> dict[str, Any]:
+    """Return `params` under the names by which `space` asks Optuna for them.
+
+    distributions: the distribution of each of these names is added to it.
+    """
+    names = _Names(params, distributions)
+    space.suggest(names)
+    return names.given
+
+
+def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
+    """Return the distribution with choices that are lists or mappings as text, for use with scalars only."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution([as_scalar(choice) for choice in distribution.choices])
+    return distribution
+
+
+class _Names:
+    """Takes a trial's place to record under which names the space asks for given parameters.
+
+    distributions: the distribution of each name is added to it.
+    """
+
+    def __init__(self, params: Mapping[str, JsonValue], distributions: dict[str, BaseDistribution]) -> None:
+        self._params = params
+        self._distributions = distributions
+        self.given: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = CategoricalDistribution(choices)
+        return self._answer(name)
+
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = IntDistribution(low, high, **how)
+        return self._answer(name)
+
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        if name not in self._distributions:
+            self._distributions[name] = FloatDistribution(low, high, **how)
+        return self._answer(name)
+
+    def _answer(self, name: str) -> Any:
+        self.given[name] = self._params[name.split("@")[0]]
+        return self.given[name]
