@@ -1,33 +1,36 @@
-"""Which configuration is best, and by which rule. No ray, no torch.
+"""Which trials are best, and what decides it.
 
-The value of a trial is its objective on the validation images under the experiment's rule, of its
-best report or of its last one. Trials that were stopped early have seen less training than the
-others, so they do not compete with those that ran to their own end, unless that is asked for:
+The value of a trial is its objective on the validation images under the experiment's rule: that of its
+best report or of its last one. By default only trials that ran to their own end are ranked; trials that
+were stopped early have trained less. Two options rank these too:
 
-* at=EPOCH: every trial that came so far is ranked by its reports up to that epoch, so all have the
+* at=EPOCH: all trials that reached this epoch are ranked by their reports up to it, so that all have the
   same budget.
-* early_stopped: whatever a trial reached counts, however far it came; the table says how far that is.
+* early_stopped: all trials are ranked by the value that each has reached; the table shows the epochs
+  that each has run.
 
-Failed, diverged and reused trials are never ranked: the first two have no value that holds, the
-last repeats another's. What is not ranked is counted.
+Failed, diverged and reused trials are never ranked (`tuning.ranking.policy`). Trials that are not ranked
+are counted.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
-from analysis.query.sweep import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
+from analysis.query.sweep import Objective, Scalar, Standing, Sweep, Trial
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, budget, count, figure, plural
 from trainables.specs.workload import Direction, ValueRule
 from tuning.formatting import settings
 from tuning.ledger.records import ScoredRecord
+from tuning.ranking.order import best_first
+from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
 
 __all__ = [
     "NothingToRankError",
@@ -38,6 +41,7 @@ __all__ = [
     "best_table",
     "finished_first",
     "rank",
+    "rank_trials",
 ]
 
 
@@ -107,29 +111,21 @@ def rank(
     at: float | None = None,
     early_stopped: bool = False,
 ) -> Ranking:
-    """All trials that may be compared, best first; ties go to the lower number.
+    """All trials that may be compared, best first; of equal trials the lower number comes first.
 
     Raises QueryError for an unknown metric.
     """
     objective = sweep.objective_for(metric)
-    left_out: Counter[str] = Counter()
-    ranked: list[tuple[Trial, Standing]] = []
-    for trial in sweep.trials:
-        standing = trial.standing(objective, at)
-        fair = trial.finished or early_stopped or at is not None
-        if standing is None or not fair or not trial.comparable:
-            left_out[trial.outcome] += 1
-        else:
-            ranked.append((trial, standing))
-    sign = objective.direction.sign
-    ranked.sort(key=lambda pair: (sign * pair[1].value, pair[0].number))
+    policy = asked_policy(at, early_stopped=early_stopped)
+    ranked = rank_trials(sweep.trials, objective, policy)
+    numbers = {trial.number for trial, _ in ranked}
     ran = [trial.ran for trial, _ in ranked]
     return Ranking(
         sweep.name,
         objective,
         at,
-        tuple(ranked),
-        dict(left_out),
+        ranked,
+        dict(Counter(trial.outcome for trial in sweep.trials if trial.number not in numbers)),
         {(sweep.name, n): score for n, score in sweep.scores.items() if n is not None},
         early_stopped,
         len(ranked),
@@ -137,10 +133,27 @@ def rank(
     )
 
 
+def rank_trials(
+    trials: Iterable[Trial], objective: Objective, policy: Policy
+) -> tuple[tuple[Trial, Standing], ...]:
+    """The trials that the policy ranks, best first, and the standing of each under the objective."""
+    compared = [(trial, trial.standing(objective, policy.budget)) for trial in trials]
+    ordered = best_first(compared, lambda pair: pair[0].entry(pair[1]), policy, objective.direction)
+    return tuple((trial, standing) for trial, standing in ordered if standing is not None)
+
+
 def finished_first(sweep: Sweep) -> Ranking:
-    """Ranked among the trials that ran to their own end; where none has, among those that were stopped."""
-    ranking = rank(sweep)
-    return ranking if ranking.ranked else rank(sweep, early_stopped=True)
+    """The ranking of the finished trials; of all comparable trials if none has finished."""
+    return first_not_empty(lambda policy: rank(sweep, early_stopped=policy == ANY_BUDGET))
+
+
+def first_not_empty(rank_under: Callable[[Policy], Ranking]) -> Ranking:
+    """The ranking under the first of `FALLBACKS` that ranks any trial; an empty one if none does."""
+    for policy in FALLBACKS:
+        ranking = rank_under(policy)
+        if ranking.ranked:
+            break
+    return ranking
 
 
 def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
@@ -154,7 +167,7 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
     counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
     if ranking.at is not None:
         reason, way_out = "can be ranked", "see `adaptertune status`, or rank them at an earlier epoch"
-    elif ranking.early_stopped or ranking.left_out.keys() <= set(INCOMPARABLE):
+    elif ranking.early_stopped or ranking.left_out.keys() <= NOT_COMPARABLE:
         reason, way_out = "can be ranked", "see `adaptertune status`"
     else:
         reason = "has run to its own end"

@@ -9,16 +9,14 @@ from typing import Any
 
 from analysis.errors import QueryError
 from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, said, with_quotes
-from analysis.query.sweep import INCOMPARABLE, Objective, Standing, Trial, another
-from analysis.ranking.best import Ranking, best_of, reads_test
-from trainables.specs.workload import Direction, ValueRule
-from tuning.ledger.records import RAN_OUT, ReportRecord, ScoredRecord
-from tuning.ranking.standing import NEARLY
+from analysis.query.sweep import Objective, Standing, Trial, another
+from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
+from analysis.ranking.ranking_sql import order_sql, ranked_sql, standings_sql
+from tuning.ledger.records import ReportRecord, ScoredRecord
+from tuning.ranking.policy import ANY_BUDGET, asked_policy
 from tuning.tables.relations import quoted, text
 from tuning.tables.rows import PARTS, settings_of
 
-_FINISHED = ", ".join(f"'{outcome}'" for outcome in RAN_OUT)
-_INCOMPARABLE = ", ".join(f"'{outcome}'" for outcome in INCOMPARABLE)
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
 
@@ -39,28 +37,24 @@ def top(
     """
     objective = _objective(source, metric)
     asked = _asked(source, objective, where)
-    fair = f"outcome IN ({_FINISHED})"
+    policy = asked_policy(at, early_stopped=early_stopped)
     if at is not None:
-        fair = f"ran >= {at - NEARLY}"
         asked = (
             f"SELECT t.experiment, t.trial, t.outcome, t.ran, s.value, s.epoch FROM ({asked}) AS t"
-            f" LEFT JOIN ({_standings(objective, at)}) AS s USING (experiment, trial)"
+            f" LEFT JOIN ({standings_sql(objective, at)}) AS s USING (experiment, trial)"
         )
-    elif early_stopped:
-        fair = "true"
     run = source.run
     _create(
         source,
-        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, value IS NOT NULL AND {fair}"
-        f" AND outcome NOT IN ({_INCOMPARABLE}) AS fair FROM ({asked})",
+        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, {ranked_sql(policy)} AS ranked FROM ({asked})",
         where,
     )
-    left_out = run("SELECT outcome, count(*) FROM considered WHERE NOT fair GROUP BY outcome").fetchall()
-    counted, least, most = run("SELECT count(*), min(ran), max(ran) FROM considered WHERE fair").fetchall()[0]
-    order = "DESC" if objective.direction is Direction.MAXIMIZE else "ASC"
+    left_out = run("SELECT outcome, count(*) FROM considered WHERE NOT ranked GROUP BY outcome").fetchall()
+    spans = run("SELECT count(*), min(ran), max(ran) FROM considered WHERE ranked")
+    ((counted, least, most),) = spans.fetchall()
     first = run(
-        f"SELECT experiment, trial, value, epoch FROM considered WHERE fair"
-        f" ORDER BY value {order}, experiment, trial LIMIT {few}"
+        f"SELECT experiment, trial, value, epoch FROM considered WHERE ranked"
+        f" ORDER BY {order_sql(policy, objective.direction)} LIMIT {few}"
     ).fetchall()
     trials = {
         key: trial
@@ -89,9 +83,9 @@ def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
 
     Raises NothingToRankError where no trial can be ranked.
     """
-    ranking = top(source, 1, reports=False)
-    if not ranking.ranked:
-        ranking = top(source, 1, early_stopped=True, reports=False)
+    ranking = first_not_empty(
+        lambda policy: top(source, 1, early_stopped=policy == ANY_BUDGET, reports=False)
+    )
     trial, _ = best_of(ranking)
     return source.recorded(trial.sweep), trial, ranking
 
@@ -130,7 +124,7 @@ def _under(source: Source, objective: Objective) -> str:
     changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *figures_there])
     return (
         f"SELECT t.* REPLACE ({changed}) FROM trials AS t"
-        f" LEFT JOIN ({_standings(objective, None)}) AS s USING (experiment, trial)"
+        f" LEFT JOIN ({standings_sql(objective, None)}) AS s USING (experiment, trial)"
         " LEFT JOIN epochs AS e ON e.experiment = s.experiment AND e.trial = s.trial AND e.epoch = s.epoch"
     )
 
@@ -138,23 +132,6 @@ def _under(source: Source, objective: Objective) -> str:
 def _settings(source: Source) -> list[str]:
     figures = {c for c in source.columns_of("trials") if c.startswith(("metrics.", "test."))}
     return [c for c in source.columns_of("trials") if c not in figures and f"metrics.{c}" not in figures]
-
-
-def _standings(objective: Objective, at: float | None) -> str:
-    """Each trial's value and its epoch, of the best report (the earliest of equal ones) or the last."""
-    value = quoted(f"metrics.{objective.metric}")
-    if objective.rule is ValueRule.LAST:
-        found, sign = "max({'epoch': epoch, 'value': %s})", ""
-    elif objective.direction is Direction.MAXIMIZE:
-        found, sign = "max({'value': %s, 'epoch': -epoch})", "-"
-    else:
-        found, sign = "min({'value': %s, 'epoch': epoch})", ""
-    upto = "" if at is None else f" AND epoch <= {at + NEARLY}"
-    return (
-        f"SELECT experiment, trial, s.value AS value, {sign}s.epoch AS epoch FROM"
-        f" (SELECT experiment, trial, {found % value} AS s FROM epochs"
-        f" WHERE {value} IS NOT NULL{upto} GROUP BY experiment, trial)"
-    )
 
 
 def _create(source: Source, sql: str, where: str | None) -> None:

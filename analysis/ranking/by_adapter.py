@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.query.sweep import Objective, Standing, Sweep, Trial
+from analysis.ranking.best import rank
 from analysis.tables import Table, count, figure
 from trainables.specs.workload import ValueRule
 
@@ -40,34 +41,27 @@ def common_epoch(trials: Sequence[Trial]) -> float | None:
 
 
 def groups(sweep: Sweep) -> tuple[Group, ...]:
-    """By adapter and freezing mode, best first."""
+    """By adapter and freezing mode, in the order of their best trials; those without one come last."""
     members: dict[tuple[str, str], list[Trial]] = {}
     for trial in sweep.trials:
         members.setdefault((trial.adapter, trial.freezing), []).append(trial)
+    best: dict[tuple[str, str], tuple[Trial, Standing]] = {}
+    for trial, standing in rank(sweep).ranked:
+        best.setdefault((trial.adapter, trial.freezing), (trial, standing))
     epoch = common_epoch(sweep.trials)
-    found = [_group(key, trials, sweep.objective, epoch) for key, trials in members.items()]
-    sign = sweep.objective.direction.sign
-    return tuple(sorted(found, key=lambda g: sign * g.best[1].value if g.best else float("inf")))
+    return tuple(
+        Group(*key, tuple(members[key]), best.get(key), _median(members[key], sweep.objective, epoch))
+        for key in dict.fromkeys([*best, *members])
+    )
 
 
-def _group(key: tuple[str, str], trials: list[Trial], objective: Objective, epoch: float | None) -> Group:
-    standings = [
-        (trial, standing)
-        for trial in trials
-        if trial.finished and (standing := trial.standing(objective)) is not None
-    ]
+def _median(trials: Sequence[Trial], objective: Objective, epoch: float | None) -> float | None:
     equal = [
         standing.value
         for trial in trials
         if trial.comparable and epoch and (standing := trial.standing(objective, epoch)) is not None
     ]
-    sign = objective.direction.sign
-    return Group(
-        *key,
-        trials=tuple(trials),
-        best=min(standings, key=lambda pair: sign * pair[1].value, default=None),
-        median=statistics.median(equal) if equal else None,
-    )
+    return statistics.median(equal) if equal else None
 
 
 def adapter_table(sweep: Sweep) -> Table:

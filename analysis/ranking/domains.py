@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from analysis.query.sweep import QueryError, Standing, Sweep, Trial
-from analysis.ranking.best import NothingToRankError
+from analysis.ranking.best import NothingToRankError, rank_trials
 from analysis.ranking.by_adapter import UNTOUCHED
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, budget, figure
 from trainables.specs.workload import MAIN_FIGURE, Direction, Figure, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
+from tuning.ranking.policy import FINISHED_THEN_STOPPED
 
 TELLING = 0.05
 """A figure in domain below this has learned nothing that a shift could take away."""
@@ -51,16 +52,12 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
     In the order of `metric` on test images, best first. Raises NothingToRankError, which says
     why there are none.
     """
+    objective = replace(sweep.objective, rule=ValueRule.BEST)  # the weights are those of the best report
+    scored = [trial for trial in sweep.trials if trial.number in sweep.scores]
     best: dict[tuple[str, str], Line] = {}
-    kept = replace(sweep.objective, rule=ValueRule.BEST)  # weights are those of the best report
-    for trial in sweep.trials:
-        score, standing = sweep.scores.get(trial.number), trial.standing(kept)
-        if score is None or standing is None:
-            continue
-        key = (trial.adapter, trial.freezing)
-        before = best.get(key)
-        if before is None or _preferred(sweep, trial, standing, before):
-            best[key] = Line(score, trial, standing)
+    for trial, standing in rank_trials(scored, objective, FINISHED_THEN_STOPPED):
+        line = Line(sweep.scores[trial.number], trial, standing)
+        best.setdefault((trial.adapter, trial.freezing), line)
     if not best:
         raise NothingToRankError(_why_none(sweep))
     lines = list(best.values())
@@ -73,14 +70,6 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
         return math.inf if value is None else -value if up else value
 
     return tuple(sorted(lines, key=place))
-
-
-def _preferred(sweep: Sweep, trial: Trial, standing: Standing, before: Line) -> bool:
-    assert before.trial is not None
-    assert before.standing is not None
-    if trial.finished != before.trial.finished:
-        return trial.finished
-    return sweep.objective.direction.better(standing.value, before.standing.value)
 
 
 def cut_short(lines: Iterable[Line]) -> str:

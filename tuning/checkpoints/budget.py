@@ -20,6 +20,8 @@ from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import RAN_OUT, Outcome, OverBudgetRecord, RemovedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.ranking.finalists import finalists
+from tuning.ranking.order import Entry, best_first
+from tuning.ranking.policy import FINISHED_THEN_STOPPED
 
 GB = 10**9
 POLL_INTERVAL_S = 2.0
@@ -45,6 +47,10 @@ class Kept:
     last: int = 0
     best: int = 0
 
+    def entry(self) -> Entry:
+        """What decides its place in the ranking."""
+        return Entry(self.trial, self.outcome, self.value)
+
     def size(self, name: str) -> int:
         """Bytes of one of its two files."""
         return self.last if name == LAST_STATE else self.best
@@ -62,15 +68,15 @@ class Removal:
 def to_remove(
     kept: Iterable[Kept], budget: int, *, direction: Direction, keep: Collection[int]
 ) -> list[Removal]:
-    """What must go so that all files together take at most `budget` bytes, in this order, and no more.
+    """The files to remove, in order, so that all others together take at most `budget` bytes.
 
-    1. States (`last.ckpt`) of trials that are over and did not fail, cut short ones first.
-    2. Weights (`best.ckpt`) of trials that were cut short, worst first.
-    3. Weights of trials that ran out, worst first.
-    4. Both files of failed trials, oldest first: `--retry-failed` would go on from them.
+    1. States (`last.ckpt`) of trials that are over and did not fail, first those that were cut short.
+    2. Weights (`best.ckpt`) of the same trials: first those that are not ranked, then in the reverse of
+       the ranking.
+    3. Both files of failed trials, oldest first: `--retry-failed` would continue from them.
 
-    keep: trials that keep their weights. Those that run, or were interrupted, keep both files.
-    Where all of this is not enough, all of it goes.
+    keep: trials that keep their weights. Trials that run, or were interrupted, keep both files. If all
+    of this is not enough, all of it is removed.
     """
     kept = list(kept)
     excess = sum(each.last + each.best for each in kept) - budget
@@ -91,9 +97,10 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
         for outcomes in (_CUT_SHORT, RAN_OUT, {Outcome.FAILED})
     )
     yield from ((each, LAST_STATE) for each in (*cut, *out))
-    for group in (cut, out):
-        worst_first = sorted(group, key=lambda each: _goodness(each.value, direction))
-        yield from ((each, BEST_WEIGHTS) for each in worst_first if each.trial not in keep)
+    ranked = _ranked([*cut, *out], direction)
+    numbers = {each.trial for each in ranked}
+    unranked = [each for each in (*cut, *out) if each.trial not in numbers]
+    yield from ((each, BEST_WEIGHTS) for each in (*unranked, *reversed(ranked)) if each.trial not in keep)
     for each in failed:
         yield each, LAST_STATE
         if each.trial not in keep:
@@ -101,16 +108,12 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
 
 
 def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
-    """The best `count` trials: those that ran out come before any that was cut short."""
-    ranked = sorted(
-        (each for each in kept if each.value is not None and each.outcome in {*RAN_OUT, *_CUT_SHORT}),
-        key=lambda each: (each.outcome not in RAN_OUT, -_goodness(each.value, direction), each.trial),
-    )
-    return frozenset(each.trial for each in ranked[:count])
+    """The best `count` trials: finished ones come before any that was cut short."""
+    return frozenset(each.trial for each in _ranked(kept, direction)[:count])
 
 
-def _goodness(value: float | None, direction: Direction) -> float:
-    return float("-inf") if value is None else -direction.sign * value
+def _ranked(kept: Iterable[Kept], direction: Direction) -> list[Kept]:
+    return best_first(kept, Kept.entry, FINISHED_THEN_STOPPED, direction)
 
 
 class Budget:
