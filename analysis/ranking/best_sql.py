@@ -39,9 +39,10 @@ def top(
     asked = _asked(source, objective, where)
     policy = asked_policy(at, early_stopped=early_stopped)
     if at is not None:
+        standings = standings_sql(objective, at, source.columns_of("epochs"))
         asked = (
             f"SELECT t.experiment, t.trial, t.outcome, t.ran, s.value, s.epoch FROM ({asked}) AS t"
-            f" LEFT JOIN ({standings_sql(objective, at)}) AS s USING (experiment, trial)"
+            f" LEFT JOIN ({standings}) AS s USING (experiment, trial)"
         )
     run = source.run
     _create(
@@ -124,7 +125,7 @@ def _under(source: Source, objective: Objective) -> str:
     changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *figures_there])
     return (
         f"SELECT t.* REPLACE ({changed}) FROM trials AS t"
-        f" LEFT JOIN ({standings_sql(objective, None)}) AS s USING (experiment, trial)"
+        f" LEFT JOIN ({standings_sql(objective, None, epochs)}) AS s USING (experiment, trial)"
         " LEFT JOIN epochs AS e ON e.experiment = s.experiment AND e.trial = s.trial AND e.epoch = s.epoch"
     )
 

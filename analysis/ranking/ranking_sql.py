@@ -33,9 +33,13 @@ def _among(outcomes: Iterable[str | None]) -> str:
     return f"outcome IN ({', '.join(map(text, names))})"
 
 
-def standings_sql(objective: Objective, at: float | None) -> str:
-    """A query for each trial's value and its epoch, from the view epochs; see `standing`."""
-    value = quoted(f"metrics.{objective.metric}")
+def standings_sql(objective: Objective, at: float | None, columns: Iterable[str]) -> str:
+    """A query for each trial's value and its epoch; see `tuning.ranking.standing`.
+
+    columns: those of the view epochs; the metric has none before the first report.
+    """
+    column = f"metrics.{objective.metric}"
+    value = quoted(column) if column.lower() in map(str.lower, columns) else "NULL::DOUBLE"
     if objective.rule is ValueRule.LAST:
         found, sign = "max({'epoch': epoch, 'value': %s})", ""
     elif objective.direction is Direction.MAXIMIZE:

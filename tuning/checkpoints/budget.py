@@ -109,11 +109,11 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
 
 def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
     """The best `count` trials: finished ones come before any that was cut short."""
-    return frozenset(each.trial for each in _ranked(kept, direction)[:count])
+    return frozenset(each.trial for each in _ranked(kept, direction, count))
 
 
-def _ranked(kept: Iterable[Kept], direction: Direction) -> list[Kept]:
-    return best_first(kept, Kept.entry, FINISHED_THEN_STOPPED, direction)
+def _ranked(kept: Iterable[Kept], direction: Direction, most: int | None = None) -> list[Kept]:
+    return best_first(kept, Kept.entry, FINISHED_THEN_STOPPED, direction, most)
 
 
 class Budget:

@@ -24,8 +24,7 @@ class BestSoFar:
     """The first trial of the ranking under the live policy."""
 
     def __init__(self, direction: Direction, rule: ValueRule) -> None:
-        self._policy = live_policy(rule)
-        self._direction = direction
+        self._key_of = sort_key(live_policy(rule), direction)
         self._first: tuple[Key, TrialHistory] | None = None
 
     @property
@@ -50,7 +49,7 @@ class BestSoFar:
                 self._challenge(self._key(trial), trial)
 
     def _key(self, trial: TrialHistory) -> Key | None:
-        return sort_key(recorded_entry(trial), self._policy, self._direction)
+        return self._key_of(recorded_entry(trial))
 
     def _challenge(self, key: Key | None, trial: TrialHistory) -> None:
         if key is not None and (self._first is None or key < self._first[0]):

@@ -48,7 +48,7 @@ def _chosen(experiment: Experiment, history: History) -> list[TrialHistory]:
     policy = finalist_policy(experiment.objective.value)
     match experiment.scoring.trials:
         case Scored.FINALISTS:
-            return _ranked(experiment, history, policy)[: experiment.scoring.finalists]
+            return _ranked(experiment, history, policy, experiment.scoring.finalists)
         case Scored.ADAPTERS:
             first: dict[tuple[str, str], TrialHistory] = {}
             for trial in _ranked(experiment, history, policy):
@@ -61,8 +61,10 @@ def _chosen(experiment: Experiment, history: History) -> list[TrialHistory]:
             return []
 
 
-def _ranked(experiment: Experiment, history: History, policy: Policy) -> list[TrialHistory]:
-    return best_first(history.trials.values(), recorded_entry, policy, experiment.workload.direction)
+def _ranked(
+    experiment: Experiment, history: History, policy: Policy, most: int | None = None
+) -> list[TrialHistory]:
+    return best_first(history.trials.values(), recorded_entry, policy, experiment.workload.direction, most)
 
 
 def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterable
 from operator import itemgetter
@@ -26,22 +27,37 @@ class Entry(NamedTuple):
     experiment: str = ""
 
 
-def sort_key(entry: Entry, policy: Policy, direction: Direction) -> Key | None:
-    """The sort key of a trial; None if it is not ranked. Of equal trials the lower number comes first."""
-    number, outcome, value, ran, experiment = entry
-    if value is None or not math.isfinite(value):
-        return None
-    index = policy.class_of(outcome, ran)
-    return None if index is None else (index, direction.sign * value, experiment, number)
+def sort_key(policy: Policy, direction: Direction) -> Callable[[Entry], Key | None]:
+    """The function that gives a trial's sort key; None if the trial is not ranked.
+
+    Of equal trials the lower number comes first.
+    """
+    class_of, sign = policy.class_of, direction.sign
+
+    def key(entry: Entry) -> Key | None:
+        number, outcome, value, ran, experiment = entry
+        if value is None or not math.isfinite(value):
+            return None
+        index = class_of(outcome, ran)
+        return None if index is None else (index, sign * value, experiment, number)
+
+    return key
 
 
 def best_first(
-    items: Iterable[Item], entry: Callable[[Item], Entry], policy: Policy, direction: Direction
+    items: Iterable[Item],
+    entry: Callable[[Item], Entry],
+    policy: Policy,
+    direction: Direction,
+    most: int | None = None,
 ) -> list[Item]:
-    """The items that are ranked, in order."""
-    keyed = ((sort_key(entry(item), policy, direction), item) for item in items)
-    ranked = [(key, item) for key, item in keyed if key is not None]
-    ranked.sort(key=itemgetter(0))
+    """The items that are ranked, in order; of these the first `most`, if that is given."""
+    key_of = sort_key(policy, direction)
+    ranked = [(key, item) for item in items if (key := key_of(entry(item))) is not None]
+    if most is None:
+        ranked.sort(key=itemgetter(0))
+    else:
+        ranked = heapq.nsmallest(most, ranked, key=itemgetter(0))
     return [item for _, item in ranked]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from trainables.specs.workload import ValueRule
 from tuning.ledger.records import RAN_OUT, Outcome
@@ -32,12 +33,11 @@ class Policy:
 
     def class_of(self, outcome: str | None, ran: float = math.inf) -> int | None:
         """The index of a trial's class; None if the trial is not ranked. ran: the epochs it has run."""
-        if not reached(ran, self.budget):
-            return None
-        for index, outcomes in enumerate(self.classes):
-            if outcome in outcomes:
-                return index
-        return None
+        return self._indices.get(outcome) if reached(ran, self.budget) else None
+
+    @cached_property
+    def _indices(self) -> dict[str | None, int]:
+        return {outcome: index for index, outcomes in enumerate(self.classes) for outcome in outcomes}
 
 
 FINISHED = Policy((frozenset(RAN_OUT),))

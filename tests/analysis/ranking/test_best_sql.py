@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
+from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, compacted, experiment, write
 
 from analysis.errors import NothingToRankError, QueryError
 from analysis.query.sql import opened
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import best_json, best_rows, best_table, rank
 from analysis.ranking.best_sql import best_in, top
-from tuning.ledger.header import experiment_of
-from tuning.ledger.ledger import LEDGER, read_header
+from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import Outcome
-from tuning.tables.parts import Tables
 
 QUESTIONS: list[dict[str, Any]] = [
     {},
@@ -44,20 +42,6 @@ FILTERS: list[tuple[dict[str, Any], list[tuple[int, float, float]], dict[str, in
     ),
 ]
 """Filters; each ranked trial with its value and epoch; by outcome, those that pass and are not ranked."""
-
-
-def compacted(folder: Path, share: float) -> Path:
-    """The same record, its first part of that size in Parquet."""
-    whole = (folder / LEDGER).read_bytes()
-    cut = whole.rfind(b"\n", 0, int(len(whole) * share) + 1) + 1
-    if cut:
-        (folder / LEDGER).write_bytes(whole[:cut])
-        header = read_header(folder)
-        tables = Tables(folder, experiment_of(header), header)
-        tables.open(1.0)
-        tables.close()
-        (folder / LEDGER).write_bytes(whole)
-    return folder
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.6, 1.0], ids=lambda share: f"{share:.0%} in Parquet")
@@ -160,6 +144,15 @@ def test_the_best_is_one_that_finished_unless_none_has(tmp_path: Path, kept: Pat
     assert "stopped early compete" in ranking.caption
     with opened([write(tmp_path / "empty", ())]) as source, pytest.raises(NothingToRankError):
         best_in(source)
+
+
+@pytest.mark.parametrize("how", QUESTIONS[:3], ids=str)
+def test_before_the_first_report_nothing_is_ranked(tmp_path: Path, how: dict[str, Any]) -> None:
+    folder = write(tmp_path / "young", (Told(LORA, (), None),), closed=None)
+    with opened([folder]) as source:
+        found = top(source, 3, **how)
+    assert best_json(found, 3) == best_json(rank(Sweep.at(folder), **how), 3)
+    assert (found.ranked, found.left_out) == ((), {"running": 1})
 
 
 def test_several_experiments_are_ranked_together_where_they_have_one_objective(tmp_path: Path) -> None:

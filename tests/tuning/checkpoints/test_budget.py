@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from tuning.ledger.records import (
     StartedRecord,
 )
 from tuning.ranking.finalists import finalists
+from tuning.ranking.order import best_first
+from tuning.ranking.policy import FINISHED_THEN_STOPPED, NOT_COMPARABLE
 from tuning.run.launch import launch
 from tuning.run.resume import resume
 from tuning.run.scoring import REMOVED
@@ -97,6 +100,38 @@ def test_the_best_are_those_that_ran_out_before_any_that_was_cut_short() -> None
     assert best_of([cut, *out], 1, Direction.MAXIMIZE) == {2}  # of equal ones the earlier
     assert best_of([cut, *out], 4, Direction.MAXIMIZE) == {0, 1, 2, 3}
     assert best_of([Kept(0, Outcome.FAILED, None), Kept(1, None, 0.3)], 3, Direction.MAXIMIZE) == frozenset()
+
+
+def test_weights_go_in_the_reverse_of_the_ranking() -> None:
+    """Of equal trials the higher number goes first; before all others those that are not ranked."""
+    rng = random.Random(0)
+    for _ in range(300):
+        direction = rng.choice(list(Direction))
+        kept = [
+            Kept(number, outcome, value, last=10, best=4)
+            for number in range(rng.randrange(12))
+            for outcome in [rng.choice([*Outcome, None])]
+            for value in [None if outcome in NOT_COMPARABLE else rng.choice((0.1, 0.2, 0.2, 0.3))]
+        ]
+        ranked = [e.trial for e in best_first(kept, Kept.entry, FINISHED_THEN_STOPPED, direction)]
+        expected = sorted(
+            (each for each in kept if each.outcome in (*_FINISHED, *_STOPPED)),
+            key=lambda each: (each.outcome in _STOPPED, direction.sign * (each.value or 0), each.trial),
+        )
+        assert ranked == [each.trial for each in expected]
+        few = rng.randrange(4)
+        keep = best_of(kept, few, direction)
+        assert keep == set(ranked[:few])
+        rng.shuffle(kept)
+        gone = to_remove(kept, 0, direction=direction, keep=keep)
+        weights = [r.trial for r in gone if r.name == BEST_WEIGHTS]
+        diverged = sorted(each.trial for each in kept if each.outcome is Outcome.DIVERGED)
+        failed = sorted(each.trial for each in kept if each.outcome is Outcome.FAILED)
+        assert weights == [*diverged, *reversed(ranked[few:]), *failed]
+
+
+_FINISHED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+_STOPPED = (Outcome.PRUNED, Outcome.STOPPED)
 
 
 # --- kept -------------------------------------------------------------------------------------
