@@ -65,6 +65,13 @@ def test_best_is_of_trials_that_ran_to_their_own_end(tmp_path: Path) -> None:
     assert stopped.best is None
 
 
+def test_of_equally_good_groups_that_of_the_lower_trial_comes_first(tmp_path: Path) -> None:
+    serial = {"adapter": "serial_lora", "freezing": "frozen"}
+    trials = (Told(serial, (0.3,)), Told(LORA, (0.5,)), Told(serial, (0.5,)), Told(LORA, (0.5,)))
+    found = groups(Sweep.at(write(tmp_path / "ties", trials)))
+    assert [(g.adapter, g.best and g.best[0].number) for g in found] == [("lora", 1), ("serial_lora", 2)]
+
+
 def test_rule_last_leaves_stopped_trials_out_of_best(tmp_path: Path) -> None:
     record = write(tmp_path / "last", of=experiment("last", rule="last"))
     by = {(g.adapter, g.freezing): g for g in groups(Sweep.at(record))}

@@ -52,6 +52,13 @@ def test_a_trial_that_was_cut_short_stands_for_its_kind_only_where_no_other_ende
     assert (first["outcome"], first["ran_epochs"], first["of_epochs"]) == ("pruned", 2.0, 6.0)
 
 
+def test_of_equal_values_on_test_images_the_better_on_validation_images_comes_first(tmp_path: Path) -> None:
+    scores = [s.model_copy(update={"metrics": {"dice": 0.5, "loss": 0.5}}) for s in SCORES[:2]]
+    trials = (TRIALS[4], *TRIALS[1:4], TRIALS[0])  # 4, the better one, has the higher number
+    table = domain_table(Sweep.at(write(tmp_path / "ties", trials, of=SHIFTED, scores=scores)))
+    assert [row[2] for row in table.rows] == ["4", "0"]
+
+
 def test_another_figure_in_its_own_order(scored: Sweep) -> None:
     table = domain_table(scored, "loss")
     assert [row[5] for row in table.rows] == ["0.2000", "0.3000", "3.0000"]

@@ -26,7 +26,7 @@ from trainables.metrics.per_image import write as write_images
 from trainables.run_folder import image_results
 from tuning.experiment.space import Alternative
 from tuning.formatting import duration
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 SECTIONS = [
@@ -153,6 +153,28 @@ def test_what_the_trials_of_the_search_say_is_marked_observational(report: Repor
     for name in ("levels", "importance"):
         assert "bservational" in figure(report, name).caption
     assert "More than chance: learning_rate" in said(blocks(report, "importance"))
+
+
+def test_equal_trials_are_drawn_and_listed_in_the_order_of_the_ranking(tmp_path: Path) -> None:
+    serial = {"adapter": "serial_lora", "freezing": "frozen"}
+    settings = {"learning_rate": 0.002, "lora.rank": 4}
+    curves = ((LORA, 0.3), (serial, 0.5), (LORA, 0.5), (LORA, 0.2))
+    scores = [ScoredRecord(trial=n, epoch=1.0, metrics={"dice": value}) for n, value in ((2, 0.9), (1, 0.1))]
+    trials = [Told(params | settings, (value,)) for params, value in curves]
+    tied = report_of(Material.at(write(tmp_path / "ties", trials, baseline=None, scores=scores)))
+    parallel, domains = figure(tied, "parallel").plot, figure(tied, "domains").plot
+    assert isinstance(parallel, Parallel)
+    assert [line.trial for line in parallel.threads] == [
+        3,
+        0,
+        2,
+        1,
+    ]  # the best is drawn last, over all others
+    assert isinstance(domains, Dots)
+    assert [series.name for series in domains.series] == [
+        "serial_lora, frozen (trial 1)",
+        "lora, frozen (trial 2)",
+    ]
 
 
 def test_every_thread_of_parallel_coordinates_lies_on_its_axes(report: Report, material: Material) -> None:
