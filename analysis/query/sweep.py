@@ -121,22 +121,22 @@ class Sweep:
 
     @classmethod
     def at(cls, folder: Path) -> Sweep:
-        """The record in `folder` as it is now. Raises LedgerError."""
+        """Read the record in `folder` as it is now. Raises LedgerError."""
         return cls.of(read_history(folder))
 
     @classmethod
     def of(cls, history: History) -> Sweep:
-        """Raises LedgerError if this version cannot read the experiment that the record describes."""
+        """Convert a record. Raises LedgerError if this version cannot read its experiment."""
         experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
         trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
-        figures = history.baseline.metrics if history.baseline is not None else {}
+        metrics = history.baseline.metrics if history.baseline is not None else {}
         return cls(
             history.name,
             experiment,
             objective,
             trials,
-            {name: value for name, value in figures.items() if value is not None},
+            {name: value for name, value in metrics.items() if value is not None},
             {number: score for number, score in history.scores.items() if score.reason is None},
             {number: score.reason for number, score in history.scores.items() if score.reason is not None},
         )
@@ -149,7 +149,7 @@ class Sweep:
         if metric is None or metric == self.objective.metric:
             return self.objective
         known = {name for trial in self.trials for report in trial.reports for name in report.metrics}
-        return another(self.experiment, metric, known)
+        return objective_of_metric(self.experiment, metric, known)
 
     def varied(self) -> tuple[str, ...]:
         """The settings that the sweep varies, in the order of the file."""
@@ -163,7 +163,7 @@ def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
     return tuple(items[math.floor((i + 0.5) * len(items) / most)] for i in range(most))
 
 
-def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:
+def objective_of_metric(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:
     """Another metric in its own direction, under the experiment's rule. Raises QueryError if unknown."""
     known = set(known)
     if metric not in known:

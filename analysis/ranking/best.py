@@ -47,36 +47,36 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Ranking:
-    """Trials from the best down, and what the order means."""
+    """Trials, best first, and what decides their order."""
 
     sweep: str
     objective: Objective
     at: float | None
     ranked: tuple[tuple[Trial, Standing], ...]
-    """All of them, or the first `few`."""
+    """All ranked trials, or the first few."""
     left_out: Mapping[str, int]
     """Trials that were not ranked, by outcome."""
     scores: Mapping[tuple[str, int], ScoredRecord] = field(default_factory=dict)
-    """Figures on test images by experiment and trial, which decide nothing here."""
+    """Metrics on test images by experiment and trial; they do not change the order."""
     early_stopped: bool = False
-    """Whether trials compete that did not run to their own end."""
+    """Whether trials are ranked that did not run to their own end."""
     counted: int = 0
-    """Trials that were ranked."""
+    """The number of trials that were ranked."""
     span: tuple[float, float] = (0.0, 0.0)
-    """The fewest and the most epochs that one of them ran."""
+    """The fewest and the most epochs that a ranked trial has run."""
     several: bool = False
-    """Whether they are of more than one experiment."""
+    """Whether the trials are from more than one experiment."""
     chosen_on_test: bool = False
-    """Whether the filter reads test figures, so that these had a say after all."""
+    """Whether the filter reads test metrics, so that these select trials after all."""
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
-        """Test figures of the very weights that the trial is ranked for."""
+        """The test metrics of the weights from the report that gave the trial's value."""
         score = self.scores.get((trial.sweep, trial.number))
         return score if score is not None and score.epoch == standing.epoch else None
 
     @property
     def caption(self) -> str:
-        """Metric, rule, images and budgets, in words."""
+        """A sentence on metric, rule, images and budgets."""
         better = "highest" if self.objective.direction is Direction.MAXIMIZE else "lowest"
         if self.at is not None:
             at = f"{self.at:g}"
@@ -89,7 +89,7 @@ class Ranking:
             )
         text = f"{self.objective.metric} on validation images, {better} first, {rule}"
         if self.chosen_on_test:
-            text += "; the filter chose among them by test figures, which flatters those"
+            text += "; the filter selects by test metrics, so those of the selected trials are optimistic"
         if self.early_stopped and self.at is None:
             text += "; trials that were stopped early compete"
         if self.at is None and self.span[0] < self.span[1]:
@@ -100,7 +100,7 @@ class Ranking:
 
 
 def reads_test(where: str | None) -> bool:
-    """Whether a filter reads figures on test images; text in single quotes is none."""
+    """Whether a filter reads metrics on test images; text in single quotes does not count."""
     return where is not None and re.search(r"\btest\.", re.sub(r"'[^']*'", "''", where)) is not None
 
 
@@ -157,7 +157,7 @@ def first_not_empty(rank_under: Callable[[Policy], Ranking]) -> Ranking:
 
 
 def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
-    """The first. Raises NothingToRankError, which says why there is none and what to do."""
+    """The best trial. Raises NothingToRankError, with the reason and what to do, if none is ranked."""
     if ranking.ranked:
         return ranking.ranked[0]
     if not ranking.left_out:
@@ -173,13 +173,13 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
         reason = "has run to its own end"
         way_out = (
             "wait for one, rank all at one budget with --at EPOCH,"
-            " or let those compete that were stopped early with --early-stopped"
+            " or include trials that were stopped early with --early-stopped"
         )
     raise NothingToRankError(f"{ranking.sweep}: no trial {reason} ({counts}); {way_out}")
 
 
 def best_table(ranking: Ranking, top: int) -> Table:
-    """The first `top` as a table, with their test figure where one of them has it."""
+    """The first `top` trials as a table, with a column for the test metric if one of them has it."""
     metric = ranking.objective.metric
     first = ranking.ranked[:top]
     tested = {
@@ -208,14 +208,14 @@ def best_table(ranking: Ranking, top: int) -> Table:
     title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
     caption = ranking.caption
     if tested:
-        picked = "Picked by test figures too" if ranking.chosen_on_test else "Picked on validation images"
+        picked = "Picked by test metrics too" if ranking.chosen_on_test else "Picked on validation images"
         caption += f". {picked}; test: other images, with the weights of that epoch"
     numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
     return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
 
 
 def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
-    """The first `top` for programs, with everything that the order rests on."""
+    """The first `top` trials for programs, with everything that decides the order."""
     return {
         "experiment": ranking.sweep,
         "metric": ranking.objective.metric,
@@ -251,9 +251,9 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
 
 
 def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
-    """The first `top` flat, one mapping a trial, as tables for programs have them.
+    """The first `top` trials as flat rows, for CSV, Parquet and data frames.
 
-    value, epoch: what the order rests on.  best…, last…: of the whole trial.  at_budget: by --at.
+    value, epoch: what decides the order.  best…, last…: of the whole trial.  at_budget: the value by --at.
     """
     rows = []
     for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1):
@@ -275,14 +275,14 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
         row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
         if (score := ranking.score(trial, standing)) is not None:
             row |= {f"test.{name}": value for name, value in score.metrics.items()}
-            for domain, figures in score.domains.items():
-                row |= {f"test.{name}@{domain}": value for name, value in figures.items()}
+            for domain, metrics in score.domains.items():
+                row |= {f"test.{name}@{domain}": value for name, value in metrics.items()}
         rows.append(row | {name: value for name, value in trial.config.items() if name not in row})
     return rows
 
 
 def _by_rule(ranking: Ranking, trial: Trial) -> dict[str, float | None]:
-    """The best and the last report's values, whatever the ranking rests on."""
+    """The values of the best and of the last report, under whatever rule the ranking is."""
     found: dict[str, float | None] = {}
     for rule in (ValueRule.BEST, ValueRule.LAST):
         standing = trial.standing(replace(ranking.objective, rule=rule))

@@ -1,4 +1,4 @@
-"""The ranking of `analysis.ranking.best` by SQL, for records of any size: only the first few are read."""
+"""The ranking of `analysis.ranking.best` by SQL, for large records: only the first few trials are read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import QueryError
-from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, said, with_quotes
-from analysis.query.sweep import Objective, Standing, Trial, another
+from analysis.query.sql import Recorded, Source, named_in, opened, reason_of, rows_of, with_quotes
+from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.ranking_sql import order_sql, ranked_sql, standings_sql
 from tuning.ledger.records import ReportRecord, ScoredRecord
@@ -32,7 +32,7 @@ def top(
 ) -> Ranking:
     """The best `few` of all trials that may be compared, as `analysis.ranking.best.rank` orders them.
 
-    reports: whether the few come with their reports and figures, which `best_table` does without.
+    reports: whether these trials hold their reports and metrics, which `best_table` does not need.
     Raises QueryError for an unknown metric, a wrong filter, and experiments with different objectives.
     """
     objective = _objective(source, metric)
@@ -80,9 +80,9 @@ def top(
 
 
 def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
-    """What NAME:best means: the best that ran to its own end; where none has, of those that were stopped.
+    """The trial that NAME:best means: the first under `tuning.ranking.policy.FALLBACKS`.
 
-    Raises NothingToRankError where no trial can be ranked.
+    Raises NothingToRankError if no trial can be ranked.
     """
     ranking = first_not_empty(
         lambda policy: top(source, 1, early_stopped=policy == ANY_BUDGET, reports=False)
@@ -102,7 +102,7 @@ def _objective(source: Source, metric: str | None) -> Objective:
     if metric is None or metric == own.metric:
         return own
     known = [c.removeprefix("metrics.") for c in source.columns_of("epochs") if c.startswith("metrics.")]
-    return another(source.experiments[0].experiment, metric, known)
+    return objective_of_metric(source.experiments[0].experiment, metric, known)
 
 
 def _asked(source: Source, objective: Objective, where: str | None) -> str:
@@ -115,14 +115,14 @@ def _asked(source: Source, objective: Objective, where: str | None) -> str:
 
 
 def _under(source: Source, objective: Objective) -> str:
-    """`trials` as they stand under another figure: the other figures are those of the same report."""
+    """The view `trials` under another metric: all metrics are those of the report that gives its value."""
     epochs, trials = source.columns_of("epochs"), source.columns_of("trials")
-    figures = [name for name in epochs if name.startswith("metrics.") and name in trials]
-    short = [name for name in (f.removeprefix("metrics.") for f in figures) if name in epochs]
+    metrics = [name for name in epochs if name.startswith("metrics.") and name in trials]
+    short = [name for name in (m.removeprefix("metrics.") for m in metrics) if name in epochs]
     settings = set(_settings(source))
-    replaced = [*figures, *(name for name in short if name in trials and name not in settings)]
-    figures_there = (f"e.{quoted(name)} AS {quoted(name)}" for name in replaced)
-    changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *figures_there])
+    replaced = [*metrics, *(name for name in short if name in trials and name not in settings)]
+    columns = (f"e.{quoted(name)} AS {quoted(name)}" for name in replaced)
+    changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *columns])
     return (
         f"SELECT t.* REPLACE ({changed}) FROM trials AS t"
         f" LEFT JOIN ({standings_sql(objective, None, epochs)}) AS s USING (experiment, trial)"
@@ -131,8 +131,8 @@ def _under(source: Source, objective: Objective) -> str:
 
 
 def _settings(source: Source) -> list[str]:
-    figures = {c for c in source.columns_of("trials") if c.startswith(("metrics.", "test."))}
-    return [c for c in source.columns_of("trials") if c not in figures and f"metrics.{c}" not in figures]
+    measured = {c for c in source.columns_of("trials") if c.startswith(("metrics.", "test."))}
+    return [c for c in source.columns_of("trials") if c not in measured and f"metrics.{c}" not in measured]
 
 
 def _create(source: Source, sql: str, where: str | None) -> None:
@@ -149,12 +149,12 @@ def _create(source: Source, sql: str, where: str | None) -> None:
     except duckdb.Error as error:
         columns = ", ".join(source.columns_of("trials"))
         raise QueryError(
-            f"--where {where!r}: {said(error)}. Columns are {columns}; text goes in single quotes,"
+            f"--where {where!r}: {reason_of(error)}. Columns are {columns}; text goes in single quotes,"
             " as in \"adapter = 'lora' AND lora.rank >= 8\""
         ) from error
 
 
-# --- the few, whole ---------------------------------------------------------------------------
+# --- the first few trials ---------------------------------------------------------------------------
 
 
 def _trials(
@@ -197,19 +197,19 @@ def _trials(
 
 
 def _report(row: dict[str, Any]) -> ReportRecord:
-    figures = {
+    metrics = {
         name.removeprefix("metrics."): value
         for name, value in row.items()
         if name.startswith("metrics.") and value is not None
     }
     plain = {name: value for name, value in row.items() if name in ReportRecord.model_fields}
-    return ReportRecord(**plain | {"metrics": figures})
+    return ReportRecord(**plain | {"metrics": metrics})
 
 
 def _standing(trial: Trial, value: float, epoch: float) -> Standing:
     report = next((report for report in trial.reports if report.epoch == epoch), None)
-    figures = report.metrics.items() if report is not None else ()
-    return Standing(value, epoch, {name: v for name, v in figures if v is not None})
+    metrics = report.metrics.items() if report is not None else ()
+    return Standing(value, epoch, {name: v for name, v in metrics if v is not None})
 
 
 def _scores(source: Source, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], ScoredRecord]:

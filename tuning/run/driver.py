@@ -175,7 +175,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     )
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
     scheduler = RecordingScheduler(
-        rule, of.sweep, study, control, retries=experiment.retries, each_round=budget.look
+        rule, of.sweep, study, control, retries=experiment.retries, each_round=budget.check
     )
     searcher = OptunaSearcher(
         study,

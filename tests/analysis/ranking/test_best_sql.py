@@ -111,7 +111,7 @@ def test_a_filter_on_test_figures_is_said_to_choose_by_them(kept: Path, where: s
         found = top(source, 3, where=where)
     caption = best_table(found, 3).caption
     assert found.ranked
-    assert ("the filter chose among them by test figures" in caption) is told
+    assert ("the filter selects by test metrics" in caption) is told
     assert ("Picked on validation images" in caption) is not told
     assert best_json(found, 3)["filtered_on_test"] is told
 
@@ -168,7 +168,7 @@ def test_several_experiments_are_ranked_together_where_they_have_one_objective(t
     other = write(tmp_path / "pets-3", of=experiment("pets-3", rule="last"))
     with (
         opened([first, other]) as source,
-        pytest.raises(QueryError, match=r"pets-1 is judged by dice \(max, best report\), pets-3 by .*last"),
+        pytest.raises(QueryError, match=r"pets-1 is ranked by dice \(max, best report\), pets-3 by .*last"),
     ):
         top(source, 3)
 

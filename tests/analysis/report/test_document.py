@@ -207,7 +207,7 @@ def test_test_figures_stand_in_domain_and_shifted(report: Report) -> None:
     assert first[0] is not None
     assert first[0].interval is not None
     assert first[0].interval[0] < first[0].value < first[0].interval[1]
-    assert plot.series[-1].name == "untouched backbone"
+    assert plot.series[-1].name == "pretrained baseline"
     assert "0.630 (0.90)" in said(blocks(report, "domains"))
 
 
