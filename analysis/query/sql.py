@@ -192,7 +192,7 @@ class Source:
                 raise QueryError("a query is one SELECT; it cannot change the record")
             return how(statements[0].query)
         except duckdb.Error as error:
-            raise QueryError(f"{reason_of(error)}. {self.described()}") from error
+            raise QueryError(f"{duckdb_reason(error)}. {self.described()}") from error
 
     def described(self) -> str:
         """A sentence that lists the columns of each view."""
@@ -203,7 +203,7 @@ def _said(objective: Objective) -> str:
     return f"{objective.metric} ({objective.direction.value}, {objective.rule.value} report)"
 
 
-def reason_of(error: Exception) -> str:
+def duckdb_reason(error: Exception) -> str:
     """DuckDB's error message without the query and the hints."""
     return " ".join(str(error).split("\n\n")[0].split("\nLINE")[0].split()).rstrip(".!")
 

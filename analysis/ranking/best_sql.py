@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import QueryError
-from analysis.query.sql import Recorded, Source, named_in, opened, reason_of, rows_of, with_quotes
+from analysis.query.sql import Recorded, Source, duckdb_reason, named_in, opened, rows_of, with_quotes
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.ranking_sql import order_sql, ranked_sql, standings_sql
@@ -20,7 +20,7 @@ from tuning.tables.rows import PARTS, settings_of
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
 
-def top(
+def rank_by_sql(
     source: Source,
     few: int,
     *,
@@ -85,7 +85,7 @@ def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
     Raises NothingToRankError if no trial can be ranked.
     """
     ranking = first_not_empty(
-        lambda policy: top(source, 1, early_stopped=policy == ANY_BUDGET, reports=False)
+        lambda policy: rank_by_sql(source, 1, early_stopped=policy == ANY_BUDGET, reports=False)
     )
     trial, _ = best_of(ranking)
     return source.recorded(trial.sweep), trial, ranking
@@ -149,7 +149,7 @@ def _create(source: Source, sql: str, where: str | None) -> None:
     except duckdb.Error as error:
         columns = ", ".join(source.columns_of("trials"))
         raise QueryError(
-            f"--where {where!r}: {reason_of(error)}. Columns are {columns}; text goes in single quotes,"
+            f"--where {where!r}: {duckdb_reason(error)}. Columns are {columns}; text goes in single quotes,"
             " as in \"adapter = 'lora' AND lora.rank >= 8\""
         ) from error
 

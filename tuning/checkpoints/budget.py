@@ -107,7 +107,7 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
             yield each, BEST_WEIGHTS
 
 
-def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
+def best_trials(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
     """The best `count` trials: finished ones come before any that was cut short."""
     return frozenset(each.trial for each in _ranked(kept, direction, count))
 
@@ -185,7 +185,7 @@ class Budget:
             return True
         still = [k for k in self._kept.values() if k.trial not in self._moving]
         fixed = self._total - sum(k.last + k.best for k in still)
-        keep = best_of(self._kept.values(), self._keep, self._direction)
+        keep = best_trials(self._kept.values(), self._keep, self._direction)
         keep |= finalists(self._experiment, self._sweep.history)  # are to be scored with their weights
         removals = to_remove(still, self._limit - fixed, direction=self._direction, keep=keep)
         by_trial: dict[int, list[Removal]] = {}

@@ -29,7 +29,7 @@ from tuning.ledger.records import (
     StartedRecord,
     UnsavedRecord,
 )
-from tuning.ranking.best_so_far import Best, BestSoFar
+from tuning.ranking.best_so_far import BestSoFar, BestTrial
 
 WINDOW_S = 60.0
 """Throughput is that of the last so many seconds."""
@@ -154,7 +154,7 @@ class Board:
         return [trial for trial in self.history.values() if trial.ended is None]
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestTrial | None:
         """The best so far. Under rule `last` only trials that ran to their own end compete."""
         return self._best_so_far.best
 

@@ -12,7 +12,7 @@ from tuning.ranking.policy import live_policy
 
 
 @dataclass(frozen=True)
-class Best:
+class BestTrial:
     """The best value so far and its trial. epoch: the epochs that the trial has run."""
 
     trial: int
@@ -28,13 +28,13 @@ class BestSoFar:
         self._first: tuple[Key, TrialHistory] | None = None
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestTrial | None:
         """The best trial; None while no trial is ranked."""
         if self._first is None:
             return None
         _, trial = self._first
         assert trial.value is not None
-        return Best(trial.number, trial.value, trial.epoch)
+        return BestTrial(trial.number, trial.value, trial.epoch)
 
     def observe(self, changed: TrialHistory, trials: Iterable[TrialHistory]) -> None:
         """Take in that a trial has changed. All trials are compared only if the best one became worse."""

@@ -24,7 +24,7 @@ from recorded import compacted
 from analysis.query.sql import Source, opened
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import Ranking, finished_first, rank
-from analysis.ranking.best_sql import best_in, top
+from analysis.ranking.best_sql import best_in, rank_by_sql
 from analysis.ranking.by_adapter import groups
 from analysis.ranking.ranking_sql import order_sql, ranked_sql
 from tuning.ledger.history import History, TrialHistory
@@ -91,7 +91,7 @@ def ask(recorded: Recorded, source: Source, how: dict[str, Any]) -> int:
     outcomes = COMPARABLE if how["early_stopped"] or how["at"] is not None else FINISHED
     expected = naive_ranking(recorded.trials, objective, [outcomes], how["at"])
     most = recorded.rng.choice((2, 100))
-    found = top(source, most, **how, reports=False)
+    found = rank_by_sql(source, most, **how, reports=False)
     assert places(found) == expected[:most]
     assert found.counted == len(expected)
     assert by_values(recorded, how) == [place[:2] for place in expected]

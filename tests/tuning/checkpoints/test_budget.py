@@ -15,7 +15,7 @@ from trainables.object_store import StorePath, place
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from tuning.checkpoints import budget as checkpoint_budget
-from tuning.checkpoints.budget import Budget, Kept, best_of, to_remove
+from tuning.checkpoints.budget import Budget, Kept, best_trials, to_remove
 from tuning.checkpoints.trained_adapter import of_trial, with_weights
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
@@ -63,7 +63,7 @@ IN_ORDER = [
 
 
 def removed(budget: int, direction: Direction = Direction.MAXIMIZE) -> list[tuple[int, str]]:
-    keep = best_of(EVERY_KIND, 2, direction)
+    keep = best_trials(EVERY_KIND, 2, direction)
     return [(r.trial, r.name) for r in to_remove(EVERY_KIND, budget, direction=direction, keep=keep)]
 
 
@@ -96,10 +96,12 @@ def test_files_that_are_not_there_are_not_removed() -> None:
 def test_the_best_are_those_that_ran_out_before_any_that_was_cut_short() -> None:
     cut = Kept(0, Outcome.PRUNED, 0.99, best=4)
     out = [Kept(n, Outcome.COMPLETED, value, best=4) for n, value in ((1, 0.5), (2, 0.7), (3, 0.7))]
-    assert best_of([cut, *out], 2, Direction.MAXIMIZE) == {2, 3}
-    assert best_of([cut, *out], 1, Direction.MAXIMIZE) == {2}  # of equal ones the earlier
-    assert best_of([cut, *out], 4, Direction.MAXIMIZE) == {0, 1, 2, 3}
-    assert best_of([Kept(0, Outcome.FAILED, None), Kept(1, None, 0.3)], 3, Direction.MAXIMIZE) == frozenset()
+    assert best_trials([cut, *out], 2, Direction.MAXIMIZE) == {2, 3}
+    assert best_trials([cut, *out], 1, Direction.MAXIMIZE) == {2}  # of equal ones the earlier
+    assert best_trials([cut, *out], 4, Direction.MAXIMIZE) == {0, 1, 2, 3}
+    assert (
+        best_trials([Kept(0, Outcome.FAILED, None), Kept(1, None, 0.3)], 3, Direction.MAXIMIZE) == frozenset()
+    )
 
 
 def test_weights_go_in_the_reverse_of_the_ranking() -> None:
@@ -120,7 +122,7 @@ def test_weights_go_in_the_reverse_of_the_ranking() -> None:
         )
         assert ranked == [each.trial for each in expected]
         few = rng.randrange(4)
-        keep = best_of(kept, few, direction)
+        keep = best_trials(kept, few, direction)
         assert keep == set(ranked[:few])
         rng.shuffle(kept)
         gone = to_remove(kept, 0, direction=direction, keep=keep)

@@ -18,7 +18,7 @@ from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
-from tuning.ranking.best_so_far import Best, BestSoFar
+from tuning.ranking.best_so_far import BestSoFar, BestTrial
 from tuning.ranking.order import best_first, recorded_entry
 from tuning.ranking.policy import live_policy
 from tuning.ranking.standing import Objective
@@ -38,7 +38,7 @@ def observed(seed: int) -> Iterator[tuple[Experiment, BestSoFar, History]]:
 
 
 def test_the_best_so_far_is_the_first_of_the_ranking_after_each_record() -> None:
-    changes: set[tuple[int, Best | None]] = set()
+    changes: set[tuple[int, BestTrial | None]] = set()
     for seed in range(150):
         for asked, live, history in observed(seed):
             objective = Objective.of(asked.workload)
@@ -51,7 +51,7 @@ def test_the_best_so_far_is_the_first_of_the_ranking_after_each_record() -> None
             first = None
             if ranked:
                 assert expected[0][2] == ranked[0].value
-                first = Best(ranked[0].number, expected[0][2], ranked[0].epoch)
+                first = BestTrial(ranked[0].number, expected[0][2], ranked[0].epoch)
             assert live.best == first
             changes.add((seed, first))
     assert len(changes) > 500
@@ -85,6 +85,6 @@ def test_all_trials_are_compared_only_when_the_best_one_becomes_worse() -> None:
     for number, value in enumerate((0.3, 0.5, 0.4, 0.5, None)):
         live.observe(ended(number, value), no_trials())
     live.observe(ended(1, 0.6), no_trials())
-    assert live.best == Best(1, 0.6, 1.0)
+    assert live.best == BestTrial(1, 0.6, 1.0)
     live.observe(ended(1, None, Outcome.DIVERGED), [ended(3, 0.5), ended(0, 0.3), ended(2, 0.5)])
-    assert live.best == Best(2, 0.5, 1.0)
+    assert live.best == BestTrial(2, 0.5, 1.0)
