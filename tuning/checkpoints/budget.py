@@ -71,9 +71,10 @@ def to_remove(
     """The files to remove, in order, so that all others together take at most `budget` bytes.
 
     1. States (`last.ckpt`) of trials that are over and did not fail, first those that were cut short.
-    2. Weights (`best.ckpt`) of the same trials: first those that are not ranked, then in the reverse of
-       the ranking.
-    3. Both files of failed trials, oldest first: `--retry-failed` would continue from them.
+    2. Weights (`best.ckpt`) of trials that were cut short, in the reverse of the ranking; those that are
+       not ranked go first.
+    3. Weights of finished trials, likewise.
+    4. Both files of failed trials, oldest first: `--retry-failed` would continue from them.
 
     keep: trials that keep their weights. Trials that run, or were interrupted, keep both files. If all
     of this is not enough, all of it is removed.
@@ -97,10 +98,11 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
         for outcomes in (_CUT_SHORT, RAN_OUT, {Outcome.FAILED})
     )
     yield from ((each, LAST_STATE) for each in (*cut, *out))
-    ranked = _ranked([*cut, *out], direction)
-    numbers = {each.trial for each in ranked}
-    unranked = [each for each in (*cut, *out) if each.trial not in numbers]
-    yield from ((each, BEST_WEIGHTS) for each in (*unranked, *reversed(ranked)) if each.trial not in keep)
+    for group in (cut, out):
+        ranked = _ranked(group, direction)
+        numbers = {each.trial for each in ranked}
+        worst_first = [*(each for each in group if each.trial not in numbers), *reversed(ranked)]
+        yield from ((each, BEST_WEIGHTS) for each in worst_first if each.trial not in keep)
     for each in failed:
         yield each, LAST_STATE
         if each.trial not in keep:
