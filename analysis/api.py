@@ -125,12 +125,12 @@ class Results:
         early_stopped: bool = False,
     ) -> Ranking:
         """The same as values, with what the order rests on (`caption`) and what was left out."""
-        from analysis.ranking.best_sql import top
+        from analysis.ranking.best_sql import rank_by_sql
 
         if k < 1:
             raise QueryError(f"k must be a whole number from 1 on, got {k}")
         with opened(self.folders) as source:
-            return top(source, k, metric=metric, where=where, at=at, early_stopped=early_stopped)
+            return rank_by_sql(source, k, metric=metric, where=where, at=at, early_stopped=early_stopped)
 
 
 def _pandas() -> Any:

@@ -1,1 +1,1 @@
-"""Read experiments: with SQL over their tables, or whole as a `Sweep`."""
+"""Read experiments: with SQL over their tables, or as a whole, as a `Sweep`."""

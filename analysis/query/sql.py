@@ -1,7 +1,7 @@
-"""Records of experiments as SQL: the views trials, epochs, events. No ray, no torch.
+"""Records of experiments as SQL: the views trials, epochs, events.
 
-They are read from Parquet where there is some (`tuning.tables.parts`). What the record has after its last
-part is folded here; without any part, all of it.
+They are read from the Parquet parts of a record (`tuning.tables.parts`). The lines after the last part,
+or all lines if there are no parts, are compacted here in memory.
 """
 
 from __future__ import annotations
@@ -30,44 +30,44 @@ if TYPE_CHECKING:
 
 VIEWS = ("trials", "epochs", "events")
 BEHIND = 4 << 20
-"""Bytes of a record after its last part from which on a reader writes parts, if it can."""
+"""A reader writes new parts, if it can, from this many bytes of the record after its last part."""
 _HIDDEN = {"trials": "from_byte, upto", "epochs": "byte, replaces", "events": "byte", "scores": "byte"}
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """An experiment on disk. `header` is its record's first line."""
+    """An experiment on disk. header: the first line of its record."""
 
     folder: Path
     header: ExperimentRecord
 
     @classmethod
     def at(cls, folder: Path) -> Recorded:
-        """Raises LedgerError if there is no record that can be used."""
+        """Read the header. Raises LedgerError if there is no record that can be used."""
         return cls(folder, read_header(folder))
 
     @property
     def name(self) -> str:
-        """Its folder's name: a copy of an experiment is another one."""
+        """The name of its folder: a copy of an experiment is another experiment."""
         return self.folder.absolute().name
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The whole of it. Raises LedgerError if this version cannot read it."""
+        """The experiment in full. Raises LedgerError if this version cannot read it."""
         from tuning.ledger.header import experiment_of
 
         return experiment_of(self.header)
 
     @cached_property
     def objective(self) -> Objective:
-        """By which its trials are compared."""
+        """The objective by which its trials are compared."""
         return Objective.of(self.experiment.workload)
 
 
 class Source:
-    """Some experiments' records, open for questions. Views are made when they are first asked for.
+    """The records of some experiments, open for queries. A view is made when it is first needed.
 
-    tell: hears that a record is compacted first, which takes a while.
+    tell: called with a message before a record is compacted, which takes a while.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Source:
         self.experiments = tuple(experiments)
         self._tell = tell
         self._columns: dict[str, tuple[str, ...]] = {}
-        self._look(thorough=False)
+        self._read_records(thorough=False)
 
-    def _look(self, *, thorough: bool) -> None:
-        """Takes the records as they are now."""
+    def _read_records(self, *, thorough: bool) -> None:
+        """Read the records as they are now."""
         self._rows = [_read(recorded, self._tell, thorough=thorough) for recorded in self.experiments]
         self._columns.clear()
 
@@ -93,14 +93,14 @@ class Source:
         return {view: self.columns_of(view) for view in VIEWS}
 
     def columns_of(self, view: str) -> tuple[str, ...]:
-        """The columns of one view, in order; of a table of `tuning.tables.rows`, as `all_scores`, too."""
+        """The columns of one view, in order; also of a table of `tuning.tables.rows`, as `all_scores`."""
         import duckdb
 
         if view not in self._columns:
             try:
                 self._make(view)
             except duckdb.Error:  # a part is damaged inside, or has just been merged into another
-                self._look(thorough=True)
+                self._read_records(thorough=True)
                 self._make(view)
         return self._columns[view]
 
@@ -139,45 +139,45 @@ class Source:
         return ", ".join(recorded.name for recorded in self.experiments)
 
     def recorded(self, name: str) -> Recorded:
-        """The experiment of that name, which is one of them."""
+        """The experiment of that name, which must be one of these."""
         return next(recorded for recorded in self.experiments if recorded.name == name)
 
     @cached_property
     def objective(self) -> Objective:
-        """That of all of them. Raises QueryError if they have different ones."""
+        """The objective of all experiments. Raises QueryError if they have different ones."""
         first = self.experiments[0]
         for other in self.experiments[1:]:
             if other.objective != first.objective:
                 raise QueryError(
-                    f"{first.name} is judged by {_said(first.objective)}, {other.name} by"
+                    f"{first.name} is ranked by {_said(first.objective)}, {other.name} by"
                     f" {_said(other.objective)}; their trials cannot be ranked together."
-                    " Name experiments with one objective"
+                    " Name experiments with the same objective"
                 )
         return first.objective
 
     def ask(self, sql: str) -> duckdb.DuckDBPyConnection:
-        """Answers one SELECT; a dotted column needs no quotes. Raises QueryError if it is wrong."""
+        """Run one SELECT; a dotted column needs no quotes. Raises QueryError if it is wrong."""
         return self._answer(sql, self.run)
 
     def arrow(self, sql: str) -> Any:
-        """The same as a table of pyarrow's."""
+        """The same as a pyarrow table."""
         return self._answer(
             sql, lambda asked: self._twice(lambda: self.connection.sql(asked).to_arrow_table())
         )
 
     def run(self, sql: Any) -> duckdb.DuckDBPyConnection:
-        """Executes SQL of ours. Raises duckdb.Error."""
+        """Run our own SQL. Raises duckdb.Error."""
         return self._twice(lambda: self.connection.execute(sql))
 
     def _twice(self, how: Callable[[], Any]) -> Any:
-        """Once more where a driver has just merged, and removed, the parts that the views were made of."""
+        """Retry once if a driver has just merged, and removed, the parts that the views were made of."""
         import duckdb
 
         try:
             return how()
         except duckdb.IOException:
             known = list(self._columns)
-            self._look(thorough=False)
+            self._read_records(thorough=False)
             for view in known:
                 self.columns_of(view)
             return how()
@@ -189,13 +189,13 @@ class Source:
         try:
             statements = self.connection.extract_statements(asked)
             if [s.type for s in statements] != [duckdb.StatementType.SELECT]:
-                raise QueryError("a question is one SELECT; nothing in the record can be changed by it")
+                raise QueryError("a query is one SELECT; it cannot change the record")
             return how(statements[0].query)
         except duckdb.Error as error:
-            raise QueryError(f"{said(error)}. {self.described()}") from error
+            raise QueryError(f"{duckdb_reason(error)}. {self.described()}") from error
 
     def described(self) -> str:
-        """The columns that there are, in words."""
+        """A sentence that lists the columns of each view."""
         return ". ".join(f"Columns of {view} are {', '.join(self.columns[view])}" for view in VIEWS)
 
 
@@ -203,8 +203,8 @@ def _said(objective: Objective) -> str:
     return f"{objective.metric} ({objective.direction.value}, {objective.rule.value} report)"
 
 
-def said(error: Exception) -> str:
-    """What DuckDB found, without the query and its hints."""
+def duckdb_reason(error: Exception) -> str:
+    """DuckDB's error message without the query and the hints."""
     return " ".join(str(error).split("\n\n")[0].split("\nLINE")[0].split()).rstrip(".!")
 
 
@@ -212,9 +212,9 @@ def said(error: Exception) -> str:
 def opened(
     folders: Sequence[Path], *, threads: int | None = None, tell: Callable[[str], None] | None = None
 ) -> Iterator[Source]:
-    """The records in these folders, for questions.
+    """The records in these folders, open for queries.
 
-    tell: as of `Source`.  Raises LedgerError if a record is missing or damaged.
+    tell: as for `Source`. Raises LedgerError if a record is missing or damaged.
     """
     experiments = [Recorded.at(folder) for folder in folders]
     with connect_duckdb(threads) as connection:
@@ -230,7 +230,7 @@ def opened(
 
 
 def named_in(sql: str) -> list[str]:
-    """The views that a question may mean."""
+    """The views that a query may refer to."""
     return [view for view in VIEWS if view in sql.lower()]
 
 
@@ -243,10 +243,10 @@ def _setting_names() -> Collection[str]:
 def _short(columns: Sequence[str], settings: Collection[str]) -> list[str]:
     """`dice` for `metrics.dice`, unless a setting or another column has that name, as `loss` in trials."""
     taken = {name.lower() for name in (*columns, *settings)}
-    figures = {n.removeprefix("metrics."): n for n in columns if n.startswith("metrics.")}
+    metrics = {n.removeprefix("metrics."): n for n in columns if n.startswith("metrics.")}
     return [
         f"t.{sql_name(name)} AS {sql_name(short)}"
-        for short, name in figures.items()
+        for short, name in metrics.items()
         if short.lower() not in taken
     ]
 
@@ -254,7 +254,7 @@ def _short(columns: Sequence[str], settings: Collection[str]) -> list[str]:
 def _read(
     recorded: Recorded, tell: Callable[[str], None] | None, *, thorough: bool
 ) -> tuple[Sequence[TablePart], Mapping[str, list[Row]]]:
-    """The parts there are, and the rows of what comes after them."""
+    """The parts of a record, and the rows of the lines after them."""
     import duckdb
 
     folder = recorded.folder
@@ -264,7 +264,7 @@ def _read(
         if tell is not None:
             tell(f"{recorded.name}: compacting {size / 1e6:.0f} MB of record, once")
         tables = Tables(folder, recorded.experiment, recorded.header)
-        # Where its driver does it, or nothing can be written here; duckdb's own, where the disk is full.
+        # Suppressed: its driver writes them, nothing can be written here, or (duckdb.Error) the disk is full.
         try:
             with suppress(StorageError, OSError, duckdb.Error):
                 tables.open(0.0)
@@ -285,7 +285,7 @@ def _raw(
     table: str,
     index: int,
 ) -> str:
-    """All rows of a table as one relation, those that no longer count among them."""
+    """All rows of a table as one relation, including rows that no longer count."""
     files = table_files(folder.absolute(), parts, table)
     if not rows and files:
         return sql_parquet(files)
@@ -296,7 +296,7 @@ def _raw(
 
 
 def _valid(connection: duckdb.DuckDBPyConnection, table: str, raw: str, index: int) -> str:
-    """The rows that count. What does not is rare, so it is looked for once."""
+    """The rows that count. Others are rare, so they are searched for once."""
     if table == "events":
         return raw
     gone = f"gone_{table}_{index}"
@@ -331,7 +331,7 @@ _WORDS = re.compile(
 
 
 def with_quotes(sql: str, columns: Sequence[str]) -> str:
-    """`lora.rank` as `"lora.rank"` wherever it is a column, also behind a table's name."""
+    """Quote dotted names that are columns, `lora.rank` as `"lora.rank"`, also after a table's name."""
     known = {name.lower(): name for name in columns if "." in name}
 
     def written(match: re.Match[str]) -> str:
@@ -348,5 +348,5 @@ def with_quotes(sql: str, columns: Sequence[str]) -> str:
 
 
 def rows_of(answer: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """An answer's columns and rows."""
+    """The columns and the rows of an answer."""
     return tuple(str(column[0]) for column in answer.description or ()), answer.fetchall()

@@ -1,4 +1,4 @@
-"""The record read for questions: trials with their whole configuration. No ray, no torch."""
+"""An experiment's record in memory: trials with their whole configuration."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import RAN_TO_END, Outcome, ReportRecord, ScoredRecord
-from tuning.ranking.standing import NEARLY, Objective, Standing, standing
+from tuning.ledger.records import RAN_TO_END, ReportRecord, ScoredRecord
+from tuning.ranking.order import Entry
+from tuning.ranking.policy import COMPARABLE
+from tuning.ranking.standing import Objective, Standing, reached, standing
 from tuning.tables.rows import RUNNING, Scalar, settings_of
 
 __all__ = [
-    "INCOMPARABLE",
     "Objective",
     "QueryError",
     "Scalar",
@@ -31,9 +32,6 @@ __all__ = [
 ]
 
 Item = TypeVar("Item")
-
-INCOMPARABLE = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
-"""Trials whose figures do not hold, or are another's."""
 
 
 @dataclass(frozen=True)
@@ -89,62 +87,69 @@ class Trial:
 
     @property
     def comparable(self) -> bool:
-        """Whether its figures are its own and hold: not failed, diverged or reused."""
-        return self.outcome not in INCOMPARABLE
+        """Whether its metrics are valid and its own: not failed, diverged or reused."""
+        return self._ended_as in COMPARABLE
+
+    @property
+    def _ended_as(self) -> str | None:
+        return None if self.outcome == RUNNING else self.outcome
 
     def standing(self, objective: Objective, at: float | None = None) -> Standing | None:
-        """Its value; with `at`, from the reports up to that epoch, None if it did not come so far."""
-        if at is not None and self.ran < at - NEARLY:
-            return None
-        return standing(self.reports, objective, at)
+        """Its value; with `at`, from the reports up to that epoch, None if it did not reach it."""
+        return standing(self.reports, objective, at) if reached(self.ran, at) else None
+
+    def entry(self, standing: Standing | None) -> Entry:
+        """What decides its place in a ranking by this standing."""
+        value = None if standing is None else standing.value
+        return Entry(self.number, self._ended_as, value, self.ran, self.sweep)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A record, read for questions."""
+    """An experiment's record in memory."""
 
     name: str
     experiment: Experiment
     objective: Objective
     trials: tuple[Trial, ...]
     baseline: Mapping[str, float]
-    """The untouched backbone's figures; empty if they were not taken."""
+    """Metrics of the pretrained baseline; empty if they were not measured."""
     scores: Mapping[int | None, ScoredRecord] = field(default_factory=dict)
-    """Figures on test images of the trials that were picked for it, None the untouched model."""
+    """Metrics on test images of the trials that were chosen for scoring; None is the pretrained baseline."""
     unscored: Mapping[int | None, str] = field(default_factory=dict)
-    """Why some have none though they were picked."""
+    """Why scoring failed, by trial."""
 
     @classmethod
     def at(cls, folder: Path) -> Sweep:
-        """The record in `folder` as it is now. Raises LedgerError."""
+        """Read the record in `folder` as it is now. Raises LedgerError."""
         return cls.of(read_history(folder))
 
     @classmethod
     def of(cls, history: History) -> Sweep:
-        """Raises LedgerError if this version cannot read the experiment that the record describes."""
+        """Convert a record. Raises LedgerError if this version cannot read its experiment."""
         experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
         trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
-        figures = history.baseline.metrics if history.baseline is not None else {}
+        metrics = history.baseline.metrics if history.baseline is not None else {}
         return cls(
             history.name,
             experiment,
             objective,
             trials,
-            {name: value for name, value in figures.items() if value is not None},
+            {name: value for name, value in metrics.items() if value is not None},
             {number: score for number, score in history.scores.items() if score.reason is None},
             {number: score.reason for number, score in history.scores.items() if score.reason is not None},
         )
 
     def objective_for(self, metric: str | None) -> Objective:
-        """The sweep's objective, or another figure in its own direction under the same rule.
+        """The sweep's objective, or another metric in its own direction under the same rule.
 
-        Raises QueryError, which names the figures there are, for an unknown one.
+        Raises QueryError, which names the recorded metrics, for an unknown one.
         """
         if metric is None or metric == self.objective.metric:
             return self.objective
         known = {name for trial in self.trials for report in trial.reports for name in report.metrics}
-        return another(self.experiment, metric, known)
+        return objective_of_metric(self.experiment, metric, known)
 
     def varied(self) -> tuple[str, ...]:
         """The settings that the sweep varies, in the order of the file."""
@@ -152,14 +157,14 @@ class Sweep:
 
 
 def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
-    """At most so many, evenly over all of them."""
+    """At most `most` of the items, evenly spread over all of them."""
     if len(items) <= most:
         return tuple(items)
     return tuple(items[math.floor((i + 0.5) * len(items) / most)] for i in range(most))
 
 
-def another(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:
-    """Another figure in its own direction, under the experiment's rule. Raises QueryError if unknown."""
+def objective_of_metric(experiment: Experiment, metric: str, known: Iterable[str]) -> Objective:
+    """Another metric in its own direction, under the experiment's rule. Raises QueryError if unknown."""
     known = set(known)
     if metric not in known:
         raise QueryError(

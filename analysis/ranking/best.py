@@ -1,33 +1,36 @@
-"""Which configuration is best, and by which rule. No ray, no torch.
+"""Which trials are best, and what decides it.
 
-The value of a trial is its objective on the validation images under the experiment's rule, of its
-best report or of its last one. Trials that were stopped early have seen less training than the
-others, so they do not compete with those that ran to their own end, unless that is asked for:
+The value of a trial is its objective on the validation images under the experiment's rule: that of its
+best report or of its last one. By default only trials that ran to their own end are ranked; trials that
+were stopped early have trained less. Two options rank these too:
 
-* at=EPOCH: every trial that came so far is ranked by its reports up to that epoch, so all have the
+* at=EPOCH: all trials that reached this epoch are ranked by their reports up to it, so that all have the
   same budget.
-* early_stopped: whatever a trial reached counts, however far it came; the table says how far that is.
+* early_stopped: all trials are ranked by the value that each has reached; the table shows the epochs
+  that each has run.
 
-Failed, diverged and reused trials are never ranked: the first two have no value that holds, the
-last repeats another's. What is not ranked is counted.
+Failed, diverged and reused trials are never ranked (`tuning.ranking.policy`). Trials that are not ranked
+are counted.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
-from analysis.query.sweep import INCOMPARABLE, Objective, Scalar, Standing, Sweep, Trial
+from analysis.query.sweep import Objective, Scalar, Standing, Sweep, Trial
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, format_budget, format_count, format_metric, plural
 from trainables.specs.workload import Direction, ValueRule
 from tuning.formatting import format_settings
 from tuning.ledger.records import ScoredRecord
+from tuning.ranking.order import best_first
+from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
 
 __all__ = [
     "NothingToRankError",
@@ -38,41 +41,42 @@ __all__ = [
     "best_table",
     "finished_first",
     "rank",
+    "rank_trials",
 ]
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Trials from the best down, and what the order means."""
+    """Trials, best first, and what decides their order."""
 
     sweep: str
     objective: Objective
     at: float | None
     ranked: tuple[tuple[Trial, Standing], ...]
-    """All of them, or the first `few`."""
+    """All ranked trials, or the first few."""
     left_out: Mapping[str, int]
     """Trials that were not ranked, by outcome."""
     scores: Mapping[tuple[str, int], ScoredRecord] = field(default_factory=dict)
-    """Figures on test images by experiment and trial, which decide nothing here."""
+    """Metrics on test images by experiment and trial; they do not change the order."""
     early_stopped: bool = False
-    """Whether trials compete that did not run to their own end."""
+    """Whether trials are ranked that did not run to their own end."""
     counted: int = 0
-    """Trials that were ranked."""
+    """The number of trials that were ranked."""
     span: tuple[float, float] = (0.0, 0.0)
-    """The fewest and the most epochs that one of them ran."""
+    """The fewest and the most epochs that a ranked trial has run."""
     several: bool = False
-    """Whether they are of more than one experiment."""
+    """Whether the trials are from more than one experiment."""
     chosen_on_test: bool = False
-    """Whether the filter reads test figures, so that these had a say after all."""
+    """Whether the filter reads test metrics, so that these select trials after all."""
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
-        """Test figures of the very weights that the trial is ranked for."""
+        """The test metrics of the weights from the report that gave the trial's value."""
         score = self.scores.get((trial.sweep, trial.number))
         return score if score is not None and score.epoch == standing.epoch else None
 
     @property
     def caption(self) -> str:
-        """Metric, rule, images and budgets, in words."""
+        """A sentence on metric, rule, images and budgets."""
         better = "highest" if self.objective.direction is Direction.MAXIMIZE else "lowest"
         if self.at is not None:
             at = f"{self.at:g}"
@@ -85,7 +89,7 @@ class Ranking:
             )
         text = f"{self.objective.metric} on validation images, {better} first, {rule}"
         if self.chosen_on_test:
-            text += "; the filter chose among them by test figures, which flatters those"
+            text += "; the filter selects by test metrics, so those of the selected trials are optimistic"
         if self.early_stopped and self.at is None:
             text += "; trials that were stopped early compete"
         if self.at is None and self.span[0] < self.span[1]:
@@ -96,7 +100,7 @@ class Ranking:
 
 
 def reads_test(where: str | None) -> bool:
-    """Whether a filter reads figures on test images; text in single quotes is none."""
+    """Whether a filter reads metrics on test images; text in single quotes does not count."""
     return where is not None and re.search(r"\btest\.", re.sub(r"'[^']*'", "''", where)) is not None
 
 
@@ -107,29 +111,21 @@ def rank(
     at: float | None = None,
     early_stopped: bool = False,
 ) -> Ranking:
-    """All trials that may be compared, best first; ties go to the lower number.
+    """All trials that may be compared, best first; of equal trials the lower number comes first.
 
     Raises QueryError for an unknown metric.
     """
     objective = sweep.objective_for(metric)
-    left_out: Counter[str] = Counter()
-    ranked: list[tuple[Trial, Standing]] = []
-    for trial in sweep.trials:
-        standing = trial.standing(objective, at)
-        fair = trial.finished or early_stopped or at is not None
-        if standing is None or not fair or not trial.comparable:
-            left_out[trial.outcome] += 1
-        else:
-            ranked.append((trial, standing))
-    sign = objective.direction.sign
-    ranked.sort(key=lambda pair: (sign * pair[1].value, pair[0].number))
+    policy = asked_policy(at, early_stopped=early_stopped)
+    ranked = rank_trials(sweep.trials, objective, policy)
+    numbers = {trial.number for trial, _ in ranked}
     ran = [trial.ran for trial, _ in ranked]
     return Ranking(
         sweep.name,
         objective,
         at,
-        tuple(ranked),
-        dict(left_out),
+        ranked,
+        dict(Counter(trial.outcome for trial in sweep.trials if trial.number not in numbers)),
         {(sweep.name, n): score for n, score in sweep.scores.items() if n is not None},
         early_stopped,
         len(ranked),
@@ -137,14 +133,31 @@ def rank(
     )
 
 
+def rank_trials(
+    trials: Iterable[Trial], objective: Objective, policy: Policy
+) -> tuple[tuple[Trial, Standing], ...]:
+    """The trials that the policy ranks, best first, and the standing of each under the objective."""
+    compared = [(trial, trial.standing(objective, policy.budget)) for trial in trials]
+    ordered = best_first(compared, lambda pair: pair[0].entry(pair[1]), policy, objective.direction)
+    return tuple((trial, standing) for trial, standing in ordered if standing is not None)
+
+
 def finished_first(sweep: Sweep) -> Ranking:
-    """Ranked among the trials that ran to their own end; where none has, among those that were stopped."""
-    ranking = rank(sweep)
-    return ranking if ranking.ranked else rank(sweep, early_stopped=True)
+    """The ranking of the finished trials; of all comparable trials if none has finished."""
+    return first_not_empty(lambda policy: rank(sweep, early_stopped=policy == ANY_BUDGET))
+
+
+def first_not_empty(rank_under: Callable[[Policy], Ranking]) -> Ranking:
+    """The ranking under the first of `FALLBACKS` that ranks any trial; an empty one if none does."""
+    for policy in FALLBACKS:
+        ranking = rank_under(policy)
+        if ranking.ranked:
+            break
+    return ranking
 
 
 def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
-    """The first. Raises NothingToRankError, which says why there is none and what to do."""
+    """The best trial. Raises NothingToRankError, with the reason and what to do, if none is ranked."""
     if ranking.ranked:
         return ranking.ranked[0]
     if not ranking.left_out:
@@ -154,19 +167,19 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
     counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
     if ranking.at is not None:
         reason, way_out = "can be ranked", "see `adaptertune status`, or rank them at an earlier epoch"
-    elif ranking.early_stopped or ranking.left_out.keys() <= set(INCOMPARABLE):
+    elif ranking.early_stopped or ranking.left_out.keys() <= NOT_COMPARABLE:
         reason, way_out = "can be ranked", "see `adaptertune status`"
     else:
         reason = "has run to its own end"
         way_out = (
             "wait for one, rank all at one budget with --at EPOCH,"
-            " or let those compete that were stopped early with --early-stopped"
+            " or include trials that were stopped early with --early-stopped"
         )
     raise NothingToRankError(f"{ranking.sweep}: no trial {reason} ({counts}); {way_out}")
 
 
 def best_table(ranking: Ranking, top: int) -> Table:
-    """The first `top` as a table, with their test figure where one of them has it."""
+    """The first `top` trials as a table, with a column for the test metric if one of them has it."""
     metric = ranking.objective.metric
     first = ranking.ranked[:top]
     tested = {
@@ -195,14 +208,14 @@ def best_table(ranking: Ranking, top: int) -> Table:
     title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
     caption = ranking.caption
     if tested:
-        picked = "Picked by test figures too" if ranking.chosen_on_test else "Picked on validation images"
+        picked = "Picked by test metrics too" if ranking.chosen_on_test else "Picked on validation images"
         caption += f". {picked}; test: other images, with the weights of that epoch"
     numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
     return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
 
 
 def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
-    """The first `top` for programs, with everything that the order rests on."""
+    """The first `top` trials for programs, with everything that decides the order."""
     return {
         "experiment": ranking.sweep,
         "metric": ranking.objective.metric,
@@ -238,9 +251,9 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
 
 
 def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
-    """The first `top` flat, one mapping a trial, as tables for programs have them.
+    """The first `top` trials as flat rows, for CSV, Parquet and data frames.
 
-    value, epoch: what the order rests on.  best…, last…: of the whole trial.  at_budget: by --at.
+    value, epoch: what decides the order.  best…, last…: of the whole trial.  at_budget: the value by --at.
     """
     rows = []
     for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1):
@@ -262,14 +275,14 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
         row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
         if (score := ranking.score(trial, standing)) is not None:
             row |= {f"test.{name}": value for name, value in score.metrics.items()}
-            for domain, figures in score.domains.items():
-                row |= {f"test.{name}@{domain}": value for name, value in figures.items()}
+            for domain, metrics in score.domains.items():
+                row |= {f"test.{name}@{domain}": value for name, value in metrics.items()}
         rows.append(row | {name: value for name, value in trial.config.items() if name not in row})
     return rows
 
 
 def _by_rule(ranking: Ranking, trial: Trial) -> dict[str, float | None]:
-    """The best and the last report's values, whatever the ranking rests on."""
+    """The values of the best and of the last report, under whatever rule the ranking is."""
     found: dict[str, float | None] = {}
     for rule in (ValueRule.BEST, ValueRule.LAST):
         standing = trial.standing(replace(ranking.objective, rule=rule))

@@ -1,4 +1,4 @@
-"""The ranking of `analysis.ranking.best` by SQL, for records of any size: only the first few are read."""
+"""The ranking of `analysis.ranking.best` by SQL, for large records: only the first few trials are read."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import QueryError
-from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, said, with_quotes
-from analysis.query.sweep import INCOMPARABLE, Objective, Standing, Trial, another
-from analysis.ranking.best import Ranking, best_of, reads_test
-from trainables.specs.workload import Direction, ValueRule
-from tuning.ledger.records import RAN_TO_END, ReportRecord, ScoredRecord
-from tuning.ranking.standing import NEARLY
+from analysis.query.sql import Recorded, Source, duckdb_reason, named_in, opened, rows_of, with_quotes
+from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
+from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
+from analysis.ranking.ranking_sql import order_sql, ranked_sql, standings_sql
+from tuning.ledger.records import ReportRecord, ScoredRecord
+from tuning.ranking.policy import ANY_BUDGET, asked_policy
 from tuning.tables.relations import sql_name, sql_text
 from tuning.tables.rows import PARTS, settings_of
 
-_FINISHED = ", ".join(f"'{outcome}'" for outcome in RAN_TO_END)
-_INCOMPARABLE = ", ".join(f"'{outcome}'" for outcome in INCOMPARABLE)
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
 
-def top(
+def rank_by_sql(
     source: Source,
     few: int,
     *,
@@ -34,33 +32,30 @@ def top(
 ) -> Ranking:
     """The best `few` of all trials that may be compared, as `analysis.ranking.best.rank` orders them.
 
-    reports: whether the few come with their reports and figures, which `best_table` does without.
+    reports: whether these trials hold their reports and metrics, which `best_table` does not need.
     Raises QueryError for an unknown metric, a wrong filter, and experiments with different objectives.
     """
     objective = _objective(source, metric)
     asked = _asked(source, objective, where)
-    fair = f"outcome IN ({_FINISHED})"
+    policy = asked_policy(at, early_stopped=early_stopped)
     if at is not None:
-        fair = f"ran >= {at - NEARLY}"
+        standings = standings_sql(objective, at, source.columns_of("epochs"))
         asked = (
             f"SELECT t.experiment, t.trial, t.outcome, t.ran, s.value, s.epoch FROM ({asked}) AS t"
-            f" LEFT JOIN ({_standings(objective, at)}) AS s USING (experiment, trial)"
+            f" LEFT JOIN ({standings}) AS s USING (experiment, trial)"
         )
-    elif early_stopped:
-        fair = "true"
     run = source.run
     _create(
         source,
-        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, value IS NOT NULL AND {fair}"
-        f" AND outcome NOT IN ({_INCOMPARABLE}) AS fair FROM ({asked})",
+        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, {ranked_sql(policy)} AS ranked FROM ({asked})",
         where,
     )
-    left_out = run("SELECT outcome, count(*) FROM considered WHERE NOT fair GROUP BY outcome").fetchall()
-    counted, least, most = run("SELECT count(*), min(ran), max(ran) FROM considered WHERE fair").fetchall()[0]
-    order = "DESC" if objective.direction is Direction.MAXIMIZE else "ASC"
+    left_out = run("SELECT outcome, count(*) FROM considered WHERE NOT ranked GROUP BY outcome").fetchall()
+    spans = run("SELECT count(*), min(ran), max(ran) FROM considered WHERE ranked")
+    ((counted, least, most),) = spans.fetchall()
     first = run(
-        f"SELECT experiment, trial, value, epoch FROM considered WHERE fair"
-        f" ORDER BY value {order}, experiment, trial LIMIT {few}"
+        f"SELECT experiment, trial, value, epoch FROM considered WHERE ranked"
+        f" ORDER BY {order_sql(policy, objective.direction)} LIMIT {few}"
     ).fetchall()
     trials = {
         key: trial
@@ -85,13 +80,13 @@ def top(
 
 
 def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
-    """What NAME:best means: the best that ran to its own end; where none has, of those that were stopped.
+    """The trial that NAME:best means: the first under `tuning.ranking.policy.FALLBACKS`.
 
-    Raises NothingToRankError where no trial can be ranked.
+    Raises NothingToRankError if no trial can be ranked.
     """
-    ranking = top(source, 1, reports=False)
-    if not ranking.ranked:
-        ranking = top(source, 1, early_stopped=True, reports=False)
+    ranking = first_not_empty(
+        lambda policy: rank_by_sql(source, 1, early_stopped=policy == ANY_BUDGET, reports=False)
+    )
     trial, _ = best_of(ranking)
     return source.recorded(trial.sweep), trial, ranking
 
@@ -107,7 +102,7 @@ def _objective(source: Source, metric: str | None) -> Objective:
     if metric is None or metric == own.metric:
         return own
     known = [c.removeprefix("metrics.") for c in source.columns_of("epochs") if c.startswith("metrics.")]
-    return another(source.experiments[0].experiment, metric, known)
+    return objective_of_metric(source.experiments[0].experiment, metric, known)
 
 
 def _asked(source: Source, objective: Objective, where: str | None) -> str:
@@ -120,41 +115,24 @@ def _asked(source: Source, objective: Objective, where: str | None) -> str:
 
 
 def _under(source: Source, objective: Objective) -> str:
-    """`trials` as they stand under another figure: the other figures are those of the same report."""
+    """The view `trials` under another metric: all metrics are those of the report that gives its value."""
     epochs, trials = source.columns_of("epochs"), source.columns_of("trials")
-    figures = [name for name in epochs if name.startswith("metrics.") and name in trials]
-    short = [name for name in (f.removeprefix("metrics.") for f in figures) if name in epochs]
+    metrics = [name for name in epochs if name.startswith("metrics.") and name in trials]
+    short = [name for name in (m.removeprefix("metrics.") for m in metrics) if name in epochs]
     settings = set(_settings(source))
-    replaced = [*figures, *(name for name in short if name in trials and name not in settings)]
-    figures_there = (f"e.{sql_name(name)} AS {sql_name(name)}" for name in replaced)
-    changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *figures_there])
+    replaced = [*metrics, *(name for name in short if name in trials and name not in settings)]
+    columns = (f"e.{sql_name(name)} AS {sql_name(name)}" for name in replaced)
+    changed = ", ".join(["s.value AS value", "s.epoch AS epoch", *columns])
     return (
         f"SELECT t.* REPLACE ({changed}) FROM trials AS t"
-        f" LEFT JOIN ({_standings(objective, None)}) AS s USING (experiment, trial)"
+        f" LEFT JOIN ({standings_sql(objective, None, epochs)}) AS s USING (experiment, trial)"
         " LEFT JOIN epochs AS e ON e.experiment = s.experiment AND e.trial = s.trial AND e.epoch = s.epoch"
     )
 
 
 def _settings(source: Source) -> list[str]:
-    figures = {c for c in source.columns_of("trials") if c.startswith(("metrics.", "test."))}
-    return [c for c in source.columns_of("trials") if c not in figures and f"metrics.{c}" not in figures]
-
-
-def _standings(objective: Objective, at: float | None) -> str:
-    """Each trial's value and its epoch, of the best report (the earliest of equal ones) or the last."""
-    value = sql_name(f"metrics.{objective.metric}")
-    if objective.rule is ValueRule.LAST:
-        found, sign = "max({'epoch': epoch, 'value': %s})", ""
-    elif objective.direction is Direction.MAXIMIZE:
-        found, sign = "max({'value': %s, 'epoch': -epoch})", "-"
-    else:
-        found, sign = "min({'value': %s, 'epoch': epoch})", ""
-    upto = "" if at is None else f" AND epoch <= {at + NEARLY}"
-    return (
-        f"SELECT experiment, trial, s.value AS value, {sign}s.epoch AS epoch FROM"
-        f" (SELECT experiment, trial, {found % value} AS s FROM epochs"
-        f" WHERE {value} IS NOT NULL{upto} GROUP BY experiment, trial)"
-    )
+    measured = {c for c in source.columns_of("trials") if c.startswith(("metrics.", "test."))}
+    return [c for c in source.columns_of("trials") if c not in measured and f"metrics.{c}" not in measured]
 
 
 def _create(source: Source, sql: str, where: str | None) -> None:
@@ -171,12 +149,12 @@ def _create(source: Source, sql: str, where: str | None) -> None:
     except duckdb.Error as error:
         columns = ", ".join(source.columns_of("trials"))
         raise QueryError(
-            f"--where {where!r}: {said(error)}. Columns are {columns}; text goes in single quotes,"
+            f"--where {where!r}: {duckdb_reason(error)}. Columns are {columns}; text goes in single quotes,"
             " as in \"adapter = 'lora' AND lora.rank >= 8\""
         ) from error
 
 
-# --- the few, whole ---------------------------------------------------------------------------
+# --- the first few trials ---------------------------------------------------------------------------
 
 
 def _trials(
@@ -219,19 +197,19 @@ def _trials(
 
 
 def _report(row: dict[str, Any]) -> ReportRecord:
-    figures = {
+    metrics = {
         name.removeprefix("metrics."): value
         for name, value in row.items()
         if name.startswith("metrics.") and value is not None
     }
     plain = {name: value for name, value in row.items() if name in ReportRecord.model_fields}
-    return ReportRecord(**plain | {"metrics": figures})
+    return ReportRecord(**plain | {"metrics": metrics})
 
 
 def _standing(trial: Trial, value: float, epoch: float) -> Standing:
     report = next((report for report in trial.reports if report.epoch == epoch), None)
-    figures = report.metrics.items() if report is not None else ()
-    return Standing(value, epoch, {name: v for name, v in figures if v is not None})
+    metrics = report.metrics.items() if report is not None else ()
+    return Standing(value, epoch, {name: v for name, v in metrics if v is not None})
 
 
 def _scores(source: Source, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], ScoredRecord]:

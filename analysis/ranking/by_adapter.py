@@ -1,4 +1,4 @@
-"""Score by adapter and freezing mode, beside the untouched backbone. No ray, no torch."""
+"""The best value of each adapter and freezing mode, next to the pretrained baseline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.query.sweep import Objective, Standing, Sweep, Trial
+from analysis.ranking.best import rank
 from analysis.tables import Table, format_count, format_metric
 from trainables.specs.workload import ValueRule
 
-UNTOUCHED = "untouched backbone"
+PRETRAINED = "pretrained baseline"
 
 
 @dataclass(frozen=True)
@@ -22,66 +23,58 @@ class Group:
     freezing: str
     trials: tuple[Trial, ...]
     best: tuple[Trial, Standing] | None
-    """Of those that ran to their own end; None if none has."""
+    """The best trial that ran to its own end; None if none has."""
     median: float | None
-    """At the epoch that all trials of the sweep reached."""
+    """The median value at the epoch that all trials of the sweep reached."""
 
     @property
     def endings(self) -> str:
-        """`2 completed, 1 pruned`."""
+        """How the trials ended, as `2 completed, 1 pruned`."""
         counts = Counter(trial.outcome for trial in self.trials)
         return ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
 
 
 def common_epoch(trials: Sequence[Trial]) -> float | None:
-    """The largest budget that every trial which ended by itself or by the scheduler has reached."""
+    """The largest budget that was reached by every trial that finished or that the scheduler stopped."""
     reached = [t.ran for t in trials if t.reports and (t.finished or t.outcome == "pruned")]
     return min(reached, default=None)
 
 
 def groups(sweep: Sweep) -> tuple[Group, ...]:
-    """By adapter and freezing mode, best first."""
+    """The groups in the order of their best trials; groups without one come last."""
     members: dict[tuple[str, str], list[Trial]] = {}
     for trial in sweep.trials:
         members.setdefault((trial.adapter, trial.freezing), []).append(trial)
+    best: dict[tuple[str, str], tuple[Trial, Standing]] = {}
+    for trial, standing in rank(sweep).ranked:
+        best.setdefault((trial.adapter, trial.freezing), (trial, standing))
     epoch = common_epoch(sweep.trials)
-    found = [_group(key, trials, sweep.objective, epoch) for key, trials in members.items()]
-    sign = sweep.objective.direction.sign
-    return tuple(sorted(found, key=lambda g: sign * g.best[1].value if g.best else float("inf")))
+    return tuple(
+        Group(*key, tuple(members[key]), best.get(key), _median(members[key], sweep.objective, epoch))
+        for key in dict.fromkeys([*best, *members])
+    )
 
 
-def _group(key: tuple[str, str], trials: list[Trial], objective: Objective, epoch: float | None) -> Group:
-    standings = [
-        (trial, standing)
-        for trial in trials
-        if trial.finished and (standing := trial.standing(objective)) is not None
-    ]
+def _median(trials: Sequence[Trial], objective: Objective, epoch: float | None) -> float | None:
     equal = [
         standing.value
         for trial in trials
         if trial.comparable and epoch and (standing := trial.standing(objective, epoch)) is not None
     ]
-    sign = objective.direction.sign
-    return Group(
-        *key,
-        trials=tuple(trials),
-        best=min(standings, key=lambda pair: sign * pair[1].value, default=None),
-        median=statistics.median(equal) if equal else None,
-    )
+    return statistics.median(equal) if equal else None
 
 
 def adapter_table(sweep: Sweep) -> Table:
     """One row for each adapter and freezing mode: trials, best, median at an equal budget, parameters.
 
-    The median is taken at the largest epoch that all trials reached, so that stopping early
-    neither lifts nor lowers it; the best is that of trials that ran to their own end, whose values follow
-    the experiment's rule.
+    The median is taken at the largest epoch that all trials reached, so that early stopping does not
+    change it. The best is that of trials that ran to their own end, under the experiment's rule.
     """
     metric, sign = sweep.objective.metric, sweep.objective.direction.sign
     lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in groups(sweep)]
     if (before := sweep.baseline.get(metric)) is not None:
-        untouched = (UNTOUCHED, "", "", format_metric(before), "", "", "0", "0", "0", "not trained")
-        lines.append((sign * before, untouched))
+        baseline = (PRETRAINED, "", "", format_metric(before), "", "", "0", "0", "0", "not trained")
+        lines.append((sign * before, baseline))
         lines.sort(key=lambda line: line[0])
     epoch = common_epoch(sweep.trials)
     median = f"median at epoch {epoch:g}" if epoch else "median"
@@ -112,14 +105,12 @@ def _row(group: Group) -> tuple[str, ...]:
     )
 
 
-def against_untouched(sweep: Sweep, best: float) -> str:
-    """The best value beside the untouched backbone's, in words; empty if that was not measured."""
+def against_baseline(sweep: Sweep, best: float) -> str:
+    """A sentence that compares the best value with the baseline; empty if that was not measured."""
     metric = sweep.objective.metric
     before = sweep.baseline.get(metric)
     if before is None:
         return ""
     verdict = "better" if sweep.objective.direction.better(best, before) else "no better"
-    return (
-        f"{verdict} than the untouched backbone: {metric} {format_metric(before)} before,"
-        f" {format_metric(best)} after"
-    )
+    values = f"{metric} {format_metric(before)} before, {format_metric(best)} after"
+    return f"{verdict} than the pretrained baseline: {values}"

@@ -1,4 +1,4 @@
-"""What a trial takes. Imports nothing, so that the command line can name it at once."""
+"""What a trial costs. Imports nothing of ours, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Cost(StrEnum):
-    """What a trial takes; less is better."""
+    """A cost of a trial; less is better."""
 
     PARAMETERS = "parameters"
     SECONDS = "seconds"
@@ -18,7 +18,7 @@ class Cost(StrEnum):
     LATENCY = "latency_ms"
 
     def of(self, sweep: Sweep, trial: Trial) -> float | None:
-        """What a trial of a sweep took; None where the record does not hold it."""
+        """The cost of a trial of a sweep; None if it is not recorded."""
         match self:
             case Cost.PARAMETERS:
                 return None if trial.trainable is None else float(trial.trainable)
@@ -32,7 +32,7 @@ class Cost(StrEnum):
 
     @property
     def words(self) -> str:
-        """With its unit."""
+        """Its name with its unit."""
         match self:
             case Cost.PARAMETERS:
                 return "trainable parameters"

@@ -1,6 +1,6 @@
-"""Figures on test images, in domain and shifted, by adapter and freezing mode. No ray, no torch.
+"""Metrics on test images, in domain and under domain shift, by adapter and freezing mode.
 
-The trials were picked by their values on validation images, so nothing here chose itself.
+The trials were picked by their values on validation images, so test metrics did not pick themselves.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from analysis.query.sweep import QueryError, Standing, Sweep, Trial
-from analysis.ranking.best import NothingToRankError
-from analysis.ranking.by_adapter import UNTOUCHED
+from analysis.ranking.best import NothingToRankError, rank_trials
+from analysis.ranking.by_adapter import PRETRAINED
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, format_budget, format_metric
 from trainables.specs.workload import MAIN_FIGURE, Direction, Figure, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
+from tuning.ranking.policy import FINISHED_THEN_STOPPED
 
 TELLING = 0.05
-"""A figure in domain below this has learned nothing that a shift could take away."""
+"""A model with a lower metric in domain has learned nothing that a shift could reduce."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A scored model: a trial, or the untouched one."""
+    """A scored model: a trial, or the pretrained baseline."""
 
     score: ScoredRecord
     trial: Trial | None = None
     standing: Standing | None = None
-    """Of the same weights on validation images."""
+    """The metrics of the same weights on validation images."""
 
     @property
     def adapter(self) -> str:
-        """The adapter's name, or that nothing was trained."""
-        return UNTOUCHED if self.trial is None else self.trial.adapter
+        """The adapter's name, or the name of the baseline."""
+        return PRETRAINED if self.trial is None else self.trial.adapter
 
     @property
     def freezing(self) -> str:
@@ -45,22 +46,18 @@ class Line:
 
 
 def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
-    """The scored trial with the best validation value of each adapter and freezing mode; the untouched model.
+    """The scored trial with the best validation value of each adapter and freezing mode; the baseline.
 
-    Of those that ran to their own end; of those that were cut short only where a kind has no other.
-    In the order of `metric` on test images, best first. Raises NothingToRankError, which says
-    why there are none.
+    A trial that was stopped early is only taken if no trial of its kind ran to its own end. The order
+    is that of `metric` on test images, best first. Raises NothingToRankError, with the reason, if no
+    trial is scored.
     """
+    objective = replace(sweep.objective, rule=ValueRule.BEST)  # the weights are those of the best report
+    scored = [trial for trial in sweep.trials if trial.number in sweep.scores]
     best: dict[tuple[str, str], Line] = {}
-    kept = replace(sweep.objective, rule=ValueRule.BEST)  # weights are those of the best report
-    for trial in sweep.trials:
-        score, standing = sweep.scores.get(trial.number), trial.standing(kept)
-        if score is None or standing is None:
-            continue
-        key = (trial.adapter, trial.freezing)
-        before = best.get(key)
-        if before is None or _preferred(sweep, trial, standing, before):
-            best[key] = Line(score, trial, standing)
+    for trial, standing in rank_trials(scored, objective, FINISHED_THEN_STOPPED):
+        line = Line(sweep.scores[trial.number], trial, standing)
+        best.setdefault((trial.adapter, trial.freezing), line)
     if not best:
         raise NothingToRankError(_why_none(sweep))
     lines = list(best.values())
@@ -75,16 +72,8 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
     return tuple(sorted(lines, key=place))
 
 
-def _preferred(sweep: Sweep, trial: Trial, standing: Standing, before: Line) -> bool:
-    assert before.trial is not None
-    assert before.standing is not None
-    if trial.finished != before.trial.finished:
-        return trial.finished
-    return sweep.objective.direction.better(standing.value, before.standing.value)
-
-
 def cut_short(lines: Iterable[Line]) -> str:
-    """Which of them saw less training than they were to have, as a caption goes on; empty for none."""
+    """The part of a caption that names the trials that were stopped early; empty if there are none."""
     found = [line.trial for line in lines if line.trial is not None and not line.trial.finished]
     if not found:
         return ""
@@ -107,15 +96,15 @@ def _why_none(sweep: Sweep) -> str:
 
 
 def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
-    """One row for each adapter and freezing mode: the figure in domain, and in each domain with its share.
+    """One row for each adapter and freezing mode: the metric in domain, and in each domain with its share.
 
-    metric: another figure than the task's main one. Raises NothingToRankError, QueryError if it is unknown.
+    metric: the task's main one when absent. Raises NothingToRankError, QueryError if it is unknown.
     """
     metric = metric or MAIN_FIGURE[sweep.experiment.task]
     lines = scored_lines(sweep, metric)
     if not any(metric in line.score.metrics for line in lines):
         known = ", ".join(sorted({name for line in lines for name in line.score.metrics}))
-        raise QueryError(f"no figure '{metric}' on test images in {sweep.name}; there are {known or 'none'}")
+        raise QueryError(f"no metric '{metric}' on test images in {sweep.name}; there are {known or 'none'}")
     names = _domains(sweep, lines)
     rows = tuple(_row(line, metric, names) for line in lines)
     picked = f"validation {sweep.objective.metric}"
@@ -137,7 +126,7 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
 
 
 def _domains(sweep: Sweep, lines: tuple[Line, ...]) -> tuple[str, ...]:
-    """In the order of the file; what has no images has no column."""
+    """The domains in the order of the file; a domain without images has no column."""
     return tuple(
         name for name in sweep.experiment.data.domains if any(name in x.score.domains for x in lines)
     )
@@ -163,7 +152,7 @@ def _shifted(value: float | None, inside: float | None) -> str:
 
 
 def domain_json(sweep: Sweep) -> dict[str, JsonValue]:
-    """The same rows for programs, with every figure. Raises NothingToRankError."""
+    """The same rows for programs, with every metric. Raises NothingToRankError."""
     main = MAIN_FIGURE[sweep.experiment.task]
     lines = scored_lines(sweep, main)
     return {

@@ -1,4 +1,4 @@
-"""What quality costs: the trials that no other beats in both. No ray, no torch."""
+"""Quality against cost: the trials that no other trial beats in both (the Pareto front)."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Pareto:
-    """All trials that ran to their own end, and those that no other beats."""
+    """All trials that ran to their own end, and the front: those that no other trial beats."""
 
     sweep: str
     objective: Objective
     cost: Cost
     points: tuple[Point, ...]
     front: tuple[Point, ...]
-    """The cheapest first, each better than the one before."""
+    """The cheapest first; each is better than the one before."""
     left_out: Mapping[str, int]
-    """Trials that cannot take part, by outcome."""
+    """The number of trials that are not compared, by outcome."""
 
 
 def front(points: Iterable[Point], direction: Direction) -> tuple[Point, ...]:
-    """The points that no other one equals or beats in value and cost and beats in one; the cheapest first.
+    """The points that no other point matches in value and cost and beats in one; the cheapest first.
 
-    Of equals the lowest trial number stands for all.
+    Of equal points only the one with the lowest trial number is returned.
     """
     sign = direction.sign
     held: list[Point] = []
@@ -70,7 +70,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
     if not points:
         raise NothingToRankError(
             f"{sweep.name}: no trial has run to its own end with {cost.words} on record,"
-            " so nothing can be weighed"
+            " so there is nothing to compare"
         )
     return Pareto(
         sweep.name, objective, cost, tuple(points), front(points, objective.direction), dict(left_out)
@@ -90,8 +90,8 @@ def pareto_table(found: Pareto) -> Table:
     )
     caption = (
         f"{found.objective.metric} on validation images of {plural(len(found.points), 'trial')} that"
-        f" {measured(found.cost)}; none is as good for less than these. A front of single runs: close"
-        " figures may be the other way round with another seed"
+        f" {measured(found.cost)}; none is as good for less than these. A front of single runs: with"
+        " another seed, close values may change places"
     )
     if found.left_out:
         left = ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.left_out.items()))
@@ -106,7 +106,7 @@ def pareto_table(found: Pareto) -> Table:
 
 
 def measured(cost: Cost) -> str:
-    """Which trials take part: those that …"""
+    """Which trials are compared: those that …"""
     ended = "ran to their own end"
     return f"{ended} and were scored, adapters as they trained" if cost is Cost.LATENCY else ended
 

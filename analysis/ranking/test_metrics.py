@@ -1,4 +1,4 @@
-"""A model's figures on test images, one at a time and for programs. No ray, no torch."""
+"""A model's metrics on test images, one at a time and for programs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tuning.ledger.records import ScoredRecord
 
 
 def scored_value(score: ScoredRecord, metric: str) -> float | None:
-    """What `metric` is on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
+    """A metric on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
     asked = Figure.of(metric)
     if asked.base == ROBUSTNESS:
         return _robustness(score.robustness, asked.domain)
-    figures = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})
-    return figures.get(asked.name)
+    metrics = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})
+    return metrics.get(asked.name)
 
 
 def _robustness(shares: Mapping[str, float | None], domain: str | None) -> float | None:
@@ -27,10 +27,10 @@ def _robustness(shares: Mapping[str, float | None], domain: str | None) -> float
 
 
 def scored_json(score: ScoredRecord) -> dict[str, JsonValue]:
-    """All of a score, for programs."""
+    """Everything that a score holds, for programs."""
     return {
         "metrics": dict(score.metrics),
-        "domains": {name: dict(figures) for name, figures in score.domains.items()},
+        "domains": {name: dict(metrics) for name, metrics in score.domains.items()},
         "robustness": dict(score.robustness),
         "latency_ms": score.latency_ms,
     }

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Scalar, Trial
+from analysis.ranking.best import rank_trials
 from analysis.report.document import Absent, Block, Figure, Section, Text
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.phrases import trials_in_words, with_full_stop
@@ -29,6 +30,7 @@ from analysis.statistics.importance import (
 )
 from analysis.tables import Table, plural
 from tuning.experiment.space import Alternative
+from tuning.ranking.policy import ANY_BUDGET
 
 PAIRS = 10
 """Maximum number of interactions that are listed."""
@@ -106,13 +108,14 @@ def parallel_section(m: Material) -> Section:
             title,
             (Absent("Fewer than two trials have a value, so there is nothing to compare."),),
         )
-    values = {t.number: s.value for t in chosen if (s := t.standing(m.sweep.objective)) is not None}
+    ranked = rank_trials(chosen, m.sweep.objective, ANY_BUDGET)
+    values = {trial.number: standing.value for trial, standing in ranked}
     low, high = min(values.values()), max(values.values())
-    sign = m.sweep.objective.direction.sign
     scales = {name: _scale(m, name, chosen) for name in names}
     best = m.best[0].number if m.best is not None else None
     threads = []
-    for trial in sorted(chosen, key=lambda t: (t.number == best, -sign * values[t.number], t.number)):
+    worst_first = [trial for trial, _ in reversed(ranked)]  # so that better trials are drawn over worse ones
+    for trial in sorted(worst_first, key=lambda trial: trial.number == best):
         places = [scales[name].place(trial) for name in names]
         at = (values[trial.number] - low) / (high - low) if high > low else 0.5
         threads.append(ParallelLine(trial.number, (*places, at)))

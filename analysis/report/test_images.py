@@ -13,6 +13,8 @@ from analysis.report.plots import Dots, Mark, Series
 from analysis.tables import Table
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import MAIN_FIGURE
+from tuning.ranking.order import best_first
+from tuning.ranking.policy import ANY_BUDGET
 
 LINES = 6
 """Maximum number of models in the figure of domains, and of models with intervals."""
@@ -73,16 +75,9 @@ def domains_section(m: Material) -> Section:
 
 
 def _by_validation(m: Material, lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    sign = m.sweep.objective.direction.sign
-    return tuple(
-        sorted(
-            lines,
-            key=lambda line: (
-                line.standing is None,
-                sign * line.standing.value if line.standing is not None else 0.0,
-            ),
-        )
-    )
+    trials = [(line.trial.entry(line.standing), line) for line in lines if line.trial is not None]
+    ranked = best_first(trials, lambda pair: pair[0], ANY_BUDGET, m.sweep.objective.direction)
+    return (*(line for _, line in ranked), *(line for line in lines if line.trial is None))
 
 
 def _series(m: Material, line: Line, metric: str, parts: list[str | None]) -> Series:

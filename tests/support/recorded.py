@@ -10,7 +10,8 @@ from typing import Any
 
 from tuning.experiment.space import config_hash
 from tuning.experiment.spec import Experiment
-from tuning.ledger.ledger import Ledger
+from tuning.ledger.header import experiment_of
+from tuning.ledger.ledger import LEDGER, Ledger, read_header
 from tuning.ledger.records import (
     BaselineRecord,
     BuiltRecord,
@@ -27,6 +28,7 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
+from tuning.tables.parts import Tables
 
 SPACE = {
     "adapter": {"choice": ["none", "lora", "serial_lora"]},
@@ -182,4 +184,18 @@ def write(
             ledger.append(score.model_copy(update={"time": now}))
         if closed is not None:
             ledger.append(ClosedRecord(time=now, reason=closed))
+    return folder
+
+
+def compacted(folder: Path, share: float) -> Path:
+    """The same record, its first part of that size in Parquet."""
+    whole = (folder / LEDGER).read_bytes()
+    cut = whole.rfind(b"\n", 0, int(len(whole) * share) + 1) + 1
+    if cut:
+        (folder / LEDGER).write_bytes(whole[:cut])
+        header = read_header(folder)
+        tables = Tables(folder, experiment_of(header), header)
+        tables.open(1.0)
+        tables.close()
+        (folder / LEDGER).write_bytes(whole)
     return folder

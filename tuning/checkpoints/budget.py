@@ -1,6 +1,6 @@
-"""What `checkpoints.budget_gb` takes away, and when. Which files go is a pure function. No ray, no torch.
+"""Which checkpoints `checkpoints.budget_gb` removes, and when. The choice of files is a pure function.
 
-Sizes are tracked: each look asks for those of the trials that run or have just ended, not of all.
+Sizes are tracked: each check reads those of the trials that run or have just ended, not of all trials.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import RAN_TO_END, Outcome, OverBudgetRecord, RemovedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.ranking.finalists import finalists
+from tuning.ranking.order import Entry, best_first
+from tuning.ranking.policy import FINISHED_THEN_STOPPED
 
 GB = 10**9
 POLL_INTERVAL_S = 2.0
 BACK_OFF_S = 120.0
-"""Twice as long after each look that failed, up to this."""
+"""The interval doubles after each check that failed, up to this."""
 SETTLES_AFTER_S = 2.0
-"""A worker may write the best weights of a trial that was stopped until so long after its end."""
+"""A worker may write the best weights of a stopped trial until this long after the trial's end."""
 AT_ONCE = 200
-"""Trials that lose files in one look, so that the driver's loop goes on in between."""
+"""Trials that lose files in one check, so that the driver's loop continues in between."""
 AT_STORE = (10.0, 25)
-"""The same of a store, where a file takes longer."""
+"""The interval and the number of trials for an object store, where each file takes longer."""
 
 _CUT_SHORT = frozenset({Outcome.PRUNED, Outcome.STOPPED, Outcome.DIVERGED})
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A trial's checkpoints as they lie there. last, best: bytes, 0 where there is none."""
+    """A trial's checkpoints on disk. last, best: bytes, 0 for a file that does not exist."""
 
     trial: int
     outcome: Outcome | None
@@ -45,14 +47,18 @@ class Kept:
     last: int = 0
     best: int = 0
 
+    def entry(self) -> Entry:
+        """What decides its place in the ranking."""
+        return Entry(self.trial, self.outcome, self.value)
+
     def size(self, name: str) -> int:
-        """Bytes of one of its two files."""
+        """The bytes of one of its two files."""
         return self.last if name == LAST_STATE else self.best
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One file that goes."""
+    """One file to remove."""
 
     trial: int
     name: str
@@ -62,15 +68,16 @@ class Removal:
 def to_remove(
     kept: Iterable[Kept], budget: int, *, direction: Direction, keep: Collection[int]
 ) -> list[Removal]:
-    """What must go so that all files together take at most `budget` bytes, in this order, and no more.
+    """The files to remove, in order, so that all others together take at most `budget` bytes.
 
-    1. States (`last.ckpt`) of trials that are over and did not fail, cut short ones first.
-    2. Weights (`best.ckpt`) of trials that were cut short, worst first.
-    3. Weights of trials that ran out, worst first.
-    4. Both files of failed trials, oldest first: `--retry-failed` would go on from them.
+    1. States (`last.ckpt`) of trials that are over and did not fail, first those that were cut short.
+    2. Weights (`best.ckpt`) of trials that were cut short, in the reverse of the ranking; those that are
+       not ranked go first.
+    3. Weights of finished trials, likewise.
+    4. Both files of failed trials, oldest first: `--retry-failed` would continue from them.
 
-    keep: trials that keep their weights. Those that run, or were interrupted, keep both files.
-    Where all of this is not enough, all of it goes.
+    keep: trials that keep their weights. Trials that run, or were interrupted, keep both files. If all
+    of this is not enough, all of it is removed.
     """
     kept = list(kept)
     excess = sum(each.last + each.best for each in kept) - budget
@@ -92,7 +99,9 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
     )
     yield from ((each, LAST_STATE) for each in (*cut, *out))
     for group in (cut, out):
-        worst_first = sorted(group, key=lambda each: _goodness(each.value, direction))
+        ranked = _ranked(group, direction)
+        numbers = {each.trial for each in ranked}
+        worst_first = [*(each for each in group if each.trial not in numbers), *reversed(ranked)]
         yield from ((each, BEST_WEIGHTS) for each in worst_first if each.trial not in keep)
     for each in failed:
         yield each, LAST_STATE
@@ -100,21 +109,17 @@ def _in_order(kept: list[Kept], direction: Direction, keep: Collection[int]) -> 
             yield each, BEST_WEIGHTS
 
 
-def best_of(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
-    """The best `count` trials: those that ran out come before any that was cut short."""
-    ranked = sorted(
-        (each for each in kept if each.value is not None and each.outcome in {*RAN_TO_END, *_CUT_SHORT}),
-        key=lambda each: (each.outcome not in RAN_TO_END, -_goodness(each.value, direction), each.trial),
-    )
-    return frozenset(each.trial for each in ranked[:count])
+def best_trials(kept: Iterable[Kept], count: int, direction: Direction) -> frozenset[int]:
+    """The best `count` trials: finished ones come before any that was cut short."""
+    return frozenset(each.trial for each in _ranked(kept, direction, count))
 
 
-def _goodness(value: float | None, direction: Direction) -> float:
-    return float("-inf") if value is None else -direction.sign * value
+def _ranked(kept: Iterable[Kept], direction: Direction, most: int | None = None) -> list[Kept]:
+    return best_first(kept, Kept.entry, FINISHED_THEN_STOPPED, direction, most)
 
 
 class Budget:
-    """Keeps an experiment's budget while its driver runs. Without one in the file it does nothing."""
+    """Keeps an experiment's budget while its driver runs; does nothing if the file sets no budget."""
 
     def __init__(
         self,
@@ -133,7 +138,7 @@ class Budget:
         self._every_s, self._at_once = AT_STORE if stored else (POLL_INTERVAL_S, AT_ONCE)
         self._sweep = sweep
         self._clock = clock
-        self._next_look, self._wait_s = float("-inf"), self._every_s
+        self._next_check, self._wait_s = float("-inf"), self._every_s
         self._known = 0
         self._moving: dict[int, float | None] = {}
         """Trials whose files may change: when each was seen to have ended, None while it runs."""
@@ -142,7 +147,7 @@ class Budget:
         self._told: set[str] = set()
 
     def begin(self) -> None:
-        """Take in what a driver before this one has left. Raises StorageError where a store is silent."""
+        """Read the files that an earlier driver left. Raises StorageError if a store does not answer."""
         trials = self._sweep.history.trials
         if self._limit is None or not trials:
             return
@@ -157,32 +162,32 @@ class Budget:
         else:
             self._measure([n for n in over if trials[n].outcome is not Outcome.REUSED])
 
-    def look(self) -> None:
-        """Enforce it, if it is time again. Called in each round of the driver's loop."""
+    def check(self) -> None:
+        """Enforce the budget if it is time. Called in each round of the driver's loop."""
         now = self._clock()
-        if self._limit is None or now < self._next_look:
+        if self._limit is None or now < self._next_check:
             return
         whole = self._enforce(now, SETTLES_AFTER_S, self._at_once)
         self._wait_s = self._every_s if whole else min(2 * self._wait_s, BACK_OFF_S)
-        self._next_look = self._clock() + self._wait_s  # a store that is silent has taken its time
+        self._next_check = self._clock() + self._wait_s  # later: a store may take long to fail
 
     def finish(self) -> None:
-        """Enforce it now: all trials have ended, and their workers are done with them."""
+        """Enforce the budget now: all trials have ended, and their workers write no more."""
         if self._limit is not None:
             self._enforce(self._clock(), 0.0, None)
 
     def _enforce(self, now: float, settles_s: float, at_once: int | None) -> bool:
-        """Whether all went well. Where a file cannot be looked at or removed, no other goes in its place."""
+        """Whether it succeeded. If a file cannot be read or removed, no other is removed in its place."""
         assert self._limit is not None
         try:
             self._follow(now, settles_s)
         except StorageError:
-            return False  # of a store that is silent for a while: workers say so
+            return False  # a store does not answer for a while, which workers report
         if self._total <= self._limit:
             return True
         still = [k for k in self._kept.values() if k.trial not in self._moving]
         fixed = self._total - sum(k.last + k.best for k in still)
-        keep = best_of(self._kept.values(), self._keep, self._direction)
+        keep = best_trials(self._kept.values(), self._keep, self._direction)
         keep |= finalists(self._experiment, self._sweep.history)  # are to be scored with their weights
         removals = to_remove(still, self._limit - fixed, direction=self._direction, keep=keep)
         by_trial: dict[int, list[Removal]] = {}
@@ -198,7 +203,7 @@ class Budget:
         return True
 
     def _follow(self, now: float, settles_s: float) -> None:
-        """Look at the files that may have changed since the last look."""
+        """Read the sizes of the files that may have changed since the last check."""
         trials = self._sweep.history.trials
         for number in islice(trials, self._known, None):
             if trials[number].outcome is not Outcome.REUSED:
@@ -228,7 +233,7 @@ class Budget:
         self._kept[number] = Kept(number, trial.outcome, trial.value, last, best)
 
     def _remove(self, number: int, removals: list[Removal]) -> bool:
-        """Whether they are gone. What could not be removed at an earlier look is recorded already."""
+        """Whether the files are removed. One that an earlier check failed to remove is recorded already."""
         recorded = self._sweep.history.trials[number].removed
         if new := [each for each in removals if each.name not in recorded]:
             names, size = [each.name for each in new], sum(each.bytes for each in new)

@@ -29,7 +29,7 @@ from tuning.ledger.records import (
     StartedRecord,
     UnsavedRecord,
 )
-from tuning.ranking.best_so_far import Best, Leader
+from tuning.ranking.best_so_far import BestSoFar, BestTrial
 
 WINDOW_S = 60.0
 """Throughput is that of the last so many seconds."""
@@ -51,7 +51,7 @@ class Board:
         self._last_only = workload.objective.value is ValueRule.LAST
         self._history = History(ExperimentRecord(name=experiment.name, file="", experiment={}))
         self._epochs: dict[int, float] = {}
-        self._leader = Leader(workload.direction, workload.objective.value)
+        self._best_so_far = BestSoFar(workload.direction, workload.objective.value)
         self._samples: deque[tuple[float, int]] = deque()
         self._unsaved: dict[int, str] = {}
         self._began: float | None = None
@@ -65,7 +65,7 @@ class Board:
             return
         self._history = self._history.with_record(record)
         if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
-            self._leader.observe(self.history[record.trial], self.history.values())
+            self._best_so_far.observe(self.history[record.trial], self.history.values())
         if isinstance(record, ResumedRecord):
             self._go_on(record)
         self._seen = max(self._seen, record.time)
@@ -154,9 +154,9 @@ class Board:
         return [trial for trial in self.history.values() if trial.ended is None]
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestTrial | None:
         """The best so far. Under rule `last` only trials that ran to their own end compete."""
-        return self._leader.best
+        return self._best_so_far.best
 
     @property
     def scored(self) -> tuple[int, int] | None:

@@ -50,7 +50,7 @@ def best(
     """Rank the trials of an experiment, or of several, and say by which rule."""
     from analysis.query.sql import opened
     from analysis.ranking.best import best_json, best_of, best_rows, best_table
-    from analysis.ranking.best_sql import top as first
+    from analysis.ranking.best_sql import rank_by_sql as first
 
     _writable(format_, to)
     with opened(_folders(name, storage), tell=say) as source:

@@ -89,7 +89,7 @@ def conclude(folder: Path, ablate: str | None) -> None:
 
 def _best(out: Console, sweep: Sweep, ranking: Ranking) -> None:
     from analysis.ranking.best import best_of
-    from analysis.ranking.by_adapter import against_untouched
+    from analysis.ranking.by_adapter import against_baseline
     from analysis.ranking.test_metrics import scored_value
     from tuning.cli.console import lines
 
@@ -98,7 +98,7 @@ def _best(out: Console, sweep: Sweep, ranking: Ranking) -> None:
     at = f"{metric} {standing.value:.4f} at epoch {standing.epoch:g} of {trial.epochs:g}"
     lines(out, "", f"best configuration: trial {trial.number}, {at}", style="bold")
     lines(out, f"  {ranking.caption}")
-    if verdict := against_untouched(sweep, standing.value):
+    if verdict := against_baseline(sweep, standing.value):
         lines(out, f"  {verdict}")
     score = ranking.score(trial, standing)
     if score is not None and (value := scored_value(score, metric)) is not None:

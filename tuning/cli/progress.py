@@ -24,7 +24,7 @@ from tuning.ledger.records import (
     UnsavedRecord,
     WarmStartRecord,
 )
-from tuning.ranking.best_so_far import Best
+from tuning.ranking.best_so_far import BestTrial
 from tuning.search.warm_start import describe_earlier_trials
 
 QUIET_S = 20.0
@@ -39,7 +39,7 @@ class Progress:
         self._console = console
         self._clock = clock
         self._said = clock()
-        self._best: Best | None = None
+        self._best: BestTrial | None = None
         self._live: Live | None = None
 
     def __call__(self, record: Any) -> None:

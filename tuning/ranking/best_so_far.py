@@ -1,4 +1,4 @@
-"""The best trial so far, kept up as records come. No ray, no torch."""
+"""The best trial so far, updated with each record."""
 
 from __future__ import annotations
 
@@ -7,54 +7,50 @@ from dataclasses import dataclass
 
 from trainables.specs.workload import Direction, ValueRule
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.records import RAN_TO_END, Outcome
-
-_RANKED = (*RAN_TO_END, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED)
+from tuning.ranking.order import Key, recorded_entry, sort_key
+from tuning.ranking.policy import live_policy
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best value so far, and whose it is."""
+class BestTrial:
+    """The best value so far and its trial. epoch: the epochs that the trial has run."""
 
     trial: int
     value: float
     epoch: float
 
 
-class Leader:
-    """Under rule `last` only trials that ran to their own end compete. Among equals the first leads."""
+class BestSoFar:
+    """The first trial of the ranking under the live policy."""
 
     def __init__(self, direction: Direction, rule: ValueRule) -> None:
-        self.best: Best | None = None
-        self._direction = direction
-        self._outcomes = RAN_TO_END if rule is ValueRule.LAST else (None, *_RANKED)
+        self._key_of = sort_key(live_policy(rule), direction)
+        self._first: tuple[Key, TrialHistory] | None = None
+
+    @property
+    def best(self) -> BestTrial | None:
+        """The best trial; None while no trial is ranked."""
+        if self._first is None:
+            return None
+        _, trial = self._first
+        assert trial.value is not None
+        return BestTrial(trial.number, trial.value, trial.epoch)
 
     def observe(self, changed: TrialHistory, trials: Iterable[TrialHistory]) -> None:
-        """One of the trials has changed; all are looked at only where that was the best one, and lost."""
-        now = self._standing(changed)
-        if self.best is None or self.best.trial != changed.number:
-            self._challenge(now)
-        elif now is not None and not self._direction.better(self.best.value, now.value):
-            self.best = now
+        """Take in that a trial has changed. All trials are compared only if the best one became worse."""
+        key = self._key(changed)
+        if self._first is None or self._first[1].number != changed.number:
+            self._challenge(key, changed)
+        elif key is not None and key <= self._first[0]:
+            self._first = key, changed
         else:
-            self.best = None
+            self._first = None
             for trial in trials:
-                self._challenge(self._standing(trial))
+                self._challenge(self._key(trial), trial)
 
-    def _standing(self, trial: TrialHistory) -> Best | None:
-        """What a trial competes with, if it does."""
-        value = trial.value
-        if value is None or trial.outcome not in self._outcomes:
-            return None
-        return Best(trial.number, value, trial.epoch)
+    def _key(self, trial: TrialHistory) -> Key | None:
+        return self._key_of(recorded_entry(trial))
 
-    def _challenge(self, by: Best | None) -> None:
-        best = self.best
-        if by is None:
-            return
-        if (
-            best is None
-            or self._direction.better(by.value, best.value)
-            or (by.value == best.value and by.trial < best.trial)
-        ):
-            self.best = by
+    def _challenge(self, key: Key | None, trial: TrialHistory) -> None:
+        if key is not None and (self._first is None or key < self._first[0]):
+            self._first = key, trial

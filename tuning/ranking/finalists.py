@@ -1,93 +1,88 @@
-"""Which trials are scored on test images after the search, and the epoch whose weights each kept."""
+"""Which trials are scored on test images after the search, and the epoch at which each kept its weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import RAN_TO_END, Outcome
-
-_HAS_WEIGHTS = (*RAN_TO_END, Outcome.PRUNED, Outcome.STOPPED)
+from tuning.ranking.order import best_first, recorded_entry
+from tuning.ranking.policy import FINISHED, Policy, finalist_policy
+from tuning.ranking.standing import Objective, kept_report
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial and the epoch of its kept weights; the untouched model has neither."""
+    """A trial and the epoch of its kept weights; both are None for the pretrained baseline."""
 
     trial: int | None = None
     epoch: float | None = None
 
 
 def candidates(experiment: Experiment, history: History) -> list[Candidate]:
-    """What is to be scored, best first, the untouched model last.
+    """What is to be scored: trials, best first, then the pretrained baseline.
 
-    That one only where its own head was measured on validation images. Nothing where there is
-    nothing to score on, or no trial to score.
+    The baseline is scored only if its head was evaluated on validation images. The list is empty if
+    there are no test images and no domains, or no trial to score.
     """
     counts = history.prepared.counts if history.prepared is not None else {}
     if not counts.get("test") and not experiment.data.domains:
         return []
-    picked = [Candidate(t.number, kept_epoch(experiment, t)) for t in _picked(experiment, history)]
-    if picked and history.baseline is not None:
-        picked.append(Candidate())
-    return picked
+    chosen = [Candidate(t.number, kept_epoch(experiment, t)) for t in _chosen(experiment, history)]
+    if chosen and history.baseline is not None:
+        chosen.append(Candidate())
+    return chosen
 
 
 def finalists(experiment: Experiment, history: History) -> frozenset[int]:
-    """Those that would be scored if the search ended now; empty unless the file asks for finalists."""
+    """The trials that would be scored if the search ended now; empty unless the file asks for finalists."""
     if experiment.scoring.trials is not Scored.FINALISTS:
         return frozenset()
-    return frozenset(trial.number for trial in _picked(experiment, history))
+    return frozenset(trial.number for trial in _chosen(experiment, history))
 
 
-def _picked(experiment: Experiment, history: History) -> list[TrialHistory]:
-    ranked = list(_ranked(experiment, history))
+def _chosen(experiment: Experiment, history: History) -> list[TrialHistory]:
+    policy = finalist_policy(experiment.objective.value)
     match experiment.scoring.trials:
         case Scored.FINALISTS:
-            return ranked[: experiment.scoring.finalists]
+            return _ranked(experiment, history, policy, experiment.scoring.finalists)
         case Scored.ADAPTERS:
             first: dict[tuple[str, str], TrialHistory] = {}
-            for trial in ranked:
+            for trial in _ranked(experiment, history, policy):
                 config = experiment.trial_config(trial.params)
                 first.setdefault((config.adapter, config.mode), trial)
             return list(first.values())
         case Scored.EACH:
-            return [trial for trial in ranked if trial.outcome in RAN_TO_END]
+            return _ranked(experiment, history, FINISHED)
         case Scored.NONE:
             return []
 
 
-def _ranked(experiment: Experiment, history: History) -> Iterator[TrialHistory]:
-    """Best first, those that ran to their own end before the others; ties go to the lower number."""
-    last = experiment.objective.value is ValueRule.LAST
-    fair = RAN_TO_END if last else _HAS_WEIGHTS
-    sign = experiment.workload.direction.sign
-    found = [
-        (trial.outcome not in RAN_TO_END, sign * trial.value, number)
-        for number, trial in history.trials.items()
-        if trial.outcome in fair and trial.value is not None
-    ]
-    return (history.trials[number] for *_, number in sorted(found))
+def _ranked(
+    experiment: Experiment, history: History, policy: Policy, most: int | None = None
+) -> list[TrialHistory]:
+    return best_first(history.trials.values(), recorded_entry, policy, experiment.workload.direction, most)
 
 
 def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
-    """The epoch of a trial's best report, whose weights it has kept whatever the rule of its value."""
-    reports = [(report.epoch, report.metrics) for report in trial.reports]
-    return best_report(reports, experiment.objective.metric, experiment.workload.direction)[0]
+    """The epoch of the report whose weights a trial keeps; None before its first report."""
+    kept = kept_report(trial.reports, Objective.of(experiment.workload))
+    return None if kept is None else kept.epoch
+
+
+@dataclass(frozen=True)
+class _Reported:
+    epoch: float
+    metrics: Mapping[str, float | None]
 
 
 def best_report(
-    reports: Sequence[tuple[float, Mapping[str, float | None]]], metric: str, direction: Direction
+    reports: Iterable[tuple[float, Mapping[str, float | None]]], metric: str, direction: Direction
 ) -> tuple[float | None, dict[str, float]]:
-    """Epoch and figures of the first of the best reports: the one whose weights the engine kept."""
-    value, epoch, figures = direction.worst, None, {}
-    for at, metrics in reports:
-        new = metrics.get(metric)
-        if new is not None and direction.better(new, value):
-            value, epoch = new, at
-            figures = {name: figure for name, figure in metrics.items() if figure is not None}
-    return epoch, figures
+    """Epoch and metrics of the report whose weights the engine keeps, of a run without a ledger."""
+    objective = Objective(metric, direction, ValueRule.BEST)
+    kept = kept_report((_Reported(*report) for report in reports), objective)
+    return (None, {}) if kept is None else (kept.epoch, dict(kept.metrics))

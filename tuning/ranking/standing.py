@@ -1,12 +1,13 @@
-"""By which figure trials are compared, and what a trial's reports are worth under it. No ray, no torch."""
+"""The value of a trial: by which metric trials are compared, and what their reports give."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from trainables.specs.workload import Direction, ValueRule, Workload
-from tuning.ledger.records import ReportRecord
 
 NEARLY = 1e-9
 """Epochs that differ by less are the same."""
@@ -14,7 +15,7 @@ NEARLY = 1e-9
 
 @dataclass(frozen=True)
 class Objective:
-    """By which figure, in which direction and under which rule trials are compared."""
+    """By which metric, in which direction and under which rule trials are compared."""
 
     metric: str
     direction: Direction
@@ -22,32 +23,54 @@ class Objective:
 
     @classmethod
     def of(cls, workload: Workload) -> Objective:
-        """The experiment's own."""
+        """The experiment's objective."""
         return cls(workload.objective.metric, workload.direction, workload.objective.value)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A trial's value under an objective, and the epoch whose report gave it."""
+    """A trial's value under an objective, and the epoch and the metrics of the report that gave it."""
 
     value: float
     epoch: float
     metrics: Mapping[str, float]
 
 
-def standing(
-    reports: Iterable[ReportRecord], objective: Objective, upto: float | None = None
-) -> Standing | None:
-    """The best report, the earliest of equal ones, or the last one as the rule has it; None without any.
+class Reported(Protocol):
+    """A report, as far as it decides a trial's value."""
 
-    upto: reports after this epoch do not count.
+    @property
+    def epoch(self) -> float:
+        """The epoch after which the model was evaluated."""
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        """The validation metrics by name; None for one that was no number."""
+
+
+def standing(reports: Iterable[Reported], objective: Objective, upto: float | None = None) -> Standing | None:
+    """The best report, the earliest of equal ones, or the last one, as the rule has it.
+
+    upto: reports after this epoch do not count. Reports without a finite value never count; None is
+    returned if no report counts.
     """
-    best: Standing | None = None
+    value, found = objective.direction.worst, None
     for report in reports:
-        value = report.metrics.get(objective.metric)
-        if value is None or (upto is not None and report.epoch > upto + NEARLY):
+        new = report.metrics.get(objective.metric)
+        if new is None or not math.isfinite(new) or (upto is not None and report.epoch > upto + NEARLY):
             continue
-        if best is None or objective.rule is ValueRule.LAST or objective.direction.better(value, best.value):
-            figures = {name: v for name, v in report.metrics.items() if v is not None}
-            best = Standing(value, report.epoch, figures)
-    return best
+        if objective.rule is ValueRule.LAST or objective.direction.better(new, value):
+            value, found = new, report
+    if found is None:
+        return None
+    return Standing(value, found.epoch, {name: v for name, v in found.metrics.items() if v is not None})
+
+
+def kept_report(reports: Iterable[Reported], objective: Objective) -> Standing | None:
+    """The report whose weights the engine keeps: the first of the best ones, whatever the rule."""
+    return standing(reports, replace(objective, rule=ValueRule.BEST))
+
+
+def reached(ran: float, budget: float | None) -> bool:
+    """Whether a trial that has run `ran` epochs has reached the budget; always true without one."""
+    return budget is None or ran >= budget - NEARLY

@@ -176,7 +176,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     )
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
     scheduler = RecordingScheduler(
-        rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.look
+        rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.check
     )
     searcher = OptunaSearcher(
         study,

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
+from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, compacted, experiment, write
 
 from analysis.errors import NothingToRankError, QueryError
 from analysis.query.sql import opened
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import best_json, best_rows, best_table, rank
-from analysis.ranking.best_sql import best_in, top
-from tuning.ledger.header import experiment_of
-from tuning.ledger.ledger import LEDGER, read_header
+from analysis.ranking.best_sql import best_in, rank_by_sql
+from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import Outcome
-from tuning.tables.parts import Tables
 
 QUESTIONS: list[dict[str, Any]] = [
     {},
@@ -46,20 +44,6 @@ FILTERS: list[tuple[dict[str, Any], list[tuple[int, float, float]], dict[str, in
 """Filters; each ranked trial with its value and epoch; by outcome, those that pass and are not ranked."""
 
 
-def compacted(folder: Path, share: float) -> Path:
-    """The same record, its first part of that size in Parquet."""
-    whole = (folder / LEDGER).read_bytes()
-    cut = whole.rfind(b"\n", 0, int(len(whole) * share) + 1) + 1
-    if cut:
-        (folder / LEDGER).write_bytes(whole[:cut])
-        header = read_header(folder)
-        tables = Tables(folder, experiment_of(header), header)
-        tables.open(1.0)
-        tables.close()
-        (folder / LEDGER).write_bytes(whole)
-    return folder
-
-
 @pytest.fixture(scope="module", params=[0.0, 0.6, 1.0], ids=lambda share: f"{share:.0%} in Parquet")
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept") / "digits"
@@ -71,8 +55,8 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_both_rankings_agree(kept: Path, how: dict[str, Any]) -> None:
     values = rank(Sweep.at(kept), **how)
     with opened([kept]) as source:
-        rows = top(source, 10, **how)
-        few = top(source, 2, **how)
+        rows = rank_by_sql(source, 10, **how)
+        few = rank_by_sql(source, 2, **how)
     assert best_json(rows, 10) == best_json(values, 10)
     assert best_table(rows, 10) == best_table(values, 10)
     assert best_rows(few, 2) == best_rows(values, 2)
@@ -84,7 +68,7 @@ def test_a_filter_leaves_the_rest_uncounted(
     kept: Path, how: dict[str, Any], ranked: list[tuple[int, float, float]], left_out: dict[str, int]
 ) -> None:
     with opened([kept]) as source:
-        found, first = top(source, 10, **how), top(source, 1, **how)
+        found, first = rank_by_sql(source, 10, **how), rank_by_sql(source, 1, **how)
     assert [(trial.number, place.value, place.epoch) for trial, place in found.ranked] == ranked
     assert found.left_out == left_out
     assert found.counted == first.counted == len(ranked)
@@ -113,7 +97,7 @@ def test_a_filter_leaves_the_rest_uncounted(
 def test_an_expression_chooses_trials(kept: Path, where: str, numbers: list[int]) -> None:
     unranked = {3: "diverged", 6: "reused"}
     with opened([kept]) as source:
-        found = top(source, 10, where=where, early_stopped=True)
+        found = rank_by_sql(source, 10, where=where, early_stopped=True)
     assert sorted(trial.number for trial, _ in found.ranked) == [n for n in numbers if n not in unranked]
     assert found.left_out == {unranked[n]: 1 for n in numbers if n in unranked}
 
@@ -124,10 +108,10 @@ def test_an_expression_chooses_trials(kept: Path, where: str, numbers: list[int]
 )
 def test_a_filter_on_test_figures_is_said_to_choose_by_them(kept: Path, where: str, told: bool) -> None:
     with opened([kept]) as source:
-        found = top(source, 3, where=where)
+        found = rank_by_sql(source, 3, where=where)
     caption = best_table(found, 3).caption
     assert found.ranked
-    assert ("the filter chose among them by test figures" in caption) is told
+    assert ("the filter selects by test metrics" in caption) is told
     assert ("Picked on validation images" in caption) is not told
     assert best_json(found, 3)["filtered_on_test"] is told
 
@@ -136,8 +120,8 @@ def test_under_rule_last_the_last_reports_count(tmp_path: Path) -> None:
     folder = compacted(write(tmp_path / "last", of=experiment("last", rule="last")), 1.0)
     values = rank(Sweep.at(folder))
     with opened([folder]) as source:
-        assert best_json(top(source, 10), 10) == best_json(values, 10)
-        at = top(source, 10, at=4)
+        assert best_json(rank_by_sql(source, 10), 10) == best_json(values, 10)
+        at = rank_by_sql(source, 10, at=4)
     assert [(t.number, s.value) for t, s in at.ranked] == [(4, 0.71), (0, 0.7), (2, 0.3)]
 
 
@@ -145,8 +129,8 @@ def test_ties_go_to_the_earlier_trial_and_to_its_earlier_epoch(tmp_path: Path) -
     folder = write(tmp_path / "ties", (Told(LORA, (0.2,)), Told(LORA, (0.5, 0.5)), Told(LORA, (0.5,))))
     with opened([folder]) as source:
         for how in ({}, {"at": 1.0}):
-            assert [t.number for t, _ in top(source, 3, **how).ranked] == [1, 2, 0]  # type: ignore[arg-type]
-        assert top(source, 1, metric="loss").ranked[0][1].epoch == 1.0
+            assert [t.number for t, _ in rank_by_sql(source, 3, **how).ranked] == [1, 2, 0]  # type: ignore[arg-type]
+        assert rank_by_sql(source, 1, metric="loss").ranked[0][1].epoch == 1.0
 
 
 def test_the_best_is_one_that_finished_unless_none_has(tmp_path: Path, kept: Path) -> None:
@@ -162,11 +146,20 @@ def test_the_best_is_one_that_finished_unless_none_has(tmp_path: Path, kept: Pat
         best_in(source)
 
 
+@pytest.mark.parametrize("how", QUESTIONS[:3], ids=str)
+def test_before_the_first_report_nothing_is_ranked(tmp_path: Path, how: dict[str, Any]) -> None:
+    folder = write(tmp_path / "young", (Told(LORA, (), None),), closed=None)
+    with opened([folder]) as source:
+        found = rank_by_sql(source, 3, **how)
+    assert best_json(found, 3) == best_json(rank(Sweep.at(folder), **how), 3)
+    assert (found.ranked, found.left_out) == ((), {"running": 1})
+
+
 def test_several_experiments_are_ranked_together_where_they_have_one_objective(tmp_path: Path) -> None:
     first = write(tmp_path / "pets-1")
     second = compacted(write(tmp_path / "pets-2", (Told(LORA, (0.74, 0.8)), Told(LORA, (0.4, 0.5)))), 1.0)
     with opened([first, second]) as source:
-        ranking = top(source, 3)
+        ranking = rank_by_sql(source, 3)
     assert [(t.sweep, t.number) for t, _ in ranking.ranked] == [("pets-2", 0), ("pets-1", 0), ("pets-1", 4)]
     table = best_table(ranking, 3)
     assert table.columns[:3] == ("", "experiment", "trial")
@@ -175,9 +168,9 @@ def test_several_experiments_are_ranked_together_where_they_have_one_objective(t
     other = write(tmp_path / "pets-3", of=experiment("pets-3", rule="last"))
     with (
         opened([first, other]) as source,
-        pytest.raises(QueryError, match=r"pets-1 is judged by dice \(max, best report\), pets-3 by .*last"),
+        pytest.raises(QueryError, match=r"pets-1 is ranked by dice \(max, best report\), pets-3 by .*last"),
     ):
-        top(source, 3)
+        rank_by_sql(source, 3)
 
 
 def test_a_copy_is_an_experiment_of_its_own(tmp_path: Path) -> None:
@@ -185,7 +178,7 @@ def test_a_copy_is_an_experiment_of_its_own(tmp_path: Path) -> None:
     second = tmp_path / "two"
     shutil.copytree(first, second)
     with opened([first, second]) as source:
-        assert [t.sweep for t, _ in top(source, 2).ranked] == ["one", "two"]
+        assert [t.sweep for t, _ in rank_by_sql(source, 2).ranked] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -193,14 +186,14 @@ def test_a_copy_is_an_experiment_of_its_own(tmp_path: Path) -> None:
 )
 def test_a_wrong_condition_names_the_columns(kept: Path, where: str) -> None:
     with opened([kept]) as source, pytest.raises(QueryError, match=r"lora\.rank|one condition"):
-        top(source, 1, where=where)
+        rank_by_sql(source, 1, where=where)
 
 
 def test_a_condition_cannot_read_files(kept: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
     with opened([kept]) as source, pytest.raises(QueryError):
-        top(source, 1, where=f"trial IN (SELECT a FROM read_csv('{secret}'))")
+        rank_by_sql(source, 1, where=f"trial IN (SELECT a FROM read_csv('{secret}'))")
 
 
 def test_one_setting_may_hold_numbers_and_text(tmp_path: Path) -> None:
@@ -218,9 +211,9 @@ def test_names_may_differ_in_case_alone(tmp_path: Path) -> None:
 
 def chosen(folder: Path, where: str) -> list[int]:
     with opened([folder]) as source:
-        return [trial.number for trial, _ in top(source, 10, where=where).ranked]
+        return [trial.number for trial, _ in rank_by_sql(source, 10, where=where).ranked]
 
 
 def test_an_unknown_figure_names_those_recorded(kept: Path) -> None:
     with opened([kept]) as source, pytest.raises(QueryError, match="recorded are dice, dice/7, loss"):
-        top(source, 1, metric="map")
+        rank_by_sql(source, 1, metric="map")

@@ -30,7 +30,7 @@ def test_a_row_for_each_adapter_of_the_trial_that_validation_picked(scored: Swee
         ("serial_lora", "frozen", "4", "2", "0.7400", "0.8000", "0.4000 (0.50)", "0.6000 (0.75)"),
         # Trial 1 of the same kind has 0.9 on test images, which must not pick it.
         ("lora", "frozen", "0", "5", "0.7500", "0.7000", "0.6300 (0.90)", "0.5600 (0.80)"),
-        ("untouched backbone", "", "", "", "", "0.0000", "0.0200", "0.0000"),
+        ("pretrained baseline", "", "", "", "", "0.0000", "0.0200", "0.0000"),
     )
     assert "on test images" in table.caption
     assert "best on validation images" in table.caption
@@ -50,6 +50,13 @@ def test_a_trial_that_was_cut_short_stands_for_its_kind_only_where_no_other_ende
     assert "with a smaller budget than the others: trial 1 (pruned after 2 of 6 epochs)" in found.caption
     first = json.loads(json.dumps(domain_json(alone)))["rows"][0]
     assert (first["outcome"], first["ran_epochs"], first["of_epochs"]) == ("pruned", 2.0, 6.0)
+
+
+def test_of_equal_values_on_test_images_the_better_on_validation_images_comes_first(tmp_path: Path) -> None:
+    scores = [s.model_copy(update={"metrics": {"dice": 0.5, "loss": 0.5}}) for s in SCORES[:2]]
+    trials = (TRIALS[4], *TRIALS[1:4], TRIALS[0])  # 4, the better one, has the higher number
+    table = domain_table(Sweep.at(write(tmp_path / "ties", trials, of=SHIFTED, scores=scores)))
+    assert [row[2] for row in table.rows] == ["4", "0"]
 
 
 def test_another_figure_in_its_own_order(scored: Sweep) -> None:

@@ -36,7 +36,7 @@ from trainables.metrics.per_image import write as write_images
 from trainables.run_folder import image_results
 from tuning.experiment.space import Alternative
 from tuning.formatting import duration
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 SECTIONS = [
@@ -167,7 +167,29 @@ def test_results_from_the_trials_of_the_search_are_marked_observational(report: 
     assert "Significant importance: learning_rate" in said(blocks(report, "importance"))
 
 
-def test_every_line_of_parallel_coordinates_stays_within_its_axes(
+def test_equal_trials_are_drawn_and_listed_in_the_order_of_the_ranking(tmp_path: Path) -> None:
+    serial = {"adapter": "serial_lora", "freezing": "frozen"}
+    settings = {"learning_rate": 0.002, "lora.rank": 4}
+    curves = ((LORA, 0.3), (serial, 0.5), (LORA, 0.5), (LORA, 0.2))
+    scores = [ScoredRecord(trial=n, epoch=1.0, metrics={"dice": value}) for n, value in ((2, 0.9), (1, 0.1))]
+    trials = [Told(params | settings, (value,)) for params, value in curves]
+    tied = report_of(Material.at(write(tmp_path / "ties", trials, baseline=None, scores=scores)))
+    parallel, domains = figure(tied, "parallel").plot, figure(tied, "domains").plot
+    assert isinstance(parallel, Parallel)
+    assert [line.trial for line in parallel.lines] == [
+        3,
+        0,
+        2,
+        1,
+    ]  # the best is drawn last, over all others
+    assert isinstance(domains, Dots)
+    assert [series.name for series in domains.series] == [
+        "serial_lora, frozen (trial 1)",
+        "lora, frozen (trial 2)",
+    ]
+
+
+def test_every_line_of_parallel_coordinates_is_on_its_axes(
     report: ReportDocument, material: Material
 ) -> None:
     plot = figure(report, "parallel").plot
@@ -201,7 +223,7 @@ def test_test_values_are_shown_in_domain_and_shifted(report: ReportDocument) -> 
     assert first[0] is not None
     assert first[0].interval is not None
     assert first[0].interval[0] < first[0].value < first[0].interval[1]
-    assert plot.series[-1].name == "untouched backbone"
+    assert plot.series[-1].name == "pretrained baseline"
     assert "0.630 (0.90)" in said(blocks(report, "domains"))
 
 

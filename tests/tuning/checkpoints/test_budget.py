@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from trainables.object_store import StorePath, place
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from tuning.checkpoints import budget as checkpoint_budget
-from tuning.checkpoints.budget import Budget, Kept, best_of, to_remove
+from tuning.checkpoints.budget import Budget, Kept, best_trials, to_remove
 from tuning.checkpoints.trained_adapter import adapter_of_trial, trials_with_weights
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
@@ -31,6 +32,8 @@ from tuning.ledger.records import (
     StartedRecord,
 )
 from tuning.ranking.finalists import finalists
+from tuning.ranking.order import best_first
+from tuning.ranking.policy import FINISHED_THEN_STOPPED, NOT_COMPARABLE
 from tuning.run.launch import launch
 from tuning.run.resume import resume
 from tuning.run.scoring import REMOVED
@@ -60,7 +63,7 @@ IN_ORDER = [
 
 
 def removed(budget: int, direction: Direction = Direction.MAXIMIZE) -> list[tuple[int, str]]:
-    keep = best_of(EVERY_KIND, 2, direction)
+    keep = best_trials(EVERY_KIND, 2, direction)
     return [(r.trial, r.name) for r in to_remove(EVERY_KIND, budget, direction=direction, keep=keep)]
 
 
@@ -93,10 +96,44 @@ def test_files_that_are_not_there_are_not_removed() -> None:
 def test_the_best_are_those_that_ran_out_before_any_that_was_cut_short() -> None:
     cut = Kept(0, Outcome.PRUNED, 0.99, best=4)
     out = [Kept(n, Outcome.COMPLETED, value, best=4) for n, value in ((1, 0.5), (2, 0.7), (3, 0.7))]
-    assert best_of([cut, *out], 2, Direction.MAXIMIZE) == {2, 3}
-    assert best_of([cut, *out], 1, Direction.MAXIMIZE) == {2}  # of equal ones the earlier
-    assert best_of([cut, *out], 4, Direction.MAXIMIZE) == {0, 1, 2, 3}
-    assert best_of([Kept(0, Outcome.FAILED, None), Kept(1, None, 0.3)], 3, Direction.MAXIMIZE) == frozenset()
+    assert best_trials([cut, *out], 2, Direction.MAXIMIZE) == {2, 3}
+    assert best_trials([cut, *out], 1, Direction.MAXIMIZE) == {2}  # of equal ones the earlier
+    assert best_trials([cut, *out], 4, Direction.MAXIMIZE) == {0, 1, 2, 3}
+    assert (
+        best_trials([Kept(0, Outcome.FAILED, None), Kept(1, None, 0.3)], 3, Direction.MAXIMIZE) == frozenset()
+    )
+
+
+def test_weights_go_in_the_reverse_of_the_ranking() -> None:
+    """Of equal trials the higher number goes first; before all others those that are not ranked."""
+    rng = random.Random(0)
+    for _ in range(300):
+        direction = rng.choice(list(Direction))
+        kept = [
+            Kept(number, outcome, value, last=10, best=4)
+            for number in range(rng.randrange(12))
+            for outcome in [rng.choice([*Outcome, None])]
+            for value in [None if outcome in NOT_COMPARABLE else rng.choice((0.1, 0.2, 0.2, 0.3))]
+        ]
+        ranked = [e.trial for e in best_first(kept, Kept.entry, FINISHED_THEN_STOPPED, direction)]
+        expected = sorted(
+            (each for each in kept if each.outcome in (*_FINISHED, *_STOPPED)),
+            key=lambda each: (each.outcome in _STOPPED, direction.sign * (each.value or 0), each.trial),
+        )
+        assert ranked == [each.trial for each in expected]
+        few = rng.randrange(4)
+        keep = best_trials(kept, few, direction)
+        assert keep == set(ranked[:few])
+        rng.shuffle(kept)
+        gone = to_remove(kept, 0, direction=direction, keep=keep)
+        weights = [r.trial for r in gone if r.name == BEST_WEIGHTS]
+        diverged = sorted(each.trial for each in kept if each.outcome is Outcome.DIVERGED)
+        failed = sorted(each.trial for each in kept if each.outcome is Outcome.FAILED)
+        assert weights == [*diverged, *reversed(ranked[few:]), *failed]
+
+
+_FINISHED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
+_STOPPED = (Outcome.PRUNED, Outcome.STOPPED)
 
 
 # --- kept -------------------------------------------------------------------------------------
@@ -135,10 +172,10 @@ class Drive:
     def end(self, number: int, value: float | None, outcome: Outcome = Outcome.COMPLETED) -> None:
         self.sweep.record(EndedRecord(trial=number, outcome=outcome, value=value, epoch=1.0))
 
-    def look(self, times: int = 1) -> None:
+    def check(self, times: int = 1) -> None:
         for _ in range(times):
             self.clock.now += checkpoint_budget.POLL_INTERVAL_S
-            self.budget.look()
+            self.budget.check()
 
     def left(self, name: str) -> list[int]:
         return sorted(int(path.parent.name) for path in self.folder.glob(f"trials/*/{name}"))
@@ -165,9 +202,9 @@ def test_a_budget_is_kept_while_trials_come_and_go(drives: list[Drive], tmp_path
     drive = driven(drives, tmp_path / "sweep", budget_gb=2.5 * KB, keep_best=2)
     for number, value in enumerate((0.5, 0.9, 0.1, 0.7)):
         drive.start(number)
-        drive.look()
+        drive.check()
         drive.end(number, value)
-        drive.look(2)  # seen to have ended, then settled
+        drive.check(2)  # seen to have ended, then settled
     assert drive.left(LAST_STATE) == [2, 3]
     assert drive.left(BEST_WEIGHTS) == [0, 1, 2, 3]
     gone = drive.records(RemovedRecord)
@@ -180,14 +217,14 @@ def test_a_trial_that_has_just_ended_may_still_be_written(drives: list[Drive], t
     drive = driven(drives, tmp_path / "sweep", budget_gb=0.1 * KB, keep_best=1)
     drive.start(0)
     drive.end(0, 0.5)
-    drive.look()
+    drive.check()
     assert drive.left(LAST_STATE) == [0]
     drive.file(0, BEST_WEIGHTS).write_bytes(bytes(300))  # by its worker, late
-    drive.look()
+    drive.check()
     assert drive.left(LAST_STATE) == []
     (over,) = drive.records(OverBudgetRecord)
     assert (over.bytes, over.reason) == (300, "what is left belongs to trials that run, and to the best ones")
-    drive.look(3)
+    drive.check(3)
     assert len(drive.records(OverBudgetRecord)) == 1  # said once
 
 
@@ -213,20 +250,20 @@ def test_at_the_end_nothing_is_waited_for(drives: list[Drive], tmp_path: Path) -
     assert drive.left(BEST_WEIGHTS) == [checkpoint_budget.AT_ONCE + 4]
 
 
-def test_without_a_budget_nothing_is_looked_at(
+def test_without_a_budget_no_size_is_read(
     drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive = driven(drives, tmp_path / "sweep")
-    monkeypatch.setattr(checkpoint_budget, "sizes", lambda places: pytest.fail("looked"))
+    monkeypatch.setattr(checkpoint_budget, "sizes", lambda places: pytest.fail("a size was read"))
     drive.start(0)
     drive.end(0, 0.5)
     drive.budget.begin()
-    drive.look(2)
+    drive.check(2)
     drive.budget.finish()
     assert drive.left(LAST_STATE) == [0]
 
 
-def test_only_what_may_have_changed_is_looked_at(
+def test_only_sizes_that_may_have_changed_are_read(
     drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive = driven(drives, tmp_path / "sweep", budget_gb=1.0)
@@ -236,7 +273,7 @@ def test_only_what_may_have_changed_is_looked_at(
     for number in range(20):
         drive.start(number)
         drive.end(number, 0.5)
-        drive.look()
+        drive.check()
     assert max(asked) <= 2 * 2
 
 
@@ -255,12 +292,12 @@ def test_where_a_file_cannot_be_removed_no_other_goes_in_its_place_and_it_is_tri
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refused)
-    drive.look(4)
+    drive.check(4)
     (over,) = drive.records(OverBudgetRecord)
     assert "0000/last.ckpt cannot be removed" in over.reason
     assert drive.left(LAST_STATE) == [0, 1]
     working[0] = True
-    drive.look(int(checkpoint_budget.BACK_OFF_S / checkpoint_budget.POLL_INTERVAL_S))
+    drive.check(int(checkpoint_budget.BACK_OFF_S / checkpoint_budget.POLL_INTERVAL_S))
     assert drive.left(LAST_STATE) == [1]
     assert [record.trial for record in drive.records(RemovedRecord)] == [0]
 
@@ -280,9 +317,9 @@ def test_a_store_that_does_not_answer_is_not_asked_in_each_round(
     monkeypatch.setattr(checkpoint_budget, "sizes", silent)
     for _ in range(20):
         drive.clock.now += 0.1
-        drive.budget.look()
+        drive.budget.check()
     assert len(asked) == 1
-    drive.look(100)
+    drive.check(100)
     assert 1 < len(asked) < 8  # of 100
 
 
@@ -296,7 +333,7 @@ def test_the_next_driver_takes_up_what_is_there(drives: list[Drive], tmp_path: P
     smaller = experiment(checkpoints={"budget_gb": 1.2 * KB, "keep_best": 1}, scoring={"trials": "none"})
     budget = Budget(smaller, drive.folder, drive.sweep, drive.clock)
     budget.begin()
-    budget.look()
+    budget.check()
     assert (drive.left(LAST_STATE), drive.left(BEST_WEIGHTS)) == ([2], [1, 2])
 
 
@@ -358,7 +395,7 @@ def test_a_sweep_ends_within_its_budget_and_says_what_went(tmp_path: Path, given
 def test_a_trial_whose_weights_have_gone_is_not_scored_and_it_is_said_why(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Budget, "look", lambda self: self.finish())
+    monkeypatch.setattr(Budget, "check", lambda self: self.finish())
     checkpoints = {"budget_gb": 0.15 * KB, "keep_best": 1}
     asked = experiment(**ARGUMENTS, checkpoints=checkpoints, scoring={"trials": "each"})
     history = read_history(launch(asked, tmp_path, **given).folder)

@@ -3,20 +3,35 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from random_records import (
+    COMPARABLE,
+    FINISHED,
+    STOPPED,
+    header_of,
+    naive_ranking,
+    random_experiment,
+    random_records,
+)
 from recorded import DOMAINS, TRIALS, write
 from recorded import experiment as recorded
 from scripted import Scripted, experiment, prepared_in
 
 from trainables.run_folder import CONTROL
+from trainables.specs.workload import ValueRule
+from tuning.experiment.sections.scoring import ScoringSpec
+from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import Ending, Outcome, Record, ScoredRecord, ScoringRecord
+from tuning.ledger.records import Ending, Outcome, PreparedRecord, Record, ScoredRecord, ScoringRecord
 from tuning.ranking.finalists import Candidate, candidates
+from tuning.ranking.standing import Objective
 from tuning.run.launch import LaunchResult, launch
 
 # --- which ------------------------------------------------------------------------------------
@@ -65,6 +80,33 @@ def test_nothing_is_scored_without_images_or_where_the_file_says_none(tmp_path: 
     assert picked(tmp_path, baseline=0.1, counts={"train": 160, "test": 0}) == []
     data = {"embedded": {"domain": "inverted"}, "domains": DOMAINS}
     assert picked(tmp_path, counts={"train": 160}, data=data, scoring={"finalists": 1}) == [(0, 5.0)]
+
+
+def test_finalists_of_random_records_are_the_first_of_the_ranking() -> None:
+    found = 0
+    for seed in range(150):
+        rng = random.Random(seed)
+        asked = random_experiment(rng)
+        history = History.of(header_of(asked), random_records(rng, asked))
+        history = replace(history, prepared=PreparedRecord(fingerprint="f", counts=COUNTS))
+        last = asked.objective.value == "last"
+        named = [("", trial) for trial in history.trials.values()]
+        objective = Objective.of(asked.workload)
+        ranked = naive_ranking(named, objective, [FINISHED] if last else [FINISHED, STOPPED])
+        each = naive_ranking(named, objective, [FINISHED])
+        kept = {
+            p[1]: p[3] for p in naive_ranking(named, replace(objective, rule=ValueRule.BEST), [COMPARABLE])
+        }
+        for trials, expected in (
+            ({"finalists": 3}, ranked[:3]),
+            ({"trials": "each"}, each),
+            ({"trials": "adapters"}, ranked[:1]),  # all trials have one adapter
+        ):
+            scoring = ScoringSpec.model_validate_json(json.dumps(trials))
+            chosen = candidates(asked.model_copy(update={"scoring": scoring}), history)
+            assert [(c.trial, c.epoch) for c in chosen] == [(p[1], kept[p[1]]) for p in expected]
+            found += len(chosen)
+    assert found > 300
 
 
 # --- as Ray tasks -----------------------------------------------------------------------------
