@@ -225,7 +225,7 @@ def test_a_head_that_is_killed_ends_the_sweep_in_plain_words_and_it_goes_on_else
             head.kill_all()
             # Ray itself would end it after 60 s.
             assert driver.finish(50.0) == FAILED, driver.said()
-            assert "with `adaptertune resume`" in driver.said()
+            assert "Continue the sweep with `adaptertune resume`" in driver.said()
         cut = Cut.of(place.folder)
     place.finish("resume", place.name)
     assert_whole(place.folder, 6)
