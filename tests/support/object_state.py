@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from enum import Enum
 from typing import Any
 
 
 def state_of(value: Any, inside: tuple[int, ...] = ()) -> Any:
     """All that the object holds, by value: equal for two objects that are in the same state."""
+    if isinstance(value, Enum):
+        return value
     if id(value) in inside:
         return "itself"
     inside = (*inside, id(value))
@@ -20,7 +23,7 @@ def state_of(value: Any, inside: tuple[int, ...] = ()) -> Any:
         return sorted((state_of(item, inside) for item in value), key=repr)
     if isinstance(value, type) or callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
-    if hasattr(value, "__dict__") and not isinstance(value, type):
+    if hasattr(value, "__dict__"):
         return (type(value).__name__, _attributes(value, inside))
     return value
 

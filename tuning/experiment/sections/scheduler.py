@@ -36,15 +36,6 @@ class SchedulerSpec(Spec):
     asha: AshaSpec | None = None
     median: MedianSpec | None = None
 
-    @model_validator(mode="after")
-    def _at_most_one(self) -> Self:
-        *others, last = "none", *SchedulerSpec.model_fields
-        given = [name for name in SchedulerSpec.model_fields if getattr(self, name) is not None]
-        if len(given) > 1:
-            known = f"{', '.join(others)} and {last}"
-            raise ValueError(f"must be exactly one of {known}; got {' and '.join(given)}")
-        return self
-
     @property
     def rule(self) -> str | None:
         """The key of the section that is given, such as asha; None where no trial is stopped early."""
@@ -55,3 +46,13 @@ class SchedulerSpec(Spec):
         """The settings of the rule."""
         section: Spec | None = getattr(self, self.rule) if self.rule is not None else None
         return section
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        rules = SchedulerSpec.model_fields
+        given = [name for name in rules if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"needs exactly one of {', '.join(rules)}, or the word none; got {' and '.join(given)}"
+            )
+        return self
