@@ -133,7 +133,7 @@ class Board:
 
     @property
     def states(self) -> dict[str, int]:
-        """The number of trials by outcome; those without one are `running`, or `unfinished` without a driver."""
+        """The number of trials by outcome; else they are `running`, or `unfinished` if no driver runs."""
         without = "running" if self.alive else "unfinished"
         found: dict[str, int] = {}
         for trial in self.history.values():

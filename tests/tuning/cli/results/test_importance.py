@@ -1,5 +1,3 @@
-"""`importance` and `pareto` on the command line. What they find: tests/analysis."""
-
 from __future__ import annotations
 
 import json
@@ -40,27 +38,6 @@ def test_importance_names_the_setting_that_decides(run: Run) -> None:
     assert (said["trials"], said["epoch"], said["among"]) == (30, 6.0, 30)
 
 
-@pytest.mark.usefixtures("ranked")
-def test_pareto_holds_quality_against_each_cost(run: Run) -> None:
-    for cost, words in (
-        ("parameters", "trainable parameters"),
-        ("seconds", "seconds of training"),
-        ("peak_mb", "peak memory in MB"),
-        ("latency_ms", "milliseconds an image"),
-    ):
-        assert words in run("pareto", "ranked", "--cost", cost).stdout
-    assert "Left out, or without milliseconds an image on record: 29 completed" in " ".join(
-        run("pareto", "ranked", "--cost", "latency_ms").stdout.split()
-    )
-    said = json.loads(run("pareto", "ranked", "--cost", "latency_ms", "--format", "json").stdout)
-    assert said["trials"] == [
-        {"trial": 4, "value": 0.1, "cost": 2.5, "front": True, "params": said["trials"][0]["params"]}
-    ]
-    assert len(json.loads(run("pareto", "ranked", "--format", "json").stdout)["trials"]) == 30
-
-
-def test_too_few_trials_and_unknown_names_are_said(run: Run) -> None:
+def test_too_few_trials_and_an_unknown_name_are_errors(run: Run) -> None:
     assert "weighing settings takes 10" in run("importance", "digits", code=2).stderr
-    assert "no metric 'dise'" in run("pareto", "digits", "--metric", "dise", code=2).stderr
-    assert "'money' is not one of" in run("pareto", "digits", "--cost", "money", code=2).stderr
     assert "no experiment 'digit'" in run("importance", "digit", code=2).stderr

@@ -26,7 +26,7 @@ def _export(*arguments: str) -> Result:
 def test_it_says_what_it_wrote_and_by_how_much_outputs_differ(run: Path, tmp_path: Path) -> None:
     done = _export(str(run), "--to", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
-    assert "an adapter for the backbone that lies with it in base/" in done.stdout
+    assert "an adapter for the backbone in its folder base/" in done.stdout
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or f"  {path.relative_to(tmp_path / 'out')}\n" in done.stdout
     largest = done.stdout.split("largest difference ")[1].split()[0]
@@ -46,7 +46,7 @@ def test_the_card_has_what_the_record_knows(run: Path, tmp_path: Path) -> None:
     assert "- devices: " in card
 
 
-def test_a_folder_that_holds_something_is_refused_in_a_sentence(run: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     done = _export(str(run), "--to", str(tmp_path))
     assert done.exit_code == 2

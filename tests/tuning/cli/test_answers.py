@@ -7,23 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from recorded import LORA, TRIALS, Told, experiment, write
 from ruamel.yaml import YAML
 from typer.testing import Result
 
-from trainables.run_folder import LOG
-from tuning.ledger.records import Ending, Outcome
-
 Run = Callable[..., Result]
+
+
 GROUPED = "SELECT adapter, count(*) AS n, max(value) AS best FROM trials GROUP BY adapter ORDER BY best DESC"
-
-
-def test_query_answers_as_a_table(run: Run) -> None:
-    out = run("query", "digits", GROUPED).stdout
-    assert "serial_lora" in out
-    assert "0.75" in out
-    assert "3 rows" in out
-    assert "lora.rank" in run("query", "digits").stdout  # without a question: the columns
 
 
 def test_query_answers_in_each_format(run: Run, tmp_path: Path) -> None:
@@ -68,39 +58,6 @@ def test_best_in_each_format_tells_best_last_and_budget_apart(run: Run, tmp_path
     assert read_table(file).column("trial").to_pylist() == [0, 4, 2]
 
 
-def test_best_of_several_experiments(run: Run, storage: Path) -> None:
-    write(storage / "digits-2", (Told(LORA, (0.8,)),))
-    out = run("best", "digits*", "-k", "1").stdout
-    assert "digits, digits-2: best 1 of 4 trials" in out
-    assert "0.8000" in out
-    assert "# digits-2, trial 0" in run("best", "digits*", "--format", "yaml").stdout
-    write(storage / "digits-3", of=experiment("digits-3", rule="last"))
-    assert "cannot be ranked together" in run("best", "digits*", code=2).stderr
-    assert "there are: digits, digits-2, digits-3" in run("best", "cells*", code=2).stderr
-
-
-def test_trials_that_were_stopped_compete_only_where_asked(run: Run, storage: Path) -> None:
-    write(storage / "young", (Told(LORA, (0.4,), Outcome.PRUNED), Told(LORA, (0.5,), None)), closed=None)
-    said = run("best", "young", code=2).stderr
-    assert "no trial has run to its own end (1 pruned, 1 running)" in said
-    assert "--early-stopped" in said
-    out = run("best", "young", "--early-stopped").stdout
-    assert "trials that were stopped early compete" in out
-    assert "0.5000" in out
-
-
-def test_the_best_by_name_is_of_those_that_were_stopped_only_where_none_finished(
-    run: Run, storage: Path
-) -> None:
-    stopped = (Told(LORA, (0.4,), Outcome.PRUNED), Told(LORA, (0.9,), Outcome.PRUNED))
-    write(storage / "stopped", stopped, closed=Ending.INTERRUPTED)
-    for name, number in (("stopped", 1), ("digits", 0)):
-        place = storage / name / "trials" / f"{number:04d}"
-        place.mkdir(parents=True)
-        (place / LOG).write_text(f"{name} {number}\n")
-        assert run("logs", f"{name}:best").stdout == f"{name} {number}\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -113,12 +70,7 @@ def test_the_best_by_name_is_of_those_that_were_stopped_only_where_none_finished
         (("query", "digitz", GROUPED), "there are: digits"),
     ],
 )
-def test_what_cannot_be_answered_is_told(run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_answered_is_an_error(run: Run, arguments: tuple[str, ...], said: str) -> None:
     result = run(*arguments, code=2)
     assert said in result.stderr
     assert not result.stdout
-
-
-def test_every_trial_of_the_fixture_is_a_row(run: Run) -> None:
-    rows = json.loads(run("query", "digits", "SELECT trial FROM trials", "--format", "json").stdout)
-    assert len(rows) == len(TRIALS)

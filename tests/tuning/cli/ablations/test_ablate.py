@@ -1,23 +1,21 @@
-"""`ablate`, `ablation` and `compare` on the command line; sweeps are scripted, or recorded and never ran."""
+"""`ablate` on the command line; sweeps are scripted, or recorded and never ran."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ablations import ran, sweep_in
+from ablations import ran
 from recorded import LORA, TRIALS, Told, experiment, write
 from scripted import Scripted
 from typer.testing import Result
 
 from analysis.ablation import studies
-from tuning.cli.commands import launch as commands_launch
-from tuning.cli.conclusion import conclude
 from tuning.experiment.spec import Experiment
+from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.records import Ending, Outcome
 from tuning.run.driver import LaunchResult
@@ -27,7 +25,9 @@ from tuning.run.resume import resume
 VALUES = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}}
 
 
-# --- the plan ---------------------------------------------------------------------------------
+def begun(folder: Path) -> Experiment:
+    """The experiment that is recorded in a folder."""
+    return experiment_of(read_history(folder).header)
 
 
 def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Callable[..., Result], storage: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Callable[..., Result],
     out = run("ablate", "digits", *asked, "--trials", "6", "--dry-run").stdout
     assert "digits-ablate-lora.rank: the plan" in out
     assert "8 (reference)" in out
-    assert "all else as trial 0 of digits, dice 0.7500" in out
+    assert "all other settings as in trial 0 of digits, dice 0.7500" in out
     assert "up to 24 to retune learning_rate, then 12 of 6 epochs" in out
     assert "one after the other (trial 0 took 54 s)" in out
     assert [path.name for path in storage.iterdir() if path.is_dir()] == ["digits"]
@@ -47,8 +47,8 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Callable[..., Result],
         ((), "takes one of --over SETTING (with --levels) and --study rank|freezing|"),
         (("--over", "lora.rank", "--study", "rank"), "takes one of --over"),
         (("--over", "lora.rank"), "needs --levels"),
-        (("--over", "lora.rank", "--levels", "4,,8"), "'' is no value; write them as 4,8,16"),
-        (("--over", "lora.rank", "--levels", "4,{"), "is no value"),
+        (("--over", "lora.rank", "--levels", "4,,8"), "'' is not a value; write them as 4,8,16"),
+        (("--over", "lora.rank", "--levels", "4,{"), "is not a value"),
         (("--over", "lora.rank", "--levels", "4,8", "--reference", "5"), "--reference 5: is no level"),
         (("--over", "targets", "--levels", "query+valeu"), "targets"),
         (("--over", "unfreeze_epoch", "--levels", "2,3"), "unfreeze_epoch goes with freezing 'unfreeze_at'"),
@@ -78,7 +78,7 @@ def test_no_level_that_fits_is_said_also_where_the_scale_is_to_be_kept(
 ) -> None:
     monkeypatch.setattr(studies, "misfit", lambda level, base: "none fits")
     said = run("ablate", "digits", "--study", "targets", "--keep-scale", code=2).stderr
-    assert "targets: the model takes none of the levels; name some with --levels" in said
+    assert "targets: the model takes none of the levels; name other levels with --levels" in said
 
 
 @pytest.mark.parametrize("name", ["targets", "blocks"])
@@ -105,9 +105,6 @@ def test_what_has_begun_is_not_begun_otherwise(run: Callable[..., Result], stora
     assert "space.lora.rank" in other
 
 
-# --- running ----------------------------------------------------------------------------------
-
-
 class Noisy(Scripted):
     """The larger the rank the better, and each seed a little of its own; its figure is called dice."""
 
@@ -124,25 +121,25 @@ class Noisy(Scripted):
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch, prepared: Path) -> list[str]:
-    """The command's sweeps run as scripted ones; gives the names of those that began or went on."""
+    """The command's sweeps run as scripted ones; returns the names of those that began or were resumed."""
     began: list[str] = []
 
-    def run(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
+    def run_scripted(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
         began.append(asked.name)
         return launch(asked, storage, trainable=Noisy, prepare=lambda _: prepared)
 
-    def go_on(folder: Path, **_: Any) -> LaunchResult:
+    def resume_scripted(folder: Path, **_: Any) -> LaunchResult:
         began.append(f"again {folder.name}")
         return resume(folder, trainable=Noisy, prepare=lambda _: prepared)
 
-    monkeypatch.setattr(commands_launch, "run", run)
-    monkeypatch.setattr(commands_launch, "go_on", go_on)
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", run_scripted)
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.resume_sweep", resume_scripted)
     return began
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_once")
-def test_it_retunes_then_compares_and_goes_on_where_it_was_cut(
+def test_it_retunes_then_compares_and_continues_where_it_was_interrupted(
     run: Callable[..., Result], storage: Path, scripted: list[str]
 ) -> None:
     asked = ("ablate", "digits", "--over", "lora.rank", "--levels", "4,8", "--seeds", "2")
@@ -160,7 +157,7 @@ def test_it_retunes_then_compares_and_goes_on_where_it_was_cut(
     tuned = read_history(storage / "digits-ablate-lora.rank-retune").trials.values()
     best = max(tuned, key=lambda t: t.value or 0.0)
     assert {t.params["learning_rate"] for t in trials} == {best.params["learning_rate"]}
-    # The same command on what is done only reads; on what was cut it goes on.
+    # The same command on what is done only reads; on what was interrupted it continues.
     assert run(*asked).stdout.endswith(out[-200:])
     assert len(scripted) == 2
     whole = (folder / LEDGER).read_bytes().split(b"\n")
@@ -192,13 +189,13 @@ def test_the_same_command_runs_only_what_is_left(
 
     def gone_on(folder: Path, **_: Any) -> LaunchResult:
         began.append(f"again {folder.name}")
-        asked = commands_launch.recorded(folder)
+        asked = begun(folder)
         (folder / LEDGER).unlink()
         write(folder, told(asked), of=asked)
         return LaunchResult(folder, Ending.FINISHED, read_history(folder))
 
-    monkeypatch.setattr(commands_launch, "run", launched)
-    monkeypatch.setattr(commands_launch, "go_on", gone_on)
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", launched)
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.resume_sweep", gone_on)
     asked = ("ablate", "digits", "--over", "lora.rank", "--levels", "4,8", "--seeds", "3")
     asked = (*asked, "--retune", "learning_rate", "--trials", "4")
     out = run(*asked).stdout
@@ -206,9 +203,8 @@ def test_the_same_command_runs_only_what_is_left(
     assert "4 is worse than 8" in out
     folder = storage / "digits-ablate-lora.rank"
     rates = {t.params["learning_rate"] for t in read_history(folder).trials.values()}
-    tried = {float(str(p["learning_rate"])) for p in commands_launch.recorded(
-        storage / "digits-ablate-lora.rank-retune"
-    ).search.first}  # fmt: skip
+    retuned = begun(storage / "digits-ablate-lora.rank-retune")
+    tried = {float(str(params["learning_rate"])) for params in retuned.search.first}
     assert rates == {min(tried, key=lambda rate: abs(rate - 0.004))}
     assert run(*asked).stdout == out
     assert len(began) == 2
@@ -226,7 +222,7 @@ def test_the_same_command_runs_only_what_is_left(
     assert len(began) == 3
 
 
-def test_an_interrupted_ablation_says_how_it_goes_on(
+def test_an_interrupted_ablation_reports_how_to_continue(
     run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(asked: Experiment, place: Path, address: str | None) -> LaunchResult:
@@ -234,14 +230,14 @@ def test_an_interrupted_ablation_says_how_it_goes_on(
         folder = write(place / asked.name, told, of=asked, closed=Ending.INTERRUPTED)
         return LaunchResult(folder, Ending.INTERRUPTED, read_history(folder))
 
-    monkeypatch.setattr(commands_launch, "run", cut)
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", cut)
     said = run("ablate", "digits", "--over", "lora.rank", "--levels", "4,8", "--seeds", "2", code=130).stderr
-    assert "the same command goes on" in said
+    assert "To continue, run the same command" in said
     out = run("ablation", "digits-ablate-lora.rank").stdout
     assert "Without a figure: 1 not run." in out
 
 
-def test_the_base_stays_that_of_the_design_however_the_search_has_gone_on(
+def test_a_design_keeps_its_base_after_the_search_has_found_a_better_trial(
     run: Callable[..., Result], storage: Path
 ) -> None:
     folder = ran(storage / "other", VALUES)
@@ -250,54 +246,7 @@ def test_the_base_stays_that_of_the_design_however_the_search_has_gone_on(
     write(storage / "other" / "digits", (*TRIALS, better))
     source = str(storage / "other" / "digits")
     out = run("ablate", source, "--over", "lora.rank", "--levels", "4,8", "--seeds", "3", "--dry-run").stdout
-    assert "all else as trial 0 of digits" in out
+    assert "all other settings as in trial 0 of digits" in out
     fresh = run("ablate", source, "--over", "lora.alpha", "--levels", "4,8", "--dry-run").stdout
-    assert "all else as trial 7 of digits" in fresh
+    assert "all other settings as in trial 7 of digits" in fresh
     assert folder.is_dir()
-
-
-# --- reading ----------------------------------------------------------------------------------
-
-
-def test_ablation_reads_a_designed_experiment_in_every_form(
-    run: Callable[..., Result], storage: Path
-) -> None:
-    name = str(ran(storage / "other", VALUES, test=VALUES))
-    out = run("ablation", name).stdout
-    assert "designed: all else as trial 0 of digits" in out
-    assert "4 is worse than 8" in out
-    assert json.loads(run("ablation", name, "--format", "json").stdout)["images"] == "test"
-    assert run("ablation", name, "--format", "csv").stdout.count("\n") == 7
-    assert "| 4 | 3 |" in run("ablation", name, "--format", "markdown").stdout
-    assert "validation dice" in run("ablation", name, "--on", "validation").stdout
-
-
-def test_ablation_of_a_sweep_needs_by_and_stays_observational(run: Callable[..., Result]) -> None:
-    assert "digits is no designed experiment" in run("ablation", "digits", code=2).stderr
-    assert "observational" in run("ablation", "digits", "--by", "lora.rank").stdout
-    assert "--at goes with --by" in run("ablation", "digits", "--at", "2", code=2).stderr
-    assert (
-        "not with --by" in run("ablation", "digits", "--by", "lora.rank", "--format", "json", code=2).stderr
-    )
-
-
-def test_compare_in_every_form(run: Callable[..., Result], storage: Path) -> None:
-    sweep_in(storage / "twin")
-    out = run("compare", "digits:0", "digits:4").stdout
-    assert "dice on validation images at equal epochs" in out
-    assert "serial_lora" in out
-    assert json.loads(run("compare", "digits", "twin", "--format", "json").stdout)["settings_differ"] == {}
-    assert run("compare", "digits:0", "digits:4", "--format", "csv").stdout.startswith("table,row,a,b\n")
-    assert (
-        "| adapter | lora | serial_lora |"
-        in run("compare", "digits:0", "digits:4", "--format", "markdown").stdout
-    )
-    assert "there are: digits" in run("compare", "digits", "digitz", code=2).stderr
-
-
-def test_a_resumed_ablation_ends_with_its_result(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = ran(storage / "other", VALUES)
-    conclude(folder, None)
-    out = capsys.readouterr().out
-    assert "4 is worse than 8" in out
-    assert "best configuration" not in out
