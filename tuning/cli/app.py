@@ -9,6 +9,7 @@ import atexit
 import gc
 import inspect
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -141,22 +142,27 @@ class CommandTable(ErrorReportingGroup):
 
 def load_command(name: str) -> TyperCommand:
     """A command with its arguments and options; imports its module."""
-    entry = COMMANDS[name]
-    function = getattr(import_module(entry.module), f"run_{name}")
+    function = command_function(name)
     single = typer.Typer(add_completion=False)
-    single.command(name, help=_help(function), rich_help_panel=entry.panel)(function)
+    single.command(name, help=_help(function), rich_help_panel=COMMANDS[name].panel)(function)
     command = get_command(single)
     assert isinstance(command, TyperCommand)
     return command
 
 
-def _help(function: Any) -> str:
+def command_function(name: str) -> Callable[..., None]:
+    """The function of a command; imports its module."""
+    function: Callable[..., None] = getattr(import_module(COMMANDS[name].module), f"run_{name}")
+    return function
+
+
+def _help(function: Callable[..., None]) -> str:
     """The part of a docstring that `--help` shows, which is Markdown, as text that Typer prints as it is.
 
     It ends at a form feed. Lines of a paragraph are joined, so that the terminal breaks them, but not those
     of lists and of indented examples.
     """
-    text, _, _ = inspect.cleandoc(function.__doc__).partition("\f")
+    text, _, _ = inspect.cleandoc(function.__doc__ or "").partition("\f")
     paragraphs = [
         paragraph if paragraph.startswith(("    ", "- ")) else paragraph.replace("\n", " ")
         for paragraph in text.strip().split("\n\n")

@@ -47,6 +47,6 @@ def join_words(environment: MutableMapping[str, str]) -> str:
         glue = splits
     environment["COMP_WORDS"] = "\n".join(joined)
     environment["COMP_CWORD"] = str(len(joined) - 1)
-    current = joined[-1]
-    value = current.partition("=")[2] if current.startswith("--") else current
-    return value[: value.rfind(":") + 1]
+    last = "" if glue else words[int(index)]
+    kept = joined[-1].removesuffix(last)
+    return kept.partition("=")[2] if kept.startswith("--") else kept

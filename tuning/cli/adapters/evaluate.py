@@ -83,6 +83,15 @@ def run_evaluate(
     baseline is scored where the pretrained model has a head for the classes; a new head has no meaning
     before it is trained. The exit code is 1 if a metric is not a number.
     \f
+    The table looks like this:
+
+         model                 domain      images     dice      iou   soft_dice     loss   relative
+         ──────────────────────────────────────────────────────────────────────────────────────────
+         lora, frozen          in domain       16   0.7608   0.6420      0.6401   0.1408          –
+         lora, frozen          textured        16   0.2291   0.1657      0.0890   0.9470     0.3011
+         pretrained baseline   in domain       16   0.7644   0.6482      0.6393   0.1351          –
+         pretrained baseline   textured        16   0.2364   0.1728      0.0893   0.9254     0.3093
+
     ADAPTER is one of:
 
     - `NAME:7`: trial 7 of an experiment under `--storage`

@@ -11,6 +11,9 @@ from digit_masks import DIGITS, write_masks
 from trained_runs import file
 from typer.testing import Result
 
+from tuning.cli.adapters.evaluate import run_evaluate
+from tuning.cli.adapters.predict import run_predict
+
 
 def rows(result: Result) -> dict[tuple[str, str | None], dict[str, Any]]:
     return {(row["model"], row["domain"]): row for row in json.loads(result.stdout)["rows"]}
@@ -125,14 +128,9 @@ def test_data_without_test_images_is_an_error(run: Callable[..., Result], tmp_pa
     assert "2" in run("evaluate", "cells", "--data", str(data), "--split", "validation").stdout
 
 
-def documented(heading: str) -> set[str]:
-    """The keys that docs/commands.md describes under a heading."""
-    text = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
-    names = re.findall(
-        r"`([a-z_]+(?:\[\]\.[a-z_]+)?)`", "\n".join(re.findall(r"^\| (`.+?) \|", section, re.M))
-    )
-    return set(names)
+def documented(function: Callable[..., None]) -> set[str]:
+    """The JSON keys that a command's docstring describes, one an item."""
+    return set(re.findall(r"^ +- `([a-z_]+(?:\[\]\.[a-z_]+)?)`:", function.__doc__ or "", re.M))
 
 
 def keys(value: dict[str, Any]) -> set[str]:
@@ -144,10 +142,12 @@ def keys(value: dict[str, Any]) -> set[str]:
     return found
 
 
-def test_the_docs_describe_every_key(run: Callable[..., Result], images: Path, tmp_path: Path) -> None:
-    assert documented("evaluate") == keys(json.loads(run("evaluate", "cells", "--format", "json").stdout))
+def test_the_docstrings_describe_every_json_key(
+    run: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    assert documented(run_evaluate) == keys(json.loads(run("evaluate", "cells", "--format", "json").stdout))
     written = {"image", "width", "height", "adapter"}
     for name in ("cells", "boxes"):
         run("predict", name, str(images / "0.png"), "--to", str(tmp_path / name))
         written |= keys(json.loads((tmp_path / name / "0.json").read_text()))
-    assert documented("predict") | {"image", "width", "height", "adapter"} == written
+    assert documented(run_predict) | {"image", "width", "height", "adapter"} == written

@@ -55,7 +55,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_continue(
 def test_results_never_replace_the_images(run: Callable[..., Result], images: Path) -> None:
     before = (images / "0.png").read_bytes()
     said = run("predict", "cells", str(images / "0.png"), "--to", str(images), code=2).stderr
-    assert "name another folder with --to" in said
+    assert "choose another folder with --to" in said
     assert (images / "0.png").read_bytes() == before
 
 
