@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from tuning.cli.conclusion import conclude_sweep
 from tuning.cli.options import Address, File, Sets, Storage, ThenAblate
 from tuning.cli.run.background import run_supervised, start_in_background
 from tuning.cli.run.run_with_progress import require_parameter, run_sweep
@@ -75,7 +74,10 @@ def run_launch(
             run_supervised(experiment, folder, arguments, kept)
         start_in_background(experiment, folder, arguments + ["--supervise"] * supervise)
         return
-    conclude_sweep(run_sweep(experiment, folder, address), then_ablate)
+    result = run_sweep(experiment, folder, address)
+    from tuning.cli.conclusion import conclude_sweep  # numpy
+
+    conclude_sweep(result, then_ablate)
 
 
 def load_sweep(file: str, overrides: Sequence[str], *, name: str | None, trials: int | None) -> Experiment:

@@ -10,7 +10,6 @@ import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
 from tuning.cli.completion import complete_file
-from tuning.cli.conclusion import conclude_sweep
 from tuning.cli.options import Address, Name, Sets, Storage, ThenAblate
 from tuning.cli.run.run_with_progress import require_parameter, resume_sweep
 from tuning.experiment.differences import differences
@@ -74,6 +73,8 @@ def run_resume(
     if then_ablate is not None:
         require_parameter(then_ablate, experiment_of(read_header(folder)))
     result = resume_sweep(folder, trials=trials, retry_failed=retry_failed, address=address)
+    from tuning.cli.conclusion import conclude_sweep  # numpy
+
     conclude_sweep(result, then_ablate, resumed=True)
 
 

@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return SimpleNamespace()
 
     monkeypatch.setattr("tuning.cli.run.resume.resume_sweep", resume_sweep)
-    monkeypatch.setattr("tuning.cli.run.resume.conclude_sweep", lambda result, then_ablate, resumed: None)
+    monkeypatch.setattr("tuning.cli.conclusion.conclude_sweep", lambda result, then_ablate, resumed: None)
     return found
 
 
