@@ -85,7 +85,7 @@ def _linked(text: str) -> str:
 
 
 def _parameters(function: Callable[..., None]) -> Iterator[tuple[inspect.Parameter, Any, Any]]:
-    """The parameters with their types and what Typer is told of them."""
+    """The parameters, with their types and their Typer arguments or options."""
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         kind, info = get_args(hints[name])
@@ -126,7 +126,7 @@ def _row(name: str, text: str) -> str:
 
 
 def _value(kind: Any, info: OptionInfo) -> str:
-    """What stands after the option: nothing for a flag."""
+    """The value that follows an option; empty for a flag."""
     choices = _choices(kind)
     if kind is bool:
         return ""

@@ -1,7 +1,7 @@
 """Completion of words with a colon, such as NAME:TRIAL, in bash.
 
 bash splits a word at colons and equals signs (COMP_WORDBREAKS) and replaces only the part after the last one.
-So the parts are joined before Typer reads them, and what stands before the last colon is cut off the answers.
+So the parts are joined before Typer reads them, and the text up to the last colon is cut off the answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ VARIABLE = "_ADAPTERTUNE_COMPLETE"
 
 
 def answer_completion(command: Callable[[], object]) -> None:
-    """Runs `command`, which answers a request for completion, with words that bash has split joined again."""
+    """Run `command`, which answers a request for completion, and correct what bash does to words."""
     head = join_words(os.environ)
     out = io.StringIO()
     try:
@@ -28,9 +28,9 @@ def answer_completion(command: Callable[[], object]) -> None:
 
 
 def join_words(environment: MutableMapping[str, str]) -> str:
-    """Joins the parts of words in COMP_WORDS; returns what bash keeps of the current word.
+    """Join the parts of words in COMP_WORDS; returns the part of the current word that bash keeps.
 
-    Of another shell, or of variables that are not bash's, nothing is changed.
+    For another shell nothing is changed.
     """
     words = environment.get("COMP_WORDS", "").split("\n")
     index = environment.get("COMP_CWORD", "")

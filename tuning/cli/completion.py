@@ -85,7 +85,7 @@ def _experiments(storage: Path) -> list[str]:
 
 
 def _trials(storage: Path, incomplete: str, *, best: bool) -> Iterator[str]:
-    """Experiments whose names begin so; after a colon the trials of that experiment."""
+    """The experiments with this prefix; after a colon, the trials of that experiment."""
     names = [name for name in _experiments(storage) if name.startswith(incomplete)]
     yield from names
     name, colon, part = incomplete.rpartition(":")

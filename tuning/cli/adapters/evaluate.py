@@ -117,7 +117,7 @@ def run_evaluate(
 
     - `adapter`: its name, as in the title of the table
     - `weights`: the path of the checkpoint; null for the pretrained baseline
-    - `epoch`: of the report whose weights these are; null for the pretrained baseline
+    - `epoch`: the epoch of these weights; null for the pretrained baseline
     - `config`: the configuration, nested as `trial` is; null for the pretrained baseline
     - `split`: `test` or `validation`
     - `fingerprint`: identifies the prepared data: equal fingerprints mean equal images, splits and sizes
