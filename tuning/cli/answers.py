@@ -14,7 +14,6 @@ from analysis.tables import Table, csv_text, plural
 from trainables.errors import AdaptertuneError
 from tuning.cli.console import console, print_table
 from tuning.cli.options import OutputFormat
-from tuning.experiment.yaml_lines import list_yaml
 from tuning.formatting import setting
 
 AnswerFormat = Literal[
@@ -55,6 +54,8 @@ def write_answer(
             named = [dict(zip(columns, row, strict=True)) for row in rows]
             write_text(json.dumps(named, indent=2, ensure_ascii=False, default=str) + "\n", to)
         case OutputFormat.YAML:
+            from tuning.experiment.yaml_lines import list_yaml  # ruamel.yaml
+
             write_text(list_yaml([dict(zip(columns, map(_plain, row), strict=True)) for row in rows]), to)
         case OutputFormat.CSV | OutputFormat.PARQUET:
             write_rows(columns, rows, format_, to)

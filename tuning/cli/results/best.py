@@ -12,7 +12,6 @@ from analysis.ranking.best_sql import top as rank_first
 from tuning.cli.answers import AnswerFormat, To, check_target, write_rows, write_text
 from tuning.cli.console import console, print_table
 from tuning.cli.options import Names, OutputFormat, Storage
-from tuning.experiment.write import to_yaml
 from tuning.formatting import json_text
 from tuning.ledger.storage import find_experiments, storage_folder
 from tuning.messages import say
@@ -74,6 +73,8 @@ def run_best(
 
 
 def _best_as_yaml(source: Source, ranking: Ranking) -> str:
+    from tuning.experiment.write import to_yaml  # ruamel.yaml
+
     trial, standing = best_of(ranking)
     value = f"{ranking.objective.metric} {standing.value:.4f}"
     experiment = source.recorded(trial.sweep).experiment
