@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import typer
 
-USER_ERROR, FAILED, INTERNAL_ERROR, PREEMPTED, INTERRUPTED = 2, 1, 70, 75, 130
+FAILED = 1
+"""The run failed: no trial has a value, or the cluster was lost."""
+USER_ERROR = 2
+"""The user can correct it: a wrong file, name or option, or a disk that cannot be written."""
+INTERNAL_ERROR = 70
+"""An error in adaptertune."""
+PREEMPTED = 75
+"""SIGTERM ended the sweep; `adaptertune resume` continues it."""
+INTERRUPTED = 130
+"""Ctrl-C or `adaptertune stop` ended the sweep."""
 
 
 def say(message: str) -> None:
-    """A message for the user, on stderr."""
+    """Print a message for the user on stderr."""
     typer.secho(message, err=True, fg=typer.colors.RED)

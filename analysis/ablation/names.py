@@ -1,4 +1,4 @@
-"""Words of designed experiments that the command line takes and the analysis knows. Nothing is imported."""
+"""Names of predefined ablations and of image sets, shared by the analysis and the command line."""
 
 from __future__ import annotations
 
@@ -6,31 +6,22 @@ from enum import StrEnum
 
 
 class StudyName(StrEnum):
-    """The ready ablations."""
+    """The predefined ablations."""
 
     RANK = "rank"
-    """The adapter's rank, from a quarter of the base's to four times that."""
+    """The adapter's rank, from a quarter of the base's rank to four times that."""
     FREEZING = "freezing"
-    """What trains beside the adapter, in all five modes."""
+    """Which parts of the model train besides the adapter, in all five modes."""
     ADAPTERS = "adapters"
-    """The adapter families, each at the rank that comes nearest to the base's number of parameters."""
+    """The adapter families, each at the rank whose number of parameters is nearest to the base's."""
     TARGETS = "targets"
-    """The layers that adapters sit in."""
+    """The layers that have adapters."""
     DATA = "data"
     """The share of the training images."""
 
 
 class Images(StrEnum):
-    """Which images figures are of."""
+    """The images on which metrics are measured."""
 
     TEST = "test"
     VALIDATION = "validation"
-
-
-class Writing(StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    MARKDOWN = "markdown"

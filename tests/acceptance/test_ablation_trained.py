@@ -64,7 +64,7 @@ def test_a_freezing_ablation_is_cut_off_and_gone_on_with(tmp_path: Path) -> None
     process.send_signal(signal.SIGINT)
     out, said = process.communicate()
     assert process.returncode == 130, out + said
-    assert "the same command goes on" in said
+    assert "To continue, run the same command" in said
     before = read_history(folder)
     assert before.closed is not None
     assert before.closed.reason is Ending.INTERRUPTED

@@ -8,7 +8,7 @@ from search_spaces.catalog import ShippedExperiment, find_shipped, shipped_exper
 from trainables.errors import ExperimentFileError
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import Loss, Schedule
-from tuning.cli.commands.train import sole_config
+from tuning.cli.run.train import sole_config
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 

@@ -37,11 +37,12 @@ def file(path: Path, task: str, *, data: str = DATA, trial: str = "adapter: lora
 
 def train_here(into: Path, task: str, **options: Any) -> Path:
     """The folder of a run."""
-    from tuning.cli.commands.train import new_folder, sole_config, train
+    from tuning.cli.run.solo_training import train_configuration
+    from tuning.cli.run.train import new_folder, sole_config
     from tuning.experiment.load import load_experiment
     from tuning.experiment.write import experiment_yaml
 
     experiment = load_experiment(file(into.with_suffix(".yaml"), task, **options))
     folder = new_folder(into, into, experiment.name)
-    train(experiment, sole_config(experiment), folder, experiment_yaml(experiment, {}))
+    train_configuration(experiment, sole_config(experiment), folder, experiment_yaml(experiment, {}))
     return folder

@@ -1,7 +1,7 @@
-"""What a sweep looks like at a moment: trials by state, the best so far, time left. No ray, no torch.
+"""The progress of a sweep at one moment: trials by state, the best so far, time left.
 
-A board is fed the record, line by line, from a running sweep or from the file, and knows no clock but
-the records' and the one it is asked at.
+A board reads records one by one, from a running sweep or from the ledger. Its only clocks are the times of
+the records and the time that is passed to its methods.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from tuning.ledger.records import (
 from tuning.ranking.best_so_far import BestSoFar, BestTrial
 
 WINDOW_S = 60.0
-"""Throughput is that of the last so many seconds."""
+"""The throughput is measured over this many seconds."""
 SHOWN = 12
-"""Running trials in the table."""
+"""The most running trials in the table."""
 
 
 class Board:
-    """What a sweep looks like at a moment."""
+    """The progress of a sweep at one moment."""
 
     def __init__(self, experiment: Experiment, *, alive: bool = True) -> None:
         workload = experiment.workload
         self.name = experiment.name
         self.alive = alive
-        """Whether a driver runs; without one the clock stands still at the last record."""
+        """Whether a driver runs; without one, time ends at the last record."""
         self.metric = workload.objective.metric
         self.total = trials_asked(experiment)
         self._experiment = experiment
@@ -57,17 +57,17 @@ class Board:
         self._began: float | None = None
         self._seen = 0.0
 
-    # --- feeding ------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------
 
     def observe(self, record: Any) -> None:
-        """Takes in the next line of the record."""
+        """Read the next record."""
         if isinstance(record, ExperimentRecord):
             return
         self._history = self._history.with_record(record)
         if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
             self._best_so_far.observe(self.history[record.trial], self.history.values())
         if isinstance(record, ResumedRecord):
-            self._go_on(record)
+            self._resume(record)
         self._seen = max(self._seen, record.time)
         if isinstance(record, StartedRecord):
             self._epochs[record.trial] = self._asked(record)
@@ -78,11 +78,11 @@ class Board:
             self._unsaved.pop(record.trial, None)
         elif isinstance(record, ReportRecord):
             self._samples.append((record.time, record.samples))
-            # None is left where the clock was set back by more than that.
+            # The list becomes empty if the clock was set back by more than that.
             while self._samples and self._samples[0][0] < self._seen - 2 * WINDOW_S:
                 self._samples.popleft()
 
-    def _go_on(self, record: ResumedRecord) -> None:
+    def _resume(self, record: ResumedRecord) -> None:
         """The time without a driver does not count."""
         self._unsaved.clear()
         if self._began is not None:
@@ -97,7 +97,7 @@ class Board:
         except AdaptertuneError:
             return float(self._experiment.max_epochs)
 
-    # --- asking -------------------------------------------------------------------------------
+    # --- what is known -------------------------------------------------------------------------------
 
     @property
     def history(self) -> dict[int, TrialHistory]:
@@ -106,12 +106,12 @@ class Board:
 
     @property
     def closed(self) -> ClosedRecord | None:
-        """How the driver left, if it has."""
+        """How the driver ended, if it has."""
         return self._history.closed
 
     @property
     def prepared(self) -> PreparedRecord | None:
-        """The data."""
+        """The record of the prepared data."""
         return self._history.prepared
 
     @property
@@ -121,7 +121,7 @@ class Board:
 
     @property
     def baseline(self) -> float | None:
-        """The untouched backbone's value."""
+        """The value of the pretrained baseline."""
         return self._history.baseline.metrics.get(self.metric) if self._history.baseline else None
 
     @property
@@ -133,7 +133,7 @@ class Board:
 
     @property
     def states(self) -> dict[str, int]:
-        """Trials by outcome; those that have none are `running`, or `unfinished` without a driver."""
+        """The number of trials by outcome; else they are `running`, or `unfinished` if no driver runs."""
         without = "running" if self.alive else "unfinished"
         found: dict[str, int] = {}
         for trial in self.history.values():
@@ -145,33 +145,33 @@ class Board:
 
     @property
     def ended(self) -> int:
-        """Trials that have ended for good."""
+        """The number of trials that have ended for good."""
         return sum(trial.over for trial in self.history.values())
 
     @property
     def running(self) -> list[TrialHistory]:
-        """Trials that have started and not ended."""
+        """The trials that have started and not ended."""
         return [trial for trial in self.history.values() if trial.ended is None]
 
     @property
     def best(self) -> BestTrial | None:
-        """The best so far. Under rule `last` only trials that ran to their own end compete."""
+        """The best trial so far. Under rule `last`, only trials that ran to their own end compete."""
         return self._best_so_far.best
 
     @property
     def scored(self) -> tuple[int, int] | None:
-        """How many of how many are scored on test images; None before that begins."""
+        """How many trials are scored on test images, and of how many; None before scoring begins."""
         begun = self._history.scoring
         if begun is None:
             return None
         return sum(number in self._history.scores for number in begun.trials), len(begun.trials)
 
     def epochs(self, number: int) -> float:
-        """Epochs that a trial was asked to run."""
+        """The number of epochs that a trial was asked to run."""
         return self._epochs.get(number, 0.0)
 
     def images_per_s(self, now: float) -> float | None:
-        """Training images a second, all trials together, over the last minute of the record."""
+        """Training images per second, of all trials together, over the last minute of the ledger."""
         end = min(now, self._seen + WINDOW_S)
         if self._began is None or end <= self._began:
             return None
@@ -180,13 +180,13 @@ class Board:
         return seen / (end - start) if seen else None
 
     def elapsed_s(self, now: float) -> float:
-        """Seconds since the first trial started, until now or the end."""
+        """Seconds from the start of the first trial until now or the end."""
         if self._began is None:
             return 0.0
         return max(0.0, (now if self.alive and self.closed is None else self._seen) - self._began)
 
     def left_s(self, now: float) -> float | None:
-        """Seconds to the end at the pace so far; a trial is expected to run as far as ended ones did."""
+        """Seconds to the end at the speed so far; a trial is expected to run as long as ended ones did."""
         done = sum(trial.epoch for trial in self.history.values() if trial.outcome is not Outcome.REUSED)
         if self.total is None or done <= 0 or self._over:
             return None
@@ -208,10 +208,10 @@ class Board:
         done, of = self.scored or (0, 0)
         return f"scoring {min(done + 1, of)} of {of} on test images"
 
-    # --- showing ------------------------------------------------------------------------------
+    # --- what is shown ------------------------------------------------------------------------------
 
     def summary(self, now: float) -> str:
-        """One line: how far, the best, the pace."""
+        """One line: the progress, the best, the speed."""
         parts = [f"{self.ended}" + (f" of {self.total}" if self.total else "") + " trials ended"]
         parts += [f"{n} {s}" for s, n in self.states.items() if s in ("running", "failed", "diverged")]
         if (best := self.best) is not None:
@@ -238,7 +238,7 @@ class Board:
             "–" if best is None else f"{best.value:.4f}  trial {best.trial}  (validation, {rule})",
         )
         if self.baseline is not None:
-            head.add_row("untouched", f"{self.baseline:.4f}  the backbone as it came")
+            head.add_row("baseline", f"{self.baseline:.4f}  the pretrained model before training")
         pace, left = self.images_per_s(now), self.left_s(now)
         speed = [f"{duration(self.elapsed_s(now))} so far"]
         if self._over:
@@ -249,7 +249,7 @@ class Board:
             speed += [f"{pace:.0f} images/s", f"about {duration(left)} left" if left is not None else ""]
         head.add_row("time", "  ".join(part for part in speed if part))
         for number, reason in self._unsaved.items():
-            head.add_row("not saved", Text(f"trial {number} trains on: {reason}"))
+            head.add_row("not saved", Text(f"trial {number} continues without saving: {reason}"))
         title = Text(f"{self.name}", style="bold")
         if not self.running or self._over:
             return Group(title, head)
@@ -274,6 +274,6 @@ class Board:
 
 
 def trials_asked(experiment: Experiment) -> int | None:
-    """How many trials a sweep will have; None if neither the file nor the size of its space says so."""
+    """The number of trials of a sweep; None if neither the file nor the size of its space limits it."""
     limits = (experiment.search.trials, experiment.space.size())
     return min((limit for limit in limits if limit is not None), default=None)

@@ -1,4 +1,4 @@
-"""How tables look on a terminal, in a pipe and in a log."""
+"""How text and tables are printed on a terminal, in a pipe and in a log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
+
+from tuning.ledger.storage import shell_name
 
 if TYPE_CHECKING:
     from analysis.query.sweep import Sweep
@@ -28,7 +30,7 @@ def console() -> Console:
     return out
 
 
-def show(
+def print_columns(
     out: Console,
     title: str,
     columns: Sequence[str],
@@ -37,14 +39,14 @@ def show(
     caption: str = "",
     numeric: Collection[int] = (),
 ) -> None:
-    """A table with its title and caption.
+    """Print a table with its title and caption.
 
-    numeric: columns that are set flush right.
+    numeric: the columns that are aligned to the right.
     """
     grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for place, column in enumerate(columns):
-        flush = place in numeric
-        grid.add_column(Text(column), justify="right" if flush else "left", no_wrap=flush, overflow="fold")
+        right = place in numeric
+        grid.add_column(Text(column), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     out.print(Text(title, style="bold"))
@@ -53,27 +55,25 @@ def show(
         out.print(Text(caption, style="dim"))
 
 
-def lines(out: Console, *texts: str, style: str | None = None) -> None:
-    """Text as it is: no markup, and no breaks that a copied command would suffer from."""
+def print_table(out: Console, table: Table) -> None:
+    """Print an empty line, then a table of the analysis."""
+    print_lines(out, "")
+    print_columns(out, table.title, table.columns, table.rows, caption=table.caption, numeric=table.numeric)
+
+
+def print_lines(out: Console, *texts: str, style: str | None = None) -> None:
+    """Print text without markup, and without line breaks, so that commands can be copied."""
     for text in texts:
         out.print(Text(text), style=style, soft_wrap=True)
 
 
-def failures(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
-    """A line for each trial that failed or diverged, up to so many, and for each that was not scored."""
-    from tuning.ledger.storage import shell_name
-
+def failure_lines(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
+    """A line for each failed or diverged trial, at most `most`, and for each trial without a test score."""
     lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
     texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
     if len(lost) > most:
         texts.append(f"… and {len(lost) - most} more; see `adaptertune status {shell_name(folder)}`")
     for number, why in sweep.unscored.items():
-        whose = "the untouched model" if number is None else f"trial {number}"
-        texts.append(f"{whose} could not be scored on test images: {why}")
+        model = "the pretrained baseline" if number is None else f"trial {number}"
+        texts.append(f"{model} could not be scored on test images: {why}")
     return texts
-
-
-def print_table(out: Console, table: Table) -> None:
-    """A table, after an empty line."""
-    lines(out, "")
-    show(out, table.title, table.columns, table.rows, caption=table.caption, numeric=table.numeric)

@@ -1,10 +1,10 @@
-"""Where errors end: every command's failure becomes a message and an exit code, never a traceback.
+"""Turns the exceptions of every command into a message and an exit code, never a traceback.
 
-2   the user can mend it: a wrong file, name, option, or a disk that takes no more
-1   the run itself failed, or what it ran on did
+2   an error that the user can correct: a wrong file, name or option, or a disk that cannot be written
+1   the run itself failed, or the cluster that it ran on
 130 Ctrl-C
-75  SIGTERM, as from a scheduler that wants the machine back: `adaptertune resume` goes on
-70  a fault of ours; the traceback is saved in a file, whose path is told
+75  SIGTERM, as from a scheduler that needs the machine: `adaptertune resume` continues
+70  an error in adaptertune; the traceback is saved in a file, and its path is printed
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _GIVEN = "adaptertune.arguments"
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EROFS: "the disk is read-only; use --storage DIR for another place",
-    errno.EACCES: "no permission; use --storage DIR for another place, or change the permissions",
-    errno.EPERM: "no permission; use --storage DIR for another place, or change the permissions",
+    errno.EROFS: "the disk is read-only; choose another folder with --storage DIR",
+    errno.EACCES: "no permission; choose another folder with --storage DIR, or change the permissions",
+    errno.EPERM: "no permission; choose another folder with --storage DIR, or change the permissions",
 }
 
 
 _PATH = {
     errno.ENOENT: "there is no such file or folder",
-    errno.ENOTDIR: "a part of this path is a file and no folder; name another place",
-    errno.EEXIST: "a file stands in the way; name another place",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another path",
+    errno.EEXIST: "a file of this name already exists; choose another path",
     errno.EISDIR: "this is a folder, and a file is needed",
     errno.ENAMETOOLONG: "this name is too long; use a shorter one",
 }
-"""What may be wrong with a path that the user gave; with one of ours it is a fault of ours."""
+"""What may be wrong with a path that the user gave. For other paths, these are errors in adaptertune."""
 
 
-class Guarded(TyperGroup):
-    """A group of commands whose exceptions reach the user as messages."""
+class ErrorReportingGroup(TyperGroup):
+    """A group of commands that reports exceptions as messages."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Remembers the arguments, to tell the user's paths from ours."""
+        """Keep the arguments, to tell the user's paths from our own."""
         ctx.meta[_GIVEN] = list(args)
         return super().parse_args(ctx, args)
 
@@ -59,24 +59,24 @@ class Guarded(TyperGroup):
             say(str(error))
             raise typer.Exit(FAILED if isinstance(error, ClusterError) else USER_ERROR) from error
         except KeyboardInterrupt as error:
-            say("interrupted; what an experiment has recorded so far is kept")
+            say("interrupted; everything that an experiment has recorded so far is kept")
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # Typer's: the reader has seen enough, as in `adaptertune best | head`
+                raise  # Typer handles it: the reader has stopped, as in `adaptertune best | head`
             known = _DISK | (_PATH if _is_given(error.filename, ctx.meta.get(_GIVEN, ())) else {})
             if error.errno not in known:
-                raise _crash(error) from error
+                raise _internal_error(error) from error
             say(f"{error.filename or 'cannot write'}: {known[error.errno]}")
             raise typer.Exit(USER_ERROR) from error
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
-                raise  # Typer's own, a wrong option among them
-            raise _crash(error) from error
+                raise  # Typer's own, such as a wrong option
+            raise _internal_error(error) from error
 
 
 def _is_given(path: object, arguments: Iterable[str]) -> bool:
-    """Whether a path is one of the arguments or of the variables, or lies above or below one."""
+    """Whether a path is, contains, or is inside one of the arguments or of the variables."""
     if not isinstance(path, str | bytes) or not path:
         return False
     absolute = os.path.abspath(os.fsdecode(path))
@@ -89,16 +89,16 @@ def _is_given(path: object, arguments: Iterable[str]) -> bool:
     )
 
 
-def _crash(error: Exception) -> typer.Exit:
+def _internal_error(error: Exception) -> typer.Exit:
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="adaptertune-", suffix=".txt", delete=False, encoding="utf-8"
         ) as file:
             file.write(text)
-        place = f"the details are in {file.name}; please report them"
+        details = f"the traceback is in {file.name}; please report it"
     except OSError:
-        place = "the details could not be saved"
+        details = "the traceback could not be saved"
     say(f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'}")
-    say(f"This is a fault of adaptertune; {place}. What an experiment has recorded so far is kept.")
+    say(f"This is an error in adaptertune; {details}. Everything that an experiment has recorded is kept.")
     return typer.Exit(INTERNAL_ERROR)

@@ -268,7 +268,7 @@ def test_a_checkpoint_that_could_not_be_written_is_said_and_changes_nothing_else
 
     progress = Progress(board, Console(file=screen, width=200))
     result = launched(tmp_path, prepared, OnAFullDisk, on_event=look)
-    assert "trial 0 could not be saved, and trains on: last.ckpt: the disk is full" in screen.getvalue()
+    assert "trial 0 could not be saved and continues: last.ckpt: the disk is full" in screen.getvalue()
     assert ["not saved" in view for view in shown] == [True]
     assert sum(isinstance(record, UnsavedRecord) for record in read_records(result.folder)) == 1
     assert essence(result.folder) == essence(whole)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from trained_runs import cached, train_here
+from typer.testing import CliRunner, Result
+
+from tuning.cli import app as cli
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `train` wrote."""
+    with cached(tmp_path_factory):
+        return train_here(
+            tmp_path_factory.mktemp("runs") / "one", "detection", trial="adapter: serial_lora, epochs: 1"
+        )
+
+
+def _export(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, ["export", *arguments], env={"COLUMNS": "200"})
+
+
+def test_it_says_what_it_wrote_and_by_how_much_outputs_differ(run: Path, tmp_path: Path) -> None:
+    done = _export(str(run), "--to", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    assert "an adapter for the backbone in its folder base/" in done.stdout
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or f"  {path.relative_to(tmp_path / 'out')}\n" in done.stdout
+    largest = done.stdout.split("largest difference ")[1].split()[0]
+    assert 0 <= float(largest) <= 2e-4  # outputs reach 18
+    assert f"differ by at most {largest}." in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["peft_type"] == "LORA"
+
+
+def test_the_card_has_what_the_record_knows(run: Path, tmp_path: Path) -> None:
+    assert _export(str(run), "--to", str(tmp_path / "out"), "--merge").exit_code == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    last = json.loads((run / "reports.jsonl").read_text().splitlines()[-1])
+    assert f"| validation images, epoch 1 | {last['metrics']['map']:.4f} |" in card
+    assert "library_name: transformers" in card
+    assert "  adapter: serial_lora" in card
+    assert f"adaptertune train {run / 'experiment.yaml'}" in card
+    assert "- devices: " in card
+
+
+def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    done = _export(str(run), "--to", str(tmp_path))
+    assert done.exit_code == 2
+    assert "already holds something; choose another with --to" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

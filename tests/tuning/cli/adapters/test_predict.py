@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from typer.testing import Result
+
+
+def test_predict_draws_masks_and_writes_json(
+    run: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "out"
+    out = run("predict", "cells", str(images), "--to", str(to)).stdout
+    assert f"2 drawn in {to}" in out
+    assert sorted(p.name for p in to.iterdir()) == [
+        "0.json", "0.mask.png", "0.png", "1.json", "1.mask.png", "1.png",
+    ]  # fmt: skip
+    said = json.loads((to / "0.json").read_text())
+    assert (said["width"], said["height"], said["mask"]) == (64, 64, "0.mask.png")
+    assert said["adapter"] == "one in cells"
+    with Image.open(to / "0.mask.png") as mask:
+        values = np.asarray(mask)
+    assert values.shape == (64, 64)
+    for row in said["classes"]:
+        assert row["pixels"] == int((values == row["value"]).sum())
+
+
+def test_predict_draws_boxes_above_the_threshold(
+    run: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "deep" / "out"
+    assert "score of 0.5 or more" in run("predict", "boxes", str(images / "0.png"), "--to", str(to)).stdout
+    few = json.loads((to / "0.json").read_text())
+    run("predict", "boxes", str(images / "0.png"), "--to", str(to), "--threshold", "0")
+    many = json.loads((to / "0.json").read_text())
+    assert (few["threshold"], many["threshold"]) == (0.5, 0.0)
+    assert len(few["detections"]) < len(many["detections"]) == 10
+    assert all(row["score"] >= 0.5 for row in few["detections"])
+    assert sorted(p.name for p in to.iterdir()) == ["0.json", "0.png"]
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_others_continue(
+    run: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    (images / "torn.png").write_bytes(b"nothing")
+    result = run("predict", "cells", str(images), "absent.jpg", "--to", str(tmp_path / "out"), code=1)
+    assert f"{images / 'torn.png'}: cannot be read as an image" in result.stderr
+    assert "absent.jpg: there is no such image" in result.stderr
+    assert "2 drawn" in result.stdout
+
+
+def test_results_never_replace_the_images(run: Callable[..., Result], images: Path) -> None:
+    before = (images / "0.png").read_bytes()
+    said = run("predict", "cells", str(images / "0.png"), "--to", str(images), code=2).stderr
+    assert "choose another folder with --to" in said
+    assert (images / "0.png").read_bytes() == before
+
+
+def test_a_threshold_applies_to_boxes(run: Callable[..., Result], images: Path) -> None:
+    assert "leave it out" in run("predict", "cells", str(images), "--threshold", "0.2", code=2).stderr

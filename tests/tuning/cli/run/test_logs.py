@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import Result
+
+
+def test_logs_of_a_trial(run: Callable[..., Result], storage: Path) -> None:
+    folder = storage / "digits" / "trials" / "0003"
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("12:00:00 epoch 1\n")
+    assert run("logs", "digits:3").stdout == "12:00:00 epoch 1\n"
+    assert "trial 1 of digits has no log" in run("logs", "digits:1", code=2).stderr
+    assert "wrote no log" in run("logs", "digits", code=2).stderr
+    best = storage / "digits" / "trials" / "0000"
+    best.mkdir()
+    (best / "log.txt").write_text("the best one's\n")
+    assert run("logs", "digits:best").stdout == "the best one's\n"

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+
+def test_train_needs_one_configuration(run: Callable[..., Result]) -> None:
+    assert "train runs one" in run("train", "quickstart", code=2).stderr
+    assert "FILE" in run("train", code=2).stderr
+    assert "has no trial 99" in run("train", "--from", "digits:99", code=2).stderr
+    assert "name a trial" in run("train", "--from", "digits", code=2).stderr
+
+
+@pytest.mark.usefixtures("training")
+def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], storage: Path) -> None:
+    file = storage / "one.yaml"
+    file.write_text(
+        "name: one\ntask: segmentation\nobjective: {metric: dice}\n"
+        "data: {embedded: {train: 16, validation: 4, test: 1}}\ntrial: {adapter: lora, epochs: 1}\n"
+    )
+    into = storage / "into"
+    out = run("train", str(file), "--into", str(into)).stdout
+    assert "epoch 1/1  dice" in out
+    assert "done: dice" in out
+    kept = {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl", "environment.json", "splits.json"}
+    assert {p.name for p in into.iterdir()} == kept
+    environment = json.loads((into / "environment.json").read_text())
+    assert {"versions", "python", "devices", "processor"} <= environment.keys()
+    (report,) = (into / "reports.jsonl").read_text().splitlines()
+    assert json.loads(report)["epoch"] == 1.0
+    assert "one configuration" in run("validate", str(into / "experiment.yaml")).stdout
+    assert "already exists and is not empty" in run("train", str(file), "--into", str(into), code=2).stderr

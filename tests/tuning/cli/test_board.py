@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from boards import board_of, text_of
+from recorded import LORA, TRIALS, Told, experiment, write
+
+from tuning.cli.board import Board, trials_asked
+from tuning.ledger.ledger import read_records
+from tuning.ledger.records import Outcome
+from tuning.ranking.best_so_far import Best
+
+
+def test_counts_by_state_and_what_is_waiting(live: Path) -> None:
+    board = board_of(live)
+    assert board.states == {"completed": 1, "pruned": 1, "running": 1, "waiting": 5}
+    assert board.ended == 2
+    assert board_of(live, of=experiment(trials=3)).states.get("waiting") is None
+
+
+def test_the_best_so_far_may_be_running(live: Path) -> None:
+    assert board_of(live).best == Best(2, 0.8, 2.0)
+
+
+def test_under_rule_last_only_finished_trials_are_best(tmp_path: Path) -> None:
+    asked = experiment("last", rule="last")
+    record = write(tmp_path / "last", TRIALS, of=asked)
+    assert board_of(record, of=asked).best == Best(0, 0.72, 6.0)
+
+
+def test_throughput_is_that_of_the_last_minute(live: Path) -> None:
+    # 160 images every 10 s, the last report at 1100 s.
+    assert board_of(live).images_per_s(1100.0) == pytest.approx(16.0)
+    assert board_of(live).images_per_s(1130.0) == pytest.approx(3 * 160 / 60)
+    assert Board(experiment()).images_per_s(1100.0) is None
+
+
+def test_time_left_expects_trials_to_run_as_far_as_ended_ones(live: Path) -> None:
+    # 10 epochs took 100 s; ended trials ran 4 on average: 2 are left of the running one, 5 · 4 wait.
+    assert board_of(live).left_s(1100.0) == pytest.approx(220.0)
+    assert Board(experiment()).left_s(1100.0) is None
+
+
+def test_the_view_shows_running_trials_at_their_epoch(live: Path) -> None:
+    text = text_of(board_of(live), 1100.0)
+    assert "1 completed  1 pruned  1 running  5 waiting" in text
+    assert "0.8000  trial 2  (validation, best report)" in text
+    assert "baseline   0.0100  the pretrained model before training" in text
+    assert "16 images/s" in text
+    assert "about 3 min 40 s left" in text
+    assert "2/6" in text
+    assert "lora.rank=4" in text
+
+
+def test_without_a_driver_the_clock_stands_still(live: Path) -> None:
+    board = board_of(live, alive=False)
+    assert board.states["unfinished"] == 1
+    text = text_of(board, 9999.0)
+    assert "1 min 40 s so far  died" in text
+    assert "left" not in text
+
+
+def test_many_running_trials_are_cut_short(tmp_path: Path) -> None:
+    record = write(tmp_path / "many", [Told(LORA, (0.1,), None)] * 20, closed=None)
+    assert "… and 8 more" in text_of(board_of(record), 2000.0)
+
+
+def test_a_restarted_trial_runs_again(live: Path) -> None:
+    board = board_of(live)
+    started = next(r for r in read_records(live) if r.kind == "started" and r.trial == 0)
+    board.observe(started)
+    assert board.states["running"] == 2
+
+
+def test_trials_asked_is_bounded_by_the_space() -> None:
+    few = experiment(space={"adapter": {"choice": ["lora"]}, "lora.rank": {"choice": [4, 8]}})
+    assert trials_asked(few) == 2
+    assert trials_asked(experiment()) == 8
+
+
+@pytest.mark.parametrize("rule", ["best", "last"])
+def test_the_best_is_kept_as_records_come_as_if_all_were_looked_at(tmp_path: Path, rule: str) -> None:
+    """Also where the best one diverges, and among equals."""
+    rng = random.Random(5)
+    outcomes = [*Outcome, None]
+    trials = tuple(
+        Told(LORA, tuple(round(rng.random(), 1) for _ in range(rng.randrange(4))), rng.choice(outcomes))
+        for _ in range(60)
+    )
+    asked = experiment("many", rule=rule)
+    board = Board(asked)
+    ranked = {"best": [o for o in Outcome if o not in NEVER] + [None], "last": LASTING}[rule]
+    seen = set()
+    for record in read_records(write(tmp_path / "many", trials, of=asked)):
+        board.observe(record)
+        competing = [t for t in board.history.values() if t.outcome in ranked and t.value is not None]
+        best = max(competing, key=lambda t: (t.value, -t.number), default=None)
+        assert board.best == (None if best is None else Best(best.number, best.value or 0.0, best.epoch))
+        seen.add(board.best)
+    assert len(seen) > 2
+
+
+NEVER = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
+
+
+LASTING = [Outcome.COMPLETED, Outcome.EARLY_STOPPED]

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+
+from tuning.formatting import duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(48, "48 s"), (185, "3 min 05 s"), (7620, "2 h 07 min"), (None, "–")]
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text

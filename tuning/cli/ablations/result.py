@@ -1,0 +1,67 @@
+"""Prints the result of a designed experiment, and what the trials of a sweep suggest about a setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from analysis.ablation.names import Images
+from analysis.ablation.result import (
+    AblationResult,
+    all_sentences,
+    result_csv,
+    result_json,
+    result_markdown,
+    result_of,
+    result_tables,
+)
+from analysis.query.sweep import Sweep
+from analysis.statistics.levels import level_tables
+from tuning.cli.console import console, print_lines, print_table
+from tuning.cli.options import OutputFormat
+from tuning.formatting import json_text
+from tuning.ledger.storage import shell_name
+
+ResultFormat = Literal[OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.CSV, OutputFormat.MARKDOWN]
+On = Annotated[
+    Images | None,
+    typer.Option(
+        "--on",
+        help="The images to compare on. Default: test where the runs were scored there, else validation.",
+    ),
+]
+
+
+def show_result(folder: Path, images: Images | None, format_: ResultFormat) -> None:
+    """Print the result of a designed experiment. Raises AblationError where `folder` holds none."""
+    result = result_of(Sweep.at(folder), images)
+    match format_:
+        case OutputFormat.JSON:
+            typer.echo(json_text(result_json(result, folder)))
+        case OutputFormat.CSV:
+            typer.echo(result_csv(result), nl=False)
+        case OutputFormat.MARKDOWN:
+            typer.echo(result_markdown(result, folder), nl=False)
+        case OutputFormat.TABLE:
+            print_result(result, folder)
+
+
+def print_result(result: AblationResult, folder: Path) -> None:
+    """Print the tables of a result and their summary in sentences."""
+    out = console()
+    for table in result_tables(result):
+        print_table(out, table)
+    print_lines(out, *all_sentences(result, folder))
+    lost = sum(run.outcome in ("failed", "diverged") for run in result.runs)
+    if lost:
+        retry = f"`adaptertune resume {shell_name(folder)} --retry-failed` runs the failed ones again"
+        print_lines(out, f"{lost} failed or diverged; {retry}")
+
+
+def print_levels(out: Console, sweep: Sweep, by: str, at: float | None) -> None:
+    """Print what the trials of a sweep suggest about a setting."""
+    for table in level_tables(sweep, by, at):
+        print_table(out, table)

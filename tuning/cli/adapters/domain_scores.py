@@ -1,0 +1,179 @@
+"""Scores a trained adapter and its pretrained baseline, in domain and under shift, for `evaluate`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue, ValidationError
+
+from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
+from trainables.errors import AdaptertuneError, DataError
+from trainables.inference.test_scores import evaluation_of
+from trainables.inference.trained_model import TrainedModel, load_untouched
+from trainables.preparation import domain_split, prepare_workload
+from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
+from trainables.specs.workload import MAIN_FIGURE, Workload
+from tuning.checkpoints.trained_adapter import TrainedAdapter
+from tuning.experiment.file_errors import closest_name
+from tuning.experiment.load import read_data
+
+BASELINE = "pretrained baseline"
+
+
+@dataclass(frozen=True)
+class DomainScore:
+    """The metrics of a model in a domain. domain: None for the data's own."""
+
+    model: str
+    domain: str | None
+    images: int
+    metrics: dict[str, float]
+    relative: float | None
+    """The task's main metric as a share of the one in domain."""
+
+    def record(self) -> dict[str, JsonValue]:
+        """For JSON; what is not a number is null."""
+        return {
+            "model": "untouched" if self.model == BASELINE else "adapter",
+            "domain": self.domain,
+            "images": self.images,
+            "figures": {name: v if math.isfinite(v) else None for name, v in self.metrics.items()},
+            "relative": self.relative,
+        }
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A domain of the data, or a corruption that the data need not name."""
+
+    name: str
+    spec: DomainSpec | None = None
+
+
+def score_domains(
+    trained: TrainedAdapter, *, data: str | None, part: Split, domains: Sequence[str]
+) -> tuple[Prepared, list[DomainScore]]:
+    """The data, and a score for each model and domain.
+
+    data: a file with a `data` section; the adapter's own data when None.  domains: all that the data names
+    when empty.  Raises DataError for classes that the adapter does not know.
+    """
+    workload = trained.workload
+    if data is not None:
+        workload = workload.model_copy(update={"data": read_data(data, workload.task)})
+    shifts = [_shift(text, workload) for text in domains] or _all_domains(workload, part)
+    prepared = _prepared(workload, trained.classes, foreign=data is not None)
+    images = _images(prepared, workload, part, shifts)
+    models = _models(trained, prepared.classes)
+    return prepared, [score for label, model in models for score in _scores(label, model, images)]
+
+
+# --- models -----------------------------------------------------------------------------------
+
+
+def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple[str, TrainedModel]]:
+    """The adapter, then the pretrained baseline if its head knows the classes; one after the other."""
+    if trained.weights is not None:
+        model = trained.load()
+        fresh = model.task.fresh_head
+        yield f"{trained.config.adapter}, {trained.config.mode}", model
+        if fresh:
+            return
+        del model
+        yield BASELINE, load_untouched(trained.workload, classes)
+        return
+    base = load_untouched(trained.workload, classes)
+    if base.task.fresh_head:
+        raise AdaptertuneError(
+            f"{trained.title}: the pretrained model has no head for {_few(classes)}, so it cannot be scored"
+            " before training; evaluate a trained adapter (adapter `none` shows what the head alone does)"
+        )
+    yield BASELINE, base
+
+
+def _scores(
+    label: str, model: TrainedModel, images: dict[str | None, PreparedSplit]
+) -> Iterator[DomainScore]:
+    main, here = MAIN_FIGURE[model.workload.task], None
+    for domain, split in images.items():
+        metrics = evaluation_of(model, split)
+        if domain is None:
+            here = metrics.get(main)
+        shifted = metrics.get(main)
+        relative = shifted / here if domain is not None and here and shifted is not None else None
+        usable = relative is not None and math.isfinite(relative)
+        yield DomainScore(label, domain, len(split), metrics, relative if usable else None)
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+def _prepared(workload: Workload, classes: tuple[str, ...], *, foreign: bool) -> Prepared:
+    """The data with its classes numbered as the model's. Raises DataError for one that the model lacks.
+
+    foreign: whether it is not the data that the adapter was trained on, which was prepared in this order
+    already.
+    """
+    if not foreign or not classes:
+        prepared = open_prepared(prepare_workload(workload, progress=True))
+        if prepared.classes == classes or not classes:
+            return prepared
+    return open_prepared(prepare_workload(workload, classes=classes, progress=True))
+
+
+def _images(
+    prepared: Prepared, workload: Workload, part: Split, shifts: Sequence[Shift]
+) -> dict[str | None, PreparedSplit]:
+    """The images to score on by domain, those in domain first."""
+    own = prepared.splits[part]
+    found: dict[str | None, PreparedSplit] = {None: own} if len(own) else {}
+    for shift in shifts:
+        split = domain_split(prepared.path, workload, shift.spec or shift.name, part)
+        if len(split):
+            found[shift.name] = split
+    if not found:
+        other = Split.VALIDATION if part is Split.TEST else Split.TEST
+        raise DataError(
+            f"the data has no {part} images; use --split {other}, or set data.splits.{part} in the file"
+        )
+    return found
+
+
+def _shift(text: str, workload: Workload) -> Shift:
+    known = workload.data.domains
+    if text in known:
+        return Shift(text)
+    match = re.fullmatch(r"(?P<kind>[^:]*):(?P<severity>-?\d+)", text)
+    if match is None:
+        guess = closest_name(text, known)
+        named = f"did you mean '{guess}'?" if guess else f"it names {', '.join(known) or 'none'}."
+        raise AdaptertuneError(
+            f"--domain {text}: the data names no such domain; {named}"
+            f" A corruption is KIND:SEVERITY, such as noise:3, of {', '.join(Corruption)}"
+        )
+    if match["kind"] not in list(Corruption):
+        raise AdaptertuneError(
+            f"--domain {text}: there is no corruption '{match['kind']}'; there are {', '.join(Corruption)}"
+        )
+    try:
+        spec = CorruptionSpec(kind=Corruption(match["kind"]), severity=int(match["severity"]))
+    except ValidationError as error:
+        raise AdaptertuneError(f"--domain {text}: severities are 1 to 5, got {match['severity']}") from error
+    return Shift(text, DomainSpec(corruption=spec))
+
+
+def _all_domains(workload: Workload, part: Split) -> list[Shift]:
+    """The domains that have images of the split."""
+    return [
+        Shift(name)
+        for name, domain in workload.data.domains.items()
+        if part is Split.TEST or domain.has_validation
+    ]
+
+
+def _few(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"'{name}'" for name in names[:most]) + more

@@ -1,0 +1,14 @@
+"""The command `schema`."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from tuning.experiment.json_schema import experiment_schema
+
+
+def run_schema() -> None:
+    """Print the JSON Schema of experiment files, for completion in an editor."""
+    typer.echo(json.dumps(experiment_schema(), indent=2))

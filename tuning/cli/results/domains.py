@@ -1,0 +1,54 @@
+"""The command `domains`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from analysis.query.sweep import Sweep
+from analysis.ranking.domains import domain_json, domain_table
+from tuning.cli.console import console, print_table
+from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
+from tuning.formatting import json_text
+from tuning.ledger.storage import parse_reference, storage_folder
+
+
+def run_domains(
+    name: Name,
+    metric: Annotated[
+        str | None, typer.Option(help="Another metric than the task's main one, such as iou or dice/cat.")
+    ] = None,
+    format_: Annotated[
+        TableOrJson, typer.Option("--format", help="json: every metric, with the relative robustness.")
+    ] = OutputFormat.TABLE,
+    storage: Storage = None,
+) -> None:
+    """Show test metrics of the best trials, in domain and under shift, for each adapter.
+
+    One row for each adapter and freezing mode: its scored trial that is best on validation images, among
+    those that ran to their own end where there are some. One more row for the pretrained baseline, where the
+    pretrained model has a head for the classes. The relative robustness (shifted ÷ in domain) is in
+    brackets.
+    \f
+    The metrics are those that a sweep has recorded (`scoring` in docs/reference/experiment-file.md), in
+    domain and in each of `data.domains`.
+
+    With `--format json`:
+
+    - `experiment`, `main`, `domains`: the name, the task's main metric, the domains in the order of the file
+    - `measured_on`, `picked_on`, `picked_by`: `test`, `validation`, and the metric that chose the trials
+    - `rows[].adapter`, `.freezing`, `.trial`, `.epoch`: the weights; null for the pretrained baseline, which
+      has `untouched` true
+    - `rows[].outcome`, `.ran_epochs`, `.of_epochs`: how far the trial ran; a trial that was stopped
+      represents its kind only where no other ran to its own end
+    - `rows[].validation`: its value of `picked_by` on validation images
+    - `rows[].metrics`, `rows[].domains.NAME`: every metric on test images, and in a domain
+    - `rows[].robustness.NAME`: the relative robustness, by `main`
+    - `failed[]`: `trial` and `reason` of trials that could not be scored
+    """
+    sweep = Sweep.at(parse_reference(name, storage_folder(storage)).folder)
+    if format_ is OutputFormat.JSON:
+        typer.echo(json_text(domain_json(sweep)))
+    else:
+        print_table(console(), domain_table(sweep, metric))

@@ -1,0 +1,43 @@
+"""The command `pareto`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from analysis.query.sweep import Sweep
+from analysis.ranking.cost import Cost
+from analysis.ranking.pareto import pareto, pareto_json, pareto_table
+from tuning.cli.console import console, print_table
+from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
+from tuning.formatting import json_text
+from tuning.ledger.storage import parse_reference, storage_folder
+
+
+def run_pareto(
+    name: Name,
+    cost: Annotated[Cost, typer.Option(help="The cost to compare quality with.")] = Cost.PARAMETERS,
+    metric: Annotated[str | None, typer.Option(help="A recorded metric, in place of the objective.")] = None,
+    format_: Annotated[TableOrJson, typer.Option("--format", help="json: every trial.")] = OutputFormat.TABLE,
+    storage: Storage = None,
+) -> None:
+    """Show the Pareto front: quality against parameters, training time, memory or latency.
+
+    The trials that no other trial equals at a lower cost, the cheapest first, among those that ran to their
+    own end.
+    \f
+    `parameters` are those that train. `latency_ms` is the fastest of many forward passes over one image,
+    measured where a trial was scored on test images, with its adapter in place as it trained.
+
+    With `--format json`:
+
+    - `trials[]`: every trial that takes part: `trial`, `value`, `cost`, `front` (whether it is on the
+      front), `params`
+    - `left_out`: the number of other trials, by outcome
+    """
+    found = pareto(Sweep.at(parse_reference(name, storage_folder(storage)).folder), cost, metric=metric)
+    if format_ is OutputFormat.JSON:
+        typer.echo(json_text(pareto_json(found)))
+    else:
+        print_table(console(), pareto_table(found))

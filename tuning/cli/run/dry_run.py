@@ -1,0 +1,84 @@
+"""`launch --dry-run`: measures one step of each kind of adapter, and estimates the cost of the sweep."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import typer
+
+from cluster.capacity import Node, slots
+from trainables.specs.trial import TrialConfig
+from trainables.training import dry_run as measured
+from trainables.training.dry_run import DryRun
+from tuning.cli.board import trials_asked
+from tuning.cli.console import console, print_columns, print_lines
+from tuning.experiment.spec import Experiment
+from tuning.formatting import duration
+from tuning.messages import FAILED, say
+from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep, trial_seconds
+
+
+def dry_run(experiment: Experiment) -> None:
+    """Run one step and one evaluation of each kind of adapter; print what the sweep will cost."""
+    configs = costliest_configs(experiment)
+    runs = measured.dry_run(experiment.workload, configs, threads=experiment.resources.threads)
+    out = console()
+    print_columns(
+        out,
+        f"{experiment.name}: dry run",
+        ("adapter", "freezing", "trains: adapter", "head", "backbone", "ms/step", "peak MB", "a trial"),
+        [_row(config, run) for config, run in zip(configs, runs, strict=True)],
+        caption="the most expensive configuration of each kind of adapter; trains: parameters that train;"
+        " a trial: all its epochs",
+        numeric=(2, 3, 4, 5, 6, 7),
+    )
+    print_lines(
+        out, *(f"{run.adapter}, {run.freezing}: {run.error}" for run in runs if run.error is not None)
+    )
+    if all(run.error is not None for run in runs):
+        say("no adapter could be built")
+        raise typer.Exit(FAILED)
+    expected = estimate_sweep(
+        experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_parallel_trials(experiment)
+    )
+    print_lines(out, *_totals(experiment, expected))
+    if any(run.error is not None for run in runs):
+        say("some adapters cannot run with these settings; their trials would fail")
+        raise typer.Exit(FAILED)
+
+
+def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
+    adapter = run.adapter if config.peft is None else f"{run.adapter} {config.peft.method}"
+    if run.error is not None:
+        return (adapter, run.freezing, "–", "–", "–", "–", "–", "cannot run")
+    return (
+        adapter,
+        run.freezing,
+        *(f"{run.parameters.get(part, 0):,}" for part in ("adapter", "head", "backbone")),
+        f"{1000 * run.step_s:.1f}",
+        f"{run.peak_mb:.0f}",
+        duration(trial_seconds(config, run)),
+    )
+
+
+def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
+    number = "an unlimited number of" if expected.trials is None else str(expected.trials)
+    stops = experiment.scheduler.asha is not None or experiment.scheduler.median is not None
+    total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
+    return (
+        f"trials  {number}, {expected.side_by_side} in parallel, at most {expected.epochs:g} epochs each",
+        f"time    {duration(expected.trial_s)} a trial{total}"
+        + (", at most: the scheduler stops trials early" if stops else "")
+        + "; start-up not counted",
+        f"memory  {expected.peak_mb:.0f} MB a trial, {expected.total_mb:.0f} MB in parallel",
+    )
+
+
+def _parallel_trials(experiment: Experiment) -> int:
+    """The number of trials that run at once on this machine."""
+    here = Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))
+    resources = experiment.resources
+    gpus = (1.0 if here.gpus else 0.0) if resources.gpus == "auto" else float(resources.gpus)
+    fit = max(1, slots([here], cpus=resources.cpus, gpus=gpus))
+    return min(fit, resources.concurrent or fit)

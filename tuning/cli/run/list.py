@@ -1,0 +1,27 @@
+"""The command `list`."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+
+from trainables.errors import AdaptertuneError
+from tuning.cli.options import Storage
+from tuning.cli.run.recorded_board import read_board
+from tuning.ledger.storage import list_experiments, storage_folder
+
+
+def run_list(storage: Storage = None) -> None:
+    """List the experiments under --storage."""
+    place = storage_folder(storage)
+    folders = list_experiments(place)
+    if not folders:
+        typer.echo(f"no experiments in {place}; start one with `adaptertune launch quickstart`")
+    for folder in folders:
+        try:
+            _, board = read_board(folder)
+        except AdaptertuneError as error:
+            typer.echo(f"{folder.name:28s} unreadable   {error}")
+            continue
+        typer.echo(f"{folder.name:28s} {board.state:12s} {board.summary(time.time())}")

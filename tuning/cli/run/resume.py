@@ -1,0 +1,98 @@
+"""The command `resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
+from tuning.cli.completion import complete_file
+from tuning.cli.options import Address, Name, Sets, Storage, ThenAblate
+from tuning.cli.run.run_with_progress import require_parameter, resume_sweep
+from tuning.experiment.differences import find_differences
+from tuning.experiment.load import load_experiment
+from tuning.ledger.header import experiment_of
+from tuning.ledger.ledger import read_header, read_history
+from tuning.ledger.storage import parse_reference, shell_name, storage_folder
+
+
+def run_resume(
+    name: Name,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="The total number of trials from now on, also of a finished sweep."),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The file of the experiment; an error if anything but the number of trials has changed.",
+            autocompletion=complete_file,
+        ),
+    ] = None,
+    set_: Sets = None,
+    address: Address = None,
+    then_ablate: ThenAblate = None,
+    storage: Storage = None,
+) -> None:
+    """Continue an experiment after Ctrl-C or a crash.
+
+    Examples:
+
+        adaptertune resume nuclei                       # after Ctrl-C, SIGTERM or a crash
+        adaptertune resume nuclei --trials 60           # 60 in all, also of a finished sweep
+        adaptertune resume nuclei --file nuclei.yaml    # as many trials as the file now has
+    \f
+    - `--trials N`: the total number of trials from now on, at least as many as there are.
+    - `--retry-failed`: failed trials run again, from their checkpoints if there are any.
+    - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials,
+      that is as `--trials`. If anything else differs, but for the name, each key is shown as `was → is` and
+      nothing runs. `--set` changes the file as for `launch`.
+
+    For a finished sweep, plain `resume` trains nothing: it tries again to compute test scores that had
+    failed, or else brings the views of docs/how-to/dashboards.md up to date, without Ray.
+
+    A changed experiment is a new experiment: launch it under another name, with `search.from`
+    (docs/reference/experiment-file.md) to learn from the trials that are finished.
+    """
+    reference = parse_reference(name, storage_folder(storage))
+    if reference.trial is not None:
+        raise StorageError("resume takes an experiment, not one of its trials")
+    folder = reference.folder
+    if file is not None:
+        wanted = added_trials(file, set_ or [], folder)
+        trials = wanted if trials is None else trials
+    elif set_:
+        raise AdaptertuneError(
+            "--set changes the file of --file; a resumed experiment stays as it was recorded"
+        )
+    if then_ablate is not None:
+        require_parameter(then_ablate, experiment_of(read_header(folder)))
+    result = resume_sweep(folder, trials=trials, retry_failed=retry_failed, address=address)
+    from tuning.cli.conclusion import conclude_sweep  # numpy
+
+    conclude_sweep(result, then_ablate, resumed=True)
+
+
+def added_trials(file: str, overrides: Sequence[str], folder: Path) -> int | None:
+    """The number of trials that a file asks for; None if it is the recorded number.
+
+    Raises ExperimentFileError where anything else differs.
+    """
+    begun, now = experiment_of(read_history(folder).header), load_experiment(file, overrides)
+    changed = {difference.key: difference for difference in find_differences(begun, now)}
+    wanted = now.search.trials
+    if wanted is not None and changed.pop("search.trials", None) is None:
+        wanted = None
+    if not changed:
+        return wanted
+    shown = "".join(f"\n  {difference}" for difference in changed.values())
+    raise ExperimentFileError(
+        f"{file} differs from what {begun.name} was started with, and only search.trials may change:{shown}\n"
+        f"Undo this, or launch it under another name with `search: {{from: [{shell_name(folder)}]}}`,"
+        " which learns from the trials that are finished"
+    )

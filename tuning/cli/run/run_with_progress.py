@@ -1,0 +1,50 @@
+"""Runs or resumes a sweep in this process while its progress is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables.errors import AdaptertuneError
+from tuning.cli.board import Board
+from tuning.cli.console import console
+from tuning.cli.progress import Progress
+from tuning.experiment.spec import Experiment
+from tuning.ledger.header import experiment_of
+from tuning.ledger.ledger import read_header
+
+if TYPE_CHECKING:
+    from tuning.run.driver import LaunchResult
+
+
+def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
+    """Run a new sweep, with a live table, or lines where there is no terminal."""
+    from tuning.run.launch import launch  # ray
+
+    with Progress(Board(experiment), console()) as progress:
+        return launch(experiment, storage, address=address, on_event=progress)
+
+
+def resume_sweep(
+    folder: Path, *, trials: int | None, retry_failed: bool, address: str | None
+) -> LaunchResult:
+    """Continue the sweep in `folder` from where its ledger ends, with the same live table."""
+    from tuning.run.resume import resume  # ray
+
+    board = Board(experiment_of(read_header(folder)))
+    with Progress(board, console()) as progress:
+        return resume(
+            folder,
+            trials=trials,
+            retry_failed=retry_failed,
+            address=address,
+            on_past=board.observe,
+            on_event=progress,
+        )
+
+
+def require_parameter(name: str | None, experiment: Experiment) -> None:
+    """Raise AdaptertuneError for a `--then-ablate` by a parameter that is not searched."""
+    if name is not None and name not in experiment.space.names:
+        searched = ", ".join(experiment.space.names)
+        raise AdaptertuneError(f"--then-ablate {name}: the space has no such parameter; it has {searched}")

@@ -1,0 +1,82 @@
+"""Trains one configuration in this process, for `train`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import typer
+from pydantic import JsonValue
+
+from trainables.data.domains import split_names
+from trainables.data.prepared import open_prepared
+from trainables.preparation import prepare_workload
+from trainables.run_folder import SPLITS
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.training.solo import train_solo
+from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
+from tuning.cli.console import console, print_lines
+from tuning.experiment.spec import Experiment
+from tuning.formatting import duration
+from tuning.ledger.environment import describe_environment
+from tuning.messages import FAILED, say
+
+
+def train_configuration(experiment: Experiment, config: TrialConfig, folder: Path, file: str) -> None:
+    """Train, print a line for each report, and leave weights, reports and the file in `folder`.
+
+    The names of the images and the environment are written there, too. file: the run as an experiment file,
+    with which it can be repeated.
+    """
+    workload = experiment.workload
+    (folder / EXPERIMENT).write_text(file, encoding="utf-8")
+    _write_json(folder / ENVIRONMENT, describe_environment())
+    out = console()
+    print_lines(out, f"{experiment.name}: {_description(config)} in {folder}")
+    prepared = open_prepared(prepare_workload(workload, progress=True))
+    _write_json(folder / SPLITS, split_names(prepared, workload))
+    started = time.monotonic()
+    with (folder / REPORTS).open("a", encoding="utf-8") as reports:
+
+        def on_report(report: Report) -> None:
+            reports.write(report.model_dump_json() + "\n")
+            reports.flush()
+            print_lines(out, _report_line(workload, config, report))
+
+        # A trial of a sweep is repeated with its threads; a file that sets none leaves the choice to torch.
+        given = experiment.resources.model_fields_set
+        threads = experiment.resources.threads if "threads" in given else None
+        last = train_solo(workload, config, folder=folder, on_report=on_report, threads=threads)
+    metric = workload.objective.metric
+    if last.outcome == "diverged":
+        say(
+            f"diverged at epoch {last.epoch:g}: the loss or {metric} is no longer a number;"
+            " try a lower learning rate"
+        )
+        raise typer.Exit(FAILED)
+    ended = "stopped early, by its patience" if last.outcome == "early_stopped" else "done"
+    print_lines(
+        out,
+        f"{ended}: {metric} {last.objective:.4f} on validation images ({workload.objective.value} report)"
+        f" after {duration(time.monotonic() - started)}; weights in {folder / 'best.ckpt'}",
+    )
+
+
+def _write_json(path: Path, value: dict[str, JsonValue]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _description(config: TrialConfig) -> str:
+    return f"adapter {config.adapter}, freezing {config.mode}, {config.epochs} epochs"
+
+
+def _report_line(workload: Workload, config: TrialConfig, report: Report) -> str:
+    metric = workload.objective.metric
+    speed = f"{report.samples / report.train_s:.0f} images/s" if report.train_s else ""
+    return (
+        f"epoch {report.epoch:g}/{config.epochs}  {metric} {report.metrics.get(metric, float('nan')):.4f}"
+        f"  {workload.objective.value} {report.objective:.4f}  {speed}"
+    ).rstrip()

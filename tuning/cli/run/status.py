@@ -1,0 +1,41 @@
+"""The command `status`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from tuning.cli.console import console, failure_lines, print_lines
+from tuning.cli.options import Name, Storage
+from tuning.cli.run.recorded_board import read_board
+from tuning.ledger.storage import parse_reference, storage_folder
+
+
+def run_status(
+    name: Name,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Update the table until the experiment ends.")
+    ] = False,
+    storage: Storage = None,
+) -> None:
+    """Show the progress of an experiment: trials by state, running trials, the best so far, failures."""
+    folder = parse_reference(name, storage_folder(storage)).folder
+    out = console()
+    while True:
+        sweep, board = read_board(folder)
+        out.print(board.view(time.time()))
+        if not watch or not board.alive:
+            break
+        time.sleep(2.0)
+        if out.is_terminal:
+            out.clear()
+    if not board.alive and board.closed is None:
+        print_lines(out, "the driver died; everything that it had recorded is kept", style="yellow")
+    errors = board.prepared.faults if board.prepared is not None else []
+    if errors:
+        print_lines(out, f"data: {len(errors)} errors")
+    for error in errors[:10]:
+        print_lines(out, f"  {'  '.join(map(str, error.values())) if isinstance(error, dict) else error}")
+    print_lines(out, *failure_lines(sweep, folder, most=50))

@@ -1,0 +1,57 @@
+"""The command `stop`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trainables.errors import StorageError
+from trainables.run_folder import CONTROL
+from tuning.cli.completion import complete_trial_number
+from tuning.cli.options import NAME_OR_TRIAL_HELP, Storage
+from tuning.ledger.ledger import driver_alive, read_history
+from tuning.ledger.storage import BEST, Reference, parse_reference, shell_name, storage_folder
+
+
+def run_stop(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME[:TRIAL]", help=NAME_OR_TRIAL_HELP, autocompletion=complete_trial_number),
+    ],
+    storage: Storage = None,
+) -> None:
+    """Stop a running experiment or one of its trials; everything recorded is kept.
+
+    The driver stops within seconds. Running trials save their state, so that `adaptertune resume` can
+    continue the experiment.
+    """
+    typer.echo(request_stop(parse_reference(name, storage_folder(storage))))
+
+
+def request_stop(reference: Reference) -> str:
+    """Leave a request for the driver, which polls for it; returns the message for the user.
+
+    Raises StorageError where nothing is running that could be stopped.
+    """
+    name, trial = reference.name, reference.trial
+    if trial == BEST:
+        raise StorageError("stop takes the number of a trial, not best")
+    if not driver_alive(reference.folder):
+        raise StorageError(f"{name} is not running; there is nothing to stop")
+    if trial is None:
+        request = "stop"
+    else:
+        known = read_history(reference.folder).trials.get(int(trial))
+        if known is None:
+            raise StorageError(
+                f"{name} has no trial {trial} yet; see `adaptertune status {shell_name(reference.folder)}`"
+            )
+        if known.ended is not None:
+            raise StorageError(f"trial {trial} of {name} has ended already ({known.outcome})")
+        request = f"stop-{trial}"
+    folder = reference.folder / CONTROL
+    folder.mkdir(exist_ok=True)
+    (folder / request).touch()
+    what = name if trial is None else f"trial {trial} of {name}"
+    return f"asked {what} to stop; it stops within seconds, and everything that it has recorded is kept"

@@ -1,0 +1,116 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+
+from analysis.query.sql import opened
+from analysis.query.sweep import Sweep
+from analysis.ranking.best_sql import best_in
+from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
+from trainables.specs.trial import TrialConfig
+from tuning.cli.completion import complete_file, complete_trial
+from tuning.cli.options import Sets, Storage
+from tuning.experiment.load import load_experiment
+from tuning.experiment.spec import Experiment
+from tuning.experiment.write import experiment_yaml
+from tuning.ledger.storage import BEST, parse_reference, storage_folder
+
+
+def run_train(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE", help="An experiment file without a `space`.", autocompletion=complete_file
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME:TRIAL",
+            help="A recorded trial: its number, or best.",
+            autocompletion=complete_trial,
+        ),
+    ] = None,
+    set_: Sets = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder for weights and reports, created if absent."),
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Train one configuration on this machine, without Ray.
+
+    Examples:
+
+        adaptertune train vit_base_pets_lora
+        adaptertune train --from nuclei:best
+    \f
+    Without `--into`, the folder is a new one under `trained/` of `--storage`. It holds:
+
+    - `best.ckpt`, `last.ckpt`: the weights of the best report; the whole state of the last report
+    - `experiment.yaml`: the run as an experiment file, with absolute paths: `adaptertune train
+      FOLDER/experiment.yaml` repeats it
+    - `reports.jsonl`: one line for each report: epoch, step, metrics, cost
+    - `splits.json`: the images of the training, validation and test splits, by name
+    - `environment.json`: versions, Python, platform, devices, git revision
+    """
+    storage = storage_folder(storage)
+    params: dict[str, JsonValue] = {}
+    if file is not None and from_ is None:
+        experiment = load_experiment(file, set_ or [])
+        config = sole_config(experiment)
+    elif from_ is not None and file is None and not set_:
+        experiment, params = _recorded_trial(from_, storage)
+        config = experiment.trial_config(params)
+    else:
+        raise AdaptertuneError(
+            "train takes FILE, with --set if needed, or --from NAME:TRIAL;"
+            " to change a recorded trial, write its file with `adaptertune best NAME --format yaml`"
+        )
+    folder = new_folder(into, storage, experiment.name)
+    from tuning.cli.run.solo_training import train_configuration  # torch
+
+    train_configuration(experiment, config, folder, experiment_yaml(experiment, params))
+
+
+def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
+    """The experiment and the parameters of NAME:best or NAME:3."""
+    reference = parse_reference(text, storage)
+    if reference.trial is None:
+        raise StorageError(f"name a trial: {text}:best, or a number as in {text}:3")
+    if reference.trial == BEST:
+        with opened([reference.folder]) as source:
+            recorded, best, _ = best_in(source)
+            return recorded.experiment, dict(best.params)
+    sweep = Sweep.at(reference.folder)
+    for trial in sweep.trials:
+        if trial.number == reference.trial:
+            return sweep.experiment, dict(trial.params)
+    raise StorageError(f"{sweep.name} has no trial {reference.trial}; it has {len(sweep.trials)}, from 0 on")
+
+
+def sole_config(experiment: Experiment) -> TrialConfig:
+    """The configuration of a file that searches nothing. Raises ExperimentFileError if it has a space."""
+    if experiment.space:
+        raise ExperimentFileError(
+            f"{experiment.name} has a `space` of {len(experiment.space.names)} parameters, and train runs one"
+            " configuration: use `adaptertune launch`, or take one with"
+            " `adaptertune best NAME --format yaml > FILE` or `adaptertune train --from NAME:best`"
+        )
+    return experiment.trial_config({})
+
+
+def new_folder(into: Path | None, storage: Path, name: str) -> Path:
+    """An empty folder for the run. Raises StorageError if the folder that was asked for is not empty."""
+    folder = into if into is not None else storage / "trained" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StorageError(f"{folder} already exists and is not empty; choose another with --into")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
