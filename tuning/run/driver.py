@@ -53,6 +53,8 @@ class LaunchResult:
     history: History
     preempted: bool = False
     """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
+    signalled: bool = False
+    """Whether Ctrl-C or SIGTERM came while it ran, and not `adaptertune stop`."""
 
     @property
     def no_results(self) -> bool:
@@ -101,7 +103,9 @@ def drive(of: Composition, *, prepare: Prepare | None = None, address: str | Non
         prepared = in_background(prepare, of.experiment.workload)
         with viewed:
             ending = _run(of, prepared, address, signals)
-    return LaunchResult(of.folder, ending, of.sweep.history, preempted=signals.sigterm)
+    return LaunchResult(
+        of.folder, ending, of.sweep.history, preempted=signals.sigterm, signalled=signals.noted()
+    )
 
 
 def _viewed(of: Composition) -> Views:
