@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
@@ -118,6 +120,7 @@ class NotebookTable:
             self.board.observe(record)
 
     def __enter__(self) -> Self:
+        _without_hints()
         with suppress(Exception):
             self._shown = self._display(Snapshot.of(self.board, self._clock()))
             self._thread.start()
@@ -141,3 +144,9 @@ class NotebookTable:
                 now = Snapshot.of(self.board, self._clock())
             assert self._shown is not None
             self._shown.update(now)
+
+
+def _without_hints() -> None:
+    """Ray and tqdm recommend ipywidgets in a notebook, for tables and bars that are not shown here."""
+    logging.getLogger("ray.widgets").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="IProgress not found")

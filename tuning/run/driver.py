@@ -208,6 +208,8 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=0),  # trials are tried again by the study
                 verbose=0,
+                # Silent too. In a notebook Ray's own choice would clear the cell's output, our table in it.
+                progress_reporter=tune.CLIReporter(),
             ),
         )
         try:
