@@ -45,7 +45,7 @@ Display = Callable[[object], Shown]
 
 
 def table_of(board: Board, *, live: bool) -> AbstractContextManager[Callable[[Any], None]]:
-    """Shows the board and hears records: in a notebook or on a terminal one table, updated in place.
+    """Shows the board as records come: in a notebook or on a terminal one table, updated in place.
 
     live: False for lines everywhere.
     """
@@ -99,7 +99,7 @@ class Snapshot:
 class NotebookTable:
     """The board as one output of a notebook's cell, updated in place once a second.
 
-    A display that fails is left as it is: the sweep does not end for it.
+    An error of the display is ignored: the sweep goes on without it.
     """
 
     def __init__(self, board: Board, display: Display, clock: Callable[[], float] = time.time) -> None:
@@ -115,7 +115,7 @@ class NotebookTable:
         )
 
     def __call__(self, record: Any) -> None:
-        """Hear a record."""
+        """Takes in the next record."""
         with self._lock:
             self.board.observe(record)
 

@@ -68,7 +68,7 @@ def launch(
     name is taken or the disk takes no more; DataError, ModelError and ClusterError as they come up;
     NoResultsError where the sweep ran and no trial has a value; and KeyboardInterrupt after Ctrl-C, once the
     record is closed. After SIGTERM the record is closed likewise, and the signal is raised again. In a
-    thread that is not the main one no signal is heard; `adaptertune stop NAME` ends the sweep there.
+    thread that is not the main one Python delivers no signal; `adaptertune stop NAME` ends the sweep there.
     A sweep that `adaptertune stop` has ended is returned with what it has.
     """
     others = ("set", "storage", "address", "progress")
@@ -84,12 +84,12 @@ def launch(
             f" name='{asked.name}-2'"
         )
 
-    def run(hear: Listener, _: Listener) -> LaunchResult:
+    def run(on_event: Listener, _: Listener) -> LaunchResult:
         from tuning.run.launch import launch as begin
 
-        return begin(asked, place, address=address, on_event=hear)
+        return begin(asked, place, address=address, on_event=on_event)
 
-    return _see_through(asked, run, progress)
+    return _run_to_its_end(asked, run, progress)
 
 
 def resume(
@@ -117,7 +117,7 @@ def resume(
         raise StorageError(f"resume takes an experiment, not one of its trials, got {name}")
     folder = reference.folder
 
-    def run(hear: Listener, hear_past: Listener) -> LaunchResult:
+    def run(on_event: Listener, on_past: Listener) -> LaunchResult:
         from tuning.run.resume import resume as proceed
 
         return proceed(
@@ -125,17 +125,17 @@ def resume(
             trials=trials,
             retry_failed=retry_failed,
             address=address,
-            on_past=hear_past,
-            on_event=hear,
+            on_past=on_past,
+            on_event=on_event,
         )
 
-    return _see_through(experiment_of(read_header(folder)), run, progress)
+    return _run_to_its_end(experiment_of(read_header(folder)), run, progress)
 
 
-def _see_through(
+def _run_to_its_end(
     experiment: Experiment, run: Callable[[Listener, Listener], LaunchResult], progress: bool
 ) -> Results:
-    """Runs it under its table, and says how it ended by what is returned or raised."""
+    """Runs the sweep under its table; returns its results, or raises where it ended in another way."""
     from adaptertune.live_table import table_of
     from tuning.cli.board import Board
 
@@ -144,7 +144,7 @@ def _see_through(
     with table_of(board, live=progress) as table:
         result = run(table, board.observe)
     if result.signalled:
-        _pass_on(result)
+        _pass_on_signal(result)
     if not (result.folder / LEDGER).exists():
         raise NoResultsError(f"{experiment.name} was stopped before its first trial; {_kept(result)}")
     results = Results((result.folder,))
@@ -155,8 +155,8 @@ def _see_through(
     return results
 
 
-def _pass_on(result: LaunchResult) -> None:
-    """The signal that ended the sweep goes to whoever would have had it, now that the record is closed."""
+def _pass_on_signal(result: LaunchResult) -> None:
+    """Passes on the signal that ended the sweep, now that the record is closed."""
     if result.preempted:
         say(f"SIGTERM: {result.folder.name} is interrupted; {_kept(result)}")
         signal.raise_signal(signal.SIGTERM)
@@ -166,7 +166,7 @@ def _pass_on(result: LaunchResult) -> None:
 
 
 def _kept(result: LaunchResult) -> str:
-    """What is left of a sweep that a signal or `stop` ended."""
+    """What is recorded of a sweep that a signal or `stop` ended, and which calls use it."""
     if not (result.folder / LEDGER).exists():
         return "nothing is kept, and its name is free"
     known, tried = _named(result.folder), result.history.trials.values()
@@ -177,7 +177,7 @@ def _kept(result: LaunchResult) -> str:
 
 
 def _why(result: LaunchResult) -> str:
-    """No trial has a value, and the reasons of the first that failed."""
+    """That no trial has a value, with the reasons of the first that failed."""
     name, known = result.folder.name, _named(result.folder)
     lost = [
         trial for trial in result.history.trials.values() if trial.ended is not None and trial.ended.reason

@@ -39,15 +39,16 @@ def stage(target: Path, *, link: bool) -> Path:
 def foreign_on_workers() -> dict[str, str]:
     """Packages of our names that workers would import from elsewhere, and from where.
 
-    For a Ray that this process already uses: its workers see the folder that it was started in. Ours
-    are recognized by `adaptertune` next to them. One worker is asked; none that does not answer.
+    For a Ray that this process already uses: its workers see the folder that it was started in. Our
+    packages are recognized by `adaptertune` next to them. One worker is asked; if it does not answer in
+    time, nothing is reported.
     """
     import ray
 
     names = PACKAGES
 
     def elsewhere() -> dict[str, str]:
-        # Travels to the worker whole, as a function inside another does: it must not import ours there.
+        # Ray sends a nested function by value, so the worker imports none of our packages for it.
         from importlib.util import find_spec
         from os.path import dirname, isfile, join
 

@@ -130,7 +130,7 @@ def test_errors_of_a_file_name_its_lines_and_set() -> None:
         ({"something": 3}, "known here: name, task"),
     ],
 )
-def test_an_unknown_argument_is_told_with_what_may_be_meant(overrides: Any, message: str) -> None:
+def test_an_unknown_argument_is_reported_with_what_may_be_meant(overrides: Any, message: str) -> None:
     with pytest.raises(AdaptertuneError) as caught:
         read(**overrides)
     assert message in str(caught.value)
@@ -148,7 +148,7 @@ def test_an_unknown_argument_is_told_with_what_may_be_meant(overrides: Any, mess
         (WRITTEN, {"trial.epochs": {1, 2}}, "got set"),
     ],
 )
-def test_what_is_no_experiment_is_told(given: Any, replaced: Any, message: str) -> None:
+def test_what_is_no_experiment_is_reported(given: Any, replaced: Any, message: str) -> None:
     with pytest.raises(ExperimentFileError) as caught:
         read(given, replaced)
     assert message in str(caught.value)

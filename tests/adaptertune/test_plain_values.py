@@ -35,7 +35,7 @@ def test_values_become_plain(value: Any, expected: Any) -> None:
     assert type(found) is type(expected)
 
 
-def test_what_cannot_be_written_is_told_by_its_place() -> None:
+def test_what_cannot_be_written_is_reported_by_its_place() -> None:
     wrong = {"a": {"b": [1, {2}]}, "c": float("inf"), 3: "x", "d": b"x"}
     found, violations = plain(wrong)
     assert found == {"a": {"b": [1, None]}, "c": None, "d": None}
@@ -47,7 +47,7 @@ def test_what_cannot_be_written_is_told_by_its_place() -> None:
     }
 
 
-def test_a_value_that_holds_itself_is_told() -> None:
+def test_a_value_that_holds_itself_is_reported() -> None:
     loop: dict[str, Any] = {}
     loop["loop"] = loop
     _, violations = plain(loop)

@@ -82,7 +82,7 @@ def test_the_handlers_of_signals_are_restored(storage: Path) -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_what_is_wrong_is_told_before_anything_is_made(storage: Path) -> None:
+def test_what_is_wrong_is_reported_before_anything_is_made(storage: Path) -> None:
     with pytest.raises(adaptertune.AdaptertuneError, match="did you mean 'trials'"):
         adaptertune.launch(WRITTEN, trails=2)  # type: ignore[call-arg]
     with pytest.raises(adaptertune.ExperimentFileError, match=r"set +trial\.epochz"):

@@ -40,7 +40,7 @@ def test_the_packages_are_those_that_adaptertune_imports_by_location() -> None:
     assert set(PACKAGES) == {"adaptertune", *FOUND_BY_LOCATION}
 
 
-def test_a_package_that_is_missing_is_told() -> None:
+def test_a_package_that_is_missing_is_reported() -> None:
     with pytest.raises(ModuleNotFoundError, match="the package 'tunning' of adaptertune is not in"):
         package_folder("tunning")
 

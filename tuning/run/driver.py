@@ -330,7 +330,7 @@ def _trainable(given: type[Any] | None) -> type[Any]:
 
 
 def _send_along(module: str) -> None:
-    """Workers see the five packages and what is installed; what other modules define travels whole."""
+    """Workers see our packages and what is installed; what other modules define travels whole."""
     from ray import cloudpickle
 
     if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
