@@ -1,8 +1,8 @@
-"""Reads the record: which configuration is best, and what the settings did.
+"""Reads experiments: which configuration is best, and what the settings did.
 
-import analysis
+import adaptertune
 
-pets = analysis.open("pets")
+pets = adaptertune.open("pets")
 pets.best(k=5, where="adapter = 'lora'")
 pets.query("SELECT lora.rank, avg(value) FROM trials GROUP BY ALL")
 """
@@ -19,9 +19,9 @@ __all__ = ["open"]
 
 
 def open(name: str | Path, storage: str | Path | None = None) -> Results:
-    """An experiment's record by its name or folder, or several, as `pets-*`.
+    """The results of an experiment by its name or folder, or of several, as `pets-*`.
 
-    storage: where experiments live; `ADAPTERTUNE_STORAGE`, else `./experiments`, when absent.
+    storage: the folder of all experiments; `ADAPTERTUNE_STORAGE`, else `./experiments`, when absent.
     Raises StorageError, which names the experiments there are, and LedgerError for a damaged record.
     """
     from analysis.api import Results

@@ -1,16 +1,19 @@
-"""What `analysis.open` gives: a record as frames, for notebooks and scripts. No ray, no torch.
+"""What `analysis.open` returns: an experiment's record as data frames, for notebooks and scripts.
 
-Every question reads the record as it is then, so that a running sweep may be asked again.
+Every call reads the record as it is then, so a running sweep may be asked again. No ray, no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from analysis.display import html_of, line_of, states
 from analysis.errors import QueryError
 from analysis.query.sql import opened
+from trainables.errors import AdaptertuneError
 
 if TYPE_CHECKING:
     import pandas
@@ -22,15 +25,35 @@ Engine = Literal["pandas", "polars"]
 """What frames are made with; polars must be installed for the second."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
-    """One experiment's record, or several."""
+    """One experiment's record, or several. In a notebook it displays itself."""
 
     folders: tuple[Path, ...]
 
     def __post_init__(self) -> None:
-        with opened(self.folders):  # a damaged record is told now
+        with opened(self.folders):  # a damaged record is reported now
             pass
+
+    def __repr__(self) -> str:
+        """State, number of trials and the best one; never an error."""
+        return self._shown(line_of) or f"Results({', '.join(map(str, self.folders))})"
+
+    def _repr_html_(self) -> str | None:
+        """State, best configuration, a table by adapter, failures; nothing where it cannot be read now."""
+        return self._shown(html_of)
+
+    def _shown(self, how: Callable[[Sequence[Path]], str]) -> str | None:
+        """What is displayed; None where the record cannot be read now, as after its folder was removed."""
+        try:
+            return how(self.folders)
+        except (AdaptertuneError, OSError):
+            return None
+
+    @property
+    def state(self) -> str:
+        """`running`, `finished`, `interrupted`, `failed` or `died`; of several `2 finished, 1 running`."""
+        return states(self.folders)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +88,7 @@ class Results:
     @overload
     def query(self, sql: str, engine: Literal["polars"]) -> polars.DataFrame: ...
     def query(self, sql: str, engine: Engine = "pandas") -> Any:
-        """The answer to one SELECT over trials, epochs and events. Raises QueryError if it is wrong."""
+        """The rows of one SELECT over trials, epochs and events. Raises QueryError if it is wrong."""
         with opened(self.folders) as source:
             return _polars().from_arrow(source.arrow(sql)) if engine == "polars" else source.ask(sql).df()
 
@@ -102,10 +125,10 @@ class Results:
     ) -> Any:
         """The best `k` trials, as `adaptertune best` ranks them, with their whole configuration.
 
-        where: a condition in SQL.  metric: another figure than the objective.  at: an epoch; all are
-        ranked by what they had reached there.  early_stopped: whether those compete that did not run
-        to their own end.  Raises QueryError for a wrong condition or an unknown figure; the frame is
-        empty where no trial can be ranked, and `ranking` says why.
+        where: a condition in SQL.  metric: another metric than the objective.  at: an epoch; all trials are
+        ranked by what they had reached there.  early_stopped: rank trials too that did not run to their
+        own end.  Raises QueryError for a wrong condition or an unknown metric. The frame is empty where no
+        trial can be ranked; `ranking` gives the reason.
         """
         from analysis.ranking.best import best_rows
 
@@ -124,7 +147,7 @@ class Results:
         at: float | None = None,
         early_stopped: bool = False,
     ) -> Ranking:
-        """The same as values, with what the order rests on (`caption`) and what was left out."""
+        """The same as values, with the rule of the order (`caption`) and what was left out."""
         from analysis.ranking.best_sql import rank_by_sql
 
         if k < 1:

@@ -1,4 +1,4 @@
-"""The five packages in a folder of their own, which is all of the driver's code that workers see.
+"""Our packages in a folder of their own, which is all of the driver's code that workers see.
 
 Ray puts the driver's current folder on the workers' path, so a user's own `analysis/` or `tuning/`
 there would be imported in place of ours.
@@ -6,23 +6,26 @@ there would be imported in place of ours.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
-PACKAGES = ("tuning", "trainables", "search_spaces", "cluster", "analysis")
+PACKAGES = ("adaptertune", "tuning", "trainables", "search_spaces", "cluster", "analysis")
+WORKER_ANSWERS_WITHIN_S = 60.0
+"""A worker has to start first."""
 
 
 def package_folder(package: str) -> Path:
-    """Where this process imports a package from."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"the package '{package}' of adaptertune is not installed")
-    return Path(next(iter(spec.submodule_search_locations))).resolve()
+    """Where a package of ours is: next to this one."""
+    folder = Path(__file__).resolve().parents[1] / package
+    if not (folder / "__init__.py").is_file():
+        raise ModuleNotFoundError(
+            f"the package '{package}' of adaptertune is not in {folder.parent}; install it again"
+        )
+    return folder
 
 
 def stage(target: Path, *, link: bool) -> Path:
-    """Fills `target` with the five packages and nothing else, as links or as copies to send away."""
+    """Fills `target` with our packages and nothing else, as links or as copies to send away."""
     target.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         source = package_folder(package)
@@ -31,3 +34,36 @@ def stage(target: Path, *, link: bool) -> Path:
         else:
             shutil.copytree(source, target / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     return target
+
+
+def foreign_on_workers() -> dict[str, str]:
+    """Packages of our names that workers would import from elsewhere, and from where.
+
+    For a Ray that this process already uses: its workers see the folder that it was started in. Our
+    packages are recognized by `adaptertune` next to them. One worker is asked; if it does not answer in
+    time, nothing is reported.
+    """
+    import ray
+
+    names = PACKAGES
+
+    def elsewhere() -> dict[str, str]:
+        # Ray sends a nested function by value, so the worker imports none of our packages for it.
+        from importlib.util import find_spec
+        from os.path import dirname, isfile, join
+
+        found = {}
+        for name in names:
+            spec = find_spec(name)
+            folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+            place = folders[0] if folders else (spec.origin if spec is not None else None) or "nowhere"
+            if not isfile(join(dirname(place), "adaptertune", "own_packages.py")):
+                found[name] = place
+        return found
+
+    try:
+        task = ray.remote(num_cpus=0, max_retries=0)(elsewhere).remote()
+        answer: dict[str, str] = ray.get(task, timeout=WORKER_ANSWERS_WITHIN_S)
+    except ray.exceptions.GetTimeoutError:
+        return {}
+    return answer

@@ -32,10 +32,16 @@ QUIET_S = 20.0
 
 
 class Progress:
-    """Shows a board while records arrive: a live table on a terminal, else a line from time to time."""
+    """Shows a board while records come in: a live table on a terminal, else a line now and then.
 
-    def __init__(self, board: Board, console: Console, clock: Callable[[], float] = time.time) -> None:
+    live: False for lines on a terminal too.
+    """
+
+    def __init__(
+        self, board: Board, console: Console, clock: Callable[[], float] = time.time, *, live: bool = True
+    ) -> None:
         self.board = board
+        self._wants_live = live and console.is_terminal
         self._console = console
         self._clock = clock
         self._reported = clock()
@@ -45,9 +51,8 @@ class Progress:
     def __call__(self, record: Any) -> None:
         """Show the next record; a listener of `tuning.run.launch`."""
         self.board.observe(record)
-        if self._console.is_terminal and self._live is None and isinstance(record, PreparedRecord):
-            # Not earlier: the preparation has a progress bar of its own, and the two would overwrite each
-            # other.
+        if self._wants_live and self._live is None and isinstance(record, PreparedRecord):
+            # Not before: the preparation has a bar of its own, and two would write over each other.
             self._live = Live(
                 console=self._console, get_renderable=self._render, refresh_per_second=2, transient=False
             )

@@ -20,7 +20,11 @@ WAIT_S = 60.0
 """How long `detach` waits for a launch to prepare its data."""
 POLL_INTERVAL_S = 0.1
 
-_RUN = "import sys; sys.path.insert(0, {root!r}); from tuning.cli.app import main; main()"
+_RUN = (
+    "import sys; sys.path.insert(0, {root!r}); import adaptertune; del sys.path[0];"
+    " from adaptertune.__main__ import main; main()"
+)
+"""The package from where this one is, whether or not it is installed; `sys.path` is as before then."""
 
 
 class NotStartedError(AdaptertuneError):

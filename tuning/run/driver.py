@@ -51,7 +51,9 @@ class LaunchResult:
     outcome: Ending
     history: History
     preempted: bool = False
-    """Whether a SIGTERM ended it, so that it should be resumed elsewhere or later."""
+    """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
+    signalled: bool = False
+    """Whether Ctrl-C or SIGTERM came while it ran, and not `adaptertune stop`."""
 
     @property
     def no_results(self) -> bool:
@@ -101,7 +103,9 @@ def drive_sweep(
         prepared = prepare_in_background(prepare, of.experiment.workload)
         with viewed:
             ending = _run(of, prepared, address, signals)
-    return LaunchResult(of.folder, ending, of.recorder.history, preempted=signals.sigterm)
+    return LaunchResult(
+        of.folder, ending, of.recorder.history, preempted=signals.sigterm, signalled=signals.noted()
+    )
 
 
 def _viewed(of: Composition) -> Views:
@@ -205,6 +209,8 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=0),  # the study restarts trials
                 verbose=0,
+                # Silent too. In a notebook Ray's own choice would clear the cell's output, our table in it.
+                progress_reporter=tune.CLIReporter(),
             ),
         )
         try:
@@ -325,7 +331,7 @@ def _trainable(given: type[Any] | None) -> type[Any]:
 
 
 def _send_along(module: str) -> None:
-    """Pickle a module by value, because workers can import only our packages and installed ones."""
+    """Workers see our packages and what is installed; what other modules define travels whole."""
     from ray import cloudpickle
 
     if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):

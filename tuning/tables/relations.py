@@ -18,7 +18,9 @@ def connect_duckdb(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect(config={} if threads is None else {"threads": threads})
-    connection.execute("SET enable_progress_bar = false")
+    # Only where it is on: in a notebook without ipywidgets it is off, and DuckDB refuses to set it at all.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+        connection.execute("SET enable_progress_bar = false")
     connection.execute("SET parquet_metadata_cache = true")
     return connection
 

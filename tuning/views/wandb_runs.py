@@ -93,6 +93,7 @@ class WandbView(RunsView):
             return subprocess.Popen(
                 [
                     sys.executable,
+                    "-P",  # a folder named tuning in the current folder is not ours
                     "-m",
                     "tuning.views.wandb_process",
                     str(self._folder.parent),

@@ -63,3 +63,12 @@ def test_a_live_table_on_a_terminal(live: Path) -> None:
             progress(entry)
     assert "images/s" in out.getvalue()
     assert "best so far" not in out.getvalue()
+
+
+def test_lines_on_a_terminal_where_they_are_asked_for(live: Path) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200, force_terminal=True)
+    with Progress(Board(experiment("live")), console, clock=lambda: 1100.0, live=False) as progress:
+        for entry in read_records(live):
+            progress(entry)
+    assert "best so far" in out.getvalue()

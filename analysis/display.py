@@ -1,0 +1,159 @@
+"""How results show themselves: a line, and HTML in a notebook. No ray, no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from analysis.errors import NothingToRankError
+from analysis.query.sql import Source, opened
+from analysis.query.sweep import Sweep
+from analysis.ranking.best import best_of, finished_first
+from analysis.ranking.best_sql import best_in
+from analysis.ranking.by_adapter import adapter_table, against_baseline
+from analysis.tables import Table, plural
+from tuning.formatting import format_setting
+from tuning.ledger.ledger import LEDGER, driver_alive
+from tuning.ledger.storage import storage_folder
+
+MOST_FAILURES = 10
+"""Failed trials that are named."""
+MOST_EXPERIMENTS = 50
+"""Rows of a table of experiments."""
+_TAIL = 1 << 20
+"""Bytes at a record's end that hold its last line."""
+_LOST = ("failed", "diverged")
+
+
+def state_of(folder: Path) -> str:
+    """`running`, `finished`, `interrupted`, `failed`, or `died` where the driver did not close the record."""
+    with (folder / LEDGER).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        lines = file.read().splitlines()
+    for line in reversed(lines):
+        try:
+            last = json.loads(line)
+        except ValueError:
+            continue  # torn: its writer died
+        if last.get("kind") == "closed":
+            return str(last["reason"])
+        break
+    return "running" if driver_alive(folder) else "died"
+
+
+def states(folders: Sequence[Path]) -> str:
+    """The state of one experiment, or of several by count: `2 finished, 1 running`."""
+    found = [state_of(folder) for folder in folders]
+    return found[0] if len(found) == 1 else _counts(found)
+
+
+def line_of(folders: Sequence[Path]) -> str:
+    """`Results('pets': finished, 24 trials, best dice 0.7466 of trial 5)`."""
+    names = repr(folders[0].name) if len(folders) == 1 else plural(len(folders), "experiment")
+    with opened(folders) as source:
+        trials = sum(_outcomes(source).values())
+        best = _best(source) if len(folders) == 1 and trials else ""
+    said = filter(None, (states(folders), plural(trials, "trial"), best))
+    return f"Results({names}: {', '.join(said)})"
+
+
+def html_of(folders: Sequence[Path]) -> str:
+    """State, best configuration, a table by adapter and failures; of several experiments a table of them."""
+    if len(folders) > 1:
+        return _several(folders)
+    folder = folders[0]
+    sweep = Sweep.at(folder)
+    state = state_of(folder)
+    counts = _counts(trial.outcome for trial in sweep.trials)
+    parts = [f"<p><b>{escape(folder.name)}</b>: {state}, {escape(counts) or 'no trial yet'}</p>"]
+    if state in ("interrupted", "died", "failed"):
+        parts.append(f"<p>Continue it with <code>adaptertune.resume({escape(_named(folder))})</code></p>")
+    ranking = finished_first(sweep)
+    if ranking.ranked:
+        parts += [*_best_configuration(sweep), _table(adapter_table(sweep))]
+    return "\n".join(["<div>", *parts, *_failures(sweep), "</div>"])
+
+
+def _best_configuration(sweep: Sweep) -> Iterable[str]:
+    ranking = finished_first(sweep)
+    trial, standing = best_of(ranking)
+    metric = sweep.objective.metric
+    at = f"{metric} {standing.value:.4f} at epoch {standing.epoch:g} of {trial.epochs:g}"
+    yield f"<p><b>best configuration: trial {trial.number}, {escape(at)}</b><br>{escape(ranking.caption)}"
+    if verdict := against_baseline(sweep, standing.value):
+        yield f"<br>{escape(verdict)}"
+    yield "</p>"
+    rows = [(name, format_setting(value)) for name, value in trial.params.items()]
+    yield _rows(("setting", "value"), rows)
+
+
+def _failures(sweep: Sweep) -> Iterable[str]:
+    lost = [trial for trial in sweep.trials if trial.outcome in _LOST]
+    texts = [
+        f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:MOST_FAILURES]
+    ]
+    if len(lost) > MOST_FAILURES:
+        texts.append(f"… and {len(lost) - MOST_FAILURES} more")
+    for number, reason in sweep.unscored.items():
+        who = "the pretrained baseline" if number is None else f"trial {number}"
+        texts.append(f"{who} could not be scored on test images: {reason}")
+    if texts:
+        yield f"<p><b>failures</b></p><ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+
+
+def _several(folders: Sequence[Path]) -> str:
+    rows = []
+    for folder in folders[:MOST_EXPERIMENTS]:
+        with opened([folder]) as source:
+            counts = _outcomes(source)
+            best = _best(source) if counts else ""
+        trials = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+        rows.append((folder.name, state_of(folder), trials, best))
+    more = len(folders) - len(rows)
+    table = _rows(("experiment", "state", "trials", "best"), rows)
+    return f"<div>{table}{f'<p>… and {more} more</p>' if more else ''}</div>"
+
+
+def _outcomes(source: Source) -> dict[str, int]:
+    asked = "SELECT outcome, count(*) FROM trials GROUP BY outcome ORDER BY outcome"
+    return dict(source.ask(asked).fetchall())
+
+
+def _best(source: Source) -> str:
+    """`best dice 0.7466 of trial 5`; empty where no trial can be ranked."""
+    try:
+        recorded, trial, ranking = best_in(source)
+    except NothingToRankError:
+        return ""
+    return f"best {recorded.objective.metric} {ranking.ranked[0][1].value:.4f} of trial {trial.number}"
+
+
+def _counts(outcomes: Iterable[str]) -> str:
+    return ", ".join(f"{n} {what}" for what, n in sorted(Counter(outcomes).items()))
+
+
+def _table(table: Table) -> str:
+    caption = f"<p>{escape(table.caption)}</p>" if table.caption else ""
+    return f"<p><b>{escape(table.title)}</b></p>{_rows(table.columns, table.rows, table.numeric)}{caption}"
+
+
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
+    def cells(kind: str, values: Sequence[str]) -> str:
+        sides = ["right" if i in numeric else "left" for i in range(len(values))]
+        return "".join(
+            f'<{kind} style="text-align: {side}">{escape(value)}</{kind}>'
+            for side, value in zip(sides, values, strict=True)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{cells('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _named(folder: Path) -> str:
+    """An experiment as a Python call finds it here, in quotes."""
+    usual = storage_folder(None).absolute() / folder.name
+    return repr(folder.name if usual == folder.absolute() else str(folder.absolute()))

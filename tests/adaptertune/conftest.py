@@ -1,0 +1,41 @@
+"""What tests of sweeps from Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from python_sweeps import use
+from scripted import Scripted
+
+
+@pytest.fixture(scope="module")
+def users_ray() -> Iterator[None]:
+    """A Ray as a user's notebook starts it."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sweeps of a test go; their trials are scripted."""
+    monkeypatch.setenv("ADAPTERTUNE_STORAGE", str(tmp_path / "experiments"))
+    use(monkeypatch, tmp_path / "data")
+    return tmp_path / "experiments"
+
+
+@pytest.fixture
+def trained_by(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[type[Scripted]], None]:
+    """Gives the test's sweeps a trainable of its own."""
+
+    def give(trainable: type[Any]) -> None:
+        use(monkeypatch, tmp_path / "data", trainable)
+
+    return give
