@@ -14,6 +14,7 @@ from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
 from trainables.specs.data import DomainSpec, Split
+from trainables.specs.job import Job
 from trainables.specs.workload import ModelSpec, Task, Workload
 
 _PLAIN = {
@@ -44,17 +45,17 @@ def prepare_workload(
     return tied(workload, images, folders)
 
 
-def prepared_here(workload: str, asked: str) -> Path:
-    """On a node that lacks the folder `asked` of prepared data: its like in this node's own cache.
+def prepared_here(job: Job) -> Path:
+    """The data of a job in this node's own cache, for a node that lacks the folder `job.prepared`.
 
-    workload: as JSON. Raises as `prepare_workload` does, and DataError where files differ here.
+    Raises as `prepare_workload` does, and DataError where files differ here.
     """
-    found = prepare_workload(Workload.model_validate_json(workload))
-    if found.name != Path(asked).name:
+    found = prepare_workload(job.workload)
+    if found.name != job.prepared.name:
         raise DataError(
             f"the data here (fingerprint {found.name}) must be what the sweep began on"
-            f" ({Path(asked).name}): files, their sizes or their times differ; copy them with their times, or"
-            " put ADAPTERTUNE_CACHE on a file system that every node sees"
+            f" ({job.prepared.name}): files, their sizes or their times differ; copy them with their times,"
+            " or put ADAPTERTUNE_CACHE on a file system that every node sees"
         )
     return found
 
