@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.trial import TrialConfig
@@ -80,7 +81,7 @@ def _intro(trained: TrainedModel, facts: Facts) -> str:
         made = f"A whole model for {workload.task}, trained {on} (freezing: {config.mode}){merged}."
     else:
         form = f"PEFT's {facts.method}"
-        if config.adapter in ("serial_lora", "adalora"):
+        if FAMILIES[config.adapter].exported is not None:
             form += f", into which its {config.adapter} adapter was converted exactly"
         made = f"An adapter for {workload.task} {on} (freezing: {config.mode}), in the form of {form}."
     return (

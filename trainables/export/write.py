@@ -29,13 +29,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainables.adapters.inject import ADAPTER_NAME
+from trainables.adapters.family import ADAPTER_NAME
 from trainables.errors import AdapterError, StorageError
 from trainables.export import use
 from trainables.export.card import Card, Facts, text
 from trainables.export.portable import Portable, portable
 from trainables.inference.trained_model import TrainedModel
-from trainables.specs.adapters import TRAINS_BACKBONE, Adapter
+from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.segmentation import Segmenter
@@ -112,7 +112,7 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
         _head(trained.model, parts.head, trained.classes, folder)
         parts.pristine.config.id2label = dict(enumerate(trained.classes))
         parts.pristine.config.label2id = {name: number for number, name in enumerate(trained.classes)}
-    if not (merge or moved or trained.config.adapter is Adapter.NONE):
+    if not (merge or moved or trained.adapted.config is None):
         _adapter(trained, parts, folder, own_base=False)
         return Kind.ADAPTER
     try:
