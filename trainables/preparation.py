@@ -17,12 +17,6 @@ from trainables.specs.data import DomainSpec, Split
 from trainables.specs.job import Job
 from trainables.specs.workload import ModelSpec, Task, Workload
 
-_PLAIN = {
-    Task.SEGMENTATION: ("vit", ("ViTImageProcessor", "ViTImageProcessorPil")),
-    Task.DETECTION: ("yolos", ("YolosImageProcessor", "YolosImageProcessorPil")),
-}
-"""The model type and processors of each task whose settings are read without transformers."""
-
 
 def prepare_workload(
     workload: Workload, *, classes: Sequence[str] | None = None, progress: bool = False
@@ -99,8 +93,11 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
     """
     folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name).expanduser()
     config, processor = _settings(folder / "config.json"), _settings(folder / "preprocessor_config.json")
-    model_type, processors = _PLAIN[task]
-    if config.get("model_type") != model_type or processor.get("image_processor_type") not in processors:
+    plain = task.facts.plain
+    if (
+        config.get("model_type") != plain.model_type
+        or processor.get("image_processor_type") not in plain.processors
+    ):
         return None
     size = processor.get("size")
     if model.image_size is not None:
@@ -116,7 +113,7 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
     else:
         return None
     patch = config.get("patch_size")
-    if task is Task.SEGMENTATION and (not isinstance(patch, int) or height % patch or width % patch):
+    if plain.whole_patches and (not isinstance(patch, int) or height % patch or width % patch):
         return None
     return Resize.fixed(height, width)
 

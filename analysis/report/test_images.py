@@ -12,7 +12,6 @@ from analysis.report.phrases import sentence
 from analysis.report.plots import Dots, Mark, Series
 from analysis.tables import Table
 from trainables.specs.adapters import TRAINS_BACKBONE
-from trainables.specs.workload import MAIN_FIGURE
 
 LINES = 6
 """Models in the figure of domains, and those whose intervals are taken."""
@@ -29,7 +28,7 @@ _BARS = "Bars: 95 % intervals over test images"
 def domains(m: Material) -> Section:
     """Test figures in domain and under each shift."""
     title = "In domain and shifted"
-    main = MAIN_FIGURE[m.sweep.experiment.task]
+    main = m.sweep.experiment.task.facts.main_metric
     try:
         lines = scored_lines(m.sweep, main)
     except NothingToRankError as error:
@@ -161,7 +160,7 @@ def classes(m: Material) -> Section:
     if m.best is None:
         return Section("classes", title, (Absent("No trial can be ranked, so there is none to take apart."),))
     trial, standing = m.best
-    main = MAIN_FIGURE[m.sweep.experiment.task]
+    main = m.sweep.experiment.task.facts.main_metric
     prefix = f"{main}/"
     score = m.best_score
     tested = score is not None and any(name.startswith(prefix) for name in score.metrics)

@@ -24,7 +24,8 @@ from transformers.models.yolos.image_processing_pil_yolos import YolosImageProce
 from tests.reference.conftest import config, engine, workload
 from trainables.metrics.coco import Backend, coco_figures
 from trainables.specs.data import Split
-from trainables.specs.workload import COCO_FIGURES, Task
+from trainables.specs.tasks import COCO_METRICS
+from trainables.specs.workload import Task
 from trainables.tasks import detection
 from trainables.training.engine import Engine
 
@@ -42,7 +43,7 @@ def reference(shared: Path) -> tuple[Json, list[Json], dict[str, float]]:
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
     found = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
     expected = json.loads((folder / "expected.json").read_text())["bbox"]
-    return truth, found, dict(zip(COCO_FIGURES, expected, strict=True))
+    return truth, found, dict(zip(COCO_METRICS, expected, strict=True))
 
 
 @pytest.fixture(scope="module")

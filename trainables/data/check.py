@@ -56,7 +56,7 @@ def check(
 
     try:
         image = sample.image()
-        found = sample.annotations() if task is Task.DETECTION else Annotations.none()
+        found = sample.annotations() if task.facts.boxes else Annotations.none()
     except FileNotFoundError as error:
         return gone(Fault.MISSING_FILE, error)
     except MemoryError:
@@ -67,10 +67,10 @@ def check(
     target = size.target(height, width)
     findings: list[Finding] = []
     mask = None
-    if task is Task.DETECTION:
+    if task.facts.boxes:
         found, wrong = sound_boxes(found, height=height, width=width, classes=classes)
         findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
-    else:
+    if task.facts.masks:
         try:
             mask = sample.mask()
         except FileNotFoundError as error:

@@ -61,9 +61,9 @@ def _drawn(spec: EmbeddedData, split: Split, index: int) -> embedded.Scene:
 
 
 def read_digits(spec: EmbeddedData, task: Task) -> Source:
-    """Three parts of scenes; segmentation counts the background as its first class."""
+    """Three parts of scenes; the background is the first class of a task that counts it."""
     counts = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
-    classes = embedded.CLASSES if task is Task.DETECTION else (BACKGROUND, *embedded.CLASSES)
+    classes = (BACKGROUND, *embedded.CLASSES) if task.facts.background else embedded.CLASSES
     return Source(
         classes,
         {split: Part([DigitSample(spec, split, i) for i in range(n)]) for split, n in counts.items()},

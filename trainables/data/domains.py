@@ -17,7 +17,7 @@ from trainables.data.sample import Source
 from trainables.data.sources import shuffled
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
-from trainables.specs.workload import MAIN_FIGURE, ROBUSTNESS, Task, Workload
+from trainables.specs.workload import ROBUSTNESS, Task, Workload
 
 Parts = dict[Split, PreparedSplit]
 """A domain's test images, and its validation images where it has any."""
@@ -145,7 +145,7 @@ def robustness(
 
     Left out where either is absent or not finite, or the own one is 0: then there is nothing to keep.
     """
-    main = MAIN_FIGURE[task]
+    main = task.facts.main_metric
     base = own.get(main, 0.0)
     if not base or not math.isfinite(base):
         return {}
@@ -171,7 +171,7 @@ def under_shift(
         for figure, value in figures.items()
         if "/" not in figure
     }
-    main = MAIN_FIGURE[task]
+    main = task.facts.main_metric
     base = own.get(main, 0.0)
     shares = {
         name: figures.get(main, 0.0) / base if base else 0.0 * figures.get(main, 0.0)

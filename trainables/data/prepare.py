@@ -31,7 +31,7 @@ from trainables.data.sources import disjoint, read_source, source_identity
 from trainables.errors import DataError, StorageError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
-from trainables.specs.workload import Task, Workload
+from trainables.specs.workload import Workload
 
 CHUNK_BYTES = 64 * 2**20
 """Pixels a record batch holds before it is written: bounds the memory of a preparation."""
@@ -292,7 +292,7 @@ def _check_counts(
             raise DataError(
                 f"{split} must hold images, but none of its {len(source.parts[split].samples)} is left{lost}"
             )
-        if workload.task is Task.DETECTION and not boxes[split]:
+        if workload.task.facts.boxes and not boxes[split]:
             raise DataError(f"{split} must hold boxes, but none is left{lost}")
 
 

@@ -37,11 +37,10 @@ def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None
 
     classes: the names to number classes by, in place of the data's own order.
     """
-    source = data.source
-    masked = isinstance(source, MaskData)
-    if masked if task is Task.DETECTION else isinstance(source, CocoData | HubData):
-        fits = "embedded, coco or hub" if task is Task.DETECTION else "embedded or masks"
-        raise DataError(f"task '{task}' needs data of {fits}, got {data.kind}")
+    source, fitting = data.source, task.facts.sources
+    if data.kind not in fitting:
+        either = f"{', '.join(fitting[:-1])} or {fitting[-1]}"
+        raise DataError(f"task '{task}' needs data of {either}, got {data.kind}")
     match source:
         case EmbeddedData():
             found = read_digits(source, task)

@@ -11,7 +11,7 @@ from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.trial import TrialConfig
-from trainables.specs.workload import Task, Workload
+from trainables.specs.workload import Workload
 from trainables.tasks.detection import DetectionTask
 
 
@@ -152,7 +152,7 @@ def _numbered(labels: Iterable[tuple[int, str]]) -> str:
 
 
 def _figures(trained: TrainedModel, card: Card) -> str:
-    main = ("map", "map_50", "map_75") if trained.workload.task is Task.DETECTION else ("dice", "iou")
+    main = trained.workload.task.facts.card_metrics
     if not card.figures and not card.test:
         return "None on record."
     rows: list[tuple[str, Mapping[str, float]]] = []

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,8 +27,8 @@ from trainables.adapters.registry import FAMILIES
 from trainables.errors import AdapterError
 from trainables.export.use import quiet
 from trainables.inference.trained_model import TrainedModel
+from trainables.specs.workload import Task
 from trainables.tasks.detection import DetectionTask
-from trainables.tasks.segmentation import Segmenter
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
 
@@ -104,23 +104,38 @@ def portable(trained: TrainedModel) -> Portable:
     weights = {name: plain[name] for name in model.state_dict()}
     added = {name: tensor for name, tensor in state.items() if _plain(name) not in weights}
     config, tensors = _adapter(trained, added)
-    if isinstance(model, Segmenter):
-        under = "backbone."
-        model.head.load_state_dict(_below(weights, "head."))
-        return Portable(
-            pristine=model.backbone,
-            weights=_below(weights, under),
-            head=model.head,
-            config=_relative(config, under),
-            tensors=_below(tensors, under),
-            saved_modules=(),
-        )
+    return DIVIDERS[trained.workload.task](trained, Portable(model, weights, None, config, tensors, ()))
+
+
+def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
+    """The backbone that transformers knows, and its head."""
+    under, model = "backbone.", whole.pristine
+    model.head.load_state_dict(_below(whole.weights, "head."))
+    return Portable(
+        pristine=model.backbone,
+        weights=_below(whole.weights, under),
+        head=model.head,
+        config=_relative(whole.config, under),
+        tensors=_below(whole.tensors, under),
+        saved_modules=(),
+    )
+
+
+def _detector(trained: TrainedModel, whole: Portable) -> Portable:
+    """The model that transformers knows, with its trained head."""
     assert isinstance(trained.task, DetectionTask)
-    family = trained.task.family
+    family, model = trained.task.family, whole.pristine
     names = _modules(model, [getattr(model, family.classifier), getattr(model, family.boxes)])
     head = tuple(f"{name}." for name in names)
-    model.load_state_dict({n: t for n, t in weights.items() if n.startswith(head)}, strict=False)
-    return Portable(model, weights, None, config, tensors, tuple(names))
+    model.load_state_dict({n: t for n, t in whole.weights.items() if n.startswith(head)}, strict=False)
+    return replace(whole, saved_modules=tuple(names))
+
+
+DIVIDERS: Mapping[Task, Callable[[TrainedModel, Portable], Portable]] = {
+    Task.DETECTION: _detector,
+    Task.SEGMENTATION: _segmenter,
+}
+"""How a task's whole model is divided into what transformers knows and a head of ours."""
 
 
 def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfig | None, dict[str, Tensor]]:

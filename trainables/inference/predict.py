@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from trainables.errors import DataError, ModelError
 from trainables.inference.drawing import draw_boxes, draw_mask
 from trainables.inference.trained_model import TrainedModel
 from trainables.metrics.coco import top
+from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
 
@@ -130,9 +131,7 @@ def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THR
         raw = task.outputs(model, batch_of(trained, image)).float()
     if not bool(torch.isfinite(raw).all()):
         raise ModelError("the model's outputs are not numbers: its training must have diverged")
-    if isinstance(task, DetectionTask):
-        return _boxes(task, raw, image, threshold)
-    return Mask(trained.classes, _mask(raw, image))
+    return READERS[trained.workload.task](trained, raw, image, threshold)
 
 
 def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
@@ -145,7 +144,9 @@ def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
     return Batch(images=pixels, valid=[(height, width)], targets=None, masks=None, indices=[0])
 
 
-def _boxes(task: DetectionTask, raw: Tensor, image: Image.Image, threshold: float) -> Boxes:
+def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: float) -> Boxes:
+    task = trained.task
+    assert isinstance(task, DetectionTask)
     scores, labels, boxes = task.family.scores(raw[..., :-4], raw[..., -4:], task.ids)
     found = top(*(t[0].cpu().numpy() for t in (boxes, scores, labels)))
     size = np.array([image.width, image.height], np.float64)
@@ -162,7 +163,7 @@ def _boxes(task: DetectionTask, raw: Tensor, image: Image.Image, threshold: floa
     )
 
 
-def _mask(logits: Tensor, image: Image.Image) -> Array:
+def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: float) -> Mask:
     """Logits are brought to the image's size before the best class is taken: its edges stay smooth.
 
     One class after the other, as all of them at once could outgrow the memory for a large photo.
@@ -174,7 +175,14 @@ def _mask(logits: Tensor, image: Image.Image) -> Array:
         value = nn.functional.interpolate(plane[None, None], size=size, mode="bilinear")[0, 0]
         mask[value > best] = index
         best = torch.maximum(best, value)
-    return mask.cpu().numpy()
+    return Mask(trained.classes, mask.cpu().numpy())
+
+
+READERS: Mapping[Task, Callable[[TrainedModel, Tensor, Image.Image, float], Prediction]] = {
+    Task.DETECTION: _boxes,
+    Task.SEGMENTATION: _mask,
+}
+"""How a task's raw outputs for one image are read."""
 
 
 # --- files ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.errors import AdaptertuneError
-from trainables.specs.workload import COCO_FIGURES
+from trainables.specs.tasks import COCO_METRICS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LIMIT = 100
@@ -63,7 +63,7 @@ def coco_figures(
     *,
     backend: Backend = Backend.HOTCOCO,
 ) -> dict[str, float]:
-    """COCO_FIGURES and `map/CLASS`, images in the same order in both sequences.
+    """COCO_METRICS and `map/CLASS`, images in the same order in both sequences.
 
     A figure without a single object to count (COCO's -1) is left out, except `map`, which is then 0.
     """
@@ -79,7 +79,7 @@ def coco_figures(
         recall[..., 0, 0], recall[..., 0, 1], recall[..., 0, 2],
         recall[..., 1, 2], recall[..., 2, 2], recall[..., 3, 2],
     ]  # fmt: skip
-    figures = dict(zip(COCO_FIGURES, map(_mean, values), strict=True))
+    figures = dict(zip(COCO_METRICS, map(_mean, values), strict=True))
     for index, name in enumerate(classes):
         figures[f"map/{name}"] = _mean(precision[:, :, index, 0, 2])
     found = {name: value for name, value in figures.items() if value is not None}

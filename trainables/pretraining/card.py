@@ -25,6 +25,7 @@ from trainables.training.engine import Engine
 
 SCENES, DRAWS = 200, 5
 FIGURES = {Task.DETECTION: ("map_50", "map"), Task.SEGMENTATION: ("dice", "iou")}
+MODELS = {Task.DETECTION: "YOLOS", Task.SEGMENTATION: "ViT with a segmentation head"}
 NAMES = {"map_50": "AP50", "map": "AP", "dice": "Dice", "iou": "IoU"}
 
 
@@ -60,7 +61,7 @@ def card(task: Task, folder: Path) -> str:
     lines = [
         f"# {folder.name}",
         "",
-        f"A tiny {'YOLOS' if task is Task.DETECTION else 'ViT with a segmentation head'} for {task}, "
+        f"A tiny {MODELS[task]} for {task}, "
         "trained by `trainables/pretraining/pretrain.py` on scenes of handwritten digits (scikit-learn's "
         "copy of the UCI optical digits, CC BY 4.0), clean domain, training digits only.",
         "",

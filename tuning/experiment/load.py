@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from search_spaces.catalog import resolve, shipped
 from trainables.errors import ExperimentFileError
 from trainables.specs.data import DataSpec
-from trainables.specs.workload import MAIN_FIGURE, Task
+from trainables.specs.workload import Task
 from tuning.experiment.faults import closest
 from tuning.experiment.reader import Reader, shown_path
 from tuning.experiment.spec import Experiment
@@ -45,7 +45,7 @@ def read_data(source: str | FilePath, task: Task) -> DataSpec:
                 f"{shown_path(path)} has no `data` section; it says which images to judge on, such as"
                 " data: {coco: {train: {images: DIR, annotations: FILE}}}"
             )
-        whole = {"name": "data", "task": task.value, "objective": {"metric": MAIN_FIGURE[task]}}
+        whole = {"name": "data", "task": task.value, "objective": {"metric": task.facts.main_metric}}
         document.value = whole | {"data": document.value["data"]}
     return Reader(path, text, document, ()).experiment().data
 

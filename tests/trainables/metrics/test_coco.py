@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trainables.metrics.coco import Backend, Detections, coco_figures, top
-from trainables.specs.workload import COCO_FIGURES
+from trainables.specs.tasks import COCO_METRICS
 
 REFERENCE = Path(__file__).resolve().parents[3] / "../shared/reference/coco_eval"
 
@@ -77,7 +77,7 @@ def test_the_published_case_to_1e_9(backend: Backend) -> None:
     assert any(t.crowds.any() for t in truths)
     figures = coco_figures(truths, detections, classes, backend=backend)
     expected = json.loads((REFERENCE / "expected.json").read_text())["bbox"]
-    for name, value in zip(COCO_FIGURES, expected, strict=True):
+    for name, value in zip(COCO_METRICS, expected, strict=True):
         assert figures[name] == pytest.approx(value, abs=1e-9), name
 
 

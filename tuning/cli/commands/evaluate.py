@@ -16,7 +16,7 @@ from trainables.inference.test_scores import evaluation_of
 from trainables.inference.trained_model import TrainedModel, load_untouched
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
-from trainables.specs.workload import MAIN_FIGURE, Task, Workload
+from trainables.specs.workload import Workload
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, show
 from tuning.experiment.faults import closest
@@ -24,11 +24,6 @@ from tuning.experiment.load import read_data
 from tuning.formatting import json_text
 from tuning.messages import FAILED, say
 
-COLUMNS = {
-    Task.DETECTION: ("map", "map_50", "map_75", "mar_100", "loss"),
-    Task.SEGMENTATION: ("dice", "iou", "soft_dice", "loss"),
-}
-"""Figures of the table; JSON has them all."""
 UNTOUCHED = "untouched backbone"
 
 
@@ -108,7 +103,7 @@ def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple
 
 
 def _rows(label: str, model: TrainedModel, images: dict[str | None, PreparedSplit]) -> Iterator[Row]:
-    main, here = MAIN_FIGURE[model.workload.task], None
+    main, here = model.workload.task.facts.main_metric, None
     for domain, split in images.items():
         figures = evaluation_of(model, split)
         if domain is None:
@@ -193,7 +188,7 @@ def _few(names: Sequence[str], most: int = 12) -> str:
 
 def _table(trained: TrainedAdapter, data: str | None, part: Split, rows: Sequence[Row]) -> None:
     task = trained.workload.task
-    names = COLUMNS[task]
+    names = task.facts.table_metrics
     shifted = any(row.domain is not None for row in rows)
     columns = ("model", "domain", "images", *names, *(("relative",) if shifted else ()))
     cells = [
@@ -210,7 +205,7 @@ def _table(trained: TrainedAdapter, data: str | None, part: Split, rows: Sequenc
     if trained.epoch is not None:
         caption += f"; weights of epoch {trained.epoch:g}, picked on validation images"
     if shifted:
-        caption += f"; relative: {MAIN_FIGURE[task]} as a share of the one in domain"
+        caption += f"; relative: {task.facts.main_metric} as a share of the one in domain"
     if part is Split.VALIDATION and trained.weights is not None and data is None:
         caption += ". These are the images it was picked on: test images say more"
     numeric = tuple(range(2, len(columns)))
@@ -237,6 +232,6 @@ def _document(
         "split": part.value,
         "fingerprint": prepared.meta["fingerprint"],
         "classes": list(prepared.classes),
-        "main_figure": MAIN_FIGURE[trained.workload.task],
+        "main_figure": trained.workload.task.facts.main_metric,
         "rows": [row.record() for row in rows],
     }

@@ -10,7 +10,6 @@ import typer
 
 from trainables.errors import AdaptertuneError, DataError, StorageError
 from trainables.inference.predict import THRESHOLD, Mask, Picture, Prediction, pictures, predict
-from trainables.specs.workload import Task
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, lines
 from tuning.messages import FAILED, say
@@ -21,7 +20,7 @@ def run(trained: TrainedAdapter, images: Sequence[Path], to: Path, *, threshold:
 
     to: made if absent; NAME.png, NAME.json and for masks NAME.mask.png go there.
     """
-    if threshold is not None and trained.workload.task is not Task.DETECTION:
+    if threshold is not None and not trained.workload.task.facts.boxes:
         raise AdaptertuneError("--threshold is of boxes, and this adapter gives masks; leave it out")
     found, faults = pictures(images, results=to)
     _spare(found, to)
@@ -61,7 +60,7 @@ def run(trained: TrainedAdapter, images: Sequence[Path], to: Path, *, threshold:
 
 
 def _hint(trained: TrainedAdapter, threshold: float | None) -> str:
-    if trained.workload.task is not Task.DETECTION:
+    if not trained.workload.task.facts.boxes:
         return ""
     return f"; boxes with a score of {THRESHOLD if threshold is None else threshold:g} or more"
 

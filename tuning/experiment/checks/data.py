@@ -8,15 +8,13 @@ from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, D
 from trainables.specs.workload import ROBUSTNESS, Figure, Task
 from tuning.experiment.faults import Path, Violation, meant
 
-_SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
-
 
 def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
     """Every check that the data section takes. task: None where that is wrong in itself."""
-    if task is not None and data.kind not in _SOURCES[task]:
-        what = "boxes" if task is Task.DETECTION else "masks"
+    if task is not None and data.kind not in task.facts.sources:
         yield Violation(
-            ("data", data.kind), f"gives no {what} for task {task}; use one of {', '.join(_SOURCES[task])}"
+            ("data", data.kind),
+            f"gives no {task.facts.annotations} for task {task}; use one of {', '.join(task.facts.sources)}",
         )
     yield from _mask_values(data)
     if data.splits.folds is not None and data.gives_validation:

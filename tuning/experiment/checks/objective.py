@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainables.specs.trial import Loss
-from trainables.specs.workload import METRICS, ROBUSTNESS, Direction, Figure, Task
+from trainables.specs.workload import ROBUSTNESS, Direction, Figure, Task
 from tuning.experiment.checks.data import shift_faults
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.faults import Violation, closest, shown
-
-_PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
 
 
 def check_objective(subject: Draft) -> Iterator[Violation]:
     """Every check that the objective takes."""
     if subject.task is None or subject.objective is None:
         return
-    metric, known = subject.objective.metric, METRICS[subject.task]
+    metric, known = subject.objective.metric, subject.task.facts.metrics
     figure = Figure.of(metric)
     base = figure.base
     if not _is_known(figure, subject.task):
@@ -47,21 +45,21 @@ def check_objective(subject: Draft) -> Iterator[Violation]:
 def _instead_of(figure: Figure, metric: str, subject: Draft) -> str:
     task = subject.task
     assert task is not None
-    if (guess := closest(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
+    if (guess := closest(figure.base, (*task.facts.metrics, ROBUSTNESS))) is not None:
         whole = guess + metric[len(figure.base) :]
         return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
-    named = [f"{base}/CLASS" for base in _PER_CLASS[task]]
+    named = [f"{base}/CLASS" for base in task.facts.class_metrics]
     if figure.domain is not None or (subject.data is not None and subject.data.domains):
         named += ["FIGURE@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
-    return f"; it has {', '.join([*METRICS[task], *named])}"
+    return f"; it has {', '.join([*task.facts.metrics, *named])}"
 
 
 def _is_known(figure: Figure, task: Task) -> bool:
     if figure.base == ROBUSTNESS:
         return figure.of_class is None
     if figure.of_class is not None:
-        return figure.base in _PER_CLASS[task] and figure.domain is None
-    return figure.base in METRICS[task]
+        return figure.base in task.facts.class_metrics and figure.domain is None
+    return figure.base in task.facts.metrics
 
 
 def class_fault(metric: str, classes: Sequence[str]) -> str | None:
@@ -86,12 +84,12 @@ def _classes(subject: Draft) -> Sequence[str]:
         return ()
     if subject.data.masks is not None:
         return subject.data.masks.classes
-    if subject.data.embedded is None:
+    if subject.data.embedded is None or subject.task is None:
         return ()
     from trainables.data.digits import BACKGROUND
     from trainables.data.embedded import CLASSES
 
-    return CLASSES if subject.task is Task.DETECTION else (BACKGROUND, *CLASSES)
+    return (BACKGROUND, *CLASSES) if subject.task.facts.background else CLASSES
 
 
 def _losses(subject: Draft) -> set[str]:

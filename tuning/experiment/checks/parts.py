@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tuning.experiment.sections.search import SearchSpec
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SEGMENTATION_ONLY = ("loss", "head")
 
 
 def check_parts(subject: Draft) -> Iterator[Violation]:
@@ -78,12 +77,19 @@ def _settings(subject: Draft) -> Iterator[Violation]:
                 )
         if name == "peft.method" and isinstance(value, str) and (fault := method_fault(value)) is not None:
             yield Violation(("trial", name), fault)
-    if subject.task is Task.DETECTION:
-        for part, names in (("trial", subject.trial), ("space", subject.space.root)):
-            for name in names:
-                if name.split(".")[0] in _SEGMENTATION_ONLY:
-                    yield Violation((part, name), "is for task segmentation; detection has the model's own")
+    if subject.task is not None:
+        yield from _of_other_tasks(subject, subject.task)
     yield from _unused(subject)
+
+
+def _of_other_tasks(subject: Draft, task: Task) -> Iterator[Violation]:
+    for part, names in (("trial", subject.trial), ("space", subject.space.root)):
+        for name in names:
+            section = name.split(".")[0]
+            takers = [other.value for other in Task if section in other.facts.settings]
+            if takers and task not in takers:
+                rule = f"is for task {' or '.join(takers)}; {task} has the model's own"
+                yield Violation((part, name), rule)
 
 
 def _unused(subject: Draft) -> Iterator[Violation]:
