@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from analysis.statistics.paired import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from analysis.statistics.verdicts import interval_json
-from trainables.metrics.per_image import AP_FIGURES, BoxImages, PerImage, read
+from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read
 from trainables.run_folder import image_results
 from trainables.specs.workload import Direction
 from tuning.ledger.storage import trial_folder
@@ -75,7 +75,7 @@ def curves(images: PerImage, metric: str) -> int:
     if not isinstance(images, BoxImages):
         return 0
     base, _, label = metric.partition("/")
-    places = AP_FIGURES.get(base, slice(0, 0))
+    places = AP_METRICS.get(base, slice(0, 0))
     return (places.stop - places.start) * (1 if label else len(images.classes))
 
 

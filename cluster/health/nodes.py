@@ -31,7 +31,7 @@ class Seen:
     record: str | None = None
 
 
-def look(record: Path) -> dict[str, Any]:
+def inspect_node(record: Path) -> dict[str, Any]:
     """A node's `Seen`, by names. record: the path of the experiment's record."""
     return {
         "node": node_name(),
@@ -113,7 +113,7 @@ def examine(record: Path) -> tuple[list[str], list[str]]:
     asked = {}
     for node in (n for n in ray.nodes() if n["Alive"]):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(look)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(inspect_node)
         asked[task.remote(record)] = node["NodeManagerAddress"]
     done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWERS_WITHIN_S)
     seen: list[Seen] = []

@@ -22,7 +22,7 @@ from transformers import YolosConfig, YolosForObjectDetection
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from tests.reference.conftest import config, engine, workload
-from trainables.metrics.coco import Backend, coco_figures
+from trainables.metrics.coco import Backend, coco_metrics
 from trainables.specs.data import Split
 from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.workload import Task
@@ -125,7 +125,7 @@ class Scripted(nn.Module):
 @pytest.fixture(params=list(Backend))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """Who computes the figures."""
-    monkeypatch.setattr(detection, "coco_figures", partial(coco_figures, backend=request.param))
+    monkeypatch.setattr(detection, "coco_metrics", partial(coco_metrics, backend=request.param))
     chosen: Backend = request.param
     return chosen
 

@@ -41,7 +41,7 @@ _UNFIT = {
 }
 
 
-def methods() -> list[str]:
+def offered_methods() -> list[str]:
     """The PEFT methods that may be named."""
     return sorted(
         kind.value
@@ -85,13 +85,15 @@ def _kind(spec: PeftSpec) -> PeftType:
     name = spec.method.upper()
     kind = next((k for k in PEFT_TYPE_TO_CONFIG_MAPPING if k.value == name), None)
     if kind is None:
-        raise AdapterError(f"peft.method: PEFT has no method '{spec.method}'{_meant(name, methods())}")
+        raise AdapterError(
+            f"peft.method: PEFT has no method '{spec.method}'{_meant(name, offered_methods())}"
+        )
     if kind in _UNFIT:
         raise AdapterError(f"peft.method: {name} cannot be used here: {_UNFIT[kind]}")
-    if name not in methods():
+    if name not in offered_methods():
         raise AdapterError(
             f"peft.method: {name} learns prompt tokens, which a vision backbone does not take; "
-            f"use one of {', '.join(methods())}"
+            f"use one of {', '.join(offered_methods())}"
         )
     return kind
 

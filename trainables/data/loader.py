@@ -14,14 +14,8 @@ import numpy as np
 import torch
 
 from trainables.data.augment import augmented
-from trainables.data.prepared import IGNORE, Array, Prepared, PreparedSplit, Truth, open_prepared
+from trainables.data.prepared import IGNORE, Array, PreparedSplit
 from trainables.specs.trial import Augment
-
-__all__ = [
-    "IGNORE", "Batch", "Batches", "Prepared", "PreparedSplit", "Truth",
-    "eval_batches", "open_prepared", "train_batches",
-]  # fmt: skip
-
 
 NOTHING = Augment()
 """No augmentation."""

@@ -35,7 +35,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExportFacts:
     """What the export found."""
 
     whole: bool
@@ -46,7 +46,7 @@ class Facts:
     difference: float
 
 
-def text(trained: TrainedModel, card: Card, facts: Facts) -> str:
+def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
     """The card as Markdown, with the header that the hub reads."""
     parts = [
         _header(trained, facts),
@@ -61,7 +61,7 @@ def text(trained: TrainedModel, card: Card, facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _header(trained: TrainedModel, facts: Facts) -> str:
+def _header(trained: TrainedModel, facts: ExportFacts) -> str:
     config = trained.config
     lines = ["---", f"library_name: {'transformers' if facts.whole else 'peft'}"]
     if facts.base is not None and facts.base != "base" and not facts.base.startswith("/"):
@@ -71,7 +71,7 @@ def _header(trained: TrainedModel, facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _intro(trained: TrainedModel, facts: Facts) -> str:
+def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
     config, workload = trained.config, trained.workload
     spec = workload.model
     name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
@@ -90,7 +90,7 @@ def _intro(trained: TrainedModel, facts: Facts) -> str:
     )
 
 
-def _use(trained: TrainedModel, facts: Facts) -> str:
+def _use(trained: TrainedModel, facts: ExportFacts) -> str:
     needs = "torch, transformers" + ("" if facts.whole else ", peft") + " and safetensors"
     height, width = trained.task.resize.target(480, 640)
     lines = [

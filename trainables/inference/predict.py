@@ -20,7 +20,7 @@ from trainables.data.sample import open_rgb
 from trainables.errors import DataError, ModelError
 from trainables.inference.drawing import draw_boxes, draw_mask
 from trainables.inference.trained_model import TrainedModel
-from trainables.metrics.coco import top
+from trainables.metrics.coco import top_detections
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
@@ -120,7 +120,7 @@ class Mask:
 Prediction = Boxes | Mask
 
 
-def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
+def predict_image(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
     """What the model sees in an RGB image of any size.
 
     The image is resized and scaled as in training, and the answer is given in its own pixels.
@@ -148,7 +148,7 @@ def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: fl
     task = trained.task
     assert isinstance(task, DetectionTask)
     scores, labels, boxes = task.family.scores(raw[..., :-4], raw[..., -4:], task.ids)
-    found = top(*(t[0].cpu().numpy() for t in (boxes, scores, labels)))
+    found = top_detections(*(t[0].cpu().numpy() for t in (boxes, scores, labels)))
     size = np.array([image.width, image.height], np.float64)
     near = np.clip((found.boxes[:, :2] - found.boxes[:, 2:] / 2) * size, 0, size)
     far = np.clip((found.boxes[:, :2] + found.boxes[:, 2:] / 2) * size, 0, size)
@@ -189,7 +189,7 @@ READERS: Mapping[Task, Callable[[TrainedModel, Tensor, Image.Image, float], Pred
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """An image file, and the name that its results go by: a path without suffix."""
 
     path: Path
@@ -207,13 +207,13 @@ class Picture:
             raise DataError(f"{self.path}: cannot be read as an image ({error})") from error
 
 
-def pictures(paths: Iterable[Path], *, results: Path) -> tuple[list[Picture], list[str]]:
+def image_files(paths: Iterable[Path], *, results: Path) -> tuple[list[ImageFile], list[str]]:
     """Files as they are given, and all images below a folder, each under a name of its own.
 
     results: the folder that results go to; what lies in it is not looked at. The second list says
     which folders hold no images.
     """
-    found: list[Picture] = []
+    found: list[ImageFile] = []
     faults: list[str] = []
     taken: set[str] = set()
     for path in paths:
@@ -225,7 +225,7 @@ def pictures(paths: Iterable[Path], *, results: Path) -> tuple[list[Picture], li
             while free in taken:
                 free, number = f"{name}-{number}", number + 1
             taken.add(free)
-            found.append(Picture(file, free))
+            found.append(ImageFile(file, free))
     return found, faults
 
 

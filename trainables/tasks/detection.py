@@ -18,14 +18,14 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.coco import Detections, coco_figures, top
+from trainables.metrics.coco import Detections, coco_metrics, top_detections
 from trainables.metrics.per_image import Keep, box_images
 from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
-from trainables.tasks.detectors import Family, family_of
+from trainables.tasks.detectors import DetectorFamily, detector_family
 
 LOSS_GROUP = 16
 """Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""
@@ -37,7 +37,7 @@ class DetectionTask:
 
     model: Any
     """Pristine, on the device, nothing requiring gradients."""
-    family: Family
+    family: DetectorFamily
     classes: tuple[str, ...]
     layout: Layout
     resize: Resize
@@ -131,7 +131,7 @@ class DetectionTask:
         truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
             keep(box_images(truths, found, self.classes, split.names))
-        return coco_figures(truths, found, self.classes) | {"loss": loss.mean()}
+        return coco_metrics(truths, found, self.classes) | {"loss": loss.mean()}
 
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)
@@ -156,7 +156,7 @@ class DetectionTask:
         absolute = boxes * size[:, None]
         absolute[..., :2] -= absolute[..., 2:] / 2
         rows = (t.cpu().numpy() for t in (absolute, scores, labels))
-        return [top(*image) for image in zip(*rows, strict=True)]
+        return [top_detections(*image) for image in zip(*rows, strict=True)]
 
 
 def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> DetectionTask:
@@ -164,7 +164,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     from transformers import AutoModelForObjectDetection
 
     config = hub.read_config(spec, Task.DETECTION)
-    family = family_of(config, spec)
+    family = detector_family(config, spec)
     processor = hub.read_processor(spec, Task.DETECTION)
     resized = detector_resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
@@ -193,7 +193,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
 
 def detector_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model."""
-    return hub.resize_from(processor, spec, multiple_of=family_of(config, spec).multiple_of)
+    return hub.resize_from(processor, spec, multiple_of=detector_family(config, spec).multiple_of)
 
 
 TASK = RegisteredTask(load=load_detector, resize=detector_resize)

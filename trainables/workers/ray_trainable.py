@@ -29,7 +29,7 @@ from trainables.run_folder import (
     HALTED,
     LAST_STATE,
     STOPPED,
-    note,
+    append_to_log,
 )
 from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
@@ -251,7 +251,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         ).for_ray()
 
     def _log(self, text: str) -> None:
-        note(self._folder, text)
+        append_to_log(self._folder, text)
 
 
 def _first_to(path: Path) -> bool:

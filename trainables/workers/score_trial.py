@@ -24,7 +24,7 @@ from trainables.inference.test_scores import Scores, score, score_untouched, tes
 from trainables.inference.trained_model import rebuilt
 from trainables.metrics.per_image import PerImage, fits, write
 from trainables.object_store import Place, place
-from trainables.run_folder import TEST_RESULTS, image_results, note
+from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
 from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import Workload
 from trainables.training.checkpoint import read_weights
@@ -93,9 +93,9 @@ def _optional(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        note(folder, f"{what} are not kept: {reason_of(error)}")
+        append_to_log(folder, f"{what} are not kept: {reason_of(error)}")
 
 
 def _log(folder: Path | None, text: str) -> None:
     if folder is not None:
-        note(folder, text)
+        append_to_log(folder, text)

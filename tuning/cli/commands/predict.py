@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from trainables.errors import AdaptertuneError, DataError, StorageError
-from trainables.inference.predict import THRESHOLD, Mask, Picture, Prediction, pictures, predict
+from trainables.inference.predict import THRESHOLD, ImageFile, Mask, Prediction, image_files, predict_image
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, lines
 from tuning.messages import FAILED, say
@@ -22,7 +22,7 @@ def run(trained: TrainedAdapter, images: Sequence[Path], to: Path, *, threshold:
     """
     if threshold is not None and not trained.workload.task.facts.boxes:
         raise AdaptertuneError("--threshold is of boxes, and this adapter gives masks; leave it out")
-    found, faults = pictures(images, results=to)
+    found, faults = image_files(images, results=to)
     _spare(found, to)
     out = console()
     model = trained.load() if found else None
@@ -34,7 +34,7 @@ def run(trained: TrainedAdapter, images: Sequence[Path], to: Path, *, threshold:
         except DataError as error:
             faults.append(str(error))
             continue
-        seen = predict(model, image, threshold=THRESHOLD if threshold is None else threshold)
+        seen = predict_image(model, image, threshold=THRESHOLD if threshold is None else threshold)
         base = to / picture.name
         base.parent.mkdir(parents=True, exist_ok=True)
         seen.drawn(image).save(_drawn(base))
@@ -72,7 +72,7 @@ def _save_mask(seen: Prediction, path: Path) -> None:
     Image.fromarray(seen.mask).save(path)
 
 
-def _spare(found: Sequence[Picture], to: Path) -> None:
+def _spare(found: Sequence[ImageFile], to: Path) -> None:
     """Raises StorageError if a result would take the place of an image that was given."""
     given = {picture.path.resolve() for picture in found}
     for picture in found:
