@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TypeVar
+
+from cluster.job import NodeJob
 
 PREPARE = "trainables.preparation:prepared_here"
 """Named, as only workers import it."""
+AnyJob = TypeVar("AnyJob", bound=NodeJob)
 
 
 class UnfitNodeError(RuntimeError):
     """This node cannot run the sweep's trials, whichever they are. Says which node, and why."""
 
 
-def at_home(given: dict[str, Any]) -> dict[str, Any]:
-    """What a worker was given, with `prepared` as it is on this node.
+def with_local_data(job: AnyJob) -> AnyJob:
+    """The job with `prepared` as it is on this node.
 
     Data that is not there, as on a node with a cache of its own, is prepared once for all workers of
     the node. Raises UnfitNodeError where that fails, or where the experiment's folder is not to be seen.
     """
-    if (experiment := given.get("experiment")) is not None and not Path(experiment).is_dir():
+    if not job.experiment.is_dir():
         raise UnfitNodeError(
-            f"node {node_name()} does not see the experiment's folder {experiment}: storage must be on a"
+            f"node {node_name()} does not see the experiment's folder {job.experiment}: storage must be on a"
             " file system that every node mounts at the same place; mount it there, or take the node out"
         )
-    prepared = given.get("prepared")
-    if prepared is None or Path(prepared).is_dir():
-        return given
+    if job.prepared.is_dir():
+        return job
     try:
-        here = resolve_name(PREPARE)(given["workload"], prepared)
+        here = resolve_name(PREPARE)(job)
     except Exception as error:
         raise UnfitNodeError(f"node {node_name()} cannot prepare the data: {error}") from error
-    return given | {"prepared": str(here)}
+    return job.with_prepared(here)
 
 
 def node_name() -> str:

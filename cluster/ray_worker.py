@@ -11,11 +11,15 @@ from typing import Any
 
 from ray import tune
 
-from cluster.node_setup import UnfitNodeError, at_home
+from cluster.job import TrainableJob
+from cluster.node_setup import UnfitNodeError, with_local_data
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """Hands everything on to the trainable named by the configuration's `trainable`, `module:Class`."""
+    """Hands everything on to the trainable that a job names.
+
+    Ray's configuration holds the job as `job`, see `cluster.job.TrainableJob`, and `trial`, its number.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Import and set up the real trainable; a fault becomes the first trial's failure."""
@@ -48,10 +52,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._fault: dict[str, Any] | None = None
+        job: TrainableJob = config["job"]
         try:
-            config = at_home(config)
+            config = config | {"job": with_local_data(job)}
             if self._real is None:
-                kind = resolve_name(config["trainable"])
+                kind = resolve_name(job.trainable)
                 # Ray's __init__ would make a folder in ~/ray_results for a trainable of its own.
                 self._real = kind.__new__(kind)
                 self._real.setup(config)
@@ -61,16 +66,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             with suppress(Exception):  # the trial before this one may have weights to save
                 self.cleanup()
             self._real = None
-            self._fault = {
-                "trial": config["trial"],
-                "epoch": 0.0,
-                "objective": float("nan"),
-                "report": None,
-                "built": None,
-                "baseline": None,
-                "failure": {"outcome": "failed"} | _reason(error),
-                "done": True,
-            }
+            failure = {"outcome": "failed"} | _reason(error)
+            self._fault = {"trial": job.trial, "failure": failure, "done": True}
 
 
 def _reason(error: Exception) -> dict[str, Any]:

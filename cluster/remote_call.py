@@ -5,10 +5,10 @@ from __future__ import annotations
 from pkgutil import resolve_name
 from typing import Any
 
-from cluster.node_setup import at_home
+from cluster.job import NodeJob
+from cluster.node_setup import with_local_data
 
 
-def call(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What the function `module:function` makes of `given`, with prepared data as it is on this node."""
-    made: dict[str, Any] = resolve_name(name)(at_home(given))
-    return made
+def call(name: str, job: NodeJob) -> Any:
+    """The result of the function `module:function` for a job, with prepared data as it is on this node."""
+    return resolve_name(name)(with_local_data(job))

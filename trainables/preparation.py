@@ -14,13 +14,8 @@ from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
 from trainables.specs.data import DomainSpec, Split
+from trainables.specs.job import Job
 from trainables.specs.workload import ModelSpec, Task, Workload
-
-_PLAIN = {
-    Task.SEGMENTATION: ("vit", ("ViTImageProcessor", "ViTImageProcessorPil")),
-    Task.DETECTION: ("yolos", ("YolosImageProcessor", "YolosImageProcessorPil")),
-}
-"""The model type and processors of each task whose settings are read without transformers."""
 
 
 def prepare_workload(
@@ -44,17 +39,17 @@ def prepare_workload(
     return tied(workload, images, folders)
 
 
-def prepared_here(workload: str, asked: str) -> Path:
-    """On a node that lacks the folder `asked` of prepared data: its like in this node's own cache.
+def prepared_here(job: Job) -> Path:
+    """The data of a job in this node's own cache, for a node that lacks the folder `job.prepared`.
 
-    workload: as JSON. Raises as `prepare_workload` does, and DataError where files differ here.
+    Raises as `prepare_workload` does, and DataError where files differ here.
     """
-    found = prepare_workload(Workload.model_validate_json(workload))
-    if found.name != Path(asked).name:
+    found = prepare_workload(job.workload)
+    if found.name != job.prepared.name:
         raise DataError(
             f"the data here (fingerprint {found.name}) must be what the sweep began on"
-            f" ({Path(asked).name}): files, their sizes or their times differ; copy them with their times, or"
-            " put ADAPTERTUNE_CACHE on a file system that every node sees"
+            f" ({job.prepared.name}): files, their sizes or their times differ; copy them with their times,"
+            " or put ADAPTERTUNE_CACHE on a file system that every node sees"
         )
     return found
 
@@ -98,8 +93,11 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
     """
     folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name).expanduser()
     config, processor = _settings(folder / "config.json"), _settings(folder / "preprocessor_config.json")
-    model_type, processors = _PLAIN[task]
-    if config.get("model_type") != model_type or processor.get("image_processor_type") not in processors:
+    plain = task.facts.plain
+    if (
+        config.get("model_type") != plain.model_type
+        or processor.get("image_processor_type") not in plain.processors
+    ):
         return None
     size = processor.get("size")
     if model.image_size is not None:
@@ -115,7 +113,7 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
     else:
         return None
     patch = config.get("patch_size")
-    if task is Task.SEGMENTATION and (not isinstance(patch, int) or height % patch or width % patch):
+    if plain.whole_patches and (not isinstance(patch, int) or height % patch or width % patch):
         return None
     return Resize.fixed(height, width)
 

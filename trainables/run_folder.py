@@ -35,7 +35,7 @@ def image_results(trial: Path, domain: str | None = None) -> Path:
     return trial / TEST_RESULTS / ("images.npz" if domain is None else f"images@{domain}.npz")
 
 
-def note(folder: Path, text: str) -> None:
+def append_to_log(folder: Path, text: str) -> None:
     """Add to a trial's log. A full disk must not hide what is noted, nor end the trial."""
     with suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")

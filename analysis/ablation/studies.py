@@ -22,7 +22,7 @@ from analysis.ablation.design import (
 )
 from analysis.ablation.names import StudyName
 from analysis.query.sweep import Sweep, Trial
-from trainables.adapters.rules import check
+from trainables.adapters.rules import check_adapter_fits
 from trainables.errors import AdapterError
 from trainables.specs.adapters import TRAINS_BACKBONE, WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.specs.trial import TrialConfig
@@ -204,7 +204,7 @@ def level_violation(level: AblationLevel, base: Base) -> str | None:
     except ValidationError as error:
         return str(error.errors()[0]["msg"])
     shape = shape_of(base.experiment.model, base.experiment.task)
-    violations = check(config, shape.hidden or 0, shape.blocks or 10**9, inner=shape.inner)
+    violations = check_adapter_fits(config, shape.hidden or 0, shape.blocks or 10**9, inner=shape.inner)
     return violations[0] if violations else None
 
 

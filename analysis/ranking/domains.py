@@ -16,7 +16,7 @@ from analysis.ranking.best import NothingToRankError, rank_trials
 from analysis.ranking.by_adapter import PRETRAINED
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, format_budget, format_metric
-from trainables.specs.workload import MAIN_FIGURE, Direction, Figure, ValueRule
+from trainables.specs.workload import Direction, Figure, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.policy import FINISHED_THEN_STOPPED
@@ -100,7 +100,7 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
 
     metric: the task's main one when absent. Raises NothingToRankError, QueryError if it is unknown.
     """
-    metric = metric or MAIN_FIGURE[sweep.experiment.task]
+    metric = metric or sweep.experiment.task.facts.main_metric
     lines = scored_lines(sweep, metric)
     if not any(metric in line.score.metrics for line in lines):
         known = ", ".join(sorted({name for line in lines for name in line.score.metrics}))
@@ -153,7 +153,7 @@ def _shifted(value: float | None, inside: float | None) -> str:
 
 def domain_json(sweep: Sweep) -> dict[str, JsonValue]:
     """The same rows for programs, with every metric. Raises NothingToRankError."""
-    main = MAIN_FIGURE[sweep.experiment.task]
+    main = sweep.experiment.task.facts.main_metric
     lines = scored_lines(sweep, main)
     return {
         "experiment": sweep.name,

@@ -12,7 +12,6 @@ from analysis.report.phrases import with_full_stop
 from analysis.report.plots import Dots, Mark, Series
 from analysis.tables import Table
 from trainables.specs.adapters import TRAINS_BACKBONE
-from trainables.specs.workload import MAIN_FIGURE
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import ANY_BUDGET
 
@@ -31,7 +30,7 @@ _BARS = "Bars: 95 % confidence intervals over test images"
 def domains_section(m: Material) -> Section:
     """The values on test images in domain and under each shift."""
     title = "In domain and shifted"
-    main = MAIN_FIGURE[m.sweep.experiment.task]
+    main = m.sweep.experiment.task.facts.main_metric
     try:
         lines = scored_lines(m.sweep, main)
     except NothingToRankError as error:
@@ -156,7 +155,7 @@ def classes_section(m: Material) -> Section:
             "classes", title, (Absent("No trial can be ranked, so no trial has values by class."),)
         )
     trial, standing = m.best
-    main = MAIN_FIGURE[m.sweep.experiment.task]
+    main = m.sweep.experiment.task.facts.main_metric
     prefix = f"{main}/"
     score = m.best_score
     tested = score is not None and any(name.startswith(prefix) for name in score.metrics)

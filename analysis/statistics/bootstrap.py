@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from analysis.statistics.paired import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from analysis.statistics.verdicts import interval_json
 from analysis.tables import plural
-from trainables.metrics.per_image import AP_FIGURES, BoxImages, PerImage, read
+from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read
 from trainables.run_folder import image_results
 from trainables.specs.workload import Direction
 from tuning.ledger.storage import trial_folder
@@ -80,7 +80,7 @@ def curve_count(images: PerImage, metric: str) -> int:
     if not isinstance(images, BoxImages):
         return 0
     base, _, label = metric.partition("/")
-    places = AP_FIGURES.get(base, slice(0, 0))
+    places = AP_METRICS.get(base, slice(0, 0))
     return (places.stop - places.start) * (1 if label else len(images.classes))
 
 

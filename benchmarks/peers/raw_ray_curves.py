@@ -31,7 +31,7 @@ class Plain(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        value = dice(self._given, self.iteration + 1)
+        value = dice(self._given["learning_rate"], self._given["weight_decay"], self.iteration + 1)
         self._best = max(self._best, value)
         return {
             "dice": value,

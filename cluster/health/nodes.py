@@ -19,7 +19,6 @@ from cluster.node_setup import node_name
 ANSWERS_WITHIN_S = 60.0
 """A node's first worker has to start, and to fetch our packages."""
 COMPARED = ("ray", "torch", "transformers", "peft", "optuna", "numpy", "pyarrow")
-LOOK = "cluster.health.nodes:look"
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class Seen:
     record: str | None = None
 
 
-def look(given: Mapping[str, str]) -> dict[str, Any]:
-    """A node's `Seen`, by names. given: `record`, the path of the experiment's record."""
+def inspect_node(record: Path) -> dict[str, Any]:
+    """A node's `Seen`, by names. record: the path of the experiment's record."""
     return {
         "node": node_name(),
         "python": platform.python_version(),
         "versions": installed(),
-        "record": first_line(Path(given["record"])),
+        "record": first_line(record),
     }
 
 
@@ -110,14 +109,12 @@ def examine(record: Path) -> tuple[list[str], list[str]]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from cluster.remote_call import call
-
     here = Seen("", platform.python_version(), installed(), first_line(record))
     asked = {}
     for node in (n for n in ray.nodes() if n["Alive"]):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(call)
-        asked[task.remote(LOOK, {"record": str(record)})] = node["NodeManagerAddress"]
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(inspect_node)
+        asked[task.remote(record)] = node["NodeManagerAddress"]
     done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWERS_WITHIN_S)
     seen: list[Seen] = []
     unheard = [f"node {asked[task]} did not answer within {ANSWERS_WITHIN_S:g} s" for task in silent]

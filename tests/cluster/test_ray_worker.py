@@ -1,22 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import experiment
+from scripted import trial_job
 
 from cluster.ray_worker import Worker
 
+ConfigOf = Callable[..., dict[str, Any]]
 
-def config(number: int, trainable: str = "scripted:Scripted") -> dict[str, Any]:
-    params = {"adapter": "loha", "learning_rate": 1e-2}
-    return {
-        "trial": number,
-        "params": params,
-        "config": experiment(trial={"epochs": 2}).trial_config(params).model_dump_json(),
-        "trainable": trainable,
-    }
+
+@pytest.fixture
+def config(tmp_path: Path) -> ConfigOf:
+    """Ray's configuration of a trial, by its number."""
+
+    def of(number: int, trainable: str = "scripted:Scripted") -> dict[str, Any]:
+        return trial_job(tmp_path, number, trainable=trainable).for_ray()
+
+    return of
 
 
 def worker_of(given: dict[str, Any]) -> Worker:
@@ -26,7 +29,7 @@ def worker_of(given: dict[str, Any]) -> Worker:
     return worker
 
 
-def test_the_named_trainable_takes_every_step_and_is_kept_for_the_next_trial() -> None:
+def test_the_named_trainable_takes_every_step_and_is_kept_for_the_next_trial(config: ConfigOf) -> None:
     worker = worker_of(config(0))
     real = worker._real
     assert [worker.step()["epoch"] for _ in range(2)] == [1, 2]
@@ -36,7 +39,9 @@ def test_the_named_trainable_takes_every_step_and_is_kept_for_the_next_trial() -
     assert (first["trial"], first["epoch"], first["done"]) == (1, 1, False)
 
 
-def test_a_trainable_that_cannot_be_imported_or_set_up_fails_its_trial_with_the_reason() -> None:
+def test_a_trainable_that_cannot_be_imported_or_set_up_fails_its_trial_with_the_reason(
+    config: ConfigOf,
+) -> None:
     worker = worker_of(config(0, "scripted:Missing"))
     result = worker.step()
     assert result["done"]
@@ -47,7 +52,9 @@ def test_a_trainable_that_cannot_be_imported_or_set_up_fails_its_trial_with_the_
     assert worker.step()["failure"] is None
 
 
-def test_a_fault_on_a_swap_lets_the_trial_before_it_save_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_on_a_swap_lets_the_trial_before_it_save_what_it_has(
+    config: ConfigOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = worker_of(config(0))
     real, cleaned = worker._real, []
 
@@ -62,7 +69,7 @@ def test_a_fault_on_a_swap_lets_the_trial_before_it_save_what_it_has(monkeypatch
     assert "ZeroDivisionError" in worker.step()["failure"]["reason"]
 
 
-def test_nothing_is_left_in_the_home_folder() -> None:
+def test_nothing_is_left_in_the_home_folder(config: ConfigOf) -> None:
     home = Path.home() / "ray_results"
     before = list(home.glob("*"))
     worker_of(config(0)).step()

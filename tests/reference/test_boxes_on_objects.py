@@ -19,8 +19,9 @@ from PIL import ImageDraw
 
 from tests.reference.conftest import workload
 from trainables.data.digits import DigitSample
-from trainables.data.loader import Batch, Prepared, eval_batches, open_prepared, train_batches
+from trainables.data.loader import Batch, eval_batches, train_batches
 from trainables.data.prepare import prepare
+from trainables.data.prepared import Prepared, open_prepared
 from trainables.data.resize import Resize
 from trainables.specs.data import Domain, EmbeddedData, Split
 from trainables.specs.trial import Augment

@@ -22,9 +22,10 @@ from transformers import YolosConfig, YolosForObjectDetection
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from tests.reference.conftest import config, engine, workload
-from trainables.metrics.coco import Backend, coco_figures
+from trainables.metrics.coco import Backend, coco_metrics
 from trainables.specs.data import Split
-from trainables.specs.workload import COCO_FIGURES, Task
+from trainables.specs.tasks import COCO_METRICS
+from trainables.specs.workload import Task
 from trainables.tasks import detection
 from trainables.training.engine import Engine
 
@@ -42,7 +43,7 @@ def reference(shared: Path) -> tuple[Json, list[Json], dict[str, float]]:
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
     found = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
     expected = json.loads((folder / "expected.json").read_text())["bbox"]
-    return truth, found, dict(zip(COCO_FIGURES, expected, strict=True))
+    return truth, found, dict(zip(COCO_METRICS, expected, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ class Scripted(nn.Module):
 @pytest.fixture(params=list(Backend))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """Who computes the figures."""
-    monkeypatch.setattr(detection, "coco_figures", partial(coco_figures, backend=request.param))
+    monkeypatch.setattr(detection, "coco_metrics", partial(coco_metrics, backend=request.param))
     chosen: Backend = request.param
     return chosen
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data.loader import Prepared, open_prepared
 from trainables.data.prepare import prepare
+from trainables.data.prepared import Prepared, open_prepared
 from trainables.data.resize import Resize
 from trainables.specs.workload import Task, Workload
 

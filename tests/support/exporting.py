@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables.export.card import Card
-from trainables.export.write import ExportResult, export
+from trainables.export.write import ExportResult, export_model
 from trainables.inference.trained_model import TrainedModel
 from trainables.models.build import build
 from trainables.specs.adapters import Adapter
@@ -132,7 +132,7 @@ def export_case(case: Case, folder: Path) -> Exported:
     model = trained(case.task, SETTINGS[case.settings])
     images = images_for(model)
     expected = outputs(model.model, images, case.task)
-    return Exported(export(model, folder, merge=case.merge, card=Card(case.name)), expected, images)
+    return Exported(export_model(model, folder, merge=case.merge, card=Card(case.name)), expected, images)
 
 
 ELSEWHERE = """

@@ -10,7 +10,8 @@ from typing import Any
 
 from ray import tune
 
-from trainables.specs.trial import TrialConfig
+from trainables.specs.job import Failure, TrialJob, TrialResult
+from trainables.specs.report import Report
 from tuning.experiment.space import Space
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import Record
@@ -27,8 +28,8 @@ class Scripted(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.given = new_config
-        self.trial = TrialConfig.model_validate_json(new_config["config"])
+        self.job: TrialJob = new_config["job"]
+        self.trial = self.job.config
         self.reports, self.best = 0, -math.inf
         return True
 
@@ -41,33 +42,52 @@ class Scripted(tune.Trainable):
         self.best = max(self.best, value) if math.isfinite(value) else value
         done = epoch >= self.trial.epochs
         failure = self.failure(epoch)
-        report = {
-            "epoch": epoch, "step": self.reports * 10, "metrics": {"map": value, "map/3": value / 2},
-            "objective": self.best, "train_s": 0.1, "evaluate_s": 0.05, "wait_s": 0.001,
-            "samples": 80, "peak_mb": 1.0, "done": done, "outcome": "completed" if done else None,
-        }  # fmt: skip
-        return {
-            "trial": self.given["trial"],
-            "epoch": epoch,
-            "objective": self.best,
-            "report": report if failure is None else None,
-            "built": {"adapter": 10, "head": 5, "backbone": 0, "total": 100} if self.reports == 1 else None,
-            "baseline": {"map": 0.1} if self.reports == 1 and self.given["trial"] == 0 else None,
-            "failure": failure,
-            "done": done or failure is not None,
-        }
+        report = Report(
+            epoch=epoch, step=self.reports * 10, metrics={"map": value, "map/3": value / 2},
+            objective=self.best, train_s=0.1, evaluate_s=0.05, wait_s=0.001,
+            samples=80, peak_mb=1.0, done=done, outcome="completed" if done else None,
+        )  # fmt: skip
+        return TrialResult(
+            trial=self.job.trial,
+            epoch=epoch,
+            objective=self.best,
+            report=report if failure is None else None,
+            built={"adapter": 10, "head": 5, "backbone": 0, "total": 100} if self.reports == 1 else None,
+            baseline={"map": 0.1} if self.reports == 1 and self.job.trial == 0 else None,
+            failure=failure,
+            done=done or failure is not None,
+        ).for_ray()
 
     pause_s = 0.0
 
     def value(self, epoch: float) -> float:
         return 1.0 - abs(math.log10(self.trial.learning_rate) + 2.0) / 4.0 - 1.0 / (epoch + 1.0)
 
-    def failure(self, epoch: float) -> dict[str, str] | None:
+    def failure(self, epoch: float) -> Failure | None:
         return None
 
 
 class Slow(Scripted):
     pause_s = 0.05
+
+
+def trial_job(folder: Path, number: int = 0, **fields: Any) -> TrialJob:
+    """A trial of `experiment()` in a folder that is there, with `fields` of the job replaced."""
+    given = experiment(trial={"epochs": 2})
+    job = TrialJob(
+        trial=number,
+        config=given.trial_config({"adapter": "loha", "learning_rate": 1e-2}),
+        experiment=folder,
+        folder=folder / "trials" / f"{number:04d}",
+        checkpoints=str(folder / "trials" / f"{number:04d}"),
+        workload=given.workload,
+        prepared=folder,
+        threads=1,
+        save_every_s=30.0,
+        save_every_epochs=None,
+        trainable="scripted:Scripted",
+    )
+    return job.model_copy(update=fields)
 
 
 def prepared_in(folder: Path, **more: Any) -> Path:

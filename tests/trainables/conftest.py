@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from trainables.preparation import prepare_workload
+from trainables.specs.job import TrialJob
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task, Workload
@@ -50,11 +52,36 @@ def config(text: str) -> TrialConfig:
     return TrialConfig.model_validate_json(text)
 
 
-def actor_of(config: dict[str, Any]) -> AdapterTrainable:
+def trial_job(experiment: Path, text: str, trial: int = 0, **fields: Any) -> TrialJob:
+    """A trial of a segmentation sweep in a folder; `fields` of the job replaced."""
+    shared = workload(Task.SEGMENTATION)
+    folder = experiment / "trials" / f"{trial:04d}"
+    job = TrialJob(
+        trial=trial,
+        config=config(text),
+        experiment=experiment,
+        folder=folder,
+        checkpoints=str(folder),
+        workload=shared,
+        prepared=prepare_workload(shared),
+        threads=1,
+        save_every_s=1e9,
+        save_every_epochs=1.0,
+        trainable="trainables.workers.ray_trainable:AdapterTrainable",
+    )
+    return job.model_copy(update=fields)
+
+
+def actor_of(job: TrialJob) -> AdapterTrainable:
     """A worker's trainable as `cluster.ray_worker` makes it; Ray's __init__ litters the home folder."""
     made: AdapterTrainable = AdapterTrainable.__new__(AdapterTrainable)
-    made.setup(config)
+    made.setup(job.for_ray())
     return made
+
+
+def swap(actor: AdapterTrainable, job: TrialJob) -> None:
+    """The next trial on a worker that is there."""
+    assert actor.reset_config(job.for_ray())
 
 
 def run(engine: Engine, state: TrialState) -> list[Report]:

@@ -8,15 +8,24 @@ averages nor the weights of masked ranks).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from peft import AdaLoraConfig, AdaLoraModel
+from peft import AdaLoraConfig
 from torch import Tensor, nn
 
-from trainables.adapters.rules import AdaloraSteps
+from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Exported, TrainingHook
+from trainables.adapters.layout import Layout
+from trainables.adapters.lora import lora_at_scale_one
+from trainables.adapters.rules import AdaloraSteps, adalora_steps
 from trainables.specs.adapters import AdaloraSpec
+from trainables.specs.trial import TrialConfig
 
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 _MASK = "mask/"
+_RANK_STABILISER = 1e-5
+"""What PEFT's AdaLoRA adds to the rank that it divides by."""
 
 
 def adalora(spec: AdaloraSpec, targets: list[str], steps: AdaloraSteps) -> AdaLoraConfig:
@@ -37,12 +46,13 @@ def adalora(spec: AdaloraSpec, targets: list[str], steps: AdaloraSteps) -> AdaLo
     )
 
 
-class RankAllocation:
+class RankAllocation(TrainingHook):
     """The allocator of one adapted model and the orthogonal term of its loss."""
 
-    def __init__(self, tuner: AdaLoraModel, adapter_name: str) -> None:
-        self._tuner = tuner
-        self._config: AdaLoraConfig = tuner.peft_config[adapter_name]
+    def __init__(self, tuner: Any) -> None:
+        """tuner: PEFT's AdaLoraModel."""
+        super().__init__(tuner)
+        self._config: AdaLoraConfig = tuner.peft_config[ADAPTER_NAME]
         self._allocator = tuner.rankallocator
         self._layers = {
             name: layer
@@ -52,7 +62,6 @@ class RankAllocation:
         named = [p for p in tuner.model.named_parameters() if ".lora_" in p[0]]
         self._parameters: list[nn.Parameter] = [p for _, p in named]
         self._sides = [(p, ".lora_A." in n) for n, p in named if ".lora_A." in n or ".lora_B." in n]
-        self._adapter_name = adapter_name
         # With equal ranks nothing is to be masked, and PEFT's k-th value would be asked for with k = 0.
         self._shrinks = self._config.init_r > self._config.target_r
 
@@ -81,7 +90,7 @@ class RankAllocation:
         """Each adapted layer's rank: of its initial rank what is not masked."""
         pattern = self._config.rank_pattern or {}
         kept = {name.rpartition(".lora_E.")[0]: sum(mask) for name, mask in pattern.items()}
-        return {name: kept.get(name, layer.r[self._adapter_name]) for name, layer in self._layers.items()}
+        return {name: kept.get(name, layer.r[ADAPTER_NAME]) for name, layer in self._layers.items()}
 
     def state(self) -> dict[str, Tensor]:
         """Importance averages and masks, flat."""
@@ -93,7 +102,7 @@ class RankAllocation:
         pattern = self._config.rank_pattern or {}
         return held | {_MASK + name: torch.tensor(mask) for name, mask in pattern.items()}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state()`."""
         self._allocator.reset_ipt()
         device = self._parameters[0].device
@@ -108,3 +117,30 @@ class RankAllocation:
             self._allocator.ipt.update({name: torch.zeros_like(tensor) for name, tensor in averages.items()})
         masks = {key.removeprefix(_MASK): mask for key, mask in state.items() if key.startswith(_MASK)}
         self._config.rank_pattern = {name: mask.tolist() for name, mask in masks.items()} or None
+
+
+def _peft_config(config: TrialConfig, layout: Layout, total_steps: int) -> AdaLoraConfig:
+    targets = list(layout.targets(config.roles, config.blocks))
+    return adalora(config.section, targets, adalora_steps(config.section, total_steps))
+
+
+def _as_lora(spec: AdaloraSpec, layers: Mapping[str, Any], trained: dict[str, Tensor]) -> Exported:
+    """LoRA with E ⊙ A, scaled, of the ranks that are left in each layer."""
+    tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
+    for name, layer in layers.items():
+        down, scores, up, count = (
+            trained[f"{name}.{part}.{ADAPTER_NAME}"].double()
+            for part in ("lora_A", "lora_E", "lora_B", "ranknum")
+        )
+        scale = layer.scaling[ADAPTER_NAME] / (count + _RANK_STABILISER)
+        left = scores[:, 0].nonzero()[:, 0]
+        # A layer that lost all its ranks keeps an empty one: LoRA has no rank 0.
+        left = left if len(left) else torch.zeros(1, dtype=torch.long)
+        ranks[name] = len(left)
+        tensors[f"{name}.lora_A.{ADAPTER_NAME}.weight"] = (down * scores * scale)[left].float()
+        tensors[f"{name}.lora_B.{ADAPTER_NAME}.weight"] = up[:, left].float()
+    return lora_at_scale_one(ranks, spec.dropout), tensors
+
+
+FAMILY = AdapterFamily(peft_config=_peft_config, hook=RankAllocation, exported=_as_lora)

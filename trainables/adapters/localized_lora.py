@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from peft import GraloraConfig
 
+from trainables.adapters.family import AdapterFamily, over_targets
 from trainables.specs.adapters import LocalizedLoraSpec
 
 
@@ -19,3 +20,6 @@ def localized_lora(spec: LocalizedLoraSpec, targets: list[str]) -> GraloraConfig
         gralora_dropout=spec.dropout,
         target_modules=targets,
     )
+
+
+FAMILY = AdapterFamily(peft_config=over_targets(localized_lora))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from peft import LoHaConfig
 
+from trainables.adapters.family import AdapterFamily, over_targets
 from trainables.specs.adapters import LohaSpec
 
 
@@ -16,3 +17,6 @@ def loha(spec: LohaSpec, targets: list[str]) -> LoHaConfig:
         module_dropout=spec.module_dropout,
         target_modules=targets,
     )
+
+
+FAMILY = AdapterFamily(peft_config=over_targets(loha))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from peft import LoKrConfig
 
+from trainables.adapters.family import AdapterFamily, over_targets
 from trainables.specs.adapters import LokrSpec
 
 
@@ -22,3 +23,6 @@ def lokr(spec: LokrSpec, targets: list[str]) -> LoKrConfig:
         decompose_factor=spec.decompose_factor,
         target_modules=targets,
     )
+
+
+FAMILY = AdapterFamily(peft_config=over_targets(lokr))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from peft import LoraConfig
 
+from trainables.adapters.family import AdapterFamily, over_targets
 from trainables.specs.adapters import LoraSpec
 
 
@@ -20,3 +24,21 @@ def lora(spec: LoraSpec, targets: list[str]) -> LoraConfig:
         use_dora=spec.dora,
         target_modules=targets,
     )
+
+
+def lora_at_scale_one(ranks: Mapping[str, int], dropout: float) -> LoraConfig:
+    """LoRA whose update is B·A in each layer, at a rank of its own: what other families leave as."""
+    rank = max(ranks.values())
+    others = {re.escape(name): own for name, own in ranks.items() if own != rank}
+    return LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        lora_dropout=dropout,
+        rank_pattern=others,
+        alpha_pattern=dict(others),
+        target_modules=set(ranks),
+        inference_mode=True,
+    )
+
+
+FAMILY = AdapterFamily(peft_config=over_targets(lora))

@@ -10,6 +10,7 @@ from typing import Any
 from peft import PeftConfig, PeftType, PromptLearningConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
+from trainables.adapters.family import AdapterFamily
 from trainables.adapters.layout import Layout
 from trainables.errors import AdapterError
 from trainables.specs.adapters import PeftSpec, Role
@@ -40,7 +41,7 @@ _UNFIT = {
 }
 
 
-def methods() -> list[str]:
+def offered_methods() -> list[str]:
     """The PEFT methods that may be named."""
     return sorted(
         kind.value
@@ -51,16 +52,17 @@ def methods() -> list[str]:
     )
 
 
-def passthrough(config: TrialConfig, layout: Layout) -> PeftConfig:
+def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftConfig:
     """The configuration of the method in `config.peft`.
 
     Its targets are the linear layers of the roles; LN_TUNING's are the blocks' norm layers. IA3's
     feed-forward modules, whose input it scales, are those with the role mlp_out.
+    total_steps: unused, no method that is offered depends on them.
     Raises AdapterError for a method or argument that PEFT lacks or that cannot work here.
     """
     spec = config.section
-    kind = _kind(spec)
     targets = layout.targets(config.roles, config.blocks)
+    kind = _kind(spec)
     own: dict[str, Any] = {"target_modules": list(targets)}
     if kind is PeftType.LN_TUNING:
         own["target_modules"] = list(layout.norms_in(config.blocks))
@@ -83,13 +85,15 @@ def _kind(spec: PeftSpec) -> PeftType:
     name = spec.method.upper()
     kind = next((k for k in PEFT_TYPE_TO_CONFIG_MAPPING if k.value == name), None)
     if kind is None:
-        raise AdapterError(f"peft.method: PEFT has no method '{spec.method}'{_meant(name, methods())}")
+        raise AdapterError(
+            f"peft.method: PEFT has no method '{spec.method}'{_meant(name, offered_methods())}"
+        )
     if kind in _UNFIT:
         raise AdapterError(f"peft.method: {name} cannot be used here: {_UNFIT[kind]}")
-    if name not in methods():
+    if name not in offered_methods():
         raise AdapterError(
             f"peft.method: {name} learns prompt tokens, which a vision backbone does not take; "
-            f"use one of {', '.join(methods())}"
+            f"use one of {', '.join(offered_methods())}"
         )
     return kind
 
@@ -109,3 +113,11 @@ def _argument_fault(method: str, name: str, known: Sequence[str]) -> str | None:
 def _meant(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; it has {', '.join(known)}"
+
+
+def _title(config: TrialConfig) -> str:
+    return f"peft {config.section.method}"
+
+
+# Some of PEFT's methods rewrite the weights that they adapt: PiSSA, OLoRA, KaSA.
+FAMILY = AdapterFamily(peft_config=passthrough, may_rewrite=True, title=_title)

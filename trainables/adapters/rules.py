@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trainables.errors import AdapterError
@@ -12,7 +13,7 @@ MOST_BLOCKS = 256
 """The largest block count that a LocalizedLoraSpec takes."""
 
 
-def check(
+def check_adapter_fits(
     config: TrialConfig,
     hidden: int,
     blocks: int,
@@ -35,14 +36,19 @@ def check(
             f"frozen_blocks {config.frozen_blocks}: the model has {blocks} blocks; "
             f"use a number from 0 to {blocks}"
         )
-    if config.adapter is Adapter.LOCALIZED_LORA:
-        found += _indivisible(config, hidden, inner or 4 * hidden)
-    if config.adapter is Adapter.ADALORA and total_steps:
-        try:
-            adalora_steps(config.section, total_steps)
-        except AdapterError as error:
-            found.append(str(error))
+    rule = RULES.get(config.adapter)
+    if rule is not None:
+        found += rule(config, Fit(hidden, inner or 4 * hidden, total_steps))
     return found
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an adapter must fit: widths of a token and between the MLP layers, optimizer steps if known."""
+
+    hidden: int
+    inner: int
+    total_steps: int | None
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,21 @@ def adalora_steps(spec: AdaloraSpec, total_steps: int) -> AdaloraSteps:
     return AdaloraSteps(total_steps, tinit, tfinal)
 
 
-def _indivisible(config: TrialConfig, hidden: int, inner: int) -> list[str]:
-    count = config.section.blocks
+def _too_few_steps(config: TrialConfig, fit: Fit) -> list[str]:
+    if not fit.total_steps:
+        return []
+    try:
+        adalora_steps(config.section, fit.total_steps)
+    except AdapterError as error:
+        return [str(error)]
+    return []
+
+
+def _indivisible(config: TrialConfig, fit: Fit) -> list[str]:
+    count, hidden = config.section.blocks, fit.hidden
     widths = [("hidden size", hidden)]
     if {Role.MLP_IN, Role.MLP_OUT} & set(config.roles):
-        widths.append(("MLP width", inner))
+        widths.append(("MLP width", fit.inner))
     if all(width % count == 0 for _, width in widths):
         return []
     allowed = [
@@ -88,3 +104,10 @@ def _indivisible(config: TrialConfig, hidden: int, inner: int) -> list[str]:
     if not allowed:
         return [f"localized_lora.blocks {count} must divide {named}, which no number from 2 does"]
     return [f"localized_lora.blocks {count} must divide {named}; use {', '.join(map(str, allowed))}"]
+
+
+RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
+    Adapter.ADALORA: _too_few_steps,
+    Adapter.LOCALIZED_LORA: _indivisible,
+}
+"""Families that do not fit every model, and how to tell."""

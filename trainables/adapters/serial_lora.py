@@ -8,14 +8,18 @@ PEFT would load it as ordinary LoRA, with wrong outputs and no complaint: never 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Exported, over_targets
 from trainables.adapters.layout import Layout
+from trainables.adapters.lora import lora_at_scale_one
 from trainables.specs.adapters import SerialLoraSpec
+from trainables.specs.trial import TrialConfig
 
 
 class SerialLinear(nn.Module, LoraLayer):  # type: ignore[misc]
@@ -75,11 +79,26 @@ def serial_lora(spec: SerialLoraSpec, targets: list[str]) -> LoraConfig:
     return config
 
 
-def share_pairs(model: nn.Module, layout: Layout, adapter_name: str) -> None:
-    """Give the layers of a block that see inputs of one width the same A and B."""
+def share_pairs(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
+    """With `shared`, give the layers of a block that see inputs of one width the same A and B."""
+    if not config.section.shared:
+        return
     pairs: dict[tuple[int | None, int], SerialLinear] = {}
     for name, module in model.named_modules():
         if isinstance(module, SerialLinear):
             first = pairs.setdefault((layout.block_of(name), module.in_features), module)
-            module.lora_A[adapter_name] = first.lora_A[adapter_name]
-            module.lora_B[adapter_name] = first.lora_B[adapter_name]
+            module.lora_A[ADAPTER_NAME] = first.lora_A[ADAPTER_NAME]
+            module.lora_B[ADAPTER_NAME] = first.lora_B[ADAPTER_NAME]
+
+
+def _as_lora(spec: SerialLoraSpec, layers: Mapping[str, Any], trained: dict[str, Tensor]) -> Exported:
+    """LoRA with A, and W·B in the place of B."""
+    tensors = dict(trained)
+    for name, layer in layers.items():
+        key = f"{name}.lora_B.{ADAPTER_NAME}.weight"
+        weight = layer.get_base_layer().weight.detach().cpu().double()
+        tensors[key] = (weight @ trained[key].double()).float()
+    return lora_at_scale_one(dict.fromkeys(layers, spec.rank), spec.dropout), tensors
+
+
+FAMILY = AdapterFamily(peft_config=over_targets(serial_lora), after_injection=share_pairs, exported=_as_lora)

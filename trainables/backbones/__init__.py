@@ -6,7 +6,4 @@ from pathlib import Path
 
 from trainables.specs.workload import Task
 
-EMBEDDED = {
-    Task.DETECTION: Path(__file__).parent / "yolos_digits",
-    Task.SEGMENTATION: Path(__file__).parent / "vit_digits",
-}
+EMBEDDED = {task: Path(__file__).parent / task.facts.backbone for task in Task}

@@ -17,7 +17,7 @@ from trainables.specs.workload import Task
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredImage:
     """An image as it will be stored."""
 
     name: str
@@ -32,11 +32,11 @@ class Row:
 class Checked:
     """What became of an image: its row, or None, and all that was wrong with it."""
 
-    row: Row | None
+    row: StoredImage | None
     findings: list[Finding]
 
 
-def check(
+def check_image(
     sample: Sample,
     *,
     split: Split,
@@ -56,7 +56,7 @@ def check(
 
     try:
         image = sample.image()
-        found = sample.annotations() if task is Task.DETECTION else Annotations.none()
+        found = sample.annotations() if task.facts.boxes else Annotations.none()
     except FileNotFoundError as error:
         return gone(Fault.MISSING_FILE, error)
     except MemoryError:
@@ -67,10 +67,10 @@ def check(
     target = size.target(height, width)
     findings: list[Finding] = []
     mask = None
-    if task is Task.DETECTION:
-        found, wrong = sound_boxes(found, height=height, width=width, classes=classes)
+    if task.facts.boxes:
+        found, wrong = valid_boxes(found, height=height, width=width, classes=classes)
         findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
-    else:
+    if task.facts.masks:
         try:
             mask = sample.mask()
         except FileNotFoundError as error:
@@ -86,7 +86,9 @@ def check(
             return gone(Fault.EMPTY_MASK, "it holds nothing but ignored pixels")
         if not keep_empty and not ((mask != 0) & (mask != IGNORE)).any():
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[0]}")
-    row = Row(sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found)
+    row = StoredImage(
+        sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found
+    )
     return Checked(row, findings)
 
 
@@ -104,7 +106,7 @@ def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:
     return mask.tobytes()
 
 
-def sound_boxes(
+def valid_boxes(
     found: Annotations, *, height: int, width: int, classes: Sequence[str]
 ) -> tuple[Annotations, list[tuple[Action, str]]]:
     """The boxes that can be learned from, and what was wrong with the others.

@@ -19,9 +19,9 @@ from pydantic import JsonValue
 from trainables.data.faults import Action, Fault, Finding
 from trainables.data.sample import (
     Annotations,
-    Part,
+    DataPart,
+    DataSource,
     Sample,
-    Source,
     identity_of,
     need_folder,
     open_rgb,
@@ -69,7 +69,7 @@ Given = Mapping[Split, tuple[str, CocoPart]]
 """Parts to read, each with the key of the file that names it."""
 
 
-def read_coco(spec: CocoData, classes: Sequence[str] | None = None) -> Source:
+def read_coco(spec: CocoData, classes: Sequence[str] | None = None) -> DataSource:
     """Read the parts that are given. Classes are the names of all files' categories, train's first.
 
     classes: in place of the files' own; then every box must be of one of them.
@@ -78,7 +78,7 @@ def read_coco(spec: CocoData, classes: Sequence[str] | None = None) -> Source:
     return read_coco_parts({s: (f"data.coco.{s}", part) for s, part in parts.items()}, classes)
 
 
-def read_coco_parts(given: Given, classes: Sequence[str] | None = None) -> Source:
+def read_coco_parts(given: Given, classes: Sequence[str] | None = None) -> DataSource:
     """See `read_coco`. Raises DataError."""
     files = {split: (where, part, _load(part)) for split, (where, part) in given.items()}
     if classes is None:
@@ -90,7 +90,7 @@ def read_coco_parts(given: Given, classes: Sequence[str] | None = None) -> Sourc
     parts = {
         split: _read_part(part, file, classes, split, where) for split, (where, part, file) in files.items()
     }
-    return Source(tuple(classes), parts)
+    return DataSource(tuple(classes), parts)
 
 
 def _only_of(classes: Sequence[str], file: dict[str, Any], where: str) -> None:
@@ -195,7 +195,7 @@ def _categories(file: dict[str, Any]) -> dict[Key, str]:
 
 def _read_part(
     part: CocoPart, file: dict[str, Any], classes: Sequence[str], split: Split, where: str
-) -> Part:
+) -> DataPart:
     folder = need_folder(part.images, what=f"{where}.images")
     place = {name: i for i, name in enumerate(classes)}
     label = {key: place[name] for key, name in _categories(file).items() if name in place}
@@ -219,7 +219,7 @@ def _read_part(
         for entries in by_image.values()
         for entry in entries
     ]
-    return Part(samples, tuple(faults))
+    return DataPart(samples, tuple(faults))
 
 
 def _declared(image: dict[str, Any]) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data import embedded
-from trainables.data.sample import Annotations, Array, Part, Source
+from trainables.data.sample import Annotations, Array, DataPart, DataSource
 from trainables.specs.data import EmbeddedData, Split
 from trainables.specs.workload import Task
 
@@ -60,13 +60,13 @@ def _drawn(spec: EmbeddedData, split: Split, index: int) -> embedded.Scene:
     return embedded.scene(split, index, domain=spec.domain, side=spec.side, seed=spec.seed)
 
 
-def read_digits(spec: EmbeddedData, task: Task) -> Source:
-    """Three parts of scenes; segmentation counts the background as its first class."""
+def read_digits(spec: EmbeddedData, task: Task) -> DataSource:
+    """Three parts of scenes; the background is the first class of a task that counts it."""
     counts = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
-    classes = embedded.CLASSES if task is Task.DETECTION else (BACKGROUND, *embedded.CLASSES)
-    return Source(
+    classes = (BACKGROUND, *embedded.CLASSES) if task.facts.background else embedded.CLASSES
+    return DataSource(
         classes,
-        {split: Part([DigitSample(spec, split, i) for i in range(n)]) for split, n in counts.items()},
+        {split: DataPart([DigitSample(spec, split, i) for i in range(n)]) for split, n in counts.items()},
     )
 
 

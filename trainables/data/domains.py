@@ -13,11 +13,11 @@ from trainables.data.digits import digits_identity, read_digits
 from trainables.data.hub import hub_identity, read_hub_parts
 from trainables.data.masks import mask_files, read_mask_parts
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
-from trainables.data.sample import Source
+from trainables.data.sample import DataSource
 from trainables.data.sources import shuffled
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
-from trainables.specs.workload import MAIN_FIGURE, ROBUSTNESS, Task, Workload
+from trainables.specs.workload import ROBUSTNESS, Task, Workload
 
 Parts = dict[Split, PreparedSplit]
 """A domain's test images, and its validation images where it has any."""
@@ -26,7 +26,9 @@ Parts = dict[Split, PreparedSplit]
 # --- sources ----------------------------------------------------------------------------------
 
 
-def read_domain(name: str, domain: DomainSpec, data: DataSpec, task: Task, classes: Sequence[str]) -> Source:
+def read_domain(
+    name: str, domain: DomainSpec, data: DataSpec, task: Task, classes: Sequence[str]
+) -> DataSource:
     """The images of a domain that has images of its own, numbered by `classes`.
 
     Raises DataError where they cannot be read, have other classes, or do not go with the data.
@@ -34,7 +36,7 @@ def read_domain(name: str, domain: DomainSpec, data: DataSpec, task: Task, class
     source, given = data.source, _given(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
         pairs = {s: (f"{at}.masks", part.masks) for s, (at, part) in given.items() if part.masks is not None}
-        return Source(tuple(classes), read_mask_parts(pairs, source, classes))
+        return DataSource(tuple(classes), read_mask_parts(pairs, source, classes))
     if domain.coco is not None and data.coco is not None:
         files = {s: (f"{at}.coco", part.coco) for s, (at, part) in given.items() if part.coco is not None}
         return read_coco_parts(files, classes)
@@ -43,7 +45,7 @@ def read_domain(name: str, domain: DomainSpec, data: DataSpec, task: Task, class
         return read_hub_parts(source, named, classes, f"data.domains.{name}.hub")
     if domain.embedded is not None and isinstance(source, EmbeddedData):
         found = read_digits(source.model_copy(update={"domain": domain.embedded}), task)
-        return Source(found.classes, {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)})
+        return DataSource(found.classes, {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)})
     raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
 
 
@@ -145,7 +147,7 @@ def robustness(
 
     Left out where either is absent or not finite, or the own one is 0: then there is nothing to keep.
     """
-    main = MAIN_FIGURE[task]
+    main = task.facts.main_metric
     base = own.get(main, 0.0)
     if not base or not math.isfinite(base):
         return {}
@@ -171,7 +173,7 @@ def under_shift(
         for figure, value in figures.items()
         if "/" not in figure
     }
-    main = MAIN_FIGURE[task]
+    main = task.facts.main_metric
     base = own.get(main, 0.0)
     shares = {
         name: figures.get(main, 0.0) / base if base else 0.0 * figures.get(main, 0.0)

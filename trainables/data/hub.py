@@ -17,7 +17,15 @@ import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.data.sample import Annotations, Part, Sample, Source, identity_of, open_rgb, unknown_classes
+from trainables.data.sample import (
+    Annotations,
+    DataPart,
+    DataSource,
+    Sample,
+    identity_of,
+    open_rgb,
+    unknown_classes,
+)
 from trainables.errors import DataError
 from trainables.specs.data import HubData, Split
 
@@ -63,7 +71,7 @@ class HubSample:
         """No mask."""
 
 
-def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> Source:
+def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> DataSource:
     """Load the parts that are named. Raises DataError where that fails or the form is another.
 
     classes: in place of the data's own; then every box must be of one of them.
@@ -73,7 +81,7 @@ def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> Source:
 
 def read_hub_parts(
     spec: HubData, named: Mapping[Split, str], classes: Sequence[str] | None = None, where: str = "data.hub"
-) -> Source:
+) -> DataSource:
     """Parts of `spec`'s data set by their names in it. where: the key that names them."""
     tables = {split: _load(spec, part) for split, part in named.items()}
     for split, table in tables.items():
@@ -85,7 +93,7 @@ def read_hub_parts(
         for table in tables.values():
             _only_of(classes, table, spec.path, where)
     parts = {split: _part(table, classes, named[split], spec.path) for split, table in tables.items()}
-    return Source(tuple(classes), parts)
+    return DataSource(tuple(classes), parts)
 
 
 def _only_of(classes: Sequence[str], table: Any, path: str, where: str) -> None:
@@ -197,7 +205,7 @@ def _names(table: Any, where: str) -> list[str]:
     )
 
 
-def _part(table: Any, classes: Sequence[str], part: str, where: str) -> Part:
+def _part(table: Any, classes: Sequence[str], part: str, where: str) -> DataPart:
     place = {name: i for i, name in enumerate(classes)}
     feature = _category(table)
     if hasattr(feature, "names"):
@@ -219,7 +227,7 @@ def _part(table: Any, classes: Sequence[str], part: str, where: str) -> Part:
     if not samples:
         raise DataError(f"{where} must hold images, but its part '{part}' is empty")
     _check_corners(table, where)
-    return Part(samples)
+    return DataPart(samples)
 
 
 def _row_origins(table: Any, part: str) -> list[str]:

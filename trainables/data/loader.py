@@ -14,14 +14,8 @@ import numpy as np
 import torch
 
 from trainables.data.augment import augmented
-from trainables.data.prepared import IGNORE, Array, Prepared, PreparedSplit, Truth, open_prepared
+from trainables.data.prepared import IGNORE, Array, PreparedSplit
 from trainables.specs.trial import Augment
-
-__all__ = [
-    "IGNORE", "Batch", "Batches", "Prepared", "PreparedSplit", "Truth",
-    "eval_batches", "open_prepared", "train_batches",
-]  # fmt: skip
-
 
 NOTHING = Augment()
 """No augmentation."""
@@ -143,14 +137,14 @@ def _assemble(split: PreparedSplit, indices: list[int]) -> Batch:
         masks = split.stacked_masks(indices)
         if masks is None:
             masks = _padded([split.mask(i) for i in indices], IGNORE)
-    boxes = None if split.has_masks else [_boxes(split, i) for i in indices]
+    boxes = [_boxes(split, i) for i in indices] if split.has_boxes else None
     return _batch(split, images, masks, boxes, indices)
 
 
 def _augmented(split: PreparedSplit, indices: list[int], spec: Augment, key: tuple[int, int]) -> Batch:
     images, masks, boxes = [], [], []
     for i in indices:
-        corners, labels = (None, None) if split.has_masks else _boxes(split, i)
+        corners, labels = _boxes(split, i) if split.has_boxes else (None, None)
         mask = split.mask(i) if split.has_masks else None
         changed = augmented(split.planes(i), corners, mask, spec, _image_rng(*key, i))
         images.append(changed.image)
@@ -158,9 +152,13 @@ def _augmented(split: PreparedSplit, indices: list[int], spec: Augment, key: tup
             masks.append(changed.mask)
         if changed.boxes is not None and labels is not None:
             boxes.append((changed.boxes, labels[changed.kept]))
-    if split.has_masks:
-        return _batch(split, _padded(images, 0), _padded(masks, IGNORE), None, indices)
-    return _batch(split, _padded(images, 0), None, boxes, indices)
+    return _batch(
+        split,
+        _padded(images, 0),
+        _padded(masks, IGNORE) if split.has_masks else None,
+        boxes if split.has_boxes else None,
+        indices,
+    )
 
 
 def _boxes(split: PreparedSplit, i: int) -> tuple[Array, Array]:

@@ -16,9 +16,9 @@ from trainables.data.prepared import IGNORE
 from trainables.data.sample import (
     Annotations,
     Array,
-    Part,
+    DataPart,
+    DataSource,
     Sample,
-    Source,
     identity_of,
     need_folder,
     open_rgb,
@@ -76,17 +76,17 @@ Given = Mapping[Split, tuple[str, MaskPart]]
 """Parts to read, each with the key of the file that names it."""
 
 
-def read_masks(spec: MaskData, classes: Sequence[str] | None = None) -> Source:
+def read_masks(spec: MaskData, classes: Sequence[str] | None = None) -> DataSource:
     """Read the parts that are given. Raises DataError for wrong classes, values or folders.
 
     classes: the order to number the classes in; the data's own when absent.
     """
     parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
     given = {split: (f"data.masks.{split}", part) for split, part in parts.items()}
-    return Source(tuple(classes or spec.classes), read_mask_parts(given, spec, classes or spec.classes))
+    return DataSource(tuple(classes or spec.classes), read_mask_parts(given, spec, classes or spec.classes))
 
 
-def read_mask_parts(given: Given, spec: MaskData, classes: Sequence[str]) -> dict[Split, Part]:
+def read_mask_parts(given: Given, spec: MaskData, classes: Sequence[str]) -> dict[Split, DataPart]:
     """Parts with the classes and values of `spec`, numbered as in `classes`. Raises DataError."""
     table = _table(spec, classes)
     return {split: _read_part(part, spec, table, split, where) for split, (where, part) in given.items()}
@@ -113,7 +113,7 @@ def mask_files(part: MaskPart, where: str = "") -> JsonValue:
     ]
 
 
-def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split, where: str) -> Part:
+def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split, where: str) -> DataPart:
     pictures = _by_stem(need_folder(part.images, what=f"{where}.images"))
     drawings = _by_stem(need_folder(part.masks, what=f"{where}.masks"))
     samples: list[Sample] = [
@@ -135,7 +135,7 @@ def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split, where
         Finding(split, name, Fault.MISSING_FILE, Action.IGNORED, "no image is named like this mask")
         for name in alone
     )
-    return Part(samples, tuple(faults))
+    return DataPart(samples, tuple(faults))
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -21,17 +21,17 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from trainables.data.check import Checked, Row, check
+from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.domains import domain_identity, read_domain
 from trainables.data.faults import Finding, stop_message, stopping
 from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
-from trainables.data.sample import Part, Sample, Source
+from trainables.data.sample import DataPart, DataSource, Sample
 from trainables.data.sources import disjoint, read_source, source_identity
 from trainables.errors import DataError, StorageError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
-from trainables.specs.workload import Task, Workload
+from trainables.specs.workload import Workload
 
 CHUNK_BYTES = 64 * 2**20
 """Pixels a record batch holds before it is written: bounds the memory of a preparation."""
@@ -184,7 +184,7 @@ def _made(name: str, write: Callable[[Path], None]) -> Path:
 
 def _write(
     workload: Workload,
-    source: Source,
+    source: DataSource,
     size: Resize,
     folder: Path,
     name: str,
@@ -200,10 +200,10 @@ def _write(
     keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
     with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
         for split in Split:
-            part = source.parts.get(split, Part([]))
+            part = source.parts.get(split, DataPart([]))
             findings += part.faults
             work = partial(
-                check,
+                check_image,
                 split=split,
                 classes=source.classes,
                 task=workload.task,
@@ -234,7 +234,9 @@ def _write(
         (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _rows(results: Iterable[Checked], findings: list[Finding], advance: Callable[[], None]) -> Iterator[Row]:
+def _rows(
+    results: Iterable[Checked], findings: list[Finding], advance: Callable[[], None]
+) -> Iterator[StoredImage]:
     """The rows among `results`; what was found goes to `findings`."""
     for checked in results:
         advance()
@@ -243,10 +245,10 @@ def _rows(results: Iterable[Checked], findings: list[Finding], advance: Callable
             yield checked.row
 
 
-def _write_split(path: Path, rows: Iterable[Row]) -> tuple[int, int]:
+def _write_split(path: Path, rows: Iterable[StoredImage]) -> tuple[int, int]:
     """Write one part; its number of images and of boxes."""
     images = boxes = held = 0
-    pending: list[Row] = []
+    pending: list[StoredImage] = []
     with path.open("wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
         for row in rows:
             images, boxes = images + 1, boxes + len(row.found.boxes)
@@ -260,7 +262,7 @@ def _write_split(path: Path, rows: Iterable[Row]) -> tuple[int, int]:
     return images, boxes
 
 
-def _record_batch(rows: list[Row]) -> Any:
+def _record_batch(rows: list[StoredImage]) -> Any:
     columns = {
         "name": [r.name for r in rows],
         "image": [r.planes for r in rows],
@@ -279,7 +281,7 @@ def _record_batch(rows: list[Row]) -> Any:
 
 def _check_counts(
     workload: Workload,
-    source: Source,
+    source: DataSource,
     counts: dict[str, int],
     boxes: dict[str, int],
     findings: Sequence[Finding],
@@ -292,7 +294,7 @@ def _check_counts(
             raise DataError(
                 f"{split} must hold images, but none of its {len(source.parts[split].samples)} is left{lost}"
             )
-        if workload.task is Task.DETECTION and not boxes[split]:
+        if workload.task.facts.boxes and not boxes[split]:
             raise DataError(f"{split} must hold boxes, but none is left{lost}")
 
 

@@ -103,8 +103,13 @@ class PreparedSplit:
 
     @property
     def has_masks(self) -> bool:
-        """Whether images carry masks (segmentation) and not boxes (detection)."""
-        return self.task is Task.SEGMENTATION
+        """Whether images carry masks."""
+        return self.task.facts.masks
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether images carry boxes."""
+        return self.task.facts.boxes
 
     @cached_property
     def names(self) -> list[str]:

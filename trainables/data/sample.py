@@ -89,7 +89,7 @@ class Sample(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class DataPart:
     """One part of a source, and the faults that stand in no sample."""
 
     samples: Sequence[Sample]
@@ -97,11 +97,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A source as read: class names in their order, and the parts it gives itself."""
 
     classes: tuple[str, ...]
-    parts: dict[Split, Part] = field(default_factory=dict)
+    parts: dict[Split, DataPart] = field(default_factory=dict)
 
 
 def open_rgb(

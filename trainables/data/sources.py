@@ -12,7 +12,7 @@ from trainables.data.coco import coco_identity, read_coco
 from trainables.data.digits import digits_identity, read_digits
 from trainables.data.hub import hub_identity, read_hub
 from trainables.data.masks import masks_identity, read_masks
-from trainables.data.sample import Annotations, Part, Sample, Source, unknown_classes
+from trainables.data.sample import DataPart, DataSource, unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import (
     FOLDS_TAKEN,
@@ -26,22 +26,16 @@ from trainables.specs.data import (
 )
 from trainables.specs.workload import Task
 
-__all__ = [
-    "Annotations", "Part", "Sample", "Source",
-    "disjoint", "divide", "read_source", "shuffled", "source_identity",
-]  # fmt: skip
 
-
-def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None) -> Source:
+def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None) -> DataSource:
     """Read what the section names, every part in place. Raises DataError.
 
     classes: the names to number classes by, in place of the data's own order.
     """
-    source = data.source
-    masked = isinstance(source, MaskData)
-    if masked if task is Task.DETECTION else isinstance(source, CocoData | HubData):
-        fits = "embedded, coco or hub" if task is Task.DETECTION else "embedded or masks"
-        raise DataError(f"task '{task}' needs data of {fits}, got {data.kind}")
+    source, fitting = data.source, task.facts.sources
+    if data.kind not in fitting:
+        either = f"{', '.join(fitting[:-1])} or {fitting[-1]}"
+        raise DataError(f"task '{task}' needs data of {either}, got {data.kind}")
     match source:
         case EmbeddedData():
             found = read_digits(source, task)
@@ -56,7 +50,7 @@ def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None
         case _:
             assert_never(source)
     disjoint({str(split): part for split, part in found.parts.items()})
-    return Source(found.classes, divide(found.parts, data.splits))
+    return DataSource(found.classes, divide(found.parts, data.splits))
 
 
 def source_identity(data: DataSpec) -> JsonValue:
@@ -75,7 +69,7 @@ def source_identity(data: DataSpec) -> JsonValue:
             assert_never(source)
 
 
-def divide(parts: dict[Split, Part], spec: SplitSpec) -> dict[Split, Part]:
+def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPart]:
     """Split the parts that are absent off `train`, by image name. Raises DataError.
 
     Names are ordered by a digest of seed and name, and test is taken first, then validation: so
@@ -89,7 +83,7 @@ def divide(parts: dict[Split, Part], spec: SplitSpec) -> dict[Split, Part]:
     def split_off(split: Split, taken: Sequence[str]) -> None:
         chosen.update(taken)
         inside = set(taken)
-        out[split] = Part([s for s in train.samples if s.name in inside])
+        out[split] = DataPart([s for s in train.samples if s.name in inside])
 
     if Split.TEST not in parts:
         split_off(Split.TEST, names[: _count(spec.test, len(names))])
@@ -108,7 +102,7 @@ def divide(parts: dict[Split, Part], spec: SplitSpec) -> dict[Split, Part]:
     kept = [s for s in train.samples if s.name not in chosen]
     if not kept:
         raise DataError(f"train must keep images after its parts are split off, but it has only {len(names)}")
-    out[Split.TRAIN] = Part(kept, train.faults)
+    out[Split.TRAIN] = DataPart(kept, train.faults)
     return {split: out[split] for split in Split}
 
 
@@ -117,7 +111,7 @@ def shuffled(names: Iterable[str], key: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
 
 
-def disjoint(parts: Mapping[str, Part]) -> None:
+def disjoint(parts: Mapping[str, DataPart]) -> None:
     """Refuse an image that stands in two of the parts. Raises DataError."""
     seen: dict[str, tuple[str, str]] = {}
     twice: list[str] = []

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.trial import TrialConfig
-from trainables.specs.workload import Task, Workload
+from trainables.specs.workload import Workload
 from trainables.tasks.detection import DetectionTask
 
 
@@ -34,7 +35,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExportFacts:
     """What the export found."""
 
     whole: bool
@@ -45,7 +46,7 @@ class Facts:
     difference: float
 
 
-def text(trained: TrainedModel, card: Card, facts: Facts) -> str:
+def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
     """The card as Markdown, with the header that the hub reads."""
     parts = [
         _header(trained, facts),
@@ -60,7 +61,7 @@ def text(trained: TrainedModel, card: Card, facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _header(trained: TrainedModel, facts: Facts) -> str:
+def _header(trained: TrainedModel, facts: ExportFacts) -> str:
     config = trained.config
     lines = ["---", f"library_name: {'transformers' if facts.whole else 'peft'}"]
     if facts.base is not None and facts.base != "base" and not facts.base.startswith("/"):
@@ -70,7 +71,7 @@ def _header(trained: TrainedModel, facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _intro(trained: TrainedModel, facts: Facts) -> str:
+def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
     config, workload = trained.config, trained.workload
     spec = workload.model
     name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
@@ -80,7 +81,7 @@ def _intro(trained: TrainedModel, facts: Facts) -> str:
         made = f"A whole model for {workload.task}, trained {on} (freezing: {config.mode}){merged}."
     else:
         form = f"PEFT's {facts.method}"
-        if config.adapter in ("serial_lora", "adalora"):
+        if FAMILIES[config.adapter].exported is not None:
             form += f", into which its {config.adapter} adapter was converted exactly"
         made = f"An adapter for {workload.task} {on} (freezing: {config.mode}), in the form of {form}."
     return (
@@ -89,7 +90,7 @@ def _intro(trained: TrainedModel, facts: Facts) -> str:
     )
 
 
-def _use(trained: TrainedModel, facts: Facts) -> str:
+def _use(trained: TrainedModel, facts: ExportFacts) -> str:
     needs = "torch, transformers" + ("" if facts.whole else ", peft") + " and safetensors"
     height, width = trained.task.resize.target(480, 640)
     lines = [
@@ -151,7 +152,7 @@ def _numbered(labels: Iterable[tuple[int, str]]) -> str:
 
 
 def _figures(trained: TrainedModel, card: Card) -> str:
-    main = ("map", "map_50", "map_75") if trained.workload.task is Task.DETECTION else ("dice", "iou")
+    main = trained.workload.task.facts.card_metrics
     if not card.figures and not card.test:
         return "None on record."
     rows: list[tuple[str, Mapping[str, float]]] = []

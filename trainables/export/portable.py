@@ -13,26 +13,24 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel
+from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from trainables.adapters.inject import ADAPTER_NAME
+from trainables.adapters.family import ADAPTER_NAME
+from trainables.adapters.registry import FAMILIES
 from trainables.errors import AdapterError
 from trainables.export.use import quiet
 from trainables.inference.trained_model import TrainedModel
-from trainables.specs.adapters import Adapter
+from trainables.specs.workload import Task
 from trainables.tasks.detection import DetectionTask
-from trainables.tasks.segmentation import Segmenter
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
-_RANK_STABILISER = 1e-5
-"""What PEFT's AdaLoRA adds to the rank that it divides by."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +104,38 @@ def portable(trained: TrainedModel) -> Portable:
     weights = {name: plain[name] for name in model.state_dict()}
     added = {name: tensor for name, tensor in state.items() if _plain(name) not in weights}
     config, tensors = _adapter(trained, added)
-    if isinstance(model, Segmenter):
-        under = "backbone."
-        model.head.load_state_dict(_below(weights, "head."))
-        return Portable(
-            pristine=model.backbone,
-            weights=_below(weights, under),
-            head=model.head,
-            config=_relative(config, under),
-            tensors=_below(tensors, under),
-            saved_modules=(),
-        )
+    return DIVIDERS[trained.workload.task](trained, Portable(model, weights, None, config, tensors, ()))
+
+
+def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
+    """The backbone that transformers knows, and its head."""
+    under, model = "backbone.", whole.pristine
+    model.head.load_state_dict(_below(whole.weights, "head."))
+    return Portable(
+        pristine=model.backbone,
+        weights=_below(whole.weights, under),
+        head=model.head,
+        config=_relative(whole.config, under),
+        tensors=_below(whole.tensors, under),
+        saved_modules=(),
+    )
+
+
+def _detector(trained: TrainedModel, whole: Portable) -> Portable:
+    """The model that transformers knows, with its trained head."""
     assert isinstance(trained.task, DetectionTask)
-    family = trained.task.family
+    family, model = trained.task.family, whole.pristine
     names = _modules(model, [getattr(model, family.classifier), getattr(model, family.boxes)])
     head = tuple(f"{name}." for name in names)
-    model.load_state_dict({n: t for n, t in weights.items() if n.startswith(head)}, strict=False)
-    return Portable(model, weights, None, config, tensors, tuple(names))
+    model.load_state_dict({n: t for n, t in whole.weights.items() if n.startswith(head)}, strict=False)
+    return replace(whole, saved_modules=tuple(names))
+
+
+DIVIDERS: Mapping[Task, Callable[[TrainedModel, Portable], Portable]] = {
+    Task.DETECTION: _detector,
+    Task.SEGMENTATION: _segmenter,
+}
+"""How a task's whole model is divided into what transformers knows and a head of ours."""
 
 
 def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfig | None, dict[str, Tensor]]:
@@ -130,63 +143,14 @@ def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfi
     if trained.adapted.config is None:
         return None, {}
     layers = {name: m for name, m in trained.model.named_modules() if isinstance(m, BaseTunerLayer)}
-    if trained.config.adapter is Adapter.ADALORA:
-        return _from_adalora(trained, layers, added)
+    exported = FAMILIES[trained.config.adapter].exported
+    if exported is not None:
+        return exported(trained.config.section, layers, added)
     config = copy.deepcopy(trained.adapted.config)
     # PEFT may have shortened the names to endings that tell layers apart in one model, not in any.
     config.target_modules = set(layers)
     config.inference_mode = True
-    if trained.config.adapter is Adapter.SERIAL_LORA:
-        return _from_serial(trained, layers, added)
     return config, added
-
-
-def _from_serial(
-    trained: TrainedModel, layers: dict[str, Any], added: dict[str, Tensor]
-) -> tuple[LoraConfig, dict[str, Tensor]]:
-    rank = trained.config.section.rank
-    tensors = dict(added)
-    for name, layer in layers.items():
-        key = f"{name}.lora_B.{ADAPTER_NAME}.weight"
-        weight = layer.get_base_layer().weight.detach().cpu().double()
-        tensors[key] = (weight @ added[key].double()).float()
-    dropout = trained.config.section.dropout
-    return _lora(dict.fromkeys(layers, rank), dropout), tensors
-
-
-def _from_adalora(
-    trained: TrainedModel, layers: dict[str, Any], added: dict[str, Tensor]
-) -> tuple[LoraConfig, dict[str, Tensor]]:
-    tensors: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
-    for name, layer in layers.items():
-        down, scores, up, count = (
-            added[f"{name}.{part}.{ADAPTER_NAME}"].double()
-            for part in ("lora_A", "lora_E", "lora_B", "ranknum")
-        )
-        scale = layer.scaling[ADAPTER_NAME] / (count + _RANK_STABILISER)
-        left = scores[:, 0].nonzero()[:, 0]
-        # A layer that lost all its ranks keeps an empty one: LoRA has no rank 0.
-        left = left if len(left) else torch.zeros(1, dtype=torch.long)
-        ranks[name] = len(left)
-        tensors[f"{name}.lora_A.{ADAPTER_NAME}.weight"] = (down * scores * scale)[left].float()
-        tensors[f"{name}.lora_B.{ADAPTER_NAME}.weight"] = up[:, left].float()
-    return _lora(ranks, trained.config.section.dropout), tensors
-
-
-def _lora(ranks: dict[str, int], dropout: float) -> LoraConfig:
-    """LoRA at scale 1 with each layer's own rank."""
-    rank = max(ranks.values())
-    others = {re.escape(name): own for name, own in ranks.items() if own != rank}
-    return LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        lora_dropout=dropout,
-        rank_pattern=others,
-        alpha_pattern=dict(others),
-        target_modules=set(ranks),
-        inference_mode=True,
-    )
 
 
 def _relative(config: PeftConfig | None, under: str) -> PeftConfig | None:

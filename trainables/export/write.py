@@ -29,14 +29,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainables.adapters.inject import ADAPTER_NAME
+from trainables.adapters.family import ADAPTER_NAME
 from trainables.errors import AdapterError, StorageError
 from trainables.export import use
-from trainables.export.card import Card, Facts, text
+from trainables.export.card import Card, ExportFacts, card_text
 from trainables.export.portable import Portable, portable
 from trainables.inference.trained_model import TrainedModel
-from trainables.specs.adapters import TRAINS_BACKBONE, Adapter
-from trainables.specs.workload import ModelSpec, Task
+from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
 from trainables.tasks.segmentation import Segmenter
 
@@ -49,7 +49,7 @@ PROBE = 2
 """Images that both models are asked about."""
 
 
-class Kind(StrEnum):
+class ExportKind(StrEnum):
     """What the folder holds."""
 
     ADAPTER = "adapter"
@@ -61,7 +61,7 @@ class ExportResult:
     """What was written.  largest_difference: between the outputs of the trained and the loaded model."""
 
     folder: Path
-    kind: Kind
+    kind: ExportKind
     largest_difference: float
     files: tuple[str, ...]
     """Relative to the folder."""
@@ -71,7 +71,7 @@ class ExportResult:
     """Of an adapter: `base` where it came along, a folder, or a hub id."""
 
 
-def export(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> ExportResult:
+def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> ExportResult:
     """Write `trained` into `to`, which must be absent or empty; nothing is left behind on failure.
 
     merge: a plain model also where an adapter would do.
@@ -86,16 +86,16 @@ def export(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> Expor
         _processor(trained, folder)
         shutil.copyfile(use.__file__, folder / "use.py")
         difference = _largest_difference(trained, folder)
-        base = _base_of(folder) if kind is Kind.ADAPTER else None
-        facts = Facts(
-            whole=kind is Kind.MODEL,
+        base = _base_of(folder) if kind is ExportKind.ADAPTER else None
+        facts = ExportFacts(
+            whole=kind is ExportKind.MODEL,
             base=base,
-            revision=_adapter_config(folder).get("revision") if kind is Kind.ADAPTER else None,
-            method=_adapter_config(folder)["peft_type"] if kind is Kind.ADAPTER else None,
+            revision=_adapter_config(folder).get("revision") if kind is ExportKind.ADAPTER else None,
+            method=_adapter_config(folder)["peft_type"] if kind is ExportKind.ADAPTER else None,
             segments=parts.head is not None,
             difference=difference,
         )
-        (folder / "README.md").write_text(text(trained, card, facts), encoding="utf-8")
+        (folder / "README.md").write_text(card_text(trained, card, facts), encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in files:  # safetensors writes for the owner alone
             path.chmod((folder / "README.md").stat().st_mode)
@@ -104,7 +104,7 @@ def export(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> Expor
     return ExportResult(to, kind, difference, names, size, base)
 
 
-def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool) -> Kind:
+def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool) -> ExportKind:
     """Weights and configuration."""
     moved = trained.config.mode in TRAINS_BACKBONE
     if parts.head is not None:
@@ -112,18 +112,18 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
         _head(trained.model, parts.head, trained.classes, folder)
         parts.pristine.config.id2label = dict(enumerate(trained.classes))
         parts.pristine.config.label2id = {name: number for number, name in enumerate(trained.classes)}
-    if not (merge or moved or trained.config.adapter is Adapter.NONE):
+    if not (merge or moved or trained.adapted.config is None):
         _adapter(trained, parts, folder, own_base=False)
-        return Kind.ADAPTER
+        return ExportKind.ADAPTER
     try:
         _save(parts.merged(), folder)
-        return Kind.MODEL
+        return ExportKind.MODEL
     except AdapterError:
         if merge:
             raise
     _save(parts.base(), folder / "base")
     _adapter(trained, parts, folder, own_base=True)
-    return Kind.ADAPTER
+    return ExportKind.ADAPTER
 
 
 def _adapter(trained: TrainedModel, parts: Portable, folder: Path, *, own_base: bool) -> None:
@@ -222,7 +222,7 @@ def _largest_difference(trained: TrainedModel, folder: Path) -> float:
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(PROBE, 3, *trained.task.resize.target(480, 640), generator=draw)
     with torch.inference_mode():
-        theirs, ours = (_outputs(m, images, trained.workload.task) for m in (loaded, model.eval()))
+        theirs, ours = (_outputs(m, images) for m in (loaded, model.eval()))
     difference = float((theirs - ours).abs().max())
     allowed = TOLERANCE * max(1.0, float(ours.abs().max()))
     if not difference <= allowed:
@@ -233,12 +233,9 @@ def _largest_difference(trained: TrainedModel, folder: Path) -> float:
     return difference
 
 
-def _outputs(model: nn.Module, images: Tensor, task: Task) -> Tensor:
-    if task is Task.SEGMENTATION:
-        logits: Tensor = model(images)
-        return logits
-    found = model(pixel_values=images)
-    return torch.cat([found.logits, found.pred_boxes], dim=-1)
+def _outputs(model: nn.Module, images: Tensor) -> Tensor:
+    found: Any = model(images)
+    return found if isinstance(found, Tensor) else torch.cat([found.logits, found.pred_boxes], dim=-1)
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:

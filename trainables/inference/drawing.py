@@ -30,7 +30,7 @@ OPACITY = 0.4
 """Of a mask's area; its outline is solid."""
 
 
-def colour_of(index: int) -> Colour:
+def class_colour(index: int) -> Colour:
     """A class's colour: the palette, then its lighter and darker shades; all come round after 21."""
     colour, shade = PALETTE[index % len(PALETTE)], index // len(PALETTE) % 3
     if shade == 0:
@@ -51,10 +51,10 @@ def draw_boxes(
         [x * factor, y * factor, (x + width) * factor, (y + height) * factor] for x, y, width, height in boxes
     ]
     for rectangle, label in zip(corners, labels, strict=True):
-        draw.rectangle(rectangle, outline=colour_of(label), width=line)
+        draw.rectangle(rectangle, outline=class_colour(label), width=line)
     # Text last, so that no box crosses it out.
     for (left, top, _, _), label, text in zip(corners, labels, texts, strict=True):
-        _tag(draw, font, (left, top), text, colour_of(label), picture.size)
+        _tag(draw, font, (left, top), text, class_colour(label), picture.size)
     return picture
 
 
@@ -66,14 +66,14 @@ def draw_mask(image: Image.Image, mask: Array, names: Sequence[str], texts: Sequ
     picture, factor = _enlarged(image)
     large = np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1)
     pixels = np.asarray(picture).astype(np.float32)
-    colours = np.array([(0, 0, 0), *(colour_of(i) for i in range(len(names) - 1))], np.float32)[large]
+    colours = np.array([(0, 0, 0), *(class_colour(i) for i in range(len(names) - 1))], np.float32)[large]
     shown = large != 0
     pixels[shown] = (1 - OPACITY) * pixels[shown] + OPACITY * colours[shown]
     edge = _outline(large, max(1, round(max(picture.size) / 500))) & shown
     pixels[edge] = colours[edge]
     painted = Image.fromarray(pixels.round().astype(np.uint8))
     present = [index for index in range(1, len(names)) if (mask == index).any()]
-    return _with_legend(painted, [(colour_of(index - 1), texts[index]) for index in present])
+    return _with_legend(painted, [(class_colour(index - 1), texts[index]) for index in present])
 
 
 def _outline(mask: Array, width: int) -> Array:

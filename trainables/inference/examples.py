@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trainables.data.prepared import IGNORE, Array, PreparedSplit
 from trainables.inference.drawing import draw_boxes
-from trainables.inference.predict import Mask, predict
+from trainables.inference.predict import Mask, predict_image
 from trainables.inference.trained_model import TrainedModel
 from trainables.run_folder import EXAMPLES
 
@@ -37,7 +37,7 @@ def draw_examples(trained: TrainedModel, parts: Mapping[str | None, PreparedSpli
     for domain, split in list(parts.items())[: MOST_DOMAINS + 1]:
         for number, place in enumerate(_spread(len(split))):
             image = Image.fromarray(np.ascontiguousarray(split.image(place)))
-            seen = predict(trained, image)
+            seen = predict_image(trained, image)
             name = f"{'own' if domain is None else f'shifted-{domain}'}-{number}.jpg"
             picture = _beside(_truth(trained, split, place, image), seen.drawn(image))
             picture.save(folder / name, quality=QUALITY)

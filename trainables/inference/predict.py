@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from trainables.data.sample import open_rgb
 from trainables.errors import DataError, ModelError
 from trainables.inference.drawing import draw_boxes, draw_mask
 from trainables.inference.trained_model import TrainedModel
-from trainables.metrics.coco import top
+from trainables.metrics.coco import top_detections
+from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
 
@@ -119,7 +120,7 @@ class Mask:
 Prediction = Boxes | Mask
 
 
-def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
+def predict_image(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
     """What the model sees in an RGB image of any size.
 
     The image is resized and scaled as in training, and the answer is given in its own pixels.
@@ -130,9 +131,7 @@ def predict(trained: TrainedModel, image: Image.Image, *, threshold: float = THR
         raw = task.outputs(model, batch_of(trained, image)).float()
     if not bool(torch.isfinite(raw).all()):
         raise ModelError("the model's outputs are not numbers: its training must have diverged")
-    if isinstance(task, DetectionTask):
-        return _boxes(task, raw, image, threshold)
-    return Mask(trained.classes, _mask(raw, image))
+    return READERS[trained.workload.task](trained, raw, image, threshold)
 
 
 def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
@@ -145,9 +144,11 @@ def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
     return Batch(images=pixels, valid=[(height, width)], targets=None, masks=None, indices=[0])
 
 
-def _boxes(task: DetectionTask, raw: Tensor, image: Image.Image, threshold: float) -> Boxes:
+def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: float) -> Boxes:
+    task = trained.task
+    assert isinstance(task, DetectionTask)
     scores, labels, boxes = task.family.scores(raw[..., :-4], raw[..., -4:], task.ids)
-    found = top(*(t[0].cpu().numpy() for t in (boxes, scores, labels)))
+    found = top_detections(*(t[0].cpu().numpy() for t in (boxes, scores, labels)))
     size = np.array([image.width, image.height], np.float64)
     near = np.clip((found.boxes[:, :2] - found.boxes[:, 2:] / 2) * size, 0, size)
     far = np.clip((found.boxes[:, :2] + found.boxes[:, 2:] / 2) * size, 0, size)
@@ -162,7 +163,7 @@ def _boxes(task: DetectionTask, raw: Tensor, image: Image.Image, threshold: floa
     )
 
 
-def _mask(logits: Tensor, image: Image.Image) -> Array:
+def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: float) -> Mask:
     """Logits are brought to the image's size before the best class is taken: its edges stay smooth.
 
     One class after the other, as all of them at once could outgrow the memory for a large photo.
@@ -174,14 +175,21 @@ def _mask(logits: Tensor, image: Image.Image) -> Array:
         value = nn.functional.interpolate(plane[None, None], size=size, mode="bilinear")[0, 0]
         mask[value > best] = index
         best = torch.maximum(best, value)
-    return mask.cpu().numpy()
+    return Mask(trained.classes, mask.cpu().numpy())
+
+
+READERS: Mapping[Task, Callable[[TrainedModel, Tensor, Image.Image, float], Prediction]] = {
+    Task.DETECTION: _boxes,
+    Task.SEGMENTATION: _mask,
+}
+"""How a task's raw outputs for one image are read."""
 
 
 # --- files ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """An image file, and the name that its results go by: a path without suffix."""
 
     path: Path
@@ -199,13 +207,13 @@ class Picture:
             raise DataError(f"{self.path}: cannot be read as an image ({error})") from error
 
 
-def pictures(paths: Iterable[Path], *, results: Path) -> tuple[list[Picture], list[str]]:
+def image_files(paths: Iterable[Path], *, results: Path) -> tuple[list[ImageFile], list[str]]:
     """Files as they are given, and all images below a folder, each under a name of its own.
 
     results: the folder that results go to; what lies in it is not looked at. The second list says
     which folders hold no images.
     """
-    found: list[Picture] = []
+    found: list[ImageFile] = []
     faults: list[str] = []
     taken: set[str] = set()
     for path in paths:
@@ -217,7 +225,7 @@ def pictures(paths: Iterable[Path], *, results: Path) -> tuple[list[Picture], li
             while free in taken:
                 free, number = f"{name}-{number}", number + 1
             taken.add(free)
-            found.append(Picture(file, free))
+            found.append(ImageFile(file, free))
     return found, faults
 
 

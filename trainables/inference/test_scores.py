@@ -16,7 +16,7 @@ from trainables.specs.data import Split
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
-from trainables.training.evaluation import figures_of
+from trainables.training.evaluation import metrics_of
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,6 @@ def score_untouched(engine: Engine) -> Scores | None:
 
 def evaluation_of(trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32) -> dict[str, float]:
     """Figures of a trained model on a split of prepared data whose classes are the model's, in its order."""
-    return figures_of(
+    return metrics_of(
         trained.task, trained.model, split, trained.config, device=trained.device, batch_size=batch_size
     )

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.errors import AdaptertuneError
-from trainables.specs.workload import COCO_FIGURES
+from trainables.specs.tasks import COCO_METRICS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LIMIT = 100
@@ -29,7 +29,7 @@ class Backend(StrEnum):
     PYCOCOTOOLS = "pycocotools"
 
 
-class Truth(Protocol):
+class CocoTruth(Protocol):
     """The annotations of an image.
 
     boxes: (n, 4) xywh, original pixels.  labels: (n,) class indices.  areas: (n,) the annotated areas,
@@ -56,14 +56,14 @@ class Detections:
     labels: Array
 
 
-def coco_figures(
-    truths: Sequence[Truth],
+def coco_metrics(
+    truths: Sequence[CocoTruth],
     detections: Sequence[Detections],
     classes: Sequence[str],
     *,
     backend: Backend = Backend.HOTCOCO,
 ) -> dict[str, float]:
-    """COCO_FIGURES and `map/CLASS`, images in the same order in both sequences.
+    """COCO_METRICS and `map/CLASS`, images in the same order in both sequences.
 
     A figure without a single object to count (COCO's -1) is left out, except `map`, which is then 0.
     """
@@ -79,7 +79,7 @@ def coco_figures(
         recall[..., 0, 0], recall[..., 0, 1], recall[..., 0, 2],
         recall[..., 1, 2], recall[..., 2, 2], recall[..., 3, 2],
     ]  # fmt: skip
-    figures = dict(zip(COCO_FIGURES, map(_mean, values), strict=True))
+    figures = dict(zip(COCO_METRICS, map(_mean, values), strict=True))
     for index, name in enumerate(classes):
         figures[f"map/{name}"] = _mean(precision[:, :, index, 0, 2])
     found = {name: value for name, value in figures.items() if value is not None}
@@ -92,7 +92,7 @@ def _mean(values: Array) -> float | None:
 
 
 def _hotcoco(
-    truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]
+    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
 ) -> tuple[Array, Array]:
     evaluation = evaluated(truths, detections, classes)
     evaluation.accumulate()
@@ -100,7 +100,7 @@ def _hotcoco(
     return np.asarray(result["precision"]), np.asarray(result["recall"])
 
 
-def evaluated(truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]) -> Any:
+def evaluated(truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]) -> Any:
     """hotcoco's evaluation after its matching, before anything is summed up."""
     import hotcoco
 
@@ -111,7 +111,7 @@ def evaluated(truths: Sequence[Truth], detections: Sequence[Detections], classes
 
 
 def _pycocotools(
-    truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]
+    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
 ) -> tuple[Array, Array]:
     try:
         from pycocotools.coco import COCO
@@ -136,7 +136,7 @@ def _pycocotools(
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
-def _dataset(truths: Sequence[Truth], classes: Sequence[str]) -> dict[str, Any]:
+def _dataset(truths: Sequence[CocoTruth], classes: Sequence[str]) -> dict[str, Any]:
     """Ground truth as a COCO dict; image, class and box numbers start at 1 (0 reads as 'unmatched')."""
     annotations: list[dict[str, Any]] = []
     for image, truth in enumerate(truths, start=1):
@@ -175,7 +175,7 @@ def _results(detections: Sequence[Detections]) -> Array:
     return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 7))
 
 
-def top(boxes: Array, scores: Array, labels: Array, *, limit: int = LIMIT) -> Detections:
+def top_detections(boxes: Array, scores: Array, labels: Array, *, limit: int = LIMIT) -> Detections:
     """The `limit` best of an image's detections, by falling score, ties in the order given."""
     best = np.argsort(-scores, kind="stable")[:limit]
     return Detections(boxes=boxes[best], scores=scores[best], labels=labels[best])

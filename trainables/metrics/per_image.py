@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.metrics.coco import Array, Detections, Truth, evaluated
+from trainables.metrics.coco import Array, CocoTruth, Detections, evaluated
 
 THRESHOLDS = 10
 """IoU .5, .55, … .95."""
@@ -27,7 +27,7 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 MOST_IMAGES = 50_000
 """More are not kept: a few megabytes at most for a trial, or nothing."""
 
-AP_FIGURES = {"map": slice(0, THRESHOLDS), "map_50": slice(0, 1), "map_75": slice(5, 6)}
+AP_METRICS = {"map": slice(0, THRESHOLDS), "map_50": slice(0, 1), "map_75": slice(5, 6)}
 """The IoU thresholds that each takes the mean over."""
 
 
@@ -101,13 +101,13 @@ class BoxImages(_Images):
     @property
     def figures(self) -> tuple[str, ...]:
         """What can be taken from it."""
-        return (*AP_FIGURES, *(f"map/{name}" for name in self.classes))
+        return (*AP_METRICS, *(f"map/{name}" for name in self.classes))
 
     def resampled(self, name: str, weights: Array) -> Array:
         """(R,) figures for (R, n) weights."""
         base, label = _taken_apart(name, self.figures)
         wanted = range(len(self.classes)) if label is None else [self.classes.index(label)]
-        places = range(THRESHOLDS)[AP_FIGURES[base]]
+        places = range(THRESHOLDS)[AP_METRICS[base]]
         found = np.full((len(weights), len(wanted)), np.nan)
         for column, index in enumerate(wanted):
             curves = [self._curves[index][place] for place in places]
@@ -170,7 +170,10 @@ Keep = Callable[[PerImage], None]
 
 
 def box_images(
-    truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str], names: Sequence[str]
+    truths: Sequence[CocoTruth],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    names: Sequence[str],
 ) -> BoxImages:
     """Matches under the COCO protocol, images in the same order in all sequences."""
     objects = np.zeros((len(truths), len(classes)), np.int64)

@@ -25,10 +25,11 @@ from trainables.training.engine import Engine
 
 SCENES, DRAWS = 200, 5
 FIGURES = {Task.DETECTION: ("map_50", "map"), Task.SEGMENTATION: ("dice", "iou")}
+MODELS = {Task.DETECTION: "YOLOS", Task.SEGMENTATION: "ViT with a segmentation head"}
 NAMES = {"map_50": "AP50", "map": "AP", "dice": "Dice", "iou": "IoU"}
 
 
-def measure(task: Task, folder: Path, domain: Domain) -> dict[str, list[float]]:
+def measure_baseline(task: Task, folder: Path, domain: Domain) -> dict[str, list[float]]:
     """Each figure of the untouched model on `DRAWS` sets of test scenes of `domain`."""
     values: dict[str, list[float]] = {name: [] for name in FIGURES[task]}
     for seed in range(DRAWS):
@@ -54,13 +55,13 @@ def measure(task: Task, folder: Path, domain: Domain) -> dict[str, list[float]]:
     return values
 
 
-def card(task: Task, folder: Path) -> str:
+def backbone_card(task: Task, folder: Path) -> str:
     """The card as Markdown."""
     made = json.loads((folder / "pretraining.json").read_text())
     lines = [
         f"# {folder.name}",
         "",
-        f"A tiny {'YOLOS' if task is Task.DETECTION else 'ViT with a segmentation head'} for {task}, "
+        f"A tiny {MODELS[task]} for {task}, "
         "trained by `trainables/pretraining/pretrain.py` on scenes of handwritten digits (scikit-learn's "
         "copy of the UCI optical digits, CC BY 4.0), clean domain, training digits only.",
         "",
@@ -77,7 +78,7 @@ def card(task: Task, folder: Path) -> str:
     for domain in Domain:
         cells = [
             f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}"
-            for v in measure(task, folder, domain).values()
+            for v in measure_baseline(task, folder, domain).values()
         ]
         lines.append(f"| {domain} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -94,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as cache:
         os.environ["ADAPTERTUNE_CACHE"] = cache
-        text = card(asked.task, asked.folder)
+        text = backbone_card(asked.task, asked.folder)
     (asked.folder / "README.md").write_text(text)
     print(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -23,7 +23,26 @@ class Adapter(StrEnum):
     PEFT = "peft"
 
 
-class LoraSpec(Spec):
+class Role(StrEnum):
+    """What a linear layer does in its transformer block; `mlp` is both of its layers."""
+
+    QUERY = "query"
+    KEY = "key"
+    VALUE = "value"
+    OUTPUT = "output"
+    MLP = "mlp"
+    MLP_IN = "mlp_in"
+    MLP_OUT = "mlp_out"
+
+
+class AdapterSpec(Spec):
+    """The settings of one adapter family."""
+
+    default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.VALUE)
+    """Layers to adapt where `targets` names none."""
+
+
+class LoraSpec(AdapterSpec):
     """W x + scale · B(A x); scale alpha/rank, with `rslora` alpha/√rank (Hu 2021, Kalajdzievski 2023)."""
 
     rank: Rank = 8
@@ -33,7 +52,7 @@ class LoraSpec(Spec):
     dora: bool = False
 
 
-class AdaloraSpec(Spec):
+class AdaloraSpec(AdapterSpec):
     """Ranks that shrink from `init_rank` to `target_rank` on average (Zhang 2023).
 
     tinit, tfinal: shares of the trial's real optimizer steps before the first and after the last
@@ -63,7 +82,7 @@ class AdaloraSpec(Spec):
         return self
 
 
-class LohaSpec(Spec):
+class LohaSpec(AdapterSpec):
     """Hadamard product of two low-rank products (Hyeon-Woo 2022)."""
 
     rank: Rank = 8
@@ -72,7 +91,7 @@ class LohaSpec(Spec):
     module_dropout: Probability = 0.0
 
 
-class LokrSpec(Spec):
+class LokrSpec(AdapterSpec):
     """Kronecker product of two factors (Yeh 2023). decompose_factor -1 picks the squarest split."""
 
     rank: Rank = 8
@@ -83,15 +102,17 @@ class LokrSpec(Spec):
     decompose_factor: Annotated[int, Field(ge=-1)] = -1
 
 
-class SerialLoraSpec(Spec):
+class SerialLoraSpec(AdapterSpec):
     """W(x + B(A x)) + b, no scale; one A, B for all targets of a block, or a pair each."""
+
+    default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.KEY, Role.VALUE)
 
     rank: Rank = 8
     dropout: Probability = 0.0
     shared: bool = True
 
 
-class LocalizedLoraSpec(Spec):
+class LocalizedLoraSpec(AdapterSpec):
     """blocks × blocks local pairs of rank `block_rank`, scaled alpha/block_rank (GraLoRA, Jung 2025)."""
 
     block_rank: Rank = 4
@@ -100,7 +121,7 @@ class LocalizedLoraSpec(Spec):
     dropout: Probability = 0.0
 
 
-class PeftSpec(Spec):
+class PeftSpec(AdapterSpec):
     """Any other PEFT method: its PeftType's name (IA3, OFT, VERA, …) and its config's arguments."""
 
     method: str
@@ -123,19 +144,7 @@ TRAINS_BACKBONE = frozenset({Freezing.UNFROZEN, Freezing.FULL, Freezing.UNFREEZE
 """Modes in which backbone weights move, at once or later; only these take `frozen_blocks`."""
 
 
-class Role(StrEnum):
-    """What a linear layer does in its transformer block; `mlp` is both of its layers."""
-
-    QUERY = "query"
-    KEY = "key"
-    VALUE = "value"
-    OUTPUT = "output"
-    MLP = "mlp"
-    MLP_IN = "mlp_in"
-    MLP_OUT = "mlp_out"
-
-
-SECTIONS: dict[Adapter, type[Spec]] = {
+SECTIONS: dict[Adapter, type[AdapterSpec]] = {
     Adapter.LORA: LoraSpec,
     Adapter.ADALORA: AdaloraSpec,
     Adapter.LOHA: LohaSpec,

@@ -20,6 +20,7 @@ from trainables.specs.adapters import (
     WITHOUT_ADAPTER,
     AdaloraSpec,
     Adapter,
+    AdapterSpec,
     Freezing,
     LocalizedLoraSpec,
     LohaSpec,
@@ -179,9 +180,7 @@ class TrialConfig(Spec):
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles to adapt with their default filled in and `mlp` spelled out, each once."""
-        default = (Role.QUERY, Role.VALUE)
-        if self.adapter is Adapter.SERIAL_LORA:
-            default = (Role.QUERY, Role.KEY, Role.VALUE)  # type: ignore[assignment]
+        default = SECTIONS.get(self.adapter, AdapterSpec).default_roles
         spelled: dict[Role, None] = {}
         for role in self.targets or default:
             for one in (Role.MLP_IN, Role.MLP_OUT) if role is Role.MLP else (role,):

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from trainables.specs.base import Count, Spec
 from trainables.specs.data import DataSpec, EmbeddedData
+from trainables.specs.tasks import TASK_FACTS, TaskFacts
 
 
 class Task(StrEnum):
@@ -14,6 +15,11 @@ class Task(StrEnum):
 
     DETECTION = "detection"
     SEGMENTATION = "segmentation"
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What is known of it without its models."""
+        return TASK_FACTS[self.value]
 
 
 class Direction(StrEnum):
@@ -37,28 +43,8 @@ class Direction(StrEnum):
         return -1.0 if self is Direction.MAXIMIZE else 1.0
 
 
-COCO_FIGURES = (
-    "map", "map_50", "map_75", "map_small", "map_medium", "map_large",
-    "mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large",
-)  # fmt: skip
-"""The twelve COCO figures in COCO's order, under torchmetrics' names."""
-
-METRICS: dict[Task, dict[str, Direction]] = {
-    Task.DETECTION: dict.fromkeys(COCO_FIGURES, Direction.MAXIMIZE) | {"loss": Direction.MINIMIZE},
-    Task.SEGMENTATION: {
-        "dice": Direction.MAXIMIZE,
-        "iou": Direction.MAXIMIZE,
-        "soft_dice": Direction.MAXIMIZE,
-        "loss": Direction.MINIMIZE,
-    },
-}
-"""Validation metrics by task. Per-class figures are reported as `map/NAME`, `dice/NAME`, `iou/NAME`."""
-
-MAIN_FIGURE: dict[Task, str] = {Task.DETECTION: "map", Task.SEGMENTATION: "dice"}
-"""The figure of a task whose share under a shift is its robustness."""
-
 ROBUSTNESS = "robustness"
-"""A model's main figure in a shifted domain as a share of the one in its own; the mean over domains."""
+"""A model's main metric in a shifted domain as a share of that in its own; the mean over domains."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ class Figure:
 
     def direction(self, task: Task) -> Direction:
         """Which way it is better."""
-        return METRICS[task].get(self.base, Direction.MAXIMIZE)
+        return Direction.MINIMIZE if self.base in task.facts.lower_is_better else Direction.MAXIMIZE
 
 
 class ValueRule(StrEnum):

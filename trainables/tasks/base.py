@@ -6,9 +6,9 @@ A worker holds one `TaskModel`, and in it one pristine backbone that no trial ev
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.metrics.per_image import Keep
 from trainables.specs.trial import Precision, TrialConfig
+from trainables.specs.workload import ModelSpec
 
 
 class TaskModel(Protocol):
@@ -94,6 +95,16 @@ class TaskModel(Protocol):
         Figures that the split leaves undefined are left out; of a model with non-finite outputs all are NaN.
         """
         ...
+
+
+@dataclass(frozen=True)
+class RegisteredTask:
+    """How a task's models are loaded; what is known of a task without them is in `Task.facts`."""
+
+    load: Callable[[ModelSpec, tuple[str, ...], torch.device], TaskModel]
+    """Loads a checkpoint for the data's classes. Raises ModelError."""
+    resize: Callable[[Any, Any, ModelSpec], Resize]
+    """The resize rule from a checkpoint's config and processor. Raises ModelError for another kind."""
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.coco import Detections, coco_figures, top
+from trainables.metrics.coco import Detections, coco_metrics, top_detections
 from trainables.metrics.per_image import Keep, box_images
+from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
-from trainables.specs.workload import COCO_FIGURES, ModelSpec, Task
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
-from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
-from trainables.tasks.detectors import Family, family_of
+from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.detectors import DetectorFamily, detector_family
 
 LOSS_GROUP = 16
 """Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""
@@ -36,7 +37,7 @@ class DetectionTask:
 
     model: Any
     """Pristine, on the device, nothing requiring gradients."""
-    family: Family
+    family: DetectorFamily
     classes: tuple[str, ...]
     layout: Layout
     resize: Resize
@@ -106,7 +107,7 @@ class DetectionTask:
         config: TrialConfig,
         keep: Keep | None = None,
     ) -> dict[str, float]:
-        """COCO_FIGURES, `map/CLASS` and `loss`, boxes in original pixels, all scores kept."""
+        """COCO_METRICS, `map/CLASS` and `loss`, boxes in original pixels, all scores kept."""
         found: list[Detections] = []
         loss = _GroupedLoss(model)
         finite = True
@@ -125,12 +126,12 @@ class DetectionTask:
                 found.append(detected)
                 loss.add(logits, boxes, target)
         if not finite:
-            names = (*COCO_FIGURES, *(f"map/{name}" for name in self.classes), "loss")
+            names = (*COCO_METRICS, *(f"map/{name}" for name in self.classes), "loss")
             return dict.fromkeys(names, math.nan)
         truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
             keep(box_images(truths, found, self.classes, split.names))
-        return coco_figures(truths, found, self.classes) | {"loss": loss.mean()}
+        return coco_metrics(truths, found, self.classes) | {"loss": loss.mean()}
 
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)
@@ -155,17 +156,17 @@ class DetectionTask:
         absolute = boxes * size[:, None]
         absolute[..., :2] -= absolute[..., 2:] / 2
         rows = (t.cpu().numpy() for t in (absolute, scores, labels))
-        return [top(*image) for image in zip(*rows, strict=True)]
+        return [top_detections(*image) for image in zip(*rows, strict=True)]
 
 
-def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> DetectionTask:
+def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> DetectionTask:
     """Load a detector and map the data's class names onto its labels. Raises ModelError."""
     from transformers import AutoModelForObjectDetection
 
     config = hub.read_config(spec, Task.DETECTION)
-    family = family_of(config, spec)
+    family = detector_family(config, spec)
     processor = hub.read_processor(spec, Task.DETECTION)
-    resized = resize(config, processor, spec)
+    resized = detector_resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
     family.in_float32(model)
     # Heads are tied as loaded, not to embeddings; PEFT would look for embeddings, which a detector lacks.
@@ -190,9 +191,12 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Det
     )
 
 
-def resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
+def detector_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model."""
-    return hub.resize_from(processor, spec, multiple_of=family_of(config, spec).multiple_of)
+    return hub.resize_from(processor, spec, multiple_of=detector_family(config, spec).multiple_of)
+
+
+TASK = RegisteredTask(load=load_detector, resize=detector_resize)
 
 
 def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:

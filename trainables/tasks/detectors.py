@@ -22,7 +22,7 @@ PRIOR = 0.01
 
 
 @dataclass(frozen=True)
-class Family:
+class DetectorFamily:
     """What sets a model type apart.
 
     classifier, boxes: attributes of the model that hold its head, one module or one a decoder level.
@@ -92,24 +92,24 @@ class Family:
         return layer
 
 
-FAMILIES = {
-    "yolos": Family(no_object=True, multiple_of=16),
-    "detr": Family(no_object=True),
-    "table-transformer": Family(no_object=True),
-    "conditional_detr": Family(no_object=False),
-    "dab-detr": Family(no_object=False, classifier="class_embed"),
-    "deformable_detr": Family(no_object=False, classifier="class_embed", boxes="bbox_embed"),
+DETECTOR_FAMILIES = {
+    "yolos": DetectorFamily(no_object=True, multiple_of=16),
+    "detr": DetectorFamily(no_object=True),
+    "table-transformer": DetectorFamily(no_object=True),
+    "conditional_detr": DetectorFamily(no_object=False),
+    "dab-detr": DetectorFamily(no_object=False, classifier="class_embed"),
+    "deformable_detr": DetectorFamily(no_object=False, classifier="class_embed", boxes="bbox_embed"),
 }
 """By `model_type`."""
 
 
-def family_of(config: Any, spec: ModelSpec) -> Family:
+def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
     """The family of a checkpoint. Raises ModelError for another kind of model."""
-    family = FAMILIES.get(config.model_type)
+    family = DETECTOR_FAMILIES.get(config.model_type)
     if family is None:
         raise ModelError(
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
-            f"detection takes {', '.join(FAMILIES)}"
+            f"detection takes {', '.join(DETECTOR_FAMILIES)}"
         )
     if getattr(config, "two_stage", False):
         raise ModelError(

@@ -1,27 +1,26 @@
-"""From a workload to its task: one place that knows them all."""
+"""The tasks by name. Add a task: its file in this package, and its line here."""
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
 
 import torch
 
 from trainables.data.resize import Resize
 from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks import detection, segmentation
-from trainables.tasks.base import TaskModel
+from trainables.tasks.base import RegisteredTask, TaskModel
 from trainables.tasks.hub import read_config, read_processor
+
+TASKS: Mapping[Task, RegisteredTask] = {
+    Task.DETECTION: detection.TASK,
+    Task.SEGMENTATION: segmentation.TASK,
+}
 
 
 def load_task(workload: Workload, classes: tuple[str, ...], device: torch.device) -> TaskModel:
     """Load the backbone onto `device`. classes: of the data. Raises ModelError."""
-    match workload.task:
-        case Task.DETECTION:
-            return detection.load(workload.model, classes, device)
-        case Task.SEGMENTATION:
-            return segmentation.load(workload.model, classes, device)
-        case _:
-            assert_never(workload.task)
+    return TASKS[workload.task].load(workload.model, classes, device)
 
 
 def resize_of(model: ModelSpec, task: Task) -> Resize:
@@ -29,10 +28,4 @@ def resize_of(model: ModelSpec, task: Task) -> Resize:
 
     Raises ModelError where the settings cannot be read, or the size or model does not fit the task.
     """
-    match task:
-        case Task.DETECTION:
-            return detection.resize(read_config(model, task), read_processor(model, task), model)
-        case Task.SEGMENTATION:
-            return segmentation.resize(read_config(model, task), read_processor(model, task), model)
-        case _:
-            assert_never(task)
+    return TASKS[task].resize(read_config(model, task), read_processor(model, task), model)

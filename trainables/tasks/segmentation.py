@@ -22,7 +22,7 @@ from trainables.metrics.per_image import Keep, MaskImages
 from trainables.specs.trial import Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
-from trainables.tasks.base import Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.losses import Measures, mean_loss, measure, segmentation_loss, soft_dice
 
@@ -155,13 +155,13 @@ class SegmentationTask:
         return figures if finite else dict.fromkeys(figures, math.nan)
 
 
-def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
+def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
     """Load a ViT checkpoint, and its head if there is one for these classes. Raises ModelError."""
     from transformers import AutoModel
 
     config = hub.read_config(spec, Task.SEGMENTATION)
     processor = hub.read_processor(spec, Task.SEGMENTATION)
-    resized = resize(config, processor, spec)
+    resized = segmenter_resize(config, processor, spec)
     options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
     backbone = hub.read_model(spec, Task.SEGMENTATION, AutoModel, **options).to(device)
     return SegmentationTask(
@@ -174,7 +174,7 @@ def load(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> Seg
     )
 
 
-def resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
+def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model, or sides that patches do not fill."""
     if config.model_type not in BACKBONES:
         raise ModelError(
@@ -194,6 +194,9 @@ def resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
             f"got {[rule.height, rule.width]}; use {near}"
         )
     return rule
+
+
+TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
 
 
 def _pretrained_head(

@@ -24,7 +24,7 @@ from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.training.lr_schedule import Plateau
-from trainables.training.state import Best, TrialState
+from trainables.training.state import BestReport, TrialState
 
 MAGIC = b"adaptertune-checkpoint-2\n"
 _WHY = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
@@ -71,7 +71,7 @@ def restore_state(state: TrialState, path: Place) -> Report | None:
     load_weights(state.model, state.adapted, weights)
     state.optimizer.load_state_dict(held["optimizer"])
     state.plateau = Plateau(**held["plateau"])
-    state.best = Best(**held["best"])
+    state.best = BestReport(**held["best"])
     state.step = held["step"]
     state.micro_batch = held["micro_batch"]
     state.done = held["done"]

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from trainables.data.domains import open_domains, training_part, under_shift
-from trainables.data.loader import Batch, PreparedSplit, open_prepared, train_batches
+from trainables.data.loader import Batch, train_batches
+from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import Keep
 from trainables.models.build import build
@@ -30,9 +31,9 @@ from trainables.specs.trial import Optimizer, Schedule, TrialConfig
 from trainables.specs.workload import Workload
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
-from trainables.training.evaluation import figures_of, smaller_batch
+from trainables.training.evaluation import metrics_of, smaller_batch
 from trainables.training.lr_schedule import Plateau, rate_factor
-from trainables.training.state import Best, Pace, Spent, TrialState
+from trainables.training.state import BestReport, Pace, Spent, TrialState
 
 _STATUS = Path("/proc/self/status")
 LOOK_EVERY = 32
@@ -71,7 +72,7 @@ class Engine:
             parts=built.parts,
             optimizer=_optimizer(built.parts, config),
             pace=pace,
-            best=Best.start(direction),
+            best=BestReport.start(direction),
             plateau=Plateau.start(direction),
             micro_batch=config.batch_size,
         )
@@ -110,7 +111,7 @@ class Engine:
         keep: is given the results image by image.
         """
         part = self.data.splits[split] if isinstance(split, Split) else split
-        return figures_of(
+        return metrics_of(
             self.task, model, part, config, device=self.device, batch_size=batch_size, keep=keep
         )
 

@@ -12,7 +12,7 @@ from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
 
 
-def figures_of(
+def metrics_of(
     task: TaskModel,
     model: nn.Module,
     split: PreparedSplit,

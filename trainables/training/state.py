@@ -55,7 +55,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestReport:
     """The best report so far, and how many reports have gone by without a real improvement."""
 
     value: float
@@ -65,16 +65,16 @@ class Best:
     stale: int = 0
 
     @classmethod
-    def start(cls, direction: Direction) -> Best:
+    def start(cls, direction: Direction) -> BestReport:
         """Before the first report."""
         return cls(value=direction.worst, bar=direction.worst)
 
-    def after(self, value: float, epoch: float, direction: Direction, min_delta: float) -> Best:
+    def after(self, value: float, epoch: float, direction: Direction, min_delta: float) -> BestReport:
         """The state after a report; only an improvement of more than `min_delta` resets `stale`."""
         margin = min_delta if direction is Direction.MAXIMIZE else -min_delta
         real = direction.better(value, self.bar + margin)
         better = direction.better(value, self.value)
-        return Best(
+        return BestReport(
             value=value if better else self.value,
             bar=value if real else self.bar,
             epoch=epoch if better else self.epoch,
@@ -108,7 +108,7 @@ class TrialState:
     parts: Parts
     optimizer: torch.optim.Optimizer
     pace: Pace
-    best: Best
+    best: BestReport
     plateau: Plateau
     micro_batch: int
     """Images that go through the model at once; halved when memory runs out."""

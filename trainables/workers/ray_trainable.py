@@ -6,6 +6,7 @@ actor lives on for the next one; only a killed process is Ray's to report.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import traceback
@@ -28,10 +29,10 @@ from trainables.run_folder import (
     HALTED,
     LAST_STATE,
     STOPPED,
-    note,
+    append_to_log,
 )
+from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
-from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.checkpoint import pack_weights, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
@@ -44,20 +45,21 @@ POLL_INTERVAL_S = 0.5
 
 
 class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
-    """One trial at a time, reports as steps. The configuration is described in `tuning.run.driver`."""
+    """One trial at a time, reports as steps. The configuration holds a `TrialJob` as `job`."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Load backbone and data, then begin the first trial."""
-        torch.set_num_threads(int(config.get("threads", 1)))
+        job: TrialJob = config["job"]
+        torch.set_num_threads(job.threads)
         self._engine: Engine | None = None
-        self._loaded: tuple[str, str] | None = None
+        self._loaded: tuple[Workload, Path] | None = None
         self._best: bytes | None = None
-        self._begin(config)
+        self._begin(job)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Swap the next trial in; Ray calls this on an actor whose trial has ended."""
         self._leave()
-        self._begin(new_config)
+        self._begin(new_config["job"])
         return True
 
     def cleanup(self) -> None:
@@ -82,20 +84,17 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     # --- one trial ----------------------------------------------------------------------------
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._number = int(config["trial"])
-        within = f"trials/{self._number:04d}"
-        self._folder = Path(config["experiment"]) / within
-        self._checkpoints = place(config.get("checkpoints") or config["experiment"]) / within
+    def _begin(self, job: TrialJob) -> None:
+        self._job = job
+        self._folder = job.folder
+        self._checkpoints = place(job.checkpoints)
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
         self._baseline: dict[str, float] | None = None
         self._state: TrialState | None = None
         self._pending: Report | None = None
-        self._save_every_s = float(config.get("save_every_s", 30.0))
-        self._save_every_epochs = config.get("save_every_epochs")
-        self._halt = Path(config["experiment"]) / CONTROL / HALT
-        self._stopped = self._halt.with_name(STOPPED.format(self._number))
+        self._halt = job.experiment / CONTROL / HALT
+        self._stopped = self._halt.with_name(STOPPED.format(job.trial))
         self._epoch, self._saved_epoch = 0.0, 0.0
         self._saved_at = self._looked_at = time.monotonic()
         self._saving_s = 0.0
@@ -105,20 +104,19 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             begun = self._folder.is_dir()
             with suppress(OSError):  # a full disk: it may have room by the time of the first save
                 self._folder.mkdir(parents=True, exist_ok=True)
-            self._open(config, begun)
-            self._log(f"configuration {config['config']}")
+            self._open(job, begun)
+            self._log(f"configuration {job.config.model_dump_json()}")
         except Exception as error:
             self._fault = reason_of(error)
             self._log(traceback.format_exc())
 
-    def _open(self, config: dict[str, Any], begun: bool) -> None:
+    def _open(self, job: TrialJob, begun: bool) -> None:
         """begun: whether a worker has had this trial before."""
-        loaded = (config["workload"], config["prepared"])
+        loaded = (job.workload, job.prepared)
         if self._engine is None or self._loaded != loaded:
-            workload = Workload.model_validate_json(config["workload"])
-            self._engine, self._loaded = Engine(workload, Path(config["prepared"])), loaded
-        self._baseline = self._measured_baseline(Path(config["experiment"]) / BASELINE_CLAIM)
-        state = self._engine.start(TrialConfig.model_validate_json(config["config"]), number=self._number)
+            self._engine, self._loaded = Engine(*loaded), loaded
+        self._baseline = self._measured_baseline(job.experiment / BASELINE_CLAIM)
+        state = self._engine.start(job.config, number=job.trial)
         last = self._checkpoints / LAST_STATE
         # A store that does not answer just now then fails no new trial.
         if (begun or isinstance(last, Path)) and last.exists():
@@ -127,7 +125,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
                 self._pending = restore_state(state, last)
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
-                state = self._engine.start(state.config, number=self._number)
+                state = self._engine.start(state.config, number=job.trial)
         self._state, self._built = state, count_parameters(state.parts, state.config)
 
     def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
@@ -166,7 +164,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             return self._result(report=report, done=True)
         if state.improved:
             self._best = pack_weights(state)
-        every = self._save_every_epochs
+        every = self._job.save_every_epochs
         if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
             self._save(state, report)
         elif self._best is not None:
@@ -186,7 +184,8 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             self._save(state, None)
 
     def _due(self) -> bool:
-        return time.monotonic() - self._saved_at > max(self._save_every_s, SAVING_SHARE * self._saving_s)
+        wait_s = max(self._job.save_every_s, SAVING_SHARE * self._saving_s)
+        return time.monotonic() - self._saved_at > wait_s
 
     def _save(self, state: TrialState, report: Report | None) -> None:
         """report: the one just made, which the record may not have yet. Nothing once the trial is stopped."""
@@ -232,29 +231,27 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
         if trace is not None:
             self._log(trace)
-        outcome = "diverged" if report is not None else "failed"
-        return self._result(report=report, done=True, failure={"outcome": outcome, "reason": reason})
+        failure = Failure(outcome="diverged" if report is not None else "failed", reason=reason)
+        return self._result(report=report, done=True, failure=failure)
 
-    def _result(
-        self, *, report: Report | None, done: bool, failure: dict[str, str] | None = None
-    ) -> dict[str, Any]:
+    def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> dict[str, Any]:
         built, self._built = self._built, None
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
-        return {
-            "trial": self._number,
-            "epoch": self._epoch,
-            "objective": report.objective if report is not None else float("nan"),
-            "report": report.model_dump(mode="json") if report is not None and failure is None else None,
-            "built": built,
-            "baseline": baseline,
-            "unsaved": unsaved,
-            "failure": failure,
-            "done": done,
-        }
+        return TrialResult(
+            trial=self._job.trial,
+            epoch=self._epoch,
+            objective=report.objective if report is not None else math.nan,
+            report=report if failure is None else None,
+            built=built,
+            baseline=baseline,
+            unsaved=unsaved,
+            failure=failure,
+            done=done,
+        ).for_ray()
 
     def _log(self, text: str) -> None:
-        note(self._folder, text)
+        append_to_log(self._folder, text)
 
 
 def _first_to(path: Path) -> bool:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,43 +24,47 @@ from trainables.inference.test_scores import Scores, score, score_untouched, tes
 from trainables.inference.trained_model import rebuilt
 from trainables.metrics.per_image import PerImage, fits, write
 from trainables.object_store import Place, place
-from trainables.run_folder import TEST_RESULTS, image_results, note
+from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
+from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import Workload
 from trainables.training.checkpoint import read_weights
 from trainables.training.engine import Engine
 
 
-def score_trial(job: dict[str, Any]) -> dict[str, Any]:
-    """Figures of one model, by the names of `ScoredRecord`; or the reason why there are none.
+def score_trial(job: ScoringJob) -> ScoringResult:
+    """Metrics of one model, or the reason why there are none.
 
-    job: trial, weights (None: the untouched model), workload, prepared, threads, folder (the trial's,
-    to whose log goes what it says; None for the untouched model). Beside that log it keeps what the
-    model did on each test image, and a few pictures.
+    Next to the log in the trial's folder it keeps what the model did on each test image, and a few
+    pictures.
     """
-    torch.set_num_threads(int(job["threads"]))
-    folder = None if job["folder"] is None else Path(job["folder"])
+    torch.set_num_threads(job.threads)
+    folder = job.folder
     try:
-        engine = _engine(job["workload"], job["prepared"])
-        scores = score_untouched(engine) if folder is None else _scored(engine, place(job["weights"]), folder)
+        engine = _engine(job.workload.model_dump_json(), job.prepared)
+        if folder is None or job.weights is None:
+            scores = score_untouched(engine)
+        else:
+            scores = _scored(engine, place(job.weights), folder)
     except Exception as error:
         _log(folder, traceback.format_exc())
-        return {"reason": reason_of(error)}
+        return ScoringResult(reason=reason_of(error))
     if scores is None:
-        return {"reason": "its head is fresh, so it says nothing"}
+        return ScoringResult(reason="its head is fresh, so it says nothing")
     _log(folder, f"test images {scores.test}")
-    for name, figures in scores.domains.items():
-        _log(folder, f"domain {name} {figures}")
-    return {
-        "metrics": scores.test,
-        "domains": scores.domains,
-        "robustness": scores.robustness,
-        "latency_ms": scores.latency_ms,
-    }
+    for name, metrics in scores.domains.items():
+        _log(folder, f"domain {name} {metrics}")
+    return ScoringResult(
+        metrics=scores.test,
+        domains=scores.domains,
+        robustness=scores.robustness,
+        latency_ms=scores.latency_ms,
+    )
 
 
 @lru_cache(maxsize=1)
-def _engine(workload: str, prepared: str) -> Engine:
-    return Engine(Workload.model_validate_json(workload), Path(prepared))
+def _engine(workload: str, prepared: Path) -> Engine:
+    """The engine of the last job. workload: as JSON, as it holds dictionaries."""
+    return Engine(Workload.model_validate_json(workload), prepared)
 
 
 def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
@@ -90,9 +93,9 @@ def _optional(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        note(folder, f"{what} are not kept: {reason_of(error)}")
+        append_to_log(folder, f"{what} are not kept: {reason_of(error)}")
 
 
 def _log(folder: Path | None, text: str) -> None:
     if folder is not None:
-        note(folder, text)
+        append_to_log(folder, text)

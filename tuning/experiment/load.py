@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from search_spaces.catalog import find_shipped, shipped_experiments
 from trainables.errors import ExperimentFileError
 from trainables.specs.data import DataSpec
-from trainables.specs.workload import MAIN_FIGURE, Task
+from trainables.specs.workload import Task
 from tuning.experiment.file_errors import closest_name
 from tuning.experiment.reader import Reader, display_path
 from tuning.experiment.spec import Experiment
@@ -45,7 +45,7 @@ def read_data(source: str | FilePath, task: Task) -> DataSpec:
                 f"{display_path(path)} has no `data` section, which names the images to evaluate on, such as"
                 " data: {coco: {train: {images: DIR, annotations: FILE}}}"
             )
-        whole = {"name": "data", "task": task.value, "objective": {"metric": MAIN_FIGURE[task]}}
+        whole = {"name": "data", "task": task.value, "objective": {"metric": task.facts.main_metric}}
         document.value = whole | {"data": document.value["data"]}
     return Reader(path, text, document, ()).experiment().data
 

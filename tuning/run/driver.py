@@ -12,13 +12,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
 from cluster.connect import Cluster, connect
 from cluster.packages import PACKAGES
 from trainables.errors import StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
+from trainables.specs.job import TrialJob
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.claim import claim_store_folder
 from tuning.experiment.spec import Experiment
@@ -36,6 +37,9 @@ from tuning.run.signals import Signals, halted_by_signals
 from tuning.scheduling.rule import StoppingRule
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
+
+if TYPE_CHECKING:
+    from tuning.search.study import Proposal
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
 SAVE_WITHIN_S = 10.0
@@ -346,23 +350,23 @@ def _gpus(asked: float | str, cluster: Cluster) -> float:
 
 @dataclass(frozen=True)
 class _Configure:
-    """A proposal as the actor gets it."""
+    """A proposal as the configuration of Ray's trial."""
 
     of: Composition
     prepared: Path
 
-    def __call__(self, proposal: Any) -> dict[str, Any]:
-        experiment = self.of.experiment
-        return {
-            "trial": proposal.number,
-            "params": dict(proposal.params),
-            "config": experiment.trial_config(proposal.params).model_dump_json(),
-            "experiment": str(self.of.folder),
-            "checkpoints": str(checkpoint_root(experiment, self.of.folder)),
-            "workload": experiment.workload.model_dump_json(),
-            "prepared": str(self.prepared),
-            "threads": experiment.resources.threads,
-            "save_every_s": experiment.checkpoints.every_s,
-            "save_every_epochs": experiment.checkpoints.every_epochs,
-            "trainable": TRAINABLE,
-        }
+    def __call__(self, proposal: Proposal) -> dict[str, Any]:
+        experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
+        return TrialJob(
+            trial=number,
+            config=experiment.trial_config(proposal.params),
+            experiment=folder,
+            folder=trial_folder(folder, number),
+            checkpoints=str(trial_folder(checkpoint_root(experiment, folder), number)),
+            workload=experiment.workload,
+            prepared=self.prepared,
+            threads=experiment.resources.threads,
+            save_every_s=experiment.checkpoints.every_s,
+            save_every_epochs=experiment.checkpoints.every_epochs,
+            trainable=TRAINABLE,
+        ).for_ray()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.run_folder import BEST_WEIGHTS
+from trainables.specs.job import ScoringJob, ScoringResult
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.recorder import Halt, Recorder
@@ -24,8 +25,8 @@ SCORER = "trainables.workers.score_trial:score_trial"
 POLL_INTERVAL_S = 0.5
 REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or raise the budget"
 
-Scorer = Callable[[dict[str, Any]], dict[str, Any]]
-"""Takes a job (see `Scoring`); returns metrics, domains and robustness, or the reason of the failure."""
+Scorer = Callable[[ScoringJob], ScoringResult]
+"""Scores one model."""
 
 
 def has_scores_to_retry(experiment: Experiment, history: History) -> bool:
@@ -77,7 +78,7 @@ class Scoring:
         waiting = [candidate for candidate in waiting if candidate not in gone]
         for candidate in gone:
             if candidate.trial not in recorder.history.scores:
-                recorder.record(_record(candidate, {"reason": REMOVED}))
+                recorder.record(_record(candidate, ScoringResult(reason=REMOVED)))
         import ray
 
         submit = self._task()
@@ -102,7 +103,7 @@ class Scoring:
         kept = trial_folder(checkpoint_root(self.experiment, self.folder), candidate.trial)
         return not (kept / BEST_WEIGHTS).exists()
 
-    def _task(self) -> Callable[[dict[str, Any]], Any]:
+    def _task(self) -> Callable[[ScoringJob], Any]:
         import ray
 
         from cluster.remote_call import call
@@ -115,43 +116,44 @@ class Scoring:
         named = ray.remote(**options)(call)
         return lambda job: named.remote(SCORER, job)
 
-    def _job(self, candidate: Candidate) -> dict[str, Any]:
+    def _job(self, candidate: Candidate) -> ScoringJob:
         number = candidate.trial
         kept = checkpoint_root(self.experiment, self.folder)
-        return {
-            "trial": number,
-            "weights": None if number is None else str(trial_folder(kept, number) / BEST_WEIGHTS),
-            "folder": None if number is None else str(trial_folder(self.folder, number)),
-            "workload": self.experiment.workload.model_dump_json(),
-            "prepared": str(self.prepared),
-            "threads": self.experiment.resources.threads,
-        }
+        return ScoringJob(
+            experiment=self.folder,
+            workload=self.experiment.workload,
+            prepared=self.prepared,
+            threads=self.experiment.resources.threads,
+            trial=number,
+            folder=None if number is None else trial_folder(self.folder, number),
+            weights=None if number is None else str(trial_folder(kept, number) / BEST_WEIGHTS),
+        )
 
 
-def _outcome(task: Any) -> dict[str, Any]:
+def _outcome(task: Any) -> ScoringResult:
     import ray
 
     try:
-        given: dict[str, Any] = ray.get(task)
+        result: ScoringResult = ray.get(task)
     except ray.exceptions.RayTaskError as error:
         cause = getattr(error, "cause", error)
-        return {"reason": f"{type(cause).__name__}: {cause}".splitlines()[0]}
+        return ScoringResult(reason=f"{type(cause).__name__}: {cause}".splitlines()[0])
     except ray.exceptions.OutOfMemoryError:
-        return {"reason": "its worker process was killed: the machine ran out of memory"}
+        return ScoringResult(reason="its worker process was killed: the machine ran out of memory")
     except ray.exceptions.RayError:
-        return {"reason": "its worker process died"}
-    return given
+        return ScoringResult(reason="its worker process died")
+    return result
 
 
-def _record(candidate: Candidate, given: dict[str, Any]) -> ScoredRecord:
+def _record(candidate: Candidate, result: ScoringResult) -> ScoredRecord:
     return ScoredRecord(
         trial=candidate.trial,
         epoch=candidate.epoch,
-        metrics=_finite(given.get("metrics", {})),
-        domains={name: _finite(metrics) for name, metrics in given.get("domains", {}).items()},
-        robustness=_finite(given.get("robustness", {})),
-        latency_ms=given.get("latency_ms"),
-        reason=given.get("reason"),
+        metrics=_finite(result.metrics),
+        domains={name: _finite(metrics) for name, metrics in result.domains.items()},
+        robustness=_finite(result.robustness),
+        latency_ms=result.latency_ms,
+        reason=result.reason,
     )
 
 

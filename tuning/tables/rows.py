@@ -196,9 +196,11 @@ def settings_of(params: Mapping[str, Any], experiment: Experiment) -> dict[str, 
 
 def flat_config(config: TrialConfig) -> dict[str, Scalar]:
     """A configuration by dotted names, with the section of the chosen adapter only and all defaults."""
+    from trainables.specs.adapters import SECTIONS  # loaded with the configuration, not for each question
+
     values = config.model_dump(mode="json")
-    for section in ("lora", "adalora", "loha", "lokr", "serial_lora", "localized_lora", "peft"):
-        values.pop(section, None)
+    for adapter in SECTIONS:
+        values.pop(adapter.value, None)
     if config.section is not None:
         values[config.adapter.value] = config.section.model_dump(mode="json")
     values["freezing"] = config.mode.value

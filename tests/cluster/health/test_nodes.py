@@ -4,8 +4,7 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.health.nodes import LOOK, Seen, faults, first_line, installed, notes
-from cluster.remote_call import call
+from cluster.health.nodes import Seen, faults, first_line, inspect_node, installed, notes
 
 HERE = Seen("here", "3.11.7", {"torch": "2.13.0", "peft": "0.21.2"}, record="a")
 THERE = replace(HERE, node="n1")
@@ -48,7 +47,7 @@ def test_what_a_node_looks_at(tmp_path: Path) -> None:
     before = first_line(record)
     with record.open("a") as file:
         file.write("a report\n")
-    seen = Seen(**call(LOOK, {"record": str(record)}))
+    seen = Seen(**inspect_node(record))
     assert seen.record == before is not None
     assert seen.python == platform.python_version()
     assert seen.versions == installed()

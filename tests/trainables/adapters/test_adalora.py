@@ -79,7 +79,7 @@ def test_penalty_is_what_peft_adds_to_the_loss() -> None:
         init_r=3, target_r=1, total_step=10, orth_reg_weight=0.7, target_modules=["first", "second"]
     )
     tuner = AdaLoraModel(model, config, "default")
-    penalty = RankAllocation(tuner, "default").penalty()
+    penalty = RankAllocation(tuner).penalty()
     assert penalty is not None
     torch.testing.assert_close(tuner(x).loss, plain + penalty)
 

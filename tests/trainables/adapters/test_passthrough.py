@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainables.adapters.inject import Adapted, adapt
 from trainables.adapters.layout import layout_of
-from trainables.adapters.passthrough import methods
+from trainables.adapters.passthrough import offered_methods
 from trainables.errors import AdapterError
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -28,7 +28,7 @@ NOT_ZERO_AT_FIRST = {"C3A", "FOURIERFT", "UNILORA", "VBLORA"}
 """Methods whose initial update is not zero with PEFT's default arguments (docs/explanation/adapters.md)."""
 
 
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", offered_methods())
 def test_every_method_that_is_offered(
     method: str, pristine_vit, clone, output, loss_of, images: Tensor, trial
 ) -> None:
@@ -71,7 +71,7 @@ def test_every_method_that_is_offered(
 
 
 def test_every_other_method_is_refused(pristine_vit, trial) -> None:
-    refused = {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING} - set(methods())
+    refused = {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING} - set(offered_methods())
     assert {PeftType.PROMPT_TUNING.value, PeftType.PREFIX_TUNING.value, "ADALORA"} <= refused
     for method in refused:
         with pytest.raises(AdapterError, match=r"peft\.method"):

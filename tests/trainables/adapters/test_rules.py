@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainables.adapters.rules import check
+from trainables.adapters.rules import check_adapter_fits
 
 
 def test_needs_no_torch() -> None:
@@ -38,13 +38,13 @@ def test_needs_no_torch() -> None:
     ],
 )
 def test_names_the_values_that_fit(fields: dict[str, Any], faults: list[str], trial) -> None:
-    assert check(trial(**fields), 768, 12) == faults
+    assert check_adapter_fits(trial(**fields), 768, 12) == faults
 
 
 def test_the_mlp_width_counts_where_the_mlp_is_adapted(trial) -> None:
     config = trial(adapter="localized_lora", targets=["mlp"], localized_lora={"blocks": 3})
-    assert check(config, 6, 1, inner=9) == []
-    assert check(config, 6, 1, inner=8) == [
+    assert check_adapter_fits(config, 6, 1, inner=9) == []
+    assert check_adapter_fits(config, 6, 1, inner=8) == [
         "localized_lora.blocks 3 must divide the hidden size 6 and the MLP width 8; use 2"
     ]
 
@@ -53,4 +53,4 @@ def test_every_fault_at_once(trial) -> None:
     config = trial(
         adapter="adalora", blocks=[0, 9], freezing="unfrozen", frozen_blocks=7, adalora={"interval": 50}
     )
-    assert len(check(config, 32, 2, total_steps=60)) == 3
+    assert len(check_adapter_fits(config, 32, 2, total_steps=60)) == 3

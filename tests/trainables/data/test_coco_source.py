@@ -8,7 +8,7 @@ import pytest
 from data_makers import SMALL, box, coco_folder, noise, prepared
 from PIL import Image
 
-from trainables.data.check import check
+from trainables.data.check import check_image
 from trainables.data.coco import read_coco
 from trainables.data.resize import Resize
 from trainables.errors import DataError
@@ -239,7 +239,9 @@ def test_no_wrong_type_anywhere_gets_past_the_reader(tmp_path: Path) -> None:
                 refused += 1
                 continue
             for sample in source.parts[Split.TRAIN].samples:
-                check(sample, split=Split.TRAIN, classes=source.classes, task=Task.DETECTION, size=SMALL)
+                check_image(
+                    sample, split=Split.TRAIN, classes=source.classes, task=Task.DETECTION, size=SMALL
+                )
     assert refused > 200
     for text in ("null", "[]", "7", "[" * 100_000, '{"images": 3, "annotations": [], "categories": []}'):
         path.write_text(text)

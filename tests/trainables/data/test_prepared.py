@@ -9,8 +9,8 @@ import pytest
 from data_makers import SMALL, coco_folder, mask_folder, prepared, workload
 
 from trainables.data import prepare as room
-from trainables.data.loader import PreparedSplit, open_prepared
 from trainables.data.prepare import prepare
+from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
 from trainables.specs.data import Split

@@ -13,7 +13,8 @@ from data_makers import prepared, workload
 from PIL import Image
 
 from trainables.data.domains import open_domains
-from trainables.data.loader import eval_batches, open_prepared, train_batches
+from trainables.data.loader import eval_batches, train_batches
+from trainables.data.prepared import open_prepared
 from trainables.data.resize import Resize
 from trainables.preparation import prepare_workload
 from trainables.specs.data import Split

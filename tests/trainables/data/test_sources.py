@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from data_makers import coco_folder, mask_folder, workload
 
-from trainables.data.sources import Annotations, Part, divide, read_source
+from trainables.data.sample import Annotations, DataPart
+from trainables.data.sources import divide, read_source
 from trainables.errors import DataError
 from trainables.specs.data import Split, SplitSpec
 from trainables.specs.workload import Task
@@ -27,14 +28,14 @@ class Named:
         return Annotations.none()
 
 
-def _names(parts: dict[Split, Part]) -> dict[Split, set[str]]:
+def _names(parts: dict[Split, DataPart]) -> dict[Split, set[str]]:
     return {split: {s.name for s in part.samples} for split, part in parts.items()}
 
 
 def _divided(
-    count: int = 200, spec: SplitSpec | None = None, given: dict[Split, Part] | None = None
+    count: int = 200, spec: SplitSpec | None = None, given: dict[Split, DataPart] | None = None
 ) -> dict[Split, set[str]]:
-    train = Part([Named(f"image_{i}") for i in range(count)])  # type: ignore[list-item]
+    train = DataPart([Named(f"image_{i}") for i in range(count)])  # type: ignore[list-item]
     return _names(divide({Split.TRAIN: train} | (given or {}), spec or SplitSpec()))
 
 
@@ -49,8 +50,8 @@ def test_parts_are_disjoint_whole_and_stable() -> None:
 
 def test_the_order_of_files_does_not_matter() -> None:
     samples = [Named(f"image_{i}") for i in range(50)]
-    one = divide({Split.TRAIN: Part(samples)}, SplitSpec())  # type: ignore[arg-type]
-    other = divide({Split.TRAIN: Part(samples[::-1])}, SplitSpec())  # type: ignore[arg-type]
+    one = divide({Split.TRAIN: DataPart(samples)}, SplitSpec())  # type: ignore[arg-type]
+    other = divide({Split.TRAIN: DataPart(samples[::-1])}, SplitSpec())  # type: ignore[arg-type]
     assert _names(one) == _names(other)
 
 
@@ -66,7 +67,7 @@ def test_one_more_image_hardly_moves_the_others() -> None:
 
 
 def test_given_parts_are_left_alone() -> None:
-    given = Part([Named("other")])  # type: ignore[list-item]
+    given = DataPart([Named("other")])  # type: ignore[list-item]
     parts = _divided(given={Split.VALIDATION: given})
     assert parts[Split.VALIDATION] == {"other"}
     assert parts[Split.TEST] == _divided()[Split.TEST]
@@ -92,13 +93,13 @@ def test_folds_validate_every_image_once_and_leave_the_test_images_alone() -> No
 
 
 def test_folds_of_a_source_that_gives_its_test_images() -> None:
-    given = Part([Named("other")])  # type: ignore[list-item]
+    given = DataPart([Named("other")])  # type: ignore[list-item]
     parts = _divided(10, SplitSpec(folds=5, fold=1), {Split.TEST: given})
     assert [len(parts[split]) for split in Split] == [8, 2, 1]
 
 
 def test_folds_that_cannot_be() -> None:
-    given = Part([Named("other")])  # type: ignore[list-item]
+    given = DataPart([Named("other")])  # type: ignore[list-item]
     with pytest.raises(DataError, match=r"^data.splits.folds: divides the images of train, but the data has"):
         _divided(given={Split.VALIDATION: given}, spec=SplitSpec(folds=3))
     with pytest.raises(DataError, match="20 folds need as many images, but without test there are 8"):

@@ -30,7 +30,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetec
 
 from tests.trainables.adapters.test_passthrough import SMALL
 from tests.trainables.tasks.test_detectors import KINDS, save
-from trainables.adapters.passthrough import methods
+from trainables.adapters.passthrough import offered_methods
 from trainables.backbones import EMBEDDED
 from trainables.data.loader import eval_batches
 from trainables.errors import AdapterError, StorageError
@@ -38,7 +38,7 @@ from trainables.export import write
 from trainables.export.card import Card
 from trainables.export.portable import portable
 from trainables.export.use import load
-from trainables.export.write import Kind, export
+from trainables.export.write import ExportKind, export_model
 from trainables.inference.trained_model import load_trained
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.data import Split
@@ -74,7 +74,7 @@ def test_loaded_elsewhere_it_gives_the_trained_outputs(elsewhere: Elsewhere, cas
     whole = (
         case.merge or config.mode in TRAINS_BACKBONE or config.adapter == "none"
     ) and "lily" not in case.name
-    assert held.result.kind is (Kind.MODEL if whole else Kind.ADAPTER)
+    assert held.result.kind is (ExportKind.MODEL if whole else ExportKind.ADAPTER)
     assert ("adapter_config.json" in held.result.files) is not whole
     for name in ("README.md", "use.py", "config.json", "preprocessor_config.json"):
         assert name in held.result.files
@@ -145,7 +145,7 @@ def test_serial_lora_leaves_as_lora_with_the_update_wba(task: Task, tmp_path: Pa
         delta = layer.get_delta_weight("default")
         torch.testing.assert_close(delta, serial.get_delta_weight("default"), rtol=0, atol=1e-6)
         assert float(delta.abs().max()) > 1e-3
-    export(model, tmp_path / "out", merge=False, card=Card("serial"))
+    export_model(model, tmp_path / "out", merge=False, card=Card("serial"))
     written = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert written["peft_type"] == "LORA"
     assert written["lora_alpha"] == written["r"] == model.config.section.rank
@@ -160,7 +160,7 @@ def test_adalora_leaves_with_the_ranks_that_are_left(tmp_path: Path) -> None:
     }
     assert len(set(left.values())) > 3
     assert 0 in left.values()
-    export(model, tmp_path / "out", merge=False, card=Card("adalora"))
+    export_model(model, tmp_path / "out", merge=False, card=Card("adalora"))
     held = load_file(tmp_path / "out" / "adapter_model.safetensors")
     for name, rank in left.items():
         # A layer without ranks keeps an empty one: LoRA has no rank 0.
@@ -185,7 +185,7 @@ def test_what_training_made_comes_out_of_its_checkpoint(
     images = engine.task.scale(batch.images)
     expected = outputs(state.model, images, task)
     model = load_trained(engine.workload, tmp_path / "best.ckpt", device="cpu")
-    result = export(model, tmp_path / "out", merge=False, card=Card("x"))
+    result = export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     torch.testing.assert_close(outputs(load(result.folder), images, task), expected, rtol=0, atol=1e-5)
 
 
@@ -202,7 +202,7 @@ def test_every_kind_of_detector(
     base = save(tmp_path / "base", kind, changes)
     settings = {"adapter": "lora", "targets": ["value"]}
     model = trained(Task.DETECTION, settings, classes, str(base))
-    result = export(model, tmp_path / "out", merge=merge, card=Card(kind))
+    result = export_model(model, tmp_path / "out", merge=merge, card=Card(kind))
     assert result.largest_difference <= 1e-5
     assert result.base == (None if merge else str(base))
     labels = AutoConfig.from_pretrained(tmp_path / "out").id2label
@@ -222,7 +222,7 @@ def test_the_processor_has_the_size_that_was_trained_on(tmp_path: Path) -> None:
         ("edges", model, {"shortest_edge": 32, "longest_edge": 48}),
         ("fixed", changed, {"height": 32, "width": 48}),
     ):
-        export(one, tmp_path / name, merge=False, card=Card("x"))
+        export_model(one, tmp_path / name, merge=False, card=Card("x"))
         processor = AutoImageProcessor.from_pretrained(tmp_path / name, backend="pil")
         assert {k: v for k, v in dict(processor.size).items() if v is not None} == size
 
@@ -240,7 +240,7 @@ def test_a_base_from_the_hub_is_named_with_its_exact_commit(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     model = trained(Task.SEGMENTATION, {"adapter": "lora"}, name="me/tiny")
     images = images_for(model)
-    result = export(model, tmp_path / "out", merge=False, card=Card("x"))
+    result = export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     assert result.base == "me/tiny"
     assert not any(name.startswith("base/") for name in result.files)
     held = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
@@ -267,7 +267,7 @@ def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
         environment={"python": "3.11", "versions": {"torch": "2.13"}, "devices": ["cpu"]},
     )
     model = trained(Task.SEGMENTATION, SETTINGS["serial_lora"])
-    export(model, tmp_path / "out", merge=False, card=card)
+    export_model(model, tmp_path / "out", merge=False, card=card)
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.startswith("---\nlibrary_name: peft\n")
     for said in (
@@ -290,9 +290,9 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(StorageError, match="already holds something"):
-        export(model, tmp_path / "out", merge=False, card=Card("x"))
+        export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     (tmp_path / "out" / "mine").unlink()
-    export(model, tmp_path / "out", merge=False, card=Card("x"))
+    export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     assert (tmp_path / "out" / "use.py").is_file()
 
 
@@ -304,7 +304,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(write, "save_file", full)
     with pytest.raises(StorageError, match="disk is full"):
-        export(model, tmp_path / "out", merge=False, card=Card("x"))
+        export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     assert not list(tmp_path.iterdir())
 
 
@@ -318,26 +318,26 @@ def test_another_model_than_the_trained_one_is_never_left(
     wrong = {name.removeprefix("backbone."): t for name, t in wrong.items()}
     monkeypatch.setattr(write, "portable", lambda _: type(kept)(**{**vars(kept), "tensors": wrong}))
     with pytest.raises(AdapterError, match="nothing was written"):
-        export(model, tmp_path / "out", merge=False, card=Card("x"))
+        export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_method_that_peft_cannot_merge_is_refused_where_that_was_asked_for(tmp_path: Path) -> None:
     model = trained(Task.SEGMENTATION, {"adapter": "peft", "peft": {"method": "LILY"}})
     with pytest.raises(AdapterError, match="cannot merge LILY"):
-        export(model, tmp_path / "out", merge=True, card=Card("x"))
+        export_model(model, tmp_path / "out", merge=True, card=Card("x"))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", offered_methods())
 def test_every_peft_method_that_is_offered(tmp_path: Path, method: str, mode: str) -> None:
     """Methods that take directions from the weights must take them from those of the start."""
     peft = {"method": method, "arguments": SMALL.get(method, {})}
     model = trained(Task.SEGMENTATION, {"adapter": "peft", "peft": peft, "freezing": mode})
     images = images_for(model)
     expected = outputs(model.model, images, Task.SEGMENTATION)
-    result = export(model, tmp_path / "out", merge=False, card=Card(method))
+    result = export_model(model, tmp_path / "out", merge=False, card=Card(method))
     found = outputs(load(result.folder), images, Task.SEGMENTATION)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.inference.drawing import LEAST_SIDE, colour_of, draw_boxes, draw_mask
+from trainables.inference.drawing import LEAST_SIDE, class_colour, draw_boxes, draw_mask
 
 
 def plain(width: int, height: int, grey: int = 40) -> Image.Image:
@@ -14,7 +14,7 @@ def plain(width: int, height: int, grey: int = 40) -> Image.Image:
 def test_a_box_is_drawn_around_its_object_in_its_colour() -> None:
     drawn = np.asarray(draw_boxes(plain(600, 800), [[100, 200, 50, 80]], [1], ["cat 0.90"]))
     assert drawn.shape == (800, 600, 3)
-    blue = (drawn == colour_of(1)).all(-1)
+    blue = (drawn == class_colour(1)).all(-1)
     rows, columns = np.nonzero(blue[210:])
     assert (rows.min(), rows.max()) == (0, 70)
     assert (columns.min(), columns.max()) == (100, 150)
@@ -33,7 +33,7 @@ def test_small_images_are_enlarged_by_a_whole_number() -> None:
     drawn = draw_boxes(plain(64, 48), [[8, 8, 16, 16]], [0], ["x"])
     assert drawn.size == (512, 384)
     assert max(drawn.size) >= LEAST_SIDE
-    columns = np.nonzero((np.asarray(drawn)[130] == colour_of(0)).all(-1))[0]
+    columns = np.nonzero((np.asarray(drawn)[130] == class_colour(0)).all(-1))[0]
     assert (columns.min(), columns.max()) == (64, 192)
 
 
@@ -43,13 +43,13 @@ def test_a_mask_is_laid_over_with_a_legend_of_what_is_there() -> None:
     drawn = np.asarray(draw_mask(plain(512, 512), mask, ["ground", "a", "b"], ["", "a 0 %", "b 4 %"]))
     assert drawn.shape[0] > 512
     assert drawn.shape[1] == 512
-    expected = np.round(0.6 * 40 + 0.4 * np.array(colour_of(1)))
+    expected = np.round(0.6 * 40 + 0.4 * np.array(class_colour(1)))
     assert (drawn[150, 150] == expected).all()
-    assert (drawn[100, 150] == colour_of(1)).all()
+    assert (drawn[100, 150] == class_colour(1)).all()
     assert (drawn[50, 50] == 40).all()
     legend = drawn[512:].reshape(-1, 3)
-    assert (legend == colour_of(1)).all(-1).any()
-    assert not (legend == colour_of(0)).all(-1).any()
+    assert (legend == class_colour(1)).all(-1).any()
+    assert not (legend == class_colour(0)).all(-1).any()
 
 
 def test_a_mask_of_nothing_leaves_the_image() -> None:
@@ -59,5 +59,5 @@ def test_a_mask_of_nothing_leaves_the_image() -> None:
 
 
 def test_21_classes_have_colours_of_their_own() -> None:
-    assert len({colour_of(i) for i in range(21)}) == 21
-    assert colour_of(21) == colour_of(0)
+    assert len({class_colour(i) for i in range(21)}) == 21
+    assert class_colour(21) == class_colour(0)

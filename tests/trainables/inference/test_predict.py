@@ -12,7 +12,7 @@ from PIL import Image
 
 from trainables.data.loader import eval_batches
 from trainables.errors import DataError, ModelError
-from trainables.inference.predict import Boxes, Mask, pictures, predict
+from trainables.inference.predict import Boxes, Mask, image_files, predict_image
 from trainables.inference.trained_model import TrainedModel
 from trainables.models.build import build
 from trainables.specs.data import Domain, Split
@@ -59,7 +59,7 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def test_boxes_lie_on_the_objects_in_the_images_own_pixels(model_of: Callable[[Task], TrainedModel]) -> None:
     image, labels, boxes = scene(Task.DETECTION)
     large = image.resize((image.width * 3, image.height * 2), Image.Resampling.BILINEAR)
-    found = predict(model_of(Task.DETECTION), large)
+    found = predict_image(model_of(Task.DETECTION), large)
     assert isinstance(found, Boxes)
     stretched = [(x * 3, y * 2, w * 3, h * 2) for x, y, w, h in boxes]
     for label, box in zip(labels, stretched, strict=True):
@@ -76,14 +76,14 @@ def test_boxes_are_those_that_evaluation_judges(
     with torch.inference_mode():
         raw = engine.task.outputs(trained.model, batch)
         scores = raw[..., :-4].softmax(-1)[..., :-1][..., engine.task.ids].max(-1).values[0]  # type: ignore[attr-defined]
-    found = predict(trained, Image.fromarray(np.ascontiguousarray(split.image(0))), threshold=0.0)
+    found = predict_image(trained, Image.fromarray(np.ascontiguousarray(split.image(0))), threshold=0.0)
     assert isinstance(found, Boxes)
     assert [b.score for b in found.found] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-6)
 
 
 def test_the_threshold_leaves_out_what_lies_below_it(model_of: Callable[[Task], TrainedModel]) -> None:
     image, _, _ = scene(Task.DETECTION)
-    found = {t: predict(model_of(Task.DETECTION), image, threshold=t) for t in (0.0, 0.5, 1.0)}
+    found = {t: predict_image(model_of(Task.DETECTION), image, threshold=t) for t in (0.0, 0.5, 1.0)}
     assert all(isinstance(f, Boxes) for f in found.values())
     counts = {t: len(f.found) for t, f in found.items() if isinstance(f, Boxes)}
     assert counts[0.0] == 10
@@ -96,7 +96,7 @@ def test_boxes_are_cut_to_the_image_and_written_as_coco_does(
     model_of: Callable[[Task], TrainedModel],
 ) -> None:
     image, _, _ = scene(Task.DETECTION)
-    found = predict(model_of(Task.DETECTION), image, threshold=0.0)
+    found = predict_image(model_of(Task.DETECTION), image, threshold=0.0)
     record = json.loads(json.dumps(found.record()))
     assert record["threshold"] == 0.0
     for row in record["detections"]:
@@ -116,7 +116,7 @@ def test_a_mask_has_the_images_own_size_and_covers_its_objects(
 ) -> None:
     image, labels, _ = scene(Task.SEGMENTATION)
     large = image.resize((image.width * 3, image.height * 2), Image.Resampling.BILINEAR)
-    found = predict(model_of(Task.SEGMENTATION), large)
+    found = predict_image(model_of(Task.SEGMENTATION), large)
     assert isinstance(found, Mask)
     assert found.mask.shape == (large.height, large.width)
     assert found.mask.dtype == np.uint8
@@ -137,7 +137,7 @@ def test_at_the_models_own_size_the_mask_is_the_evaluated_one(
     (batch,) = eval_batches(split, batch_size=1)[:1]
     with torch.inference_mode():
         expected = engine.task.outputs(trained.model, batch).argmax(1)[0].numpy()
-    found = predict(trained, Image.fromarray(np.ascontiguousarray(split.image(0))))
+    found = predict_image(trained, Image.fromarray(np.ascontiguousarray(split.image(0))))
     assert isinstance(found, Mask)
     assert (found.mask == expected).all()
 
@@ -153,7 +153,7 @@ def test_a_model_that_diverged_is_named(model_of: Callable[[Task], TrainedModel]
     broken = Broken()
     broken.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
     with pytest.raises(ModelError, match="diverged"):
-        predict(replace(trained, model=broken), image)
+        predict_image(replace(trained, model=broken), image)
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -169,26 +169,26 @@ def test_folders_give_their_images_below_the_results_left_out(tmp_path: Path) ->
     for name in ("a.png", "deep/b.jpg", ".hidden/c.png", "out/a.png"):
         save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    found, faults = pictures([tmp_path], results=tmp_path / "out")
+    found, faults = image_files([tmp_path], results=tmp_path / "out")
     assert [p.name for p in found] == ["a", "deep/b"]
     assert not faults
 
 
 def test_names_that_meet_are_told_apart(tmp_path: Path) -> None:
     files = [save(tmp_path / name) for name in ("x/a.png", "y/a.png", "y/a.jpg")]
-    found, _ = pictures(files, results=tmp_path / "out")
+    found, _ = image_files(files, results=tmp_path / "out")
     assert [p.name for p in found] == ["a", "a-2", "a-3"]
 
 
 def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    found, faults = pictures([tmp_path / "none", tmp_path / "absent.png"], results=tmp_path / "out")
+    found, faults = image_files([tmp_path / "none", tmp_path / "absent.png"], results=tmp_path / "out")
     assert faults == [f"{tmp_path / 'none'}: this folder holds no images"]
     with pytest.raises(DataError, match=r"absent.png: there is no such image or folder"):
         found[0].open()
     torn = tmp_path / "torn.jpg"
     torn.write_bytes(save(tmp_path / "whole.jpg").read_bytes()[:200])
-    (picture,), _ = pictures([torn], results=tmp_path / "out")
+    (picture,), _ = image_files([torn], results=tmp_path / "out")
     with pytest.raises(DataError, match=r"torn.jpg: cannot be read as an image"):
         picture.open()
 
@@ -196,5 +196,5 @@ def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
 def test_a_photo_held_sideways_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    (picture,), _ = pictures([save(tmp_path / "a.jpg", exif=exif)], results=tmp_path / "out")
+    (picture,), _ = image_files([save(tmp_path / "a.jpg", exif=exif)], results=tmp_path / "out")
     assert picture.open().size == (10, 20)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.metrics.coco import Backend, Detections, coco_figures, top
-from trainables.specs.workload import COCO_FIGURES
+from trainables.metrics.coco import Backend, Detections, coco_metrics, top_detections
+from trainables.specs.tasks import COCO_METRICS
 
 REFERENCE = Path(__file__).resolve().parents[3] / "../shared/reference/coco_eval"
 
@@ -75,20 +75,20 @@ def _reference() -> tuple[list[Annotated], list[Detections], list[str]]:
 def test_the_published_case_to_1e_9(backend: Backend) -> None:
     truths, detections, classes = _reference()
     assert any(t.crowds.any() for t in truths)
-    figures = coco_figures(truths, detections, classes, backend=backend)
+    figures = coco_metrics(truths, detections, classes, backend=backend)
     expected = json.loads((REFERENCE / "expected.json").read_text())["bbox"]
-    for name, value in zip(COCO_FIGURES, expected, strict=True):
+    for name, value in zip(COCO_METRICS, expected, strict=True):
         assert figures[name] == pytest.approx(value, abs=1e-9), name
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the shared reference results are not here")
 def test_crowds_and_annotated_areas_count() -> None:
     truths, detections, classes = _reference()
-    right = coco_figures(truths, detections, classes)
+    right = coco_metrics(truths, detections, classes)
     no_crowds = [Annotated(t.boxes, t.labels, t.areas, np.zeros_like(t.crowds)) for t in truths]
     box_areas = [Annotated(t.boxes, t.labels, t.boxes[:, 2] * t.boxes[:, 3], t.crowds) for t in truths]
-    assert coco_figures(no_crowds, detections, classes)["map"] != right["map"]
-    by_box = coco_figures(box_areas, detections, classes)
+    assert coco_metrics(no_crowds, detections, classes)["map"] != right["map"]
+    by_box = coco_metrics(box_areas, detections, classes)
     assert by_box["map"] == right["map"]
     assert by_box["map_small"] != right["map_small"]
 
@@ -110,7 +110,7 @@ def _scene(rng: np.random.Generator) -> tuple[Annotated, Detections]:
 def test_both_backends_agree_on_random_scenes_by_class_too(seed: int) -> None:
     scenes = [_scene(np.random.default_rng([seed, i])) for i in range(30)]
     truths, detections = [s[0] for s in scenes], [s[1] for s in scenes]
-    ours, oracle = (coco_figures(truths, detections, ["a", "b", "c"], backend=b) for b in Backend)
+    ours, oracle = (coco_metrics(truths, detections, ["a", "b", "c"], backend=b) for b in Backend)
     assert ours == pytest.approx(oracle, abs=1e-12)
     assert {"map/a", "map/b", "map/c"} <= ours.keys()
     assert ours["map"] == pytest.approx(np.mean([ours["map/a"], ours["map/b"], ours["map/c"]]))
@@ -120,9 +120,9 @@ def test_both_backends_agree_on_random_scenes_by_class_too(seed: int) -> None:
 def test_undefined_figures_are_left_out_and_map_is_zero(backend: Backend) -> None:
     nothing = _annotated([], [], [], [])
     found = _detections([[0, 0, 5, 5]], [0.9], [0])
-    assert coco_figures([nothing], [found], ["a"], backend=backend) == {"map": 0.0}
+    assert coco_metrics([nothing], [found], ["a"], backend=backend) == {"map": 0.0}
     one = _annotated([[0, 0, 10, 10]], [1], [100.0], [0])
-    figures = coco_figures([one, nothing], [found, found], ["a", "b"], backend=backend)
+    figures = coco_metrics([one, nothing], [found, found], ["a", "b"], backend=backend)
     assert "map/a" not in figures
     assert "map_large" not in figures
     assert figures["map/b"] == 0.0
@@ -131,7 +131,7 @@ def test_undefined_figures_are_left_out_and_map_is_zero(backend: Backend) -> Non
 @pytest.mark.parametrize("backend", list(Backend))
 def test_no_detections_score_zero(backend: Backend) -> None:
     one = _annotated([[0, 0, 10, 10]], [0], [100.0], [0])
-    figures = coco_figures([one], [_detections([], [], [])], ["a"], backend=backend)
+    figures = coco_metrics([one], [_detections([], [], [])], ["a"], backend=backend)
     assert figures["map"] == figures["mar_100"] == figures["map/a"] == 0.0
 
 
@@ -139,7 +139,7 @@ def test_no_detections_score_zero(backend: Backend) -> None:
 def test_perfect_detections_score_one(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
     one = _annotated([[3, 4, 50, 40], [60, 60, 20, 20]], [0, 1], [2000.0, 400.0], [0, 0])
     found = _detections([[3, 4, 50, 40], [60, 60, 20, 20]], [0.1, 0.01], [0, 1])
-    figures = coco_figures([one], [found], ["a", "b"], backend=backend)
+    figures = coco_metrics([one], [found], ["a", "b"], backend=backend)
     assert figures["map"] == pytest.approx(1.0)
     assert capfd.readouterr().out == ""
 
@@ -147,7 +147,7 @@ def test_perfect_detections_score_one(backend: Backend, capfd: pytest.CaptureFix
 def test_top_keeps_the_best_hundred_in_order() -> None:
     rng = np.random.default_rng(0)
     boxes, scores = rng.uniform(0, 9, (130, 4)), rng.uniform(0, 1, 130)
-    kept = top(boxes, scores, np.arange(130))
+    kept = top_detections(boxes, scores, np.arange(130))
     assert len(kept.scores) == 100
     assert np.array_equal(kept.scores, np.sort(scores)[::-1][:100])
     assert np.array_equal(kept.boxes, boxes[kept.labels])

@@ -11,7 +11,7 @@ import torch
 
 from trainables.data.prepared import IGNORE
 from trainables.errors import DataError
-from trainables.metrics.coco import Array, Backend, Detections, coco_figures
+from trainables.metrics.coco import Array, Backend, Detections, coco_metrics
 from trainables.metrics.dice import ConfusionMatrix, counts_by_image
 from trainables.metrics.per_image import BoxImages, MaskImages, box_images, read, write
 
@@ -73,7 +73,7 @@ def test_ap_over_all_images_is_the_reported_one(seed: int, backend: Backend) -> 
     if backend is Backend.PYCOCOTOOLS:
         pytest.importorskip("pycocotools")
     truths, found = scene(seed)
-    reported = coco_figures(truths, found, CLASSES, backend=backend)
+    reported = coco_metrics(truths, found, CLASSES, backend=backend)
     results = box_images(truths, found, CLASSES, names(40))
     assert set(results.figures) == {"map", "map_50", "map_75", "map/ground", "map/cat", "map/dog"}
     for name in results.figures:
@@ -84,7 +84,7 @@ def test_ap_over_a_resample_is_that_of_its_images_each_as_often_as_drawn() -> No
     truths, found = scene(5)
     results = box_images(truths, found, CLASSES, names(40))
     drawn = np.sort(np.random.default_rng(1).integers(0, 40, 40))
-    reported = coco_figures([truths[i] for i in drawn], [found[i] for i in drawn], CLASSES)
+    reported = coco_metrics([truths[i] for i in drawn], [found[i] for i in drawn], CLASSES)
     for name in results.figures:
         assert results.figure(name, np.bincount(drawn, minlength=40)) == pytest.approx(
             reported[name], abs=1e-12
@@ -95,7 +95,7 @@ def test_equal_scores_keep_cocos_order() -> None:
     truths, found = scene(6)
     found = [Detections(d.boxes, np.round(d.scores, 1), d.labels) for d in found]
     results = box_images(truths, found, CLASSES, names(40))
-    assert results.figure("map") == pytest.approx(coco_figures(truths, found, CLASSES)["map"], abs=1e-12)
+    assert results.figure("map") == pytest.approx(coco_metrics(truths, found, CLASSES)["map"], abs=1e-12)
 
 
 def test_ap_without_detections_or_objects() -> None:

@@ -18,9 +18,10 @@ from tests.trainables.tasks.conftest import CPU, PLAIN, load, tiny_yolos
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
-from trainables.metrics.coco import Backend, Detections, coco_figures
+from trainables.metrics.coco import Backend, Detections, coco_metrics
+from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import Precision, TrialConfig
-from trainables.specs.workload import COCO_FIGURES, ModelSpec, Task
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import TaskModel, pixels, unpadded
 from trainables.tasks.registry import resize_of
 
@@ -150,7 +151,7 @@ def test_evaluation_equals_the_processors_detections_through_pycocotools(
         )
     judged = split_of(Task.DETECTION, [split.image(i) for i in range(len(split))], rows)
     truths = [judged.truth(i) for i in range(len(judged))]
-    expected = coco_figures(truths, found, task.classes, backend=Backend.PYCOCOTOOLS)
+    expected = coco_metrics(truths, found, task.classes, backend=Backend.PYCOCOTOOLS)
     assert 0.1 < expected["map"] < 1
     figures = _evaluate(task, task.assemble(PLAIN, share=True), judged)
     assert figures.pop("loss") > 0
@@ -246,7 +247,7 @@ def test_non_finite_outputs_give_a_nan_loss_and_nan_figures(folder: Path, split:
         model.bbox_predictor.layers[0].weight.fill_(math.nan)
     assert math.isnan(task.loss(model, eval_batches(split, batch_size=2)[0], PLAIN).item())
     figures = _evaluate(task, model, split)
-    assert set(figures) == {*COCO_FIGURES, "map/dog", "map/cat", "loss"}
+    assert set(figures) == {*COCO_METRICS, "map/dog", "map/cat", "loss"}
     assert all(math.isnan(value) for value in figures.values())
 
 

@@ -34,7 +34,7 @@ from trainables.errors import ModelError
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import pixels
-from trainables.tasks.detectors import FAMILIES, Family
+from trainables.tasks.detectors import DETECTOR_FAMILIES, DetectorFamily
 from trainables.tasks.registry import resize_of
 
 LABELS = {0: "cat", 1: "N/A", 2: "dog"}
@@ -94,7 +94,7 @@ def split(split_of: Callable[..., PreparedSplit]) -> PreparedSplit:
 
 
 def test_all_kinds_are_tried_here_or_in_test_detection() -> None:
-    assert set(PROCESSORS) | {"yolos"} == set(FAMILIES)
+    assert set(PROCESSORS) | {"yolos"} == set(DETECTOR_FAMILIES)
 
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
@@ -182,7 +182,7 @@ def test_adapters_fit_and_train(
 def test_only_known_labels_answer_by_sigmoid() -> None:
     logits = torch.tensor([[[9.0, 5.0, 1.0], [0.0, 8.0, 2.0]]])
     boxes = torch.tensor([[[0.1] * 4, [0.2] * 4]])
-    scores, labels, places = Family(no_object=False).scores(logits, boxes, torch.tensor([2, 0]))
+    scores, labels, places = DetectorFamily(no_object=False).scores(logits, boxes, torch.tensor([2, 0]))
     assert torch.equal(scores, torch.tensor([[1.0, 9.0, 2.0, 0.0]]).sigmoid())
     assert labels.tolist() == [[0, 1, 0, 1]]
     assert places[0, :, 0].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])

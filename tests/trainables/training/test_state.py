@@ -6,7 +6,7 @@ import pytest
 
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Direction
-from trainables.training.state import Best, Pace
+from trainables.training.state import BestReport, Pace
 
 
 @pytest.mark.parametrize(("images", "accumulate", "parts"), [(100, 1, 4), (100, 3, 2), (7, 1, 4), (1, 1, 3)])
@@ -22,7 +22,7 @@ def test_every_epoch_ends_with_a_report_and_has_as_many_as_asked(
 
 @pytest.mark.parametrize(("direction", "sign"), [(Direction.MAXIMIZE, 1), (Direction.MINIMIZE, -1)])
 def test_small_gains_add_up_to_an_improvement(direction: Direction, sign: int) -> None:
-    best, stale = Best.start(direction), []
+    best, stale = BestReport.start(direction), []
     for step in range(7):
         best = best.after(sign * 0.4 * step, float(step), direction, 1.0)
         stale.append(best.stale)
@@ -32,5 +32,5 @@ def test_small_gains_add_up_to_an_improvement(direction: Direction, sign: int) -
 
 
 def test_the_first_report_is_the_best_so_far_whatever_its_value() -> None:
-    best = Best.start(Direction.MAXIMIZE).after(-1e9, 1.0, Direction.MAXIMIZE, 0.5)
+    best = BestReport.start(Direction.MAXIMIZE).after(-1e9, 1.0, Direction.MAXIMIZE, 0.5)
     assert (best.value, best.epoch, best.stale) == (-1e9, 1.0, 0)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.trainables.conftest import actor_of, config, figures, run, workload
-from trainables.preparation import prepare_workload
+from tests.trainables.conftest import actor_of, config, figures, run, swap, trial_job, workload
+from trainables.specs.job import TrialJob
 from trainables.specs.report import Report
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
@@ -19,22 +19,12 @@ ADALORA_WITHOUT_ROOM = '{"adapter": "adalora", "epochs": 1, "batch_size": 24}'
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> dict[str, Any]:
-    shared = workload(Task.SEGMENTATION)
-    return {
-        "trial": 0,
-        "config": LORA,
-        "experiment": str(tmp_path),
-        "workload": shared.model_dump_json(),
-        "prepared": str(prepare_workload(shared)),
-        "threads": 1,
-        "save_every_s": 1e9,
-        "save_every_epochs": 1.0,
-    }
+def asked(tmp_path: Path) -> TrialJob:
+    return trial_job(tmp_path, LORA)
 
 
 @pytest.fixture
-def actor(asked: dict[str, Any]) -> AdapterTrainable:
+def actor(asked: TrialJob) -> AdapterTrainable:
     return actor_of(asked)
 
 
@@ -53,36 +43,34 @@ def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor:
     assert all(r["built"] is None and r["baseline"] is None for r in results[1:])
 
 
-def test_a_swapped_in_trial_equals_one_in_a_fresh_engine(
-    actor: AdapterTrainable, asked: dict[str, Any]
-) -> None:
+def test_a_swapped_in_trial_equals_one_in_a_fresh_engine(actor: AdapterTrainable, asked: TrialJob) -> None:
     steps(actor)
     other = LORA.replace("lora", "loha")
-    actor.reset_config(asked | {"trial": 1, "config": other})
+    swap(actor, trial_job(asked.experiment, other, 1))
     swapped = [Report.model_validate(r["report"]) for r in steps(actor)]
-    engine = Engine(workload(Task.SEGMENTATION), Path(asked["prepared"]), device="cpu")
+    engine = Engine(workload(Task.SEGMENTATION), asked.prepared, device="cpu")
     assert figures(swapped) == figures(run(engine, engine.start(config(other))))
 
 
-def test_a_trial_that_cannot_be_built_fails_alone(actor: AdapterTrainable, asked: dict[str, Any]) -> None:
-    actor.reset_config(asked | {"trial": 1, "config": ADALORA_WITHOUT_ROOM})
+def test_a_trial_that_cannot_be_built_fails_alone(actor: AdapterTrainable, asked: TrialJob) -> None:
+    swap(actor, trial_job(asked.experiment, ADALORA_WITHOUT_ROOM, 1))
     (failed,) = steps(actor)
     assert failed["failure"]["outcome"] == "failed"
     assert "steps" in failed["failure"]["reason"]
-    assert "Traceback" in (Path(asked["experiment"]) / "trials" / "0001" / "log.txt").read_text()
-    actor.reset_config(asked | {"trial": 2})
+    assert "Traceback" in (asked.experiment / "trials" / "0001" / "log.txt").read_text()
+    swap(actor, trial_job(asked.experiment, LORA, 2))
     assert len(steps(actor)) == 3
 
 
-def test_a_diverging_trial_says_so(actor: AdapterTrainable, asked: dict[str, Any]) -> None:
+def test_a_diverging_trial_says_so(actor: AdapterTrainable, asked: TrialJob) -> None:
     wild = '{"adapter": "none", "freezing": "full", "learning_rate": 1e18, "clip_norm": null}'
-    actor.reset_config(asked | {"trial": 1, "config": wild})
+    swap(actor, trial_job(asked.experiment, wild, 1))
     assert steps(actor)[-1]["failure"]["outcome"] == "diverged"
 
 
 @pytest.mark.parametrize("reports", [1, 3])
 def test_after_a_workers_death_no_report_is_missing(
-    actor: AdapterTrainable, asked: dict[str, Any], reports: int
+    actor: AdapterTrainable, asked: TrialJob, reports: int
 ) -> None:
     before = [actor.step() for _ in range(reports)]
     again = steps(actor_of(asked))
@@ -92,18 +80,18 @@ def test_after_a_workers_death_no_report_is_missing(
 
 
 def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
-    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    asked: TrialJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "untouched", lambda self: 1 / 0)
         actor = actor_of(asked)
         assert actor.step()["failure"] is None
-    actor.reset_config(asked | {"trial": 1})
+    swap(actor, trial_job(asked.experiment, LORA, 1))
     assert actor.step()["baseline"] is not None
 
 
 def test_a_stopped_trial_keeps_what_it_had_when_it_was_stopped(
-    actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
+    actor: AdapterTrainable, asked: TrialJob, tmp_path: Path
 ) -> None:
     """Its worker is in the middle of an epoch, whose report the record never gets."""
     actor.step()
@@ -112,19 +100,20 @@ def test_a_stopped_trial_keeps_what_it_had_when_it_was_stopped(
     (tmp_path / "control").mkdir()
     (tmp_path / "control" / "stopped.0").touch()
     actor.step()
-    actor.reset_config(asked | {"trial": 1})
+    swap(actor, trial_job(asked.experiment, LORA, 1))
     assert [file.read_bytes() for file in files] == before
     actor.step()
     assert (tmp_path / "trials" / "0001" / "best.ckpt").exists()
 
 
 def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
-    actor: AdapterTrainable, asked: dict[str, Any], tmp_path: Path
+    actor: AdapterTrainable, asked: TrialJob, tmp_path: Path
 ) -> None:
     """When a save is due, and when the sweep is about to end."""
     whole = [Report.model_validate(r["report"]) for r in steps(actor)]
-    for number, given in ((1, {"save_every_s": 0.0}), (2, {"save_every_s": 1e9})):
-        actor.reset_config(asked | {"trial": number, "save_every_epochs": None} | given)
+    for number, every_s in ((1, 0.0), (2, 1e9)):
+        job = trial_job(asked.experiment, LORA, number, save_every_s=every_s, save_every_epochs=None)
+        swap(actor, job)
         assert actor._engine is not None
         assert actor._state is not None
         if number == 2:
@@ -135,7 +124,7 @@ def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
         actor._between_steps(actor._state)
         assert (tmp_path / "trials" / f"{number:04d}" / "halted").exists() is (number == 2)
         (tmp_path / "control" / "halt").unlink(missing_ok=True)
-        other = actor_of(asked | {"trial": number})
+        other = actor_of(trial_job(asked.experiment, LORA, number))
         assert other._state is not None
         assert other._state.step == 1
         assert figures([Report.model_validate(r["report"]) for r in steps(other)]) == figures(whole)

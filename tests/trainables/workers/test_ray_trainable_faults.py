@@ -13,30 +13,19 @@ import pytest
 import torch
 from small_disk import SmallDisk, small_disk
 
-from tests.trainables.conftest import actor_of, figures, workload
+from tests.trainables.conftest import actor_of, figures, swap, trial_job
 from trainables.errors import StorageError
 from trainables.object_store import StorePath
-from trainables.preparation import prepare_workload
+from trainables.specs.job import TrialJob
 from trainables.specs.report import Report
-from trainables.specs.workload import Task
 from trainables.training.checkpoint import read_weights
 from trainables.workers.ray_trainable import AdapterTrainable
 
 LORA = '{"adapter": "lora", "epochs": 4, "batch_size": 8, "learning_rate": 0.01}'
 
 
-def given(experiment: Path, *, trial: int = 0) -> dict[str, Any]:
-    shared = workload(Task.SEGMENTATION)
-    return {
-        "trial": trial,
-        "config": LORA,
-        "experiment": str(experiment),
-        "workload": shared.model_dump_json(),
-        "prepared": str(prepare_workload(shared)),
-        "threads": 1,
-        "save_every_s": 1e9,
-        "save_every_epochs": 1.0,
-    }
+def given(experiment: Path, *, trial: int = 0, **fields: Any) -> TrialJob:
+    return trial_job(experiment, LORA, trial, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +50,7 @@ def curve(results: list[dict[str, Any]]) -> Any:
 def whole(one: AdapterTrainable, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """The curve of a trial that nothing happens to, and its best weights."""
     experiment = tmp_path_factory.mktemp("whole")
-    one.reset_config(given(experiment))
+    swap(one, given(experiment))
     found = curve(finish(one))
     assert [epoch for epoch, *_ in found] == [1.0, 2.0, 3.0, 4.0]
     return found, experiment / "trials" / "0000" / "best.ckpt"
@@ -99,11 +88,11 @@ def changed(path: Path) -> None:
 def test_a_damaged_checkpoint_starts_the_trial_over_and_the_log_says_so(
     one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     one.step()
     one.step()
     damage(folder_of(tmp_path) / "last.ckpt")
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     assert curve(finish(one)) == whole[0]
     assert "starting over: " in log_of(tmp_path)
     assert "last.ckpt: the checkpoint is damaged" in log_of(tmp_path)
@@ -113,11 +102,11 @@ def test_a_damaged_checkpoint_starts_the_trial_over_and_the_log_says_so(
 def test_a_trial_whose_folder_was_deleted_starts_over(
     one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path
 ) -> None:
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     one.step()
     one.step()
     shutil.rmtree(folder_of(tmp_path))
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     assert curve(finish(one)) == whole[0]
     assert_same_weights(folder_of(tmp_path) / "best.ckpt", whole[1])
 
@@ -125,11 +114,11 @@ def test_a_trial_whose_folder_was_deleted_starts_over(
 def test_a_folder_deleted_under_a_running_trial_comes_back(
     one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path
 ) -> None:
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     results = [one.step(), one.step()]
     shutil.rmtree(folder_of(tmp_path))
     results.append(one.step())
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     again = finish(one)
     assert again[0]["report"] == results[2]["report"]  # given once more, from the checkpoint
     assert curve([*results[:2], *again]) == whole[0]
@@ -147,7 +136,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_no_training(
     one: AdapterTrainable, whole: tuple[Any, Path], disk: SmallDisk
 ) -> None:
-    one.reset_config(given(disk.path))
+    swap(one, given(disk.path))
     last = folder_of(disk.path) / "last.ckpt"
     results = [one.step()]
     before = last.read_bytes()
@@ -169,14 +158,14 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_no_training(
 def test_a_worker_that_dies_on_a_full_disk_goes_on_from_the_checkpoint_before(
     one: AdapterTrainable, whole: tuple[Any, Path], disk: SmallDisk
 ) -> None:
-    one.reset_config(given(disk.path))
+    swap(one, given(disk.path))
     first = one.step()
     disk.fill()
     lost = [one.step(), one.step()]
     assert lost[0]["unsaved"]
     one._best = None  # as a process that dies leaves it
     disk.make_room()
-    one.reset_config(given(disk.path))
+    swap(one, given(disk.path))
     again = finish(one)
     assert again[0]["report"] == first["report"]
     assert curve(again) == whole[0]
@@ -187,7 +176,7 @@ def test_a_trial_that_begins_on_a_full_disk_trains_and_is_saved_once_there_is_ro
     one: AdapterTrainable, whole: tuple[Any, Path], disk: SmallDisk
 ) -> None:
     disk.fill()
-    one.reset_config(given(disk.path))
+    swap(one, given(disk.path))
     results = [one.step()]
     assert "cannot write the checkpoint" in results[0]["unsaved"]
     disk.make_room()
@@ -199,7 +188,7 @@ def test_a_trial_that_begins_on_a_full_disk_trains_and_is_saved_once_there_is_ro
 def test_a_read_only_disk_costs_no_training_either(
     one: AdapterTrainable, whole: tuple[Any, Path], disk: SmallDisk
 ) -> None:
-    one.reset_config(given(disk.path))
+    swap(one, given(disk.path))
     results = [one.step()]
     disk.read_only()
     results += [one.step(), one.step()]
@@ -212,7 +201,7 @@ def test_a_read_only_disk_costs_no_training_either(
 def test_best_weights_that_never_found_room_are_not_taken_from_an_earlier_report(
     one: AdapterTrainable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     one.step()
     best = folder_of(tmp_path) / "best.ckpt"
     assert best.exists()
@@ -225,7 +214,7 @@ def test_best_weights_that_never_found_room_are_not_taken_from_an_earlier_report
         results = finish(one)
         assert results[-1]["failure"] is None
         assert results[-1]["report"]["objective"] > 0
-        one.reset_config(given(tmp_path, trial=1))
+        swap(one, given(tmp_path, trial=1))
     assert not best.exists()
     assert "its best weights are not kept" in log_of(tmp_path)
     finish(one)
@@ -237,7 +226,7 @@ def test_what_a_killed_worker_left_half_written_goes(one: AdapterTrainable, tmp_
     folder.mkdir(parents=True)
     for name in (".last.ckpt.123.part", ".best.ckpt.123.part"):
         (folder / name).write_bytes(b"half")
-    one.reset_config(given(tmp_path))
+    swap(one, given(tmp_path))
     finish(one)
     assert {path.name for path in folder.iterdir()} == {"last.ckpt", "best.ckpt", "log.txt"}
 
@@ -245,10 +234,10 @@ def test_what_a_killed_worker_left_half_written_goes(one: AdapterTrainable, tmp_
 # --- checkpoints on a store -------------------------------------------------------------------
 
 
-def on_a_store(tmp_path: Path, **parts: Any) -> tuple[dict[str, Any], Path]:
+def on_a_store(tmp_path: Path, **fields: Any) -> tuple[TrialJob, Path]:
     """What the worker is given, and where the trial's checkpoints are then."""
-    asked = given(tmp_path / "sweep") | {"checkpoints": f"file://{tmp_path}/store/sweep"} | parts
-    return asked, tmp_path / "store" / "sweep" / "trials" / "0000"
+    there = tmp_path / "store" / "sweep" / "trials" / "0000"
+    return given(tmp_path / "sweep", checkpoints=f"file://{there}", **fields), there
 
 
 def refused(self: StorePath, *parts: bytes) -> None:
@@ -259,14 +248,14 @@ def test_a_trial_goes_on_from_a_store_in_the_middle_of_an_epoch(
     one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path
 ) -> None:
     asked, there = on_a_store(tmp_path, save_every_s=0.0, save_every_epochs=None)
-    one.reset_config(asked)
+    swap(one, asked)
     first = one.step()
     assert one._engine is not None
     assert one._state is not None
     assert list(one._engine.advance([one._state], steps=1)) == []
     one._saving_s = 0.0  # or the second save would be put off
     one._between_steps(one._state)
-    one.reset_config(asked)
+    swap(one, asked)
     assert one._state.step == first["report"]["step"] + 1
     assert curve([first, *finish(one)]) == whole[0]
     assert sorted(path.name for path in there.iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -278,10 +267,10 @@ def test_a_damaged_checkpoint_on_a_store_starts_the_trial_over(
     one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path
 ) -> None:
     asked, there = on_a_store(tmp_path)
-    one.reset_config(asked)
+    swap(one, asked)
     one.step()
     cut_short(there / "last.ckpt")
-    one.reset_config(asked)
+    swap(one, asked)
     assert curve(finish(one)) == whole[0]
     assert "last.ckpt: the checkpoint is damaged" in log_of(tmp_path / "sweep")
 
@@ -293,7 +282,7 @@ def test_a_store_that_is_silent_for_a_while_costs_a_trial_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(StorePath, "write_bytes", refused)
         patch.setattr(StorePath, "exists", refused)
-        one.reset_config(asked)  # a new trial is not looked for there
+        swap(one, asked)  # a new trial is not looked for there
         results = [one.step(), one.step()]
     results += finish(one)
     assert curve(results) == whole[0]
@@ -307,15 +296,15 @@ def test_a_trial_that_was_begun_is_not_started_over_because_its_store_is_silent(
     one: AdapterTrainable, whole: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, _ = on_a_store(tmp_path)
-    one.reset_config(asked)
+    swap(one, asked)
     first = one.step()
     with monkeypatch.context() as patch:
         patch.setattr(StorePath, "exists", refused)
-        one.reset_config(asked)
+        swap(one, asked)
         failure = one.step()["failure"]
     assert failure["outcome"] == "failed"
     assert "does not answer: no route to host" in failure["reason"]
-    one.reset_config(asked)  # as `--retry-failed` does
+    swap(one, asked)  # as `--retry-failed` does
     again = finish(one)
     assert again[0]["report"] == first["report"]
     assert curve(again) == whole[0]

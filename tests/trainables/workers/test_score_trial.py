@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,6 +16,7 @@ from trainables.metrics.per_image import read
 from trainables.preparation import prepare_workload
 from trainables.run_folder import image_results
 from trainables.specs.data import DataSpec, Split
+from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import Task, Workload
 from trainables.training.checkpoint import save_weights
 from trainables.training.engine import Engine
@@ -40,15 +40,17 @@ def engine(shared: Workload) -> Engine:
     return Engine(shared, prepare_workload(shared), device="cpu")
 
 
-def job(engine: Engine, weights: Path | None) -> dict[str, Any]:
-    return {
-        "trial": None if weights is None else 0,
-        "weights": None if weights is None else str(weights),
-        "workload": engine.workload.model_dump_json(),
-        "prepared": str(engine.data.path),
-        "threads": 1,
-        "folder": None if weights is None else str(weights.parent),
-    }
+def job(engine: Engine, weights: Path | None) -> ScoringJob:
+    """Of a trial with its weights in its own folder, or of the pretrained baseline."""
+    return ScoringJob(
+        experiment=engine.data.path.parent,
+        workload=engine.workload,
+        prepared=engine.data.path,
+        threads=1,
+        trial=None if weights is None else 0,
+        folder=None if weights is None else weights.parent,
+        weights=None if weights is None else str(weights),
+    )
 
 
 @pytest.mark.parametrize("text", [LORA, FULL])
@@ -58,15 +60,17 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     expected = score(engine, state.model, state.config)
-    assert 0 < said.pop("latency_ms") < 10_000
-    assert said == {
-        "metrics": expected.test,
-        "domains": expected.domains,
-        "robustness": expected.robustness,
-    }
-    assert set(said["domains"]) == {"noise"}
-    assert said["metrics"]["dice"] > 0
-    assert said["robustness"]["noise"] == said["domains"]["noise"]["dice"] / said["metrics"]["dice"]
+    assert said.latency_ms is not None
+    assert 0 < said.latency_ms < 10_000
+    assert said == ScoringResult(
+        metrics=expected.test,
+        domains=expected.domains,
+        robustness=expected.robustness,
+        latency_ms=said.latency_ms,
+    )
+    assert set(said.domains) == {"noise"}
+    assert said.metrics["dice"] > 0
+    assert said.robustness["noise"] == said.domains["noise"]["dice"] / said.metrics["dice"]
     assert "domain noise" in (tmp_path / "log.txt").read_text()
 
 
@@ -81,7 +85,7 @@ def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
     stale.write_bytes(b"of weights before these")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     assert not stale.exists()
-    for domain, figures in ((None, said["metrics"]), ("noise", said["domains"]["noise"])):
+    for domain, figures in ((None, said.metrics), ("noise", said.domains["noise"])):
         results = read(image_results(tmp_path, domain))
         assert set(results.names) == set(engine.data.splits[Split.TEST].names)
         for name in results.figures:
@@ -108,7 +112,7 @@ def test_figures_do_not_depend_on_a_disk_that_takes_no_results(
 
     monkeypatch.setattr("trainables.workers.score_trial.write", full)
     monkeypatch.setattr("trainables.workers.score_trial.draw_examples", full)
-    assert score_trial(job(engine, tmp_path / "best.ckpt"))["metrics"]["dice"] > 0
+    assert score_trial(job(engine, tmp_path / "best.ckpt")).metrics["dice"] > 0
     log = (tmp_path / "log.txt").read_text()
     assert "results by test image are not kept: OSError: [Errno 28] No space left on device" in log
     assert "example predictions are not kept" in log
@@ -123,7 +127,7 @@ def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> N
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     results = read(image_results(tmp_path))
     for name in results.figures:  # of a class without an object there is nothing to report
-        reported = said["metrics"].get(name, math.nan)
+        reported = said.metrics.get(name, math.nan)
         assert results.figure(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
     assert len(json.loads((tmp_path / "test" / "examples.json").read_text())) == 3
 
@@ -132,15 +136,15 @@ def test_the_untouched_model_scores_too(engine: Engine) -> None:
     expected = score_untouched(engine)
     assert expected is not None
     said = call(SCORER, job(engine, None))  # by the name that a Ray task gets
-    assert said["metrics"] == expected.test
+    assert said.metrics == expected.test
 
 
 def test_weights_that_are_gone_or_damaged_are_a_reason_and_a_traceback_in_the_log(
     engine: Engine, tmp_path: Path
 ) -> None:
     gone = score_trial(job(engine, tmp_path / "best.ckpt"))
-    assert set(gone) == {"reason"}
-    assert "cannot read the checkpoint" in gone["reason"]
+    assert gone == ScoringResult(reason=gone.reason)
+    assert "cannot read the checkpoint" in str(gone.reason)
     assert "Traceback" in (tmp_path / "log.txt").read_text()
     (tmp_path / "best.ckpt").write_bytes(b"nonsense")
-    assert "damaged" in score_trial(job(engine, tmp_path / "best.ckpt"))["reason"]
+    assert "damaged" in str(score_trial(job(engine, tmp_path / "best.ckpt")).reason)

@@ -13,6 +13,7 @@ from scripted import Scripted, experiment
 from trainables.errors import StorageError
 from trainables.object_store import StorePath, place
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import Direction
 from tuning.checkpoints import budget as checkpoint_budget
 from tuning.checkpoints.budget import Budget, Kept, best_trials, to_remove
@@ -352,7 +353,7 @@ class Saving(Scripted):
 
     def step(self) -> dict[str, Any]:
         result = super().step()
-        at = place(self.given["checkpoints"]) / "trials" / f"{self.given['trial']:04d}"
+        at = place(self.job.checkpoints)
         if isinstance(at, Path):
             at.mkdir(parents=True, exist_ok=True)
         for name, size in ((LAST_STATE, 1000), (BEST_WEIGHTS, 100)):
@@ -361,9 +362,11 @@ class Saving(Scripted):
         return result
 
 
-def by_size(job: dict[str, Any]) -> dict[str, Any]:
-    assert Path(job["folder"]).name == f"{job['trial']:04d}"
-    return {"metrics": {"map": float(len(place(job["weights"]).read_bytes()))}}
+def by_size(job: ScoringJob) -> ScoringResult:
+    assert job.folder is not None
+    assert job.weights is not None
+    assert job.folder.name == f"{job.trial:04d}"
+    return ScoringResult(metrics={"map": float(len(place(job.weights).read_bytes()))})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from search_spaces.catalog import shipped_experiments
-from trainables.adapters.rules import check
+from trainables.adapters.rules import check_adapter_fits
 from trainables.errors import ExperimentFileError
 from trainables.specs.adapters import Adapter, Freezing
 from trainables.specs.data import Domain
@@ -260,7 +260,7 @@ def test_whatever_a_checked_space_gives_fits(name: str) -> None:
     rng = random.Random(7)
     for _ in range(300):
         config = experiment.trial_config(experiment.space.sample(rng))
-        assert not check(config, shape.hidden, shape.blocks, inner=shape.inner)
+        assert not check_adapter_fits(config, shape.hidden, shape.blocks, inner=shape.inner)
 
 
 def test_an_error_at_one_value_of_a_wide_range_is_found(file: Path) -> None:

@@ -25,6 +25,7 @@ from recorded import experiment as recorded
 from scripted import Scripted, experiment, prepared_in
 
 from trainables.run_folder import CONTROL
+from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import ValueRule
 from tuning.experiment.sections.scoring import ScoringSpec
 from tuning.ledger.history import History
@@ -132,18 +133,19 @@ def sweep(storage: Path, prepared: Path, scorer: Any, also: Any = None, **parts:
     )
 
 
-def by_job(job: dict[str, Any]) -> dict[str, Any]:
+def by_job(job: ScoringJob) -> ScoringResult:
     """Figures, one of them no number, and whether the job is as it should be; two trials fail."""
-    if job["trial"] == 1:
+    if job.trial == 1:
         raise ValueError("no such layer")
-    if job["trial"] == 2:
+    if job.trial == 2:
         os._exit(1)
-    whose = job["weights"] is None or job["weights"].endswith(f"/trials/{job['trial']:04d}/best.ckpt")
-    return {
-        "metrics": {"map": 0.5, "map/cat": math.nan, "whose": float(whose)},
-        "domains": {"dim": {"map": 0.25, "plain": float(job == json.loads(json.dumps(job)))}},
-        "robustness": {"dim": 0.5},
-    }
+    whose = job.weights is None or job.weights.endswith(f"/trials/{job.trial:04d}/best.ckpt")
+    plain = job == ScoringJob.model_validate_json(job.model_dump_json())
+    return ScoringResult(
+        metrics={"map": 0.5, "map/cat": math.nan, "whose": float(whose)},
+        domains={"dim": {"map": 0.25, "plain": float(plain)}},
+        robustness={"dim": 0.5},
+    )
 
 
 def test_each_score_is_recorded_as_soon_as_it_is_there_and_one_that_fails_fails_alone(
@@ -180,9 +182,9 @@ def test_each_score_is_recorded_as_soon_as_it_is_there_and_one_that_fails_fails_
     assert read_history(result.folder) == result.history
 
 
-def slowly(job: dict[str, Any]) -> dict[str, Any]:
-    time.sleep(0.0 if job["trial"] == 3 else 60.0)
-    return {"metrics": {"map": 0.5}}
+def slowly(job: ScoringJob) -> ScoringResult:
+    time.sleep(0.0 if job.trial == 3 else 60.0)
+    return ScoringResult(metrics={"map": 0.5})
 
 
 @pytest.mark.parametrize("way", ["signal", "stop"])

@@ -14,6 +14,7 @@ from ray._private.utils import get_num_cpus
 from scripted import Scripted, Slow, Sweeps, experiment
 
 from trainables.errors import ClusterError, DataError, ExperimentFileError, StorageError
+from trainables.specs.job import Failure, TrialJob
 from trainables.specs.workload import Workload
 from tuning.ledger.ledger import driver_alive, read_history, read_records
 from tuning.ledger.records import (
@@ -67,8 +68,10 @@ class ByPid(Scripted):
     def step(self) -> dict[str, Any]:
         result = super().step()
         result["report"]["metrics"]["pid"] = float(os.getpid())
-        result["report"]["metrics"]["plain"] = float(self.given == json.loads(json.dumps(self.given)))
-        assert isinstance(self.given["params"]["learning_rate"], float)
+        result["report"]["metrics"]["plain"] = float(
+            self.job == TrialJob.model_validate_json(self.job.model_dump_json())
+        )
+        assert isinstance(self.trial.learning_rate, float)
         return result
 
 
@@ -152,9 +155,9 @@ class Troubled(Scripted):
     def value(self, epoch: float) -> float:
         return float("nan") if self.trial.batch_size == 2 and epoch >= 2 else super().value(epoch)
 
-    def failure(self, epoch: float) -> dict[str, str] | None:
+    def failure(self, epoch: float) -> Failure | None:
         if self.trial.batch_size == 1:
-            return {"outcome": "failed", "reason": "out of memory with a single image"}
+            return Failure(reason="out of memory with a single image")
         return None
 
 
@@ -185,7 +188,7 @@ class DiesOnce(Scripted):
     """Dies in its second report unless it left a note that it did."""
 
     def step(self) -> dict[str, Any]:
-        note = Path(self.given["experiment"]) / "died"
+        note = self.job.experiment / "died"
         if self.reports == 1 and not note.exists():
             note.touch()
             os._exit(1)
@@ -202,9 +205,9 @@ def test_a_trial_whose_worker_died_is_tried_again_where_the_file_says_so(sweep: 
 class OnAnUnfitNode(Scripted):
     """Its second trial lands on a node that can run none; see `cluster.ray_worker`."""
 
-    def failure(self, epoch: float) -> dict[str, Any] | None:
-        unfit = {"outcome": "failed", "reason": "node n7 does not see /shared/sweep", "unfit": True}
-        return unfit if self.given["trial"] == 1 else None
+    def failure(self, epoch: float) -> Failure | None:
+        unfit = Failure(reason="node n7 does not see /shared/sweep", unfit=True)
+        return unfit if self.job.trial == 1 else None
 
 
 def test_a_node_that_can_run_no_trial_ends_the_sweep_and_blames_none(sweep: Sweeps) -> None:

@@ -10,6 +10,7 @@ import pytest
 from scripted import Scripted, essence, experiment, prepared_in
 
 from trainables.errors import DataError, LedgerError, StorageError
+from trainables.specs.job import Failure, ScoringJob, ScoringResult
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
 from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, StoppedRecord
 from tuning.run.driver import LaunchResult
@@ -131,12 +132,12 @@ def test_a_finished_sweep_gets_its_views_back_and_nothing_else(
         resumed(folder, prepared)
 
 
-def cannot_score(job: dict[str, Any]) -> dict[str, Any]:
-    return {"reason": "its worker process died"}
+def cannot_score(job: ScoringJob) -> ScoringResult:
+    return ScoringResult(reason="its worker process died")
 
 
-def can_score(job: dict[str, Any]) -> dict[str, Any]:
-    return {"metrics": {"map": 0.5}}
+def can_score(job: ScoringJob) -> ScoringResult:
+    return ScoringResult(metrics={"map": 0.5})
 
 
 def test_scores_that_failed_are_tried_again(tmp_path: Path) -> None:
@@ -155,12 +156,12 @@ def test_scores_that_failed_are_tried_again(tmp_path: Path) -> None:
 class FailsOnce(Scripted):
     """Trials of LoHa fail unless a file says that they have before."""
 
-    def failure(self, epoch: float) -> dict[str, str] | None:
-        mark = Path(self.given["experiment"]) / f"failed-{self.given['trial']}"
+    def failure(self, epoch: float) -> Failure | None:
+        mark = self.job.experiment / f"failed-{self.job.trial}"
         if self.trial.adapter != "loha" or mark.exists() or epoch < 2:
             return None
         mark.touch()
-        return {"outcome": "failed", "reason": "out of luck"}
+        return Failure(reason="out of luck")
 
 
 def test_failed_trials_start_once_more_when_asked(

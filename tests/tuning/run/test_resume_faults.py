@@ -250,7 +250,7 @@ class OnAFullDisk(Scripted):
 
     def step(self) -> dict[str, Any]:
         result = super().step()
-        full = self.reports == 2 and self.given["trial"] == 0
+        full = self.reports == 2 and self.job.trial == 0
         return result | {"unsaved": "last.ckpt: the disk is full" if full else None}
 
 

@@ -15,7 +15,7 @@ from trainables.inference.test_scores import evaluation_of
 from trainables.inference.trained_model import TrainedModel, load_untouched
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
-from trainables.specs.workload import MAIN_FIGURE, Workload
+from trainables.specs.workload import Workload
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.experiment.file_errors import closest_name
 from tuning.experiment.load import read_data
@@ -97,7 +97,7 @@ def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple
 def _scores(
     label: str, model: TrainedModel, images: dict[str | None, PreparedSplit]
 ) -> Iterator[DomainScore]:
-    main, here = MAIN_FIGURE[model.workload.task], None
+    main, here = model.workload.task.facts.main_metric, None
     for domain, split in images.items():
         metrics = evaluation_of(model, split)
         if domain is None:

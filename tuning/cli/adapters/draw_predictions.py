@@ -10,8 +10,7 @@ import typer
 from PIL import Image
 
 from trainables.errors import AdaptertuneError, DataError, StorageError
-from trainables.inference.predict import THRESHOLD, Mask, Picture, pictures, predict
-from trainables.specs.workload import Task
+from trainables.inference.predict import THRESHOLD, ImageFile, Mask, image_files, predict_image
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, print_lines
 from tuning.messages import FAILED, say
@@ -24,9 +23,9 @@ def draw_predictions(
 
     to: created if absent; NAME.png, NAME.json and for masks NAME.mask.png are written there.
     """
-    if threshold is not None and trained.workload.task is not Task.DETECTION:
+    if threshold is not None and not trained.workload.task.facts.boxes:
         raise AdaptertuneError("--threshold applies to boxes, and this adapter predicts masks; leave it out")
-    found, errors = pictures(images, results=to)
+    found, errors = image_files(images, results=to)
     _protect_inputs(found, to)
     out = console()
     model = trained.load() if found else None
@@ -38,7 +37,7 @@ def draw_predictions(
         except DataError as error:
             errors.append(str(error))
             continue
-        prediction = predict(model, image, threshold=THRESHOLD if threshold is None else threshold)
+        prediction = predict_image(model, image, threshold=THRESHOLD if threshold is None else threshold)
         base = to / picture.name
         base.parent.mkdir(parents=True, exist_ok=True)
         prediction.drawn(image).save(_drawn_file(base))
@@ -64,12 +63,12 @@ def draw_predictions(
 
 
 def _threshold_note(trained: TrainedAdapter, threshold: float | None) -> str:
-    if trained.workload.task is not Task.DETECTION:
+    if not trained.workload.task.facts.boxes:
         return ""
     return f"; boxes with a score of {THRESHOLD if threshold is None else threshold:g} or more"
 
 
-def _protect_inputs(found: Sequence[Picture], to: Path) -> None:
+def _protect_inputs(found: Sequence[ImageFile], to: Path) -> None:
     """Raise StorageError if a result would replace an image that was given."""
     given = {picture.path.resolve() for picture in found}
     for picture in found:

@@ -11,7 +11,6 @@ import typer
 from pydantic import JsonValue
 
 from trainables.specs.data import Split
-from trainables.specs.workload import MAIN_FIGURE, Task
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.completion import complete_adapter
 from tuning.cli.console import console, print_columns
@@ -23,12 +22,6 @@ from tuning.messages import FAILED, say
 if TYPE_CHECKING:
     from trainables.data.prepared import Prepared
     from tuning.cli.adapters.domain_scores import DomainScore
-
-COLUMNS = {
-    Task.DETECTION: ("map", "map_50", "map_75", "mar_100", "loss"),
-    Task.SEGMENTATION: ("dice", "iou", "soft_dice", "loss"),
-}
-"""The metrics in the table; JSON has all."""
 
 
 class Part(StrEnum):
@@ -148,7 +141,7 @@ def _print_scores(
     trained: TrainedAdapter, data: str | None, part: Split, scores: Sequence[DomainScore]
 ) -> None:
     task = trained.workload.task
-    names = COLUMNS[task]
+    names = task.facts.table_metrics
     shifted = any(score.domain is not None for score in scores)
     columns = ("model", "domain", "images", *names, *(("relative",) if shifted else ()))
     cells = [
@@ -165,7 +158,7 @@ def _print_scores(
     if trained.epoch is not None:
         caption += f"; weights of epoch {trained.epoch:g}, chosen on validation images"
     if shifted:
-        caption += f"; relative: {MAIN_FIGURE[task]} as a share of the one in domain"
+        caption += f"; relative: {task.facts.main_metric} as a share of the one in domain"
     if part is Split.VALIDATION and trained.weights is not None and data is None:
         caption += ". The adapter was chosen on these images: test images give a fairer score"
     numeric = tuple(range(2, len(columns)))
@@ -188,6 +181,6 @@ def _scores_json(
         "split": part.value,
         "fingerprint": prepared.meta["fingerprint"],
         "classes": list(prepared.classes),
-        "main_figure": MAIN_FIGURE[trained.workload.task],
+        "main_figure": trained.workload.task.facts.main_metric,
         "rows": [score.record() for score in scores],
     }

@@ -43,7 +43,7 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
     Raises StorageError for a folder that is not empty or a full disk, AdapterError, ModelError.
     """
     from trainables.export.card import Card  # torch
-    from trainables.export.write import Kind, export
+    from trainables.export.write import ExportKind, export_model
 
     in_domain = {"in domain": trained.test} if trained.test else {}
     card = Card(
@@ -56,8 +56,8 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
         reproduce=trained.reproduce,
         environment=trained.environment,
     )
-    done = export(trained.load(), to, merge=merge, card=card)
-    what = "a plain model" if done.kind is Kind.MODEL else f"an adapter for {_base_model(done.base)}"
+    done = export_model(trained.load(), to, merge=merge, card=card)
+    what = "a plain model" if done.kind is ExportKind.MODEL else f"an adapter for {_base_model(done.base)}"
     out = console()
     print_lines(out, f"{trained.title} in {done.folder}: {what}, {done.size / 1e6:.1f} MB")
     for name in done.files:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from trainables.adapters.rules import check
+from trainables.adapters.rules import check_adapter_fits
 from trainables.backbones import EMBEDDED
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
@@ -219,7 +219,7 @@ class _Finder:
         if self._images is not None:
             batches = -(-self._images // config.batch_size)
             steps = -(-batches // config.accumulate) * config.epochs
-        for rule in check(
+        for rule in check_adapter_fits(
             config,
             self._shape.hidden or 0,
             self._shape.blocks or 10**9,

@@ -8,16 +8,14 @@ from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, D
 from trainables.specs.workload import ROBUSTNESS, Figure, Task
 from tuning.experiment.file_errors import Path, Violation, suggestion
 
-_SOURCES = {Task.DETECTION: ("embedded", "coco", "hub"), Task.SEGMENTATION: ("embedded", "masks")}
-
 
 def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
     """All checks of the data section. task: None if it is invalid."""
-    if task is not None and data.kind not in _SOURCES[task]:
-        what = "boxes" if task is Task.DETECTION else "masks"
+    if task is not None and data.kind not in task.facts.sources:
         yield Violation(
             ("data", data.kind),
-            f"has no {what}, which task {task} needs; use one of {', '.join(_SOURCES[task])}",
+            f"has no {task.facts.annotations}, which task {task} needs;"
+            f" use one of {', '.join(task.facts.sources)}",
         )
     yield from _mask_values(data)
     if data.splits.folds is not None and data.gives_validation:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainables.specs.trial import Loss
-from trainables.specs.workload import METRICS, ROBUSTNESS, Direction, Figure, Task
+from trainables.specs.workload import ROBUSTNESS, Direction, Figure, Task
 from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Violation, closest_name, describe_value
-
-_PER_CLASS = {Task.DETECTION: ("map",), Task.SEGMENTATION: ("dice", "iou")}
 
 
 def check_objective(draft: Draft) -> Iterator[Violation]:
     """All checks of the objective."""
     if draft.task is None or draft.objective is None:
         return
-    metric, known = draft.objective.metric, METRICS[draft.task]
+    metric, known = draft.objective.metric, draft.task.facts.metrics
     figure = Figure.of(metric)
     base = figure.base
     if not _is_known(figure, draft.task):
@@ -47,21 +45,21 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
 def _instead_of(figure: Figure, metric: str, draft: Draft) -> str:
     task = draft.task
     assert task is not None
-    if (guess := closest_name(figure.base, (*METRICS[task], ROBUSTNESS))) is not None:
+    if (guess := closest_name(figure.base, (*task.facts.metrics, ROBUSTNESS))) is not None:
         whole = guess + metric[len(figure.base) :]
         return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
-    named = [f"{base}/CLASS" for base in _PER_CLASS[task]]
+    named = [f"{base}/CLASS" for base in task.facts.class_metrics]
     if figure.domain is not None or (draft.data is not None and draft.data.domains):
         named += ["METRIC@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
-    return f"; it has {', '.join([*METRICS[task], *named])}"
+    return f"; it has {', '.join([*task.facts.metrics, *named])}"
 
 
 def _is_known(figure: Figure, task: Task) -> bool:
     if figure.base == ROBUSTNESS:
         return figure.of_class is None
     if figure.of_class is not None:
-        return figure.base in _PER_CLASS[task] and figure.domain is None
-    return figure.base in METRICS[task]
+        return figure.base in task.facts.class_metrics and figure.domain is None
+    return figure.base in task.facts.metrics
 
 
 def class_error(metric: str, classes: Sequence[str]) -> str | None:
@@ -86,12 +84,12 @@ def _classes(draft: Draft) -> Sequence[str]:
         return ()
     if draft.data.masks is not None:
         return draft.data.masks.classes
-    if draft.data.embedded is None:
+    if draft.data.embedded is None or draft.task is None:
         return ()
     from trainables.data.digits import BACKGROUND
     from trainables.data.embedded import CLASSES
 
-    return CLASSES if draft.task is Task.DETECTION else (BACKGROUND, *CLASSES)
+    return (BACKGROUND, *CLASSES) if draft.task.facts.background else CLASSES
 
 
 def _losses(draft: Draft) -> set[str]:

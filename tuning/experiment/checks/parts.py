@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tuning.experiment.sections.search import SearchSpec
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SEGMENTATION_ONLY = ("loss", "head")
 
 
 def check_parts(draft: Draft) -> Iterator[Violation]:
@@ -79,14 +78,20 @@ def _settings(draft: Draft) -> Iterator[Violation]:
                 )
         if name == "peft.method" and isinstance(value, str) and (error := method_error(value)) is not None:
             yield Violation(("trial", name), error)
-    if draft.task is Task.DETECTION:
-        for part, names in (("trial", draft.trial), ("space", draft.space.root)):
-            for name in names:
-                if name.split(".")[0] in _SEGMENTATION_ONLY:
-                    yield Violation(
-                        (part, name), "applies to task segmentation only; detection uses the model's own"
-                    )
+    if draft.task is not None:
+        yield from _of_other_tasks(draft, draft.task)
     yield from _unused(draft)
+
+
+def _of_other_tasks(draft: Draft, task: Task) -> Iterator[Violation]:
+    for part, names in (("trial", draft.trial), ("space", draft.space.root)):
+        for name in names:
+            section = name.split(".")[0]
+            takers = [other.value for other in Task if section in other.facts.settings]
+            if takers and task not in takers:
+                yield Violation(
+                    (part, name), f"applies to task {' or '.join(takers)} only; {task} uses the model's own"
+                )
 
 
 def _unused(draft: Draft) -> Iterator[Violation]:

@@ -1,0 +1,123 @@
+"""What a driver asks of a worker and what comes back: a trial's training, or the scoring of its weights.
+
+No torch, no ray: driver and workers share these values, and Ray carries them.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from trainables.specs.base import Spec
+from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+
+
+class Job(Spec):
+    """What all jobs of an experiment share.
+
+    experiment: its folder.  prepared: the folder of its prepared data.  threads: of a worker.
+    """
+
+    experiment: Path
+    workload: Workload
+    prepared: Path
+    threads: int
+
+    def with_prepared(self, prepared: Path) -> Self:
+        """The same job on data that is prepared elsewhere."""
+        return self.model_copy(update={"prepared": prepared})
+
+    # Ray copies a trial's configuration three times and sends it with each of its reports. Frozen, it
+    # need not be copied; as JSON it is pickled four times as fast as pydantic pickles it.
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).model_validate_json, (self.model_dump_json(),)
+
+
+class TrialJob(Job):
+    """Train one trial: the value of `job` in the configuration that Ray Tune hands to a trainable.
+
+    folder: the trial's, for its log.  checkpoints: the trial's folder of checkpoints, a path or a URI.
+    trainable: what trains it, `module:Class`.
+    """
+
+    trial: int
+    config: TrialConfig
+    folder: Path
+    checkpoints: str
+    save_every_s: float
+    save_every_epochs: float | None
+    trainable: str
+
+    def for_ray(self) -> dict[str, Any]:
+        """The configuration of Ray's trial; `trial` is there for schedulers and searchers."""
+        return {"trial": self.trial, "job": self}
+
+    def __str__(self) -> str:
+        """A short text, as Ray keeps one of each configuration."""
+        return f"trial {self.trial}"
+
+
+class Failure(Spec):
+    """Why a trial came to no result.  unfit: its node can run no trial at all."""
+
+    outcome: Literal["failed", "diverged"] = "failed"
+    reason: str
+    unfit: bool = False
+
+
+class TrialResult(Spec):
+    """What a trainable returns from a step. Ray flattens it; `tuning.run.ray_scheduler` reads it.
+
+    report: None where there is a failure.  built: parameters by part, in the first result.
+    baseline: metrics of the pretrained baseline, from the worker that measured it.
+    unsaved: why the trial could not be saved, once.  done: whether the trial has ended.
+    """
+
+    trial: int
+    epoch: float = 0.0
+    objective: float = math.nan
+    report: Report | None = None
+    built: dict[str, int] | None = None
+    baseline: dict[str, float] | None = None
+    unsaved: str | None = None
+    failure: Failure | None = None
+    done: bool = False
+
+    def for_ray(self) -> dict[str, Any]:
+        """A nested dictionary of plain values."""
+        return self.model_dump()
+
+
+class ScoringJob(Job):
+    """Score one model on test images and domains.
+
+    trial, folder, weights: the trial's number, its folder and the path or URI of its weights; all None
+    for the pretrained baseline.
+    """
+
+    trial: int | None = None
+    folder: Path | None = None
+    weights: str | None = None
+
+
+class ScoringResult(Spec):
+    """Metrics of one model on test images, or the reason why there are none.
+
+    metrics: in the data's own domain.  domains: in each shifted one.  robustness: see
+    `trainables.inference.test_scores.Scores`.
+    """
+
+    metrics: dict[str, float] = Field(default_factory=dict)
+    domains: dict[str, dict[str, float]] = Field(default_factory=dict)
+    robustness: dict[str, float] = Field(default_factory=dict)
+    latency_ms: float | None = None
+    reason: str | None = None
