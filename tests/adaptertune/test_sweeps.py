@@ -107,7 +107,7 @@ def test_a_finished_sweep_is_extended(storage: Path) -> None:
         adaptertune.resume("sweep", trials=1)
     with pytest.raises(adaptertune.AdaptertuneError, match="from 1 on, got '3'"):
         adaptertune.resume("sweep", trials="3")  # type: ignore[arg-type]
-    with pytest.raises(adaptertune.StorageError, match="there are: sweep"):
+    with pytest.raises(adaptertune.StorageError, match="available: sweep"):
         adaptertune.resume("sweeep")
     with pytest.raises(adaptertune.StorageError, match="not one of its trials"):
         adaptertune.resume("sweep:1")

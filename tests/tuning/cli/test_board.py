@@ -10,7 +10,7 @@ from recorded import LORA, TRIALS, Told, experiment, write
 from tuning.cli.board import Board, trials_asked
 from tuning.ledger.ledger import read_records
 from tuning.ledger.records import Outcome
-from tuning.ranking.best_so_far import Best
+from tuning.ranking.best_so_far import BestTrial
 
 
 def test_counts_by_state_and_what_is_waiting(live: Path) -> None:
@@ -21,13 +21,13 @@ def test_counts_by_state_and_what_is_waiting(live: Path) -> None:
 
 
 def test_the_best_so_far_may_be_running(live: Path) -> None:
-    assert board_of(live).best == Best(2, 0.8, 2.0)
+    assert board_of(live).best == BestTrial(2, 0.8, 2.0)
 
 
 def test_under_rule_last_only_finished_trials_are_best(tmp_path: Path) -> None:
     asked = experiment("last", rule="last")
     record = write(tmp_path / "last", TRIALS, of=asked)
-    assert board_of(record, of=asked).best == Best(0, 0.72, 6.0)
+    assert board_of(record, of=asked).best == BestTrial(0, 0.72, 6.0)
 
 
 def test_throughput_is_that_of_the_last_minute(live: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_best_is_kept_as_records_come_as_if_all_were_looked_at(tmp_path: Pat
         board.observe(record)
         competing = [t for t in board.history.values() if t.outcome in ranked and t.value is not None]
         best = max(competing, key=lambda t: (t.value, -t.number), default=None)
-        assert board.best == (None if best is None else Best(best.number, best.value or 0.0, best.epoch))
+        assert board.best == (None if best is None else BestTrial(best.number, best.value or 0.0, best.epoch))
         seen.add(board.best)
     assert len(seen) > 2
 

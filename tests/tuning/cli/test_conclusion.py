@@ -31,10 +31,10 @@ def test_a_launch_ends_with_table_best_and_picture(
     launched(monkeypatch, storage / "digits", Ending.FINISHED)
     out = run("launch", "quickstart", "--name", "new", "--then-ablate", "freezing").stdout
     assert "by adapter and freezing" in out
-    assert "untouched backbone" in out
+    assert "pretrained baseline" in out
     assert "observational" in out
     assert "best configuration: trial 0, dice 0.7500 at epoch 5 of 6" in out
-    assert "better than the untouched backbone: dice 0.0100 before, 0.7500 after" in out
+    assert "better than the pretrained baseline: dice 0.0100 before, 0.7500 after" in out
     assert (storage / "digits" / "learning_curves.png").stat().st_size > 10_000
 
 

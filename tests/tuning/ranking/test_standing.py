@@ -12,7 +12,7 @@ from random_records import (
 )
 
 from trainables.specs.workload import Direction, ValueRule
-from trainables.training.state import Best
+from trainables.training.state import BestReport
 from tuning.ledger.history import History
 from tuning.ledger.records import ReportRecord
 from tuning.ranking.standing import Objective, Standing, kept_report, reached, standing
@@ -82,13 +82,13 @@ def test_epochs_that_differ_by_rounding_are_the_same() -> None:
 def test_the_engine_keeps_the_first_of_equal_reports_and_gives_the_same_value(
     direction: Direction, rule: ValueRule
 ) -> None:
-    """The engine's `Best` follows reports one by one; `standing` reads them from the ledger."""
+    """The engine's `BestReport` follows reports one by one; `standing` reads them from the ledger."""
     rng = random.Random(0)
     ties = 0
     for _ in range(200):
         objective = Objective("dice", direction, rule)
         curve = reports(*(rng.choice((0.1, 0.2, 0.25, 0.25, 0.3)) for _ in range(rng.randint(1, 8))))
-        best, saved = Best.start(direction), None
+        best, saved = BestReport.start(direction), None
         for number, report in enumerate(curve, start=1):
             value = report.metrics["dice"]
             assert value is not None

@@ -49,10 +49,10 @@ class SchedulerSpec(Spec):
 
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
-        rules = SchedulerSpec.model_fields
-        given = [name for name in rules if getattr(self, name) is not None]
+        *others, last = "none", *SchedulerSpec.model_fields
+        given = [name for name in SchedulerSpec.model_fields if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(
-                f"needs exactly one of {', '.join(rules)}, or the word none; got {' and '.join(given)}"
+                f"must be exactly one of {', '.join(others)} and {last}; got {' and '.join(given)}"
             )
         return self

@@ -19,4 +19,4 @@ def test_compare_in_every_form(run: Callable[..., Result], storage: Path) -> Non
         "| adapter | lora | serial_lora |"
         in run("compare", "digits:0", "digits:4", "--format", "markdown").stdout
     )
-    assert "there are: digits" in run("compare", "digits", "digitz", code=2).stderr
+    assert "available: digits" in run("compare", "digits", "digitz", code=2).stderr

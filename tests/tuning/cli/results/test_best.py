@@ -50,7 +50,7 @@ def test_best_as_yaml_is_a_file_for_train(run: Callable[..., Result], tmp_path: 
 
 
 def test_the_message_for_an_unknown_name_lists_the_known_ones(run: Callable[..., Result]) -> None:
-    assert "there are: digits" in run("best", "digitz", code=2).stderr
+    assert "available: digits" in run("best", "digitz", code=2).stderr
 
 
 Run = Callable[..., Result]
@@ -64,7 +64,7 @@ def test_best_of_several_experiments(run: Run, storage: Path) -> None:
     assert "# digits-2, trial 0" in run("best", "digits*", "--format", "yaml").stdout
     write(storage / "digits-3", of=experiment("digits-3", rule="last"))
     assert "cannot be ranked together" in run("best", "digits*", code=2).stderr
-    assert "there are: digits, digits-2, digits-3" in run("best", "cells*", code=2).stderr
+    assert "available: digits, digits-2, digits-3" in run("best", "cells*", code=2).stderr
 
 
 def test_trials_that_were_stopped_compete_only_where_asked(run: Run, storage: Path) -> None:

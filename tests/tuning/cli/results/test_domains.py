@@ -11,7 +11,7 @@ def test_domains_shows_metrics_in_domain_and_shifted(run: Callable[..., Result],
     out = run("domains", "shifted").stdout
     assert "shifted: dice in domain and shifted" in out
     assert "0.4000 (0.50)" in out
-    assert "untouched backbone" in out
+    assert "pretrained baseline" in out
     assert "0.9000" in run("domains", "shifted", "--metric", "loss").stdout
     said = json.loads(run("domains", "shifted", "--format", "json").stdout)
     assert [row["trial"] for row in said["rows"]] == [4, 0, None]
