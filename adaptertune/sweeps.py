@@ -85,7 +85,7 @@ def launch(
         )
 
     def run(on_event: Listener, _: Listener) -> LaunchResult:
-        from tuning.run.launch import launch as begin
+        from tuning.run.launch import launch_experiment as begin
 
         return begin(asked, place, address=address, on_event=on_event)
 
@@ -118,7 +118,7 @@ def resume(
     folder = reference.folder
 
     def run(on_event: Listener, on_past: Listener) -> LaunchResult:
-        from tuning.run.resume import resume as proceed
+        from tuning.run.resume import resume_experiment as proceed
 
         return proceed(
             folder,

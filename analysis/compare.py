@@ -20,7 +20,7 @@ from analysis.statistics.bootstrap import (
 from analysis.statistics.paired import StatisticsError
 from analysis.tables import Table, format_budget, format_count, format_metric, plural
 from trainables.errors import AdaptertuneError, DataError
-from trainables.specs.workload import Direction, Figure
+from trainables.specs.workload import Direction, MetricName
 from tuning.experiment.differences import KeyDifference, find_differences
 from tuning.formatting import format_setting
 from tuning.ledger.records import ScoredRecord
@@ -156,7 +156,7 @@ def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
         return None, "their objectives are different metrics"
     if (one.folder, one.trial.number) == (other.folder, other.trial.number):
         return None, "both are the same trial"
-    asked = Figure.of(metric)
+    asked = MetricName.of(metric)
     if why := _other_images(one, other, asked.domain):
         return None, why
     try:
@@ -259,7 +259,7 @@ def _test(side: Side, domain: str | None = None) -> float | None:
     if side.score is None:
         return None
     metric = side.sweep.objective.metric
-    return scored_value(side.score, metric if domain is None else f"{Figure.of(metric).name}@{domain}")
+    return scored_value(side.score, metric if domain is None else f"{MetricName.of(metric).name}@{domain}")
 
 
 def _peak(trial: Trial) -> str:

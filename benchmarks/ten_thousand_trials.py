@@ -2,7 +2,7 @@
 
     python -m benchmarks.ten_thousand_trials [--trials 10000] [--raw 1000] [--folder DIR]
 
-Trials replay curves in no time (`benchmarks.curves`), two at once, through the `launch` that the
+Trials replay curves in no time (`benchmarks.curves`), two at once, through the `launch_experiment` that the
 command line uses, with its table: random search, ASHA from 1 to 27 epochs. Every call that Ray makes
 to our searcher and our scheduler is timed; what they take between them (sampling, the study, the
 stopping rule, record and table) is our own share. Of each figure `at N` the mean over the last tenth
@@ -112,7 +112,7 @@ def timed_calls(meter: Meter) -> Iterator[None]:
 def sweep(trials: int, folder: Path) -> tuple[Meter, int]:
     """Run it; returns the times, and the bytes on disk, Ray's own files included, as it ended."""
     from benchmarks.curves import Curve
-    from tuning.run.launch import launch
+    from tuning.run.launch import launch_experiment
 
     experiment = _experiment(trials)
     meter, written = Meter(), 0
@@ -131,7 +131,9 @@ def sweep(trials: int, folder: Path) -> tuple[Meter, int]:
                 written = size_of(folder)
 
         with timed_calls(meter):
-            launch(experiment, folder, trainable=Curve, prepare=lambda _: folder / "data", on_event=on_event)
+            launch_experiment(
+                experiment, folder, trainable=Curve, prepare=lambda _: folder / "data", on_event=on_event
+            )
     return meter, written
 
 
@@ -148,11 +150,11 @@ def go_on(folder: Path, trials: int) -> None:
     """What the resuming process does: as the command, with its table."""
     from benchmarks.curves import Curve
     from tuning.ledger.header import experiment_of
-    from tuning.run.resume import resume
+    from tuning.run.resume import resume_experiment
 
     board = Board(experiment_of(read_header(folder)))
     with (folder.parent / "said.txt").open("a") as said:
-        resume(
+        resume_experiment(
             folder,
             trials=trials,
             trainable=Curve,

@@ -82,7 +82,6 @@ def test_links_and_anchors_resolve(page: str) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = ((ROOT / page).parent / path).resolve() if path else ROOT / page
-        name = str(file.relative_to(ROOT))
         if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
             wrong.append(target)
     assert not wrong

@@ -40,7 +40,7 @@ from analysis.statistics.paired import (
 from analysis.tables import Table, csv_text, format_count, format_metric, percent, plural, table_markdown
 from trainables.errors import DataError
 from trainables.metrics.per_image import PerImage
-from trainables.specs.workload import Figure
+from trainables.specs.workload import MetricName
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 FINEST = 1e-3
@@ -246,7 +246,7 @@ def image_differences(result: AblationResult, folder: Path) -> dict[str, ImageDi
     """
     if result.images is not Images.TEST:
         return {}
-    asked = Figure.of(result.metric)
+    asked = MetricName.of(result.metric)
     # Cached, because every difference has the reference in it.
     load = cache(lambda trial: read_image_results(folder, trial, asked.domain))
     found: dict[str, ImageDifference] = {}

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from analysis.errors import QueryError
-from trainables.specs.workload import Figure
+from trainables.specs.workload import MetricName
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
@@ -172,7 +172,7 @@ def objective_of_metric(experiment: Experiment, metric: str, known: Iterable[str
             f" recorded are {', '.join(sorted(known)) or 'none yet'}"
         )
     return Objective(
-        metric, Figure.of(metric).direction(experiment.workload.task), experiment.workload.objective.value
+        metric, MetricName.of(metric).direction(experiment.workload.task), experiment.workload.objective.value
     )
 
 

@@ -16,7 +16,7 @@ from analysis.ranking.best import NothingToRankError, rank_trials
 from analysis.ranking.by_adapter import PRETRAINED
 from analysis.ranking.test_metrics import scored_json, scored_value
 from analysis.tables import Table, format_budget, format_metric
-from trainables.specs.workload import Direction, Figure, ValueRule
+from trainables.specs.workload import Direction, MetricName, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.policy import FINISHED_THEN_STOPPED
@@ -63,7 +63,7 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
     lines = list(best.values())
     if None in sweep.scores:
         lines.append(Line(sweep.scores[None]))
-    up = Figure.of(metric).direction(sweep.experiment.task) is Direction.MAXIMIZE
+    up = MetricName.of(metric).direction(sweep.experiment.task) is Direction.MAXIMIZE
 
     def place(line: Line) -> float:
         value = scored_value(line.score, metric)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from trainables.specs.workload import ROBUSTNESS, Figure
+from trainables.specs.workload import ROBUSTNESS, MetricName
 from tuning.ledger.records import ScoredRecord
 
 
 def scored_value(score: ScoredRecord, metric: str) -> float | None:
     """A metric on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
-    asked = Figure.of(metric)
+    asked = MetricName.of(metric)
     if asked.base == ROBUSTNESS:
         return _robustness(score.robustness, asked.domain)
     metrics = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})

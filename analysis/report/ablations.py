@@ -31,7 +31,7 @@ from analysis.statistics.levels import ObservedLevel, levels_at_budgets
 from analysis.statistics.paired import Interval, rounded
 from analysis.tables import Table, format_metric, plural
 from trainables.specs.workload import ROBUSTNESS
-from trainables.specs.workload import Figure as Figure_
+from trainables.specs.workload import MetricName as Figure_
 
 PANELS = 5
 """Maximum number of settings in the figure of levels."""

@@ -22,7 +22,7 @@ from analysis.statistics.bootstrap import (
 from analysis.statistics.paired import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
-from trainables.specs.workload import Figure
+from trainables.specs.workload import MetricName
 from tuning.experiment.sections.ablation import AblationStage
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_header, read_history
@@ -120,7 +120,7 @@ class Material:
         An AP takes long to resample, so a report computes only as many of its intervals as it can afford.
         """
         if domain is None:  # the metric of an objective may name a domain
-            asked = Figure.of(metric)
+            asked = MetricName.of(metric)
             metric, domain = asked.name, asked.domain
         key = (trial, metric, domain)
         if key not in self._intervals:

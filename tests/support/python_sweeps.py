@@ -22,7 +22,7 @@ WRITTEN: dict[str, Any] = {
 }
 """The content of an experiment file."""
 
-_LAUNCH, _RESUME = tuning.run.launch.launch, tuning.run.resume.resume
+_LAUNCH, _RESUME = tuning.run.launch.launch_experiment, tuning.run.resume.resume_experiment
 
 
 def use(patch: Any, data: Path, trainable: type[Any] = Scripted) -> None:

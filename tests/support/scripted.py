@@ -15,7 +15,7 @@ from trainables.specs.report import Report
 from tuning.experiment.space import Space
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import Record
-from tuning.run.launch import LaunchResult, launch
+from tuning.run.launch import LaunchResult, launch_experiment
 
 
 class Scripted(tune.Trainable):
@@ -112,7 +112,7 @@ class Sweeps:
             if also is not None:
                 also(record)
 
-        return launch(
+        return launch_experiment(
             experiment(**parts),
             self.storage,
             trainable=trainable,

@@ -48,7 +48,7 @@ ROBUSTNESS = "robustness"
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricName:
     """A metric's name, taken apart: `dice`, `dice/cat`, `dice@blurred`, `robustness@blurred`."""
 
     base: str
@@ -56,7 +56,7 @@ class Figure:
     domain: str | None = None
 
     @classmethod
-    def of(cls, metric: str) -> Figure:
+    def of(cls, metric: str) -> MetricName:
         """The parts of `metric`. What follows a '/' is a class, whatever stands in its name."""
         base, slash, of_class = metric.partition("/")
         base, at, domain = base.partition("@")
@@ -115,12 +115,12 @@ class Workload(Spec):
     @property
     def direction(self) -> Direction:
         """The objective's direction: as written, else the metric's own."""
-        return self.objective.mode or Figure.of(self.objective.metric).direction(self.task)
+        return self.objective.mode or MetricName.of(self.objective.metric).direction(self.task)
 
     @property
     def watched(self) -> tuple[str, ...]:
         """The domains whose validation figures the objective needs."""
-        figure = Figure.of(self.objective.metric)
+        figure = MetricName.of(self.objective.metric)
         if figure.domain is not None:
             return (figure.domain,)
         return tuple(self.data.domains) if figure.base == ROBUSTNESS else ()

@@ -32,7 +32,7 @@ class DryRun:
     error: str | None = None
 
 
-def dry_run(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
+def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
     """Build each configuration, take real steps, evaluate once. A failing one says why and the rest go on.
 
     threads: as each trial of the sweep will have.

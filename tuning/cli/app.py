@@ -21,7 +21,7 @@ from tuning.cli.bash_completion import VARIABLE, answer_completion
 from tuning.cli.errors import ErrorReportingGroup
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A command of the table. Its function is `run_NAME` in `module`."""
 
     module: str
@@ -34,86 +34,92 @@ FILES, RUN, RESULTS = "Experiment files", "Run", "Results"
 ABLATIONS, ADAPTERS = "Ablations", "Trained adapters"
 
 COMMANDS = {
-    "validate": Entry(
+    "validate": CommandEntry(
         "tuning.cli.files.validate", FILES, "Check an experiment file and report all errors at once."
     ),
-    "schema": Entry(
+    "schema": CommandEntry(
         "tuning.cli.files.schema",
         FILES,
         "Print the JSON Schema of experiment files, for completion in an editor.",
     ),
-    "spaces": Entry(
+    "spaces": CommandEntry(
         "tuning.cli.files.spaces", FILES, "List the experiment files that ship with adaptertune."
     ),
-    "launch": Entry("tuning.cli.run.launch", RUN, "Run an experiment: search for the best configuration."),
-    "resume": Entry("tuning.cli.run.resume", RUN, "Continue an experiment after Ctrl-C or a crash."),
-    "train": Entry("tuning.cli.run.train", RUN, "Train one configuration on this machine, without Ray."),
-    "status": Entry(
+    "launch": CommandEntry(
+        "tuning.cli.run.launch", RUN, "Run an experiment: search for the best configuration."
+    ),
+    "resume": CommandEntry("tuning.cli.run.resume", RUN, "Continue an experiment after Ctrl-C or a crash."),
+    "train": CommandEntry(
+        "tuning.cli.run.train", RUN, "Train one configuration on this machine, without Ray."
+    ),
+    "status": CommandEntry(
         "tuning.cli.run.status",
         RUN,
         "Show the progress of an experiment: trials by state, running trials, the best so far, failures.",
     ),
-    "list": Entry("tuning.cli.run.list", RUN, "List the experiments under --storage."),
-    "logs": Entry(
+    "list": CommandEntry("tuning.cli.run.list", RUN, "List the experiments under --storage."),
+    "logs": CommandEntry(
         "tuning.cli.run.logs",
         RUN,
         "Print the log of a trial, with tracebacks; without a trial, the log of the driver.",
     ),
-    "stop": Entry(
+    "stop": CommandEntry(
         "tuning.cli.run.stop",
         RUN,
         "Stop a running experiment or one of its trials; everything recorded is kept.",
     ),
-    "best": Entry("tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."),
-    "query": Entry(
+    "best": CommandEntry(
+        "tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."
+    ),
+    "query": CommandEntry(
         "tuning.cli.results.query", RESULTS, "Query the records of one or several experiments in SQL."
     ),
-    "domains": Entry(
+    "domains": CommandEntry(
         "tuning.cli.results.domains",
         RESULTS,
         "Show test metrics of the best trials, in domain and under shift, for each adapter.",
     ),
-    "importance": Entry(
+    "importance": CommandEntry(
         "tuning.cli.results.importance",
         RESULTS,
         "Rank the settings of a sweep by importance (PED-ANOVA), with their interactions (observational).",
     ),
-    "pareto": Entry(
+    "pareto": CommandEntry(
         "tuning.cli.results.pareto",
         RESULTS,
         "Show the Pareto front: quality against parameters, training time, memory or latency.",
     ),
-    "report": Entry(
+    "report": CommandEntry(
         "tuning.cli.results.report",
         RESULTS,
         "Write a report of an experiment on one page: best trials, ablations, importance, costs, charts.",
     ),
-    "ablate": Entry(
+    "ablate": CommandEntry(
         "tuning.cli.ablations.ablate",
         ABLATIONS,
         "Run a designed experiment: vary one factor of the best configuration, repeated over seeds.",
     ),
-    "ablation": Entry(
+    "ablation": CommandEntry(
         "tuning.cli.ablations.ablation",
         ABLATIONS,
         "Show the result of `ablate`; with --by, what the trials of a sweep suggest (observational).",
     ),
-    "compare": Entry(
+    "compare": CommandEntry(
         "tuning.cli.ablations.compare",
         ABLATIONS,
         "Compare two experiments or two trials: their settings and their results.",
     ),
-    "evaluate": Entry(
+    "evaluate": CommandEntry(
         "tuning.cli.adapters.evaluate",
         ADAPTERS,
         "Score a trained adapter on test images, in domain and under shift, next to its pretrained baseline.",
     ),
-    "predict": Entry(
+    "predict": CommandEntry(
         "tuning.cli.adapters.predict",
         ADAPTERS,
         "Draw the predictions of a trained adapter on images: boxes or masks, each with a JSON file.",
     ),
-    "export": Entry(
+    "export": CommandEntry(
         "tuning.cli.adapters.export",
         ADAPTERS,
         "Export a trained adapter as a folder that plain transformers and peft can load.",

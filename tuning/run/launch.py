@@ -22,10 +22,10 @@ from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer
 from tuning.search.warm_start import read_earlier_trials, record_earlier_trials
 
-__all__ = ["LaunchResult", "launch", "refuse_existing"]
+__all__ = ["LaunchResult", "launch_experiment", "refuse_existing"]
 
 
-def launch(
+def launch_experiment(
     experiment: Experiment,
     storage: Path,
     *,

@@ -31,7 +31,7 @@ from tuning.views.followers import bring_up_to_date
 from tuning.views.registry import views_of
 
 
-def resume(
+def resume_experiment(
     folder: Path,
     *,
     trials: int | None = None,

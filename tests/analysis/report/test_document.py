@@ -28,7 +28,7 @@ from analysis.report.document import (
 )
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
-from analysis.report.setup import describe_domain, rungs_of
+from analysis.report.setup import describe_shift, rungs_of
 from analysis.report.training import saved_share
 from analysis.tables import Table
 from trainables.metrics.per_image import BoxImages
@@ -397,9 +397,9 @@ def test_durations_in_words(seconds: float, text: str) -> None:
 
 
 def test_domains_in_words() -> None:
-    assert describe_domain(Alternative.model_validate({"choice": (4, "a", [1, 2])})) == "4, a, [1, 2]"
+    assert describe_shift(Alternative.model_validate({"choice": (4, "a", [1, 2])})) == "4, a, [1, 2]"
     assert (
-        describe_domain(Alternative.model_validate({"int": (1, 8), "step": 2}))
+        describe_shift(Alternative.model_validate({"int": (1, 8), "step": 2}))
         == "1 to 8, steps of 2, integer"
     )
 

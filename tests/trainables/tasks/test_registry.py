@@ -13,7 +13,7 @@ from trainables.inference.predict import READERS
 from trainables.specs.data import DataSpec
 from trainables.specs.tasks import TASK_FACTS
 from trainables.specs.trial import TrialConfig
-from trainables.specs.workload import Direction, Figure, Task
+from trainables.specs.workload import Direction, MetricName, Task
 from trainables.tasks.base import RegisteredTask
 from trainables.tasks.registry import TASKS
 
@@ -46,7 +46,7 @@ def test_facts_name_what_there_is(task: Task) -> None:
 def test_a_metric_is_better_as_its_task_says(task: Task) -> None:
     for metric in task.facts.metrics:
         lower = metric in task.facts.lower_is_better
-        assert Figure.of(metric).direction(task) is (Direction.MINIMIZE if lower else Direction.MAXIMIZE)
+        assert MetricName.of(metric).direction(task) is (Direction.MINIMIZE if lower else Direction.MAXIMIZE)
 
 
 def test_nothing_asks_which_task_it_is() -> None:

@@ -35,8 +35,8 @@ from tuning.ledger.records import (
 from tuning.ranking.finalists import finalists
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import FINISHED_THEN_STOPPED, NOT_COMPARABLE
-from tuning.run.launch import launch
-from tuning.run.resume import resume
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 from tuning.run.scoring import REMOVED
 
 # --- which ------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
 def test_a_sweep_ends_within_its_budget_and_says_what_went(tmp_path: Path, given: dict[str, Any]) -> None:
     checkpoints = {"budget_gb": 0.25 * KB, "keep_best": 1}
     asked = experiment(**ARGUMENTS, checkpoints=checkpoints, scoring={"finalists": 2})
-    folder = launch(asked, tmp_path, **given).folder
+    folder = launch_experiment(asked, tmp_path, **given).folder
     history = read_history(folder)
     order = sorted(history.trials, key=lambda n: -(history.trials[n].value or 0.0))
     assert sum(path.stat().st_size for path in folder.glob("trials/*/*.ckpt")) <= 250
@@ -401,7 +401,7 @@ def test_a_trial_whose_weights_have_gone_is_not_scored_and_it_is_said_why(
     monkeypatch.setattr(Budget, "check", lambda self: self.finish())
     checkpoints = {"budget_gb": 0.15 * KB, "keep_best": 1}
     asked = experiment(**ARGUMENTS, checkpoints=checkpoints, scoring={"trials": "each"})
-    history = read_history(launch(asked, tmp_path, **given).folder)
+    history = read_history(launch_experiment(asked, tmp_path, **given).folder)
     scores = [score for number, score in history.scores.items() if number is not None]
     assert [score.reason for score in scores].count(REMOVED) == 3
     assert [score.metrics for score in scores if score.reason is None] == [{"map": 100.0}]
@@ -419,9 +419,9 @@ def test_on_a_store_a_sweep_is_interrupted_resumed_scored_and_kept_within_its_bu
         if isinstance(record, ReportRecord) and (record.trial, record.epoch) == (1, 1.0):
             raise Halt(Ending.INTERRUPTED)
 
-    folder = launch(asked, tmp_path, on_event=interrupt, **given).folder
+    folder = launch_experiment(asked, tmp_path, on_event=interrupt, **given).folder
     assert [n for n, t in read_history(folder).trials.items() if not t.over] == [1]
-    resume(folder, **given)
+    resume_experiment(folder, **given)
     history = read_history(folder)
     best = max(history.trials, key=lambda n: history.trials[n].value or 0.0)
     there = (StorePath.of(to) / "sweep" / "trials").files()
@@ -430,4 +430,4 @@ def test_on_a_store_a_sweep_is_interrupted_resumed_scored_and_kept_within_its_bu
     assert history.scores[best].metrics == {"map": 100.0}
     assert list((folder / "trials").rglob("*.ckpt")) == []
     with pytest.raises(StorageError, match="another experiment 'sweep'"):
-        launch(asked, tmp_path / "other", **given)
+        launch_experiment(asked, tmp_path / "other", **given)

@@ -17,7 +17,7 @@ from tuning.checkpoints.claim import MARK, claim_store_folder, release_store_fol
 from tuning.ledger.history import History
 from tuning.ledger.records import ExperimentRecord, Record
 from tuning.ledger.storage import checkpoint_root, trial_folder
-from tuning.run.launch import launch
+from tuning.run.launch import launch_experiment
 from tuning.views.mirror import COPY_EVERY_S, MirroredView
 
 ARGUMENTS: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_a_launch_that_came_to_nothing_leaves_the_name_free_on_the_store_too(to:
         raise DataError("no data")
 
     with pytest.raises(DataError):
-        launch(asked, tmp_path, trainable=Scripted, prepare=no_data)
+        launch_experiment(asked, tmp_path, trainable=Scripted, prepare=no_data)
     assert not (tmp_path / "store" / "sweep" / MARK).exists()
 
 
@@ -85,7 +85,7 @@ def test_a_store_that_cannot_be_written_is_refused_before_work_starts(tmp_path: 
         return pytest.fail("work has started")
 
     with pytest.raises(StorageError, match=r"file:///.*/sweep/experiment.json: the store refuses"):
-        launch(asked, tmp_path, trainable=Scripted, prepare=never)
+        launch_experiment(asked, tmp_path, trainable=Scripted, prepare=never)
     assert not (tmp_path / "sweep").exists()  # the name is free
 
 

@@ -33,7 +33,7 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import Ending, Outcome, PreparedRecord, Record, ScoredRecord, ScoringRecord
 from tuning.ranking.finalists import Candidate, candidates
 from tuning.ranking.standing import Objective
-from tuning.run.launch import LaunchResult, launch
+from tuning.run.launch import LaunchResult, launch_experiment
 
 # --- which ------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ def prepared(tmp_path: Path) -> Path:
 
 def sweep(storage: Path, prepared: Path, scorer: Any, also: Any = None, **parts: Any) -> LaunchResult:
     rates = {"learning_rate": {"choice": [1e-5, 1e-4, 1e-3, 1e-2]}}
-    return launch(
+    return launch_experiment(
         experiment(**({"space": rates, "search": {"grid": {}}, "trial": {"epochs": 2}} | parts)),
         storage,
         trainable=Scripted,

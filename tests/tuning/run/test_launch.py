@@ -26,7 +26,7 @@ from tuning.ledger.records import (
     ReportRecord,
     StartedRecord,
 )
-from tuning.run.launch import LaunchResult, launch
+from tuning.run.launch import LaunchResult, launch_experiment
 from tuning.tables.parts import valid_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
@@ -48,7 +48,7 @@ def test_which_images_are_trained_and_tested_on_is_kept_with_the_experiment(
         "train_fraction": 0.25,
         "domains": {"rough": {"embedded": "textured"}},
     }
-    result = launch(
+    result = launch_experiment(
         experiment(data=data, search={"trials": 1}, scoring={"trials": "none"}),
         tmp_path / "experiments",
         trainable=Scripted,
@@ -247,7 +247,7 @@ def test_data_that_cannot_be_prepared_leaves_the_name_free(tmp_path: Path) -> No
         raise DataError("img_3.png cannot be read")
 
     with pytest.raises(DataError, match="img_3"):
-        launch(experiment(), tmp_path, trainable=Scripted, prepare=broken)
+        launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=broken)
     assert not (tmp_path / "sweep").exists()
 
 
@@ -261,10 +261,12 @@ def test_a_background_launch_that_fails_keeps_its_log_and_leaves_the_name_free(
         raise DataError("img_3.png cannot be read")
 
     with pytest.raises(DataError):
-        launch(experiment(), tmp_path, trainable=Scripted, prepare=broken)
+        launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=broken)
     assert [path.name for path in log.parent.iterdir()] == ["driver.log"]
     assert log.read_text() == "what it said"
-    again = launch(experiment(search={"trials": 1}), tmp_path, trainable=Scripted, prepare=lambda _: prepared)
+    again = launch_experiment(
+        experiment(search={"trials": 1}), tmp_path, trainable=Scripted, prepare=lambda _: prepared
+    )
     assert again.outcome is Ending.FINISHED
     assert not log.exists()
 
@@ -288,7 +290,7 @@ def test_resources_that_no_machine_has_are_refused(sweep: Sweeps, needs: dict[st
 
 def test_storage_that_cannot_be_written_is_said_so(prepared: Path) -> None:
     with pytest.raises(StorageError, match="cannot write the record"):
-        launch(experiment(), Path("/proc"), trainable=Scripted, prepare=lambda _: prepared)
+        launch_experiment(experiment(), Path("/proc"), trainable=Scripted, prepare=lambda _: prepared)
 
 
 def test_an_experiment_without_a_space_is_refused(sweep: Sweeps) -> None:

@@ -21,7 +21,7 @@ from trainables.run_folder import CONTROL
 from trainables.specs.workload import Workload
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, ReportRecord
-from tuning.run.launch import launch
+from tuning.run.launch import launch_experiment
 
 pytestmark = pytest.mark.usefixtures("ray_once")
 
@@ -85,7 +85,7 @@ def test_a_sweep_that_still_prepares_is_stopped_and_leaves_the_name_free(tmp_pat
         return tmp_path
 
     began = time.monotonic()
-    result = launch(experiment(), tmp_path, trainable=Scripted, prepare=endless)
+    result = launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=endless)
     assert time.monotonic() - began < 20
     waiting.set()
     assert result.outcome is Ending.INTERRUPTED
@@ -113,7 +113,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from scripted import Scripted, experiment
-from tuning.run.launch import launch
+from tuning.run.launch import launch_experiment
 
 class Endless(Scripted):
     pause_s = 0.2
@@ -125,7 +125,7 @@ def heard(record):
 if __name__ == "__main__":
     given = experiment(trial={"epochs": 10_000})
     to = Path(sys.argv[1])
-    result = launch(given, to, trainable=Endless, prepare=lambda _: to, on_event=heard)
+    result = launch_experiment(given, to, trainable=Endless, prepare=lambda _: to, on_event=heard)
     print(result.outcome, "torch" in sys.modules)
 """
 

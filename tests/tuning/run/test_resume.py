@@ -14,8 +14,8 @@ from trainables.specs.job import Failure, ScoringJob, ScoringResult
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
 from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, StoppedRecord
 from tuning.run.driver import LaunchResult
-from tuning.run.launch import launch
-from tuning.run.resume import resume
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 
 PARTS: dict[str, Any] = {
     "search": {"trials": 10, "seed": 3, "tpe": {"startup_trials": 3}},
@@ -28,11 +28,13 @@ pytestmark = pytest.mark.usefixtures("ray_once")
 
 
 def launched(storage: Path, prepared: Path, trainable: type[Any] = Scripted, **parts: Any) -> LaunchResult:
-    return launch(experiment(**PARTS | parts), storage, trainable=trainable, prepare=lambda _: prepared)
+    return launch_experiment(
+        experiment(**PARTS | parts), storage, trainable=trainable, prepare=lambda _: prepared
+    )
 
 
 def resumed(folder: Path, prepared: Path, trainable: type[Any] = Scripted, **asked: Any) -> LaunchResult:
-    return resume(folder, trainable=trainable, prepare=lambda _: prepared, **asked)
+    return resume_experiment(folder, trainable=trainable, prepare=lambda _: prepared, **asked)
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +147,10 @@ def test_scores_that_failed_are_tried_again(tmp_path: Path) -> None:
     (tmp_path / "data" / "meta.json").write_text('{"fingerprint": "f", "counts": {"train": 4, "test": 2}}')
     given: dict[str, Any] = {"trainable": Scripted, "prepare": lambda _: tmp_path / "data"}
     asked = experiment(**PARTS | {"search": {"trials": 2}}, scoring={"finalists": 1})
-    folder = launch(asked, tmp_path, scorer=cannot_score, **given).folder
+    folder = launch_experiment(asked, tmp_path, scorer=cannot_score, **given).folder
     # The trial, and the untouched model.
     assert [s.reason for s in read_history(folder).scores.values()] == ["its worker process died"] * 2
-    history = resume(folder, scorer=can_score, **given).history
+    history = resume_experiment(folder, scorer=can_score, **given).history
     assert [score.metrics for score in history.scores.values()] == [{"map": 0.5}] * 2
     assert len(history.trials) == 2
 

@@ -31,8 +31,8 @@ from tuning.ledger.records import (
     UnsavedRecord,
 )
 from tuning.run.driver import LaunchResult
-from tuning.run.launch import launch
-from tuning.run.resume import resume
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 
 ROOT = Path(__file__).parents[3]
 PARTS: dict[str, Any] = {
@@ -46,11 +46,13 @@ pytestmark = pytest.mark.usefixtures("ray_once")
 
 
 def launched(storage: Path, prepared: Path, trainable: type[Any] = Scripted, **how: Any) -> LaunchResult:
-    return launch(experiment(**PARTS), storage, trainable=trainable, prepare=lambda _: prepared, **how)
+    return launch_experiment(
+        experiment(**PARTS), storage, trainable=trainable, prepare=lambda _: prepared, **how
+    )
 
 
 def resumed(folder: Path, prepared: Path, **how: Any) -> LaunchResult:
-    return resume(folder, trainable=Scripted, prepare=lambda _: prepared, **how)
+    return resume_experiment(folder, trainable=Scripted, prepare=lambda _: prepared, **how)
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +233,9 @@ def test_a_read_only_disk_refuses_drivers_in_plain_words_and_readers_not_at_all(
     disk.read_only()
     for storage in (disk.path, disk.path / "other"):
         with pytest.raises(StorageError, match="the disk is read-only"):
-            launch(experiment(name="new", **PARTS), storage, trainable=Scripted, prepare=lambda _: prepared)
+            launch_experiment(
+                experiment(name="new", **PARTS), storage, trainable=Scripted, prepare=lambda _: prepared
+            )
     with pytest.raises(StorageError, match="the disk is read-only"):
         resumed(folder, prepared)
     assert not driver_alive(folder)

@@ -28,8 +28,8 @@ from tuning.ledger.records import (
     StoppedRecord,
     WarmStartRecord,
 )
-from tuning.run.launch import launch
-from tuning.run.resume import resume
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 from tuning.search.study import Proposal, Study
 from tuning.search.warm_start import describe_earlier_trials, read_earlier_trials
 
@@ -263,7 +263,7 @@ def test_a_sweep_goes_on_from_its_own_record_once_the_other_experiment_is_gone(t
         resources={"concurrent": 1},
     )
     with connect(None, threads=1, log=tmp_path / "ray.log"):
-        whole = launch(of, tmp_path, on_event=seen.append, **given)
+        whole = launch_experiment(of, tmp_path, on_event=seen.append, **given)
         assert [r for r in seen if isinstance(r, WarmStartRecord)] == list(whole.history.earlier)
         assert whole.outcome is Ending.FINISHED
         assert list(whole.history.trials) == [0, 1, 2]
@@ -272,7 +272,7 @@ def test_a_sweep_goes_on_from_its_own_record_once_the_other_experiment_is_gone(t
         shutil.rmtree(whole.folder)
         whole.folder.mkdir()
         (whole.folder / LEDGER).write_bytes(b"".join(lines[: len(lines) // 2]))
-        again = resume(whole.folder, **given)
+        again = resume_experiment(whole.folder, **given)
     assert len(again.history.earlier) == 1
     drawn = [[dict(trial.params) for trial in of.history.trials.values()] for of in (whole, again)]
     assert drawn[0] == drawn[1]
@@ -290,5 +290,5 @@ def test_a_driver_that_died_before_it_had_read_earlier_trials_reads_them_on_resu
 
 def test_a_launch_that_cannot_read_earlier_trials_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no experiment 'old'"):
-        launch(experiment(name="new", search={"trials": 5, "from": ["old"]}), tmp_path / "storage")
+        launch_experiment(experiment(name="new", search={"trials": 5, "from": ["old"]}), tmp_path / "storage")
     assert not (tmp_path / "storage").exists()

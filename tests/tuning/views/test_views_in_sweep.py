@@ -13,8 +13,8 @@ from scripted import Scripted, experiment
 
 from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Ending, Outcome
-from tuning.run.launch import launch
-from tuning.run.resume import resume
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 from tuning.views.optuna_journal import JOURNAL_FILE
 
 pytestmark = pytest.mark.usefixtures("ray_once")
@@ -41,11 +41,11 @@ def check(folder: Path) -> None:
 @pytest.mark.slow
 def test_views_follow_a_sweep_and_its_resumption(tmp_path: Path, prepared: Path) -> None:
     asked = experiment(views=VIEWS, scheduler=ASHA, search={"trials": 5})
-    done = launch(asked, tmp_path, trainable=Scripted, prepare=lambda _: prepared)
+    done = launch_experiment(asked, tmp_path, trainable=Scripted, prepare=lambda _: prepared)
     assert done.outcome is Ending.FINISHED
     check(done.folder)
     (done.folder / JOURNAL_FILE).write_text('{"torn')
-    resume(done.folder, trials=7, trainable=Scripted, prepare=lambda _: prepared)
+    resume_experiment(done.folder, trials=7, trainable=Scripted, prepare=lambda _: prepared)
     assert len(read_history(done.folder).trials) == 7
     check(done.folder)
 
@@ -55,7 +55,7 @@ def test_a_view_that_cannot_be_written_is_said_and_the_sweep_ends_well(
 ) -> None:
     url = f"sqlite:///{tmp_path}/no/such/folder/x.db"
     asked = experiment(views={"tensorboard": True, "optuna": url}, search={"trials": 2})
-    done = launch(asked, tmp_path, trainable=Scripted, prepare=lambda _: prepared)
+    done = launch_experiment(asked, tmp_path, trainable=Scripted, prepare=lambda _: prepared)
     assert done.outcome is Ending.FINISHED
     assert [trial.outcome for trial in done.history.trials.values()] == [Outcome.COMPLETED] * 2
     said = capsys.readouterr().err

@@ -22,7 +22,7 @@ from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep
 def dry_run(experiment: Experiment) -> None:
     """Run one step and one evaluation of each kind of adapter; print what the sweep will cost."""
     configs = costliest_configs(experiment)
-    runs = measured.dry_run(experiment.workload, configs, threads=experiment.resources.threads)
+    runs = measured.dry_run_configs(experiment.workload, configs, threads=experiment.resources.threads)
     out = console()
     print_columns(
         out,

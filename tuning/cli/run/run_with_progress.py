@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
     """Run a new sweep, with a live table, or lines where there is no terminal."""
-    from tuning.run.launch import launch  # ray
+    from tuning.run.launch import launch_experiment  # ray
 
     with Progress(Board(experiment), console()) as progress:
-        return launch(experiment, storage, address=address, on_event=progress)
+        return launch_experiment(experiment, storage, address=address, on_event=progress)
 
 
 def resume_sweep(
     folder: Path, *, trials: int | None, retry_failed: bool, address: str | None
 ) -> LaunchResult:
     """Continue the sweep in `folder` from where its ledger ends, with the same live table."""
-    from tuning.run.resume import resume  # ray
+    from tuning.run.resume import resume_experiment  # ray
 
     board = Board(experiment_of(read_header(folder)))
     with Progress(board, console()) as progress:
-        return resume(
+        return resume_experiment(
             folder,
             trials=trials,
             retry_failed=retry_failed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
-from trainables.specs.workload import ROBUSTNESS, Figure, Task
+from trainables.specs.workload import ROBUSTNESS, MetricName, Task
 from tuning.experiment.file_errors import Path, Violation, suggestion
 
 
@@ -24,9 +24,9 @@ def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
         yield from _domain(("data", "domains", name), domain, data)
 
 
-def shift_errors(figure: Figure, data: DataSpec) -> Iterator[str]:
+def shift_errors(asked: MetricName, data: DataSpec) -> Iterator[str]:
     """Why a metric under shift cannot be the objective, which is measured on validation images."""
-    if figure.domain is None and figure.base != ROBUSTNESS:
+    if asked.domain is None and asked.base != ROBUSTNESS:
         return
     if not data.domains:
         yield (
@@ -34,7 +34,7 @@ def shift_errors(figure: Figure, data: DataSpec) -> Iterator[str]:
             "data.domains: {blurred: {corruption: {kind: blur}}}"
         )
         return
-    for name in data.domains if figure.domain is None else (figure.domain,):
+    for name in data.domains if asked.domain is None else (asked.domain,):
         if name not in data.domains:
             yield f"there is no domain '{name}'{suggestion(name, data.domains)}"
         elif not data.domains[name].has_validation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainables.specs.trial import Loss
-from trainables.specs.workload import ROBUSTNESS, Direction, Figure, Task
+from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
 from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Violation, closest_name, describe_value
@@ -16,18 +16,18 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
     if draft.task is None or draft.objective is None:
         return
     metric, known = draft.objective.metric, draft.task.facts.metrics
-    figure = Figure.of(metric)
-    base = figure.base
-    if not _is_known(figure, draft.task):
+    asked = MetricName.of(metric)
+    base = asked.base
+    if not _is_known(asked, draft.task):
         yield Violation(
             ("objective", "metric"),
-            f"{draft.task} has no metric {describe_value(metric)}{_instead_of(figure, metric, draft)}",
+            f"{draft.task} has no metric {describe_value(metric)}{_instead_of(asked, metric, draft)}",
         )
         return
-    if figure.of_class and (error := class_error(metric, _classes(draft))) is not None:
+    if asked.of_class and (error := class_error(metric, _classes(draft))) is not None:
         yield Violation(("objective", "metric"), error)
     if draft.data is not None:
-        for error in shift_errors(figure, draft.data):
+        for error in shift_errors(asked, draft.data):
             yield Violation(("objective", "metric"), error)
     if base == "loss" and len(kinds := _losses(draft)) > 1:
         others = [name for name in known if name != base]
@@ -36,30 +36,30 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
             f"is loss, but trials have different losses ({', '.join(sorted(kinds))}), so their values cannot "
             f"be compared; use {', '.join(others[:-1])} or {others[-1]}, or set one loss under trial",
         )
-    better = figure.direction(draft.task)
+    better = asked.direction(draft.task)
     if draft.objective.mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
         yield Violation(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
 
 
-def _instead_of(figure: Figure, metric: str, draft: Draft) -> str:
+def _instead_of(asked: MetricName, metric: str, draft: Draft) -> str:
     task = draft.task
     assert task is not None
-    if (guess := closest_name(figure.base, (*task.facts.metrics, ROBUSTNESS))) is not None:
-        whole = guess + metric[len(figure.base) :]
-        return f"; did you mean '{whole if _is_known(Figure.of(whole), task) else guess}'?"
+    if (guess := closest_name(asked.base, (*task.facts.metrics, ROBUSTNESS))) is not None:
+        whole = guess + metric[len(asked.base) :]
+        return f"; did you mean '{whole if _is_known(MetricName.of(whole), task) else guess}'?"
     named = [f"{base}/CLASS" for base in task.facts.class_metrics]
-    if figure.domain is not None or (draft.data is not None and draft.data.domains):
+    if asked.domain is not None or (draft.data is not None and draft.data.domains):
         named += ["METRIC@DOMAIN", ROBUSTNESS, f"{ROBUSTNESS}@DOMAIN"]
     return f"; it has {', '.join([*task.facts.metrics, *named])}"
 
 
-def _is_known(figure: Figure, task: Task) -> bool:
-    if figure.base == ROBUSTNESS:
-        return figure.of_class is None
-    if figure.of_class is not None:
-        return figure.base in task.facts.class_metrics and figure.domain is None
-    return figure.base in task.facts.metrics
+def _is_known(asked: MetricName, task: Task) -> bool:
+    if asked.base == ROBUSTNESS:
+        return asked.of_class is None
+    if asked.of_class is not None:
+        return asked.base in task.facts.class_metrics and asked.domain is None
+    return asked.base in task.facts.metrics
 
 
 def class_error(metric: str, classes: Sequence[str]) -> str | None:

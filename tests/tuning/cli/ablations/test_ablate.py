@@ -19,8 +19,8 @@ from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.records import Ending, Outcome
 from tuning.run.driver import LaunchResult
-from tuning.run.launch import launch
-from tuning.run.resume import resume
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 
 VALUES = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}}
 
@@ -126,11 +126,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch, prepared: Path) -> list[str]:
 
     def run_scripted(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
         began.append(asked.name)
-        return launch(asked, storage, trainable=Noisy, prepare=lambda _: prepared)
+        return launch_experiment(asked, storage, trainable=Noisy, prepare=lambda _: prepared)
 
     def resume_scripted(folder: Path, **_: Any) -> LaunchResult:
         began.append(f"again {folder.name}")
-        return resume(folder, trainable=Noisy, prepare=lambda _: prepared)
+        return resume_experiment(folder, trainable=Noisy, prepare=lambda _: prepared)
 
     monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", run_scripted)
     monkeypatch.setattr("tuning.cli.ablations.run_plan.resume_sweep", resume_scripted)
