@@ -16,7 +16,6 @@ from trainables.training.engine import Engine
 from trainables.training.state import TrialState
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
-METRIC = {Task.DETECTION: "map", Task.SEGMENTATION: "dice"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +39,7 @@ def shared() -> Path:
 
 def workload(task: Task, **parts: Any) -> Workload:
     return Workload.model_validate_json(
-        json.dumps({"task": task, "objective": {"metric": METRIC[task]}} | parts)
+        json.dumps({"task": task, "objective": {"metric": task.facts.main_metric}} | parts)
     )
 
 

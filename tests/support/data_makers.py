@@ -19,7 +19,7 @@ SMALL = Resize.fixed(32, 48)
 
 
 def workload(task: Task | str, data: dict[str, Any]) -> Workload:
-    metric = "map" if task == Task.DETECTION else "dice"
+    metric = Task(task).facts.main_metric
     return Workload.model_validate_json(
         json.dumps({"task": str(task), "data": data, "objective": {"metric": metric}})
     )

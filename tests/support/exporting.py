@@ -105,13 +105,10 @@ def trained(
     return TrainedModel(asked, config, classes, loaded, built.model, built.adapted, built.parts)
 
 
-def outputs(model: Any, images: Tensor, task: Task) -> Tensor:
+def outputs(model: Any, images: Tensor) -> Tensor:
     with torch.inference_mode():
-        if task is Task.SEGMENTATION:
-            logits: Tensor = model(images)
-            return logits
-        found = model(pixel_values=images)
-        return torch.cat([found.logits, found.pred_boxes], dim=-1)
+        found = model(images)
+        return found if isinstance(found, Tensor) else torch.cat([found.logits, found.pred_boxes], dim=-1)
 
 
 def images_for(model: TrainedModel) -> Tensor:
@@ -131,7 +128,7 @@ class Exported:
 def export_case(case: Case, folder: Path) -> Exported:
     model = trained(case.task, SETTINGS[case.settings])
     images = images_for(model)
-    expected = outputs(model.model, images, case.task)
+    expected = outputs(model.model, images)
     return Exported(export_model(model, folder, merge=case.merge, card=Card(case.name)), expected, images)
 
 

@@ -27,7 +27,7 @@ def _one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def workload(task: Task, *, train: int = 24, validation: int = 8) -> Workload:
-    metric = "map_50" if task is Task.DETECTION else "dice"
+    metric = "map_50" if task is Task.DETECTION else task.facts.main_metric
     return Workload.model_validate_json(
         f'{{"task": "{task}", "objective": {{"metric": "{metric}"}}, "data": {{"embedded": '
         f'{{"domain": "inverted", "train": {train}, "validation": {validation}, "test": 4}}}}}}'

@@ -56,9 +56,10 @@ def test_preparation(task: Task) -> None:
     scene = embedded.scene(Split.VALIDATION, 1, domain=Domain.NOISY, side=64)
     split = held.splits[Split.VALIDATION]
     assert (split.image(1) == scene.image).all()
-    if task is Task.SEGMENTATION:
+    assert task.facts.masks or task.facts.boxes
+    if task.facts.masks:
         assert (split.mask(1) == scene.mask).all()
-    else:
+    if task.facts.boxes:
         assert (split.boxes(1) == scene.boxes).all()
 
 

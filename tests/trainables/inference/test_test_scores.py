@@ -39,7 +39,7 @@ def _engine(task: Task, metric: str, **more: Any) -> Engine:
 
 @pytest.mark.parametrize("task", list(Task))
 def test_scores_are_of_test_images_in_domain_and_under_each_shift(task: Task) -> None:
-    main = {Task.DETECTION: "map", Task.SEGMENTATION: "dice"}[task]
+    main = task.facts.main_metric
     engine = _engine(task, main)
     state = engine.start(config(LORA))
     run(engine, state)

@@ -32,8 +32,9 @@ def test_every_task_is_in_every_table() -> None:
 def test_facts_name_what_there_is(task: Task) -> None:
     facts = task.facts
     assert facts.main_metric not in facts.lower_is_better
+    assert facts.table_metrics
+    assert facts.card_metrics
     for names in (facts.class_metrics, facts.table_metrics, facts.card_metrics, facts.lower_is_better):
-        assert names
         assert set(names) <= set(facts.metrics)
     assert set(facts.sources) <= set(DataSpec.model_fields)
     assert set(facts.settings) <= set(TrialConfig.model_fields)
