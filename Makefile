@@ -1,10 +1,10 @@
-# The one door. Two commands on a fresh clone do everything: `make quickstart` and `make test`.
+# Two commands on a fresh clone do everything: `make quickstart` and `make test`.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORAGE ?= experiments
 
-.PHONY: setup quickstart test test-slow check format bench bench-trials bench-query wheel clean
+.PHONY: setup quickstart test test-slow check format bench bench-trials bench-query docs wheel clean
 
 setup: $(VENV)/.dev
 
@@ -46,7 +46,11 @@ bench-trials: $(VENV)/.dev
 bench-query: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.hundred_thousand_trials --peers
 
+docs: $(VENV)/.dev
+	$(BIN)/python -m docs.generate_commands
+
 wheel: $(VENV)/.dev
+	rm -rf build
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:

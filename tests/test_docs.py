@@ -21,6 +21,8 @@ DOCS = ROOT / "docs"
 WRITTEN_BY_THE_READER = {
     "trainables/adapters/vera.py",
     "tests/trainables/adapters/test_vera.py",
+    "trainables/tasks/foreground.py",
+    "tests/trainables/tasks/test_foreground.py",
     "tuning/scheduling/margin.py",
     "tests/tuning/scheduling/test_margin.py",
     "tuning/search/samplers/local_search.py",

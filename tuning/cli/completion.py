@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 
 import typer
 
@@ -21,6 +22,9 @@ LEDGER = "ledger.jsonl"
 TRIALS = "trials"
 TRAINED = "trained"
 BEST = "best"
+
+HELP_WIDTH = 70
+"""Typer would break longer help of a completion into lines, which shells then read as more entries."""
 
 
 def complete_experiment(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -107,7 +111,7 @@ def _shipped(incomplete: str) -> Iterator[tuple[str, str]]:
 
     for file in shipped_experiments():
         if file.name.startswith(incomplete):
-            yield file.name, file.headline
+            yield file.name, shorten(file.headline, HELP_WIDTH, placeholder=" …")
 
 
 def _files(incomplete: str) -> Iterator[str]:

@@ -192,7 +192,7 @@ def test_zsh_gets_names_with_help(storage: Path) -> None:
     answer = "\n".join(ask("zsh", storage, _TYPER_COMPLETE_ARGS="adaptertune launch quick"))
     (file,) = (file for file in shipped_experiments() if file.name == "quickstart")
     assert '"quickstart":"' in answer
-    assert file.headline.split(":")[0] in answer
+    assert file.headline[:60] in answer
 
 
 def test_fish_gets_a_line_each(storage: Path) -> None:
