@@ -23,6 +23,8 @@ from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.storage import shell_name
 from tuning.messages import FAILED, INTERRUPTED, PREEMPTED, say
 
+NOTES = "ablation.notes"
+
 
 def check_begun(plan: Plan, storage: Path) -> AblationSpec | None:
     """Check, before any work, that the design is a valid experiment and equals the one that has begun.
@@ -116,7 +118,8 @@ def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> P
 
 def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
     """Raise StorageError where `folder` holds another design than the one asked for."""
-    changed = find_differences(begun, asked)
+    # Notes follow from the design; another version may word them differently.
+    changed = [found for found in find_differences(begun, asked) if not found.key.startswith(NOTES)]
     if not changed:
         return
     shown = "".join(f"\n  {difference}" for difference in changed[:10])
