@@ -11,10 +11,10 @@ from tuning.cli.ablations.run_plan import _refuse_other
 
 
 def test_a_note_that_another_version_worded_differently_makes_no_other_design(tmp_path: Path) -> None:
-    asked = ranks(choose_base(sweep_in(tmp_path / "digits")), 4, 8)
+    base = choose_base(sweep_in(tmp_path / "digits"))
+    asked = ranks(base, 4, 8)
     assert asked.ablation is not None
     noted = asked.ablation.model_copy(update={"notes": ("as an earlier version wrote it",)})
     _refuse_other(asked.model_copy(update={"ablation": noted}), asked, tmp_path)
-    other = ranks(choose_base(sweep_in(tmp_path / "digits")), 4, 16)
     with pytest.raises(StorageError, match="another design"):
-        _refuse_other(other, asked, tmp_path)
+        _refuse_other(ranks(base, 4, 16), asked, tmp_path)
