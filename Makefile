@@ -1,4 +1,4 @@
-# The one door. Two commands on a fresh clone do everything: `make quickstart` and `make test`.
+# All commands for development. On a fresh clone, `make quickstart` and `make test` are enough.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin

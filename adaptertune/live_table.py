@@ -99,7 +99,7 @@ class Snapshot:
 class NotebookTable:
     """The board as one output of a notebook's cell, updated in place once a second.
 
-    An error of the display is ignored: the sweep goes on without it.
+    An error of the display is ignored: the sweep continues without it.
     """
 
     def __init__(self, board: Board, display: Display, clock: Callable[[], float] = time.time) -> None:

@@ -33,7 +33,7 @@ _BESIDE = ("model.", "data.", "trial.")
 
 
 def read_earlier_trials(experiment: Experiment, storage: Path, *, known: int = 0) -> list[WarmStartRecord]:
-    """Read what there is to learn from each experiment of `search.from`, except the first `known`.
+    """Read the trials to learn from in each experiment of `search.from`, except the first `known`.
 
     Raises StorageError for an experiment that does not exist, LedgerError for one that cannot be read, and
     ExperimentFileError for one with another task or objective.
@@ -42,7 +42,7 @@ def read_earlier_trials(experiment: Experiment, storage: Path, *, known: int = 0
 
 
 def record_earlier_trials(records: Iterable[WarmStartRecord], recorder: Recorder) -> None:
-    """Write the records to the sweep's ledger. Raises StorageError if the disk takes no more."""
+    """Write the records to the sweep's ledger. Raises StorageError if the disk is full."""
     for record in records:
         try:
             recorder.record(record)

@@ -71,7 +71,7 @@ def test_trials_that_ran_to_their_own_end_are_weighed_and_the_others_counted(swe
 
 
 def test_cost_in_seconds_is_what_training_took(sweep: Sweep) -> None:
-    assert "seconds of training" in Cost.SECONDS.words
+    assert "seconds of training" in Cost.SECONDS.label
     assert {point.cost for point in pareto(sweep, Cost.SECONDS).points} == {54.0}
 
 
