@@ -165,7 +165,7 @@ def resume_in_process(folder: Path, trials: int) -> None:
 
 
 def resumed_after(folder: Path, trials: int) -> tuple[float, float]:
-    """Seconds from the start of a resuming process to its first new trial, and to the trial's first report."""
+    """Seconds from the start of a resuming process to its first new trial, and to that trial's report."""
     started = time.time()
     _process("benchmarks.ten_thousand_trials", "--resume", str(folder), "--trials", str(trials + MORE))
     first = read_history(folder).trials[trials]

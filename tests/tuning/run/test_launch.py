@@ -185,7 +185,7 @@ def test_a_failing_trial_fails_alone_with_its_reason(sweep: Sweeps) -> None:
 
 
 class DiesOnce(Scripted):
-    """Dies in its second report unless it left a note that it did."""
+    """Dies in its second report, unless a file says that it did before."""
 
     def step(self) -> dict[str, Any]:
         note = self.job.experiment / "died"
@@ -203,7 +203,7 @@ def test_a_trial_whose_worker_died_is_tried_again_where_the_file_says_so(sweep: 
 
 
 class OnAnUnfitNode(Scripted):
-    """Its second trial lands on a node that can run none; see `cluster.ray_worker`."""
+    """Its second trial is placed on a node that can run no trials; see `cluster.ray_worker`."""
 
     def failure(self, epoch: float) -> Failure | None:
         unfit = Failure(reason="node n7 does not see /shared/sweep", unfit=True)

@@ -77,7 +77,7 @@ def test_it_asks_for_as_many_trials_as_the_cluster_runs_and_more_as_it_grows(fix
 
 
 def test_it_has_not_finished_while_a_trial_may_have_to_be_tried_again(tmp_path: Path) -> None:
-    """Ray asks no more once it was told so."""
+    """After FINISHED Ray asks for no more trials."""
     fixture = Fixture(tmp_path / "sweep", search={"trials": 1}, retries=1)
     assert [fixture.searcher.suggest(c) for c in "ab"] == [{"trial": 0}, None]
     fixture.searcher.on_trial_complete("a", error=True)
