@@ -20,7 +20,7 @@ POINTS = 400
 
 def pareto_section(m: Material) -> Section:
     """Pareto fronts of quality against trainable parameters, training time and latency."""
-    title = "Quality beside cost"
+    title = "Quality and cost"
     by_number = {trial.number: trial for trial in m.sweep.trials}
     held: list[Block] = []
     fronts: dict[str, list[int]] = {}

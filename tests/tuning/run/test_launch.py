@@ -105,7 +105,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert header.environment["versions"]["ray"]  # type: ignore[index, call-overload]
     assert not driver_alive(result.folder)
 
-    # Ray's files are elsewhere and gone, its loggers and snapshots off.
+    # Ray's files are in another folder, which is removed; its loggers and snapshots are off.
     views = {"tables", "study.journal"}
     ours = {"ledger.jsonl", "driver.lock", "ray.log"} | views
     assert {p.name for p in result.folder.iterdir()} <= ours

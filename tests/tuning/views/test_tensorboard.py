@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, number: int) -> Any:
-    """What TensorBoard has of a trial."""
+    """The content of a trial in TensorBoard."""
     events = event_accumulator.EventAccumulator(str(folder / FOLDER / f"{number:04d}"))
     return events.Reload()
 
