@@ -32,5 +32,5 @@ def use(patch: Any, data: Path, trainable: type[Any] = Scripted) -> None:
     """
     prepared = prepared_in(data, faults=[])
     given: dict[str, Any] = {"trainable": trainable, "prepare": lambda _: prepared}
-    patch.setattr(tuning.run.launch, "launch", functools.partial(_LAUNCH, **given))
-    patch.setattr(tuning.run.resume, "resume", functools.partial(_RESUME, **given))
+    patch.setattr(tuning.run.launch, "launch_experiment", functools.partial(_LAUNCH, **given))
+    patch.setattr(tuning.run.resume, "resume_experiment", functools.partial(_RESUME, **given))
