@@ -54,7 +54,7 @@ def read_experiment(
 ) -> Experiment:
     """The experiment with its overrides, with the same checks as a file.
 
-    replaced: values by dotted key, each in place of the whole value there.  others: arguments that are
+    replaced: values by dotted key; each replaces the whole value there.  others: arguments that are
     no keys of a file, for a hint if one is misspelt.  Raises ExperimentFileError with every error.
     """
     _require_known(overrides, others)

@@ -57,8 +57,8 @@ def launch(
     are relative to the current folder), or an `Experiment`.
     overrides: keys of the file, as `name="pets-2"`, `retries=1`, `trial={"epochs": 5}`; a mapping changes
     the keys in it and leaves the others, any other value replaces. `trials=20` is `search={"trials": 20}`.
-    set: values by dotted key, as `{"scheduler": {"median": {}}}`, each in place of all that is there; what
-    `--set` is for the command. If a key is changed in both ways, `set` wins.
+    set: values by dotted key, as `{"scheduler": {"median": {}}}`; each replaces all that is there, like
+    `--set` of the command. If a key is changed in both ways, `set` wins.
     storage: the folder of all experiments; by default `ADAPTERTUNE_STORAGE`, else `./experiments`.
     address: an existing Ray cluster, `auto` or `HOST:PORT`. A Ray that this process uses already is used as
     it is and stays up; else one is started and shut down.

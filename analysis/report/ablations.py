@@ -174,7 +174,7 @@ def _observed(m: Material) -> list[Block]:
     )
     caption += "." if len(m.sweep.trials) <= MANY else ", a sample where there are many."
     return [
-        Heading("What the sweep's own trials say (observational)"),
+        Heading("What the sweep's own trials suggest (observational)"),
         Figure(
             "levels",
             f"{metric} by level, observational",

@@ -42,9 +42,7 @@ def run_evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="A file with a `data` section, in place of the adapter's own data."
-        ),
+        typer.Option(metavar="FILE", help="A file with a `data` section, instead of the adapter's own data."),
     ] = None,
     split: Annotated[Part, typer.Option(help="The images to score on.")] = Part.TEST,
     domain: Annotated[

@@ -23,7 +23,7 @@ from tuning.ledger.storage import parse_reference, storage_folder
 
 def run_importance(
     name: Name,
-    metric: Annotated[str | None, typer.Option(help="A recorded metric, in place of the objective.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A recorded metric, instead of the objective.")] = None,
     at: Annotated[
         float | None,
         typer.Option(
