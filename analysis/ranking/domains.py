@@ -90,7 +90,7 @@ def _why_none(sweep: Sweep) -> str:
     if sweep.experiment.scoring.trials is Scored.NONE:
         return said + "its file has scoring.trials: none. Use `adaptertune evaluate NAME:TRIAL`"
     return said + (
-        "that is done once a sweep has finished, where the data have test images or domains."
+        "that is done once a sweep has finished, if the data has test images or domains."
         " Use `adaptertune evaluate NAME:TRIAL`"
     )
 

@@ -28,7 +28,7 @@ To = Annotated[
 
 
 def check_target(format_: AnswerFormat, to: Path | None) -> None:
-    """Raise AdaptertuneError where the answer could not be written, before it is computed."""
+    """Raise AdaptertuneError if the answer could not be written, before it is computed."""
     if to is not None and format_ is OutputFormat.TABLE:
         raise AdaptertuneError("--to needs --format json, yaml, csv or parquet")
     if to is None and format_ is OutputFormat.PARQUET and sys.stdout.isatty():

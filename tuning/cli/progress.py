@@ -1,4 +1,4 @@
-"""The display of a board while a sweep runs: a live table, or lines where there is no terminal."""
+"""The display of a board while a sweep runs: a live table, or lines without a terminal."""
 
 from __future__ import annotations
 

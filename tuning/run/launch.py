@@ -95,7 +95,7 @@ def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) ->
     except (AdaptertuneError, OSError):
         leave()
         raise
-    leave()  # where it was interrupted
+    leave()  # if it was interrupted
 
 
 def _clear(folder: Path) -> None:

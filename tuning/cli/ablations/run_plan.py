@@ -45,7 +45,7 @@ def check_begun(plan: Plan, storage: Path) -> AblationSpec | None:
             raise StorageError(
                 f"{folder.name} has begun with {len(begun.ablation.seeds)} seeds, and --seeds asks for"
                 f" {len(plan.spec.seeds)}. The number of seeds is fixed in advance: seeds that are added"
-                " after a result is seen find differences where there are none. Use --name for a new ablation"
+                " after a result is seen find differences that do not exist. Use --name for a new ablation"
             )
         _refuse_other(begun, comparison, folder)
     return known
@@ -74,7 +74,7 @@ def _retuning(plan: Plan) -> Experiment:
 def _retuned_before(plan: Plan, experiment: Experiment, folder: Path) -> AblationSpec:
     """The design with the retuned values of a comparison that has begun in `folder`.
 
-    Raises StorageError where it was not retuned, or in other settings.
+    Raises StorageError if it was not retuned, or in other settings.
     """
     begun = experiment.ablation
     if begun is None:
@@ -91,7 +91,7 @@ def _retuned_before(plan: Plan, experiment: Experiment, folder: Path) -> Ablatio
 
 
 def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> Path:
-    """Launch or resume; do nothing where it has ended. Exits where it is interrupted or fails."""
+    """Launch or resume; do nothing if it has ended. Exits if it is interrupted or fails."""
     folder = (storage / experiment.name).absolute()
     if (folder / LEDGER).exists():
         history = read_history(folder)
@@ -115,7 +115,7 @@ def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> P
 
 
 def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
-    """Raise StorageError where `folder` holds another design than the one asked for."""
+    """Raise StorageError if `folder` holds another design than the one asked for."""
     changed = find_differences(begun, asked)
     if not changed:
         return

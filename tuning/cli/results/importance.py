@@ -40,7 +40,7 @@ def run_importance(
     """Rank the settings of a sweep by importance (PED-ANOVA), with their interactions (observational).
 
     Which settings separate the best trials from the others, next to what chance alone gives, and which pairs
-    of settings act together. The search chose where to look, so this is a hint and no proof; `ablate` gives
+    of settings act together. The search chose what to try, so this is a hint and no proof; `ablate` gives
     proof. It needs ten trials that have ended.
     \f
     The method is Optuna's conditional PED-ANOVA; see docs/explanation/statistics.md.

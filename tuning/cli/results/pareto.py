@@ -28,7 +28,7 @@ def run_pareto(
     own end.
     \f
     `parameters` are those that train. `latency_ms` is the fastest of many forward passes over one image,
-    measured where a trial was scored on test images, with its adapter in place as it trained.
+    measured when a trial was scored on test images, with its adapter in place as it trained.
 
     With `--format json`:
 

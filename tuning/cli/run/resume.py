@@ -81,7 +81,7 @@ def run_resume(
 def added_trials(file: str, overrides: Sequence[str], folder: Path) -> int | None:
     """The number of trials that a file asks for; None if it is the recorded number.
 
-    Raises ExperimentFileError where anything else differs.
+    Raises ExperimentFileError if anything else differs.
     """
     begun, now = experiment_of(read_history(folder).header), load_experiment(file, overrides)
     changed = {difference.key: difference for difference in find_differences(begun, now)}
