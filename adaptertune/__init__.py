@@ -7,8 +7,8 @@ pets.best(k=5)
 adaptertune.resume("pets", trials=40)
 adaptertune.open("pets").trials
 
-What is imported here finds adaptertune's own packages next to this one (`adaptertune.own_packages`); all else
-is loaded when it is first used.
+The import makes Python find adaptertune's own packages next to this one (`adaptertune.own_packages`); all
+other modules are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ _MODULES = {
     "open": "analysis",
     "resume": "adaptertune.sweeps",
 }
-"""Where names are defined that are not in `trainables.errors`."""
+"""The modules of the names that are not defined in `trainables.errors`."""
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a name when it is first asked for."""
+    """Load a name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module 'adaptertune' has no attribute '{name}'")
     if name == "__version__":

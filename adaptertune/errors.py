@@ -1,4 +1,4 @@
-"""What ends a sweep with an error though its record is kept."""
+"""The error that ends a sweep whose record is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NoResultsError(AdaptertuneError):
-    """A sweep that ran and has no best trial. `results` is its record; None where nothing was kept."""
+    """A sweep that ran and has no best trial. `results` is its record; None if nothing was kept."""
 
     def __init__(self, message: str, results: Results | None = None) -> None:
         super().__init__(message)

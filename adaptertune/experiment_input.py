@@ -1,4 +1,4 @@
-"""An experiment from what a Python caller has: a file, a shipped name, a dict or an `Experiment`."""
+"""An experiment from what a Python caller passes: a file, a shipped name, a dict or an `Experiment`."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def read_experiment(
     *,
     others: tuple[str, ...] = (),
 ) -> Experiment:
-    """The experiment with its overrides, checked as a file is.
+    """The experiment with its overrides, with the same checks as a file.
 
-    replaced: values by dotted key, each in place of the whole value there.  others: arguments that are
-    no keys of a file, for a hint where one is misspelt.  Raises ExperimentFileError with every error.
+    replaced: values by dotted key; each replaces the whole value there.  others: arguments that are
+    no keys of a file, for a hint if one is misspelt.  Raises ExperimentFileError with every error.
     """
     _require_known(overrides, others)
     if replaced is not None and not isinstance(replaced, Mapping):
@@ -124,7 +124,7 @@ def _texts(changes: list[tuple[Any, Any]], title: str) -> list[str]:
 
 
 def _named_set(read: Callable[[], Experiment]) -> Experiment:
-    """Errors name the argument `set` where those of the command name its option `--set`."""
+    """Read an experiment; errors name the argument `set` instead of the command's option `--set`."""
     try:
         return read()
     except ExperimentFileError as error:
@@ -146,7 +146,7 @@ def _of_dict(given: Mapping[str, Any], changes: list[tuple[Any, Any]]) -> Experi
 
 
 def _of_value(given: Experiment, changes: list[tuple[Any, Any]]) -> Experiment:
-    """Checked too: a value may have been made without the checks of a file."""
+    """Check a value too: it may have been made without the checks of a file."""
     read = _of_dict(document_of(given), changes)
     return read if changes or not given.source_text else given
 

@@ -23,9 +23,9 @@ from tuning.cli.console import PIPED_WIDTH
 from tuning.cli.progress import Progress
 
 REFRESH_S = 1.0
-"""Between two updates of a table in a notebook."""
+"""Seconds between two updates of a table in a notebook."""
 WIDTH = 110
-"""Characters in a line of it."""
+"""Characters in a line of a table in a notebook."""
 _HTML = (
     '<pre style="white-space: pre; overflow-x: auto; line-height: 1.3;'
     " font-family: Menlo, 'DejaVu Sans Mono', Consolas, 'Courier New', monospace\">{code}</pre>"
@@ -33,7 +33,7 @@ _HTML = (
 
 
 class Shown(Protocol):
-    """What is displayed in a cell's output, and replaced there."""
+    """The handle of a displayed value, which can be replaced in the cell's output."""
 
     def update(self, what: object) -> None:
         """Replace it."""
@@ -41,13 +41,13 @@ class Shown(Protocol):
 
 
 Display = Callable[[object], Shown]
-"""Displays a value and gives its handle."""
+"""Displays a value and returns its handle."""
 
 
 def table_of(board: Board, *, live: bool) -> AbstractContextManager[Callable[[Any], None]]:
-    """Shows the board as records come: in a notebook or on a terminal one table, updated in place.
+    """Show the board as records come: in a notebook or on a terminal as one table, updated in place.
 
-    live: False for lines everywhere.
+    live: False prints lines everywhere.
     """
     if live and (display := notebook_display()) is not None:
         return NotebookTable(board, display)
@@ -55,7 +55,7 @@ def table_of(board: Board, *, live: bool) -> AbstractContextManager[Callable[[An
 
 
 def notebook_display() -> Display | None:
-    """How a running notebook displays a value; None where there is no notebook. Imports nothing new."""
+    """How a running notebook displays a value; None outside a notebook. Imports nothing new."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is None or getattr(shell, "kernel", None) is None:  # the second in a terminal's IPython
@@ -74,14 +74,14 @@ def _plain_console() -> Console:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The table at a moment, as text and as HTML."""
+    """The table at one time, as text and as HTML."""
 
     text: str
     html: str
 
     @classmethod
     def of(cls, board: Board, now: float) -> Self:
-        """The board at the time `now`. Rich escapes what it holds."""
+        """The board at the time `now`. Rich escapes its content."""
         out = Console(
             record=True, file=io.StringIO(), width=WIDTH, highlight=False, emoji=False, force_jupyter=False
         )
@@ -99,7 +99,7 @@ class Snapshot:
 class NotebookTable:
     """The board as one output of a notebook's cell, updated in place once a second.
 
-    An error of the display is ignored: the sweep goes on without it.
+    An error of the display is ignored: the sweep continues without it.
     """
 
     def __init__(self, board: Board, display: Display, clock: Callable[[], float] = time.time) -> None:
@@ -115,7 +115,7 @@ class NotebookTable:
         )
 
     def __call__(self, record: Any) -> None:
-        """Takes in the next record."""
+        """Add the next record."""
         with self._lock:
             self.board.observe(record)
 

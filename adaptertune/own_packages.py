@@ -1,7 +1,7 @@
-"""Imports adaptertune's packages from the folder that holds this one, whatever is on `sys.path`.
+"""Imports adaptertune's packages from the folder that contains this one, whatever is on `sys.path`.
 
-Their names are short, so a user's folder may hold a `tuning.py` or an `analysis/` of its own. `sys.path` is
-not changed: all other modules are found as before.
+Their names are short, so a user's folder may contain another `tuning.py` or `analysis/`. `sys.path` is not
+changed: all other modules are found as before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import ModuleType
 
 PACKAGES = ("analysis", "cluster", "search_spaces", "trainables", "tuning")
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-"""Where the packages are."""
+"""The folder of the packages."""
 
 
 class OwnPackagesFinder:
@@ -28,7 +28,7 @@ class OwnPackagesFinder:
     ) -> ModuleSpec | None:
         """The spec of one of our packages; None for any other module.
 
-        Raises ModuleNotFoundError where a package of ours is missing: another one must not replace it.
+        Raises ModuleNotFoundError if one of our packages is missing: another one must not replace it.
         """
         if path is not None or name not in PACKAGES:
             return None
@@ -42,9 +42,9 @@ class OwnPackagesFinder:
 
 
 def prefer_own_packages(folder: str = FOLDER) -> None:
-    """From now on this process imports our packages from `folder`.
+    """Make this process import our packages from `folder`.
 
-    Raises ImportError where another module of one of their names was imported before.
+    Raises ImportError if another module of one of their names was imported before.
     """
     for name in PACKAGES:
         if (module := sys.modules.get(name)) is not None and not _is_ours(module, os.path.join(folder, name)):

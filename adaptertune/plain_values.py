@@ -15,7 +15,7 @@ from tuning.experiment.yaml_lines import DEEPEST
 
 
 def plain(value: Any, path: Path = ()) -> tuple[Any, list[Violation]]:
-    """`value` as plain values, and what cannot be written so, which is None in their place.
+    """Convert `value` to plain values; return these, with None for what cannot be converted, and the errors.
 
     A tuple becomes a list, a path and an enum's member become their text, NumPy's numbers and arrays
     become Python's, and a part of an `Experiment` becomes its mapping.

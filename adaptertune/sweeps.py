@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Listener = Callable[[Any], None]
 MOST_REASONS = 3
-"""Failed trials that an error names with their reasons."""
+"""The most failed trials that an error lists with their reasons."""
 
 
 def load(
@@ -57,19 +57,19 @@ def launch(
     are relative to the current folder), or an `Experiment`.
     overrides: keys of the file, as `name="pets-2"`, `retries=1`, `trial={"epochs": 5}`; a mapping changes
     the keys in it and leaves the others, any other value replaces. `trials=20` is `search={"trials": 20}`.
-    set: values by dotted key, as `{"scheduler": {"median": {}}}`, each in place of all that is there; what
-    `--set` is for the command. Of two changes of one key that in `set` wins.
-    storage: the folder of all experiments; `ADAPTERTUNE_STORAGE`, else `./experiments`, when absent.
+    set: values by dotted key, as `{"scheduler": {"median": {}}}`; each replaces all that is there, like
+    `--set` of the command. If a key is changed in both ways, `set` wins.
+    storage: the folder of all experiments; by default `ADAPTERTUNE_STORAGE`, else `./experiments`.
     address: an existing Ray cluster, `auto` or `HOST:PORT`. A Ray that this process uses already is used as
     it is and stays up; else one is started and shut down.
     progress: a live table, in a notebook and on a terminal, else lines; False for lines everywhere.
 
-    Raises ExperimentFileError with every error of the experiment before anything runs; StorageError where the
-    name is taken or the disk takes no more; DataError, ModelError and ClusterError as they come up;
-    NoResultsError where the sweep ran and no trial has a value; and KeyboardInterrupt after Ctrl-C, once the
-    record is closed. After SIGTERM the record is closed likewise, and the signal is raised again. In a
-    thread that is not the main one Python delivers no signal; `adaptertune stop NAME` ends the sweep there.
-    A sweep that `adaptertune stop` has ended is returned with what it has.
+    Raises ExperimentFileError with every error of the experiment before anything runs; StorageError if the
+    name is taken or the disk is full; DataError, ModelError and ClusterError as they occur; NoResultsError if
+    the sweep ran and no trial has a value; and KeyboardInterrupt after Ctrl-C, once the record is closed.
+    After SIGTERM the record is closed likewise, and the signal is raised again. In a thread that is not the
+    main one Python delivers no signal; `adaptertune stop NAME` ends the sweep there. A sweep that
+    `adaptertune stop` has ended is returned with the results so far.
     """
     others = ("set", "storage", "address", "progress")
     asked = read_experiment(experiment, overrides, set, others=others)
@@ -104,11 +104,11 @@ def resume(
     """Continue a sweep after an interruption or a crash, as if nothing had happened.
 
     name: an experiment's name, or its folder.  trials: trials in all from now on, also of a finished
-    sweep.  retry_failed: start failed trials once more.  The other arguments are those of `launch`.
+    sweep.  retry_failed: start failed trials again.  The other arguments are those of `launch`.
 
-    Of a sweep that is finished, without `trials`, scores that had failed are tried again, or views are
-    brought up to date. Raises what `launch` raises but for errors of a file; LedgerError where another
-    process runs the sweep; StorageError where there is no such experiment, or nothing of what is asked to do.
+    If the sweep is finished and `trials` is not given, scores that had failed are computed again, or views
+    are brought up to date. Raises what `launch` raises, except errors of a file; LedgerError if another
+    process runs the sweep; StorageError if there is no such experiment, or nothing to do of what is asked.
     """
     if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
         raise AdaptertuneError(f"trials must be a whole number from 1 on, got {trials!r}")
@@ -135,7 +135,7 @@ def resume(
 def _run_to_its_end(
     experiment: Experiment, run: Callable[[Listener, Listener], LaunchResult], progress: bool
 ) -> Results:
-    """Runs the sweep under its table; returns its results, or raises where it ended in another way."""
+    """Run the sweep with its table; return its results, or raise if it ended in another way."""
     from adaptertune.live_table import table_of
     from tuning.cli.board import Board
 
@@ -156,7 +156,7 @@ def _run_to_its_end(
 
 
 def _pass_on_signal(result: LaunchResult) -> None:
-    """Passes on the signal that ended the sweep, now that the record is closed."""
+    """Raise the signal that ended the sweep again, now that the record is closed."""
     if result.preempted:
         say(f"SIGTERM: {result.folder.name} is interrupted; {_kept(result)}")
         signal.raise_signal(signal.SIGTERM)
@@ -177,7 +177,7 @@ def _kept(result: LaunchResult) -> str:
 
 
 def _why(result: LaunchResult) -> str:
-    """That no trial has a value, with the reasons of the first that failed."""
+    """The message that no trial has a value, with the reasons of the first failed trials."""
     name, known = result.folder.name, _named(result.folder)
     lost = [
         trial for trial in result.history.trials.values() if trial.ended is not None and trial.ended.reason
@@ -199,13 +199,13 @@ def _any_value(result: LaunchResult) -> bool:
 
 
 def _named(folder: Path) -> str:
-    """An experiment as `open` and `resume` find it here, in quotes."""
+    """The name or path by which `open` and `resume` find an experiment from here, in quotes."""
     usual = storage_folder(None).absolute() / folder.name
     return repr(folder.name if usual == folder else str(folder))
 
 
 def _require_own_packages_on_workers() -> None:
-    """Raises ClusterError where a Ray that this process already uses would import other packages as ours."""
+    """Raise ClusterError if a Ray that this process already uses would import other packages as ours."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return

@@ -1,6 +1,6 @@
 """What `analysis.open` returns: an experiment's record as data frames, for notebooks and scripts.
 
-Every call reads the record as it is then, so a running sweep may be asked again. No ray, no torch.
+Every call reads the record as it is then, so the results of a running sweep may be read again and again.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Results:
         return self._shown(line_of) or f"Results({', '.join(map(str, self.folders))})"
 
     def _repr_html_(self) -> str | None:
-        """State, best configuration, a table by adapter, failures; nothing where it cannot be read now."""
+        """State, best configuration, a table by adapter, failures; nothing if it cannot be read now."""
         return self._shown(html_of)
 
     def _shown(self, how: Callable[[Sequence[Path]], str]) -> str | None:
-        """What is displayed; None where the record cannot be read now, as after its folder was removed."""
+        """What is displayed; None if the record cannot be read now, as after its folder was removed."""
         try:
             return how(self.folders)
         except (AdaptertuneError, OSError):
@@ -127,7 +127,7 @@ class Results:
 
         where: a condition in SQL.  metric: another metric than the objective.  at: an epoch; all trials are
         ranked by what they had reached there.  early_stopped: rank trials too that did not run to their
-        own end.  Raises QueryError for a wrong condition or an unknown metric. The frame is empty where no
+        own end.  Raises QueryError for a wrong condition or an unknown metric. The frame is empty if no
         trial can be ranked; `ranking` gives the reason.
         """
         from analysis.ranking.best import best_rows

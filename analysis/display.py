@@ -1,4 +1,4 @@
-"""How results show themselves: a line, and HTML in a notebook. No ray, no torch."""
+"""How results are displayed: as a line, and as HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tuning.ledger.ledger import LEDGER, driver_alive
 from tuning.ledger.storage import storage_folder
 
 MOST_FAILURES = 10
-"""Failed trials that are named."""
+"""How many failed trials are listed."""
 MOST_EXPERIMENTS = 50
-"""Rows of a table of experiments."""
+"""How many rows a table of experiments has."""
 _TAIL = 1 << 20
-"""Bytes at a record's end that hold its last line."""
+"""How many bytes at a record's end are read for its last line."""
 _LOST = ("failed", "diverged")
 
 
 def state_of(folder: Path) -> str:
-    """`running`, `finished`, `interrupted`, `failed`, or `died` where the driver did not close the record."""
+    """`running`, `finished`, `interrupted`, `failed`, or `died` if the driver did not close the record."""
     with (folder / LEDGER).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
         lines = file.read().splitlines()
@@ -38,7 +38,7 @@ def state_of(folder: Path) -> str:
         try:
             last = json.loads(line)
         except ValueError:
-            continue  # torn: its writer died
+            continue  # incomplete: its writer died
         if last.get("kind") == "closed":
             return str(last["reason"])
         break
@@ -124,7 +124,7 @@ def _outcomes(source: Source) -> dict[str, int]:
 
 
 def _best(source: Source) -> str:
-    """`best dice 0.7466 of trial 5`; empty where no trial can be ranked."""
+    """`best dice 0.7466 of trial 5`; empty if no trial can be ranked."""
     try:
         recorded, trial, ranking = best_in(source)
     except NothingToRankError:
@@ -154,6 +154,6 @@ def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequen
 
 
 def _named(folder: Path) -> str:
-    """An experiment as a Python call finds it here, in quotes."""
+    """The name or path by which a Python call finds an experiment from here, in quotes."""
     usual = storage_folder(None).absolute() / folder.name
     return repr(folder.name if usual == folder.absolute() else str(folder.absolute()))

@@ -1,6 +1,6 @@
 """The summary picture of a sweep: learning curves, and the value of every trial by adapter.
 
-Colours are Okabe and Ito's (with Tol's olive in place of their yellow, which is faint on white), which
+Colours are Okabe and Ito's (with Tol's olive instead of their yellow, which is faint on white), which
 colour-blind readers can tell apart. Line style and marker show whether the backbone trains.
 """
 

@@ -1,1 +1,1 @@
-"""Measurements of this system beside its peers; run by hand, never by the test suite."""
+"""Benchmarks of this system and of comparable programs; run by hand, never by the test suite."""

@@ -1,4 +1,4 @@
-"""Trials that replay curves in no time: what is left is the driver's work, and Ray's. No torch."""
+"""Trials that replay curves without training: only the work of the driver and of Ray is left."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EPOCHS = 27
 
 
 def dice(rate: float, decay: float, epoch: int) -> float:
-    """A curve that rises to a height set by the configuration, a little noisy; the same at each call."""
+    """A point of a slightly noisy curve with a maximum set by the configuration; the same at each call."""
     height = 0.9 - 0.05 * abs(math.log10(rate) + 2.5) - 0.01 * abs(math.log10(decay) + 3.0)
     noise = random.Random(f"{rate} {decay} {epoch}").gauss(0.0, 0.01)
     return height * (1.0 - math.exp(-epoch / 4.0)) + noise
 
 
 class Curve(tune.Trainable):  # type: ignore[misc]
-    """One trial of ours at a time, on a reused actor, with results like `AdapterTrainable`'s."""
+    """One of our trials at a time, on a reused actor, with results like those of `AdapterTrainable`."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)

@@ -2,13 +2,13 @@
 
     python -m benchmarks.hundred_thousand_trials [--trials 100000] [--folder DIR] [--peers]
 
-The record is made up: trials of ten epochs on average, most stopped at a rung. Its tables are written
+The record is synthetic: trials of ten epochs on average, most stopped at a rung. Its tables are written
 by the driver's own writer. Then each command is timed as a whole process, from its start to its exit,
 while another process appends to the record, with its tables, as a sweep of many workers would. The
-median of five counts, after one that compiles the modules. Two lines say how fast the machine is just
-then: an empty Python process, and one that imports the libraries and does nothing. `--peers` also times
-what one would do without the tables: pandas over the same record, and Optuna's SQLite storage (1,000
-trials, as writing 100,000 takes it hours).
+result is the median of five runs, after one that compiles the modules. Two lines show the machine's
+speed at that time: an empty Python process, and one that only imports the libraries. `--peers` also
+times the alternatives to the tables: pandas over the same record, and Optuna's SQLite storage (1,000
+trials, as it takes hours to write 100,000).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LENGTHS = (3,) * 73 + (9,) * 29 + (40,) * 18
 RUNS = 5
 LIMIT_S = 1.0
 PER_S = 50
-"""Reports a second that are appended meanwhile: fifty workers with an epoch a second."""
+"""Reports per second that are appended meanwhile: fifty workers with an epoch per second."""
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "best": ("best", NAME),
     "best --where": ("best", NAME, "--where", "adapter = 'lora' AND lora.rank >= 8"),
@@ -75,7 +75,7 @@ FLOOR = {
     "an empty process": "pass",
     "the libraries' imports": "import duckdb, pydantic.main, rich.table, typer; duckdb.connect()",
 }
-"""What no program of these libraries can do without."""
+"""The least time of any program that uses these libraries."""
 SPACE = {
     "adapter": {"choice": ["none", "lora", "serial_lora"]},
     "freezing": [
@@ -104,7 +104,7 @@ def experiment(trials: int) -> Experiment:
 
 
 def records_of(number: int, space: Space) -> Iterator[Record]:
-    """A trial from its start to its end."""
+    """The records of a trial from its start to its end."""
     rng = random.Random(number)
     params = space.sample(rng)
     length = LENGTHS[number % len(LENGTHS)]
@@ -132,13 +132,13 @@ def records_of(number: int, space: Space) -> Iterator[Record]:
 
 
 def generate(folder: Path, trials: int) -> tuple[float, float]:
-    """Writes the record and its tables; returns the seconds that each took."""
+    """Write the record and its tables; return the seconds that each took."""
     asked = experiment(trials)
     header = ExperimentRecord(name=NAME, file="", experiment=asked.model_dump(mode="json"))
     began = time.perf_counter()
     with Ledger.create(folder, header) as ledger:
         ledger.append(PreparedRecord(fingerprint="f", counts={"train": 160, "validation": 32}))
-    with (folder / LEDGER).open("ab") as file:  # as `Ledger.append` writes, many lines at once
+    with (folder / LEDGER).open("ab") as file:  # like `Ledger.append`, but many lines at once
         for number in range(trials):
             for record in records_of(number, asked.space):
                 file.write(record.model_dump_json(by_alias=True).encode() + b"\n")
@@ -152,7 +152,7 @@ def generate(folder: Path, trials: int) -> tuple[float, float]:
 
 
 def append(folder: Path, trials: int) -> None:
-    """What the process beside does until it is told to end: as a driver, with its tables."""
+    """Append trials like a driver, with tables, until terminated; runs in a process of its own."""
     header = read_header(folder)
     asked = experiment(trials)
     tables = Tables(folder, asked, header)
@@ -161,7 +161,7 @@ def append(folder: Path, trials: int) -> None:
         tables.catch_up()
         print("ready", flush=True)
         running: list[Iterator[Record]] = []
-        # A folder that is used again holds the trials of the time before, too.
+        # A folder that is used again also holds the trials of the last run.
         for number in itertools.count(valid_parts(folder)[-1].highest + 1):
             running.append(records_of(number, asked.space))
             while len(running) >= PER_S:
@@ -179,10 +179,7 @@ def append(folder: Path, trials: int) -> None:
 
 
 def timed(*arguments: str) -> tuple[list[float], list[float]]:
-    """Seconds by the clock, and of processor time, of each run but the first.
-
-    Modules are compiled in the first, as they are for every user.
-    """
+    """Seconds of wall time and of processor time of each run except the first, which compiles the modules."""
     found, processor = [], []
     command = [sys.executable, *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -197,13 +194,13 @@ def timed(*arguments: str) -> tuple[list[float], list[float]]:
 
 
 def _children_s() -> float:
-    """Processor time of processes that were waited for; the one beside is not among them."""
+    """Processor time of processes that were waited for; the process that appends is not one of them."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def pandas_s(folder: Path) -> float:
-    """The best completed trial by pandas over the record."""
+    """Seconds that pandas takes to read the record and rank its completed trials."""
     code = (
         "import pandas as pd, sys\n"
         "lines = pd.read_json(sys.argv[1], lines=True)\n"
@@ -216,7 +213,7 @@ def pandas_s(folder: Path) -> float:
 
 
 def optuna_s(folder: Path, trials: int) -> tuple[float, float]:
-    """`study.best_trial` and `trials_dataframe` of a study in SQLite, as whole processes."""
+    """Seconds of `study.best_trial` and `trials_dataframe` of a study in SQLite, as whole processes."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -243,7 +240,7 @@ def optuna_s(folder: Path, trials: int) -> tuple[float, float]:
 
 
 def show(name: str, found: list[float], processor: list[float], verdict: str = "") -> None:
-    """A line of the table."""
+    """Print a line of the table."""
     middle, spent = statistics.median(found), statistics.median(processor)
     print(
         f"{name:28s} {middle:7.2f} {min(found):7.2f} {max(found):7.2f} {spent:10.2f}   {verdict}".rstrip(),
@@ -264,10 +261,10 @@ def report(trials: int, storage: Path, *, peers: bool) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "benchmarks.hundred_thousand_trials"]
     command += ["--append", str(folder), "--trials", str(trials)]
-    beside = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     try:
-        assert beside.stdout is not None
-        beside.stdout.readline()
+        assert writer.stdout is not None
+        writer.stdout.readline()
         time.sleep(5)
         heads = ("median", "least", "most")
         print(
@@ -279,10 +276,10 @@ def report(trials: int, storage: Path, *, peers: bool) -> None:
             found, processor = timed("-m", "tuning.cli", *arguments, "--storage", str(storage))
             show(name, found, processor, "ok" if statistics.median(found) < LIMIT_S else "TOO LONG")
     finally:
-        beside.terminate()
-        beside.wait()
+        writer.terminate()
+        writer.wait()
     tail = (folder / LEDGER).stat().st_size - valid_parts(folder)[-1].end
-    print(f"the record grew meanwhile; {tail / 1e3:.0f} kB of it lie after the last part")
+    print(f"the record grew meanwhile; {tail / 1e3:.0f} kB of it are after the last part")
     if peers:
         print(f"pandas over the same record, the best ten trials: {pandas_s(folder):.1f} s")
         with tempfile.TemporaryDirectory() as place:

@@ -1,11 +1,11 @@
-"""Sixteen LoRA trials as three programs side by side; prints times, ratios and mean Dice.
+"""Sixteen LoRA trials with each of three programs; prints times, ratios and mean Dice.
 
     python -m benchmarks.sixteen_trials [--rounds 3]
 
-Every program is a process of its own, timed from its start to its last trial's result; the three
-take turns, round by round, so that a machine whose speed drifts treats them alike. Ours is the
-`adaptertune launch` command, whose last result is the last in its record; a peer prints its results
-as soon as it has the last one. Whole processes, shutting down included, are printed beside.
+Every program is a separate process, timed from its start to its last trial's result; the three take
+turns, round by round, so that drift of the machine's speed affects them equally. Ours is the
+`adaptertune launch` command: its last result is the last in its record. A peer prints its results as
+soon as it has the last one. The time of the whole process, with its shutdown, is printed as well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Run:
     """One program's run.
 
     last_result_s, whole_s: seconds from the process's start to its last trial's result, and to its end.
-    values: each trial's best Dice.  wait: share of a step spent waiting for data, where it is measured.
+    values: each trial's best Dice.  wait: share of a step spent waiting for data, if it is measured.
     """
 
     last_result_s: float
@@ -67,7 +67,7 @@ def ours(folder: Path) -> Run:
 
 
 def peer(module: str, folder: Path) -> Run:
-    """Run a peer; its last line holds its trials' best Dice, and when it had them all."""
+    """Run a peer; its last line holds its trials' best Dice and the time of the last result."""
     started, output, whole_s = _run([sys.executable, "-m", module], folder)
     last = json.loads(output.strip().splitlines()[-1])
     return Run(last["at"] - started, whole_s, last["values"])
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def compare(rounds: int) -> None:
-    """Let the three programs take turns, and print what came out."""
+    """Run the three programs in turn, and print the results."""
     runs: dict[str, list[Run]] = {OURS: [], LOOP: [], RAW: []}
     for turn in range(rounds):
         for name, done in runs.items():

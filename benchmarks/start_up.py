@@ -47,7 +47,7 @@ class Checkout:
     times: dict[tuple[str, ...], list[tuple[float, float]]] = field(default_factory=dict)
 
     def run(self, arguments: tuple[str, ...], storage: Path) -> None:
-        """Run a command once and keep its times; of one that fails, none."""
+        """Run a command once and keep its times, unless it fails."""
         environment = os.environ | {"PYTHONPATH": str(self.folder), "ADAPTERTUNE_STORAGE": str(storage)}
         command = [str(self.python), "-P", "-m", "tuning.cli", *arguments]
         before, started = _children_s(), time.perf_counter()
@@ -76,7 +76,7 @@ def measure(checkouts: list[Checkout], rounds: int) -> None:
         shutil.copytree(RECORDED, storage / RECORDED.name)
         for turn in range(rounds + 1):
             for arguments in COMMANDS:
-                # Neither is always first.
+                # The two checkouts alternate in being first.
                 for checkout in checkouts if turn % 2 else checkouts[::-1]:
                     checkout.run(arguments, storage)
             if turn == 0:

@@ -1,9 +1,9 @@
-"""The statistics of an ablation against truth that is known: coverage, false findings, power.
+"""The statistics of an ablation against a known truth: coverage, false findings, power.
 
     python -m benchmarks.statistics_simulation          # a few minutes on one core
 
-A simulated ablation has levels with true means and seeds that each shift all levels (what pairing
-takes out) and each run (what is left). Expected: intervals cover the truth in 93-97 % of ablations,
+A simulated ablation has levels with true means. Each seed shifts all levels (pairing removes this), and
+each run has its own noise (which remains). Expected: intervals cover the truth in 93-97 % of ablations,
 at most 5 % of families without a real difference report one, and a difference of the size that is
 called detectable is found at least 80 % of the time.
 """
@@ -34,7 +34,7 @@ def heavy(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def skewed(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
-    """Runs that now and then fall behind: a gamma distribution of shape 8 turned round, skewness -0.7."""
+    """Noise with some very low values: a negated gamma distribution of shape 8, skewness -0.7."""
     return -(rng.gamma(8.0, size=shape) - 8.0) / np.sqrt(8.0)
 
 
@@ -43,7 +43,7 @@ NOISES: dict[str, Noise] = {"normal": normal, "heavy tails": heavy, "skewed": sk
 
 @dataclass(frozen=True)
 class World:
-    """What is true. shared: standard deviation between seeds, own: between runs of a seed."""
+    """The simulated truth. shared: standard deviation between seeds; own: between runs of a seed."""
 
     means: tuple[float, ...]
     seeds: int
@@ -74,10 +74,10 @@ class World:
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of the simulated ablations.
+    """Shares among the simulated ablations.
 
-    means, differences: of all their intervals, those that hold the truth.  found: families that report
-    any difference.  each: by comparison, how often it is reported.
+    means, differences: of their intervals, those that contain the truth.  found: of families, those that
+    report any difference.  each: by comparison, how often a difference is reported.
     """
 
     means: float
@@ -105,14 +105,14 @@ def simulate(world: World, *, ablations: int = 1000, seed: int = 0) -> Rates:
 
 
 def with_detectable(levels: int, seeds: int, *, reference: bool = True) -> World:
-    """The last level differs by just what is called detectable; all others are the same."""
+    """The last level differs by exactly the detectable difference; all others are equal."""
     plain = World((0.8,) * levels, seeds, reference=reference)
     real = detectable_difference(plain.spread, seeds, comparisons=plain.comparisons, alpha=ALPHA)
     return World((*plain.means[:-1], plain.means[-1] + real), seeds, reference=reference)
 
 
 def coverage_by_method(noise: Noise, n: int, *, samples: int = 1000, draws: int = 999) -> dict[str, float]:
-    """How often each kind of 95 % interval of a mean of `n` values holds the truth, 0."""
+    """How often each kind of 95 % interval of a mean of `n` values contains the truth, 0."""
     rng = np.random.default_rng(0)
     x = noise(rng, (samples, n))
     mean, error = x.mean(1), x.std(1, ddof=1) / np.sqrt(n)
@@ -137,7 +137,7 @@ def coverage_by_method(noise: Noise, n: int, *, samples: int = 1000, draws: int 
 
 
 def main() -> None:
-    print("intervals of a mean that hold the truth, 0.95 promised")
+    print("intervals of a mean that contain the truth; nominal 0.95")
     for name, noise in NOISES.items():
         for n in (3, 5, 10):
             shares = coverage_by_method(noise, n)
@@ -145,7 +145,7 @@ def main() -> None:
                 f"{name:12} {n:3}", *(f"{method} {share:.3f}" for method, share in shares.items()), flush=True
             )
     print()
-    print("intervals that hold the truth, and families that report a difference where there is none")
+    print("intervals that contain the truth, and families that report a difference where there is none")
     print(
         f"{'noise':12} {'levels':>6} {'seeds':>5} {'pairs':>10} {'means':>6} {'differences':>11} {'false':>6}"
     )
@@ -155,7 +155,7 @@ def main() -> None:
             pairs = "reference" if reference else "all"
             row = f"{name:12} {levels:6} {seeds:5} {pairs:>10} {r.means:6.3f} {r.differences:11.3f}"
             print(f"{row} {r.found:6.3f}", flush=True)
-    print("\npower at the difference that is called detectable (0.8 is promised)")
+    print("\npower at the difference that is called detectable (nominal 0.8)")
     for levels, seeds, reference in ((2, 3, True), (2, 5, True), (4, 5, True), (4, 10, True), (4, 10, False)):
         world = with_detectable(levels, seeds, reference=reference)
         r = simulate(world)

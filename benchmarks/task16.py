@@ -2,8 +2,8 @@
 
 Tiny ViT (the first two blocks of the embedded segmentation backbone, with its head), embedded scenes
 of the inverted domain at 32 pixels, 320 training and 64 validation images, batches of 8, so 5 epochs
-of 40 steps; AdamW, cosine decay, cross-entropy. Small, so that three programs can take turns three
-times on 2 cores within a quarter of an hour.
+of 40 steps; AdamW, cosine decay, cross-entropy. Small, so that three programs can run three times
+each on 2 cores within 15 minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLDER = "ADAPTERTUNE_BENCH_BACKBONE"
 
 
 def backbone() -> Path:
-    """The folder of the tiny ViT and its head."""
+    """Return the folder of the tiny ViT and its head."""
     return Path(os.environ[FOLDER])
 
 

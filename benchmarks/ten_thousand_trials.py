@@ -1,13 +1,13 @@
-"""What a trial costs the driver when there are ten thousand, and how soon such a sweep is resumed.
+"""The driver's time per trial in a sweep of ten thousand trials, and the time to resume such a sweep.
 
     python -m benchmarks.ten_thousand_trials [--trials 10000] [--raw 1000] [--folder DIR]
 
-Trials replay curves in no time (`benchmarks.curves`), two at once, through the `launch_experiment` that the
-command line uses, with its table: random search, ASHA from 1 to 27 epochs. Every call that Ray makes
-to our searcher and our scheduler is timed; what they take between them (sampling, the study, the
-stopping rule, record and table) is our own share. Of each figure `at N` the mean over the last tenth
-of N trials. Then a process of its own resumes the sweep for ten more trials, timed from its start to
-its first new trial's first report. Ray Tune as it comes is run over the same curves beside it.
+Trials replay curves without training (`benchmarks.curves`), two at once, through the `launch_experiment`
+that the command line uses, with its table: random search, ASHA from 1 to 27 epochs. Every call that Ray
+makes to our searcher and our scheduler is timed; their total (sampling, the study, the stopping rule,
+record and table) is our own share. Each value `at N` is the mean over the last tenth of N trials. Then
+a separate process resumes the sweep for ten more trials, timed from its start to its first new trial's
+first report. For comparison, Ray Tune with default settings runs over the same curves.
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ OURS = {
         "choose_trial_to_run",
     ),
 }
-"""What Ray calls of ours."""
+"""Our methods that Ray calls."""
 LIMITS = {"growth": 1.5, "ms": 100.0, "kb": 50.0, "resume_s": 15.0}
 
 
 @dataclass
 class Meter:
-    """Seconds spent in our code so far (by the clock, and of processor time), noted at each trial's end."""
+    """Seconds spent in our code so far (wall time and processor time), noted at each trial's end."""
 
     ours_s: float = 0.0
     ours_cpu_s: float = 0.0
     at_end: list[tuple[float, float, float]] = field(default_factory=list)
-    """Clock, our seconds, our processor seconds, after each trial."""
+    """Time, our wall seconds and our processor seconds after each trial."""
     _inside: bool = False
 
-    def note(self) -> None:
-        """A trial has ended."""
+    def note_end(self) -> None:
+        """Note the times at the end of a trial."""
         self.at_end.append((time.perf_counter(), self.ours_s, self.ours_cpu_s))
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """`call`, timed unless it is called from another timed one."""
+        """Wrap `call` to time it, unless another timed call calls it."""
 
         @functools.wraps(call)
         def wrapper(*args: Any, **given: Any) -> Any:
@@ -86,7 +86,7 @@ class Meter:
         return wrapper
 
     def at(self, number: int) -> tuple[float, float, float]:
-        """Milliseconds a trial over the last tenth of `number` trials: in all, ours, our processor time."""
+        """Milliseconds per trial over the last tenth of `number` trials: in all, ours, our processor time."""
         first, last = self.at_end[number - number // 10 - 1], self.at_end[number - 1]
         whole, ours, processor = (1000 * (b - a) / (number // 10) for a, b in zip(first, last, strict=True))
         return whole, ours, processor
@@ -94,7 +94,7 @@ class Meter:
 
 @contextmanager
 def timed_calls(meter: Meter) -> Iterator[None]:
-    """For a while all that Ray calls of ours is timed."""
+    """Time all our methods that Ray calls, until the block ends."""
     from tuning.run.ray_scheduler import RecordingScheduler
     from tuning.run.ray_searcher import OptunaSearcher
 
@@ -110,7 +110,7 @@ def timed_calls(meter: Meter) -> Iterator[None]:
 
 
 def sweep(trials: int, folder: Path) -> tuple[Meter, int]:
-    """Run it; returns the times, and the bytes on disk, Ray's own files included, as it ended."""
+    """Run the sweep; return the times, and the bytes on disk at its end, with Ray's own files."""
     from benchmarks.curves import Curve
     from tuning.run.launch import launch_experiment
 
@@ -123,7 +123,7 @@ def sweep(trials: int, folder: Path) -> tuple[Meter, int]:
             nonlocal written
             progress(record)
             if isinstance(record, EndedRecord):
-                meter.note()
+                meter.note_end()
                 if len(meter.at_end) % 500 == 0:
                     whole, ours, _ = meter.at(len(meter.at_end))
                     print(f"{len(meter.at_end):6d} trials, {whole:.1f} ms each, ours {ours:.2f}", flush=True)
@@ -142,12 +142,12 @@ def _experiment(trials: int) -> Experiment:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below."""
+    """Bytes of all files in a folder and its subfolders."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def go_on(folder: Path, trials: int) -> None:
-    """What the resuming process does: as the command, with its table."""
+def resume_in_process(folder: Path, trials: int) -> None:
+    """Resume the sweep as the command does, with its table; runs in a process of its own."""
     from benchmarks.curves import Curve
     from tuning.ledger.header import experiment_of
     from tuning.run.resume import resume_experiment
@@ -165,7 +165,7 @@ def go_on(folder: Path, trials: int) -> None:
 
 
 def resumed_after(folder: Path, trials: int) -> tuple[float, float]:
-    """Seconds from the start of a resuming process to its first new trial, and to that one's first report."""
+    """Seconds from the start of a resuming process to its first new trial, and to that trial's report."""
     started = time.time()
     _process("benchmarks.ten_thousand_trials", "--resume", str(folder), "--trials", str(trials + MORE))
     first = read_history(folder).trials[trials]
@@ -174,8 +174,8 @@ def resumed_after(folder: Path, trials: int) -> tuple[float, float]:
     return first.started - started, reported.time - started
 
 
-def raw(trials: int) -> dict[str, Any]:
-    """Ray Tune as it comes."""
+def run_raw_ray(trials: int) -> dict[str, Any]:
+    """Run Ray Tune with default settings; return its times and bytes."""
     with tempfile.TemporaryDirectory() as folder:
         output = _process("benchmarks.peers.raw_ray_curves", str(trials), folder)
     found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
@@ -220,7 +220,7 @@ def report(trials: int, raw_trials: int, folder: Path) -> None:
         print(f"{name:26s} {value:8.2f} {unit:12s} at most {limit:g}  {verdict}")
     print(f"{'  to its first report':26s} {report_s:8.2f} s")
     if raw_trials:
-        peer = raw(raw_trials)
+        peer = run_raw_ray(raw_trials)
         ended, number = peer["ended"], peer["trials"]
         tenth = number // 10
         print(
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.resume is not None:
-        go_on(given.resume, given.trials)
+        resume_in_process(given.resume, given.trials)
     elif given.folder is not None:
         report(given.trials, given.raw, given.folder)
     else:

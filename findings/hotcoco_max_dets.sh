@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# hotcoco 1.3.0 beside pycocotools 2.0.11: other limits on detections an image (`maxDets`).
+# hotcoco 1.3.0 compared with pycocotools 2.0.11: other limits on detections per image (`maxDets`).
 #
 # Guess before running (2026-11-28): hotcoco, made as a drop-in replacement, gives the twelve values that pycocotools
 # gives, for other limits too: AP is -1 for [1, 10, 300], since pycocotools' summary asks for the limit 100, and two

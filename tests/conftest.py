@@ -1,1 +1,1 @@
-"""Puts nothing on the path: `pythonpath` in pyproject.toml names `tests/support`, which tests share."""
+"""Fixtures are in the folders below; `pythonpath` in pyproject.toml adds `tests/support` to the path."""

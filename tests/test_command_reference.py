@@ -1,4 +1,4 @@
-"""docs/reference/commands.md and exit-codes.md say what the commands do."""
+"""docs/reference/commands.md and exit-codes.md agree with the commands."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ PAGES = {
     if path.name != "DECISIONS.md"
 }
 CURRENT = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
-"""Pages that describe the present; the changelog may name what has gone."""
+"""Pages that describe the present; the changelog may name removed things."""
 README_LINES = 150
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -52,7 +52,7 @@ def prose(text: str) -> str:
 
 
 def blocks(text: str, *languages: str) -> list[str]:
-    """The code blocks in these languages, less their indentation."""
+    """The code blocks in these languages, without their indentation."""
     return [
         "\n".join(line.removeprefix(indent) for line in code.splitlines())
         for indent, language, code in FENCE.findall(text)
@@ -153,7 +153,7 @@ def test_every_row_has_a_test(page: str, least: int) -> None:
 
 @pytest.mark.parametrize("page", CURRENT)
 def test_no_named_test_escapes_the_check(page: str) -> None:
-    """A name in another form would not be looked up."""
+    """A name in another form would not be checked."""
     text = CURRENT[page]
     assert text.count("::") == len(NAMED.findall(text)) + text.count("`file::function`")
 

@@ -1,4 +1,4 @@
-"""The packages as a whole: what imports what, how large a folder is, where a module's tests are."""
+"""The packages as a whole: import cycles, the size of folders, the places of a module's tests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("adaptertune", "analysis", "tuning", "trainables", "search_spaces", "cluster")
 MOST_MODULES = 27
-"""In one folder."""
+"""The most modules in one folder."""
 
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    """What each module imports of ours, inside functions and for type checking too."""
+    """Our modules that each module imports, also inside functions and for type checking."""
     graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False, cache_dir=None)
     return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 

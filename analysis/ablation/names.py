@@ -11,7 +11,7 @@ class StudyName(StrEnum):
     RANK = "rank"
     """The adapter's rank, from a quarter of the base's rank to four times that."""
     FREEZING = "freezing"
-    """Which parts of the model train besides the adapter, in all five modes."""
+    """Which parts of the model train in addition to the adapter, in all five modes."""
     ADAPTERS = "adapters"
     """The adapter families, each at the rank whose number of parameters is nearest to the base's."""
     TARGETS = "targets"

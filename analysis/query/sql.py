@@ -67,7 +67,7 @@ class Recorded:
 class Source:
     """The records of some experiments, open for queries. A view is made when it is first needed.
 
-    tell: called with a message before a record is compacted, which takes a while.
+    tell: called with a message before a record is compacted, which may take seconds.
     """
 
     def __init__(

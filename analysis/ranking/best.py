@@ -282,7 +282,7 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
 
 
 def _by_rule(ranking: Ranking, trial: Trial) -> dict[str, float | None]:
-    """The values of the best and of the last report, under whatever rule the ranking is."""
+    """The values of the best and of the last report, whatever the rule of the ranking."""
     found: dict[str, float | None] = {}
     for rule in (ValueRule.BEST, ValueRule.LAST):
         standing = trial.standing(replace(ranking.objective, rule=rule))

@@ -1,4 +1,4 @@
-"""What a trial costs. Imports nothing of ours, so that the command line starts fast."""
+"""The costs of a trial. No import of our packages at run time, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Cost(StrEnum):
                 return None if score is None else score.latency_ms
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """Its name with its unit."""
         match self:
             case Cost.PARAMETERS:

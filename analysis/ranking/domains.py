@@ -88,9 +88,9 @@ def _why_none(sweep: Sweep) -> str:
     if sweep.unscored:
         return said + f"scoring failed: {next(iter(sweep.unscored.values()))}"
     if sweep.experiment.scoring.trials is Scored.NONE:
-        return said + "its file says scoring.trials: none. Use `adaptertune evaluate NAME:TRIAL`"
+        return said + "its file has scoring.trials: none. Use `adaptertune evaluate NAME:TRIAL`"
     return said + (
-        "that is done once a sweep has finished, where the data have test images or domains."
+        "that is done once a sweep has finished, if the data has test images or domains."
         " Use `adaptertune evaluate NAME:TRIAL`"
     )
 
@@ -98,7 +98,7 @@ def _why_none(sweep: Sweep) -> str:
 def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
     """One row for each adapter and freezing mode: the metric in domain, and in each domain with its share.
 
-    metric: the task's main one when absent. Raises NothingToRankError, QueryError if it is unknown.
+    metric: by default the task's main one. Raises NothingToRankError, QueryError if it is unknown.
     """
     metric = metric or sweep.experiment.task.facts.main_metric
     lines = scored_lines(sweep, metric)

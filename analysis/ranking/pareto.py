@@ -69,7 +69,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
             points.append(Point(trial.number, standing.value, spent, trial.params))
     if not points:
         raise NothingToRankError(
-            f"{sweep.name}: no trial has run to its own end with {cost.words} on record,"
+            f"{sweep.name}: no trial has run to its own end with {cost.label} on record,"
             " so there is nothing to compare"
         )
     return Pareto(
@@ -95,10 +95,10 @@ def pareto_table(found: Pareto) -> Table:
     )
     if found.left_out:
         left = ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.left_out.items()))
-        caption += f". Left out, or without {found.cost.words} on record: {left}"
+        caption += f". Left out, or without {found.cost.label} on record: {left}"
     return Table(
-        f"{found.sweep}: {found.objective.metric} against {found.cost.words}",
-        ("trial", found.objective.metric, found.cost.words, "settings"),
+        f"{found.sweep}: {found.objective.metric} against {found.cost.label}",
+        ("trial", found.objective.metric, found.cost.label, "settings"),
         rows,
         caption,
         numeric=(0, 1, 2),

@@ -172,9 +172,9 @@ def _observed(m: Material) -> list[Block]:
         f" reached; {trials_in_words(counted)}. ◆: mean with its 95 % confidence interval (Student's t), from"
         " 3 trials on; ○: single trials"
     )
-    caption += "." if len(m.sweep.trials) <= MANY else ", a sample where there are many."
+    caption += "." if len(m.sweep.trials) <= MANY else ", a sample if there are many."
     return [
-        Heading("What the sweep's own trials say (observational)"),
+        Heading("What the sweep's own trials suggest (observational)"),
         Figure(
             "levels",
             f"{metric} by level, observational",

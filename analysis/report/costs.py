@@ -20,7 +20,7 @@ POINTS = 400
 
 def pareto_section(m: Material) -> Section:
     """Pareto fronts of quality against trainable parameters, training time and latency."""
-    title = "Quality beside cost"
+    title = "Quality and cost"
     by_number = {trial.number: trial for trial in m.sweep.trials}
     held: list[Block] = []
     fronts: dict[str, list[int]] = {}
@@ -32,10 +32,10 @@ def pareto_section(m: Material) -> Section:
             continue
         if len(found.points) < 2:
             held.append(
-                Absent(f"Only one trial finished, so there is nothing to compare its {cost.words} with.")
+                Absent(f"Only one trial finished, so there is nothing to compare its {cost.label} with.")
             )
             continue
-        fronts[cost.words] = [point.trial for point in found.front]
+        fronts[cost.label] = [point.trial for point in found.front]
         held.append(_cost_figure(m, found, by_number))
     drawn = [block for block in held if isinstance(block, Figure)]
     if not drawn:
@@ -44,7 +44,7 @@ def pareto_section(m: Material) -> Section:
 
 
 def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> Figure:
-    words, on = found.cost.words, {point.trial for point in found.front}
+    words, on = found.cost.label, {point.trial for point in found.front}
     ended = sample_trials([by_number[p.trial] for p in found.points], POINTS)
     kept = on | {trial.number for trial in ended}
     points = tuple(

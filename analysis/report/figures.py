@@ -179,7 +179,7 @@ def _levels(axes: Any, levels: Sequence[LevelMark]) -> None:
         colour = BEST if level.reference else FIRST
         if level.interval is not None:
             axes.plot(level.interval, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
-        # Above the line, where the mean does not cover them; more than five in three rows.
+        # Above the line, so that the mean does not cover them; more than five in three rows.
         places = [
             row - 0.22 + 0.09 * ((i % 3) - 1) * (len(level.values) > 5) for i in range(len(level.values))
         ]

@@ -153,7 +153,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """The values of one model or one domain on each row; None where it has none."""
+    """The values of one model or one domain on each row; None where there is no value."""
 
     name: str
     marks: tuple[Mark | None, ...]

@@ -341,7 +341,7 @@ def interaction_table(found: Importances, pairs: Sequence[Interaction]) -> Table
 
 
 def no_interaction(pairs: Sequence[Interaction]) -> str | None:
-    """The sentence in place of an empty table; None if a pair is significant or none could be tested."""
+    """The sentence instead of an empty table; None if a pair is significant or none could be tested."""
     if not pairs or any(pair.significant for pair in pairs):
         return None
     return f"No significant interaction in {plural(len(pairs), 'pair')} of settings."

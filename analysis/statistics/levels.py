@@ -56,7 +56,7 @@ class LevelsAtBudget:
 def levels_at_budgets(sweep: Sweep, by: str, at: float | None = None) -> tuple[LevelsAtBudget, ...]:
     """The values by level of the setting `by`, at each budget.
 
-    at: one epoch in place of the two default budgets.
+    at: one epoch instead of the two default budgets.
     Raises QueryError for a setting that no trial has.
     """
     having = [trial for trial in sweep.trials if trial.config.get(by) is not None]

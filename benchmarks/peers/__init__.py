@@ -1,1 +1,1 @@
-"""The same sweep as a good user would write it without this system."""
+"""The same sweep as an experienced user would write it without this system."""

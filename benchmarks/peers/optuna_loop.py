@@ -1,4 +1,4 @@
-"""Peer 1: a sequential Optuna loop over transformers and peft, torch's own thread count."""
+"""Peer 1: a sequential Optuna loop over transformers and peft, with torch's default thread count."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Fine-tuning with transformers and peft alone, as a careful user writes it; shared by both peers.
 
-Data is drawn once and held in memory; the loop normalises, trains and evaluates once an epoch.
+Data is generated once and held in memory; the loop normalises, trains and evaluates once per epoch.
 """
 
 from __future__ import annotations

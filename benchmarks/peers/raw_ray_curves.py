@@ -1,7 +1,7 @@
-"""Peer of `benchmarks.ten_thousand_trials`: Ray Tune as it comes, over the same curves.
+"""Peer of `benchmarks.ten_thousand_trials`: Ray Tune with default settings, over the same curves.
 
-Ray's own random search and ASHA, its loggers and snapshots on; with actors reused and two trials at
-once, as ours. Prints how it fared as JSON.
+Ray's own random search and ASHA, with its loggers and snapshots; actors are reused and two trials run
+at once, as in our sweep. Prints its times and bytes as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.curves import EPOCHS, dice
 
 
 class Plain(tune.Trainable):  # type: ignore[misc]
-    """The same curves, reported as a Ray user would."""
+    """The same curves, reported as a Ray user would report them."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)

@@ -1,4 +1,4 @@
-"""A designed experiment with real training, cut off and gone on with, through the command line."""
+"""A designed experiment with real training, interrupted and resumed, through the command line."""
 
 from __future__ import annotations
 

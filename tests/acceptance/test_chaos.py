@@ -1,8 +1,8 @@
-"""A real sweep whose processes are killed without warning, and resumed, is the sweep that was left alone.
+"""A real sweep with processes killed without warning, then resumed, equals the uninterrupted sweep.
 
 Twelve trials with ASHA and TPE on embedded data. With one worker the order of all events is defined,
-so configurations, curves, decisions, weights and the best trial must agree to the bit. With two the
-order is not, so no trial may be lost or doubled, and nothing that a checkpoint holds is trained again.
+so configurations, curves, decisions, weights and the best trial must agree to the bit. With two it is
+not, so no trial may be lost or duplicated, and no step that is in a checkpoint is trained again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from chaos import BATCH, NAME, Place, Process, events, hold_amid_an_epoch, lines, saved_steps, wait_until
+from chaos import BATCH, NAME, Place, Process, events, freeze_in_mid_epoch, lines, saved_steps, wait_until
 
 from trainables.training.checkpoint import read_weights
 from tuning.ledger.ledger import read_history, read_records
@@ -31,19 +31,19 @@ SEED = 4
 
 @dataclass(frozen=True)
 class Cut:
-    """What there was when a process was killed: lines of the record, and each trial's checkpointed step."""
+    """The state when a process was killed: lines of the record, and each trial's checkpointed step."""
 
     at: int
-    """Lines at once after the kill; trials may start once more while checkpoints are read."""
+    """Lines immediately after the kill; trials may start again while checkpoints are read."""
     lines: int
     saved: dict[int, int]
 
     @classmethod
     def of(cls, folder: Path, dead: Sequence[Process] = ()) -> Cut:
-        """dead: below a killed driver; its workers may save until they are gone, a moment after it."""
+        """Read the state. dead: descendants of a killed driver; its workers may save until they end."""
         wait_until(lambda: not any(p.holds_an_actor and p.alive for p in dead))
         at = lines(folder)
-        saved = saved_steps(folder)  # before the lines: another worker may go on meanwhile
+        saved = saved_steps(folder)  # before the lines: another worker may continue meanwhile
         return cls(at, lines(folder), saved)
 
 
@@ -59,7 +59,7 @@ def place(tmp_path: Path, cache: Path) -> Place:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Place:
-    """Where the sweep ran that was left alone."""
+    """The place of the uninterrupted sweep."""
     place = Place(tmp_path_factory.mktemp("whole"), cache)
     place.finish(*place.launch())
     return place
@@ -82,7 +82,7 @@ def essence(folder: Path) -> list[Any]:
 
 
 def assert_same(place: Place, whole: Place) -> None:
-    """All that a sweep finds out, to the bit."""
+    """Assert that all results of the sweeps agree to the bit."""
     assert essence(place.folder) == essence(whole.folder)
     assert place.best() == whole.best()
     for number in read_history(whole.folder).trials:
@@ -93,11 +93,11 @@ def assert_same(place: Place, whole: Place) -> None:
         assert all(torch.equal(kept[name], expected[name]) for name in expected)
 
 
-def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
-    """How many trials went on from a checkpoint; fails where one trained again what that held.
+def count_continued(folder: Path, cuts: Sequence[Cut]) -> int:
+    """Count the trials that continued from a checkpoint; fail if one trained steps again that it held.
 
-    A report that had been made by then may come once more, as it was saved. Trials that were not hit
-    ran on, and had no need of their checkpoints.
+    The report that was saved in the checkpoint may be made again. Trials on other workers continued
+    without their checkpoints.
     """
     records = list(read_records(folder))
     made: dict[tuple[int, int], ReportRecord] = {}
@@ -122,7 +122,7 @@ def went_on(folder: Path, cuts: Sequence[Cut]) -> int:
 
 
 def assert_reports_agree(folder: Path) -> None:
-    """What was made twice, because no checkpoint held it, came out the same."""
+    """Assert that reports made twice, because no checkpoint held them, agree."""
     made: dict[tuple[int, float], ReportRecord] = {}
     for record in read_records(folder):
         if isinstance(record, ReportRecord):
@@ -131,12 +131,12 @@ def assert_reports_agree(folder: Path) -> None:
 
 
 def starts(whole: Place) -> list[int]:
-    """Numbers of events after which a trial has just been given to a worker that ran another before."""
+    """Numbers of events after which a worker has just started a trial after another one."""
     return [i + 1 for i, (kind, trial, _) in enumerate(events(whole.folder)) if kind == "started" and trial]
 
 
-def amid(whole: Place) -> list[int]:
-    """Numbers of events after which a trial has just reported, and goes on."""
+def in_mid_trial(whole: Place) -> list[int]:
+    """Numbers of events after which a trial has just reported, and continues."""
     happened = events(whole.folder)
     return [i + 1 for i, pair in enumerate(pairwise(happened)) if {kind for kind, *_ in pair} == {"report"}]
 
@@ -157,9 +157,9 @@ def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
 
 
 def test_a_driver_killed_five_times(whole: Place, place: Place) -> None:
-    """At moments by what its record holds, each time resumed when its workers are gone."""
+    """Each kill is at a number of events, and the sweep is resumed when the driver's workers have ended."""
     draw = random.Random(SEED)
-    moments = sorted(draw.sample(amid(whole), 3) + draw.sample(starts(whole), 2))
+    moments = sorted(draw.sample(in_mid_trial(whole), 3) + draw.sample(starts(whole), 2))
     command, dead, cuts = place.launch(), [], []
     for moment in moments:
         with place.run(*command) as driver:
@@ -175,13 +175,13 @@ def test_a_driver_killed_five_times(whole: Place, place: Place) -> None:
     assert count(place.folder, ResumedRecord) == 5
     assert_same(place, whole)
     assert_reports_agree(place.folder)
-    assert went_on(place.folder, cuts) > 0
+    assert count_continued(place.folder, cuts) > 0
 
 
 def test_a_worker_killed_twice(whole: Place, place: Place) -> None:
-    """Amid a trial, and while one is swapped in; the same driver tries them again, from their checkpoints."""
+    """In mid-trial, and while one is swapped in; the same driver retries them, from their checkpoints."""
     draw = random.Random(SEED)
-    moments = sorted([draw.choice(amid(whole)), draw.choice(starts(whole))])
+    moments = sorted([draw.choice(in_mid_trial(whole)), draw.choice(starts(whole))])
     cuts = []
     with place.run(*place.launch(retries=2)) as driver:
         for moment in moments:
@@ -194,20 +194,20 @@ def test_a_worker_killed_twice(whole: Place, place: Place) -> None:
     assert count(place.folder, StartedRecord) == 12 + 2
     assert_same(place, whole)
     assert_reports_agree(place.folder)
-    assert went_on(place.folder, cuts) > 0
+    assert count_continued(place.folder, cuts) > 0
 
 
 def test_a_killed_raylet(whole: Place, place: Place) -> None:
-    """Ray would wait for ever for one that does not come back; the driver ends, and says how to go on."""
-    moment = random.Random(SEED).choice(amid(whole))
+    """Ray would wait for ever for a raylet that does not return; the driver exits and says how to resume."""
+    moment = random.Random(SEED).choice(in_mid_trial(whole))
     with place.run(*place.launch()) as driver:
         driver.wait_for_events(moment)
-        driver.wait_for(lambda: hold_amid_an_epoch(driver.workers(), place.folder))
+        driver.wait_for(lambda: freeze_in_mid_epoch(driver.workers(), place.folder))
         workers = driver.workers()
         try:
             driver.raylet().kill()
             assert driver.finish(60.0) == FAILED, driver.said()
-        finally:  # unfrozen, they would train on for epochs, and report, until the driver sees what is gone
+        finally:  # if not frozen, they would train and report for epochs until the driver notices
             for worker in workers:
                 worker.kill()
         assert "Ray died" in driver.said()
@@ -215,7 +215,7 @@ def test_a_killed_raylet(whole: Place, place: Place) -> None:
     place.finish(*RESUME)
     assert_same(place, whole)
     assert_reports_agree(place.folder)
-    assert went_on(place.folder, [cut]) > 0
+    assert count_continued(place.folder, [cut]) > 0
 
 
 def test_two_workers_lose_nothing_and_double_nothing(whole: Place, place: Place) -> None:
@@ -223,10 +223,10 @@ def test_two_workers_lose_nothing_and_double_nothing(whole: Place, place: Place)
     moment = random.Random(SEED).randrange(8, len(events(whole.folder)) // 2)
     with place.run(*place.launch(concurrent=2, retries=1)) as driver:
         driver.wait_for_events(moment)
-        driver.wait_for(lambda: hold_amid_an_epoch(driver.workers(), place.folder))
+        driver.wait_for(lambda: freeze_in_mid_epoch(driver.workers(), place.folder))
         dead = driver.kill()
         for process in dead:
-            if process.holds_an_actor:  # unfrozen, it would train to the epoch's end
+            if process.holds_an_actor:  # if not frozen, it would train to the epoch's end
                 process.kill()
     cuts = [Cut.of(place.folder, dead)]
     with place.run(*RESUME) as driver:
@@ -245,4 +245,4 @@ def test_two_workers_lose_nothing_and_double_nothing(whole: Place, place: Place)
         assert [r.epoch for r in trial.reports] == [float(e + 1) for e in range(len(trial.reports))]
         assert (trial.outcome is Outcome.COMPLETED) == (len(trial.reports) == 4)
     assert_reports_agree(place.folder)
-    assert went_on(place.folder, cuts) > 0
+    assert count_continued(place.folder, cuts) > 0

@@ -1,6 +1,6 @@
-"""Real sweeps on a Ray cluster of several nodes, each a raylet with processes of its own on this machine.
+"""Real sweeps on a Ray cluster of several nodes, each a raylet with its own processes on this machine.
 
-Nodes are killed without warning, and join late; one has no access to the driver's cache of prepared data.
+Nodes are killed without warning, and join late; one cannot read the driver's cache of prepared data.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from chaos import FILE, IMAGES, Driver, Place, events, hold_amid_an_epoch
+from chaos import FILE, IMAGES, Driver, Place, events, freeze_in_mid_epoch
 from raylets import Raylets, raylets, require_hiding
 
-from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, went_on
+from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, count_continued
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome
 from tuning.messages import FAILED, USER_ERROR
@@ -44,7 +44,7 @@ with connect(sys.argv[1], threads=3, log=Path(sys.argv[2])) as cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Raylets]:
-    """Three nodes of one CPU each; tests take some away, and add others."""
+    """Three nodes of one CPU each; tests remove some, and add others."""
     with raylets() as started:
         for _ in range(3):
             started.add()
@@ -60,7 +60,7 @@ def place(tmp_path: Path) -> Place:
 
 @contextmanager
 def sweep(place: Place, cluster: Raylets, **changes: str) -> Iterator[Driver]:
-    """Launches chaos' sweep on a cluster, one CPU a trial, with parts of its file replaced."""
+    """Launch the sweep of `chaos` on a cluster, one CPU per trial, with parts of its file replaced."""
     text = FILE.replace("concurrent: CONCURRENT", "cpus: 1").replace("RETRIES", "3")
     for old, new in changes.items():
         key = old.replace("_", " ")
@@ -74,7 +74,7 @@ def sweep(place: Place, cluster: Raylets, **changes: str) -> Iterator[Driver]:
 
 
 def wait(driver: Driver, reached: Callable[[], bool]) -> None:
-    """With patience and without haste: to look at all processes takes its time."""
+    """Wait with a long timeout and a slow poll: reading all processes takes time."""
     driver.wait_for(reached, within_s=WITHIN_S, every_s=0.1)
 
 
@@ -82,8 +82,8 @@ def wait_for_events(driver: Driver, number: int) -> None:
     wait(driver, lambda: len(events(driver.folder)) >= number)
 
 
-def assert_whole(folder: Path, trials: int) -> None:
-    """No trial is lost, none doubled, and each has run the epochs that its outcome says."""
+def assert_complete(folder: Path, trials: int) -> None:
+    """Assert that no trial is lost or duplicated, and that each ran the epochs that its outcome requires."""
     found = read_history(folder).trials
     assert sorted(found) == list(range(trials))
     assert {trial.outcome for trial in found.values()} <= {Outcome.COMPLETED, Outcome.PRUNED}
@@ -94,11 +94,10 @@ def assert_whole(folder: Path, trials: int) -> None:
 
 
 def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place) -> None:
-    """The one that dies is frozen first: it must not end its trial in the moment before its death.
+    """The node is frozen before it is killed, so that it cannot end its trial just before its death.
 
-    With a trial on each of three nodes, and all of them amid an epoch, one of those is hit. Epochs are
-    longer than elsewhere, so that they are so often enough. The node that joins has a cache of its own,
-    and prepares the data there.
+    It is killed while each of three nodes runs a trial in mid-epoch. Epochs are longer than in other tests,
+    so that this occurs often enough. The node that joins has its own cache, and prepares the data there.
     """
     require_hiding(place.cache)
     own_cache = place.storage.parent / "own-cache"
@@ -107,15 +106,15 @@ def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place) -> None:
     longer = {"trials:_12": f"trials: {TRIALS}", f"train:_{IMAGES}": f"train: {images}"}
     with sweep(place, cluster, **longer) as driver:
         wait_for_events(driver, 8)
-        wait(driver, lambda: hold_amid_an_epoch(doomed.workers(), place.folder, trials=3, images=images))
+        wait(driver, lambda: freeze_in_mid_epoch(doomed.workers(), place.folder, trials=3, images=images))
         doomed.kill_all()
         cut = Cut.of(place.folder)
         late = cluster.add(hidden=[place.cache], ADAPTERTUNE_CACHE=str(own_cache))
         wait(driver, lambda: bool(late.workers()))
         assert driver.finish(WITHIN_S) == 0, driver.said()
-    assert_whole(place.folder, TRIALS)
+    assert_complete(place.folder, TRIALS)
     assert_reports_agree(place.folder)
-    assert went_on(place.folder, [cut]) > 0
+    assert count_continued(place.folder, [cut]) > 0
     assert "(raylet)" not in driver.said()
     prepared = {path.name for path in (place.cache / "prepared").iterdir() if not path.name.startswith(".")}
     assert {p.name for p in (own_cache / "prepared").iterdir() if not p.name.startswith(".")} == prepared
@@ -136,7 +135,7 @@ def test_a_node_that_does_not_see_the_experiment_is_named_before_anything_runs(
 
 
 def test_two_experiments_on_one_cluster_and_one_database_do_not_mix(cluster: Raylets, place: Place) -> None:
-    """At once, each on its share of the nodes, and both shown as Optuna studies in one database."""
+    """Both run at once, each on its share of the nodes, with Optuna studies in one database."""
     import optuna
 
     database = f"sqlite:///{place.storage / 'studies.db'}"
@@ -156,7 +155,7 @@ def test_two_experiments_on_one_cluster_and_one_database_do_not_mix(cluster: Ray
         for driver in (left, right):
             assert driver.finish(WITHIN_S) == 0, driver.said()
     for each in places:
-        assert_whole(each.folder, 4)
+        assert_complete(each.folder, 4)
         assert {r.name for r in read_records(each.folder) if r.kind == "experiment"} == {each.name}
     first, second = (read_history(each.folder).trials for each in places)
     assert not {t.hash for t in first.values()} & {t.hash for t in second.values()}
@@ -181,9 +180,9 @@ def test_the_number_of_trials_at_once_follows_the_nodes(cluster: Raylets, tmp_pa
 
 @contextmanager
 def capacity_of(cluster: Raylets, folder: Path) -> Iterator[Callable[[Callable[[int], bool]], int]]:
-    """Gives a function that asks for the capacity until a condition holds, for two minutes at most.
+    """A function that asks for the capacity until a condition holds, for at most two minutes.
 
-    Checks too that workers there compute with the threads asked for, and not with their node's own.
+    Also checks that workers compute with the threads asked for, not with their node's setting.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", CAPACITY, cluster.address, str(folder / "ray.log")],
@@ -216,18 +215,18 @@ def capacity_of(cluster: Raylets, folder: Path) -> Iterator[Callable[[Callable[[
 
 
 def test_a_head_that_is_killed_ends_the_sweep_in_plain_words_and_it_goes_on_elsewhere(place: Place) -> None:
-    """Ray would end the driver after a minute, in its own words. It goes on without a cluster here."""
+    """Ray would end the driver after a minute, with its own message. The sweep resumes without a cluster."""
     with raylets() as cluster:
         head = cluster.add(cpus=2)
         with sweep(place, cluster, **{"trials:_12": "trials: 6"}) as driver:
             wait_for_events(driver, 6)
-            wait(driver, lambda: hold_amid_an_epoch(head.workers(), place.folder))
+            wait(driver, lambda: freeze_in_mid_epoch(head.workers(), place.folder))
             head.kill_all()
-            # Ray itself would end it after 60 s.
+            # Ray itself would end the driver after 60 s.
             assert driver.finish(50.0) == FAILED, driver.said()
             assert "Continue the sweep with `adaptertune resume`" in driver.said()
         cut = Cut.of(place.folder)
     place.finish("resume", place.name)
-    assert_whole(place.folder, 6)
+    assert_complete(place.folder, 6)
     assert_reports_agree(place.folder)
-    assert went_on(place.folder, [cut]) > 0
+    assert count_continued(place.folder, [cut]) > 0

@@ -47,7 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_files_on_s3(server: Server) -> None:
-    """One of a single request, one of several; and what a server says that refuses, or is gone."""
+    """A file of a single request, and one of several; the errors when a server refuses, or has stopped."""
     root = StorePath.of(server.uri("a folder".replace(" ", "%20")))
     small, large = root / "trials/0007/last.ckpt", root / "trials/0007/best.ckpt"
     assert not small.exists()
@@ -89,7 +89,7 @@ def written(storage: Path, checkpoints: str) -> str:
 def test_a_sweep_with_its_checkpoints_on_s3_is_the_sweep_with_them_on_disk(
     server: Server, tmp_path: Path
 ) -> None:
-    """Killed amid a trial, resumed to the end; scored, evaluated, exported from there; within its budget."""
+    """Killed in mid-trial and resumed to the end; scored, evaluated and exported; within its budget."""
     local = Place(tmp_path / "local", tmp_path / "cache", NAME)
     local.finish("launch", written(local.storage, "keep_best: 3"))
     place = Place(tmp_path / "stored", tmp_path / "cache", NAME)
@@ -111,7 +111,7 @@ def test_a_sweep_with_its_checkpoints_on_s3_is_the_sweep_with_them_on_disk(
     }
     assert list(place.folder.glob("trials/*/*.ckpt")) == []
     log = (place.folder / "trials" / "0001" / "log.txt").read_text()
-    assert log.count("configuration ") == 2  # it was begun, and went on
+    assert log.count("configuration ") == 2  # it was launched, and resumed
     tables = {
         path.relative_to(place.folder / "tables").as_posix() for path in place.folder.glob("tables/*/*")
     }

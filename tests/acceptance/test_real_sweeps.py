@@ -19,7 +19,7 @@ DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not beside the checkout"),
+    pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not next to the checkout"),
 ]
 COMMON = [
     *("--set", "trial.epochs=4", "--set", "scheduler.asha.reduction_factor=2", "--trials", "8"),
@@ -79,7 +79,7 @@ def test_detection_on_blood_cells(tmp_path: Path) -> None:
     history = check_sweep(tmp_path / "coco_folder", "map_50")
     assert history.prepared is not None
     assert history.prepared.counts == {"train": 205, "validation": 87, "test": 72}
-    # Ten queries and a hundred steps cannot find thirty cells; that the detector learns must still show.
+    # Ten queries and a hundred steps cannot find thirty cells, but must show that the detector learns.
     reports = max(history.trials.values(), key=lambda trial: trial.value or 0.0).reports
     first, last = (reports[i].metrics["loss"] for i in (0, -1))
     assert first is not None
@@ -88,7 +88,7 @@ def test_detection_on_blood_cells(tmp_path: Path) -> None:
 
 
 def test_segmentation_of_nuclei(tmp_path: Path) -> None:
-    """On one microscope's images, with another magnification and another staining as domains."""
+    """Images of one microscope, with another magnification and another staining as domains."""
     nuclei = (DATA / "dsb2018" / "fluo_256").resolve()
     sets = ["--set", "model.image_size=[128, 128]"]
     sets += ["--set", f"data.masks.train.images={nuclei / 'images'}"]
@@ -115,14 +115,14 @@ def test_segmentation_of_nuclei(tmp_path: Path) -> None:
         for name, figures in row["domains"].items():
             assert 0 < figures["dice"] < 1
             assert row["robustness"][name] == pytest.approx(figures["dice"] / inside)
-    # Learnt on dark ground with bright nuclei, a stain that is the other way round must be harder.
+    # It was trained on bright nuclei on dark ground, so an inverted stain must be harder.
     best = table["rows"][0]
     assert best["domains"]["he_stain"]["dice"] < best["metrics"]["dice"]
     look_at_predictions(nuclei, tmp_path)
 
 
 def look_at_predictions(nuclei: Path, root: Path) -> None:
-    """An image of each domain, drawn over with its mask, and found to hold nuclei."""
+    """Draw an image of each domain with its mask, and assert that nuclei are found."""
     images = [min((nuclei.parent / name / "images").iterdir()) for name in ("fluo_256", "fluo_360")]
     adaptertune(
         *("predict", str(root / "mask_folder:best"), *map(str, images), "--to", str(root / "drawn")), cwd=root

@@ -18,11 +18,11 @@ from tuning.ledger.ledger import read_history
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "recorded_before"
 NAME = "recorded"
 TOLERANCE = 5e-3
-"""Of a Dice trained here, on another processor than the fixture's."""
+"""Tolerance for a Dice that is trained here, on another processor than the fixture's."""
 
 
 def place(storage: Path, which: str) -> Path:
-    """A copy of the fixture, which stays as it is."""
+    """Copy the fixture, so that it stays unchanged."""
     shutil.copytree(FIXTURE / which, storage / NAME)
     return storage / NAME
 

@@ -1,4 +1,4 @@
-"""The report in a real browser, without a network: at the width of a telephone and of a desk, and printed."""
+"""The report in a real browser, without a network: as wide as a telephone and a desktop, and printed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from playwright.sync_api import sync_playwright
 from analysis.report.write import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-"""Chromium may have to be installed."""
+"""The timeout includes the installation of Chromium."""
 
 TELEPHONE, SMALL, DESK = (390, 844), (360, 640), (1280, 900)
 
 
 def chromium() -> str | None:
-    """Where Chromium is; Debian's is installed for this where that can be done."""
+    """The path of Chromium; Debian's is installed for this if possible."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -51,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(browser: Any, path: Path, size: tuple[int, int], scheme: str = "light") -> tuple[Any, list[str]]:
-    """The page at a size, and all that the browser asked for, complained of or failed at."""
+    """The page at a size, and all requests, console messages and errors of the browser."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, offline=True
     )

@@ -1,7 +1,7 @@
-"""The studies' models at their true size, built offline, run by `train` from shipped files on real images.
+"""The studies' models at full size, built offline, trained by `train` from shipped files on real images.
 
-YOLOS-Small and ViT-B/16 get random weights in the hub's format; what is shown is that sizes, labels,
-processor settings and data go through as they would from the hub, not what they learn.
+YOLOS-Small and ViT-B/16 get random weights in the hub's format. The tests check that sizes, labels,
+processor settings and data are handled as for checkpoints from the hub, not what the models learn.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not beside the checkout"),
+    pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not next to the checkout"),
 ]
 NAMES = [
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -56,7 +56,7 @@ UNUSED = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 IDS = [number for number in range(91) if number not in UNUSED]
 LABELS = dict.fromkeys(UNUSED, "N/A") | dict(zip(IDS, NAMES, strict=True))
 BYTES = 124e6
-"""What the earlier study pickled for each adapter."""
+"""The settings that the earlier study pickled for each adapter."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def yolos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         id2label=dict(sorted(LABELS.items())), label2id={name: number for number, name in LABELS.items()},
     )  # fmt: skip
     model = YolosForObjectDetection(config)
-    # Left at zero, all queries would be the same one.
+    # With zeros, all queries would be the same.
     embeddings = model.vit.embeddings
     for tensor in (embeddings.detection_tokens, embeddings.cls_token, embeddings.position_embeddings):
         torch.nn.init.trunc_normal_(tensor, std=0.02)
@@ -103,7 +103,7 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cut-outs of real photographs in the form of `detection-datasets/coco`: its columns, in Parquet.
+    """Crops of real photographs in the form of `detection-datasets/coco`: its columns, in Parquet.
 
     Boxes are real; the n-th box of a part has category n, so that each of the 80 occurs.
     """
@@ -133,7 +133,7 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _rows(annotated: dict[str, Any], *, images: int = 8, height: int = 384) -> list[dict[str, Any]]:
-    """The upper 640×384 pixels of images, which at a longest edge of 1333 become 800 high."""
+    """The upper 640×384 pixels of images, which are 800 high when scaled to a longest edge of 1333."""
     rows: list[dict[str, Any]] = []
     given = 0
     for image in annotated["images"][:images]:
@@ -162,7 +162,7 @@ def _rows(annotated: dict[str, Any], *, images: int = 8, height: int = 384) -> l
 
 
 def train(file: str, sets: list[str], folder: Path) -> tuple[Experiment, list[dict[str, Any]], Prepared]:
-    """Run `adaptertune train`; the experiment as it ran, its reports, the data that it prepared."""
+    """Run `adaptertune train`; return the experiment as it ran, its reports and its prepared data."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {
         "ADAPTERTUNE_CACHE": str(folder / "cache"),
@@ -180,7 +180,7 @@ def train(file: str, sets: list[str], folder: Path) -> tuple[Experiment, list[di
 
 
 def detect(adapter: str, yolos: Path, coco: Path, folder: Path, sets: list[str]) -> Prepared:
-    """Two optimizer steps of a row of study A, and all that must hold after them."""
+    """Train a row of study A for two optimizer steps, and assert what must be true after them."""
     common = [
         *(f"model.name={yolos}", f"data.hub.path={coco}", "data.hub.train=train[:2]"),
         *("data.hub.validation=val[:1]", "data.splits={train: 0.8, validation: 0.2, test: 0.0}"),
@@ -249,7 +249,7 @@ def test_labels_go_by_name_from_80_to_91_number_by_number(
     for number, name in enumerate(NAMES):
         assert prepared.classes[number] == name
         assert task.model.config.id2label[int(task.ids[number])] == name
-    # And so they come to the loss: each real box under the checkpoint's number for its name.
+    # The loss gets them like that: each real box has the checkpoint's number for its name.
     stored = _objects(coco, "val")
     split = prepared.splits[Split.VALIDATION]
     seen: set[int] = set()

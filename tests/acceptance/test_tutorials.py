@@ -69,7 +69,7 @@ def cell_of(cells: list[Any], source: str) -> Any:
 
 
 def assert_live_table(cell: Any, *expected: str) -> None:
-    """One output that was updated to the end, and nothing else."""
+    """Assert that there is one output, which was updated to the end."""
     (output,) = cell.outputs
     assert output.output_type == "display_data"
     for text in expected:

@@ -1,4 +1,4 @@
-"""Views where people look at them: a real optuna-dashboard, a real PostgreSQL."""
+"""Views in the programs that display them: a real optuna-dashboard, a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tuning.views.optuna_journal import JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyStorage, StudyView
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-"""PostgreSQL may have to be installed."""
+"""The timeout includes the installation of PostgreSQL."""
 
 
-def view(shelf: StudyStorage, name: str = "digits") -> StudyView:
-    return StudyView(recorded.experiment(name), shelf)
+def view(target: StudyStorage, name: str = "digits") -> StudyView:
+    return StudyView(recorded.experiment(name), target)
 
 
 # --- optuna-dashboard -------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_the_journal_opens_in_optuna_dashboard_while_the_sweep_runs(folder: Path
         for record in records[half:]:
             followed.observe(record)
         followed.settle()
-        deadline = time.monotonic() + 90  # it looks at the file every few seconds
+        deadline = time.monotonic() + 90  # it reads the file every few seconds
         while len(after := ask(port, f"/api/studies/{study['study_id']}")["trials"]) < 7:
             assert time.monotonic() < deadline, f"the dashboard shows {len(after)} trials of 7"
             time.sleep(0.5)
@@ -108,7 +108,7 @@ def trials(server: Postgres, name: str) -> list[optuna.trial.FrozenTrial]:
     storage = RDBStorage(with_driver(server.url))
     try:
         return optuna.load_study(study_name=name, storage=storage).trials
-    finally:  # a server takes a hundred connections, and a test may ask more often
+    finally:  # a server accepts a hundred connections, and a test may open more
         storage.remove_session()
         storage.engine.dispose()
 

@@ -1,4 +1,4 @@
-"""What tests of sweeps from Python share."""
+"""Fixtures for tests of sweeps from Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def users_ray() -> Iterator[None]:
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where sweeps of a test go; their trials are scripted."""
+    """The storage of a test's sweeps; their trials are scripted."""
     monkeypatch.setenv("ADAPTERTUNE_STORAGE", str(tmp_path / "experiments"))
     use(monkeypatch, tmp_path / "data")
     return tmp_path / "experiments"
@@ -33,7 +33,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained_by(
     storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[type[Scripted]], None]:
-    """Gives the test's sweeps a trainable of its own."""
+    """A function that replaces the trainable of the test's sweeps."""
 
     def give(trainable: type[Any]) -> None:
         use(monkeypatch, tmp_path / "data", trainable)

@@ -1,4 +1,4 @@
-"""The names of `adaptertune`, and what importing it costs."""
+"""The names of `adaptertune`, and the modules that its import loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in a process of its own, with a Ray that `launch` starts."""
+"""Ctrl-C in a separate process, with a Ray that `launch` starts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_sweep_is_resumed_in_the_same_process(tmp_path: Path) -> None:
     ledger = tmp_path / "experiments" / "sweep" / LEDGER
     while process.poll() is None and not (ledger.is_file() and '"report"' in ledger.read_text()):
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the whole group
+    os.killpg(process.pid, signal.SIGINT)  # like a terminal: to the whole group
     out, err = process.communicate()
     assert process.returncode == 0, err
     interrupted = next(line for line in out.splitlines() if "sweep is interrupted" in line)

@@ -18,7 +18,7 @@ from tuning.ledger.records import Outcome
 
 
 class Cell:
-    """A notebook's cell: what was displayed, and what it was replaced by."""
+    """A notebook's cell: the displayed value, and the values that replaced it."""
 
     def __init__(self) -> None:
         self.shown: list[object] = []
@@ -81,7 +81,7 @@ def test_a_display_that_fails_does_not_end_the_sweep(record: Path) -> None:
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """IPython as a kernel has it."""
+    """IPython as it is in a kernel."""
     shown: list[object] = []
 
     def display(what: object, display_id: bool) -> Cell:

@@ -1,4 +1,4 @@
-"""Which packages a process imports as ours, with a user's own of the same names in its folder."""
+"""Which packages a process imports as ours, with a user's packages of the same names in its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOW = f"import {', '.join(PACKAGES)}; print({', '.join(f'{name}.__file__' for n
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A user's folder that holds modules and packages of our names, and one of its own."""
+    """A user's folder with modules and packages of our names, and one with another name."""
     folder = tmp_path / "project"
     for package in ("analysis", "cluster", "search_spaces"):
         (folder / package).mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_ours_are_imported_and_the_users_other_modules_as_before(
 def test_the_command_runs_there(project: Path, environment: dict[str, str]) -> None:
     done = run(project, environment, "-m", "adaptertune", "list")
     assert (done.returncode, done.stdout.split()[:2]) == (0, ["no", "experiments"]), done.stderr
-    entry = "from adaptertune.__main__ import main; main()"  # as the installed script has it
+    entry = "from adaptertune.__main__ import main; main()"  # as in the installed script
     assert run(project, environment, "-c", entry, "spaces").stdout.startswith("sweeps")
 
 

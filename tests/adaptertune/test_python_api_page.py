@@ -1,4 +1,4 @@
-"""docs/reference/python-api.md: every name is on it, its signatures are true, its examples run."""
+"""docs/reference/python-api.md: every name is on it, its signatures are correct, its examples run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`launch` and `resume`: what they return, raise and leave behind. Trials replay curves."""
+"""`launch` and `resume`: their results, errors and files. Trials replay curves."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_dict_is_launched_and_its_results_are_what_open_gives(
     out = capsys.readouterr().out
     assert "trial 0 completed" in out
     assert "\x1b" not in out
-    assert ray.is_initialized()  # it was the user's
+    assert ray.is_initialized()  # the user had started it
     assert "name: sweep" in read_history(storage / "mine").header.file
 
 

@@ -1,4 +1,4 @@
-"""How results show themselves."""
+"""How results are displayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters after a short real run through the engine: what was trained is what the method's paper says."""
+"""Adapters after a short real run through the engine: they compute what the method's paper specifies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT = {"epochs": 3, "batch_size": 4, "learning_rate": 5e-3}
 
 @pytest.fixture(scope="module")
 def engine_of() -> Callable[[Task], Engine]:
-    """One engine a task."""
+    """One engine per task."""
     made: dict[Task, Engine] = {}
 
     def build(task: Task) -> Engine:
@@ -39,7 +39,7 @@ def engine_of() -> Callable[[Task], Engine]:
 
 @pytest.mark.parametrize("task", list(Task))
 def test_adaloras_ranks_shrink_to_the_target(engine_of: Callable[[Task], Engine], task: Task) -> None:
-    """Study A's never moved: no call of the allocator, and a schedule for another number of steps."""
+    """In study A ranks never changed: the allocator was not called, and its schedule had other steps."""
     judge = engine_of(task)
     state = judge.start(config(adapter="adalora", adalora={"init_rank": 6, "target_rank": 2}, **SHORT))
     layers = len(state.adapted.ranks())

@@ -1,4 +1,4 @@
-"""Boxes as a detector is given them, drawn back onto the pixels that it is given: they lie on the objects.
+"""Boxes as a detector gets them, drawn onto the pixels that it gets: they must be on the objects.
 
 Through resize, padding, flips and crops, from COCO JSON (xywh) and from the hub's form (xyxy). Objects
 are told from the pixels alone: red, green and blue blocks on black.
@@ -145,7 +145,7 @@ def _corners(batch: Batch, place: int) -> tuple[Array, list[int]]:
 
 
 def _seen(batch: Batch, place: int, channel: int) -> list[int]:
-    """xyxy of what is coloured in a channel."""
+    """xyxy of the coloured pixels of a channel."""
     ys, xs = np.nonzero(batch.images[place, channel].numpy() > 127)
     return [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
 
@@ -177,7 +177,7 @@ def test_boxes_lie_on_their_objects(data: dict[str, Any], size: str, change: str
 
 
 def test_the_measure_sees_the_earlier_mistake(data: dict[str, Any]) -> None:
-    """Study A's reading, xyxy taken for xywh, misses: the test above could not pass with it."""
+    """With study A's error, xyxy read as xywh, the boxes miss: the test above detects it."""
     held = _prepared(data, SIZES["edges"])
     split = held.splits[Split.TRAIN]
     right, wrong = [], []
@@ -197,7 +197,7 @@ def test_the_measure_sees_the_earlier_mistake(data: dict[str, Any]) -> None:
 
 
 def test_cells_lie_in_their_boxes(shared: Path, tmp_path: Path) -> None:
-    """Real photos, turned round: white cells are purple, their surroundings are not."""
+    """Real photos, rotated: white cells are purple, their surroundings are not."""
     folder = shared / "data/bccd"
     coco = {
         part: {"images": str(folder / "images"), "annotations": str(folder / f"instances_{name}.json")}

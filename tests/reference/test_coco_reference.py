@@ -1,4 +1,4 @@
-"""The published COCO case, from its two files through our own path: source, preparation, task, figures.
+"""The published COCO case, from its two files through our own path: source, preparation, task, metrics.
 
 A scripted detector gives the published detections. All that a real one does not do here is see:
 it reads the image's number from its colour.
@@ -38,7 +38,7 @@ AT_ONCE = 7
 
 @pytest.fixture(scope="module")
 def reference(shared: Path) -> tuple[Json, list[Json], dict[str, float]]:
-    """Annotations, detections, figures."""
+    """Annotations, detections and metrics."""
     folder = shared / "reference" / "coco_eval"
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
     found = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
@@ -111,7 +111,7 @@ class Scripted(nn.Module):
 
     def _answer(self, image: Json) -> tuple[Tensor, Tensor]:
         logits = torch.full((self.queries, 92), NEVER, dtype=torch.float64)
-        logits[:, -1] = 0.0  # no object, unless said otherwise
+        logits[:, -1] = 0.0  # no object, unless set below
         boxes = torch.zeros(self.queries, 4, dtype=torch.float64)
         for query, given in enumerate(self.found[image["id"]]):
             logits[query, given["category_id"]] = np.log(given["score"])
@@ -124,7 +124,7 @@ class Scripted(nn.Module):
 
 @pytest.fixture(params=list(Backend))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """Who computes the figures."""
+    """The library that computes the metrics."""
     monkeypatch.setattr(detection, "coco_metrics", partial(coco_metrics, backend=request.param))
     chosen: Backend = request.param
     return chosen
@@ -162,7 +162,7 @@ def test_the_batch_size_changes_nothing(
 
 
 def test_low_scores_count(judge: Engine, reference: tuple[Json, list[Json], dict[str, float]]) -> None:
-    """Study A dropped scores under 0.5 before AP: that is another figure, five points lower here."""
+    """Study A dropped scores under 0.5 before AP: that is another metric, five points lower here."""
     truth, found, expected = reference
     assert any(d["score"] < 0.5 for d in found)
     kept = _evaluate(judge, truth, [d for d in found if d["score"] >= 0.5])
@@ -172,7 +172,7 @@ def test_low_scores_count(judge: Engine, reference: tuple[Json, list[Json], dict
 def test_sizes_go_by_annotated_area_and_crowds_count_apart(
     reference: tuple[Json, list[Json], dict[str, float]], tmp_path: Path
 ) -> None:
-    """Study A sorted objects by the area of their boxes and took crowds for objects."""
+    """Study A sorted objects by the area of their boxes and treated crowds as objects."""
     truth, found, expected = reference
     entries = [a | {"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3]} for a in truth["annotations"]]
     wrong = truth | {"annotations": entries}

@@ -1,4 +1,4 @@
-"""Of a run in the open: which weights are kept, what a checkpoint holds, and that gradients are clipped."""
+"""The files of a run: which weights are kept, what a checkpoint holds, and that gradients are clipped."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from trainables.training.engine import Engine
 from trainables.training.solo import train_solo
 
 CLEAN = {"domain": "clean", "train": 32, "validation": 8, "test": 8}
-"""What the embedded backbone knows already: it starts well."""
+"""Data that the embedded backbone was pretrained on: it starts well."""
 RUINED = {"adapter": "lora", "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "warmup": 1.0}
-"""The rate rises to a hundred times a sound one: of a report a step, the first is the best."""
+"""The rate rises to a hundred times a suitable one: with a report per step, the first one is the best."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def asked() -> Workload:
 
 @pytest.fixture(scope="module")
 def judge(asked: Workload) -> Engine:
-    """An engine over them."""
+    """An engine over the scenes."""
     return engine(asked)
 
 

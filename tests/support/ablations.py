@@ -1,4 +1,4 @@
-"""Records of designed experiments that never ran, for tests of what is read from them."""
+"""Records of designed experiments that never ran, for tests that read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.records import Outcome, ScoredRecord
 
 Curve = Callable[[str, int], Told]
-"""A level's name and a seed to the trial that ran; its parameters are filled in."""
+"""Maps a level's name and a seed to the trial that ran; its parameters are filled in."""
 
 
 def sweep_in(folder: Path, **parts: Any) -> Sweep:
@@ -27,7 +27,7 @@ def sweep_in(folder: Path, **parts: Any) -> Sweep:
 def spec_of(
     base: Base, factor: str, levels: tuple[AblationLevel, ...], seeds: int = 3, **more: Any
 ) -> AblationSpec:
-    """The levels under so many seeds, the base's own as reference."""
+    """The levels under so many seeds, with the base's own level as reference."""
     return AblationSpec(
         of=base.experiment.name,
         trial=base.trial,

@@ -41,16 +41,16 @@ checkpoints: {{every_s: 0.1, every_epochs: 1}}
 retries: RETRIES
 scoring: {{trials: none}}
 """
-"""Twelve short trials with AdaLoRA's allocator and moved backbones among them, saved in mid-epoch too."""
-LOOK_S = 0.005
-"""Between two looks, where a moment is to be met."""
+"""Twelve short trials, some with AdaLoRA's allocator or a trained backbone; saved in mid-epoch too."""
+POLL_S = 0.005
+"""Seconds between two checks for an event."""
 AGENTS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's processes that hold no actor; its agents outlive a killed raylet by a minute."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One of this machine's processes; when it started tells it from a later one of the same number."""
+    """A process of this machine; its start time distinguishes it from a later one with the same pid."""
 
     pid: int
     started: int
@@ -59,25 +59,25 @@ class Process:
 
     @classmethod
     def read(cls, pid: int) -> Process | None:
-        """None where it is gone, or is a zombie."""
+        """Read a process; None if it has ended or is a zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
             name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
         except OSError:
             return None
-        # The second field, in brackets, may itself hold blanks and brackets.
+        # The second field, in brackets, may itself contain spaces and brackets.
         state, parent, *rest = stat.rpartition(")")[2].split()
         return None if state == "Z" else cls(pid, int(rest[17]), int(parent), name)
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process still runs."""
         now = Process.read(self.pid)
         return now is not None and now.started == self.started
 
     @property
     def holds_an_actor(self) -> bool:
-        """Whether it trains, or may be asked to."""
+        """Whether it holds an actor, which trains or is idle."""
         return self.name.startswith("ray::") and self.name not in AGENTS
 
     def kill(self) -> None:
@@ -85,11 +85,11 @@ class Process:
         self._signal(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """It does nothing more until it is thawed; it can be killed meanwhile."""
+        """Suspend the process until `thaw`; it can be killed meanwhile."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """It goes on where it was frozen."""
+        """Let a frozen process continue."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -98,10 +98,10 @@ class Process:
 
 
 def descendants(pid: int) -> list[Process]:
-    """All processes below `pid`."""
+    """All descendants of the process `pid`."""
     every = [Process.read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     below, found = {pid}, []
-    # A child may have a smaller number than its parent, so until nothing is added.
+    # A child may have a smaller pid than its parent, so repeat until nothing is added.
     while fresh := [p for p in every if p is not None and p.parent in below and p.pid not in below]:
         below |= {p.pid for p in fresh}
         found += fresh
@@ -110,14 +110,14 @@ def descendants(pid: int) -> list[Process]:
 
 @dataclass(frozen=True)
 class Driver:
-    """An `adaptertune launch` or `resume` that runs, and the record it writes."""
+    """A running `adaptertune launch` or `resume`, and the record that it writes."""
 
     process: subprocess.Popen[bytes]
     folder: Path
     output: Path
 
-    def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0, every_s: float = LOOK_S) -> None:
-        """Until something is so. Raises AssertionError where the driver ends or it takes too long."""
+    def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0, every_s: float = POLL_S) -> None:
+        """Wait until `reached` is true. Raises AssertionError if the driver ends or it takes too long."""
 
         def reached_or_ended() -> bool:
             if reached():
@@ -128,31 +128,31 @@ class Driver:
         wait_until(reached_or_ended, within_s, every_s, self.said)
 
     def wait_for_events(self, number: int) -> None:
-        """Until its record has so many, see `events`."""
+        """Wait until its record has so many `events`."""
         self.wait_for(lambda: len(events(self.folder)) >= number)
 
     def workers(self) -> list[Process]:
-        """Those of its processes that train."""
+        """Its processes that hold actors."""
         return [p for p in descendants(self.process.pid) if p.holds_an_actor]
 
     def raylet(self) -> Process:
-        """Of the Ray that it started."""
+        """The raylet of the Ray that it started."""
         (found,) = (p for p in descendants(self.process.pid) if Path(p.name.split()[0]).name == "raylet")
         return found
 
     def kill(self) -> list[Process]:
-        """`kill -9`; returns what was below it."""
+        """Send `kill -9`; return the processes that were its descendants."""
         below = descendants(self.process.pid)
         self.process.kill()
         self.process.wait()
         return below
 
     def finish(self, within_s: float = 240.0) -> int:
-        """Its exit code."""
+        """Wait for its end; return its exit code."""
         return self.process.wait(timeout=within_s)
 
     def said(self) -> str:
-        """All that it printed."""
+        """Everything that it printed."""
         return self.output.read_text(errors="replace")
 
 
@@ -160,7 +160,7 @@ class Driver:
 class Place:
     """Where sweeps run: a storage folder, and a cache of prepared data that several places share.
 
-    name: the experiment's.  environment: variables of its processes.
+    name: of the experiment.  environment: variables of its processes.
     """
 
     storage: Path
@@ -170,18 +170,18 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """The experiment's."""
+        """The experiment's folder."""
         return self.storage / self.name
 
     def launch(self, *, concurrent: int = 1, retries: int = 0) -> tuple[str, ...]:
-        """Writes the sweep's file; returns the command that launches it."""
+        """Write the sweep's file; return the command that launches it."""
         file = self.storage / f"{NAME}.yaml"
         file.write_text(FILE.replace("CONCURRENT", str(concurrent)).replace("RETRIES", str(retries)))
         return ("launch", str(file))
 
     @contextmanager
     def run(self, *command: str) -> Iterator[Driver]:
-        """`adaptertune COMMAND --storage …` in the background; what is left of it in the end is killed."""
+        """Run `adaptertune COMMAND --storage …` in the background; kill what is left of it at the end."""
         output = self.storage / f"said-{self.name}.txt"
         with output.open("ab") as file:
             process = subprocess.Popen(
@@ -201,12 +201,12 @@ class Place:
                     each.kill()
 
     def finish(self, *command: str) -> None:
-        """Runs a command to its end, which must be a good one."""
+        """Run a command to its end; its exit code must be 0."""
         with self.run(*command) as driver:
             assert driver.finish() == 0, driver.said()
 
     def read(self, *command: str) -> str:
-        """What a command prints by its end, which must be a good one."""
+        """Run a command; return what it prints. Its exit code must be 0."""
         done = subprocess.run(
             self._line(*command),
             cwd=self.storage,
@@ -219,7 +219,7 @@ class Place:
         return done.stdout
 
     def best(self) -> dict[str, Any]:
-        """The best trial, as `adaptertune best` has it, without what it took."""
+        """The best trial as `adaptertune best` prints it, without times and memory."""
         first = json.loads(self.read("best", self.name, "--format", "json"))["trials"][0]
         return {key: first[key] for key in ("trial", "value", "epoch", "config", "metrics", "outcome")}
 
@@ -235,10 +235,10 @@ class Place:
 def wait_until(
     reached: Callable[[], bool],
     within_s: float = 60.0,
-    every_s: float = LOOK_S,
+    every_s: float = POLL_S,
     said: Callable[[], str] = str,
 ) -> None:
-    """Until something is so. Raises AssertionError, with what was `said`, where it takes too long."""
+    """Wait until `reached` is true. Raises AssertionError with the output `said` if it takes too long."""
     deadline = time.monotonic() + within_s
     while not reached():
         assert time.monotonic() < deadline, f"still waiting after {within_s} s:\n{said()}"
@@ -246,14 +246,14 @@ def wait_until(
 
 
 def lines(folder: Path) -> int:
-    """Whole lines of an experiment's record."""
+    """The number of complete lines of an experiment's record."""
     return (folder / LEDGER).read_bytes().count(b"\n")
 
 
 def events(folder: Path) -> list[tuple[str, int, float | None]]:
-    """What has happened to trials, by kind, trial and epoch; what came again after a death counts once.
+    """What has happened to trials, by kind, trial and epoch; an event repeated after a death counts once.
 
-    So a sweep that died and goes on is as far as one that did not when it has as many.
+    So the number of events gives the progress of a sweep, whether or not it was killed and resumed.
     """
     try:
         whole_lines = (folder / LEDGER).read_bytes().split(b"\n")[:-1]
@@ -273,12 +273,12 @@ def saved_steps(folder: Path) -> dict[int, int]:
     }
 
 
-def amid_an_epoch(folder: Path, *, images: int = IMAGES) -> set[int]:
-    """The trials that run, have reported what their last checkpoint holds, and have saved on the way to more.
+def trials_in_mid_epoch(folder: Path, *, images: int = IMAGES) -> set[int]:
+    """The running trials that have saved a checkpoint in mid-epoch, after their last report.
 
-    One that is killed then goes on from there. At an epoch's end ASHA may have no more of it.
+    A trial that is killed then continues from that checkpoint. At an epoch's end ASHA may stop it instead.
     """
-    saved = saved_steps(folder)  # before the record: what comes meanwhile can only take a trial away
+    saved = saved_steps(folder)  # before the record: what is written meanwhile can only remove a trial
     return {
         trial.number
         for trial in read_history(folder).trials.values()
@@ -288,18 +288,18 @@ def amid_an_epoch(folder: Path, *, images: int = IMAGES) -> set[int]:
     }
 
 
-def hold_amid_an_epoch(
+def freeze_in_mid_epoch(
     workers: Sequence[Process], folder: Path, *, trials: int = 1, images: int = IMAGES
 ) -> bool:
-    """Whether so many trials are amid an epoch; only if they are, the workers stay frozen until a death.
+    """Whether so many trials are in mid-epoch; only if so, the workers stay frozen, ready to be killed.
 
-    Unfrozen, they might get to the epoch's end between this look and that.
+    If not frozen, they might reach the epoch's end between this check and the kill.
     """
     held = False
     try:
         for each in workers:
             each.freeze()
-        held = bool(workers) and len(amid_an_epoch(folder, images=images)) >= trials
+        held = bool(workers) and len(trials_in_mid_epoch(folder, images=images)) >= trials
     finally:
         if not held:
             for each in workers:

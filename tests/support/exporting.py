@@ -1,4 +1,4 @@
-"""Exported models of every kind, and their outputs in a process that has nothing of ours."""
+"""Exported models of every kind, and their outputs in a process without our packages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNKNOWN = ("cat", "dog", "emu")
 
 @dataclass(frozen=True)
 class Case:
-    """What is exported, and how."""
+    """A model to export, and how."""
 
     task: Task
     settings: str
@@ -59,7 +59,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "localized_lora": {"adapter": "localized_lora", "localized_lora": {"blocks": 4, "block_rank": 2}},
     "peft": {"adapter": "peft", "peft": {"method": "IA3"}, "targets": ["key", "value", "mlp_out"]},
     "peft-vera": {"adapter": "peft", "peft": {"method": "VERA", "arguments": {"r": 8}}},
-    # PEFT cannot merge it: with a moved backbone it takes that along.
+    # PEFT cannot merge it: with a trained backbone, the export includes that backbone.
     "peft-lily-unfrozen": {"adapter": "peft", "peft": {"method": "LILY"}, "freezing": "unfrozen"},
 }
 CASES = [
@@ -75,7 +75,7 @@ FEW = [
     if case.task is Task.SEGMENTATION
     or (not case.merge and case.settings not in ("lora-dora-rslora", "peft-vera", "loha"))
 ]
-"""What `make test` has time for: of detection no merged ones."""
+"""The cases that `make test` has time for: for detection none that is merged."""
 assert {SETTINGS[case.settings]["adapter"] for case in FEW if case.task is Task.SEGMENTATION} == set(Adapter)
 
 
@@ -88,7 +88,7 @@ def workload(task: Task, name: str = "embedded") -> Workload:
 def trained(
     task: Task, settings: dict[str, Any], classes: tuple[str, ...] = UNKNOWN, name: str = "embedded"
 ) -> TrainedModel:
-    """A model none of whose weights that may move is where it was; of AdaLoRA's ranks some are gone."""
+    """A model in which every trainable weight has changed; some of AdaLoRA's ranks are pruned."""
     asked = workload(task, name)
     config = TrialConfig.model_validate_json(json.dumps(settings))
     loaded = load_task(asked, classes, CPU)
@@ -118,7 +118,7 @@ def images_for(model: TrainedModel) -> Tensor:
 
 @dataclass(frozen=True)
 class Exported:
-    """A folder, and what the model gave before it was written."""
+    """A folder, and the model's outputs before it was written."""
 
     result: ExportResult
     expected: Tensor
@@ -168,7 +168,7 @@ Path(sys.argv[3]).write_text(json.dumps(errors))
 """
 OURS = ("analysis", "tuning", "trainables", "search_spaces", "cluster")
 NEEDLESS = ("ray", "optuna", "duckdb", "hotcoco")
-"""Installed beside us, and not to be touched; transformers itself looks at others where they are there."""
+"""Installed packages that must not be imported; transformers itself imports others if they are installed."""
 
 
 def load_elsewhere(

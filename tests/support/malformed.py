@@ -44,12 +44,12 @@ def case(*expected: str, overrides: tuple[str, ...] = (), without: str = "", **p
 
 
 def label(given: Case) -> str:
-    """What a test of this case is called."""
+    """The name of a test of this case."""
     return given.expected[0].split("  ", 1)[1][:60]
 
 
 def loaded(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> Experiment:
-    """The experiment of `pets.yaml` in `folder`, which is written, and read from there."""
+    """Write `pets.yaml` in `folder`, and read the experiment from it."""
     with contextlib.chdir(folder):
         Path("pets.yaml").write_text(text)
         return load_experiment("pets.yaml", list(overrides))
@@ -62,5 +62,5 @@ def message_of(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
 
 
 def lines_of(folder: Path, given: Case) -> list[str]:
-    """The message that the file of a case gets, to compare with `Case.message`."""
+    """The message for the file of a case, to compare with `Case.message`."""
     return [line for line in message_of(folder, given.text, given.overrides).splitlines() if line != LATER]

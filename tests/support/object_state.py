@@ -8,7 +8,7 @@ from typing import Any
 
 
 def state_of(value: Any, inside: tuple[int, ...] = ()) -> Any:
-    """All that the object holds, by value: equal for two objects that are in the same state."""
+    """All values in the object: equal for two objects that are in the same state."""
     if isinstance(value, Enum):
         return value
     if id(value) in inside:

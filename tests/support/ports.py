@@ -6,7 +6,7 @@ import socket
 
 
 def free_port() -> int:
-    """One on loopback that nobody listens at now."""
+    """A port on loopback at which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

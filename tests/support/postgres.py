@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own: installed where it is missing, on loopback, in a folder that goes away."""
+"""A PostgreSQL for one test: installed if it is missing, on loopback, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """For `views.optuna`; `PGPASSWORD` must be set."""
+        """The address for `views.optuna`; `PGPASSWORD` must be set."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{DATABASE}"
 
     def start(self) -> None:
-        """Starts it, and waits until it answers."""
+        """Start the server, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -58,7 +58,7 @@ class Postgres:
         return subprocess.run(asked, check=False).returncode == 0
 
     def stop(self) -> None:
-        """Ends it at once, as when its machine goes down."""
+        """Stop the server at once, as if its machine had failed."""
         if self._process is not None:
             self._process.send_signal(3)  # SIGQUIT: without a checkpoint
             self._process.wait()
@@ -67,7 +67,7 @@ class Postgres:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """A running server. Skips the test where there is none and none can be installed."""
+    """A running server. Skips the test if PostgreSQL is missing and cannot be installed."""
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     account: dict[str, Any] = {}
@@ -113,7 +113,7 @@ def _installed() -> Path | None:
 
 
 def _account() -> pwd.struct_passwd:
-    """Whom it runs as in place of root."""
+    """The account that it runs as instead of root."""
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)

@@ -26,9 +26,9 @@ _LAUNCH, _RESUME = tuning.run.launch.launch_experiment, tuning.run.resume.resume
 
 
 def use(patch: Any, data: Path, trainable: type[Any] = Scripted) -> None:
-    """Gives trials another trainable than the adapters' own.
+    """Replace the trainable of trials.
 
-    patch: has `setattr`, as pytest's `monkeypatch`.  data: a folder that is made here.
+    patch: has `setattr`, like pytest's `monkeypatch`.  data: a folder that is created here.
     """
     prepared = prepared_in(data, faults=[])
     given: dict[str, Any] = {"trainable": trainable, "prepare": lambda _: prepared}

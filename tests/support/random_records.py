@@ -19,7 +19,7 @@ from tuning.ledger.records import ExperimentRecord, Outcome, Record, ReportRecor
 from tuning.ranking.standing import Objective
 
 VALUES = (0.0, -0.0, 0.1, 0.2, 0.2, 0.3, math.nan, None)
-"""Few, so that there are many ties; the last two are no numbers."""
+"""Few values, so that there are many ties; the last two are not valid."""
 MOST_TRIALS = 16
 ACTIONS = {"start": 5, "report": 10, "end": 4, "again": 1, "reuse": 0.5}
 ENDS = dict.fromkeys(Outcome, 1) | {Outcome.COMPLETED: 3, Outcome.PRUNED: 2, Outcome.REUSED: 0}
@@ -116,7 +116,7 @@ def naive_ranking(
     classes: Sequence[Collection[Outcome | None]],
     at: float | None = None,
 ) -> list[Place]:
-    """The ranking written out as its rules are stated, to compare with."""
+    """A direct implementation of the ranking rules, to compare with."""
     found: list[tuple[int, Place]] = []
     for experiment_name, trial in trials:
         within = [i for i, outcomes in enumerate(classes) if trial.outcome in outcomes]

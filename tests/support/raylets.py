@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine: one `ray start` a node, each in processes of its own."""
+"""A Ray cluster of several nodes on this machine: one `ray start` per node, each with its own processes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DOWN_WITHIN_S = 20.0
 
 @dataclass(frozen=True)
 class Raylet:
-    """A node: the `ray start --block` that holds it, and what that has printed."""
+    """A node: its `ray start --block` process, and the output of that."""
 
     process: subprocess.Popen[bytes]
     output: Path
 
     def wait_until_up(self) -> None:
-        """Raises AssertionError where it ends first, or takes too long."""
+        """Wait until the node is up. Raises AssertionError if it ends first, or takes too long."""
         deadline = time.monotonic() + UP_WITHIN_S
         while b"Ray runtime started" not in self.output.read_bytes():
             assert self.process.poll() is None, self.output.read_text(errors="replace")
@@ -39,20 +39,20 @@ class Raylet:
             time.sleep(0.05)
 
     def processes(self, name: str) -> list[Process]:
-        """Those below it whose program is called so: `raylet`, `gcs_server`."""
+        """The node's processes with a program of this name: `raylet`, `gcs_server`."""
         return [p for p in descendants(self.process.pid) if Path(p.name.split()[0]).name == name]
 
     def workers(self) -> list[Process]:
-        """Those that hold an actor."""
+        """The node's processes that hold an actor."""
         return [p for p in descendants(self.process.pid) if p.holds_an_actor]
 
     def kill(self) -> None:
-        """`kill -9` to its raylet, as when the machine is gone. Its workers see that, and end themselves."""
+        """Send `kill -9` to its raylet, as if the machine had failed. Its workers notice it and exit."""
         for each in self.processes("raylet"):
             each.kill()
 
     def kill_all(self) -> None:
-        """`kill -9` to every process of it at once, its raylet and control process among them."""
+        """Send `kill -9` to all its processes at once, including its raylet and control process."""
         below = descendants(self.process.pid)
         self.process.kill()
         for each in below:
@@ -60,14 +60,14 @@ class Raylet:
         self.process.wait()
 
     def leave(self) -> None:
-        """In good order."""
+        """Shut the node down with SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=DOWN_WITHIN_S)
 
 
 @dataclass(frozen=True)
 class Raylets:
-    """The cluster. Its token keeps strangers out, and another cluster of this machine's apart."""
+    """The cluster. Its token excludes other users, and other clusters of this machine."""
 
     folder: Path
     address: str
@@ -76,14 +76,14 @@ class Raylets:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to get in."""
+        """The variables that a process needs to connect."""
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
 
     def add(self, *, cpus: int = 1, hidden: Sequence[Path] = (), **environment: str) -> Raylet:
-        """One more node once it is up, the first one as head. environment: variables of its own.
+        """Add a node, and wait until it is up; the first one is the head. environment: the node's variables.
 
         hidden: folders that it does not see, as if it were another machine; see `require_hiding`.
-        One after the other: nodes that start at once on one machine pick the same names for sockets.
+        Add nodes one after the other: nodes that start at once on one machine choose the same socket names.
         """
         _, _, port = self.address.rpartition(":")
         place = (
@@ -110,12 +110,12 @@ HIDE = """until [ "$1" = -- ]; do mount -t tmpfs none "$1" || exit 1; shift; don
 
 
 def _hiding(folders: Sequence[Path]) -> list[str]:
-    """Begins a command line whose process has an empty disk in place of each folder."""
+    """The start of a command line that gives its process an empty disk in place of each folder."""
     return ["unshare", "-m", "sh", "-c", HIDE, "sh", *map(str, folders), "--"] if folders else []
 
 
 def require_hiding(folder: Path) -> None:
-    """Skips the test where folders cannot be hidden from a process."""
+    """Skip the test if folders cannot be hidden from a process."""
     done = subprocess.run([*_hiding([folder]), "true"], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"a folder cannot be hidden from a node here, which needs root: {done.stderr.strip()}")
@@ -123,8 +123,8 @@ def require_hiding(folder: Path) -> None:
 
 @contextmanager
 def raylets() -> Iterator[Raylets]:
-    """A cluster without a node yet; every process of it is gone at the end."""
-    # In a folder with a short name: Ray's sockets lie below it, and their paths must stay below 107 bytes.
+    """A cluster without nodes; all its processes are killed at the end."""
+    # In a folder with a short name: Ray's sockets are in it, and their paths must stay below 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="rays-"))
     cluster = Raylets(folder, f"{_own_address()}:{free_port()}")
     try:
@@ -136,7 +136,7 @@ def raylets() -> Iterator[Raylets]:
 
 
 def _own_address() -> str:
-    """This machine's, as Ray takes it for its own: it puts that in place of a loopback one."""
+    """This machine's address as Ray determines it: Ray uses it instead of a loopback address."""
     import ray
 
     return str(ray.util.get_node_ip_address())

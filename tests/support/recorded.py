@@ -101,7 +101,7 @@ SCORES = (
         domains={"dim": {"dice": 0.0, "loss": 3.0}, "noisy": {"dice": 0.02, "loss": 3.0}},
     ),
 )  # fmt: skip
-"""Of the trials below: two of lora frozen, 0 the better on validation images and 1 on test images."""
+"""Scores of the trials below: of two frozen lora trials, 0 is better on validation and 1 on test images."""
 
 LORA = {"adapter": "lora", "freezing": "frozen"}
 TRIALS = (
@@ -139,7 +139,7 @@ def write(
     began: float = 1000.0,
     scores: Sequence[ScoredRecord] = (),
 ) -> Path:
-    """Writes a record into `folder`; trials follow one another, an epoch takes 10 s and 160 images."""
+    """Write a record into `folder`; trials follow one another, an epoch takes 10 s and 160 images."""
     asked = of or experiment(folder.name)
     header = ExperimentRecord(time=began, name=asked.name, file="", experiment=asked.model_dump(mode="json"))
     now = began
@@ -188,7 +188,7 @@ def write(
 
 
 def compacted(folder: Path, share: float) -> Path:
-    """The same record, its first part of that size in Parquet."""
+    """The same record, with this share of it, from its start, in Parquet."""
     whole = (folder / LEDGER).read_bytes()
     cut = whole.rfind(b"\n", 0, int(len(whole) * share) + 1) + 1
     if cut:

@@ -1,4 +1,4 @@
-"""Records with something for each section of a report."""
+"""Records with content for each section of a report."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tuning.ledger.storage import trial_folder
 HOSTILE = '<script>alert("1")</script> & $x$ `a`'
 CLASSES = ("ground", "7")
 FIGURES = ("dice", "dice/ground", "dice/7")
-"""Those of a scored trial that come from its results by image."""
+"""The metrics of a scored trial that are computed from its results by image."""
 RANKS = {4: {1: 0.60, 2: 0.61, 3: 0.60}, 8: {1: 0.70, 2: 0.72, 3: 0.71}, 16: {1: 0.70, 2: 0.73, 3: 0.70}}
 
 
 def told(count: int, epochs: int = 6, seed: int = 0) -> list[Told]:
-    """So many trials as ASHA leaves them; the learning rate matters, the rest hardly."""
+    """So many trials as ASHA leaves them; the learning rate matters, the other settings hardly."""
     rng = random.Random(seed)
     trials = []
     for number in range(count):
@@ -51,7 +51,7 @@ def told(count: int, epochs: int = 6, seed: int = 0) -> list[Told]:
 
 
 def rich(storage: Path, **parts: Any) -> Path:
-    """40 trials, two of them lost; scores, results by image and pictures; a rank ablation beside it."""
+    """40 trials, two of them lost, with scores, results by image and pictures; and a rank ablation."""
     trials = told(38)
     trials.append(Told(trials[0].params, (0.2,), Outcome.FAILED, HOSTILE))
     trials.append(Told(trials[1].params, (0.2,), Outcome.DIVERGED, "the loss is not finite at epoch 2"))
@@ -105,5 +105,5 @@ def _pictures(folder: Path) -> None:
 
 
 def many(storage: Path, count: int) -> Path:
-    """A finished sweep of so many trials and nothing else."""
+    """A finished sweep of so many trials, without anything else."""
     return write(storage / "many", told(count), of=experiment("many", trials=count), closed=Ending.FINISHED)

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, of its own process, with one bucket."""
+"""A real S3 server on loopback, in its own process, with one bucket."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "any",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-"""What its clients need, and their workers."""
+"""The variables that its clients and their workers need."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """It listens at `port`."""
+    """The server, which listens at `port`."""
 
     process: subprocess.Popen[bytes]
     port: int
 
     def uri(self, folder: str, bucket: str = BUCKET) -> str:
-        """Of a folder in the bucket, as `checkpoints.to` takes it."""
+        """The URI of a folder in the bucket, as `checkpoints.to` takes it."""
         return f"s3://{bucket}/{folder}?endpoint_override=http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        """Ends it, with all that it holds."""
+        """Stop the server; its content is lost."""
         self.process.terminate()
         self.process.wait()
 
 
 @contextmanager
 def s3_server() -> Iterator[Server]:
-    """Needs `moto[s3]`, flask and flask-cors; `ENVIRONMENT` must be set where it is used."""
+    """A running server. Needs `moto[s3]`, flask and flask-cors; its users must set `ENVIRONMENT`."""
     from pyarrow import fs
 
     port = free_port()

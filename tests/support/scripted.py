@@ -1,4 +1,4 @@
-"""A trainable that replays curves at once, for everything around training that is under test."""
+"""A trainable that replays curves without training, to test everything around training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tuning.run.launch import LaunchResult, launch_experiment
 
 
 class Scripted(tune.Trainable):
-    """Its objective at epoch e under learning rate r: 1 - |log10 r + 2| / 4 - 1 / (e + 1).
+    """A trainable with objective 1 - |log10 r + 2| / 4 - 1 / (e + 1) at epoch e under learning rate r.
 
-    So 1e-2 is the best rate. Subclasses say otherwise, slow down, fail or die.
+    So 1e-2 is the best rate. Subclasses report other values, slow down, fail or die.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class Slow(Scripted):
 
 
 def trial_job(folder: Path, number: int = 0, **fields: Any) -> TrialJob:
-    """A trial of `experiment()` in a folder that is there, with `fields` of the job replaced."""
+    """A trial of `experiment()` in an existing folder, with `fields` of the job replaced."""
     given = experiment(trial={"epochs": 2})
     job = TrialJob(
         trial=number,
@@ -91,7 +91,7 @@ def trial_job(folder: Path, number: int = 0, **fields: Any) -> TrialJob:
 
 
 def prepared_in(folder: Path, **more: Any) -> Path:
-    """A folder, made here, as preparation leaves it, as far as a scripted trainable looks."""
+    """Create a folder like one of prepared data, with what a scripted trainable reads."""
     folder.mkdir(exist_ok=True)
     meta = {"fingerprint": "f00", "counts": {"train": 4}} | more
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -99,7 +99,7 @@ def prepared_in(folder: Path, **more: Any) -> Path:
 
 
 class Sweeps:
-    """Launches into a folder of the test's own, with prepared data."""
+    """Launches sweeps in the test's folder, with prepared data."""
 
     def __init__(self, folder: Path) -> None:
         self.storage, self.prepared = folder / "experiments", folder / "data"

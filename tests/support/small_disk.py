@@ -1,4 +1,4 @@
-"""A disk that is soon full, or read-only: a small tmpfs. Only root may mount one."""
+"""A small or read-only disk: a tmpfs. Only root may mount one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SmallDisk:
     path: Path
 
     def fill(self, leave: int = 0) -> None:
-        """Take all room but `leave` bytes, rounded down to whole pages."""
+        """Fill all space but `leave` bytes, rounded down to whole pages."""
         with (self.path / FILLER).open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
@@ -29,18 +29,18 @@ class SmallDisk:
             size = (self.path / FILLER).stat().st_size
             os.truncate(self.path / FILLER, max(0, size - leave // 4096 * 4096))
 
-    def make_room(self) -> None:
+    def free_space(self) -> None:
         """Undo `fill`."""
         (self.path / FILLER).unlink()
 
     def read_only(self, on: bool = True) -> None:
-        """Whether nothing can be written any more."""
+        """Make the disk read-only, or writable again."""
         _mount("-o", f"remount,{'ro' if on else 'rw'}", str(self.path))
 
 
 @contextmanager
 def small_disk(path: Path, *, size_kb: int) -> Iterator[SmallDisk]:
-    """Mounts one at `path`, a new folder; skips the test where that is not allowed."""
+    """Mount a disk at `path`, a new folder; skip the test if that is not allowed."""
     path.mkdir()
     try:
         _mount("-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", str(path))

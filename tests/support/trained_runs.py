@@ -1,4 +1,4 @@
-"""Runs of `train` that take a second or two, for tests of what is done with them."""
+"""Runs of `train` that take a second or two, for tests that use trained adapters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATA = "embedded: {domain: clean, train: 16, validation: 4, test: 4}"
 
 @contextmanager
 def cached(factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One thread, and a cache of prepared data that goes with the tests."""
+    """Use one thread, and a temporary cache of prepared data."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""A view of a record, followed as a driver has it followed."""
+"""A view that follows a record as it does in a driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def of(records: Sequence[Any]) -> History:
 
 
 def live(view: View, records: Sequence[Any], known: int = 1) -> None:
-    """A driver's life: the first `known` records are read, the others come one by one."""
+    """Update the view like a driver: the first `known` records are read, the others come one by one."""
     view.begin(of(records[:known]))
     for record in records[known:]:
         view.observe(record)

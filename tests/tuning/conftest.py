@@ -1,4 +1,4 @@
-"""What tests of whole scripted sweeps share, and those of the command line."""
+"""Fixtures for tests of whole scripted sweeps, and of the command line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tuning.cli import app as cli
 
 @pytest.fixture(scope="module")
 def ray_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray for all tests of a file: `launch` and `resume` use one that is up, and leave it so."""
+    """One Ray for all tests of a file: `launch` and `resume` use a running one, and do not shut it down."""
     with connect(None, threads=1, log=tmp_path_factory.mktemp("ray") / "ray.log"):
         yield
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as preparation leaves it, as far as a scripted trainable looks."""
+    """A folder like one of prepared data, with what a scripted trainable reads."""
     return prepared_in(tmp_path_factory.mktemp("data"))
 
 
@@ -34,14 +34,14 @@ def sweep(tmp_path: Path) -> Sweeps:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
-    """Where the recorded experiment `digits` is."""
+    """The folder with the recorded experiment `digits`."""
     write(tmp_path / "digits")
     return tmp_path
 
 
 @pytest.fixture
 def shifted(storage: Path) -> Path:
-    """One with domains, whose best were scored."""
+    """An experiment with domains, in which the best trials were scored."""
     asked = experiment("shifted", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
     return write(storage / "shifted", TRIALS, of=asked, scores=SCORES)
 

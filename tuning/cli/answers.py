@@ -28,9 +28,9 @@ To = Annotated[
 
 
 def check_target(format_: AnswerFormat, to: Path | None) -> None:
-    """Raise AdaptertuneError where the answer could not be written, before it is computed."""
+    """Raise AdaptertuneError if the answer could not be written, before it is computed."""
     if to is not None and format_ is OutputFormat.TABLE:
-        raise AdaptertuneError("--to goes with --format json, yaml, csv or parquet")
+        raise AdaptertuneError("--to needs --format json, yaml, csv or parquet")
     if to is None and format_ is OutputFormat.PARQUET and sys.stdout.isatty():
         raise AdaptertuneError("Parquet cannot be shown on a terminal; name a file with --to, or use a pipe")
     if to is not None and not to.absolute().parent.is_dir():

@@ -115,7 +115,7 @@ def _shipped(incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 def _files(incomplete: str) -> Iterator[str]:
-    """YAML files here. Elsewhere the shell completes paths itself, where nothing is offered."""
+    """YAML files in the current folder. The shell itself completes other paths if nothing is offered."""
     if "/" in incomplete:
         return
     for name in sorted(os.listdir()):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 PIPED_WIDTH = 200
-"""Columns where there is no terminal, so that nothing is cut off."""
+"""The number of columns without a terminal, so that nothing is cut off."""
 
 
 def console() -> Console:

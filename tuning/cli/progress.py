@@ -1,4 +1,4 @@
-"""The display of a board while a sweep runs: a live table, or lines where there is no terminal."""
+"""The display of a board while a sweep runs: a live table, or lines without a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUIET_S = 20.0
 
 
 class Progress:
-    """Shows a board while records come in: a live table on a terminal, else a line now and then.
+    """Shows a board while records come in: a live table on a terminal, else a line from time to time.
 
     live: False for lines on a terminal too.
     """

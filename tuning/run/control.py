@@ -37,7 +37,7 @@ class Control:
         self._polled = -math.inf
 
     def require_ray(self) -> None:
-        """Raise Halt where Ray has died: its workers died with it, and no others will start."""
+        """Raise Halt if Ray has died: its workers died with it, and no others will start."""
         if self._lost():
             raise Halt(
                 Ending.FAILED,
@@ -60,7 +60,7 @@ class Control:
     def requests(self) -> list[int | None]:
         """Return the trials to stop, None for the whole sweep; each request once. Polls twice a second.
 
-        Raises Halt where Ray has died.
+        Raises Halt if Ray has died.
         """
         if self._halted():
             return [None]

@@ -55,7 +55,7 @@ class LaunchResult:
     outcome: Ending
     history: History
     preempted: bool = False
-    """Whether a SIGTERM ended it: it is meant to go on elsewhere, or later."""
+    """Whether a SIGTERM ended it: it is meant to continue elsewhere, or later."""
     signalled: bool = False
     """Whether Ctrl-C or SIGTERM came while it ran, and not `adaptertune stop`."""
 
@@ -100,7 +100,7 @@ def _as_storage_errors() -> Iterator[None]:
 def drive_sweep(
     of: Composition, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
-    """Run a sweep until its end, a signal, or `adaptertune stop`. Raises the same errors as `launch`."""
+    """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
         claim_store_folder(of.experiment, of.recorder.history.header)
         viewed = _viewed(of)
@@ -113,7 +113,7 @@ def drive_sweep(
 
 
 def _viewed(of: Composition) -> Views:
-    """The views, which follow the record from now on. Raises StorageError for a view that cannot begin."""
+    """Return the views, which follow the record from now on. Raises StorageError if one cannot start."""
     history = of.recorder.history
     views = Views(views_of(of.experiment, of.folder, history.header), history, say=say)
     of.recorder.listen(views.put)
@@ -213,7 +213,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=0),  # the study restarts trials
                 verbose=0,
-                # Silent too. In a notebook Ray's own choice would clear the cell's output, our table in it.
+                # Silent, too. In a notebook Ray's default would clear the cell's output, with our table.
                 progress_reporter=tune.CLIReporter(),
             ),
         )
@@ -335,7 +335,7 @@ def _trainable(given: type[Any] | None) -> type[Any]:
 
 
 def _send_along(module: str) -> None:
-    """Workers see our packages and what is installed; what other modules define travels whole."""
+    """Pickle by value what this module defines, unless workers can import the module."""
     from ray import cloudpickle
 
     if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
@@ -350,7 +350,7 @@ def _gpus(asked: float | str, cluster: Cluster) -> float:
 
 @dataclass(frozen=True)
 class _Configure:
-    """A proposal as the configuration of Ray's trial."""
+    """Converts a proposal to the configuration of Ray's trial."""
 
     of: Composition
     prepared: Path

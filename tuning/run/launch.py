@@ -1,4 +1,4 @@
-"""Begins a sweep from an experiment; `tuning.run.driver` sees it through."""
+"""Starts the sweep of a new experiment; `tuning.run.driver` runs it to its end."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def launch_experiment(
     scorer: Scorer | None = None,
     on_event: Listener | None = None,
 ) -> LaunchResult:
-    """Runs a new experiment to its end, to Ctrl-C or to `stop`; the last two end it as `interrupted`.
+    """Run a new experiment to its end, or until Ctrl-C or `stop`, which end it as `interrupted`.
 
-    trials: in place of the experiment's own number.  address: an existing Ray cluster's.
-    trainable: a Ray trainable in place of the adapters' own.  prepare: gives the folder of prepared
-    data that trainables get.  scorer: in place of ours, once the search is over.  on_event: is told
-    every record as soon as it is written.
+    trials: replaces the experiment's number of trials.  address: that of an existing Ray cluster.
+    trainable: a Ray trainable that replaces the default one.  prepare: returns the folder of prepared
+    data that trainables get.  scorer: replaces the default one after the search.  on_event: called with
+    each record as soon as it is written.
 
-    Raises StorageError where the name is taken or the disk takes no more, what preparation raises, and
-    what `read_earlier_trials` does for `search.from`.
+    Raises StorageError if the name is taken or the disk is full, what preparation raises, and for
+    `search.from` what `read_earlier_trials` raises.
     """
     experiment.require_space()
     if trials is not None:
@@ -68,7 +68,7 @@ def launch_experiment(
 
 
 def refuse_existing(folder: Path, name: str) -> None:
-    """Raises StorageError where the folder holds an experiment."""
+    """Raise StorageError if the folder holds an experiment."""
     if (folder / LEDGER).exists():
         known = shell_name(folder)
         raise StorageError(
@@ -80,9 +80,9 @@ def refuse_existing(folder: Path, name: str) -> None:
 
 @contextmanager
 def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) -> Iterator[None]:
-    """After an error or interrupt before the first trial the same name may be launched again.
+    """Empty the folder if an error or interrupt comes before the first trial, so that its name is free again.
 
-    Of a launch in the background its log stays.
+    The log of a launch in the background stays.
     """
 
     def leave() -> None:
@@ -95,7 +95,7 @@ def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) ->
     except (AdaptertuneError, OSError):
         leave()
         raise
-    leave()  # where it was interrupted
+    leave()  # if it was interrupted
 
 
 def _clear(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ray Tune's scheduler over our stopping rule: takes in what trials report, and ends those that must end.
+"""Ray Tune's scheduler over our stopping rule: takes the reports of trials, and ends those that must end.
 
 Every report and every decision is written to the ledger before it takes effect.
 """
@@ -34,7 +34,7 @@ from tuning.search.study import Study
 
 
 class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
-    """Records each report, tells the study of it, and asks the rule whether the trial continues.
+    """Records each report, passes it to the study, and asks the rule whether the trial continues.
 
     retries: times that a trial starts again after its worker died.  each_round: called in each round of
     the driver's loop.
@@ -202,7 +202,7 @@ def nested_part(flat: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def death_reason(trial: Any) -> str:
-    """Return in one line why Ray gave a trial up.
+    """Return in one line why Ray gave up a trial.
 
     Ray's own `get_error` reads from the sweep's storage, to which nothing is synchronised.
     """

@@ -24,7 +24,7 @@ Raises AdaptertuneError for one that cannot be tried; the trial then fails with 
 
 
 class NotKept:
-    """For objects that Ray pickles to restore a sweep: they keep nothing, sweeps resume from the ledger."""
+    """For objects that Ray pickles to restore a sweep: pickled without state, as the ledger restores it."""
 
     def __getstate__(self) -> dict[str, object]:
         return {}

@@ -20,7 +20,7 @@ _BY = {StoppedBy.USER: Outcome.STOPPED}
 
 @dataclass(frozen=True)
 class ContinueTrial:
-    """The trial continues under its own number: from its checkpoint, or from the start if it has none."""
+    """The trial continues under its own number: from its checkpoint, or from the start without one."""
 
     trial: int
     from_checkpoint: bool
@@ -28,7 +28,7 @@ class ContinueTrial:
 
 @dataclass(frozen=True)
 class EndTrial:
-    """The trial ends as was decided, or as its last report says.
+    """The trial ends as was decided, or as its last report requires.
 
     asked: the decision is not in the ledger yet.  of: the trial that it takes its result from.
     """

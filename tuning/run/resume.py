@@ -1,7 +1,7 @@
-"""A sweep that goes on: after Ctrl-C, after anything died, or with more trials than it was asked for.
+"""Resumes a sweep: after Ctrl-C, after any process died, or to add trials.
 
-Ray restores nothing here. The record is replayed through a fresh stopping rule and a fresh study, what
-was decided is carried out, and unfinished trials continue under their own numbers.
+Ray restores nothing here. The record is replayed through a new stopping rule and a new study, recorded
+decisions are carried out, and unfinished trials continue under their own numbers.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def resume_experiment(
     on_past: Listener | None = None,
     on_event: Listener | None = None,
 ) -> LaunchResult:
-    """Runs an experiment on to its end. Arguments that are not named here are those of `launch`.
+    """Continue an experiment to its end. Arguments that are not listed are those of `launch_experiment`.
 
-    trials: how many there shall be in all; at least as many as there are.  retry_failed: failed trials
-    start once more, from their checkpoints if they have some.  on_past: is told every record there is.
+    trials: the total number of trials; at least as many as exist.  retry_failed: failed trials start
+    again, from their checkpoints if there are any.  on_past: called with each existing record.
 
-    One that is finished trains nothing: what of its scores had failed is tried again; else its views are
-    brought up to date, without Ray.
+    A finished experiment trains nothing: scores that had failed are computed again; if there are none, its
+    views are brought up to date, without Ray.
 
-    Raises LedgerError where another driver runs it, StorageError where there is nothing of what was asked
-    for to do or the disk takes no more, DataError where the data is not what it was.
+    Raises LedgerError if another driver runs it, StorageError if `trials` or `retry_failed` leave nothing
+    to do or the disk is full, DataError if the data has changed.
     """
     folder = folder.absolute()
     with Ledger.open(folder) as ledger:
@@ -71,7 +71,7 @@ def resume_experiment(
                 raise StorageError(idle)
             say(idle)
             return LaunchResult(folder, Ending.FINISHED, history)
-        # Only a driver that died in its first moments has left some of it to be done.
+        # Only a driver that died before the first trial has left some of them unread.
         earlier = (
             [] if history.trials else read_earlier_trials(begun, folder.parent, known=len(history.earlier))
         )
@@ -98,7 +98,7 @@ def resume_experiment(
 
 @contextmanager
 def _collector_rests() -> Iterator[None]:
-    """What is read of the record stays: to look through it for garbage again and again takes seconds."""
+    """Pause the garbage collector: scanning the record again and again takes seconds, and it stays anyway."""
     gc.disable()
     try:
         yield
@@ -110,7 +110,7 @@ def _collector_rests() -> Iterator[None]:
 def _idle(
     experiment: Experiment, history: History, folder: Path, trials: int | None, retry_failed: bool
 ) -> str | None:
-    """Why nothing is left to do, if so. Raises StorageError if there are more trials than are asked for."""
+    """Return why nothing is left to do, or None. Raises StorageError if there are more than `trials`."""
     there = len(history.trials)
     if trials is not None and trials < there:
         raise StorageError(
@@ -130,13 +130,13 @@ def _idle(
 
 
 def _show_the_rest(experiment: Experiment, history: History, folder: Path) -> None:
-    """A view may have been cut off, have failed or been deleted. Raises StorageError if it fails again."""
+    """Complete views that were interrupted, failed or deleted. Raises StorageError if one fails again."""
     bring_up_to_date(views_of(experiment, folder, history.header), history)
     say("views are up to date")
 
 
 def _forget_requests(folder: Path, history: History) -> None:
-    """A `stop` that no driver lived to hear, and a figure that a worker had claimed to measure."""
+    """Remove `stop` requests that no driver received, and an unfinished claim to measure the baseline."""
     for path in (folder / CONTROL).glob("*"):
         path.unlink(missing_ok=True)
     for path in (folder / "trials").glob(f"*/{HALTED}"):

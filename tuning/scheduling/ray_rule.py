@@ -1,4 +1,4 @@
-"""One of Ray Tune's schedulers as a stopping rule on plain values, without a trial or controller of Ray's."""
+"""One of Ray Tune's schedulers as a stopping rule on plain values, without Ray's trial or controller."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RayRule:
         self._reached: dict[int, float] = {}
 
     def decide(self, number: int, epoch: float, objective: float) -> Decision:
-        """Decide about a trial that is to continue after this report; a repeated report is passed over."""
+        """Decide about a trial that is to continue after this report; a repeated report is ignored."""
         if epoch <= self._reached.get(number, -math.inf):
             return CONTINUE
         self._reached[number] = epoch

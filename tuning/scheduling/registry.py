@@ -13,7 +13,7 @@ from tuning.scheduling.rule import StoppingRule
 
 
 class BuildRule(Protocol):
-    """Builds a rule from its own section of the file; None where it could never stop a trial."""
+    """Builds a rule from its own section of the file; None if it could never stop a trial."""
 
     def __call__(self, spec: Any, direction: Direction, *, max_epochs: float) -> StoppingRule | None:
         """Build the rule. max_epochs: the most epochs that any trial runs."""
@@ -25,7 +25,7 @@ RULES: Mapping[str, BuildRule] = {"asha": build_asha, "median": build_median}
 
 
 def build_rule(spec: SchedulerSpec, direction: Direction, *, max_epochs: float) -> StoppingRule | None:
-    """Build the experiment's stopping rule; None if it has none, or one that could never stop a trial.
+    """Build the experiment's stopping rule; None without one, or if it could never stop a trial.
 
     max_epochs: the most epochs that any trial runs.
     """

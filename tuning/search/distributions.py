@@ -1,4 +1,4 @@
-"""A space's parameters and domains as Optuna names and describes them."""
+"""The names and distributions under which Optuna gets a space's parameters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
 
 
 class _Names:
-    """Takes a trial's place to record under which names the space asks for given parameters.
+    """Replaces a trial, to record the names under which the space asks for given parameters.
 
     distributions: the distribution of each name is added to it.
     """

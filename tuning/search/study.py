@@ -2,7 +2,7 @@
 
 A proposal is a function of the trials so far, the seed and the trial's number: each ask builds a new
 sampler with its own seed. So a study that is rebuilt from the ledger proposes what the first one would
-have proposed. The study is kept in memory only; the ledger is what lasts.
+have proposed. The study is kept in memory only; the ledger is on disk.
 
 How trials end for Optuna: completed and early-stopped trials are COMPLETE; trials stopped by the scheduler
 or the user are PRUNED, with their last report as value; diverged and failed trials are FAIL, which samplers

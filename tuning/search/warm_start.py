@@ -28,12 +28,12 @@ from tuning.ledger.records import RAN_TO_END, EarlierTrial, Outcome, WarmStartRe
 from tuning.ledger.storage import find_experiment
 
 _TAKEN = frozenset({*RAN_TO_END, Outcome.PRUNED})
-_BESIDE = ("model.", "data.", "trial.")
+_MAY_DIFFER = ("model.", "data.", "trial.")
 """Keys in which experiments may differ and still learn from each other; differences are reported."""
 
 
 def read_earlier_trials(experiment: Experiment, storage: Path, *, known: int = 0) -> list[WarmStartRecord]:
-    """Read what there is to learn from each experiment of `search.from`, except the first `known`.
+    """Read the trials to learn from in each experiment of `search.from`, except the first `known`.
 
     Raises StorageError for an experiment that does not exist, LedgerError for one that cannot be read, and
     ExperimentFileError for one with another task or objective.
@@ -42,7 +42,7 @@ def read_earlier_trials(experiment: Experiment, storage: Path, *, known: int = 0
 
 
 def record_earlier_trials(records: Iterable[WarmStartRecord], recorder: Recorder) -> None:
-    """Write the records to the sweep's ledger. Raises StorageError if the disk takes no more."""
+    """Write the records to the sweep's ledger. Raises StorageError if the disk is full."""
     for record in records:
         try:
             recorder.record(record)
@@ -76,7 +76,7 @@ def _record(name: str, ours: Experiment, storage: Path) -> WarmStartRecord:
     differs = [
         str(difference)
         for difference in find_differences(theirs, ours)
-        if difference.key.startswith(_BESIDE) and difference.key not in searched
+        if difference.key.startswith(_MAY_DIFFER) and difference.key not in searched
     ]
     return WarmStartRecord(experiment=name, taken=taken, dropped=dropped, differs=differs)
 
@@ -115,16 +115,16 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
     for name in ours.space.order:
         if name in there and ours.space.active(name, given) is not None:
             given[name] = there[name]
-    params, faults = ours.space.locate(given)
+    params, errors = ours.space.locate(given)
     try:
         here = _settings(ours.trial_config(params))
     except AdaptertuneError as error:
-        here, faults = {}, faults or {"": str(error)}
+        here, errors = {}, errors or {"": str(error)}
     # Fixed settings are compared first: a parameter may be missing because the adapter is another one.
     for name in trial.params if here else ():
-        if name not in faults and config_hash({name: there.get(name)}) != config_hash({name: here.get(name)}):
+        if name not in errors and config_hash({name: there.get(name)}) != config_hash({name: here.get(name)}):
             return f"{name} is {json.dumps(here.get(name))} here, got {json.dumps(there.get(name))}"
-    for name, rule in faults.items():
+    for name, rule in errors.items():
         return f"{name} {rule}".strip()
     return EarlierTrial(
         trial=trial.number, params=params, outcome=trial.outcome, value=value, epoch=trial.epoch

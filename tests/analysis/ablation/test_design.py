@@ -252,7 +252,7 @@ def test_a_study_leaves_out_default_levels_that_do_not_fit_but_not_requested_one
 
 
 def _count(config: TrialConfig) -> int:
-    """A made-up model: 100 weights a rank, LoHa twice as many, LoKr never more than 500."""
+    """A fictitious model: 100 weights per rank, LoHa twice as many, LoKr never more than 500."""
     if config.adapter is Adapter.NONE:
         return 0
     if config.adapter is Adapter.LOCALIZED_LORA:

@@ -1,4 +1,4 @@
-"""The ranking by SQL gives what the ranking of values gives, however much of the record is compacted."""
+"""The ranking by SQL equals the ranking of values, however much of the record is compacted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FILTERS: list[tuple[dict[str, Any], list[tuple[int, float, float]], dict[str, in
         {"diverged": 1},
     ),
 ]
-"""Filters; each ranked trial with its value and epoch; by outcome, those that pass and are not ranked."""
+"""Filters; each ranked trial with its value and epoch; by outcome, trials that pass but are not ranked."""
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.6, 1.0], ids=lambda share: f"{share:.0%} in Parquet")

@@ -37,7 +37,7 @@ def test_the_pretrained_baseline_is_listed_in_the_order_of_values(sweep: Sweep) 
     ]
     assert table.rows[2][6:9] == ("0", "2,000", "0")
     assert table.rows[3][3] == "0.0100"
-    assert table.rows[4][3] == "–"  # diverged: no value that holds
+    assert table.rows[4][3] == "–"  # diverged: no valid value
     assert table.rows[4][-1] == "1 diverged"
     assert "median at epoch 1" in table.columns
 

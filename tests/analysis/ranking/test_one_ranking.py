@@ -1,4 +1,4 @@
-"""On random records SQL, `rank` and `tuning.ranking` give one order, that of its rules written out."""
+"""On random records SQL, `rank` and `tuning.ranking` give the same order as a direct implementation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tuning.ranking.policy import FINISHED_THEN_STOPPED, asked_policy
 from tuning.ranking.standing import standing
 
 GROUPS, IN_GROUP = 8, 9
-"""Of seeds; each is one to four experiments with one objective."""
+"""The number of seeds; each gives one to four experiments with one objective."""
 QUESTIONS = [
     {"metric": metric, "at": at, "early_stopped": early_stopped}
     for metric, at, early_stopped in itertools.product(
@@ -46,7 +46,7 @@ Named = list[tuple[str, TrialHistory]]
 
 
 class Recorded:
-    """Random experiments on disk, of one objective; some of each record may be in Parquet."""
+    """Random experiments on disk, with one objective; a part of each record may be in Parquet."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.rng = random.Random(seed)
@@ -85,7 +85,7 @@ def by_values(recorded: Recorded, how: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def ask(recorded: Recorded, source: Source, how: dict[str, Any]) -> int:
-    """Compares all rankings; the number of trials that were ranked."""
+    """Compare all rankings; return the number of ranked trials."""
     ranked = [rank(sweep, **how) for sweep in recorded.sweeps.values()]
     objective = ranked[0].objective
     outcomes = COMPARABLE if how["early_stopped"] or how["at"] is not None else FINISHED

@@ -27,8 +27,8 @@ def sweep(tmp_path: Path) -> Sweep:
     trials = (
         told(4, 0.50, 100),
         told(8, 0.60, 200),
-        told(16, 0.55, 400),  # dearer and worse than the one before
-        told(2, 0.60, 300),  # dearer and no better
+        told(16, 0.55, 400),  # more expensive and worse than the one before
+        told(2, 0.60, 300),  # more expensive and no better
         told(6, 0.90, 10, Outcome.PRUNED),
         told(5, 0.70, 900),
     )
@@ -71,7 +71,7 @@ def test_trials_that_ran_to_their_own_end_are_weighed_and_the_others_counted(swe
 
 
 def test_cost_in_seconds_is_what_training_took(sweep: Sweep) -> None:
-    assert "seconds of training" in Cost.SECONDS.words
+    assert "seconds of training" in Cost.SECONDS.label
     assert {point.cost for point in pareto(sweep, Cost.SECONDS).points} == {54.0}
 
 

@@ -146,7 +146,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_no_training(
     assert not list(last.parent.glob(".*.part"))
     assert [bool(r["unsaved"]) for r in results] == [False, True, False]  # said once
     assert results[1]["unsaved"].endswith("the disk is full; the one before is kept")
-    disk.make_room()
+    disk.free_space()
     results.append(one.step())
     assert results[-1]["unsaved"] is None
     assert curve(results) == whole[0]
@@ -164,7 +164,7 @@ def test_a_worker_that_dies_on_a_full_disk_goes_on_from_the_checkpoint_before(
     lost = [one.step(), one.step()]
     assert lost[0]["unsaved"]
     one._best = None  # as a process that dies leaves it
-    disk.make_room()
+    disk.free_space()
     swap(one, given(disk.path))
     again = finish(one)
     assert again[0]["report"] == first["report"]
@@ -179,7 +179,7 @@ def test_a_trial_that_begins_on_a_full_disk_trains_and_is_saved_once_there_is_ro
     swap(one, given(disk.path))
     results = [one.step()]
     assert "cannot write the checkpoint" in results[0]["unsaved"]
-    disk.make_room()
+    disk.free_space()
     results += finish(one)
     assert curve(results) == whole[0]
     assert_same_weights(folder_of(disk.path) / "best.ckpt", whole[1])

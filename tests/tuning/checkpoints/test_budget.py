@@ -1,4 +1,4 @@
-"""Which checkpoints go to keep a budget (a table), and that a driver keeps it."""
+"""Which checkpoints are deleted to keep a budget (a table), and that a driver keeps it."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ EVERY_KIND = [
     Kept(9, Outcome.REUSED, 0.9),
 ]
 IN_ORDER = [
-    # States of those cut short, then of those that ran out,
+    # States of trials that were stopped, then of those that ran to their end,
     *[(trial, LAST_STATE) for trial in (1, 4, 6, 0, 5, 8)],
-    # weights of those cut short, then of those that ran out but the best two, worst first,
-    *[(trial, BEST_WEIGHTS) for trial in (4, 6, 1, 5)],
-    # and what a failed trial could go on from.
+    # weights of trials that were stopped, then of those that ran to their end, without the best two,
+    *[(trial, BEST_WEIGHTS) for trial in (4, 6, 1, 5)],  # worst first
+    # and the checkpoints that a failed trial could continue from.
     (2, LAST_STATE), (2, BEST_WEIGHTS),
 ]  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_the_best_are_those_that_ran_out_before_any_that_was_cut_short() -> None
 
 
 def test_weights_go_in_the_reverse_of_the_ranking() -> None:
-    """Of equal trials the higher number goes first; before all others those that are not ranked."""
+    """Trials that are not ranked come first; of equal trials, the one with the higher number."""
     rng = random.Random(0)
     for _ in range(300):
         direction = rng.choice(list(Direction))
@@ -230,7 +230,7 @@ def test_a_trial_that_has_just_ended_may_still_be_written(drives: list[Drive], t
 
 
 def test_those_that_are_to_be_scored_keep_their_weights(drives: list[Drive], tmp_path: Path) -> None:
-    """Finalists are the best by value, whether or not they ran out."""
+    """Finalists are the best by value, whether or not they ran to their end."""
     drive = driven(drives, tmp_path / "sweep", budget_gb=0.1 * KB, keep_best=1, finalists=2)
     for number, value in enumerate((0.5, 0.4, 0.3)):
         drive.start(number)
@@ -349,7 +349,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 class Saving(Scripted):
-    """Leaves files where the real one leaves its checkpoints."""
+    """Writes files to the places of a real trainable's checkpoints."""
 
     def step(self) -> dict[str, Any]:
         result = super().step()
@@ -371,7 +371,7 @@ def by_size(job: ScoringJob) -> ScoringResult:
 
 @pytest.fixture
 def given(tmp_path: Path) -> dict[str, Any]:
-    """What stands for training and scoring."""
+    """Replacements for training and scoring."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "meta.json").write_text('{"fingerprint": "f", "counts": {"train": 4, "test": 2}}')
     return {"trainable": Saving, "prepare": lambda _: tmp_path / "data", "scorer": by_size}
@@ -385,7 +385,7 @@ def test_a_sweep_ends_within_its_budget_and_says_what_went(tmp_path: Path, given
     history = read_history(folder)
     order = sorted(history.trials, key=lambda n: -(history.trials[n].value or 0.0))
     assert sum(path.stat().st_size for path in folder.glob("trials/*/*.ckpt")) <= 250
-    # The two that were to be scored kept their weights until then, and beyond.
+    # The two trials to be scored kept their weights until then, and afterwards.
     assert trials_with_weights(folder) == sorted(order[:2])
     scores = {n: score.metrics for n, score in history.scores.items() if n is not None}
     assert scores == {n: {"map": 100.0} for n in order[:2]}

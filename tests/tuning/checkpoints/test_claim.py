@@ -54,7 +54,7 @@ def test_a_folder_on_the_store_belongs_to_one_experiment(to: str, tmp_path: Path
     assert not (tmp_path / "store").exists()
     claim_store_folder(asked, header(asked, 1.0))
     claim_store_folder(asked, header(asked, 1.0))
-    # The first one has saved nothing yet: it may be about to.
+    # The first one has saved nothing yet, but may do so.
     with pytest.raises(StorageError, match=r"to another experiment 'sweep', launched 1970-.*--name"):
         claim_store_folder(asked, header(asked, 2.0))
     release_store_folder(asked, header(asked, 2.0))  # it is not its own

@@ -63,7 +63,7 @@ def test_best_in_each_format_tells_best_last_and_budget_apart(run: Run, tmp_path
     [
         (("query", "digits", "SELECT nope FROM trials"), "Columns of trials are"),
         (("query", "digits", "DROP VIEW trials"), "one SELECT"),
-        (("query", "digits", GROUPED, "--to", "x.txt"), "--to goes with --format"),
+        (("query", "digits", GROUPED, "--to", "x.txt"), "--to needs --format"),
         (("query", "digits", GROUPED, "--format", "csv", "--to", "no/such/x.csv"), "there is no folder"),
         (("best", "digits", "--format", "csv", "--to", "."), "this is a folder"),
         (("best", "digits", "--where", "trial = 99", "--format", "csv"), "none passes the filter"),

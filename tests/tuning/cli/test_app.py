@@ -174,7 +174,7 @@ READING = (
 
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
 def test_commands_that_read_import_nothing_heavy(readable: Path, arguments: tuple[str, ...]) -> None:
-    """This is what makes them quick; `benchmarks/start_up.py` measures how quick they are."""
+    """This makes them fast; `benchmarks/start_up.py` measures how fast they are."""
     _, found = imported_by(*arguments, cwd=readable, ADAPTERTUNE_STORAGE=str(readable))
     assert found == ""
 

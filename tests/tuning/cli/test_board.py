@@ -82,7 +82,7 @@ def test_trials_asked_is_bounded_by_the_space() -> None:
 
 @pytest.mark.parametrize("rule", ["best", "last"])
 def test_the_best_is_kept_as_records_come_as_if_all_were_looked_at(tmp_path: Path, rule: str) -> None:
-    """Also where the best one diverges, and among equals."""
+    """Also if the best trial diverges, and with equal values."""
     rng = random.Random(5)
     outcomes = [*Outcome, None]
     trials = tuple(

@@ -1,4 +1,4 @@
-"""Completion as a shell asks for it, with the variables that the scripts of the shells set."""
+"""Completion as a shell requests it, with the variables that the scripts of the shells set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tuning.cli.app i
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Experiments `cells` and `digits`, folders of trials, a run of `train`, and what is no experiment."""
+    """Experiments `cells` and `digits`, folders of trials, a run of `train`, and folders of other kinds."""
     root = tmp_path_factory.mktemp("storage")
     write(root / "digits")
     write(root / "cells", (Told(LORA, (0.4,)),))
@@ -41,7 +41,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(shell: str, storage: Path, **variables: str) -> list[str]:
-    """The lines that a process of the command prints where a shell asks for completions."""
+    """The lines that a process of the command prints when a shell requests completions."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM],
         capture_output=True,

@@ -30,7 +30,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", ["quickstart", "coco_folder", "mask_folder"])
 def test_whatever_stands_in_a_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
-    """Every fourth value in turn replaced by junk: an experiment whose samples fit, or our own error."""
+    """Every fourth value in turn replaced by junk: an experiment with valid samples, or our own error."""
     path = find_shipped(name)
     assert path is not None
     text = path.read_text()

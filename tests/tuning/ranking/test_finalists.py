@@ -59,7 +59,7 @@ def test_finalists_are_the_best_on_validation_images_with_the_epoch_of_their_bes
 
 
 def test_under_rule_last_those_that_were_stopped_are_no_finalists(tmp_path: Path) -> None:
-    # The weights are those of the best report all the same: no others are kept.
+    # The weights are still those of the best report: no others are kept.
     assert picked(tmp_path, rule="last") == [(0, 5.0), (4, 2.0), (2, 6.0)]
 
 
@@ -134,7 +134,7 @@ def sweep(storage: Path, prepared: Path, scorer: Any, also: Any = None, **parts:
 
 
 def by_job(job: ScoringJob) -> ScoringResult:
-    """Figures, one of them no number, and whether the job is as it should be; two trials fail."""
+    """Check the job and return metrics, one of them not a number; two trials fail."""
     if job.trial == 1:
         raise ValueError("no such layer")
     if job.trial == 2:
@@ -174,7 +174,7 @@ def test_each_score_is_recorded_as_soon_as_it_is_there_and_one_that_fails_fails_
     assert good.robustness == {"dim": 0.5}
     assert scores[None].epoch is None
 
-    # Announced first, best first, and closed after the last; the file says what memory says.
+    # Announced first, best first, and closed after the last; file and memory agree.
     kinds = [event.kind for event in events if event.kind in ("scoring", "scored", "closed")]  # type: ignore[attr-defined]
     assert kinds == ["scoring", *["scored"] * 5, "closed"]
     (begun,) = [event for event in events if isinstance(event, ScoringRecord)]

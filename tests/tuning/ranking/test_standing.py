@@ -23,7 +23,7 @@ LOWEST = Objective("loss", Direction.MINIMIZE, ValueRule.BEST)
 
 
 def reports(*values: float | None) -> list[ReportRecord]:
-    """A report each half epoch. The loss is 1 less the Dice."""
+    """A report every half epoch. The loss is 1 minus the Dice."""
     return [
         ReportRecord(
             trial=0,

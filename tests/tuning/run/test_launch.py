@@ -105,7 +105,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert header.environment["versions"]["ray"]  # type: ignore[index, call-overload]
     assert not driver_alive(result.folder)
 
-    # Ray's files are elsewhere and gone, its loggers and snapshots off.
+    # Ray's files are in another folder, which is removed; its loggers and snapshots are off.
     views = {"tables", "study.journal"}
     ours = {"ledger.jsonl", "driver.lock", "ray.log"} | views
     assert {p.name for p in result.folder.iterdir()} <= ours
@@ -185,7 +185,7 @@ def test_a_failing_trial_fails_alone_with_its_reason(sweep: Sweeps) -> None:
 
 
 class DiesOnce(Scripted):
-    """Dies in its second report unless it left a note that it did."""
+    """Dies in its second report, unless a file says that it did before."""
 
     def step(self) -> dict[str, Any]:
         note = self.job.experiment / "died"
@@ -203,7 +203,7 @@ def test_a_trial_whose_worker_died_is_tried_again_where_the_file_says_so(sweep: 
 
 
 class OnAnUnfitNode(Scripted):
-    """Its second trial lands on a node that can run none; see `cluster.ray_worker`."""
+    """Its second trial is placed on a node that can run no trials; see `cluster.ray_worker`."""
 
     def failure(self, epoch: float) -> Failure | None:
         unfit = Failure(reason="node n7 does not see /shared/sweep", unfit=True)

@@ -67,7 +67,7 @@ def test_a_trial_and_then_the_sweep_are_stopped_through_the_folder(sweep: Sweeps
     assert ended[2] is Outcome.INTERRUPTED
     assert result.history.closed is not None
     assert result.history.closed.reason is Ending.INTERRUPTED
-    # Its worker may still have a save to refuse; the next driver takes the mark away.
+    # Its worker may still have to refuse a save; the next driver removes the mark.
     assert [path.name for path in (folder / CONTROL).iterdir()] == ["stopped.0"]
 
 
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_the_sweep_as_interrupted_and_quickly(tmp_path: Path) -> Non
     assert driver.stdout is not None
     assert driver.stdout.readline() == "report\n"
     asked = time.monotonic()
-    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the whole group
+    os.killpg(driver.pid, signal.SIGINT)  # like a terminal: to the whole group
     out, err = driver.communicate(timeout=30)
     assert time.monotonic() - asked < 10
     assert (out.splitlines()[-1], err, driver.returncode) == ("interrupted False", "", 0)

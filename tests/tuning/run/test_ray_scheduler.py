@@ -29,7 +29,7 @@ HEADER = ExperimentRecord(name="sweep", file="", experiment={})
 
 
 class FakeTrial:
-    """What the scheduler reads of Ray's trial."""
+    """The attributes of Ray's trial that the scheduler reads."""
 
     error_file = pickled_error_file = None
 
@@ -86,7 +86,7 @@ class Bench:
         self.events.append((record, len(list(read_records(self.folder)))))
 
     def report(self, number: int, epoch: float, objective: float, **changes: Any) -> str | None:
-        """As Ray delivers it: flattened; a done trial's goes to `on_trial_complete`."""
+        """Report like Ray: flattened; the report of a done trial goes to `on_trial_complete`."""
         report = {"step": int(epoch * 10), "metrics": {"map": objective, "map/3": 0.5}, "train_s": 1.0}
         result = {
             "trial": number, "epoch": epoch, "objective": objective, "report": report, "built": None,
@@ -177,7 +177,7 @@ def test_an_objective_that_is_not_finite_has_diverged(bench: Bench, value: float
 
 
 class Stopless:
-    """A rule that notes the objectives that it gets, and stops nothing."""
+    """A rule that records the objectives that it gets, and stops no trial."""
 
     by = StoppedBy.MEDIAN
 
@@ -240,7 +240,7 @@ def test_one_that_dies_too_often_fails(tmp_path: Path) -> None:
         bench.scheduler.on_trial_error(bench.controller, bench.trials[1])
         assert bench.outcome(1) is None
     bench.scheduler.on_trial_error(bench.controller, bench.trials[1])
-    bench.scheduler.on_trial_error(bench.controller, bench.trials[1])  # Ray may say it twice
+    bench.scheduler.on_trial_error(bench.controller, bench.trials[1])  # Ray may report it twice
     assert bench.outcome(1) is Outcome.FAILED
     assert bench.outcome(0) is None
 
@@ -319,7 +319,7 @@ def test_a_section_is_found_flat_and_nested() -> None:
 
 
 def test_ray_writes_a_single_snapshot(tmp_path: Path) -> None:
-    """Its last, of all trials, would be forced."""
+    """Ray's last snapshot, of all trials, would be forced."""
     bench = Bench(tmp_path)
     bench.scheduler.choose_trial_to_run(bench.controller)
     for force in (False, False, True):

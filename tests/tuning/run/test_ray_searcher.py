@@ -23,7 +23,7 @@ class Fixture:
     """A searcher over a real study and a real ledger."""
 
     def __init__(self, folder: Path, **parts: Any) -> None:
-        self.room = 2
+        self.limit = 2
         self.refused: set[int] = set()
         given = experiment(**parts)
         self.ledger = Ledger.create(folder, HEADER)
@@ -39,7 +39,7 @@ class Fixture:
             self.study,
             self.recorder,
             configure=self.configure,
-            capacity=lambda: self.room,
+            capacity=lambda: self.limit,
             retries=given.retries,
         )
 
@@ -68,7 +68,7 @@ def test_a_start_is_recorded_before_ray_gets_the_configuration(fixture: Fixture)
 
 def test_it_asks_for_as_many_trials_as_the_cluster_runs_and_more_as_it_grows(fixture: Fixture) -> None:
     assert [fixture.searcher.suggest(c) for c in "abc"] == [{"trial": 0}, {"trial": 1}, None]
-    fixture.room = 3
+    fixture.limit = 3
     assert fixture.searcher.suggest("c") == {"trial": 2}
     assert fixture.searcher.suggest("d") is None
     fixture.end("a", 0)
@@ -77,7 +77,7 @@ def test_it_asks_for_as_many_trials_as_the_cluster_runs_and_more_as_it_grows(fix
 
 
 def test_it_has_not_finished_while_a_trial_may_have_to_be_tried_again(tmp_path: Path) -> None:
-    """Ray asks no more once it was told so."""
+    """After FINISHED Ray asks for no more trials."""
     fixture = Fixture(tmp_path / "sweep", search={"trials": 1}, retries=1)
     assert [fixture.searcher.suggest(c) for c in "ab"] == [{"trial": 0}, None]
     fixture.searcher.on_trial_complete("a", error=True)
@@ -105,7 +105,7 @@ def test_where_no_trial_can_run_there_is_nothing_to_begin(fixture: Fixture) -> N
 
 
 def test_all_trials_out_ends_the_search(fixture: Fixture) -> None:
-    fixture.room = 10
+    fixture.limit = 10
     for trial_id in "abcd":
         fixture.searcher.suggest(trial_id)
     assert fixture.searcher.suggest("e") == Searcher.FINISHED
@@ -129,7 +129,7 @@ def test_a_repeated_configuration_is_recorded_as_reused_with_the_value_it_had(tm
         search={"random": {}, "trials": 30},
     )
     fixture.study._asks, fixture.study._random_asks = 1, 0
-    fixture.room = 100
+    fixture.limit = 100
     while (config := fixture.searcher.suggest("a")) not in (None, Searcher.FINISHED):
         assert isinstance(config, dict)
         fixture.end("a", config["trial"])

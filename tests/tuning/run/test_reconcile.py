@@ -1,4 +1,4 @@
-"""What a resumed driver does about each trial, and what it tells a fresh stopping rule: on tables."""
+"""What a resumed driver does about each trial, and which calls a new stopping rule gets: on tables."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ENDED = tuple(o for o in Outcome if o not in (*GOES_ON, Outcome.FAILED))
 
 @dataclass(frozen=True)
 class Left:
-    """What a driver left of a trial. last: what its last report says.  ruled: the rule stops it there."""
+    """The state in which a driver left a trial. last: its last report.  ruled: the rule stops it there."""
 
     outcome: Outcome | None
     stopped: StoppedBy | None
@@ -73,7 +73,7 @@ def row(does: str, *then: Action, **left: Any) -> Any:
     return pytest.param({name: left.get(name, ANY) for name in Left.__annotations__}, list(then), id=does)
 
 
-# From the top, the first row that fits holds. Values not named do not matter.
+# The first row that matches applies. Values that are not named do not matter.
 TABLE = [
     row("over stays over", outcome=ENDED),
     row("failed stays so", outcome=(Outcome.FAILED,), retry_failed=(False,)),
@@ -109,7 +109,7 @@ EVERY = [
             (False, True),
         ),
     )
-    # A rule stops by a report, of a trial that goes on.
+    # A rule stops a trial after a report that is not its last.
     if not left.ruled or left.last is None
 ]
 
@@ -156,7 +156,7 @@ def test_trials_are_seen_to_by_number_and_apart() -> None:
 
 
 def test_a_configuration_that_was_drawn_again_to_reuse_its_result_does_not_run() -> None:
-    """The driver died between the two lines that say so."""
+    """The driver died between the two lines that record this."""
     records: list[Record] = [
         started(0),
         EndedRecord(trial=0, outcome=Outcome.COMPLETED, value=0.5),
@@ -172,7 +172,7 @@ def test_a_configuration_that_was_drawn_again_to_reuse_its_result_does_not_run()
 
 
 def test_what_was_carried_out_is_not_carried_out_again() -> None:
-    """A resume that is cut off in the middle of it begins anew."""
+    """A resume that was interrupted while it carried out decisions starts again."""
     records = Left(None, None, None, True, False, False).records()
     (action,) = reconcile(history(records), {0}, ())
     assert action == EndTrial(0, Outcome.PRUNED, asked=True)
@@ -183,11 +183,11 @@ def test_what_was_carried_out_is_not_carried_out_again() -> None:
     assert reconcile(history(records), {0}, ()) == []
 
 
-# --- replay: what a rule is told --------------------------------------------------------------
+# --- replay: the calls that a rule gets -------------------------------------------------------
 
 
 class NotedCalls:
-    """A rule that notes its calls, and stops trials below 0.2."""
+    """A rule that records its calls, and stops trials below 0.2."""
 
     by = StoppedBy.ASHA
 

@@ -1,4 +1,4 @@
-"""A sweep that was cut off anywhere and resumed is the sweep that was never cut off."""
+"""A sweep that was interrupted anywhere and resumed equals the uninterrupted sweep."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def resumed(folder: Path, prepared: Path, trainable: type[Any] = Scripted, **ask
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
-    """The folder of a sweep that was never cut off."""
+    """The folder of an uninterrupted sweep."""
     return launched(tmp_path_factory.mktemp("whole"), prepared).folder
 
 
@@ -148,7 +148,7 @@ def test_scores_that_failed_are_tried_again(tmp_path: Path) -> None:
     given: dict[str, Any] = {"trainable": Scripted, "prepare": lambda _: tmp_path / "data"}
     asked = experiment(**PARTS | {"search": {"trials": 2}}, scoring={"finalists": 1})
     folder = launch_experiment(asked, tmp_path, scorer=cannot_score, **given).folder
-    # The trial, and the untouched model.
+    # The trial, and the pretrained baseline.
     assert [s.reason for s in read_history(folder).scores.values()] == ["its worker process died"] * 2
     history = resume_experiment(folder, scorer=can_score, **given).history
     assert [score.metrics for score in history.scores.values()] == [{"map": 0.5}] * 2
@@ -156,7 +156,7 @@ def test_scores_that_failed_are_tried_again(tmp_path: Path) -> None:
 
 
 class FailsOnce(Scripted):
-    """Trials of LoHa fail unless a file says that they have before."""
+    """Trials of LoHa fail, unless a file says that they did before."""
 
     def failure(self, epoch: float) -> Failure | None:
         mark = self.job.experiment / f"failed-{self.job.trial}"

@@ -1,4 +1,4 @@
-"""Resuming where files, disks, requests or clocks are wrong. See docs/explanation/reliability.md."""
+"""Resuming with wrong files, disks, requests or clocks. See docs/explanation/reliability.md."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def resumed(folder: Path, prepared: Path, **how: Any) -> LaunchResult:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
-    """The folder of a sweep that nothing happened to."""
+    """The folder of an uninterrupted sweep."""
     return launched(tmp_path_factory.mktemp("whole"), prepared).folder
 
 
@@ -92,7 +92,7 @@ def test_a_torn_last_line_is_cut_off_and_the_sweep_goes_on(
     with (folder / LEDGER).open("ab") as file:
         file.write(torn)
     assert driver_alive(folder) is False
-    assert len(list(read_records(folder))) == 25  # readers pass over it, and change nothing
+    assert len(list(read_records(folder))) == 25  # readers ignore it, and change nothing
     assert (folder / LEDGER).read_bytes().endswith(torn)
     resumed(folder, prepared)
     assert torn not in (folder / LEDGER).read_bytes()
@@ -125,7 +125,7 @@ def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_changed_or_guessed
 
 
 def test_a_result_that_was_about_to_be_reused_is_reused(whole: Path, tmp_path: Path, prepared: Path) -> None:
-    """Cut off between the line that draws a configuration again and the one with the value it takes over."""
+    """Cut between the line that draws a configuration again and the line with the value that it reuses."""
     folder = cut(whole, tmp_path, lines=len(lines_of(whole)))
     first = read_history(folder).trials[0]
     with Ledger.open(folder) as ledger:
@@ -141,7 +141,7 @@ def test_a_result_that_was_about_to_be_reused_is_reused(whole: Path, tmp_path: P
 def test_a_driver_that_died_with_nothing_left_to_run_is_closed_in_good_order(
     whole: Path, tmp_path: Path, prepared: Path
 ) -> None:
-    """Cut off at the very end: without its last line, and without what the last trial came to."""
+    """Cut at the very end: without the last line, and also without the end of the last trial."""
     for missing in (1, 2):
         folder = cut(whole, tmp_path / str(missing), lines=len(lines_of(whole)) - missing)
         assert resumed(folder, prepared).outcome is Ending.FINISHED
@@ -216,11 +216,11 @@ def test_a_disk_full_to_the_last_byte_ends_the_sweep_and_it_goes_on_once_there_i
     with pytest.raises(StorageError, match=r"the disk is full; what was recorded so far is kept"):
         launched(disk.path, prepared, on_event=fill)
     folder = disk.path / "sweep"
-    assert list(read_records(folder))[1:] == seen  # acted upon was only what is in the record
+    assert list(read_records(folder))[1:] == seen  # only what is in the record had an effect
     assert not read_history(folder).trials[2].over
     with pytest.raises(StorageError, match="the disk is full"):
         resumed(folder, prepared)
-    disk.make_room()
+    disk.free_space()
     resumed(folder, prepared)
     assert essence(folder) == essence(whole)
 
@@ -250,7 +250,7 @@ def test_a_read_only_disk_refuses_drivers_in_plain_words_and_readers_not_at_all(
 
 
 class OnAFullDisk(Scripted):
-    """Says at its second report that its checkpoint could not be written."""
+    """Reports at its second report that its checkpoint could not be written."""
 
     def step(self) -> dict[str, Any]:
         result = super().step()

@@ -67,7 +67,7 @@ sys.exit(code)
 
 
 def lives(folder: Path, *steps: str) -> None:
-    """What each life of the scripted driver does."""
+    """The steps of each run of the scripted driver."""
     (folder / "lives.json").write_text(json.dumps([life.split() for life in steps]))
 
 
@@ -93,7 +93,7 @@ def test_a_driver_that_dies_is_resumed_until_the_sweep_is_over(tmp_path: Path) -
 
 
 def test_a_resume_that_cannot_come_up_yet_is_tried_again(tmp_path: Path) -> None:
-    """Its cluster does not answer, say: exit code 2, which is final for a launch."""
+    """For example, its cluster does not answer: exit code 2, which is final for a launch."""
     code, runs, _ = run(tmp_path, "report kill", "2", "2", "report finished 0")
     assert (code, len(runs)) == (0, 4)
 
@@ -139,7 +139,7 @@ def outside(folder: Path, *steps: str, pauses: tuple[str, ...] = ("0",)) -> subp
         env=os.environ | {"PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         text=True,
-        # A shell starts what it leaves in the background with SIGINT ignored, and so would we here.
+        # A shell starts background processes with SIGINT ignored, and this one would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 

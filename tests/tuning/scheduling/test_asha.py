@@ -1,4 +1,4 @@
-"""ASHA with ordered rungs makes the decisions of Ray's own."""
+"""ASHA with ordered rungs makes the same decisions as Ray's ASHA."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_rung_at_a_fraction_of_an_epoch_sees_the_report_there() -> None:
     spec = AshaSpec(grace_epochs=0.2, reduction_factor=3.0)
     rule = build_asha(spec, Direction.MAXIMIZE, max_epochs=5)
     assert rule is not None
-    assert 0.2 * 3 > 3 / 5  # which is why the rule adds a tiny amount
+    assert 0.2 * 3 > 3 / 5  # so the rule adds a tiny amount
     for number in range(2):
         rule.decide(number, 1 / 5, 0.5)
     assert rule.decide(0, 3 / 5, 0.9) == CONTINUE

@@ -8,7 +8,7 @@ from tuning.scheduling.rule import CONTINUE, STOP
 
 def test_it_never_pauses() -> None:
     rule = build_median(MedianSpec(min_trials=3), Direction.MAXIMIZE, max_epochs=9)
-    for number in range(2):  # fewer than it needs, where Ray's default setting would pause
+    for number in range(2):  # fewer than it needs; Ray's default setting would pause here
         assert rule.decide(number, 1, 0.5) == CONTINUE
 
 

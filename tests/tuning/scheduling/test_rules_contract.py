@@ -1,4 +1,4 @@
-"""What holds for every stopping rule that an experiment file may name."""
+"""The contract of every stopping rule that an experiment file may name."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from tuning.scheduling.rule import Continue, Decision, Stop, StoppingRule
 
 EPOCHS = 9.0
 SETTINGS: dict[str, dict[str, Any]] = {}
-"""Settings of a rule that with its defaults would stop none, or all, of the trials below."""
+"""Settings for rules that would stop none, or all, of the trials below with their defaults."""
 EVERY_RULE = pytest.mark.parametrize("name", RULES)
 EVERY_DIRECTION = pytest.mark.parametrize("direction", Direction)
 
 
 def rule_of(name: str, direction: Direction = Direction.MAXIMIZE) -> StoppingRule:
-    """A fresh rule, as the driver builds it."""
+    """A new rule, as the driver builds it."""
     spec = SchedulerSpec.model_validate_json(json.dumps({name: SETTINGS.get(name, {})}))
     rule = build_rule(spec, direction, max_epochs=EPOCHS)
     assert rule is not None
@@ -180,7 +180,7 @@ def lived(name: str, direction: Direction, seed: int) -> list[Record]:
 
 
 def take(rule: StoppingRule, record: ReportRecord) -> Decision | None:
-    """What the driver asks of the rule when this report comes in."""
+    """Call the rule as the driver does when it gets this report."""
     assert record.objective is not None
     if record.outcome is None:
         return rule.decide(record.trial, record.epoch, record.objective)
@@ -203,7 +203,7 @@ def test_a_replayed_rule_decides_what_the_first_one_decided_wherever_it_was_cut_
         assert state_of(rule) == state_of(uninterrupted)
         known = history(records[:cut])
         asked = [a for a in reconcile(known, due, ()) if isinstance(a, EndTrial) and a.asked]
-        # A stop is due where the ledger was cut off between the report and its decision.
+        # A stop is due if the ledger was cut between the report and its decision.
         nearly = cut < len(records) and isinstance(records[cut], StoppedRecord)
         assert [a.trial for a in asked] == ([records[cut].trial] if nearly else [])  # type: ignore[attr-defined]
         for before, record in enumerate(records[cut:], start=cut):
@@ -217,7 +217,7 @@ def test_a_replayed_rule_decides_what_the_first_one_decided_wherever_it_was_cut_
 
 @EVERY_RULE
 def test_reports_made_again_after_a_checkpoint_change_no_decision(name: str) -> None:
-    """Each time that a trial has made three reports its worker dies, and it goes back by one."""
+    """After every three reports of a trial its worker dies, and the trial goes back by one report."""
     records = lived(name, Direction.MAXIMIZE, seed=7)
     again: list[Record] = []
     for record in records:
@@ -244,7 +244,7 @@ def at_epoch(records: list[Record], trial: int, epoch: float) -> ReportRecord:
 
 @EVERY_RULE
 def test_an_objective_that_is_not_finite_does_not_reach_a_replayed_rule(name: str) -> None:
-    """A diverged trial has one in the ledger, as its last."""
+    """A diverged trial has one in the ledger, as its last report."""
     records = lived(name, Direction.MAXIMIZE, seed=3)
     bad = [None, math.nan, math.inf, -math.inf]
     diverged = [report(100 + n, 1.0, value) for n, value in enumerate(bad)]

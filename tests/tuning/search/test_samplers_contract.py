@@ -1,4 +1,4 @@
-"""What holds for every search algorithm that an experiment file may name."""
+"""The contract of every search algorithm that an experiment file may name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tuning.search.samplers.registry import LISTS, SAMPLERS
 from tuning.search.study import NoProposal, Proposal, Study
 
 SETTINGS: dict[str, dict[str, Any]] = {"tpe": {"startup_trials": 3}}
-"""Settings with which an algorithm uses what it knows within the few trials below."""
+"""Settings with which an algorithm uses earlier results within the few trials below."""
 EVERY_ALGORITHM = pytest.mark.parametrize("name", ALGORITHMS)
 EVERY_SAMPLER = pytest.mark.parametrize("name", SAMPLERS)
 
@@ -67,7 +67,7 @@ def study(name: str, space: Space, *, trials: int | None = 14, seed: int = 3, **
 
 
 def end_each(of: Study) -> list[Proposal]:
-    """All proposals, each completed before the next; a configuration has one value, whoever proposes it."""
+    """All proposals, each completed before the next; equal configurations have equal values."""
     made = []
     while isinstance(proposal := of.propose(), Proposal):
         value = random.Random(proposal.hash).random()
@@ -217,13 +217,13 @@ class Sweep:
         self.proposals: dict[int, Mapping[str, Any]] = {}
 
     def run(self, proposals: int = 1000) -> Sweep:
-        """To its end, or until so many proposals were made."""
+        """Run to the end, or until so many proposals were made."""
         while (live := self._live()) and len(self.proposals) < proposals:
             self._advance(random.Random(len(self.records)), live)
         return self
 
     def _live(self) -> list[int]:
-        """The trials that run, once those are started that can be."""
+        """Start the trials that can start; return those that run."""
         live = [number for number, trial in self.history.trials.items() if trial.outcome is None]
         while len(live) < 3 and isinstance(proposal := self.study.propose(), Proposal):
             self.proposals[proposal.number] = proposal.params
@@ -252,7 +252,7 @@ class Sweep:
 
 
 def proposes_the_same_when_built_again(name: str, space: Space, how: str) -> None:
-    """Cut the ledger off after each of its lines, build the study again, and continue.
+    """Cut the ledger after each of its lines, build the study again, and continue.
 
     Two more proposals are compared, at every tenth line all until the end.
     """
@@ -302,7 +302,7 @@ def test_a_sampler_that_remembers_what_it_drew_does_not_pass(monkeypatch: pytest
 
 
 def test_a_sampler_that_reads_the_studys_attributes_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Optuna's CMA-ES, NSGA-II and quasi-random samplers do."""
+    """Like Optuna's CMA-ES, NSGA-II and quasi-random samplers."""
 
     def attributes(spec: Any, seed: int, study: optuna.Study) -> BaseSampler:
         drawn = study.user_attrs.get("drawn", 0)

@@ -25,7 +25,7 @@ def study(space: Space, *, trials: int | None = 10, history: History | None = No
 
 
 def score(proposal: Proposal) -> float:
-    """Best at a learning rate of 1e-2."""
+    """A value that is best at a learning rate of 1e-2."""
     rate = proposal.params.get("learning_rate", 1e-3)
     assert isinstance(rate, float)
     return 1.0 - abs(math.log10(rate) + 2.0)
@@ -46,7 +46,7 @@ def states(of: Study) -> Counter[str]:
 
 
 class Record:
-    """A history as the ledger would give it."""
+    """A history like one from the ledger."""
 
     def __init__(self) -> None:
         self.history = History(ExperimentRecord(name="sweep", file="", experiment={}))
@@ -148,7 +148,7 @@ ALMOST_FINITE = Space.parse(
 
 
 def stuck(trials: int = 4) -> Study:
-    """A study that may not look further once the sampler repeats itself."""
+    """A study that does not try further configurations once the sampler repeats itself."""
     return Study(
         ALMOST_FINITE,
         SearchSpec(random=RandomSpec(), first=({"adapter": "none"},)),

@@ -38,7 +38,7 @@ LOHA = {"adapter": "loha", "learning_rate": 1e-2}
 
 
 def record(storage: Path, trials: list[tuple[dict[str, Any], Outcome | None]], **parts: Any) -> Experiment:
-    """An experiment whose trial n has run two epochs and is worth n / 10."""
+    """An experiment in which trial n has run two epochs and has the value n / 10."""
     of = experiment(**{"name": "old"} | parts)
     header = ExperimentRecord(
         name=of.name, file="", experiment=of.model_dump(mode="json", exclude={"source_text"})
@@ -120,7 +120,7 @@ def test_the_spaces_must_agree(
 
 
 def test_a_parameter_that_its_conditions_exclude_here_must_have_the_value_it_has_here(tmp_path: Path) -> None:
-    """The rank is searched for the backbone that moves only; elsewhere it is its default, 8."""
+    """The rank is searched only for a trained backbone; otherwise it has its default, 8."""
     space = {
         "freezing": {"choice": ["frozen", "unfrozen"]},
         "lora.rank": {"choice": [4, 8], "when": {"freezing": "unfrozen"}},

@@ -1,4 +1,4 @@
-"""The Parquet tables against the record that they are a view of."""
+"""The Parquet tables compared with the record that they are a view of."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rows(folder: Path, table: str, order: str = "ALL") -> list[tuple[Any, ...]]:
 
 
 def newest(folder: Path) -> dict[int, tuple[Any, ...]]:
-    """What the files say of each trial, its newest row."""
+    """The newest row of each trial in the files."""
     asked = "trial, outcome, value, epoch, best, last, ran, seconds, params, stopped_by, reason"
     files = table_files(folder, valid_parts(folder), "trials")
     found = duckdb.sql(f"SELECT {asked} FROM {sql_parquet(files)} ORDER BY upto").fetchall()
@@ -55,7 +55,7 @@ def newest(folder: Path) -> dict[int, tuple[Any, ...]]:
 
 
 def from_the_record(folder: Path) -> dict[int, tuple[Any, ...]]:
-    """What they must say."""
+    """The rows that the files must contain."""
     found = {}
     for number, trial in read_history(folder).trials.items():
         row = trial_row(trial, experiment(folder.name), from_byte=0, upto=0)
@@ -155,7 +155,7 @@ def test_the_number_of_parts_and_how_often_a_row_is_written_grow_with_the_logari
     assert sum(written) <= size * (levels + 1)
 
 
-# --- what comes back --------------------------------------------------------------------------
+# --- parts that are written again -------------------------------------------------------------
 
 
 def deleted(folder: Path, parts: Sequence[TablePart]) -> None:
@@ -272,7 +272,7 @@ def test_a_part_that_cannot_be_written_leaves_nothing_behind(
         with pytest.raises(OSError, match="No space"):
             compact(folder)
         assert {path.name for path in (folder / FOLDER).iterdir()} == {tables.LOCK}
-    # its lock went with the thread that held it, as a driver's does
+    # its lock ended with the thread that held it, like a driver's
     assert compact(folder)
 
 

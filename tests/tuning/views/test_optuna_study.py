@@ -1,4 +1,4 @@
-"""The Optuna study as a view: journal and SQLite, brought up to date from wherever a driver left it."""
+"""The Optuna study as a view: journal and SQLite, brought up to date from any state a driver left."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def view(storage: StudyStorage, name: str = "digits") -> StudyView:
 
 
 def lines(folder: Path) -> list[Any]:
-    """The record, in which a reused trial has its source's value, as a sweep gives it."""
+    """The record, in which a reused trial has its source's value, as in a sweep."""
     return [
         record.model_copy(update={"value": 0.75})
         if isinstance(record, EndedRecord) and record.outcome is Outcome.REUSED
@@ -193,7 +193,7 @@ def test_a_study_that_contradicts_its_record_is_written_again(
     storage, read = place
     records = lines(folder)
     follow(storage(folder), records)
-    # The record is of a moment before the study, as after a backup of the folder was restored.
+    # The record is older than the study, as after a backup of the folder was restored.
     follow(storage(folder), records[:8], known=8)
     assert len(essence(read(folder))) == 1
     follow(storage(folder), records, known=len(records))

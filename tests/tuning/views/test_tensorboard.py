@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, number: int) -> Any:
-    """What TensorBoard has of a trial."""
+    """The content of a trial in TensorBoard."""
     events = event_accumulator.EventAccumulator(str(folder / FOLDER / f"{number:04d}"))
     return events.Reload()
 
@@ -135,7 +135,7 @@ def test_a_full_disk_is_said_once_and_resume_brings_the_rest(folder: Path) -> No
         assert len(said) == 1
         assert "cannot update TensorBoard: OSError" in said[0]
         assert "No space left" in said[0]
-        disk.make_room()
+        disk.free_space()
         follow(disk.path, records, known=len(records))
         assert curve(disk.path, 0)[-1] == (60, 0.72)
 

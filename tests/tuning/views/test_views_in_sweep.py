@@ -1,4 +1,4 @@
-"""Whole scripted sweeps with their views: launched, cut short, resumed, and a view that cannot be written."""
+"""Whole scripted sweeps with their views: launched, interrupted, resumed; a view that cannot be written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATES = {Outcome.COMPLETED: "COMPLETE", Outcome.PRUNED: "PRUNED"}
 
 
 def check(folder: Path) -> None:
-    """The journal has what the record has."""
+    """The journal has the content of the record."""
     storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))
     shown = {t.user_attrs["trial"]: t for t in optuna.load_study(study_name="sweep", storage=storage).trials}
     told = read_history(folder).trials

@@ -50,7 +50,7 @@ def follow(folder: Path, records: Sequence[Any], known: int = 1) -> None:
 
 @dataclass
 class Run:
-    """A run as its file has it."""
+    """A run as read from its file."""
 
     name: str = ""
     group: str = ""
@@ -120,7 +120,7 @@ def test_each_trial_is_a_run_of_the_experiments_group(folder: Path, monkeypatch:
     assert runs[3].summary["reason"] == "the loss is not finite at epoch 2"
     assert [runs[number].code for number in range(4)] == [0, 0, 0, 1]
 
-    # The key is nowhere on the disk.
+    # The key is not on the disk.
     files = [path for path in folder.parent.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
@@ -128,7 +128,7 @@ def test_each_trial_is_a_run_of_the_experiments_group(folder: Path, monkeypatch:
 def test_its_process_finds_our_packages_and_nothing_else_of_ours(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder inside `tuning` on its path would put our `tables` in place of anybody's."""
+    """A folder inside `tuning` on its path would replace every other `tables` by ours."""
     given: list[dict[str, str]] = []
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setattr(wandb_runs.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))

@@ -32,9 +32,7 @@ def run_ablate(
     over: Annotated[
         str | None, typer.Option(metavar="SETTING", help="The setting to vary, such as lora.rank.")
     ] = None,
-    study: Annotated[
-        StudyName | None, typer.Option(help="A predefined ablation, in place of --over.")
-    ] = None,
+    study: Annotated[StudyName | None, typer.Option(help="A predefined ablation, instead of --over.")] = None,
     levels: Annotated[
         str | None,
         typer.Option(

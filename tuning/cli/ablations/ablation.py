@@ -39,9 +39,9 @@ def run_ablation(
     folder = parse_reference(name, storage_folder(storage)).folder
     if by is None:
         if at is not None:
-            raise AdaptertuneError("--at goes with --by; in a designed experiment, all runs are equally long")
+            raise AdaptertuneError("--at needs --by; in a designed experiment, all runs are equally long")
         show_result(folder, on, format_)
         return
     if on is not None or format_ is not OutputFormat.TABLE:
-        raise AdaptertuneError("--on and --format go with the result of `adaptertune ablate`, not with --by")
+        raise AdaptertuneError("--on and --format apply to the result of `adaptertune ablate`, not to --by")
     print_levels(console(), Sweep.at(folder), by, at)

@@ -30,13 +30,13 @@ On = Annotated[
     Images | None,
     typer.Option(
         "--on",
-        help="The images to compare on. Default: test where the runs were scored there, else validation.",
+        help="The images to compare on. Default: test if the runs were scored there, else validation.",
     ),
 ]
 
 
 def show_result(folder: Path, images: Images | None, format_: ResultFormat) -> None:
-    """Print the result of a designed experiment. Raises AblationError where `folder` holds none."""
+    """Print the result of a designed experiment. Raises AblationError if `folder` holds none."""
     result = result_of(Sweep.at(folder), images)
     match format_:
         case OutputFormat.JSON:

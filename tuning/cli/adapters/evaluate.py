@@ -42,9 +42,7 @@ def run_evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="A file with a `data` section, in place of the adapter's own data."
-        ),
+        typer.Option(metavar="FILE", help="A file with a `data` section, instead of the adapter's own data."),
     ] = None,
     split: Annotated[Part, typer.Option(help="The images to score on.")] = Part.TEST,
     domain: Annotated[
@@ -73,7 +71,7 @@ def run_evaluate(
         adaptertune evaluate nuclei.yaml --untouched            # the pretrained baseline
 
     `relative` is the task's main metric (`map` or `dice`) as a share of the one in domain. The pretrained
-    baseline is scored where the pretrained model has a head for the classes; a new head has no meaning
+    baseline is scored if the pretrained model has a head for the classes; a new head has no meaning
     before it is trained. The exit code is 1 if a metric is not a number.
     \f
     The table looks like this:
@@ -93,7 +91,7 @@ def run_evaluate(
 
     NAME may be the path of an experiment's folder. The weights are those of the trial's best report on
     validation images (`best.ckpt`), whatever `objective.value` is; a trial that repeated an earlier one has
-    the weights of that one. Where a trial kept no weights, the message names the trials that did. Neither
+    the weights of that one. If a trial kept no weights, the message names the trials that did. Neither
     the data nor the search is needed again to predict or export.
 
     Options in detail:
@@ -103,7 +101,7 @@ def run_evaluate(
       class that the adapter does not know is an error.
     - `--split validation`: scores on the images that the adapter was chosen on, and the table reports this.
     - `--domain KIND:SEVERITY`: blur, noise, contrast, brightness, jpeg or style; from 1 to 5.
-    - `--untouched`: ADAPTER may also be an experiment file. An error where the pretrained model has no head
+    - `--untouched`: ADAPTER may also be an experiment file. An error if the pretrained model has no head
       for the classes.
 
     With `--format json`:
@@ -121,7 +119,7 @@ def run_evaluate(
     - `rows[].images`: the number of images
     - `rows[].figures`: every metric by its name, also for each class (`dice/CLASS`); null for what is not a
       number
-    - `rows[].relative`: shifted ÷ in domain; null in domain, or where that is 0
+    - `rows[].relative`: shifted ÷ in domain; null in domain, or if that is 0
     """
     found = find_baseline(adapter, storage) if untouched else find_adapter(adapter, storage)
     from tuning.cli.adapters.domain_scores import score_domains  # torch

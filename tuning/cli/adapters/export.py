@@ -28,7 +28,7 @@ def run_export(
         adaptertune export nuclei:best --to nuclei-lora
         adaptertune export nuclei:best --to nuclei-whole --merge
 
-    The outputs of what was written are compared with those of the trained model, and the largest difference
+    The outputs of the exported model are compared with those of the trained one, and the largest difference
     is printed. docs/how-to/export.md describes the files.
     \f
     ADAPTER is as for `evaluate`.

@@ -50,7 +50,7 @@ def run_predict(
     - `detections[].bbox`: `[x, y, width, height]` in pixels, as in COCO, cut to the image; the highest score
       first, at most 100
     - `detections[].label`: the name of the class
-    - `detections[].category_id`: its place in the adapter's classes, from 0
+    - `detections[].category_id`: its index in the adapter's classes, from 0
     - `detections[].score`: from 0 to 1
 
     Masks:

@@ -27,7 +27,7 @@ def run_best(
             help="Only trials that meet this condition, such as \"adapter = 'lora' AND lora.rank >= 8\".",
         ),
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="A recorded metric, in place of the objective.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A recorded metric, instead of the objective.")] = None,
     at: Annotated[
         float | None, typer.Option(min=0.0, metavar="EPOCH", help="Rank all trials at this epoch.")
     ] = None,

@@ -27,7 +27,7 @@ def run_domains(
     """Show test metrics of the best trials, in domain and under shift, for each adapter.
 
     One row for each adapter and freezing mode: its scored trial that is best on validation images, among
-    those that ran to their own end where there are some. One more row for the pretrained baseline, where the
+    those that ran to their own end if there are any. One more row for the pretrained baseline, if the
     pretrained model has a head for the classes. The relative robustness (shifted ÷ in domain) is in
     brackets.
     \f
@@ -41,7 +41,7 @@ def run_domains(
     - `rows[].adapter`, `.freezing`, `.trial`, `.epoch`: the weights; null for the pretrained baseline, which
       has `untouched` true
     - `rows[].outcome`, `.ran_epochs`, `.of_epochs`: how far the trial ran; a trial that was stopped
-      represents its kind only where no other ran to its own end
+      represents its kind only if no other ran to its own end
     - `rows[].validation`: its value of `picked_by` on validation images
     - `rows[].metrics`, `rows[].domains.NAME`: every metric on test images, and in a domain
     - `rows[].robustness.NAME`: the relative robustness, by `main`

@@ -23,7 +23,7 @@ from tuning.ledger.storage import parse_reference, storage_folder
 
 def run_importance(
     name: Name,
-    metric: Annotated[str | None, typer.Option(help="A recorded metric, in place of the objective.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A recorded metric, instead of the objective.")] = None,
     at: Annotated[
         float | None,
         typer.Option(
@@ -40,7 +40,7 @@ def run_importance(
     """Rank the settings of a sweep by importance (PED-ANOVA), with their interactions (observational).
 
     Which settings separate the best trials from the others, next to what chance alone gives, and which pairs
-    of settings act together. The search chose where to look, so this is a hint and no proof; `ablate` gives
+    of settings act together. The search chose what to try, so this is a hint and no proof; `ablate` gives
     proof. It needs ten trials that have ended.
     \f
     The method is Optuna's conditional PED-ANOVA; see docs/explanation/statistics.md.

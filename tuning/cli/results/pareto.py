@@ -18,7 +18,7 @@ from tuning.ledger.storage import parse_reference, storage_folder
 def run_pareto(
     name: Name,
     cost: Annotated[Cost, typer.Option(help="The cost to compare quality with.")] = Cost.PARAMETERS,
-    metric: Annotated[str | None, typer.Option(help="A recorded metric, in place of the objective.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A recorded metric, instead of the objective.")] = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="json: every trial.")] = OutputFormat.TABLE,
     storage: Storage = None,
 ) -> None:
@@ -28,7 +28,7 @@ def run_pareto(
     own end.
     \f
     `parameters` are those that train. `latency_ms` is the fastest of many forward passes over one image,
-    measured where a trial was scored on test images, with its adapter in place as it trained.
+    measured when a trial was scored on test images, with its adapter in place as it trained.
 
     With `--format json`:
 

@@ -19,10 +19,10 @@ from tuning.ledger.storage import storage_folder
 def run_launch(
     file: File,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="The number of trials, in place of the file's.")
+        int | None, typer.Option(min=1, help="The number of trials, instead of the file's.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The name of the experiment, in place of the file's.")
+        str | None, typer.Option(help="The name of the experiment, instead of the file's.")
     ] = None,
     set_: Sets = None,
     address: Address = None,

@@ -50,7 +50,7 @@ def run_resume(
     - `--trials N`: the total number of trials from now on, at least as many as there are.
     - `--retry-failed`: failed trials run again, from their checkpoints if there are any.
     - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials,
-      that is as `--trials`. If anything else differs, but for the name, each key is shown as `was → is` and
+      that is as `--trials`. If anything else differs, except the name, each key is shown as `was → is` and
       nothing runs. `--set` changes the file as for `launch`.
 
     For a finished sweep, plain `resume` trains nothing: it tries again to compute test scores that had
@@ -81,7 +81,7 @@ def run_resume(
 def added_trials(file: str, overrides: Sequence[str], folder: Path) -> int | None:
     """The number of trials that a file asks for; None if it is the recorded number.
 
-    Raises ExperimentFileError where anything else differs.
+    Raises ExperimentFileError if anything else differs.
     """
     begun, now = experiment_of(read_history(folder).header), load_experiment(file, overrides)
     changed = {difference.key: difference for difference in find_differences(begun, now)}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
-    """Run a new sweep, with a live table, or lines where there is no terminal."""
+    """Run a new sweep, with a live table, or lines without a terminal."""
     from tuning.run.launch import launch_experiment  # ray
 
     with Progress(Board(experiment), console()) as progress:

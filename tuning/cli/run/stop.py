@@ -32,7 +32,7 @@ def run_stop(
 def request_stop(reference: Reference) -> str:
     """Leave a request for the driver, which polls for it; returns the message for the user.
 
-    Raises StorageError where nothing is running that could be stopped.
+    Raises StorageError if nothing is running that could be stopped.
     """
     name, trial = reference.name, reference.trial
     if trial == BEST:

@@ -49,7 +49,7 @@ PROBES = 200
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a backbone, known without loading it; None where unknown."""
+    """The sizes of a backbone, known without loading it; None if unknown."""
 
     hidden: int | None = None
     blocks: int | None = None

@@ -129,7 +129,7 @@ def _search(draft: Draft) -> Iterator[Violation]:
 def _from(search: SearchSpec) -> Iterator[Violation]:
     if search.from_ and search.algorithm in ("random", "grid"):
         yield Violation(
-            ("search", "from"), f"goes with search.tpe; {search.algorithm} learns nothing from earlier trials"
+            ("search", "from"), f"needs search.tpe; {search.algorithm} learns nothing from earlier trials"
         )
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
         yield Violation(

@@ -29,7 +29,7 @@ class ResourceSpec(Spec):
     @field_validator("gpus", mode="wrap")
     @classmethod
     def _number_or_auto(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
-        # One rule in place of one error for each side of the union.
+        # One rule instead of one error for each side of the union.
         rule = PydanticCustomError(
             "gpus", "must be auto, a fraction of one GPU such as 0.5, or a whole number, 0 or more"
         )

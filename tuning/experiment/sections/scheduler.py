@@ -38,7 +38,7 @@ class SchedulerSpec(Spec):
 
     @property
     def rule(self) -> str | None:
-        """The key of the section that is given, such as asha; None where no trial is stopped early."""
+        """The key of the section that is given, such as asha; None if no trial is stopped early."""
         return next((name for name in SchedulerSpec.model_fields if getattr(self, name) is not None), None)
 
     @property

@@ -106,7 +106,7 @@ def test_what_has_begun_is_not_begun_otherwise(run: Callable[..., Result], stora
 
 
 class Noisy(Scripted):
-    """The larger the rank the better, and each seed a little of its own; its figure is called dice."""
+    """A larger rank is better, and each seed adds a small offset; the metric is called dice."""
 
     def value(self, epoch: float) -> float:
         rank = self.trial.section.rank
@@ -121,7 +121,7 @@ class Noisy(Scripted):
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch, prepared: Path) -> list[str]:
-    """The command's sweeps run as scripted ones; returns the names of those that began or were resumed."""
+    """Run the command's sweeps as scripted ones; return the names of those that were launched or resumed."""
     began: list[str] = []
 
     def run_scripted(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
@@ -173,7 +173,7 @@ def test_the_same_command_runs_only_what_is_left(
     began: list[str] = []
 
     def told(asked: Experiment) -> list[Told]:
-        """The larger the rank and the nearer to 0.004 the rate the better, each seed a little of its own."""
+        """A larger rank, and a rate nearer to 0.004, is better; each seed adds a small offset."""
         found = []
         for params in asked.search.first or list(asked.space.grid()):
             config = asked.trial_config(params)

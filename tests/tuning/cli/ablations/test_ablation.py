@@ -34,7 +34,5 @@ def test_ablation_reads_a_designed_experiment_in_every_form(
 def test_ablation_of_a_sweep_needs_by_and_stays_observational(run: Callable[..., Result]) -> None:
     assert "digits is not a designed experiment" in run("ablation", "digits", code=2).stderr
     assert "observational" in run("ablation", "digits", "--by", "lora.rank").stdout
-    assert "--at goes with --by" in run("ablation", "digits", "--at", "2", code=2).stderr
-    assert (
-        "not with --by" in run("ablation", "digits", "--by", "lora.rank", "--format", "json", code=2).stderr
-    )
+    assert "--at needs --by" in run("ablation", "digits", "--at", "2", code=2).stderr
+    assert "not to --by" in run("ablation", "digits", "--by", "lora.rank", "--format", "json", code=2).stderr

@@ -1,4 +1,4 @@
-"""What tests of trained adapters share: adapters that were trained in a second or two."""
+"""Fixtures for tests of trained adapters: adapters that were trained in a second or two."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = """embedded: {domain: clean, train: 16, validation: 4, test: 4}
 
 @pytest.fixture(scope="package")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two runs of `train`, and an experiment whose trials 0 and 2 kept weights."""
+    """Two runs of `train`, and an experiment in which trials 0 and 2 kept weights."""
     with cached(tmp_path_factory):
         root = tmp_path_factory.mktemp("storage")
         cells = train_here(root / "trained" / "cells", "segmentation", data=DATA)

@@ -13,7 +13,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def ranked(storage: Path) -> None:
-    """Thirty trials whose learning rate alone decides; some were scored."""
+    """Thirty trials in which only the learning rate matters; some were scored."""
     told = [
         Told(
             LORA | {"lora.rank": 4 << number % 3, "learning_rate": 1e-3 * (1 + number / 10)},

@@ -1,4 +1,4 @@
-"""What tests of commands that run share."""
+"""Fixtures for tests of commands that run sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `resume` is asked for; a sweep does not run."""
+"""The arguments that the command `resume` passes on; no sweep runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def storage(tmp_path: Path, file: Path) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `resume` was asked for, in place of a sweep."""
+    """The arguments that `resume` got; no sweep runs."""
     found: list[dict[str, Any]] = []
 
     def resume_sweep(folder: Path, **options: Any) -> SimpleNamespace:
