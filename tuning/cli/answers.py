@@ -6,25 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
 from analysis.tables import Table, csv_text, plural
 from trainables.errors import AdaptertuneError
 from tuning.cli.console import console, print_table
-from tuning.cli.options import OutputFormat
+from tuning.cli.options import AnswerFormat, OutputFormat
 from tuning.formatting import format_setting
-
-AnswerFormat = Literal[
-    OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.YAML, OutputFormat.CSV, OutputFormat.PARQUET
-]
-To = Annotated[
-    Path | None,
-    typer.Option(
-        "--to", metavar="FILE", help="Write json, yaml, csv or parquet here, not to standard output."
-    ),
-]
 
 
 def check_target(format_: AnswerFormat, to: Path | None) -> None:

@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from tuning.ledger.storage import shell_name
-
 if TYPE_CHECKING:
     from analysis.query.sweep import Sweep
     from analysis.tables import Table
@@ -69,6 +67,8 @@ def print_lines(out: Console, *texts: str, style: str | None = None) -> None:
 
 def failure_lines(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
     """A line for each failed or diverged trial, at most `most`, and for each trial without a test score."""
+    from tuning.ledger.storage import shell_name  # pydantic
+
     lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
     texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
     if len(lost) > most:

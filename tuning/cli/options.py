@@ -24,6 +24,9 @@ class OutputFormat(StrEnum):
 
 
 TableOrJson = Literal[OutputFormat.TABLE, OutputFormat.JSON]
+AnswerFormat = Literal[
+    OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.YAML, OutputFormat.CSV, OutputFormat.PARQUET
+]
 FILE_HELP = "An experiment file, or the name of one that ships with adaptertune (see `adaptertune spaces`)."
 NAME_HELP = "The name of an experiment, or the path of its folder."
 NAME_OR_TRIAL_HELP = "An experiment, or one of its trials by number."
@@ -67,6 +70,12 @@ Sets = Annotated[
 Address = Annotated[
     str | None,
     typer.Option("--address", help="The address of an existing Ray cluster: auto or HOST:PORT."),
+]
+To = Annotated[
+    Path | None,
+    typer.Option(
+        "--to", metavar="FILE", help="Write json, yaml, csv or parquet here, not to standard output."
+    ),
 ]
 ThenAblate = Annotated[
     str | None,

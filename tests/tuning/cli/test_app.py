@@ -119,6 +119,26 @@ HEAVY = (
 )
 
 
+ENUMS = ("analysis.ablation.names", "analysis.ranking.cost")
+"""Modules of the analysis that signatures need; they import nothing."""
+
+FOR_BODIES = (
+    "rich.live",
+    "duckdb",
+    "numpy",
+    "trainables.specs",
+    "tuning.experiment",
+    "tuning.ledger",
+    *(
+        name
+        for path in (ROOT / "analysis").rglob("*.py")
+        if path.name != "__init__.py"
+        and (name := ".".join(path.relative_to(ROOT).with_suffix("").parts)) not in ENUMS
+    ),
+)
+"""What commands need only to run, not for help and completion."""
+
+
 def imported_by(
     *arguments: str, cwd: Path, names: tuple[str, ...] = HEAVY, **environment: str
 ) -> tuple[str, str]:
@@ -198,9 +218,37 @@ def test_domains_imports_nothing_heavy(storage: Path, shifted: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_command_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
-    _, found = imported_by(name, "--help", cwd=tmp_path)
+def test_the_help_of_a_command_imports_what_its_signature_needs_alone(name: str, tmp_path: Path) -> None:
+    _, found = imported_by(name, "--help", cwd=tmp_path, names=(*HEAVY, *FOR_BODIES))
     assert found == ""
+
+
+@pytest.mark.parametrize("name", ["best", "launch", "ablate", "predict"])
+def test_completion_in_a_command_imports_what_its_signature_needs_alone(name: str, tmp_path: Path) -> None:
+    names = (*HEAVY, *FOR_BODIES, "rich.console", "tuning.cli.console")
+    variables = {
+        "_ADAPTERTUNE_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"adaptertune\n{name}\n--",
+        "COMP_CWORD": "2",
+    }
+    out, found = imported_by(cwd=tmp_path, names=names, **variables)
+    assert "--storage" in out
+    assert found == ""
+
+
+def test_no_module_of_a_command_imports_pydantic(tmp_path: Path) -> None:
+    """Typer imports it to read arguments, but our models are what takes long."""
+    shared = ("options", "answers", "console", "errors", "completion", "app")
+    modules = (*(f"tuning.cli.{name}" for name in shared), *(entry.module for entry in COMMANDS.values()))
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from importlib import import_module\n"
+        f"for name in {modules}: import_module(name)\n"
+        "print([name for name in ('pydantic', 'rich.live', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_help_of_all_commands_imports_none_of_them(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Ending) -> 
     def fake(*_: Any, **__: Any) -> LaunchResult:
         return LaunchResult(folder, outcome, read_history(folder))
 
-    monkeypatch.setattr("tuning.cli.run.launch.run_sweep", fake)
+    monkeypatch.setattr("tuning.cli.run.run_with_progress.run_sweep", fake)
 
 
 def test_a_launch_ends_with_table_best_and_picture(

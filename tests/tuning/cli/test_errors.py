@@ -42,7 +42,7 @@ def test_every_error_ends_as_a_message(
         raise error
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("tuning.cli.files.validate.load_experiment", fail)
+    monkeypatch.setattr("tuning.experiment.load.load_experiment", fail)
     said = run("validate", "x", code=code).stderr
     assert message in said
     if code == 70:
@@ -78,7 +78,7 @@ def test_a_wrong_path_that_the_user_did_not_give_is_an_internal_error(
         raise OSError(number, "x", wrong)
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("tuning.cli.files.validate.load_experiment", fail)
+    monkeypatch.setattr("tuning.experiment.load.load_experiment", fail)
     wrong = "/usr/lib/ours"
     assert "error in adaptertune" in run("validate", "/given/file", code=70).stderr
     wrong = "/given/file"

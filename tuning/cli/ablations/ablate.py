@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.ablation.design import Plan, warnings_of
 from analysis.ablation.names import StudyName
-from analysis.ablation.studies import describe_level
-from analysis.tables import Table
-from tuning.cli.ablations.plan import AblateOptions, plan_ablation
-from tuning.cli.ablations.result import On, show_result
-from tuning.cli.ablations.run_plan import check_begun, run_plan
+from tuning.cli.ablations.options import On
 from tuning.cli.completion import complete_trial
-from tuning.cli.console import console, print_lines, print_table
 from tuning.cli.options import Address, OutputFormat, Storage
-from tuning.formatting import duration
-from tuning.ledger.storage import parse_reference, storage_folder
+
+if TYPE_CHECKING:
+    from analysis.ablation.design import Plan
 
 
 def run_ablate(
@@ -87,6 +82,11 @@ def run_ablate(
     All other settings are those of the base trial. The same command continues an ablation that was
     interrupted. docs/how-to/ablate.md explains the design and its options.
     """
+    from tuning.cli.ablations.plan import AblateOptions, plan_ablation
+    from tuning.cli.ablations.result import show_result
+    from tuning.cli.ablations.run_plan import check_begun, run_plan
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     source = parse_reference(name, storage_folder(storage))
     options = AblateOptions(
         over=over,
@@ -110,6 +110,12 @@ def run_ablate(
 
 def print_plan(plan: Plan) -> None:
     """Print the levels, the number of trials, their cost, and notes on the design."""
+    from analysis.ablation.design import warnings_of
+    from analysis.ablation.studies import describe_level
+    from analysis.tables import Table
+    from tuning.cli.console import console, print_lines, print_table
+    from tuning.formatting import duration
+
     spec, base = plan.spec, plan.base
     rows = tuple(
         (level.name + (" (reference)" if level.name == spec.reference else ""), describe_level(level))

@@ -6,12 +6,9 @@ from typing import Annotated
 
 import typer
 
-from analysis.query.sweep import Sweep
 from trainables.errors import AdaptertuneError
-from tuning.cli.ablations.result import On, ResultFormat, print_levels, show_result
-from tuning.cli.console import console
+from tuning.cli.ablations.options import On, ResultFormat
 from tuning.cli.options import Name, OutputFormat, Storage
-from tuning.ledger.storage import parse_reference, storage_folder
 
 
 def run_ablation(
@@ -36,6 +33,11 @@ def run_ablation(
 
     docs/how-to/ablate.md explains the tables.
     """
+    from analysis.query.sweep import Sweep
+    from tuning.cli.ablations.result import print_levels, show_result
+    from tuning.cli.console import console
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     folder = parse_reference(name, storage_folder(storage)).folder
     if by is None:
         if at is not None:

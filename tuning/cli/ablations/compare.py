@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.compare import Side, choose_side, compare_json, compare_sentences, compare_sides, compare_tables
-from analysis.query.sweep import Sweep
-from analysis.tables import csv_text, table_markdown
-from tuning.cli.ablations.result import ResultFormat
+from tuning.cli.ablations.options import ResultFormat
 from tuning.cli.completion import complete_trial
-from tuning.cli.console import console, print_lines, print_table
 from tuning.cli.options import OutputFormat, Storage
-from tuning.formatting import json_text
-from tuning.ledger.ledger import read_history
-from tuning.ledger.storage import parse_reference, storage_folder
+
+if TYPE_CHECKING:
+    from analysis.compare import Side
 
 
 def run_compare(
@@ -36,6 +32,12 @@ def run_compare(
     storage: Storage = None,
 ) -> None:
     """Compare two experiments or two trials: their settings and their results."""
+    from analysis.compare import compare_json, compare_sentences, compare_sides, compare_tables
+    from analysis.tables import csv_text, table_markdown
+    from tuning.cli.console import console, print_lines, print_table
+    from tuning.formatting import json_text
+    from tuning.ledger.storage import storage_folder
+
     place = storage_folder(storage)
     sides = compare_sides(_side(one, place), _side(other, place))
     tables, summary = compare_tables(sides), compare_sentences(sides)
@@ -56,6 +58,11 @@ def run_compare(
 
 
 def _side(text: str, storage: Path) -> Side:
+    from analysis.compare import choose_side
+    from analysis.query.sweep import Sweep
+    from tuning.ledger.ledger import read_history
+    from tuning.ledger.storage import parse_reference
+
     reference = parse_reference(text, storage)
     history = read_history(reference.folder)
     fingerprint = history.prepared.fingerprint if history.prepared is not None else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -20,19 +19,11 @@ from analysis.ablation.result import (
 )
 from analysis.query.sweep import Sweep
 from analysis.statistics.levels import level_tables
+from tuning.cli.ablations.options import ResultFormat
 from tuning.cli.console import console, print_lines, print_table
 from tuning.cli.options import OutputFormat
 from tuning.formatting import json_text
 from tuning.ledger.storage import shell_name
-
-ResultFormat = Literal[OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.CSV, OutputFormat.MARKDOWN]
-On = Annotated[
-    Images | None,
-    typer.Option(
-        "--on",
-        help="The images to compare on. Default: test if the runs were scored there, else validation.",
-    ),
-]
 
 
 def show_result(folder: Path, images: Images | None, format_: ResultFormat) -> None:

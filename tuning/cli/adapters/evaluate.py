@@ -8,19 +8,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 
-from trainables.specs.data import Split
-from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.completion import complete_adapter
-from tuning.cli.console import console, print_columns
-from tuning.cli.find_adapter import find_adapter, find_baseline
 from tuning.cli.options import ADAPTER_HELP, OutputFormat, Storage, TableOrJson
-from tuning.formatting import json_text
 from tuning.messages import FAILED, say
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from trainables.data.prepared import Prepared
+    from trainables.specs.data import Split
+    from tuning.checkpoints.trained_adapter import TrainedAdapter
     from tuning.cli.adapters.domain_scores import DomainScore
 
 
@@ -121,6 +119,10 @@ def run_evaluate(
       number
     - `rows[].relative`: shifted ÷ in domain; null in domain, or if that is 0
     """
+    from trainables.specs.data import Split
+    from tuning.cli.find_adapter import find_adapter, find_baseline
+    from tuning.formatting import json_text
+
     found = find_baseline(adapter, storage) if untouched else find_adapter(adapter, storage)
     from tuning.cli.adapters.domain_scores import score_domains  # torch
 
@@ -138,6 +140,9 @@ def run_evaluate(
 def _print_scores(
     trained: TrainedAdapter, data: str | None, part: Split, scores: Sequence[DomainScore]
 ) -> None:
+    from trainables.specs.data import Split
+    from tuning.cli.console import console, print_columns
+
     task = trained.workload.task
     names = task.facts.table_metrics
     shifted = any(score.domain is not None for score in scores)

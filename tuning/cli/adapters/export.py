@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuning.checkpoints.trained_adapter import TrainedAdapter
-from tuning.cli.console import console, print_lines
-from tuning.cli.find_adapter import find_adapter
 from tuning.cli.options import Adapter, Storage
+
+if TYPE_CHECKING:
+    from tuning.checkpoints.trained_adapter import TrainedAdapter
 
 
 def run_export(
@@ -33,6 +33,8 @@ def run_export(
     \f
     ADAPTER is as for `evaluate`.
     """
+    from tuning.cli.find_adapter import find_adapter
+
     export_adapter(find_adapter(adapter, storage), to, merge=merge)
 
 
@@ -44,6 +46,7 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
     """
     from trainables.export.card import Card  # torch
     from trainables.export.write import ExportKind, export_model
+    from tuning.cli.console import console, print_lines
 
     in_domain = {"in domain": trained.test} if trained.test else {}
     card = Card(

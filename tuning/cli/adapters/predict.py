@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from tuning.cli.find_adapter import find_adapter
 from tuning.cli.options import Adapter, Storage
 
 
@@ -61,6 +60,8 @@ def run_predict(
     - `classes[].pixels`: the number of its pixels
     - `classes[].share`: its share of the image
     """
+    from tuning.cli.find_adapter import find_adapter
+
     trained = find_adapter(adapter, storage)
     from tuning.cli.adapters.draw_predictions import draw_predictions  # torch
 

@@ -6,9 +6,9 @@ import json
 
 import typer
 
-from tuning.experiment.json_schema import experiment_schema
-
 
 def run_schema() -> None:
     """Print the JSON Schema of experiment files, for completion in an editor."""
+    from tuning.experiment.json_schema import experiment_schema
+
     typer.echo(json.dumps(experiment_schema(), indent=2))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from search_spaces.catalog import shipped_experiments
-
 
 def run_spaces() -> None:
     """List the experiment files that ship with adaptertune."""
+    from search_spaces.catalog import shipped_experiments
+
     files = shipped_experiments()
     width = max(len(file.name) for file in files)
     for title, command, searches in (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tuning.cli.board import trials_asked
 from tuning.cli.options import File, Sets
-from tuning.experiment.load import load_experiment
 
 
 def run_validate(file: File, set_: Sets = None) -> None:
@@ -14,6 +12,9 @@ def run_validate(file: File, set_: Sets = None) -> None:
 
     Each error names the file, the line, the key, and what is allowed. A valid file is summarized on one line.
     """
+    from tuning.cli.board import trials_asked
+    from tuning.experiment.load import load_experiment
+
     experiment = load_experiment(file, set_ or [])
     size, trials = experiment.space.size(), trials_asked(experiment)
     search = (

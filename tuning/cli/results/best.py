@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.query.sql import Source, opened
-from analysis.ranking.best import Ranking, best_json, best_of, best_rows, best_table
-from analysis.ranking.best_sql import rank_by_sql
-from tuning.cli.answers import AnswerFormat, To, check_target, write_rows, write_text
-from tuning.cli.console import console, print_table
-from tuning.cli.options import Names, OutputFormat, Storage
-from tuning.formatting import json_text
-from tuning.ledger.storage import find_experiments, storage_folder
+from tuning.cli.options import AnswerFormat, Names, OutputFormat, Storage, To
 from tuning.messages import say
+
+if TYPE_CHECKING:
+    from analysis.query.sql import Source
+    from analysis.ranking.best import Ranking
 
 
 def run_best(
@@ -46,6 +43,14 @@ def run_best(
     The caption of the table states the rule: on which images, by which report of a trial, and which trials
     take part. By default these are the trials that ran to their own end.
     """
+    from analysis.query.sql import opened
+    from analysis.ranking.best import best_json, best_of, best_rows, best_table
+    from analysis.ranking.best_sql import rank_by_sql
+    from tuning.cli.answers import check_target, write_rows, write_text
+    from tuning.cli.console import console, print_table
+    from tuning.formatting import json_text
+    from tuning.ledger.storage import find_experiments, storage_folder
+
     check_target(format_, to)
     with opened(find_experiments(name, storage_folder(storage)), tell=say) as source:
         ranking = rank_by_sql(
@@ -73,6 +78,7 @@ def run_best(
 
 
 def _best_as_yaml(source: Source, ranking: Ranking) -> str:
+    from analysis.ranking.best import best_of
     from tuning.experiment.write import experiment_yaml  # ruamel.yaml
 
     trial, standing = best_of(ranking)

@@ -6,12 +6,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.query.sweep import Sweep
-from analysis.ranking.domains import domain_json, domain_table
-from tuning.cli.console import console, print_table
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
-from tuning.formatting import json_text
-from tuning.ledger.storage import parse_reference, storage_folder
 
 
 def run_domains(
@@ -47,6 +42,12 @@ def run_domains(
     - `rows[].robustness.NAME`: the relative robustness, by `main`
     - `failed[]`: `trial` and `reason` of trials that could not be scored
     """
+    from analysis.query.sweep import Sweep
+    from analysis.ranking.domains import domain_json, domain_table
+    from tuning.cli.console import console, print_table
+    from tuning.formatting import json_text
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     sweep = Sweep.at(parse_reference(name, storage_folder(storage)).folder)
     if format_ is OutputFormat.JSON:
         typer.echo(json_text(domain_json(sweep)))

@@ -6,19 +6,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.query.sweep import Sweep
-from analysis.statistics.importance import (
-    importance_json,
-    importance_table,
-    importances,
-    interaction_table,
-    interactions,
-    no_interaction,
-)
-from tuning.cli.console import console, print_table
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
-from tuning.formatting import json_text
-from tuning.ledger.storage import parse_reference, storage_folder
 
 
 def run_importance(
@@ -54,6 +42,19 @@ def run_importance(
     - `best`: the number of trials that are compared with the others
     - `left_out`: the number of trials without a value at that epoch, or outside the space
     """
+    from analysis.query.sweep import Sweep
+    from analysis.statistics.importance import (
+        importance_json,
+        importance_table,
+        importances,
+        interaction_table,
+        interactions,
+        no_interaction,
+    )
+    from tuning.cli.console import console, print_table
+    from tuning.formatting import json_text
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     sweep = Sweep.at(parse_reference(name, storage_folder(storage)).folder)
     found = importances(sweep, metric=metric, at=at)
     pairs = interactions(sweep, metric=metric, at=at)

@@ -6,13 +6,8 @@ from typing import Annotated
 
 import typer
 
-from analysis.query.sweep import Sweep
 from analysis.ranking.cost import Cost
-from analysis.ranking.pareto import pareto, pareto_json, pareto_table
-from tuning.cli.console import console, print_table
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
-from tuning.formatting import json_text
-from tuning.ledger.storage import parse_reference, storage_folder
 
 
 def run_pareto(
@@ -36,6 +31,12 @@ def run_pareto(
       front), `params`
     - `left_out`: the number of other trials, by outcome
     """
+    from analysis.query.sweep import Sweep
+    from analysis.ranking.pareto import pareto, pareto_json, pareto_table
+    from tuning.cli.console import console, print_table
+    from tuning.formatting import json_text
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     found = pareto(Sweep.at(parse_reference(name, storage_folder(storage)).folder), cost, metric=metric)
     if format_ is OutputFormat.JSON:
         typer.echo(json_text(pareto_json(found)))

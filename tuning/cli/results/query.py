@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.query.sql import opened, rows_of
-from tuning.cli.answers import AnswerFormat, To, check_target, write_answer, write_parquet
-from tuning.cli.options import Names, OutputFormat, Storage
-from tuning.ledger.storage import find_experiments, storage_folder
+from tuning.cli.options import AnswerFormat, Names, OutputFormat, Storage, To
 from tuning.messages import say
 
 
@@ -32,6 +29,10 @@ def run_query(
 
     docs/reference/query.md describes the tables and their columns.
     """
+    from analysis.query.sql import opened, rows_of
+    from tuning.cli.answers import check_target, write_answer, write_parquet
+    from tuning.ledger.storage import find_experiments, storage_folder
+
     check_target(format_, to)
     with opened(find_experiments(name, storage_folder(storage)), tell=say) as source:
         if sql is None:

@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from analysis.report.write import write_report
 from trainables.errors import StorageError
 from tuning.cli.options import Name, OutputFormat, Storage
-from tuning.ledger.storage import parse_reference, storage_folder
 
 
 def run_report(
@@ -32,6 +30,9 @@ def run_report(
 
     The path of the page is printed. docs/explanation/reports.md describes its sections.
     """
+    from analysis.report.write import write_report
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     reference = parse_reference(name, storage_folder(storage))
     if reference.trial is not None:
         raise StorageError("report takes an experiment, not one of its trials")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tuning.cli.options import Address, File, Sets, Storage, ThenAblate
-from tuning.cli.run.background import run_supervised, start_in_background
-from tuning.cli.run.run_with_progress import require_parameter, run_sweep
-from tuning.experiment.load import load_experiment
-from tuning.experiment.spec import Experiment
-from tuning.ledger.storage import storage_folder
+
+if TYPE_CHECKING:
+    from tuning.experiment.spec import Experiment
 
 
 def run_launch(
@@ -56,6 +54,10 @@ def run_launch(
 
         adaptertune launch nuclei.yaml --supervise --detach
     """
+    from tuning.cli.run.background import run_supervised, start_in_background
+    from tuning.cli.run.run_with_progress import require_parameter, run_sweep
+    from tuning.ledger.storage import storage_folder
+
     experiment = load_sweep(file, set_ or [], name=name, trials=trials)
     require_parameter(then_ablate, experiment)
     if dry_run_only:
@@ -82,6 +84,8 @@ def run_launch(
 
 def load_sweep(file: str, overrides: Sequence[str], *, name: str | None, trials: int | None) -> Experiment:
     """The experiment of a file with its overrides, as it will be recorded; it must have a space."""
+    from tuning.experiment.load import load_experiment
+
     given = list(overrides)
     if name is not None:
         given.append(f"name={json.dumps(name)}")

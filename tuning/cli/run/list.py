@@ -8,12 +8,13 @@ import typer
 
 from trainables.errors import AdaptertuneError
 from tuning.cli.options import Storage
-from tuning.cli.run.recorded_board import read_board
-from tuning.ledger.storage import list_experiments, storage_folder
 
 
 def run_list(storage: Storage = None) -> None:
     """List the experiments under --storage."""
+    from tuning.cli.run.recorded_board import read_board
+    from tuning.ledger.storage import list_experiments, storage_folder
+
     place = storage_folder(storage)
     folders = list_experiments(place)
     if not folders:

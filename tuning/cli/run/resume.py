@@ -11,12 +11,6 @@ import typer
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
 from tuning.cli.completion import complete_file
 from tuning.cli.options import Address, Name, Sets, Storage, ThenAblate
-from tuning.cli.run.run_with_progress import require_parameter, resume_sweep
-from tuning.experiment.differences import find_differences
-from tuning.experiment.load import load_experiment
-from tuning.ledger.header import experiment_of
-from tuning.ledger.ledger import read_header, read_history
-from tuning.ledger.storage import parse_reference, shell_name, storage_folder
 
 
 def run_resume(
@@ -59,6 +53,11 @@ def run_resume(
     A changed experiment is a new experiment: launch it under another name, with `search.from`
     (docs/reference/experiment-file.md) to learn from the trials that are finished.
     """
+    from tuning.cli.run.run_with_progress import require_parameter, resume_sweep
+    from tuning.ledger.header import experiment_of
+    from tuning.ledger.ledger import read_header
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     reference = parse_reference(name, storage_folder(storage))
     if reference.trial is not None:
         raise StorageError("resume takes an experiment, not one of its trials")
@@ -83,6 +82,12 @@ def added_trials(file: str, overrides: Sequence[str], folder: Path) -> int | Non
 
     Raises ExperimentFileError if anything else differs.
     """
+    from tuning.experiment.differences import find_differences
+    from tuning.experiment.load import load_experiment
+    from tuning.ledger.header import experiment_of
+    from tuning.ledger.ledger import read_history
+    from tuning.ledger.storage import shell_name
+
     begun, now = experiment_of(read_history(folder).header), load_experiment(file, overrides)
     changed = {difference.key: difference for difference in find_differences(begun, now)}
     wanted = now.search.trials

@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tuning.cli.console import console, failure_lines, print_lines
 from tuning.cli.options import Name, Storage
-from tuning.cli.run.recorded_board import read_board
-from tuning.ledger.storage import parse_reference, storage_folder
 
 
 def run_status(
@@ -21,6 +18,10 @@ def run_status(
     storage: Storage = None,
 ) -> None:
     """Show the progress of an experiment: trials by state, running trials, the best so far, failures."""
+    from tuning.cli.console import console, failure_lines, print_lines
+    from tuning.cli.run.recorded_board import read_board
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     folder = parse_reference(name, storage_folder(storage)).folder
     out = console()
     while True:

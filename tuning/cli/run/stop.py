@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainables.errors import StorageError
-from trainables.run_folder import CONTROL
 from tuning.cli.completion import complete_trial_number
 from tuning.cli.options import NAME_OR_TRIAL_HELP, Storage
-from tuning.ledger.ledger import driver_alive, read_history
-from tuning.ledger.storage import BEST, Reference, parse_reference, shell_name, storage_folder
+
+if TYPE_CHECKING:
+    from tuning.ledger.storage import Reference
 
 
 def run_stop(
@@ -26,6 +26,8 @@ def run_stop(
     The driver stops within seconds. Running trials save their state, so that `adaptertune resume` can
     continue the experiment.
     """
+    from tuning.ledger.storage import parse_reference, storage_folder
+
     typer.echo(request_stop(parse_reference(name, storage_folder(storage))))
 
 
@@ -34,6 +36,10 @@ def request_stop(reference: Reference) -> str:
 
     Raises StorageError if nothing is running that could be stopped.
     """
+    from trainables.run_folder import CONTROL
+    from tuning.ledger.ledger import driver_alive, read_history
+    from tuning.ledger.storage import BEST, shell_name
+
     name, trial = reference.name, reference.trial
     if trial == BEST:
         raise StorageError("stop takes the number of a trial, not best")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 
-from analysis.query.sql import opened
-from analysis.query.sweep import Sweep
-from analysis.ranking.best_sql import best_in
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
-from trainables.specs.trial import TrialConfig
 from tuning.cli.completion import complete_file, complete_trial
 from tuning.cli.options import Sets, Storage
-from tuning.experiment.load import load_experiment
-from tuning.experiment.spec import Experiment
-from tuning.experiment.write import experiment_yaml
-from tuning.ledger.storage import BEST, parse_reference, storage_folder
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from trainables.specs.trial import TrialConfig
+    from tuning.experiment.spec import Experiment
 
 
 def run_train(
@@ -61,6 +58,10 @@ def run_train(
     - `splits.json`: the images of the training, validation and test splits, by name
     - `environment.json`: versions, Python, platform, devices, git revision
     """
+    from tuning.experiment.load import load_experiment
+    from tuning.experiment.write import experiment_yaml
+    from tuning.ledger.storage import storage_folder
+
     storage = storage_folder(storage)
     params: dict[str, JsonValue] = {}
     if file is not None and from_ is None:
@@ -82,6 +83,11 @@ def run_train(
 
 def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
     """The experiment and the parameters of NAME:best or NAME:3."""
+    from analysis.query.sql import opened
+    from analysis.query.sweep import Sweep
+    from analysis.ranking.best_sql import best_in
+    from tuning.ledger.storage import BEST, parse_reference
+
     reference = parse_reference(text, storage)
     if reference.trial is None:
         raise StorageError(f"name a trial: {text}:best, or a number as in {text}:3")

@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         found.append(options)
         return SimpleNamespace()
 
-    monkeypatch.setattr("tuning.cli.run.resume.resume_sweep", resume_sweep)
+    monkeypatch.setattr("tuning.cli.run.run_with_progress.resume_sweep", resume_sweep)
     monkeypatch.setattr("tuning.cli.conclusion.conclude_sweep", lambda result, then_ablate, resumed: None)
     return found
 
