@@ -130,7 +130,7 @@ class Results:
         own end.  Raises QueryError for a wrong condition or an unknown metric. The frame is empty if no
         trial can be ranked; `ranking` gives the reason.
         """
-        from analysis.ranking.best import best_rows
+        from analysis.ranking.best_table import best_rows
 
         ranking = self.ranking(k, where=where, metric=metric, at=at, early_stopped=early_stopped)
         rows = best_rows(ranking, k)
@@ -148,7 +148,7 @@ class Results:
         early_stopped: bool = False,
     ) -> Ranking:
         """The same as values, with the rule of the order (`caption`) and what was left out."""
-        from analysis.ranking.best_sql import rank_by_sql
+        from analysis.ranking.rank_by_sql import rank_by_sql
 
         if k < 1:
             raise QueryError(f"k must be a whole number from 1 on, got {k}")

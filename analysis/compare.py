@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import finished_first
-from analysis.ranking.test_metrics import scored_json, scored_value
+from analysis.ranking.scored_metrics import scored_json, scored_value
 from analysis.statistics.bootstrap import (
     ImageDifference,
     compare_over_images,

@@ -13,8 +13,8 @@ from analysis.errors import NothingToRankError
 from analysis.query.sql import Source, opened
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import best_of, finished_first
-from analysis.ranking.best_sql import best_in
 from analysis.ranking.by_adapter import adapter_table, against_baseline
+from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table, plural
 from tuning.formatting import format_setting
 from tuning.ledger.ledger import LEDGER, driver_alive

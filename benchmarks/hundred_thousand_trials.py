@@ -43,7 +43,7 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.tables.parts import Tables, valid_parts
+from tuning.tables.parquet_parts import Tables, valid_parts
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "hundred-thousand-trials"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from docs.generate_commands import FILE, command_reference
-from tuning import messages
+from tuning import exit_codes
 from tuning.cli.app import COMMANDS, load_command
 
 ROOT = Path(__file__).parents[1]
@@ -28,5 +28,5 @@ def test_the_command_reference_has_every_command_and_option() -> None:
 def test_every_exit_code_is_documented() -> None:
     text = (ROOT / "docs" / "reference" / "exit-codes.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.M)}
-    codes = {value for name, value in vars(messages).items() if name.isupper() and isinstance(value, int)}
+    codes = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
     assert documented == codes | {0}

@@ -1,19 +1,8 @@
-"""Messages to the user, and the exit codes of the command."""
+"""Print messages to the user."""
 
 from __future__ import annotations
 
 import typer
-
-FAILED = 1
-"""The run failed: no trial has a value, or the cluster was lost."""
-USER_ERROR = 2
-"""The user can correct it: a wrong file, name or option, or a disk that cannot be written."""
-INTERNAL_ERROR = 70
-"""An error in adaptertune."""
-PREEMPTED = 75
-"""SIGTERM ended the sweep; `adaptertune resume` continues it."""
-INTERRUPTED = 130
-"""Ctrl-C or `adaptertune stop` ended the sweep."""
 
 
 def say(message: str) -> None:

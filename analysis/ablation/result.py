@@ -11,10 +11,10 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from analysis.ablation.design import AblationError, level_of
-from analysis.ablation.names import Images
 from analysis.ablation.studies import describe_level
+from analysis.ablation.study_names import Images
 from analysis.query.sweep import Sweep, Trial
-from analysis.ranking.test_metrics import scored_value
+from analysis.ranking.scored_metrics import scored_value
 from analysis.statistics.bootstrap import (
     CURVES,
     FEWEST,

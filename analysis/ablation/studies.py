@@ -20,7 +20,7 @@ from analysis.ablation.design import (
     ranked_finished,
     with_settings,
 )
-from analysis.ablation.names import StudyName
+from analysis.ablation.study_names import StudyName
 from analysis.query.sweep import Sweep, Trial
 from trainables.adapters.rules import check_adapter_fits
 from trainables.errors import AdapterError

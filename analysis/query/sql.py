@@ -1,7 +1,7 @@
 """Records of experiments as SQL: the views trials, epochs, events.
 
-They are read from the Parquet parts of a record (`tuning.tables.parts`). The lines after the last part,
-or all lines if there are no parts, are compacted here in memory.
+They are read from the Parquet parts of a record (`tuning.tables.parquet_parts`). The lines after the last
+part, or all lines if there are no parts, are compacted here in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainables.errors import StorageError
 from tuning.ledger.ledger import LEDGER, read_header
 from tuning.ledger.records import ExperimentRecord
 from tuning.ranking.standing import Objective
-from tuning.tables.parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
+from tuning.tables.parquet_parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
 from tuning.tables.relations import connect_duckdb, create_table, sql_name, sql_parquet, sql_text
 from tuning.tables.rows import KINDS, LATENCY, TABLES, Row
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
+from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Standing, Sweep, Trial
-from analysis.ranking.best import NothingToRankError, rank_trials
+from analysis.ranking.best import rank_trials
 from analysis.ranking.by_adapter import PRETRAINED
-from analysis.ranking.test_metrics import scored_json, scored_value
+from analysis.ranking.scored_metrics import scored_json, scored_value
 from analysis.tables import Table, format_budget, format_metric
 from trainables.specs.workload import Direction, MetricName, ValueRule
 from tuning.experiment.sections.scoring import Scored

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from analysis.ranking.test_metrics import scored_value
+from analysis.ranking.scored_metrics import scored_value
 from analysis.report.ablations import ablations_section
 from analysis.report.costs import pareto_section
 from analysis.report.document import ReportDocument
 from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
+from analysis.report.on_test_images import classes_section, domains_section
 from analysis.report.phrases import format_time, trials_in_words
 from analysis.report.settings import importance_section, parallel_section
 from analysis.report.setup import (
@@ -17,7 +18,6 @@ from analysis.report.setup import (
     environment_section,
     searched_section,
 )
-from analysis.report.test_images import classes_section, domains_section
 from analysis.report.training import (
     cost_section,
     curves_section,

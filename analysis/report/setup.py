@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from analysis.ranking.test_metrics import scored_value
+from analysis.ranking.scored_metrics import scored_value
 from analysis.report.document import Absent, Block, FactList, Listing, Points, Section, Text
 from analysis.report.inputs import Material
 from analysis.tables import Table, format_budget, format_count, plural

@@ -20,9 +20,9 @@ import torch
 from chaos import BATCH, NAME, Place, Process, events, freeze_in_mid_epoch, lines, saved_steps, wait_until
 
 from trainables.training.checkpoint import read_weights
+from tuning.exit_codes import FAILED
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, ResumedRecord, StartedRecord, StoppedBy
-from tuning.messages import FAILED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RESUME = ("resume", NAME)

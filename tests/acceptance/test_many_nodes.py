@@ -18,9 +18,9 @@ from chaos import FILE, IMAGES, Driver, Place, events, freeze_in_mid_epoch
 from raylets import Raylets, raylets, require_hiding
 
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, count_continued
+from tuning.exit_codes import FAILED, USER_ERROR
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import EndedRecord, Outcome
-from tuning.messages import FAILED, USER_ERROR
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TRIALS = 20

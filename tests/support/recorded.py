@@ -28,7 +28,7 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.tables.parts import Tables
+from tuning.tables.parquet_parts import Tables
 
 SPACE = {
     "adapter": {"choice": ["none", "lora", "serial_lora"]},

@@ -13,12 +13,13 @@ from analysis.query.sweep import Sweep
 from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.domains import domain_table
-from analysis.ranking.test_metrics import scored_value
+from analysis.ranking.scored_metrics import scored_value
 from analysis.sweep_picture import FIGURE, draw_sweep
 from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import console, failure_lines, print_lines, print_table
+from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.ledger.storage import shell_name
-from tuning.messages import FAILED, INTERRUPTED, PREEMPTED, say
+from tuning.messages import say
 
 if TYPE_CHECKING:
     from tuning.run.driver import LaunchResult

@@ -20,7 +20,8 @@ import typer
 from typer.core import TyperGroup
 
 from trainables.errors import AdaptertuneError, ClusterError
-from tuning.messages import FAILED, INTERNAL_ERROR, INTERRUPTED, USER_ERROR, say
+from tuning.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, USER_ERROR
+from tuning.messages import say
 
 _GIVEN = "adaptertune.arguments"
 

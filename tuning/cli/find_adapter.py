@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.ranking.best_sql import best_number
+from analysis.ranking.rank_by_sql import best_number
 from search_spaces.catalog import find_shipped
 from trainables.errors import StorageError
 from tuning.checkpoints.trained_adapter import (

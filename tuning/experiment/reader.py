@@ -13,7 +13,7 @@ from pydantic import JsonValue, ValidationError
 from trainables.specs.data import DomainSpec
 from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.checks.parts import check_first, check_parts
+from tuning.experiment.checks.sections import check_first, check_parts
 from tuning.experiment.dotted import put_nested
 from tuning.experiment.file_errors import (
     MISSING,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import AdaptertuneError, LedgerError, StorageError
+from tuning.exit_codes import FAILED
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER, read_records
 from tuning.ledger.records import PreparedRecord
-from tuning.messages import FAILED
 
 WAIT_S = 60.0
 """How long `detach` waits for a launch to prepare its data."""

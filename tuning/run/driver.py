@@ -21,14 +21,15 @@ from trainables.errors import StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
 from tuning.checkpoints.budget import Budget
-from tuning.checkpoints.claim import claim_store_folder
+from tuning.checkpoints.store_folder_claim import claim_store_folder
+from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
-from tuning.messages import FAILED, say
+from tuning.messages import say
 from tuning.run.control import Control
 from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_background, wait_for_data
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import AdaptertuneError, StorageError
-from tuning.checkpoints.claim import release_store_folder
+from tuning.checkpoints.store_folder_claim import release_store_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.environment import describe_environment
 from tuning.ledger.history import History

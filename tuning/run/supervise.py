@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType
 
 from trainables.errors import LedgerError
+from tuning.exit_codes import INTERRUPTED, PREEMPTED, USER_ERROR
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import Ending, ReportRecord
-from tuning.messages import INTERRUPTED, PREEMPTED, USER_ERROR
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
 """The pause before each restart. The last restart ends the list; a new report of a trial resets it."""

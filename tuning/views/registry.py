@@ -12,7 +12,7 @@ from tuning.views.view import View
 
 def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> list[View]:
     """The views of an experiment. Raises StorageError if the package of a view is missing."""
-    from tuning.tables.parts import FOLDER, Tables
+    from tuning.tables.parquet_parts import FOLDER, Tables
     from tuning.views.mirror import with_mirror
 
     asked = experiment.views

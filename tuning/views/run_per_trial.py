@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.views.view import View
-from tuning.views.written import Written
+from tuning.views.written_marks import Written
 
 
 class RunsView(View):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tuning.experiment.sections.views import WandbMode
 from tuning.views.wandb_runs import FOLDER
-from tuning.views.written import Written
+from tuning.views.written_marks import Written
 
 LINGERS_S = 60.0
 """How long the process may live after the driver's last line."""

@@ -22,8 +22,8 @@ from analysis.ablation.design import (
     with_scale,
 )
 from analysis.ablation.experiment import comparison_experiment, retuning_experiment
-from analysis.ablation.names import StudyName
 from analysis.ablation.studies import at_equal_parameters, config_of, describe_level, families_of, levels_of
+from analysis.ablation.study_names import StudyName
 from analysis.query.sweep import Sweep
 from trainables.errors import AdapterError
 from trainables.specs.adapters import Adapter, Freezing

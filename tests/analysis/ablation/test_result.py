@@ -16,7 +16,6 @@ from recorded import Told, write
 
 from analysis.ablation import result as ablation_result
 from analysis.ablation.design import AblationError, choose_base
-from analysis.ablation.names import Images
 from analysis.ablation.result import (
     AblationResult,
     all_sentences,
@@ -28,6 +27,7 @@ from analysis.ablation.result import (
     result_tables,
     seed_sentences,
 )
+from analysis.ablation.study_names import Images
 from analysis.query.sweep import Sweep
 from analysis.statistics.bootstrap import ImageDifference, compare_over_images
 from analysis.statistics.paired import Verdict

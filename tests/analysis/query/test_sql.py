@@ -13,8 +13,8 @@ from analysis.query.sql import Source, opened, with_quotes
 from trainables.errors import LedgerError
 from tuning.ledger.ledger import LEDGER, Ledger, read_header, read_history
 from tuning.ledger.records import ReportRecord, StartedRecord
-from tuning.tables import parts
-from tuning.tables.parts import FOLDER, Tables, valid_parts
+from tuning.tables import parquet_parts
+from tuning.tables.parquet_parts import FOLDER, Tables, valid_parts
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_a_disk_that_fills_up_while_a_reader_compacts_costs_no_answer(
     def full(*_: object) -> None:
         raise duckdb.IOException("No space left on device")
 
-    monkeypatch.setattr(parts, "_copy", full)
+    monkeypatch.setattr(parquet_parts, "_copy", full)
     assert asked(folder, "SELECT count(*) FROM epochs") == [(20,)]
 
 

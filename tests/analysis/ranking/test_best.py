@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from recorded import LORA, TRIALS, Told, experiment, write
 
+from analysis.errors import NothingToRankError
 from analysis.query.sweep import Sweep
-from analysis.ranking.best import NothingToRankError, best_json, best_of, best_table, finished_first, rank
+from analysis.ranking.best import best_of, finished_first, rank
+from analysis.ranking.best_table import best_json, best_table
 from tuning.ledger.records import Outcome
 
 

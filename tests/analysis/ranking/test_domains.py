@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
 
+from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Sweep
-from analysis.ranking.best import NothingToRankError, best_json, best_table, rank
+from analysis.ranking.best import rank
+from analysis.ranking.best_table import best_json, best_table
 from analysis.ranking.domains import domain_json, domain_table
-from analysis.ranking.test_metrics import scored_value
+from analysis.ranking.scored_metrics import scored_value
 from tuning.ledger.records import Outcome, ScoredRecord
 
 SHIFTED = experiment("digits", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})

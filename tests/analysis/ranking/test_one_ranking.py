@@ -24,9 +24,9 @@ from recorded import compacted
 from analysis.query.sql import Source, opened
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import Ranking, finished_first, rank
-from analysis.ranking.best_sql import best_in, rank_by_sql
 from analysis.ranking.by_adapter import groups
-from analysis.ranking.ranking_sql import order_sql, ranked_sql
+from analysis.ranking.policy_sql import order_sql, ranked_sql
+from analysis.ranking.rank_by_sql import best_in, rank_by_sql
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Outcome

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from recorded import LORA, Told, write
 
+from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Sweep
-from analysis.ranking.best import NothingToRankError
 from analysis.statistics.levels import ObservedLevel, level_tables, levels_at_budgets
 from tuning.ledger.records import Outcome
 

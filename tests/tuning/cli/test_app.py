@@ -119,7 +119,7 @@ HEAVY = (
 )
 
 
-ENUMS = ("analysis.ablation.names", "analysis.ranking.cost")
+ENUMS = ("analysis.ablation.study_names", "analysis.ranking.cost")
 """Modules of the analysis that signatures need; they import nothing."""
 
 FOR_BODIES = (

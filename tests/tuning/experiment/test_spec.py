@@ -273,7 +273,7 @@ def test_an_error_at_one_value_of_a_wide_range_is_found(file: Path) -> None:
 
 
 def test_a_draft_without_parts_has_no_errors() -> None:
-    from tuning.experiment.checks.parts import check_parts
+    from tuning.experiment.checks.sections import check_parts
 
     assert list(check_parts(Draft())) == []
 

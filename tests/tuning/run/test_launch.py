@@ -27,7 +27,7 @@ from tuning.ledger.records import (
     StartedRecord,
 )
 from tuning.run.launch import LaunchResult, launch_experiment
-from tuning.tables.parts import valid_parts
+from tuning.tables.parquet_parts import valid_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 

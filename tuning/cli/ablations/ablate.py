@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.ablation.names import StudyName
+from analysis.ablation.study_names import StudyName
 from tuning.cli.ablations.options import On
 from tuning.cli.completion import complete_trial
 from tuning.cli.options import Address, OutputFormat, Storage

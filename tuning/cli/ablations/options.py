@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from analysis.ablation.names import Images
+from analysis.ablation.study_names import Images
 from tuning.cli.options import OutputFormat
 
 ResultFormat = Literal[OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.CSV, OutputFormat.MARKDOWN]
@@ -14,6 +14,6 @@ On = Annotated[
     Images | None,
     typer.Option(
         "--on",
-        help="The images to compare on. Default: test where the runs were scored there, else validation.",
+        help="The images to compare on. Default: test if the runs were scored there, else validation.",
     ),
 ]

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from analysis.ablation import design, studies
 from analysis.ablation.design import AblationError, Base, Plan
-from analysis.ablation.names import StudyName
+from analysis.ablation.study_names import StudyName
 from analysis.query.sweep import Sweep
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 from tuning.experiment.spec import Experiment

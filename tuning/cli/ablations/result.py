@@ -7,7 +7,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from analysis.ablation.names import Images
 from analysis.ablation.result import (
     AblationResult,
     all_sentences,
@@ -17,6 +16,7 @@ from analysis.ablation.result import (
     result_of,
     result_tables,
 )
+from analysis.ablation.study_names import Images
 from analysis.query.sweep import Sweep
 from analysis.statistics.levels import level_tables
 from tuning.cli.ablations.options import ResultFormat

@@ -15,13 +15,14 @@ from trainables.errors import StorageError
 from tuning.cli.ablations.plan import begun_experiment
 from tuning.cli.console import console, failure_lines, print_lines
 from tuning.cli.run.run_with_progress import resume_sweep, run_sweep
+from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.experiment.differences import find_differences
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.storage import shell_name
-from tuning.messages import FAILED, INTERRUPTED, PREEMPTED, say
+from tuning.messages import say
 
 NOTES = "ablation.notes"
 

@@ -13,7 +13,8 @@ from trainables.errors import AdaptertuneError, DataError, StorageError
 from trainables.inference.predict import THRESHOLD, ImageFile, Mask, image_files, predict_image
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.cli.console import console, print_lines
-from tuning.messages import FAILED, say
+from tuning.exit_codes import FAILED
+from tuning.messages import say
 
 
 def draw_predictions(

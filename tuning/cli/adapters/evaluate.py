@@ -11,7 +11,8 @@ import typer
 
 from tuning.cli.completion import complete_adapter
 from tuning.cli.options import ADAPTER_HELP, OutputFormat, Storage, TableOrJson
-from tuning.messages import FAILED, say
+from tuning.exit_codes import FAILED
+from tuning.messages import say
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -44,8 +44,9 @@ def run_best(
     take part. By default these are the trials that ran to their own end.
     """
     from analysis.query.sql import opened
-    from analysis.ranking.best import best_json, best_of, best_rows, best_table
-    from analysis.ranking.best_sql import rank_by_sql
+    from analysis.ranking.best import best_of
+    from analysis.ranking.best_table import best_json, best_rows, best_table
+    from analysis.ranking.rank_by_sql import rank_by_sql
     from tuning.cli.answers import check_target, write_rows, write_text
     from tuning.cli.console import console, print_table
     from tuning.formatting import json_text

@@ -13,9 +13,10 @@ from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
 from tuning.cli.board import trials_asked
 from tuning.cli.console import console, print_columns, print_lines
+from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
-from tuning.messages import FAILED, say
+from tuning.messages import say
 from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep, trial_seconds
 
 

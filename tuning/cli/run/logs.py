@@ -9,7 +9,7 @@ from tuning.cli.options import NameOrTrial, Storage
 
 def run_logs(name: NameOrTrial, storage: Storage = None) -> None:
     """Print the log of a trial, with tracebacks; without a trial, the log of the driver."""
-    from analysis.ranking.best_sql import best_number
+    from analysis.ranking.rank_by_sql import best_number
     from tuning.ledger.storage import BEST, Reference, parse_log_reference, read_log, storage_folder
 
     reference = parse_log_reference(name, storage_folder(storage))

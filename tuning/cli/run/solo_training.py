@@ -19,10 +19,11 @@ from trainables.specs.workload import Workload
 from trainables.training.solo import train_solo
 from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
+from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.ledger.environment import describe_environment
-from tuning.messages import FAILED, say
+from tuning.messages import say
 
 
 def train_configuration(experiment: Experiment, config: TrialConfig, folder: Path, file: str) -> None:

@@ -85,7 +85,7 @@ def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, Jso
     """The experiment and the parameters of NAME:best or NAME:3."""
     from analysis.query.sql import opened
     from analysis.query.sweep import Sweep
-    from analysis.ranking.best_sql import best_in
+    from analysis.ranking.rank_by_sql import best_in
     from tuning.ledger.storage import BEST, parse_reference
 
     reference = parse_reference(text, storage)

@@ -11,7 +11,7 @@ from analysis.errors import QueryError
 from analysis.query.sql import Recorded, Source, duckdb_reason, named_in, opened, rows_of, with_quotes
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
-from analysis.ranking.ranking_sql import order_sql, ranked_sql, standings_sql
+from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
 from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ranking.policy import ANY_BUDGET, asked_policy
 from tuning.tables.relations import sql_name, sql_text

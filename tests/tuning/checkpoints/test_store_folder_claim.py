@@ -13,7 +13,7 @@ from trainables import object_store as store
 from trainables.errors import DataError, StorageError
 from trainables.object_store import StorePath
 from trainables.run_folder import LAST_STATE
-from tuning.checkpoints.claim import MARK, claim_store_folder, release_store_folder
+from tuning.checkpoints.store_folder_claim import MARK, claim_store_folder, release_store_folder
 from tuning.ledger.history import History
 from tuning.ledger.records import ExperimentRecord, Record
 from tuning.ledger.storage import checkpoint_root, trial_folder

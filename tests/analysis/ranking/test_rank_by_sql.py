@@ -12,8 +12,9 @@ from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, compacted, experiment,
 from analysis.errors import NothingToRankError, QueryError
 from analysis.query.sql import opened
 from analysis.query.sweep import Sweep
-from analysis.ranking.best import best_json, best_rows, best_table, rank
-from analysis.ranking.best_sql import best_in, rank_by_sql
+from analysis.ranking.best import rank
+from analysis.ranking.best_table import best_json, best_rows, best_table
+from analysis.ranking.rank_by_sql import best_in, rank_by_sql
 from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import Outcome
 

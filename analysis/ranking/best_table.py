@@ -1,0 +1,127 @@
+"""The best trials as a table, as JSON and as flat rows: what `adaptertune best` prints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import JsonValue
+
+from analysis.query.sweep import Scalar, Trial
+from analysis.ranking.best import Ranking
+from analysis.ranking.scored_metrics import scored_json, scored_value
+from analysis.tables import Table, format_budget, format_count, format_metric, plural
+from trainables.specs.workload import ValueRule
+from tuning.formatting import format_settings
+
+
+def best_table(ranking: Ranking, top: int) -> Table:
+    """The first `top` trials as a table, with a column for the test metric if one of them has it."""
+    metric = ranking.objective.metric
+    first = ranking.ranked[:top]
+    tested = {
+        (trial.sweep, trial.number): scored_value(score, metric)
+        for trial, standing in first
+        if (score := ranking.score(trial, standing)) is not None
+    }
+    rows = tuple(
+        (
+            str(place),
+            *((trial.sweep,) if ranking.several else ()),
+            str(trial.number),
+            format_metric(standing.value),
+            *((format_metric(tested.get((trial.sweep, trial.number))),) if tested else ()),
+            f"{standing.epoch:g}",
+            format_budget(trial.ran, trial.epochs),
+            trial.outcome,
+            format_count(trial.trainable),
+            format_settings(trial.params),
+        )
+        for place, (trial, standing) in enumerate(first, start=1)
+    )
+    test = (f"test {metric}",) if tested else ()
+    names = ("experiment",) if ranking.several else ()
+    columns = ("", *names, "trial", metric, *test, "at epoch", "ran", "outcome", "trainable", "settings")
+    title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
+    caption = ranking.caption
+    if tested:
+        picked = "Picked by test metrics too" if ranking.chosen_on_test else "Picked on validation images"
+        caption += f". {picked}; test: other images, with the weights of that epoch"
+    numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
+    return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
+
+
+def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
+    """The first `top` trials for programs, with everything that decides the order."""
+    return {
+        "experiment": ranking.sweep,
+        "metric": ranking.objective.metric,
+        "mode": ranking.objective.direction.value,
+        "value_rule": ranking.objective.rule.value,
+        "at_epoch": ranking.at,
+        "measured_on": "validation",
+        "filtered_on_test": ranking.chosen_on_test,
+        "early_stopped_compete": ranking.early_stopped,
+        "ranked": ranking.counted,
+        "not_ranked": dict(ranking.left_out),
+        "trials": [
+            {
+                "rank": place,
+                "experiment": trial.sweep,
+                "trial": trial.number,
+                "value": standing.value,
+                "epoch": standing.epoch,
+                **_by_rule(ranking, trial),
+                "ran_epochs": trial.ran,
+                "of_epochs": trial.epochs,
+                "outcome": trial.outcome,
+                "params": dict(trial.params),
+                "config": dict(trial.config),
+                "metrics": dict(standing.metrics),
+                "test": None if (score := ranking.score(trial, standing)) is None else scored_json(score),
+                "parameters": dict(trial.parameters),
+                "seconds": trial.seconds,
+            }
+            for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1)
+        ],
+    }
+
+
+def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
+    """The first `top` trials as flat rows, for CSV, Parquet and data frames.
+
+    value, epoch: what decides the order.  best…, last…: of the whole trial.  at_budget: the value by --at.
+    """
+    rows = []
+    for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1):
+        row: dict[str, Scalar] = {
+            "rank": place,
+            "experiment": trial.sweep,
+            "trial": trial.number,
+            "outcome": trial.outcome,
+            "metric": ranking.objective.metric,
+            "value": standing.value,
+            "epoch": standing.epoch,
+            **_by_rule(ranking, trial),
+            "at_budget": None if ranking.at is None else standing.value,
+            "budget": ranking.at,
+            "ran": trial.ran,
+            "seconds": trial.seconds,
+        }
+        row |= {f"parameters.{part}": number for part, number in trial.parameters.items()}
+        row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
+        if (score := ranking.score(trial, standing)) is not None:
+            row |= {f"test.{name}": value for name, value in score.metrics.items()}
+            for domain, metrics in score.domains.items():
+                row |= {f"test.{name}@{domain}": value for name, value in metrics.items()}
+        rows.append(row | {name: value for name, value in trial.config.items() if name not in row})
+    return rows
+
+
+def _by_rule(ranking: Ranking, trial: Trial) -> dict[str, float | None]:
+    """The values of the best and of the last report, whatever the rule of the ranking."""
+    found: dict[str, float | None] = {}
+    for rule in (ValueRule.BEST, ValueRule.LAST):
+        standing = trial.standing(replace(ranking.objective, rule=rule))
+        found[rule.value] = standing.value if standing else None
+        found[f"{rule.value}_epoch"] = standing.epoch if standing else None
+    return found
