@@ -31,5 +31,5 @@ def test_only_an_empty_mask_may_be_kept(name: str) -> None:
     if name == "empty_mask":
         assert FaultRules.model_validate_json(text).empty_mask is FaultRule.KEEP
         return
-    with pytest.raises(ValueError, match="must be drop or stop, got keep; that is for empty_mask alone"):
+    with pytest.raises(ValueError, match="must be drop or stop, got keep; keep is valid for empty_mask only"):
         FaultRules.model_validate_json(text)

@@ -195,7 +195,7 @@ def test_a_head_of_another_shape_cannot_be_frozen(engine_of: Callable[[Task], En
 
 def test_a_frozen_head_needs_an_adapter() -> None:
     for freezing in ("head_only", "full"):
-        with pytest.raises(ValueError, match="freeze_head goes with an adapter"):
+        with pytest.raises(ValueError, match="freeze_head needs an adapter"):
             config_of(adapter="none", freezing=freezing, freeze_head=True)
 
 
