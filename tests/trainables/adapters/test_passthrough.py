@@ -91,10 +91,10 @@ def test_every_other_method_is_refused(pristine_vit, trial) -> None:
         ({"method": "prompt_tuning"}, "learns prompt tokens"),
         ({"method": "ADALORA"}, "use adapter 'adalora'"),
         ({"method": "OFT", "arguments": {"oft_blok_size": 4}}, "did you mean 'oft_block_size'"),
-        ({"method": "OFT", "arguments": {"target_modules": ["x"]}}, "not for the file to set"),
+        ({"method": "OFT", "arguments": {"target_modules": ["x"]}}, "cannot be set in the file"),
         ({"method": "VERA", "arguments": {"r": -1}}, "VERA"),
         ({"method": "C3A"}, "does not fit this model"),
-        ({"method": "LORA", "arguments": {"init_lora_weights": "pissa"}}, "rewrites backbone weights"),
+        ({"method": "LORA", "arguments": {"init_lora_weights": "pissa"}}, "overwrites backbone weights"),
     ],
 )
 def test_faults_say_what_would_do(peft: dict[str, Any], says: str, pristine_vit, clone, trial) -> None:

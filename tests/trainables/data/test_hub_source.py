@@ -179,7 +179,7 @@ def test_slices_of_one_part_without_ids(tmp_path: Path, train: str, validation: 
     hub = {"path": str(tmp_path / "copy"), "train": train, "validation": validation}
     held = prepared(Task.DETECTION, {"hub": hub, "splits": {"train": 0.8, "validation": 0.2, "test": 0.0}})
     assert held.meta["counts"] == {"train": 8, "validation": 2, "test": 0}
-    with pytest.raises(DataError, match="no image may stand in two parts"):
+    with pytest.raises(DataError, match="no image may be in two parts"):
         prepared(Task.DETECTION, {"hub": hub | {"validation": "train[70%:]"}})
 
 

@@ -109,11 +109,11 @@ def test_nothing_left_of_a_part(tmp_path: Path, cache: Path) -> None:
     for image in Path(part["images"]).iterdir():
         image.write_bytes(b"torn")
     with pytest.raises(
-        DataError, match=r"train must hold images, but none of its 4 is left; 6 faults"
+        DataError, match=r"train must have images, but none of its 4 is left; 6 errors"
     ) as caught:
         prepared(Task.DETECTION, {"coco": {"train": part}})
     assert "image_005.png" in str(caught.value)
-    with pytest.raises(DataError, match="train must hold boxes"):
+    with pytest.raises(DataError, match="train must have boxes"):
         prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path / "d", 6, annotations=[])}})
     assert _folders(cache) == []
 

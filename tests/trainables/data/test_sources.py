@@ -100,9 +100,9 @@ def test_folds_of_a_source_that_gives_its_test_images() -> None:
 
 def test_folds_that_cannot_be() -> None:
     given = DataPart([Named("other")])  # type: ignore[list-item]
-    with pytest.raises(DataError, match=r"^data.splits.folds: divides the images of train, but the data has"):
+    with pytest.raises(DataError, match=r"^data.splits.folds: divides the images of train, but"):
         _divided(given={Split.VALIDATION: given}, spec=SplitSpec(folds=3))
-    with pytest.raises(DataError, match="20 folds need as many images, but without test there are 8"):
+    with pytest.raises(DataError, match="20 folds need at least as many images, but test leaves 8"):
         _divided(10, SplitSpec(folds=20))
     with pytest.raises(ValueError, match="fold must be 0 to 2 of 3 folds, got 3"):
         SplitSpec(folds=3, fold=3)

@@ -152,5 +152,5 @@ def test_a_share_of_the_training_images_makes_shorter_epochs() -> None:
 def test_domains_that_were_not_prepared_are_said() -> None:
     of = _workload(Task.SEGMENTATION, "dice", domains={})
     shifted = _workload(Task.SEGMENTATION, "dice")
-    with pytest.raises(DataError, match="holds no images of domain rough; prepare again"):
+    with pytest.raises(DataError, match="has no images of domain rough; prepare again"):
         Engine(shifted, prepare_workload(of), device="cpu")
