@@ -102,7 +102,7 @@ def compare_over_images(
     _same(models, metric)
     if not first or not second:
         raise StatisticsError("two models are needed, one on each side")
-    a, b = (float(np.mean([model.figure(metric) for model in side])) for side in (first, second))
+    a, b = (float(np.mean([model.metric(metric) for model in side])) for side in (first, second))
     sides = np.array([1 / len(first)] * len(first) + [-1 / len(second)] * len(second))
     images = len(models[0].names)
     interval, why = _interval(models, sides, metric, resamples, seed)
@@ -146,9 +146,9 @@ def _same(models: Sequence[PerImage], metric: str) -> None:
                 f"models must have the same classes, got {', '.join(base.classes)}"
                 f" and {', '.join(other.classes)}"
             )
-    if metric not in base.figures:
+    if metric not in base.metrics:
         raise StatisticsError(
-            f"'{metric}' cannot be computed from single images; available are {', '.join(base.figures)}"
+            f"'{metric}' cannot be computed from single images; available are {', '.join(base.metrics)}"
         )
 
 

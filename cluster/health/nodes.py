@@ -91,7 +91,7 @@ def notes(here: Seen, there: Sequence[Seen]) -> list[str]:
             if (found := node.versions.get(package, "none")) != (own := here.versions.get(package, "none")):
                 differing.setdefault((package, f"{found} instead of {own}"), []).append(node.node)
     return [
-        f"{package} {what} on {_listed(nodes)}; figures may differ between nodes"
+        f"{package} {what} on {_listed(nodes)}; metrics may differ between nodes"
         for (package, what), nodes in differing.items()
     ]
 

@@ -1,4 +1,4 @@
-"""The published COCO case, from its two files through our own path: source, preparation, task, figures.
+"""The published COCO case, from its two files through our own path: source, preparation, task, metrics.
 
 A scripted detector gives the published detections. All that a real one does not do here is see:
 it reads the image's number from its colour.
@@ -38,7 +38,7 @@ AT_ONCE = 7
 
 @pytest.fixture(scope="module")
 def reference(shared: Path) -> tuple[Json, list[Json], dict[str, float]]:
-    """Annotations, detections, figures."""
+    """Annotations, detections, metrics."""
     folder = shared / "reference" / "coco_eval"
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
     found = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
@@ -124,7 +124,7 @@ class Scripted(nn.Module):
 
 @pytest.fixture(params=list(Backend))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """Who computes the figures."""
+    """Who computes the metrics."""
     monkeypatch.setattr(detection, "coco_metrics", partial(coco_metrics, backend=request.param))
     chosen: Backend = request.param
     return chosen
@@ -136,7 +136,7 @@ def _evaluate(engine: Engine, truth: Json, found: list[Json], batch_size: int = 
 
 
 @pytest.mark.usefixtures("backend")
-def test_the_published_figures_come_out_of_our_own_evaluation_to_1e_9(
+def test_the_published_metrics_come_out_of_our_own_evaluation_to_1e_9(
     judge: Engine, reference: tuple[Json, list[Json], dict[str, float]]
 ) -> None:
     truth, found, expected = reference
@@ -145,10 +145,10 @@ def test_the_published_figures_come_out_of_our_own_evaluation_to_1e_9(
     assert annotated - {d["image_id"] for d in found}, "no image without detections"
     assert any(a["area"] < 0.9 * a["bbox"][2] * a["bbox"][3] for a in truth["annotations"])
     assert not judge.task.fresh_head
-    figures = _evaluate(judge, truth, found)
+    metrics = _evaluate(judge, truth, found)
     for name, value in expected.items():
-        assert figures[name] == pytest.approx(value, abs=1e-9), name
-    assert {name for name in figures if name.startswith("map/")} <= {f"map/{c}" for c in judge.task.classes}
+        assert metrics[name] == pytest.approx(value, abs=1e-9), name
+    assert {name for name in metrics if name.startswith("map/")} <= {f"map/{c}" for c in judge.task.classes}
 
 
 @pytest.mark.usefixtures("backend")
@@ -157,12 +157,12 @@ def test_the_batch_size_changes_nothing(
 ) -> None:
     truth, found, expected = reference
     for batch_size in (1, 100):
-        figures = _evaluate(judge, truth, found, batch_size)
-        assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+        metrics = _evaluate(judge, truth, found, batch_size)
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
 def test_low_scores_count(judge: Engine, reference: tuple[Json, list[Json], dict[str, float]]) -> None:
-    """Study A dropped scores under 0.5 before AP: that is another figure, five points lower here."""
+    """Study A dropped scores under 0.5 before AP: that is another metric, five points lower here."""
     truth, found, expected = reference
     assert any(d["score"] < 0.5 for d in found)
     kept = _evaluate(judge, truth, [d for d in found if d["score"] >= 0.5])
@@ -176,6 +176,6 @@ def test_sizes_go_by_annotated_area_and_crowds_count_apart(
     truth, found, expected = reference
     entries = [a | {"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3]} for a in truth["annotations"]]
     wrong = truth | {"annotations": entries}
-    figures = _evaluate(_judge(wrong, tmp_path), wrong, found)
-    assert abs(figures["map"] - expected["map"]) > 1e-4
-    assert abs(figures["map_small"] - expected["map_small"]) > 1e-3
+    metrics = _evaluate(_judge(wrong, tmp_path), wrong, found)
+    assert abs(metrics["map"] - expected["map"]) > 1e-4
+    assert abs(metrics["map_small"] - expected["map_small"]) > 1e-3

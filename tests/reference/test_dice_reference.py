@@ -102,7 +102,7 @@ def test_dice_and_iou_are_scikit_learns_over_the_whole_set(
 ) -> None:
     split = judge.data.splits[Split.VALIDATION]
     model = Threshold(judge.task.scale)
-    figures = judge.evaluate(model, config(), Split.VALIDATION, batch_size=batch_size)
+    metrics = judge.evaluate(model, config(), Split.VALIDATION, batch_size=batch_size)
     truth, called = _by_hand(nuclei, split.names)
     assert len(split) > 15
     assert len(truth) < len(split) * SIDE * SIDE, "nothing was unsure"
@@ -111,19 +111,19 @@ def test_dice_and_iou_are_scikit_learns_over_the_whole_set(
     assert (counts[:3, :3] > 10).all(), "the rule is right and wrong about every class"
     for name, score in (("dice", f1_score), ("iou", jaccard_score)):
         each = score(truth, called, labels=present, average=None)
-        assert figures[name] == pytest.approx(each.mean(), abs=1e-12)
+        assert metrics[name] == pytest.approx(each.mean(), abs=1e-12)
         for label, value in zip(CLASSES, each, strict=False):
-            assert figures[f"{name}/{label}"] == pytest.approx(value, abs=1e-12)
-        assert f"{name}/debris" not in figures, "a class that is nowhere has no figure"
+            assert metrics[f"{name}/{label}"] == pytest.approx(value, abs=1e-12)
+        assert f"{name}/debris" not in metrics, "a class that is nowhere has no metric"
 
 
 def test_a_mean_over_images_would_be_another_figure(judge: Engine, nuclei: Path) -> None:
-    """Study B averaged over batches: its figure depends on which images come together."""
+    """Study B averaged over batches: its metric depends on which images come together."""
     split = judge.data.splits[Split.VALIDATION]
-    figures = judge.evaluate(Threshold(judge.task.scale), config(), Split.VALIDATION)
+    metrics = judge.evaluate(Threshold(judge.task.scale), config(), Split.VALIDATION)
     by_image = [
         f1_score(*_by_hand(nuclei, [name]), labels=[0, 1, 2], average="macro", zero_division=0.0)
         for name in split.names
     ]
-    assert abs(np.mean(by_image) - figures["dice"]) > 1e-3
-    assert figures["soft_dice"] != figures["dice"], "study B's figure has a name of its own"
+    assert abs(np.mean(by_image) - metrics["dice"]) > 1e-3
+    assert metrics["soft_dice"] != metrics["dice"], "study B's metric has a name of its own"

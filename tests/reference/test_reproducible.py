@@ -1,4 +1,4 @@
-"""The same configuration and seed on the same machine: the same figures to the bit, alone and in a sweep."""
+"""The same configuration and seed on the same machine: the same metrics to the bit, alone and in a sweep."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def _file(folder: Path, **parts: Any) -> Path:
 def _curve(folder: Path) -> list[dict[str, Any]]:
     """What `train` left: its reports less their cost."""
     lines = (folder / "reports.jsonl").read_text().splitlines()
-    return [_figures(json.loads(line)) for line in lines]
+    return [_metrics(json.loads(line)) for line in lines]
 
 
-def _figures(report: dict[str, Any]) -> dict[str, Any]:
+def _metrics(report: dict[str, Any]) -> dict[str, Any]:
     return {key: report[key] for key in ("epoch", "step", "objective", "metrics", "samples")}
 
 
@@ -123,7 +123,7 @@ def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
             _adaptertune(tmp_path, "train", *again)
         else:
             train(*again)
-        assert _curve(into) == [_figures(report.model_dump()) for report in trial.reports]
+        assert _curve(into) == [_metrics(report.model_dump()) for report in trial.reports]
         assert len(trial.reports) == 2
         held = storage / "sweep" / "trials" / f"{number:04d}" / "best.ckpt"
         assert _same_weights(into / "best.ckpt", held)

@@ -92,6 +92,6 @@ def run(engine: Engine, state: TrialState) -> list[Report]:
     return reports
 
 
-def figures(reports: list[Report]) -> list[tuple[float, int, float, dict[str, float]]]:
+def report_values(reports: list[Report]) -> list[tuple[float, int, float, dict[str, float]]]:
     """What must be equal between two runs of one configuration: all but the cost."""
     return [(r.epoch, r.step, r.objective, r.metrics) for r in reports]

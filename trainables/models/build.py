@@ -1,4 +1,4 @@
-"""From a task and a configuration to a model that can train: assembled, adapted, its parts sorted."""
+"""Builds the trainable model of a task and a configuration: backbone, head, adapter, parameter groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.tasks.base import TaskModel
 
 @dataclass(frozen=True)
 class Built:
-    """A model in evaluation mode with its adapter in place, `requires_grad` set for epoch 0."""
+    """A model in evaluation mode with its adapter, and `requires_grad` set for epoch 0."""
 
     model: nn.Module
     adapted: Adapted
@@ -25,8 +25,8 @@ class Built:
 def build(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
     """Assemble the model of `config` on the task's device.
 
-    total_steps: optimizer steps of the trial, for AdaLoRA.  Frozen weights are shared with the task's
-    own; new ones are drawn from torch's global generator. Raises AdapterError or ModelError.
+    total_steps: optimizer steps of the trial, for AdaLoRA.  Frozen weights are shared with the task;
+    new weights are drawn from torch's global generator. Raises AdapterError or ModelError.
     """
     model = task.assemble(config, share=config.mode not in TRAINS_BACKBONE)
     device = next(model.parameters()).device

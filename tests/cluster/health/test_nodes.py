@@ -35,8 +35,8 @@ def test_other_versions_of_libraries_are_noted_once_a_difference_with_the_nodes(
     old = {"torch": "2.9.0"}
     nodes = [replace(THERE, node=f"n{i}", versions=old) for i in range(5)]
     assert notes(HERE, [HERE, *nodes]) == [
-        "torch 2.9.0 instead of 2.13.0 on n0, n1, n2 and 2 more; figures may differ between nodes",
-        "peft none instead of 0.21.2 on n0, n1, n2 and 2 more; figures may differ between nodes",
+        "torch 2.9.0 instead of 2.13.0 on n0, n1, n2 and 2 more; metrics may differ between nodes",
+        "peft none instead of 0.21.2 on n0, n1, n2 and 2 more; metrics may differ between nodes",
     ]
 
 

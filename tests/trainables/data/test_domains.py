@@ -356,7 +356,7 @@ def test_what_is_stored_with_an_experiment_names_domains_too(tmp_path: Path) -> 
     }
 
 
-# --- figures ----------------------------------------------------------------------------------
+# --- metrics ----------------------------------------------------------------------------------
 
 
 def test_robustness_is_the_share_kept() -> None:
@@ -368,7 +368,7 @@ def test_robustness_is_the_share_kept() -> None:
     assert robustness(Task.DETECTION, {"map": 0.5}, {"a": {"map": 0.25}}) == {"a": 0.5}
 
 
-def test_names_of_figures_under_shift() -> None:
+def test_names_of_metrics_under_shift() -> None:
     shifted = {"a": {"dice": 0.4, "dice/cat": 0.1}, "b": {"dice": 0.6}}
     found = under_shift(Task.SEGMENTATION, {"dice": 0.8}, shifted, every=True)
     assert found == pytest.approx(

@@ -102,7 +102,7 @@ def test_a_moved_folder_still_loads(tmp_path: Path) -> None:
 def test_a_detector_loads_by_hand_as_the_card_says(tmp_path: Path, settings: str) -> None:
     held = export_case(Case(Task.DETECTION, settings), tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
-    code = card.split("Or by hand")[1].split("```python\n")[1].split("```")[0]
+    code = card.split("Or without `use.py`")[1].split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {}
     exec(code.replace("path/to/this/folder", str(tmp_path / "out")), names)
     assert isinstance(names["model"], PeftModel)
@@ -258,7 +258,7 @@ def test_a_base_from_the_hub_is_named_with_its_exact_commit(
 def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     card = Card(
         title="digits, trial 3",
-        figures={"dice": 0.81234, "iou": 0.7, "dice/cat": 0.5},
+        metrics={"dice": 0.81234, "iou": 0.7, "dice/cat": 0.5},
         epoch=4.0,
         test={"in domain": {"dice": 0.8}, "noisy": {"dice": 0.4}},
         counts={"train": 256, "validation": 64},
@@ -289,7 +289,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     model = trained(Task.SEGMENTATION, {"adapter": "lora"})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(StorageError, match="already holds something"):
+    with pytest.raises(StorageError, match="is not empty"):
         export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     (tmp_path / "out" / "mine").unlink()
     export_model(model, tmp_path / "out", merge=False, card=Card("x"))

@@ -183,7 +183,7 @@ def test_names_that_meet_are_told_apart(tmp_path: Path) -> None:
 def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     found, faults = image_files([tmp_path / "none", tmp_path / "absent.png"], results=tmp_path / "out")
-    assert faults == [f"{tmp_path / 'none'}: this folder holds no images"]
+    assert faults == [f"{tmp_path / 'none'}: this folder has no images"]
     with pytest.raises(DataError, match=r"absent.png: there is no such image or folder"):
         found[0].open()
     torn = tmp_path / "torn.jpg"

@@ -183,13 +183,13 @@ def test_a_fresh_head_cannot_be_frozen() -> None:
     with pytest.raises(ModelError, match=r"freeze_head: the checkpoint has no label 'okapi', 'zebra'"):
         detector.assemble(config, share=True)
     segmenter = load_task(workload(Task.SEGMENTATION), ("sky", "zebra"), torch.device("cpu"))
-    with pytest.raises(ModelError, match=r"head starts anew \(the checkpoint has none for these"):
+    with pytest.raises(ModelError, match=r"head is new \(the checkpoint has none for these"):
         segmenter.assemble(config, share=True)
 
 
 def test_a_head_of_another_shape_cannot_be_frozen(engine_of: Callable[[Task], Engine]) -> None:
     config = config_of(adapter="lora", freeze_head=True, head={"width": 7})
-    with pytest.raises(ModelError, match=r"head starts anew \(the checkpoint has one of another shape"):
+    with pytest.raises(ModelError, match=r"head is new \(the checkpoint has one of another shape"):
         engine_of(Task.SEGMENTATION).task.assemble(config, share=True)
 
 

@@ -153,12 +153,12 @@ def test_evaluation_equals_the_processors_detections_through_pycocotools(
     truths = [judged.truth(i) for i in range(len(judged))]
     expected = coco_metrics(truths, found, task.classes, backend=Backend.PYCOCOTOOLS)
     assert 0.1 < expected["map"] < 1
-    figures = _evaluate(task, task.assemble(PLAIN, share=True), judged)
-    assert figures.pop("loss") > 0
-    assert figures == pytest.approx(expected, abs=1e-6)
+    metrics = _evaluate(task, task.assemble(PLAIN, share=True), judged)
+    assert metrics.pop("loss") > 0
+    assert metrics == pytest.approx(expected, abs=1e-6)
 
 
-def test_figures_do_not_depend_on_the_batch_size(folder: Path, split: PreparedSplit) -> None:
+def test_metrics_do_not_depend_on_the_batch_size(folder: Path, split: PreparedSplit) -> None:
     task = load(Task.DETECTION, str(folder), CLASSES)
     model = task.assemble(PLAIN, share=True)
     one, three = (_evaluate(task, model, split, batch_size=size) for size in (1, 3))
@@ -236,19 +236,19 @@ def test_bfloat16_keeps_boxes_and_loss_in_float32(folder: Path, split: PreparedS
     assert not torch.equal(outputs, exact)
     assert torch.allclose(outputs[..., -4:], exact[..., -4:], atol=0.05)
     assert loss.item() == pytest.approx(task.loss(model, batch, PLAIN).item(), rel=0.1)
-    figures = _evaluate(task, model, split, precision=Precision.BF16)
-    assert math.isfinite(figures["loss"])
+    metrics = _evaluate(task, model, split, precision=Precision.BF16)
+    assert math.isfinite(metrics["loss"])
 
 
-def test_non_finite_outputs_give_a_nan_loss_and_nan_figures(folder: Path, split: PreparedSplit) -> None:
+def test_non_finite_outputs_give_a_nan_loss_and_nan_metrics(folder: Path, split: PreparedSplit) -> None:
     task: Any = load(Task.DETECTION, str(folder), CLASSES)
     model: Any = task.assemble(PLAIN, share=False)
     with torch.no_grad():
         model.bbox_predictor.layers[0].weight.fill_(math.nan)
     assert math.isnan(task.loss(model, eval_batches(split, batch_size=2)[0], PLAIN).item())
-    figures = _evaluate(task, model, split)
-    assert set(figures) == {*COCO_METRICS, "map/dog", "map/cat", "loss"}
-    assert all(math.isnan(value) for value in figures.values())
+    metrics = _evaluate(task, model, split)
+    assert set(metrics) == {*COCO_METRICS, "map/dog", "map/cat", "loss"}
+    assert all(math.isnan(value) for value in metrics.values())
 
 
 def test_settings_of_segmentation_are_refused(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of detector that is taken, tiny and random: two steps, figures, and its processor's reading."""
+"""Every kind of detector that is taken, tiny and random: two steps, metrics, and its processor's reading."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_all_kinds_are_tried_here_or_in_test_detection() -> None:
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
 @pytest.mark.parametrize("classes", [CLASSES, ("zebra", "okapi", "emu", "gnu")])
-def test_two_steps_and_figures(
+def test_two_steps_and_metrics(
     tmp_path: Path, split: PreparedSplit, kind: str, changes: dict[str, Any], classes: tuple[str, ...]
 ) -> None:
     task: Any = load(Task.DETECTION, str(save(tmp_path / "model", kind, changes)), classes)
@@ -126,9 +126,9 @@ def test_two_steps_and_figures(
     assert task.outputs(model, batch).shape == (4, 6, task.family.outputs(known) + 4)
     for precision in (Precision.FP32, Precision.BF16):
         with torch.inference_mode():
-            figures = task.evaluate(model, split, batch_size=3, device=CPU, precision=precision, config=PLAIN)
-        assert all(math.isfinite(v) for v in figures.values())
-        assert {"map", "loss", f"map/{classes[0]}"} <= set(figures)
+            metrics = task.evaluate(model, split, batch_size=3, device=CPU, precision=precision, config=PLAIN)
+        assert all(math.isfinite(v) for v in metrics.values())
+        assert {"map", "loss", f"map/{classes[0]}"} <= set(metrics)
 
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
@@ -199,7 +199,7 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
     RTDetrConfig().save_pretrained(tmp_path / "rt")
     DetrImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 48}).save_pretrained(tmp_path / "rt")
     with pytest.raises(
-        ModelError, match=r"rt_detr checkpoint; detection takes yolos, detr, table-transformer"
+        ModelError, match=r"rt_detr checkpoint; detection supports yolos, detr, table-transformer"
     ):
         resize_of(ModelSpec(name=str(tmp_path / "rt")), Task.DETECTION)
     folder = save(tmp_path / "two", "deformable_detr", {"with_box_refine": True, "two_stage": True})

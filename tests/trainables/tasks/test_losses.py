@@ -110,7 +110,7 @@ def test_nothing_counted_is_no_loss(loss: Loss) -> None:
 
 
 @pytest.mark.parametrize("loss", list(Loss))
-def test_set_figures_do_not_depend_on_batching(loss: Loss) -> None:
+def test_set_metrics_do_not_depend_on_batching(loss: Loss) -> None:
     logits, target = _case(GROUP + 5)
     with torch.no_grad():
         whole = measure(logits, target)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_disk import SmallDisk, small_disk
 
-from tests.trainables.conftest import actor_of, figures, swap, trial_job
+from tests.trainables.conftest import actor_of, report_values, swap, trial_job
 from trainables.errors import StorageError
 from trainables.object_store import StorePath
 from trainables.specs.job import TrialJob
@@ -43,7 +43,7 @@ def finish(actor: AdapterTrainable) -> list[dict[str, Any]]:
 
 def curve(results: list[dict[str, Any]]) -> Any:
     assert [result["failure"] for result in results] == [None] * len(results)
-    return figures([Report.model_validate(result["report"]) for result in results])
+    return report_values([Report.model_validate(result["report"]) for result in results])
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_no_training(
     assert last.read_bytes() == before
     assert not list(last.parent.glob(".*.part"))
     assert [bool(r["unsaved"]) for r in results] == [False, True, False]  # said once
-    assert results[1]["unsaved"].endswith("the disk is full; the one before is kept")
+    assert results[1]["unsaved"].endswith("the disk is full; the previous one is kept")
     disk.make_room()
     results.append(one.step())
     assert results[-1]["unsaved"] is None
@@ -287,7 +287,7 @@ def test_a_store_that_is_silent_for_a_while_costs_a_trial_nothing(
     results += finish(one)
     assert curve(results) == whole[0]
     assert [bool(result["unsaved"]) for result in results] == [True, False, False, False]
-    assert "no route to host; the checkpoint before is kept" in results[0]["unsaved"]
+    assert "no route to host; the previous checkpoint is kept" in results[0]["unsaved"]
     assert "saved again" in log_of(tmp_path / "sweep")
     assert_same_weights(there / "best.ckpt", whole[1])
 

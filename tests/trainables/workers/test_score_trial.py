@@ -1,4 +1,4 @@
-"""Scoring a trial's kept weights in a worker: the same figures as the engine gives the trial's own model."""
+"""Scoring a trial's kept weights in a worker: the same metrics as the engine gives the trial's own model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from cluster.remote_call import call
 from tests.trainables.conftest import config, run, workload
-from trainables.inference.test_scores import score, score_untouched
+from trainables.inference.test_scores import score, score_baseline
 from trainables.metrics.per_image import read
 from trainables.preparation import prepare_workload
 from trainables.run_folder import image_results
@@ -74,7 +74,7 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     assert "domain noise" in (tmp_path / "log.txt").read_text()
 
 
-def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
+def test_results_by_image_give_the_reported_metrics_and_pictures_are_drawn(
     engine: Engine, tmp_path: Path
 ) -> None:
     state = engine.start(config(LORA))
@@ -85,12 +85,12 @@ def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
     stale.write_bytes(b"of weights before these")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     assert not stale.exists()
-    for domain, figures in ((None, said.metrics), ("noise", said.domains["noise"])):
+    for domain, metrics in ((None, said.metrics), ("noise", said.domains["noise"])):
         results = read(image_results(tmp_path, domain))
         assert set(results.names) == set(engine.data.splits[Split.TEST].names)
-        for name in results.figures:
-            if name in figures:
-                assert results.figure(name) == pytest.approx(figures[name], abs=1e-9)
+        for name in results.metrics:
+            if name in metrics:
+                assert results.metric(name) == pytest.approx(metrics[name], abs=1e-9)
     listed = json.loads((tmp_path / "test" / "examples.json").read_text())
     assert [entry["domain"] for entry in listed] == [None] * 3 + ["noise"] * 3
     assert [entry["image"] for entry in listed[:3]] == [entry["image"] for entry in listed[3:]]
@@ -100,7 +100,7 @@ def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
     assert sum(path.stat().st_size for path in (tmp_path / "test").iterdir()) < 2_000_000
 
 
-def test_figures_do_not_depend_on_a_disk_that_takes_no_results(
+def test_metrics_do_not_depend_on_a_disk_that_takes_no_results(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = engine.start(config(LORA))
@@ -126,14 +126,14 @@ def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> N
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     results = read(image_results(tmp_path))
-    for name in results.figures:  # of a class without an object there is nothing to report
+    for name in results.metrics:  # of a class without an object there is nothing to report
         reported = said.metrics.get(name, math.nan)
-        assert results.figure(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
+        assert results.metric(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
     assert len(json.loads((tmp_path / "test" / "examples.json").read_text())) == 3
 
 
-def test_the_untouched_model_scores_too(engine: Engine) -> None:
-    expected = score_untouched(engine)
+def test_the_pretrained_baseline_scores_too(engine: Engine) -> None:
+    expected = score_baseline(engine)
     assert expected is not None
     said = call(SCORER, job(engine, None))  # by the name that a Ray task gets
     assert said.metrics == expected.test
