@@ -1,4 +1,4 @@
-"""A Ray task's function by its name, so that only workers import it."""
+"""Calls a Ray task's function by its name, so that only workers import it."""
 
 from __future__ import annotations
 
