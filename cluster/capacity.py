@@ -18,7 +18,7 @@ class Node:
     gpus: float
 
 
-def slots(nodes: Iterable[Node], *, cpus: float, gpus: float) -> int:
+def count_slots(nodes: Iterable[Node], *, cpus: float, gpus: float) -> int:
     """The number of trials of `cpus` and `gpus` each that run at once; a trial does not span machines."""
     return sum(_slots(node, cpus, gpus) for node in nodes)
 
@@ -32,7 +32,7 @@ def _slots(node: Node, cpus: float, gpus: float) -> int:
 def does_not_fit(nodes: Iterable[Node], *, cpus: float, gpus: float) -> str | None:
     """Why no trial can run, or None if one can."""
     known = list(nodes)
-    if slots(known, cpus=cpus, gpus=gpus) > 0:
+    if count_slots(known, cpus=cpus, gpus=gpus) > 0:
         return None
     most_cpus = max((n.cpus for n in known), default=0)
     most_gpus = max((n.gpus for n in known), default=0)
@@ -68,7 +68,7 @@ class Capacity:
         if time.monotonic() - self._asked >= CAPACITY_FOR_S:
             before = self._allowed()
             # A cluster that has no nodes for a moment must not end the search.
-            self._slots = max(1, slots(self._nodes(), **self._needs))
+            self._slots = max(1, count_slots(self._nodes(), **self._needs))
             self._asked = time.monotonic()
             if before not in (0, self._allowed()):
                 self._changed(before, self._allowed())

@@ -17,7 +17,7 @@ from typing import Any
 
 from cluster.capacity import Node
 from cluster.liveness import Watch, listens
-from cluster.packages import stage
+from cluster.packages import stage_packages
 
 ANSWERS_WITHIN_S = 5.0
 NAMED_ADDRESSES = ("auto", "local")
@@ -143,7 +143,7 @@ def _bring_up(address: str | None, threads: int, scratch: Path, give_up: Callabl
     common = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is not None and address != "local":
         _must_answer(address)
-        folder = stage(scratch / "packages", link=False)
+        folder = stage_packages(scratch / "packages", link=False)
         runtime = {"working_dir": str(folder), "env_vars": worker_environment(threads)}
         try:
             ray.init(address=address, runtime_env=runtime, **common)
@@ -156,7 +156,7 @@ def _bring_up(address: str | None, threads: int, scratch: Path, give_up: Callabl
         watch = Watch(lambda: listens(needed), give_up)
         watch.begin()
         return watch
-    folder = stage(scratch / "packages", link=True)
+    folder = stage_packages(scratch / "packages", link=True)
     with _environment(worker_environment(threads)), _inside(folder):
         ray.init(address="local", include_dashboard=False, **common)
     return None

@@ -24,7 +24,7 @@ def package_folder(package: str) -> Path:
     return folder
 
 
-def stage(target: Path, *, link: bool) -> Path:
+def stage_packages(target: Path, *, link: bool) -> Path:
     """Fill `target` with our packages only, as links, or as copies to send to other machines."""
     target.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainables.backbones import EMBEDDED
 from trainables.data.domains import open_domain
-from trainables.data.prepare import prepare, prepare_domain, tied
+from trainables.data.prepare import link_domains, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
@@ -27,7 +27,7 @@ def prepare_workload(
     Raises ModelError if the processor cannot be read, DataError for errors in the data.
     """
     size = _size(workload.model, workload.task)
-    images = prepare(workload, size=size, classes=classes, progress=progress)
+    images = prepare_data(workload, size=size, classes=classes, progress=progress)
     own = {name: domain for name, domain in workload.data.domains.items() if domain.corruption is None}
     if not own:
         return images
@@ -36,7 +36,7 @@ def prepare_workload(
         name: prepare_domain(workload, name, domain, known, size=size, progress=progress)
         for name, domain in own.items()
     }
-    return tied(workload, images, folders)
+    return link_domains(workload, images, folders)
 
 
 def prepared_here(job: Job) -> Path:

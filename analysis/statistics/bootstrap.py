@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from analysis.statistics.paired import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from analysis.statistics.verdicts import interval_json
 from analysis.tables import plural
-from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read
+from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read_per_image
 from trainables.run_folder import image_results
 from trainables.specs.workload import Direction
 from tuning.ledger.storage import trial_folder
@@ -72,7 +72,7 @@ def read_image_results(experiment: Path, trial: int, domain: str | None = None) 
 
     Raises DataError if none are stored (the trial is not scored, or was scored by an earlier version).
     """
-    return read(image_results(trial_folder(experiment, trial), domain))
+    return read_per_image(image_results(trial_folder(experiment, trial), domain))
 
 
 def curve_count(images: PerImage, metric: str) -> int:

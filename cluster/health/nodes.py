@@ -36,12 +36,12 @@ def inspect_node(record: Path) -> dict[str, Any]:
     return {
         "node": node_name(),
         "python": platform.python_version(),
-        "versions": installed(),
+        "versions": installed_versions(),
         "record": first_line(record),
     }
 
 
-def installed() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """The versions of the compared libraries."""
     found = {}
     for package in COMPARED:
@@ -61,7 +61,7 @@ def first_line(record: Path) -> str | None:
         return None
 
 
-def faults(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
+def node_errors(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
     """Why a sweep of the driver `here` must not start, one line per node."""
     found = []
     for node in there:
@@ -83,7 +83,7 @@ def faults(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
     return found
 
 
-def notes(here: Seen, there: Sequence[Seen]) -> list[str]:
+def node_notes(here: Seen, there: Sequence[Seen]) -> list[str]:
     """Differences that the user should know but that do not stop a sweep, one line each."""
     differing: dict[tuple[str, str], list[str]] = {}
     for node in there:
@@ -101,7 +101,7 @@ def _listed(nodes: Sequence[str]) -> str:
     return ", ".join(nodes[:3]) + more
 
 
-def examine(record: Path) -> tuple[list[str], list[str]]:
+def examine_nodes(record: Path) -> tuple[list[str], list[str]]:
     """Errors and notes on the nodes of the cluster that this process is connected to.
 
     record: the experiment's. A node that does not answer in `ANSWERS_WITHIN_S` gets a note.
@@ -109,7 +109,7 @@ def examine(record: Path) -> tuple[list[str], list[str]]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = Seen("", platform.python_version(), installed(), first_line(record))
+    here = Seen("", platform.python_version(), installed_versions(), first_line(record))
     asked = {}
     for node in (n for n in ray.nodes() if n["Alive"]):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -126,4 +126,4 @@ def examine(record: Path) -> tuple[list[str], list[str]]:
         except ray.exceptions.RayError as error:  # the node is gone, or its installation is broken
             said = (str(error).strip().splitlines() or ["no reason given"])[-1]
             unheard.append(f"node {asked[task]} cannot run our tasks: {said}")
-    return faults(here, seen, record.parent), unheard + notes(here, seen)
+    return node_errors(here, seen, record.parent), unheard + node_notes(here, seen)

@@ -32,9 +32,9 @@ def _one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of public data beside the checkout."""
+    """The folder of public data next to the checkout."""
     if not SHARED.is_dir():
-        pytest.skip("there is no folder ../shared beside the checkout")
+        pytest.skip("there is no folder ../shared next to the checkout")
     return SHARED.resolve()
 
 

@@ -31,7 +31,7 @@ from trainables.training.engine import Engine
 
 Json = dict[str, Any]
 NEVER = -1e4
-"""A logit whose softmax is 0."""
+"""A logit with a softmax of 0."""
 AT_ONCE = 7
 """Images in a batch: most are padded, the last is smaller."""
 
@@ -124,7 +124,7 @@ class Scripted(nn.Module):
 
 @pytest.fixture(params=list(Backend))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """Who computes the metrics."""
+    """The library that computes the metrics."""
     monkeypatch.setattr(detection, "coco_metrics", partial(coco_metrics, backend=request.param))
     chosen: Backend = request.param
     return chosen

@@ -77,7 +77,7 @@ def _save(settings: Any, folder: Path) -> None:
     torch.manual_seed(0)
     model = AutoModelForObjectDetection.from_config(settings)
     for name, parameter in model.named_parameters():
-        # As drawn from its config a YOLOS has identical queries, and heads that say hardly anything.
+        # A YOLOS initialised from its config has identical queries, and heads with nearly constant outputs.
         if name.endswith(("detection_tokens", "position_embeddings", "cls_token")):
             torch.nn.init.normal_(parameter, std=1.0)
         if name.startswith(("class_labels_classifier", "bbox_predictor")) and parameter.ndim > 1:

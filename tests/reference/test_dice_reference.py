@@ -114,7 +114,7 @@ def test_dice_and_iou_are_scikit_learns_over_the_whole_set(
         assert metrics[name] == pytest.approx(each.mean(), abs=1e-12)
         for label, value in zip(CLASSES, each, strict=False):
             assert metrics[f"{name}/{label}"] == pytest.approx(value, abs=1e-12)
-        assert f"{name}/debris" not in metrics, "a class that is nowhere has no metric"
+        assert f"{name}/debris" not in metrics, "an absent class has no metric"
 
 
 def test_a_mean_over_images_would_be_another_figure(judge: Engine, nuclei: Path) -> None:
@@ -126,4 +126,4 @@ def test_a_mean_over_images_would_be_another_figure(judge: Engine, nuclei: Path)
         for name in split.names
     ]
     assert abs(np.mean(by_image) - metrics["dice"]) > 1e-3
-    assert metrics["soft_dice"] != metrics["dice"], "study B's metric has a name of its own"
+    assert metrics["soft_dice"] != metrics["dice"], "study B's metric has another name"

@@ -21,7 +21,7 @@ from trainables.training.solo import train_solo
 CLEAN = {"domain": "clean", "train": 32, "validation": 8, "test": 8}
 """What the embedded backbone knows already: it starts well."""
 RUINED = {"adapter": "lora", "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "warmup": 1.0}
-"""The rate rises to a hundred times a sound one: of a report a step, the first is the best."""
+"""The rate rises to a hundred times a normal one: with a report per step, the first is the best."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_gradients_are_clipped_before_every_step(judge: Engine, clip_norm: float
     state.optimizer.register_step_pre_hook(look)
     run(judge, state)
     assert len(norms) == 4
-    assert config().clip_norm == 1.0, "clipping is what happens where a file says nothing"
+    assert config().clip_norm == 1.0, "clipping is the default of a file"
     if clip_norm is None:
         assert min(norms) > 0.05
     else:

@@ -16,7 +16,7 @@ from PIL import Image
 from recorded import DOMAINS, Told, experiment, write
 
 from trainables.metrics.per_image import MaskImages
-from trainables.metrics.per_image import write as write_images
+from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import EXAMPLES, TEST_RESULTS, image_results
 from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder

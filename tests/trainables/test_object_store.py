@@ -135,7 +135,7 @@ def test_a_failed_write_leaves_what_was_there(
 def test_a_store_that_is_not_there_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    with socket.socket() as closed:  # held, and nobody listens
+    with socket.socket() as closed:  # reserved, and nothing listens on it
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         file = StorePath.of(f"s3://bucket/x?endpoint_override=http://127.0.0.1:{port}") / "one"

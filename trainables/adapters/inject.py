@@ -73,7 +73,7 @@ class Adapted:
                 yield name, buffer
 
 
-def adapt(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps: int) -> Adapted:
+def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps: int) -> Adapted:
     """Inject the adapter of `config` into `model`, in place.
 
     layout: of `model`, names relative to it.  total_steps: optimizer steps of the trial, for AdaLoRA.

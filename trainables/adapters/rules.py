@@ -1,4 +1,4 @@
-"""The rules that `validate`, a dry run and `adapt` check: whether a configuration fits a model."""
+"""The rules that `validate`, a dry run and `inject_adapter` check: whether a configuration fits a model."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Changed:
     mask: Array | None
 
 
-def augmented(
+def augment_image(
     image: Array, boxes: Array | None, mask: Array | None, spec: Augment, rng: np.random.Generator
 ) -> Changed:
     """Change one image of (3, h, w) uint8 and keep its size.

@@ -1,4 +1,4 @@
-"""Loads, checks and resizes one image; `prepare` does this for each image."""
+"""Loads, checks and resizes one image; `prepare_data` does this for each image."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ KEPT_BYTES = 256 * 2**20
 """Bytes of corrupted images that a split caches, so that an objective under shift computes them once."""
 
 
-def corrupted(image: Array, spec: CorruptionSpec, name: str) -> Array:
+def corrupt_image(image: Array, spec: CorruptionSpec, name: str) -> Array:
     """Corrupt an (h, w, 3) uint8 image. name: the image's name, which seeds its noise."""
     at = spec.severity - 1
     match spec.kind:
@@ -95,7 +95,9 @@ class CorruptedSplit(PreparedSplit):
         if i in self._kept:
             return self._kept[i]
         image = np.ascontiguousarray(super().planes(i).transpose(1, 2, 0))
-        changed = np.ascontiguousarray(corrupted(image, self.corruption, self.names[i]).transpose(2, 0, 1))
+        changed = np.ascontiguousarray(
+            corrupt_image(image, self.corruption, self.names[i]).transpose(2, 0, 1)
+        )
         changed.setflags(write=False)
         if self._kept_bytes + changed.nbytes <= KEPT_BYTES:
             self._kept[i] = changed

@@ -14,7 +14,7 @@ from trainables.data.hub import hub_identity, read_hub_parts
 from trainables.data.masks import mask_files, read_mask_parts
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.data.sample import DataSource
-from trainables.data.sources import shuffled
+from trainables.data.sources import sort_by_digest
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
 from trainables.specs.workload import ROBUSTNESS, Task, Workload
@@ -94,7 +94,7 @@ def training_part(split: PreparedSplit, data: DataSpec) -> PreparedSplit:
     places: dict[str, list[int]] = {}
     for i, name in enumerate(split.names):
         places.setdefault(name, []).append(i)
-    order = [i for name in shuffled(places, f"{data.splits.seed}/fraction") for i in places[name]]
+    order = [i for name in sort_by_digest(places, f"{data.splits.seed}/fraction") for i in places[name]]
     return split.only(sorted(order[:count]))
 
 

@@ -53,7 +53,7 @@ class Finding:
         return {key: str(value) for key, value in asdict(self).items()}
 
 
-def stopping(findings: Iterable[Finding], rules: FaultRules) -> list[Finding]:
+def stopping_findings(findings: Iterable[Finding], rules: FaultRules) -> list[Finding]:
     """The findings with a rule to stop."""
     return [f for f in findings if f.fault.rule(rules) is FaultRule.STOP]
 

@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from trainables.data.augment import augmented
+from trainables.data.augment import augment_image
 from trainables.data.prepared import IGNORE, Array, PreparedSplit
 from trainables.specs.trial import Augment
 
@@ -146,7 +146,7 @@ def _augmented(split: PreparedSplit, indices: list[int], spec: Augment, key: tup
     for i in indices:
         corners, labels = _boxes(split, i) if split.has_boxes else (None, None)
         mask = split.mask(i) if split.has_masks else None
-        changed = augmented(split.planes(i), corners, mask, spec, _image_rng(*key, i))
+        changed = augment_image(split.planes(i), corners, mask, spec, _image_rng(*key, i))
         images.append(changed.image)
         if changed.mask is not None:
             masks.append(changed.mask)

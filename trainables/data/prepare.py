@@ -23,11 +23,11 @@ from filelock import FileLock
 
 from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.domains import domain_identity, read_domain
-from trainables.data.faults import Finding, stop_message, stopping
+from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
-from trainables.data.sources import disjoint, read_source, source_identity
+from trainables.data.sources import check_disjoint, read_source, source_identity
 from trainables.errors import DataError, StorageError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
@@ -60,7 +60,7 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     return _digest(depends | ({"classes": list(classes)} if classes is not None else {}))
 
 
-def prepare(
+def prepare_data(
     workload: Workload, *, size: Resize, classes: Sequence[str] | None = None, progress: bool = False
 ) -> Path:
     """The folder of prepared data, made if it does not exist; concurrent processes make only one.
@@ -88,7 +88,7 @@ def prepare_domain(
     size: Resize,
     progress: bool = False,
 ) -> Path:
-    """Prepare a domain's own images like `prepare`; its parts are test, and validation if it has any.
+    """Prepare a domain's own images like `prepare_data`; its parts are test, and validation if it has any.
 
     classes: those of the data. Error messages begin with the domain's name.
     """
@@ -113,7 +113,7 @@ def prepare_domain(
         raise DataError(text if text.startswith(at) else f"{at}: {text}") from error
 
 
-def tied(workload: Workload, images: Path, domains: Mapping[str, Path]) -> Path:
+def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) -> Path:
     """A folder that links prepared data with the prepared domains, by their names.
 
     It holds no images: a reader gets `images`, with the same fingerprint, and `domains`.
@@ -152,7 +152,7 @@ def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
     for name, domain in own.items():
         parts = read_domain(name, domain, workload.data, workload.task, source.classes).parts
         for split, part in parts.items():
-            disjoint(seen | {f"{split} of domain {name}": part})
+            check_disjoint(seen | {f"{split} of domain {name}": part})
 
 
 def _made(name: str, write: Callable[[Path], None]) -> Path:
@@ -213,7 +213,7 @@ def _write(
             rows = _rows(_ahead(pool, work, part.samples), findings, advance)
             with _storage(folder.parent):
                 counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)
-    stops = stopping(findings, workload.data.faults)
+    stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
     _check_counts(workload, source, counts, boxes, findings, needs)

@@ -304,7 +304,7 @@ class Prepared:
 
 
 def open_prepared(path: Path) -> Prepared:
-    """Map a folder made by `prepare`. Raises DataError if it is damaged or of another version."""
+    """Map a folder made by `prepare_data`. Raises DataError if it is damaged or of another version."""
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
         version = meta["schema"]

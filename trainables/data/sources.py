@@ -49,8 +49,8 @@ def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None
             found = read_hub(source, classes)
         case _:
             assert_never(source)
-    disjoint({str(split): part for split, part in found.parts.items()})
-    return DataSource(found.classes, divide(found.parts, data.splits))
+    check_disjoint({str(split): part for split, part in found.parts.items()})
+    return DataSource(found.classes, divide_parts(found.parts, data.splits))
 
 
 def source_identity(data: DataSpec) -> JsonValue:
@@ -69,7 +69,7 @@ def source_identity(data: DataSpec) -> JsonValue:
             assert_never(source)
 
 
-def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPart]:
+def divide_parts(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPart]:
     """Split absent parts off `train`, by image name. Raises DataError.
 
     Names are ordered by a digest of seed and name, and test is taken first, then validation: so
@@ -77,7 +77,7 @@ def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPar
     With folds, every k-th of the names that test leaves is for validation.
     """
     train = parts[Split.TRAIN]
-    names = shuffled({s.name for s in train.samples}, f"{spec.seed}")
+    names = sort_by_digest({s.name for s in train.samples}, f"{spec.seed}")
     out, chosen = dict(parts), set[str]()
 
     def split_off(split: Split, taken: Sequence[str]) -> None:
@@ -106,12 +106,12 @@ def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPar
     return {split: out[split] for split in Split}
 
 
-def shuffled(names: Iterable[str], key: str) -> list[str]:
+def sort_by_digest(names: Iterable[str], key: str) -> list[str]:
     """Sort names by a digest of `key` and name: adding or removing a name moves none of the others."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
 
 
-def disjoint(parts: Mapping[str, DataPart]) -> None:
+def check_disjoint(parts: Mapping[str, DataPart]) -> None:
     """Refuse an image that is in two of the parts. Raises DataError."""
     seen: dict[str, tuple[str, str]] = {}
     twice: list[str] = []

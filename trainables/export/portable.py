@@ -95,7 +95,7 @@ class Portable:
             ) from error
 
 
-def portable(trained: TrainedModel) -> Portable:
+def split_portable(trained: TrainedModel) -> Portable:
     """Divide a trained model into its plain parts. Shared tensors are copied."""
     with torch.random.fork_rng(devices=[]):  # a new head, overwritten below
         model = trained.task.assemble(trained.config, share=False).cpu()

@@ -33,7 +33,7 @@ from trainables.adapters.family import ADAPTER_NAME
 from trainables.errors import AdapterError, StorageError
 from trainables.export import use
 from trainables.export.card import Card, ExportFacts, card_text
-from trainables.export.portable import Portable, portable
+from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import ModelSpec
@@ -80,7 +80,7 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise StorageError(f"{to} is not empty; choose another folder with --to")
-    parts = portable(trained)
+    parts = split_portable(trained)
     with _folder(to) as folder:
         kind = _model(trained, parts, folder, merge=merge)
         _processor(trained, folder)

@@ -39,7 +39,7 @@ class Scores:
         return cls(test, dict(domains), robustness(task, test, domains))
 
 
-def score(
+def score_model(
     engine: Engine,
     model: nn.Module,
     config: TrialConfig,
@@ -72,7 +72,7 @@ def score_baseline(engine: Engine) -> Scores | None:
     if engine.task.fresh_head:
         return None
     model, config = engine.baseline_model()
-    return score(engine, model, config)
+    return score_model(engine, model, config)
 
 
 def evaluation_of(trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32) -> dict[str, float]:

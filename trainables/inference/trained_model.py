@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import Adapted
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.models.freezing import Parts
 from trainables.object_store import Place
 from trainables.specs.trial import TrialConfig
@@ -47,12 +47,12 @@ def load_trained(workload: Workload, weights: Place, *, device: str | None = Non
     Raises CheckpointError for a damaged file or a file of another architecture, ModelError.
     """
     held = read_weights(weights)
-    return rebuilt(workload, load_task(workload, held.classes, _device(device)), held)
+    return rebuild_model(workload, load_task(workload, held.classes, _device(device)), held)
 
 
-def rebuilt(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
+def rebuild_model(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
     """The model of a checkpoint on `task`'s backbone. Raises CheckpointError, AdapterError."""
-    built = build(task, held.config, total_steps=held.total_steps)
+    built = build_model(task, held.config, total_steps=held.total_steps)
     load_weights(built.model, built.adapted, held)
     return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
 
@@ -63,7 +63,7 @@ def load_baseline(workload: Workload, classes: tuple[str, ...], *, device: str |
     config = TrialConfig.model_validate_json('{"adapter": "none"}')
     task = load_task(workload, classes, _device(device))
     torch.default_generator.manual_seed(0)
-    built = build(task, config, total_steps=0)
+    built = build_model(task, config, total_steps=0)
     return TrainedModel(workload, config, classes, task, built.model, built.adapted, built.parts)
 
 

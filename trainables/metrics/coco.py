@@ -94,13 +94,15 @@ def _mean(values: Array) -> float | None:
 def _hotcoco(
     truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
 ) -> tuple[Array, Array]:
-    evaluation = evaluated(truths, detections, classes)
+    evaluation = match_with_hotcoco(truths, detections, classes)
     evaluation.accumulate()
     result: Any = evaluation.eval
     return np.asarray(result["precision"]), np.asarray(result["recall"])
 
 
-def evaluated(truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]) -> Any:
+def match_with_hotcoco(
+    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
+) -> Any:
     """hotcoco's evaluation after matching, before it is summarised."""
     import hotcoco
 

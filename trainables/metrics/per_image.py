@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.metrics.coco import Array, CocoTruth, Detections, evaluated
+from trainables.metrics.coco import Array, CocoTruth, Detections, match_with_hotcoco
 
 THRESHOLDS = 10
 """The number of IoU thresholds: .5, .55, … .95."""
@@ -179,7 +179,7 @@ def box_images(
     """Match under the COCO protocol; images are in the same order in all sequences."""
     objects = np.zeros((len(truths), len(classes)), np.int64)
     parts: list[tuple[Array, ...]] = []
-    for found in evaluated(truths, detections, classes).eval_imgs:
+    for found in match_with_hotcoco(truths, detections, classes).eval_imgs:
         if found is None or found["aRng"][1] < 1e10 or found["aRng"][0] > 0:
             continue
         image, label = found["image_id"] - 1, found["category_id"] - 1
@@ -213,7 +213,7 @@ def _taken_apart(name: str, known: Sequence[str]) -> tuple[str, str | None]:
 # --- files ------------------------------------------------------------------------------------
 
 
-def write(results: PerImage, path: Path) -> None:
+def write_per_image(results: PerImage, path: Path) -> None:
     """Write an `.npz` at `path`, completely or not at all. Raises OSError."""
     held: dict[str, Any] = {"classes": np.array(results.classes), "names": np.array(results.names)}
     match results:
@@ -238,8 +238,8 @@ def write(results: PerImage, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read(path: Path) -> PerImage:
-    """Read the results. Raises DataError if the file is missing, damaged or not written by `write`."""
+def read_per_image(path: Path) -> PerImage:
+    """Read the results. Raises DataError if the file is missing, damaged or in another format."""
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
@@ -263,7 +263,7 @@ def read(path: Path) -> PerImage:
         ) from error
 
 
-def fits(images: int) -> bool:
+def are_stored(images: int) -> bool:
     """Whether results of this number of images are stored."""
 
     return 0 < images <= MOST_IMAGES

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from trainables.adapters.inject import Adapted, adapt
+from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.models.freezing import Parts, apply_freezing, parts_of
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.trial import TrialConfig
@@ -22,7 +22,7 @@ class Built:
     parts: Parts
 
 
-def build(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
+def build_model(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
     """Assemble the model of `config` on the task's device.
 
     total_steps: optimizer steps of the trial, for AdaLoRA.  Frozen weights are shared with the task;
@@ -31,7 +31,7 @@ def build(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
     model = task.assemble(config, share=config.mode not in TRAINS_BACKBONE)
     device = next(model.parameters()).device
     base = {id(p) for p in model.parameters()}
-    adapted = adapt(model, config, task.layout_in(model), total_steps=total_steps)
+    adapted = inject_adapter(model, config, task.layout_in(model), total_steps=total_steps)
     model.to(device)
     parts = parts_of(model, base=base, head=task.head_names(model), layout=task.layout_in(model))
     apply_freezing(parts, config, epoch=0.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.models.freezing import count_parameters
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
@@ -31,7 +31,7 @@ class Counter:
         if key not in self._known:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a library's warnings about ranks that are only counted
-                built = build(self._task, config, total_steps=_STEPS)
+                built = build_model(self._task, config, total_steps=_STEPS)
             self._known[key] = count_parameters(built.parts, config)
         return self._known[key]
 

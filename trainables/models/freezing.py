@@ -97,7 +97,7 @@ def count_parameters(parts: Parts, config: TrialConfig) -> dict[str, int]:
 def parts_of(model: nn.Module, *, base: Collection[int], head: Collection[str], layout: Layout) -> Parts:
     """Group an adapted model's parameters, before `apply_freezing` is called.
 
-    base: ids of the parameters that it had before `adapt`.  head: names of the head's parameters.
+    base: ids of the parameters that it had before `inject_adapter`.  head: names of the head's parameters.
     layout: of the model, for the depth of backbone parameters.
     """
     adapter: dict[str, nn.Parameter] = {}

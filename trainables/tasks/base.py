@@ -132,7 +132,7 @@ def pixels(batch: Batch, scale: Scale) -> Tensor:
     return scaled
 
 
-def unpadded(batch: Batch) -> Iterator[Batch]:
+def split_by_size(batch: Batch) -> Iterator[Batch]:
     """Divide the batch into pieces with images of one size, without padding.
 
     A model without a padding mask sees padding as black background; without padding, an
@@ -161,7 +161,7 @@ def _is_padded(batch: Batch) -> bool:
     return any(valid != tuple(batch.images.shape[-2:]) for valid in batch.valid)
 
 
-def clone(module: nn.Module, *, sharing: Iterable[Tensor] = ()) -> nn.Module:
+def clone_module(module: nn.Module, *, sharing: Iterable[Tensor] = ()) -> nn.Module:
     """A structural copy of `module` that shares the tensors in `sharing` and copies all others."""
     return copy.deepcopy(module, memo={id(tensor): tensor for tensor in sharing})
 

@@ -24,7 +24,15 @@ from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
-from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.base import (
+    RegisteredTask,
+    Scale,
+    autocast,
+    clone_module,
+    pixels,
+    split_by_size,
+    tensors_of,
+)
 from trainables.tasks.detectors import DetectorFamily, detector_family
 
 LOSS_GROUP = 16
@@ -62,7 +70,7 @@ class DetectionTask:
             raise ModelError(f"freeze_head: {self._why_fresh()}, so its head is new and must train")
         head = {id(t) for t in self.family.head(self.model)}
         shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
-        model: Any = clone(self.model, sharing=shared)
+        model: Any = clone_module(self.model, sharing=shared)
         if self.ids is None:
             self.family.renew(model, len(self.classes))
         self.family.in_float32(model)
@@ -113,7 +121,7 @@ class DetectionTask:
         finite = True
         for batch in eval_batches(split, batch_size=batch_size):
             images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
-            for piece in unpadded(batch.to(device)):
+            for piece in split_by_size(batch.to(device)):
                 with autocast(device, precision):
                     out = self._forward(model, piece)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()

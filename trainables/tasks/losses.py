@@ -59,7 +59,7 @@ class Measures:
         return self.entropy, self.overlap, self.predicted, self.true
 
 
-def measure(logits: Tensor, target: Tensor) -> Measures:
+def measure_images(logits: Tensor, target: Tensor) -> Measures:
     """Both measures of each image."""
     return Measures(_entropy(logits, target), *_overlap(logits, target))
 

@@ -22,9 +22,17 @@ from trainables.metrics.per_image import Keep, MaskImages
 from trainables.specs.trial import Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
-from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.base import (
+    RegisteredTask,
+    Scale,
+    autocast,
+    clone_module,
+    pixels,
+    split_by_size,
+    tensors_of,
+)
 from trainables.tasks.head import SegmentationHead
-from trainables.tasks.losses import Measures, mean_loss, measure, segmentation_loss, soft_dice
+from trainables.tasks.losses import Measures, mean_loss, measure_images, segmentation_loss, soft_dice
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 """Model types with these tokens: a class token, optional distillation or register tokens, the patches."""
@@ -77,7 +85,7 @@ class SegmentationTask:
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """A Segmenter, with the checkpoint's head if `config.head` has the same shape."""
-        backbone = clone(self.backbone, sharing=tensors_of(self.backbone) if share else ())
+        backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
         head = SegmentationHead(
             self.layout.hidden,
             len(self.classes),
@@ -131,7 +139,7 @@ class SegmentationTask:
         counts: dict[int, Tensor] = {}
         for batch in eval_batches(split, batch_size=batch_size):
             parts, places = [], []
-            for piece in unpadded(batch.to(device)):
+            for piece in split_by_size(batch.to(device)):
                 assert piece.masks is not None
                 with autocast(device, precision):
                     logits = self.outputs(model, piece)
@@ -140,7 +148,7 @@ class SegmentationTask:
                 if keep is not None:
                     each = counts_by_image(predicted, piece.masks, len(self.classes)).cpu()
                     counts |= dict(zip(piece.indices, each, strict=True))
-                parts.append(measure(logits, piece.masks))
+                parts.append(measure_images(logits, piece.masks))
                 places += piece.indices
             # Pieces are formed by size, but groups of images by their order in the split.
             measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))

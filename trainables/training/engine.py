@@ -23,7 +23,7 @@ from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import Keep
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.models.freezing import Parts, apply_freezing
 from trainables.specs.data import Split
 from trainables.specs.report import Report
@@ -61,7 +61,7 @@ class Engine:
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
         pace = Pace.of(config, len(self._training(config)))
-        built = build(self.task, config, total_steps=pace.total_steps)
+        built = build_model(self.task, config, total_steps=pace.total_steps)
         direction = self.workload.direction
         return TrialState(
             number=number,

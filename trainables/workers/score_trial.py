@@ -20,9 +20,9 @@ from PIL import Image
 from trainables.errors import reason_of
 from trainables.inference.examples import draw_examples
 from trainables.inference.latency import latency_ms
-from trainables.inference.test_scores import Scores, score, score_baseline, test_parts
-from trainables.inference.trained_model import rebuilt
-from trainables.metrics.per_image import PerImage, fits, write
+from trainables.inference.test_scores import Scores, score_baseline, score_model, test_parts
+from trainables.inference.trained_model import rebuild_model
+from trainables.metrics.per_image import PerImage, are_stored, write_per_image
 from trainables.object_store import Place, place
 from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
 from trainables.specs.job import ScoringJob, ScoringResult
@@ -67,16 +67,16 @@ def _engine(workload: str, prepared: Path) -> Engine:
 
 
 def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
-    trained = rebuilt(engine.workload, engine.task, read_weights(weights))
+    trained = rebuild_model(engine.workload, engine.task, read_weights(weights))
     # The results in the folder belong to weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 
     def keep(domain: str | None, results: PerImage) -> None:
         with _optional(folder, "results by test image"):
-            if fits(len(results.names)):
-                write(results, image_results(folder, domain))
+            if are_stored(len(results.names)):
+                write_per_image(results, image_results(folder, domain))
 
-    scores = score(engine, trained.model, trained.config, keep)
+    scores = score_model(engine, trained.model, trained.config, keep)
     parts = test_parts(engine)
     with _optional(folder, "example predictions"):
         draw_examples(trained, parts, folder / TEST_RESULTS)

@@ -17,7 +17,7 @@ from analysis.statistics.bootstrap import (
 )
 from analysis.statistics.paired import StatisticsError, Verdict
 from trainables.errors import DataError
-from trainables.metrics.per_image import MaskImages, PerImage, write
+from trainables.metrics.per_image import MaskImages, PerImage, write_per_image
 from trainables.run_folder import image_results
 from tuning.ledger.storage import trial_folder
 
@@ -140,8 +140,8 @@ def test_other_images_classes_and_metrics_are_refused() -> None:
 
 def test_stored_results_are_found_by_trial_and_domain(tmp_path: Path) -> None:
     a, b = pair(np.random.default_rng(1), 30)
-    write(a, image_results(trial_folder(tmp_path, 7)))
-    write(b, image_results(trial_folder(tmp_path, 7), "noisy"))
+    write_per_image(a, image_results(trial_folder(tmp_path, 7)))
+    write_per_image(b, image_results(trial_folder(tmp_path, 7), "noisy"))
     assert read_image_results(tmp_path, 7).metric("dice") == a.metric("dice")
     assert read_image_results(tmp_path, 7, "noisy").metric("dice") == b.metric("dice")
     with pytest.raises(DataError, match="no results by image"):

@@ -52,7 +52,7 @@ def test_a_folder_is_a_test_set_with_the_classes_of_the_data(tmp_path: Path) -> 
     assert parts[Split.TEST].names == [f"cell_{i:03d}.jpg" for i in range(4)]
     assert len(parts[Split.VALIDATION]) == 0
     assert parts[Split.TEST].sizes[0].tolist() == alone.splits[Split.TEST].sizes[0].tolist()
-    # Domains change nothing of the data itself.
+    # Domains do not change the data itself.
     assert data.meta["fingerprint"] == alone.meta["fingerprint"]
     for split in Split:
         assert data.splits[split].path == alone.splits[split].path
@@ -236,7 +236,7 @@ def test_classes_may_be_numbered_by_a_models_order(tmp_path: Path) -> None:
         prepare_workload(coco, classes=["dog"])
 
 
-# --- faults -----------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_domain_of_another_kind_than_the_data(tmp_path: Path) -> None:
         prepare_workload(of)
 
 
-# --- the share that trials see ----------------------------------------------------------------
+# --- the share that trials use ----------------------------------------------------------------
 
 
 def _trained_on(of: Workload, fraction: float, seed: int = 0) -> list[str]:
@@ -382,7 +382,7 @@ def test_names_of_metrics_under_shift() -> None:
 
 
 def test_the_embedded_backbones_sizes_are_those_of_their_domains() -> None:
-    """Sizes come from the processor for a domain as for the data."""
+    """Sizes of a domain come from the processor, like those of the data."""
     data = {"embedded": {"train": 4, "validation": 2, "test": 2}, "domains": {"n": {"embedded": "noisy"}}}
     of = workload(Task.DETECTION, data)
     settings = json.loads((EMBEDDED[Task.DETECTION] / "preprocessor_config.json").read_text())

@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainables.conftest import config, run
 from trainables.errors import DataError
-from trainables.inference.test_scores import evaluation_of, score, score_baseline
+from trainables.inference.test_scores import evaluation_of, score_baseline, score_model
 from trainables.inference.trained_model import load_baseline, load_trained
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Split
@@ -43,12 +43,12 @@ def test_scores_are_of_test_images_in_domain_and_under_each_shift(task: Task) ->
     engine = _engine(task, main)
     state = engine.start(config(LORA))
     run(engine, state)
-    scores = score(engine, state.model, state.config)
+    scores = score_model(engine, state.model, state.config)
     assert scores.test == engine.evaluate(state.model, state.config, Split.TEST)
     assert scores.test != engine.evaluate(state.model, state.config, Split.VALIDATION)
     assert set(scores.domains) == {"rough", "soft"}
     for name, metrics in scores.domains.items():
-        # The same images as a data set of their own, or the same change made by hand, give the same.
+        # The same images as a separate data set, or corrupted by hand, give the same metrics.
         split = domain_split(engine.data.path, engine.workload, name)
         assert len(split) == 6
         assert metrics == engine.evaluate(state.model, state.config, split)
@@ -77,7 +77,7 @@ def test_a_trained_model_is_judged_as_in_its_engine(tmp_path: Path) -> None:
     run(engine, state)
     save_weights(state, tmp_path / "best.ckpt")
     trained = load_trained(engine.workload, tmp_path / "best.ckpt", device="cpu")
-    scores = score(engine, state.model, state.config)
+    scores = score_model(engine, state.model, state.config)
     for name, metrics in ((None, scores.test), *scores.domains.items()):
         split = engine.data.splits[Split.TEST] if name is None else engine.domains[name][Split.TEST]
         assert evaluation_of(trained, split, batch_size=4) == metrics
@@ -93,7 +93,7 @@ def test_no_test_images_no_metrics(tmp_path: Path) -> None:
         "domains": {},
     }
     engine = _engine(Task.SEGMENTATION, "dice", **data)
-    scores = score(engine, *engine.baseline_model())
+    scores = score_model(engine, *engine.baseline_model())
     assert (scores.test, scores.domains, scores.robustness) == ({}, {}, {})
 
 

@@ -1,4 +1,4 @@
-"""A trained model comes back from its checkpoint alone, whatever its adapter and freezing mode."""
+"""A trained model is rebuilt from its checkpoint only, whatever its adapter and freezing mode."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def _reference() -> tuple[list[Annotated], list[Detections], list[str]]:
     categories = sorted(truth["categories"], key=lambda c: c["id"])
     number = {c["id"]: i for i, c in enumerate(categories)}
     truths, detections = [], []
-    for image in sorted(truth["images"], key=lambda i: i["id"]):  # the order that settles equal scores
+    for image in sorted(truth["images"], key=lambda i: i["id"]):  # the order of equal scores
         of = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
         truths.append(
             _annotated(

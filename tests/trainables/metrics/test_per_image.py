@@ -1,4 +1,4 @@
-"""Results by image: over all of them the metrics that are reported, over a resample those of its images."""
+"""Results by image: over all images they give the reported metrics, over a resample those of its images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainables.data.prepared import IGNORE
 from trainables.errors import DataError
 from trainables.metrics.coco import Array, Backend, Detections, coco_metrics
 from trainables.metrics.dice import ConfusionMatrix, counts_by_image
-from trainables.metrics.per_image import BoxImages, MaskImages, box_images, read, write
+from trainables.metrics.per_image import BoxImages, MaskImages, box_images, read_per_image, write_per_image
 
 CLASSES = ("ground", "cat", "dog")
 
@@ -27,7 +27,7 @@ class Boxes:
 
 
 def scene(seed: int, images: int = 40) -> tuple[list[Boxes], list[Detections]]:
-    """Objects, some of them crowds, some images without any; detections near them and astray."""
+    """Objects, some of them crowds, some images without any; detections near them and elsewhere."""
     rng = np.random.default_rng(seed)
     truths, found = [], []
     for _ in range(images):
@@ -148,8 +148,8 @@ def test_an_unknown_figure_is_refused() -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     boxes, counts = box_images(*scene(2), CLASSES, names(40)), mask_images(*masks())
     for results in (boxes, counts):
-        write(results, tmp_path / "test" / "images.npz")
-        back = read(tmp_path / "test" / "images.npz")
+        write_per_image(results, tmp_path / "test" / "images.npz")
+        back = read_per_image(tmp_path / "test" / "images.npz")
         assert (back.classes, back.names) == (results.classes, results.names)
         weights = np.random.default_rng(0).integers(0, 3, (4, len(results.names)))
         for name in results.metrics:
@@ -162,22 +162,22 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_a_missing_torn_or_foreign_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / "images.npz"
     with pytest.raises(DataError, match="they are kept when a trial is scored"):
-        read(path)
-    write(box_images(*scene(2), CLASSES, names(40)), path)
+        read_per_image(path)
+    write_per_image(box_images(*scene(2), CLASSES, names(40)), path)
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"not a zip"):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="score the trial again"):
-            read(path)
+            read_per_image(path)
     with path.open("wb") as file:
         np.savez(file, other=np.zeros(3))
     with pytest.raises(DataError, match="score the trial again"):
-        read(path)
+        read_per_image(path)
 
 
 def test_many_detections_stay_small_on_disk(tmp_path: Path) -> None:
     truths, found = scene(3)
-    write(box_images(truths, found, CLASSES, names(40)), tmp_path / "images.npz")
+    write_per_image(box_images(truths, found, CLASSES, names(40)), tmp_path / "images.npz")
     detections = sum(len(d.scores) for d in found)
     assert (tmp_path / "images.npz").stat().st_size < 24 * detections + 4096
-    assert isinstance(read(tmp_path / "images.npz"), BoxImages)
+    assert isinstance(read_per_image(tmp_path / "images.npz"), BoxImages)

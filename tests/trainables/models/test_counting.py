@@ -44,5 +44,5 @@ def test_a_trial_sees_its_share_of_the_training_images(engine_of: EngineOf) -> N
     assert report_values(reports) == report_values(run(engine, engine.start(config(lora % "0.25"))))
     names = {share: set(engine._training(config(lora % share)).names) for share in ("0.25", "0.5", "1.0")}
     assert names["0.25"] < names["0.5"] < names["1.0"]
-    run(engine, half)  # beside another share, over the same engine
+    run(engine, half)  # next to another share, with the same engine
     assert [r.samples for r in run(engine, engine.start(config(lora % "1.0")))] == [24, 24]

@@ -1,4 +1,4 @@
-"""Checkpoints: where they are looked for, what their processors say, what is refused."""
+"""Checkpoints: where they are searched, their processors' settings, which ones are refused."""
 
 from __future__ import annotations
 

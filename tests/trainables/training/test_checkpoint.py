@@ -1,4 +1,4 @@
-"""Checkpoints: a trial goes on from the middle of an epoch as if nothing had happened."""
+"""Checkpoints: a trial resumes in the middle of an epoch with the same results as without interruption."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_two_interleaved_trials_equal_their_solo_runs_when_one_leaves_mid_epoch(
             curves[id(state)].append(report)
 
     advance([one, two], steps=2)
-    advance([two], steps=2)  # `one` has left in the middle of its first epoch
+    advance([two], steps=2)  # `one` has stopped in the middle of its first epoch
     advance([one, two])
     while not (one.done and two.done):
         advance([one, two])

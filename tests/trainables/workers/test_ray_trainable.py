@@ -1,4 +1,4 @@
-"""The actor, without a cluster: trials swapped in, failures as results, reports given once more."""
+"""The actor, without a cluster: trials one after the other, failures as results, repeated reports."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
 def test_a_stopped_trial_keeps_what_it_had_when_it_was_stopped(
     actor: AdapterTrainable, asked: TrialJob, tmp_path: Path
 ) -> None:
-    """Its worker is in the middle of an epoch, whose report the record never gets."""
+    """Its worker is in the middle of an epoch, and the record never gets the epoch's report."""
     actor.step()
     files = [tmp_path / "trials" / "0000" / name for name in ("best.ckpt", "last.ckpt")]
     before = [file.read_bytes() for file in files]
