@@ -1,1 +1,1 @@
-"""Where a sweep runs: connecting, resources, what workers see."""
+"""The cluster of a sweep: connecting, resources, the environment of workers."""

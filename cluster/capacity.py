@@ -1,4 +1,4 @@
-"""How many trials fit on a cluster at once. No ray."""
+"""Computes how many trials fit on a cluster at once."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 CAPACITY_FOR_S = 5.0
-"""How long the number of trials that fit is believed."""
+"""Seconds for which the number of trials that fit is cached."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine's whole resources, used or not."""
+    """The total resources of a machine, used or not."""
 
     cpus: float
     gpus: float
 
 
-def slots(nodes: Iterable[Node], *, cpus: float, gpus: float) -> int:
-    """Trials of `cpus` and `gpus` each that run side by side; a trial does not span machines."""
+def count_slots(nodes: Iterable[Node], *, cpus: float, gpus: float) -> int:
+    """The number of trials of `cpus` and `gpus` each that run at once; a trial does not span machines."""
     return sum(_slots(node, cpus, gpus) for node in nodes)
 
 
 def _slots(node: Node, cpus: float, gpus: float) -> int:
-    # 1 / 0.1 is 9.999…: a hair more keeps ten tenths of a GPU ten trials.
+    # 1 / 0.1 is 9.999…: a small addition makes a GPU fit ten trials of a tenth.
     limits = [int(has / needs + 1e-6) for has, needs in ((node.cpus, cpus), (node.gpus, gpus)) if needs > 0]
     return min(limits, default=1)
 
 
 def does_not_fit(nodes: Iterable[Node], *, cpus: float, gpus: float) -> str | None:
-    """Why not a single trial can run, or None if one can."""
+    """Why no trial can run, or None if one can."""
     known = list(nodes)
-    if slots(known, cpus=cpus, gpus=gpus) > 0:
+    if count_slots(known, cpus=cpus, gpus=gpus) > 0:
         return None
     most_cpus = max((n.cpus for n in known), default=0)
     most_gpus = max((n.gpus for n in known), default=0)
     return (
-        f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, and the largest here has"
+        f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but the largest machine has"
         f" {most_cpus:g} and {most_gpus:g}; lower resources.cpus or resources.gpus"
     )
 
 
 class Capacity:
-    """Trials that run at once: what the cluster holds now, or `most` where that is fewer.
+    """The number of trials that run at once: what fits on the cluster now, but at most `most`.
 
-    changed: is told how many there were and are, when nodes have joined or left.
+    changed: called with the old and the new number, when nodes have joined or left.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Capacity:
         self._slots, self._asked = 0, -CAPACITY_FOR_S
 
     def __call__(self) -> int:
-        """How many, asked anew after `CAPACITY_FOR_S`."""
+        """The number, computed again after `CAPACITY_FOR_S`."""
         if time.monotonic() - self._asked >= CAPACITY_FOR_S:
             before = self._allowed()
-            # A cluster that has shrunk to nothing for a moment must not end the search.
-            self._slots = max(1, slots(self._nodes(), **self._needs))
+            # A cluster that has no nodes for a moment must not end the search.
+            self._slots = max(1, count_slots(self._nodes(), **self._needs))
             self._asked = time.monotonic()
             if before not in (0, self._allowed()):
                 self._changed(before, self._allowed())

@@ -1,4 +1,4 @@
-"""A Ray cluster for the time of a sweep: one started here, or an existing one by its address."""
+"""Connects to a Ray cluster for a sweep: one started on this machine, or an existing one by its address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from cluster.capacity import Node
 from cluster.liveness import Watch, listens
-from cluster.packages import stage
+from cluster.packages import stage_packages
 
 ANSWERS_WITHIN_S = 5.0
 NAMED_ADDRESSES = ("auto", "local")
@@ -26,39 +26,39 @@ RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Ray's own snapshots, loggers and tables: the ledger and our table stand in their place.
+    # Turns off Ray's own snapshots, loggers and tables: the ledger and our table replace them.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "10",
-    # In a job (`ray job submit --working-dir …`) ours would be refused as a conflict with the job's own.
+    # In a job (`ray job submit --working-dir …`) Ray would refuse ours as a conflict with the job's own.
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a sweep needs to know of where it runs."""
+    """The cluster that a sweep runs on."""
 
     owned: bool
-    """Whether this sweep has connected Ray, and disconnects it."""
+    """Whether this sweep has connected Ray, and must disconnect it."""
     scratch: Path
-    """For Ray's own files; removed at the end."""
+    """The folder of Ray's own files; removed at the end."""
     watch: Watch | None = None
-    """Of a cluster that was there before."""
+    """The watch over a cluster that existed before."""
 
     @property
     def joined(self) -> bool:
-        """Whether it is a cluster that was there before, perhaps of other machines too."""
+        """Whether the cluster existed before, maybe with other machines."""
         return self.watch is not None
 
     def lost(self) -> bool:
-        """Whether Ray has lost a process that this sweep cannot do without.
+        """Whether Ray has lost a process that this sweep needs.
 
-        Ray itself would wait for ever for a raylet of ours that does not come back. Of an existing
-        cluster that is its control process, and the raylet of this machine; another node's death
-        costs no more than the trials on it, and is Ray's to report.
+        Ray itself would wait forever for our raylet. In an existing cluster, the needed processes are
+        its control process and the raylet of this machine; if another node dies, only its
+        trials are lost, and Ray reports them.
         """
         if self.watch is not None:
             return self.watch.lost
@@ -71,7 +71,7 @@ class Cluster:
         )
 
     def nodes(self) -> list[Node]:
-        """The machines now alive; a cluster may grow while a sweep runs."""
+        """The machines that are alive now; a cluster may grow while a sweep runs."""
         import ray
 
         return [
@@ -82,7 +82,7 @@ class Cluster:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Environment variables of every worker."""
+    """The environment variables of every worker."""
     count = str(threads)
     return {
         "OMP_NUM_THREADS": count,
@@ -95,29 +95,29 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 
 def _wait_for_ray() -> None:
-    """What becomes of a process whose cluster is lost where nobody says otherwise: Ray ends it."""
+    """The default `give_up`: wait until Ray ends a process that has lost its cluster."""
 
 
 @contextmanager
 def connect(
     address: str | None, *, threads: int, log: Path, give_up: Callable[[], None] = _wait_for_ray
 ) -> Iterator[Cluster]:
-    """Ray, with workers that see our five packages and not the user's folder; down again at the end.
+    """Connect Ray, with workers that see our five packages and not the user's folder; disconnect at the end.
 
-    address: an existing cluster's; RAY_ADDRESS, or else a cluster of this machine's when absent.
-    log: a file for what Ray says to the driver, which stays off the terminal.
-    give_up: ends the process, in plain words, where it hangs in a call to a cluster that is lost.
+    address: of an existing cluster; when absent, RAY_ADDRESS, or else a new cluster on this machine.
+    log: a file for Ray's messages to the driver, which are not shown on the terminal.
+    give_up: ends the process, with a clear message, if it hangs in a call to a lost cluster.
 
-    On this machine the workers inherit their folder and environment from ours, which spares the
-    1.2 s that a `runtime_env` costs each new worker; to other machines the packages are sent.
-    A Ray that this process already uses is used as it is, and stays up.
+    On this machine the workers inherit folder and environment from this process, which saves the
+    1.2 s that a `runtime_env` costs for each new worker; packages are sent to other machines.
+    If this process already uses Ray, that connection is used and not closed.
 
-    Raises ConnectionError where no cluster answers at the address.
+    Raises ConnectionError if no cluster answers at the address.
     """
     scratch = Path(tempfile.mkdtemp(prefix="adaptertune-"))
     try:
         with _environment(RAY_SETTINGS):
-            import ray  # which sets its loggers up, so before they are turned away
+            import ray  # sets up its loggers, so it must be before they are redirected
         with _environment(RAY_SETTINGS), _ray_logs_to(log):
             owned, watch = not ray.is_initialized(), None
             try:
@@ -128,22 +128,22 @@ def connect(
                 if watch is not None:
                     watch.stop()
                 if watch is not None and watch.lost:
-                    # To shut down in good order is to wait for a minute for what does not answer.
+                    # A normal shutdown would wait a minute for a cluster that does not answer.
                     atexit.unregister(ray._private.worker.shutdown)
                 elif owned:
-                    ray.shutdown()  # also when interrupted half-way up
+                    ray.shutdown()  # also when interrupted while connecting
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _bring_up(address: str | None, threads: int, scratch: Path, give_up: Callable[[], None]) -> Watch | None:
-    """Connects; gives the watch over a cluster that was there before."""
+    """Connect; returns the watch over a cluster that existed before."""
     import ray
 
     common = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is not None and address != "local":
         _must_answer(address)
-        folder = stage(scratch / "packages", link=False)
+        folder = stage_packages(scratch / "packages", link=False)
         runtime = {"working_dir": str(folder), "env_vars": worker_environment(threads)}
         try:
             ray.init(address=address, runtime_env=runtime, **common)
@@ -156,14 +156,14 @@ def _bring_up(address: str | None, threads: int, scratch: Path, give_up: Callabl
         watch = Watch(lambda: listens(needed), give_up)
         watch.begin()
         return watch
-    folder = stage(scratch / "packages", link=True)
+    folder = stage_packages(scratch / "packages", link=True)
     with _environment(worker_environment(threads)), _inside(folder):
         ray.init(address="local", include_dashboard=False, **common)
     return None
 
 
 def _what_it_needs() -> list[tuple[str, int]]:
-    """Addresses of the cluster's control process and of this machine's raylet."""
+    """The addresses of the cluster's control process and of this machine's raylet."""
     import ray
 
     context = ray.get_runtime_context()
@@ -174,7 +174,7 @@ def _what_it_needs() -> list[tuple[str, int]]:
 
 
 def _must_answer(address: str) -> None:
-    """Raises at once where nothing listens; Ray itself would try for minutes."""
+    """Raise at once if nothing listens at the address; Ray itself would try for minutes."""
     if "://" in address:
         raise ConnectionError(
             f"--address must be auto or HOST:PORT, got {address}: the driver of a sweep runs on a node of its"
@@ -194,14 +194,14 @@ def _must_answer(address: str) -> None:
 def _no_cluster(address: str, error: Exception) -> str:
     return (
         f"no Ray cluster answers at {address} ({error}); start one there with `ray start --head`,"
-        " or leave --address and RAY_ADDRESS away to run on this machine"
+        " or omit --address and RAY_ADDRESS to run on this machine"
     )
 
 
 def _turned_away(address: str, error: Exception) -> str:
-    """Something listens there. Ray says nothing of a wrong token but on the terminal."""
+    """The message if something listens there. Ray reports a wrong token only on the terminal."""
     return (
-        f"{address} does not answer as a Ray cluster does ({error}); if it is one, its token may be another:"
+        f"{address} does not answer like a Ray cluster ({error}); if it is one, its token may be different:"
         " copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN"
     )
 
@@ -211,8 +211,8 @@ def _not_let_in(address: str, error: Exception) -> str:
     if "ersion mismatch" in said:
         way = "install the cluster's versions of Ray and Python here, or ours on all of its nodes"
     else:
-        way = "Ray's own words are in ray.log, and its logs below /tmp/ray"
-    return f"the Ray cluster at {address} does not let this driver in ({said}); {way}"
+        way = "see Ray's messages in ray.log, and its logs below /tmp/ray"
+    return f"the Ray cluster at {address} refuses this driver ({said}); {way}"
 
 
 @contextmanager
@@ -247,10 +247,11 @@ def _ray_logs_to(path: Path) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers, logger.propagate = [file], False
     logger.setLevel(logging.WARNING)
-    # It goes past the loggers, to the terminal: nodes that die, in Ray's words.
+    # Ray prints messages about dead nodes to the terminal directly, without its loggers.
     worker: Any = importlib.import_module("ray._private.worker")
     spoken, worker.print_to_stdstream = worker.print_to_stdstream, _logged
-    # It misses the files of the loggers that are turned off.
+    # Ray warns about the missing files of the loggers that are turned off.
+
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
     try:
         yield
@@ -263,5 +264,5 @@ def _ray_logs_to(path: Path) -> Iterator[None]:
 
 
 def _logged(data: Mapping[str, Any], ignore_prefix: bool) -> None:
-    """In place of Ray's `print_to_stdstream`."""
+    """The replacement for Ray's `print_to_stdstream`."""
     logging.getLogger("ray").warning("(%s) %s", data.get("pid"), "\n".join(data.get("lines", ())))

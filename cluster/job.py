@@ -1,4 +1,4 @@
-"""What a cluster has to know of a job; the work itself is between the driver and its workers."""
+"""The parts of a job that a cluster uses; the rest is for the driver and its workers."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ class NodeJob(Protocol):
 
     @property
     def experiment(self) -> Path:
-        """The experiment's folder, which every node sees."""
+        """The experiment's folder, which every node mounts."""
         ...
 
     @property
     def prepared(self) -> Path:
-        """The folder of prepared data, as the driver sees it."""
+        """The folder of prepared data on the driver's node."""
         ...
 
     def with_prepared(self, prepared: Path) -> Self:
-        """The same job on data that is prepared elsewhere."""
+        """The same job with another folder of prepared data."""
         ...
 
 
 class TrainableJob(NodeJob, Protocol):
-    """A trial and what runs it."""
+    """A trial and the class that runs it."""
 
     @property
     def trial(self) -> int:

@@ -1,8 +1,8 @@
-"""Whether the cluster that a sweep has joined still answers. No ray.
+"""Checks whether the cluster that a sweep has joined still answers.
 
-A Ray call waits for a control process that is gone, and after a minute ends the whole process with
-words of its own. So a thread looks, and the sweep ends before that: by itself where its loop goes
-round, by `give_up` where it hangs in such a call.
+A Ray call waits for a lost control process, and after a minute it ends the whole process with
+its own message. So a thread polls the cluster, and the sweep ends before that: by itself if its loop
+still runs, through `give_up` if it hangs in such a call.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from collections.abc import Callable, Iterable
 
 POLL_INTERVAL_S = 1.0
 PATIENCE_S = 15.0
-"""How long a cluster may be silent: a control process that is started again takes some seconds."""
+"""Seconds that a cluster may not answer: the restart of a control process takes some seconds."""
 REACT_WITHIN_S = 10.0
-"""How long the sweep has to end by itself once the cluster counts as lost."""
+"""Seconds that the sweep has to end by itself after the cluster is considered lost."""
 
 
 class Watch:
-    """Looks at a cluster until it is stopped, or the process given up.
+    """Polls a cluster until it is stopped, or the process is given up.
 
-    answers: whether the cluster does, now.  give_up: ends the process; it does not come back.
+    answers: whether the cluster answers now.  give_up: ends the process; it does not return.
     """
 
     def __init__(self, answers: Callable[[], bool], give_up: Callable[[], None]) -> None:
         self.lost = False
-        """Whether the cluster has been silent for so long that nothing more is expected of it."""
+        """Whether the cluster has not answered for so long that it is considered lost."""
         self._answers, self._give_up = answers, give_up
         self._silent_since: float | None = None
         self._stopped = threading.Event()
 
     def begin(self) -> None:
-        """Look from now on, in a thread."""
+        """Start polling, in a thread."""
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more; `lost` stays as it is."""
+        """Stop polling; `lost` does not change."""
         self._stopped.set()
 
     def _run(self) -> None:
         while not self._stopped.wait(POLL_INTERVAL_S):
-            self.look(time.monotonic())
+            self.poll(time.monotonic())
 
-    def look(self, now: float) -> None:
-        """One look, at a time in seconds. Silence begins with the first look that finds it.
+    def poll(self, now: float) -> None:
+        """Poll once. now: the time in seconds. Silence begins with the first poll without an answer.
 
-        So a process that was itself suspended for long does not take that for silence.
+        So the time in which the process itself was suspended does not count as silence.
         """
         if not self.lost and self._answers():
             self._silent_since = None
@@ -62,7 +62,7 @@ class Watch:
 
 
 def listens(addresses: Iterable[tuple[str, int]], within_s: float = 5.0) -> bool:
-    """Whether somebody takes connections at each of the addresses."""
+    """Whether each of the addresses accepts connections."""
     try:
         for address in addresses:
             socket.create_connection(address, timeout=within_s).close()

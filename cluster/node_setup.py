@@ -1,4 +1,4 @@
-"""What a worker needs on its node before it trains or scores: the experiment's folder, prepared data."""
+"""Sets up a worker's node before it trains or scores: the experiment's folder, prepared data."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TypeVar
 from cluster.job import NodeJob
 
 PREPARE = "trainables.preparation:prepared_here"
-"""Named, as only workers import it."""
+"""A name, because only workers import it."""
 AnyJob = TypeVar("AnyJob", bound=NodeJob)
 
 
 class UnfitNodeError(RuntimeError):
-    """This node cannot run the sweep's trials, whichever they are. Says which node, and why."""
+    """This node cannot run any of the sweep's trials. The message has the node and the reason."""
 
 
 def with_local_data(job: AnyJob) -> AnyJob:
-    """The job with `prepared` as it is on this node.
+    """The job with the folder of `prepared` data on this node.
 
-    Data that is not there, as on a node with a cache of its own, is prepared once for all workers of
-    the node. Raises UnfitNodeError where that fails, or where the experiment's folder is not to be seen.
+    If the data is absent, as on a node with its own cache, it is prepared once for all workers of
+    the node. Raises UnfitNodeError if that fails, or if the node does not see the experiment's folder.
     """
     if not job.experiment.is_dir():
         raise UnfitNodeError(
             f"node {node_name()} does not see the experiment's folder {job.experiment}: storage must be on a"
-            " file system that every node mounts at the same place; mount it there, or take the node out"
+            " file system that every node mounts at the same path; mount it there, or remove the node"
         )
     if job.prepared.is_dir():
         return job
@@ -38,7 +38,7 @@ def with_local_data(job: AnyJob) -> AnyJob:
 
 
 def node_name() -> str:
-    """This machine's name, with the address that its cluster knows it by."""
+    """This machine's name, with its address in the cluster."""
     import ray
 
     return f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"

@@ -1,7 +1,7 @@
-"""Our packages in a folder of their own, which is all of the driver's code that workers see.
+"""Our packages in a separate folder, the only code of the driver that workers can import.
 
 Ray puts the driver's current folder on the workers' path, so a user's own `analysis/` or `tuning/`
-there would be imported in place of ours.
+there would be imported instead of ours.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 PACKAGES = ("adaptertune", "tuning", "trainables", "search_spaces", "cluster", "analysis")
 WORKER_ANSWERS_WITHIN_S = 60.0
-"""A worker has to start first."""
+"""Seconds to wait for an answer; the worker has to start first."""
 
 
 def package_folder(package: str) -> Path:
-    """Where a package of ours is: next to this one."""
+    """The folder of one of our packages, which is next to this one."""
     folder = Path(__file__).resolve().parents[1] / package
     if not (folder / "__init__.py").is_file():
         raise ModuleNotFoundError(
@@ -24,8 +24,8 @@ def package_folder(package: str) -> Path:
     return folder
 
 
-def stage(target: Path, *, link: bool) -> Path:
-    """Fills `target` with our packages and nothing else, as links or as copies to send away."""
+def stage_packages(target: Path, *, link: bool) -> Path:
+    """Fill `target` with our packages only, as links, or as copies to send to other machines."""
     target.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         source = package_folder(package)
@@ -37,10 +37,10 @@ def stage(target: Path, *, link: bool) -> Path:
 
 
 def foreign_on_workers() -> dict[str, str]:
-    """Packages of our names that workers would import from elsewhere, and from where.
+    """Packages with our names that workers would import from elsewhere, and their folders.
 
-    For a Ray that this process already uses: its workers see the folder that it was started in. Our
-    packages are recognized by `adaptertune` next to them. One worker is asked; if it does not answer in
+    This is for a Ray that the process already uses: its workers see the folder that it was started in. Our
+    packages are recognized by `adaptertune` next to them. One worker is queried; if it does not answer in
     time, nothing is reported.
     """
     import ray

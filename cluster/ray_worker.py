@@ -1,6 +1,6 @@
-"""The trainable that Ray's driver handles: it names the real one, which only workers import.
+"""The trainable that the driver passes to Ray: it names the real one, which only workers import.
 
-So the driver never imports torch, and starts some seconds sooner.
+So the driver never imports torch, and starts some seconds faster.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from cluster.node_setup import UnfitNodeError, with_local_data
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """Hands everything on to the trainable that a job names.
+    """Delegates all calls to the trainable that a job names.
 
-    Ray's configuration holds the job as `job`, see `cluster.job.TrainableJob`, and `trial`, its number.
+    Ray's configuration has the job as `job`, see `cluster.job.TrainableJob`, and its number as `trial`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Import and set up the real trainable; a fault becomes the first trial's failure."""
+        """Import and set up the real trainable; an error becomes the first trial's failure."""
         self._real: Any = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial, on what is already loaded."""
+        """Start the next trial with the loaded backbone and data."""
         self._begin(new_config)
         return True
 
@@ -39,7 +39,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Checkpoints are the trainable's own."""
+        """Save nothing for Ray: the trainable writes its own checkpoints."""
         return {}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -63,7 +63,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             else:
                 self._real.reset_config(config)
         except Exception as error:
-            with suppress(Exception):  # the trial before this one may have weights to save
+            with suppress(Exception):  # the previous trial may have weights to save
                 self.cleanup()
             self._real = None
             failure = {"outcome": "failed"} | _reason(error)
@@ -71,7 +71,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
 
 def _reason(error: Exception) -> dict[str, Any]:
-    """`unfit` where it is the node's fault, and so that of every trial there."""
+    """The failure as a dictionary; `unfit` if the node is the cause, so that every trial there fails."""
     if isinstance(error, UnfitNodeError):
         return {"reason": str(error), "unfit": True}
     return {"reason": f"{type(error).__name__}: {error}"}

@@ -1,4 +1,4 @@
-"""A Ray task's function by its name, so that only workers import it."""
+"""Calls a Ray task's function by its name, so that only workers import it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from cluster.job import NodeJob
 from cluster.node_setup import with_local_data
 
 
-def call(name: str, job: NodeJob) -> Any:
+def call_by_name(name: str, job: NodeJob) -> Any:
     """The result of the function `module:function` for a job, with prepared data as it is on this node."""
     return resolve_name(name)(with_local_data(job))

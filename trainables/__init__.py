@@ -1,1 +1,1 @@
-"""Trains: fine-tuning of one or several trials, and nothing of search."""
+"""The fine-tuning of one or several trials, without search."""

@@ -1,34 +1,34 @@
-"""The one tree of errors that reach a user. Each message states the rule, the value and the way out.
+"""The tree of all errors that are shown to users. Each message states the rule, the value and the solution.
 
 AdaptertuneError
-├── ExperimentFileError   the YAML file: every fault at once
+├── ExperimentFileError   the YAML file: all errors at once
 ├── DataError             images, boxes, masks, annotation files
 ├── ModelError            a backbone that cannot be loaded or does not fit the task
 ├── AdapterError          an adapter that does not fit the model
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
 ├── LedgerError           a record that cannot be read, or has another writer
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
-└── ClusterError          Ray died under the sweep, which can be resumed
+└── ClusterError          Ray died during the sweep, which can be resumed
 """
 
 from __future__ import annotations
 
 
 class AdaptertuneError(Exception):
-    """A fault that the user can mend; shown without a traceback."""
+    """An error that the user can fix; shown without a traceback."""
 
 
 def reason_of(error: Exception) -> str:
-    """An error in a line: as it is where the user can mend it, else with its kind."""
+    """An error in one line: only its message if the user can fix it, otherwise with its type."""
     return str(error) if isinstance(error, AdaptertuneError) else f"{type(error).__name__}: {error}"
 
 
 class ExperimentFileError(AdaptertuneError):
-    """The experiment file is wrong."""
+    """The experiment file has errors."""
 
 
 class DataError(AdaptertuneError):
-    """The data cannot be used as asked."""
+    """The data cannot be used as requested."""
 
 
 class ModelError(AdaptertuneError):
@@ -52,4 +52,4 @@ class StorageError(AdaptertuneError):
 
 
 class ClusterError(AdaptertuneError):
-    """What the sweep runs on is gone; it goes on with `adaptertune resume`."""
+    """The cluster of the sweep is lost; continue with `adaptertune resume`."""

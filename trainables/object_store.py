@@ -1,7 +1,7 @@
-"""Files on an object store, through pyarrow's file systems: a value that stands where a path stands.
+"""Files in an object store, through pyarrow's file systems: a value with the interface of a path.
 
-What is read here was written whole: a file system gets a name of its own first and then a rename, an
-object store shows an object only once all of it is there. No torch, no ray; pyarrow once it is used.
+Readers never get a partial file: on a file system it is written under a temporary name and renamed, and an
+object store shows an object only when it is complete. pyarrow is imported on first use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OPTIONS = {
     "gs": ("endpoint_override", "retry_limit_seconds", "scheme"),
     "abfs": ("blob_storage_authority", "blob_storage_scheme", "dfs_storage_authority", "dfs_storage_scheme"),
 }
-"""Schemes, and what may follow the `?`. None of it is a secret."""
+"""Schemes, and the options that may follow the `?`. None of them is a secret."""
 _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _HOME = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials",
@@ -36,29 +36,29 @@ _HOME = {
 
 
 def uri_fault(uri: str) -> str | None:
-    """What is wrong with a store's URI; None where nothing is. It is never repeated: it may hold a secret."""
+    """The error in a store's URI, or None. The URI is never quoted, as it may contain a secret."""
     try:
         parts = urlsplit(uri)
         options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:  # whose text may hold some of it
-        return "is no URI; one is s3://bucket/folder"
+    except ValueError:  # the error's text may contain parts of the URI
+        return "is not a URI; for example s3://bucket/folder"
     if parts.scheme not in _OPTIONS:
         known = ", ".join(f"{scheme}://" for scheme in _OPTIONS)
-        return f"must be the URI of a folder that begins with one of {known}; such as s3://bucket/folder"
+        return f"must be the URI of a folder that begins with one of {known}, for example s3://bucket/folder"
     names = [name for name, _ in options]
     if any(_is_secret(name) or "@" in value for name, value in options) or _holds_a_user(parts.scheme, uri):
         where = _HOME.get(parts.scheme, "the environment")
         return (
-            "must hold no key or password, as the file is recorded;"
-            f" give them by {where}, or by the machine's role"
+            "must not contain a key or password, as the file is recorded;"
+            f" set them in {where}, or use the machine's role"
         )
     allowed = _OPTIONS[parts.scheme]
     for name in names:
         if name not in allowed:
-            takes = f"takes {', '.join(allowed)}" if allowed else "takes no options"
+            takes = f"accepts {', '.join(allowed)}" if allowed else "accepts no options"
             return f"has the unknown option '{name}'; {parts.scheme}:// {takes}"
     if parts.fragment:
-        return "must not hold a '#'; write it as %23"
+        return "must not contain a '#'; write it as %23"
     if parts.scheme == "file" and (parts.netloc or len(parts.path) < 2):
         return "needs an absolute folder: file:///folder"
     if parts.scheme != "file" and not parts.hostname:
@@ -67,7 +67,7 @@ def uri_fault(uri: str) -> str | None:
 
 
 def _holds_a_user(scheme: str, uri: str) -> bool:
-    """Whatever stands before an '@': a secret may hold a '/' or '?', behind which no URI has a user."""
+    """Whether there is text before an '@'. All of the URI is checked: a secret may contain '/' or '?'."""
     if scheme == "file":
         return False
     user, at, _ = uri.partition("://")[2].rpartition("@")
@@ -87,19 +87,19 @@ def _is_secret(option: str) -> bool:
 
 @dataclass(frozen=True)
 class StorePath:
-    """A file or folder of a store. Pickles, and `str` gives a URI that `place` takes back.
+    """A file or folder in a store. It can be pickled, and `str` gives a URI that `place` parses.
 
-    Every method raises StorageError where the store does not answer or refuses.
+    Every method raises StorageError if the store does not answer or refuses.
     """
 
     base: str
     """Scheme, bucket and options."""
     path: str
-    """Within it, from `/` on; not percent-encoded."""
+    """The path in the bucket, starting with `/`; not percent-encoded."""
 
     @classmethod
     def of(cls, uri: str) -> StorePath:
-        """Raises StorageError for what `uri_fault` names."""
+        """Parse a URI. Raises StorageError for the errors of `uri_fault`."""
         if (fault := uri_fault(uri)) is not None:
             raise StorageError(f"the store's URI {fault}")
         parts = urlsplit(uri)
@@ -115,13 +115,13 @@ class StorePath:
         return replace(self, path=f"{self.path.rstrip('/')}/{name}")
 
     def exists(self) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         return bool(sizes([self])[0])
 
     is_file = exists
 
     def read_bytes(self) -> bytes:
-        """All of it. Raises FileNotFoundError where there is none."""
+        """The content of the file. Raises FileNotFoundError if it does not exist."""
         system, path = self._there()
         try:
             with system.open_input_stream(path) as stream:
@@ -132,7 +132,7 @@ class StorePath:
             self._refused(error)
 
     def write_bytes(self, *parts: bytes) -> None:
-        """Put `parts`, one after the other, in place of what was there: all or nothing."""
+        """Replace the content of the file with `parts`, one after the other: all or nothing."""
         system, path = self._there()
         try:
             if system.type_name != "local":
@@ -152,7 +152,7 @@ class StorePath:
             self._refused(error)
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""
+        """Remove the file. Raises FileNotFoundError if it does not exist, unless `missing_ok`."""
         system, path = self._there()
         try:
             system.delete_file(path)
@@ -163,7 +163,7 @@ class StorePath:
             self._refused(error)
 
     def files(self) -> dict[str, int]:
-        """Every file below, by its path from here, and its bytes; none where the folder is absent."""
+        """The size in bytes of every file below, by its relative path; empty if the folder is absent."""
         from pyarrow import fs
 
         system, path = self._there()
@@ -186,16 +186,16 @@ class StorePath:
 
 
 Place = Path | StorePath
-"""Where a checkpoint lies."""
+"""The location of a checkpoint."""
 
 
 def place(text: str) -> Place:
-    """What `str` of either has made into text."""
+    """Parse the text that `str` makes from either."""
     return StorePath.of(text) if "://" in text else Path(text)
 
 
 def sizes(places: Sequence[Place]) -> list[int]:
-    """Bytes of each file, 0 where there is none. Files of one store are asked for at once."""
+    """The bytes of each file, 0 if it does not exist. Files of one store are requested together."""
     stored = {at: index for index, at in enumerate(places) if isinstance(at, StorePath)}
     found = [0] * len(places)
     for index, at in enumerate(places):
@@ -215,7 +215,7 @@ def sizes(places: Sequence[Place]) -> list[int]:
 
 
 def _stream(system: Any, path: str, parts: Sequence[bytes]) -> None:
-    # Not as a context manager: leaving that after a failed write would put half an object in place.
+    # Not as a context manager: its exit after a failed write would store a partial object.
     stream = system.open_output_stream(path)
     for part in parts:
         stream.write(part)
@@ -224,7 +224,7 @@ def _stream(system: Any, path: str, parts: Sequence[bytes]) -> None:
 
 @lru_cache(maxsize=8)
 def _opened(base: str) -> tuple[Any, str]:
-    """The file system of a store, and where its bucket lies in it."""
+    """The file system of a store, and the path of its bucket in it."""
     from pyarrow import fs
 
     parts = urlsplit(base)
@@ -237,12 +237,12 @@ def _opened(base: str) -> tuple[Any, str]:
         return system, root.rstrip("/")
     options = dict(parse_qsl(parts.query))
     endpoint = options.get("endpoint_override", "")
-    if "://" in endpoint:  # pyarrow wants the two apart
+    if "://" in endpoint:  # pyarrow takes the two as separate options
         options["scheme"], _, options["endpoint_override"] = endpoint.partition("://")
     region = options.pop("region", None) or next(filter(None, map(os.environ.get, _REGION)), None)
     if region is None:
         region = "us-east-1" if endpoint else fs.resolve_s3_region(parts.netloc)
-    # An object of one part is then put in a single request.
+    # An object of one part is then written in a single request.
     system = fs.S3FileSystem(
         region=region, connect_timeout=CONNECT_WITHIN_S, allow_delayed_open=True, **options
     )
@@ -250,6 +250,6 @@ def _opened(base: str) -> tuple[Any, str]:
 
 
 def _brief(error: Exception) -> str:
-    """Without the number of the request, and what follows the first line."""
+    """The first line of the error, without the number of the request."""
     lines = (str(error).splitlines() or [type(error).__name__])[0]
     return lines.partition(" (Request ID")[0].strip()

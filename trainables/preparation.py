@@ -1,4 +1,4 @@
-"""From a workload to prepared data: reads the processor's sizes, then prepares once and for all."""
+"""Prepares the data of a workload: reads the processor's sizes, then prepares the data once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from trainables.backbones import EMBEDDED
 from trainables.data.domains import open_domain
-from trainables.data.prepare import prepare, prepare_domain, tied
+from trainables.data.prepare import link_domains, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
@@ -21,13 +21,13 @@ from trainables.specs.workload import ModelSpec, Task, Workload
 def prepare_workload(
     workload: Workload, *, classes: Sequence[str] | None = None, progress: bool = False
 ) -> Path:
-    """The folder of prepared data for `workload` and its domains, made if it is not there yet.
+    """The folder of prepared data for `workload` and its domains, made if it does not exist.
 
-    classes: the names to number classes by, in place of the data's own order: a trained model's.
-    Raises ModelError where the processor cannot be read, DataError for faults in the data.
+    classes: the names to number classes by, instead of the data's own order: those of a trained model.
+    Raises ModelError if the processor cannot be read, DataError for errors in the data.
     """
     size = _size(workload.model, workload.task)
-    images = prepare(workload, size=size, classes=classes, progress=progress)
+    images = prepare_data(workload, size=size, classes=classes, progress=progress)
     own = {name: domain for name, domain in workload.data.domains.items() if domain.corruption is None}
     if not own:
         return images
@@ -36,20 +36,20 @@ def prepare_workload(
         name: prepare_domain(workload, name, domain, known, size=size, progress=progress)
         for name, domain in own.items()
     }
-    return tied(workload, images, folders)
+    return link_domains(workload, images, folders)
 
 
 def prepared_here(job: Job) -> Path:
     """The data of a job in this node's own cache, for a node that lacks the folder `job.prepared`.
 
-    Raises as `prepare_workload` does, and DataError where files differ here.
+    Raises the errors of `prepare_workload`, and DataError if files differ on this node.
     """
     found = prepare_workload(job.workload)
     if found.name != job.prepared.name:
         raise DataError(
-            f"the data here (fingerprint {found.name}) must be what the sweep began on"
-            f" ({job.prepared.name}): files, their sizes or their times differ; copy them with their times,"
-            " or put ADAPTERTUNE_CACHE on a file system that every node sees"
+            f"the data here (fingerprint {found.name}) must be the data that the sweep started with"
+            f" ({job.prepared.name}): files, sizes or modification times differ; copy the files with their"
+            " times, or put ADAPTERTUNE_CACHE on a file system that every node mounts"
         )
     return found
 
@@ -57,9 +57,9 @@ def prepared_here(job: Job) -> Path:
 def domain_split(
     prepared: Path, workload: Workload, domain: str | DomainSpec, split: Split = Split.TEST
 ) -> PreparedSplit:
-    """Images of one of the workload's domains by its name, or of another one, which is prepared here.
+    """The images of one of the workload's domains, by its name, or of another domain, which is prepared here.
 
-    Raises DataError where there is no such domain, or none of its images are for `split`.
+    Raises DataError if there is no such domain, or it has no images for `split`.
     """
     data = open_prepared(prepared)
     named = isinstance(domain, str)
@@ -87,9 +87,9 @@ def _size(model: ModelSpec, task: Task) -> Resize:
 
 
 def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
-    """The fixed size that a local folder's settings state outright; None where they need interpretation.
+    """The fixed size in a local folder's settings; None if reading the size needs transformers.
 
-    Spares a driver the import of transformers, which takes longer than all the rest of its start.
+    So a driver need not import transformers, which takes longer than the rest of its start.
     """
     folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name).expanduser()
     config, processor = _settings(folder / "config.json"), _settings(folder / "preprocessor_config.json")

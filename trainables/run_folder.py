@@ -1,4 +1,4 @@
-"""Names of what driver and workers leave for each other in an experiment's folder. No torch, no ray."""
+"""The names of the files in an experiment's folder that driver and workers share."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ LAST_STATE = "last.ckpt"
 BEST_WEIGHTS = "best.ckpt"
 """In a trial's folder: the weights of its best report."""
 SPLITS = "splits.json"
-"""Names of the images of each part; beside prepared data too."""
+"""The names of the images in each split; also stored with prepared data."""
 LOG = "log.txt"
-"""In a trial's folder: what it wrote."""
+"""In a trial's folder: its log."""
 HALTED = "halted"
-"""In a trial's folder: it has saved its state since `HALT` was asked for."""
+"""In a trial's folder: it has saved its state since `HALT` was requested."""
 CONTROL = "control"
 """A folder: a file `stop` in it ends the sweep, `stop-3` ends trial 3."""
 HALT = "halt"
 """A file in `CONTROL`: trials save their state, as the sweep is about to end."""
 STOPPED = "stopped.{}"
-"""A file in `CONTROL`, by a trial's number: it was stopped, and what comes after is kept by nobody."""
+"""A file in `CONTROL`, by a trial's number: the trial was stopped, and later reports are discarded."""
 TEST_RESULTS = "test"
-"""In a trial's folder: what it did on each test image, once it is scored, and a few pictures."""
+"""In a trial's folder: its results on each test image, after scoring, and a few pictures."""
 EXAMPLES = "examples.json"
-"""In `TEST_RESULTS`: the pictures, their images and domains."""
+"""In `TEST_RESULTS`: the list of pictures, with their images and domains."""
 BASELINE_CLAIM = "baseline.claimed"
-"""A worker has taken it on itself to measure the untouched model."""
+"""Marks that a worker measures the pretrained baseline."""
 
 
 def image_results(trial: Path, domain: str | None = None) -> Path:
-    """Where a trial's results by test image lie: of its own domain, or of a shifted one."""
+    """The path of a trial's results by test image: in its own domain, or in a shifted domain."""
     return trial / TEST_RESULTS / ("images.npz" if domain is None else f"images@{domain}.npz")
 
 
 def append_to_log(folder: Path, text: str) -> None:
-    """Add to a trial's log. A full disk must not hide what is noted, nor end the trial."""
+    """Add to a trial's log. A full disk raises no error here, so that the trial continues."""
     with suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from analysis.statistics.paired import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from analysis.statistics.verdicts import interval_json
 from analysis.tables import plural
-from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read
+from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read_per_image
 from trainables.run_folder import image_results
 from trainables.specs.workload import Direction
 from tuning.ledger.storage import trial_folder
@@ -72,7 +72,7 @@ def read_image_results(experiment: Path, trial: int, domain: str | None = None) 
 
     Raises DataError if none are stored (the trial is not scored, or was scored by an earlier version).
     """
-    return read(image_results(trial_folder(experiment, trial), domain))
+    return read_per_image(image_results(trial_folder(experiment, trial), domain))
 
 
 def curve_count(images: PerImage, metric: str) -> int:
@@ -102,7 +102,7 @@ def compare_over_images(
     _same(models, metric)
     if not first or not second:
         raise StatisticsError("two models are needed, one on each side")
-    a, b = (float(np.mean([model.figure(metric) for model in side])) for side in (first, second))
+    a, b = (float(np.mean([model.metric(metric) for model in side])) for side in (first, second))
     sides = np.array([1 / len(first)] * len(first) + [-1 / len(second)] * len(second))
     images = len(models[0].names)
     interval, why = _interval(models, sides, metric, resamples, seed)
@@ -146,9 +146,9 @@ def _same(models: Sequence[PerImage], metric: str) -> None:
                 f"models must have the same classes, got {', '.join(base.classes)}"
                 f" and {', '.join(other.classes)}"
             )
-    if metric not in base.figures:
+    if metric not in base.metrics:
         raise StatisticsError(
-            f"'{metric}' cannot be computed from single images; available are {', '.join(base.figures)}"
+            f"'{metric}' cannot be computed from single images; available are {', '.join(base.metrics)}"
         )
 
 

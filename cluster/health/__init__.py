@@ -1,1 +1,1 @@
-"""Check the nodes of a cluster."""
+"""The check of a cluster's nodes."""

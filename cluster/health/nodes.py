@@ -1,7 +1,7 @@
-"""A look at each node of an existing cluster before a sweep begins there: one light task a node.
+"""Checks each node of an existing cluster before a sweep starts there, with one small task per node.
 
-Ray itself keeps nodes out whose Ray or Python differ. What it does not see is whether a node has
-the experiment's folder, and other versions of the libraries that figures depend on.
+Ray itself refuses nodes with another Ray or Python. It does not check whether a node sees
+the experiment's folder, and has the same versions of the libraries that metrics depend on.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from cluster.node_setup import node_name
 
 ANSWERS_WITHIN_S = 60.0
-"""A node's first worker has to start, and to fetch our packages."""
+"""Seconds to wait for a node; its first worker has to start, and to download our packages."""
 COMPARED = ("ray", "torch", "transformers", "peft", "optuna", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is so on a node. record: what its experiment's folder holds, None where there is none."""
+    """The state of a node. record: the digest of its experiment's record, None if there is no record."""
 
     node: str
     python: str
@@ -32,17 +32,17 @@ class Seen:
 
 
 def inspect_node(record: Path) -> dict[str, Any]:
-    """A node's `Seen`, by names. record: the path of the experiment's record."""
+    """A node's `Seen` as a dictionary. record: the path of the experiment's record."""
     return {
         "node": node_name(),
         "python": platform.python_version(),
-        "versions": installed(),
+        "versions": installed_versions(),
         "record": first_line(record),
     }
 
 
-def installed() -> dict[str, str]:
-    """Versions of what is compared."""
+def installed_versions() -> dict[str, str]:
+    """The versions of the compared libraries."""
     found = {}
     for package in COMPARED:
         try:
@@ -53,7 +53,7 @@ def installed() -> dict[str, str]:
 
 
 def first_line(record: Path) -> str | None:
-    """A digest of a record's first line, which tells experiments apart; None where there is no record."""
+    """A digest of a record's first line, which identifies the experiment; None if there is no record."""
     try:
         with record.open("rb") as file:
             return sha256(file.readline()).hexdigest()
@@ -61,37 +61,37 @@ def first_line(record: Path) -> str | None:
         return None
 
 
-def faults(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
-    """Why a sweep of the driver `here` must not begin, a line a node."""
+def node_errors(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
+    """Why a sweep of the driver `here` must not start, one line per node."""
     found = []
     for node in there:
         if node.python.split(".")[:2] != here.python.split(".")[:2]:
             found.append(
-                f"node {node.node} runs Python {node.python}, the driver {here.python}: objects do not"
-                " cross between them; install the same there"
+                f"node {node.node} runs Python {node.python}, the driver {here.python}: they cannot"
+                " exchange objects; install the same version there"
             )
         elif node.record is None:
             found.append(
                 f"node {node.node} does not see the experiment's folder {folder}: storage must be on a file"
-                " system that every node mounts at the same place; mount it there, or use --storage"
+                " system that every node mounts at the same path; mount it there, or use --storage"
             )
         elif node.record != here.record:
             found.append(
-                f"node {node.node} has another folder at {folder}, which is not this experiment's: mount the"
+                f"node {node.node} has another folder at {folder}, not that of this experiment: mount the"
                 " shared file system there, or use --storage"
             )
     return found
 
 
-def notes(here: Seen, there: Sequence[Seen]) -> list[str]:
-    """What the user should know and a sweep can live with, a line a difference."""
+def node_notes(here: Seen, there: Sequence[Seen]) -> list[str]:
+    """Differences that the user should know but that do not stop a sweep, one line each."""
     differing: dict[tuple[str, str], list[str]] = {}
     for node in there:
         for package in COMPARED:
             if (found := node.versions.get(package, "none")) != (own := here.versions.get(package, "none")):
                 differing.setdefault((package, f"{found} instead of {own}"), []).append(node.node)
     return [
-        f"{package} {what} on {_listed(nodes)}; figures may differ between nodes"
+        f"{package} {what} on {_listed(nodes)}; metrics may differ between nodes"
         for (package, what), nodes in differing.items()
     ]
 
@@ -101,15 +101,15 @@ def _listed(nodes: Sequence[str]) -> str:
     return ", ".join(nodes[:3]) + more
 
 
-def examine(record: Path) -> tuple[list[str], list[str]]:
-    """Faults and notes on the nodes of the cluster that this process is connected to.
+def examine_nodes(record: Path) -> tuple[list[str], list[str]]:
+    """Errors and notes on the nodes of the cluster that this process is connected to.
 
-    record: the experiment's. A node that does not answer in `ANSWERS_WITHIN_S` is noted.
+    record: the experiment's. A node that does not answer in `ANSWERS_WITHIN_S` gets a note.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = Seen("", platform.python_version(), installed(), first_line(record))
+    here = Seen("", platform.python_version(), installed_versions(), first_line(record))
     asked = {}
     for node in (n for n in ray.nodes() if n["Alive"]):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -123,7 +123,7 @@ def examine(record: Path) -> tuple[list[str], list[str]]:
     for task in done:
         try:
             seen.append(Seen(**ray.get(task)))
-        except ray.exceptions.RayError as error:  # gone meanwhile, or what is installed there is broken
+        except ray.exceptions.RayError as error:  # the node is gone, or its installation is broken
             said = (str(error).strip().splitlines() or ["no reason given"])[-1]
             unheard.append(f"node {asked[task]} cannot run our tasks: {said}")
-    return faults(here, seen, record.parent), unheard + notes(here, seen)
+    return node_errors(here, seen, record.parent), unheard + node_notes(here, seen)

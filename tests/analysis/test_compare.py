@@ -20,7 +20,7 @@ from analysis.compare import (
 )
 from analysis.query.sweep import Sweep
 from trainables.metrics.per_image import MaskImages
-from trainables.metrics.per_image import write as write_images
+from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
 from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import Outcome

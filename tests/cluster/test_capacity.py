@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.capacity import CAPACITY_FOR_S, Capacity, Node, does_not_fit, slots
+from cluster.capacity import CAPACITY_FOR_S, Capacity, Node, count_slots, does_not_fit
 
 LAPTOP = Node(cpus=2, gpus=0)
 BOX = Node(cpus=16, gpus=1)
@@ -24,14 +24,14 @@ BOX = Node(cpus=16, gpus=1)
     ],
 )
 def test_slots(nodes: list[Node], cpus: float, gpus: float, expected: int) -> None:
-    assert slots(nodes, cpus=cpus, gpus=gpus) == expected
+    assert count_slots(nodes, cpus=cpus, gpus=gpus) == expected
 
 
 def test_what_does_not_fit_says_what_there_is_and_which_key_to_lower() -> None:
     assert does_not_fit([BOX], cpus=1, gpus=1) is None
     message = does_not_fit([LAPTOP], cpus=4, gpus=1)
     assert message is not None
-    for part in ("4 CPUs", "1 GPUs", "largest here has 2 and 0", "resources.cpus"):
+    for part in ("4 CPUs", "1 GPUs", "largest machine has 2 and 0", "resources.cpus"):
         assert part in message
 
 
@@ -41,7 +41,7 @@ def test_capacity_follows_the_cluster_and_never_falls_to_nothing(monkeypatch: py
     capacity, few = (Capacity(lambda: nodes, 1, 0, most) for most in (None, 3))
     assert (capacity(), few()) == (2, 2)
     nodes.append(BOX)
-    assert capacity() == 2  # believed for a while
+    assert capacity() == 2  # cached for a while
     now[0] += CAPACITY_FOR_S
     assert (capacity(), few()) == (18, 3)
     nodes.clear()

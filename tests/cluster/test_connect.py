@@ -13,7 +13,7 @@ from cluster.packages import PACKAGES
 
 @pytest.fixture
 def own_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder, with packages that bear our names, as the current one."""
+    """The user's current folder, with packages that have our names."""
     for package in PACKAGES:
         (tmp_path / "mine" / package).mkdir(parents=True)
         (tmp_path / "mine" / package / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")

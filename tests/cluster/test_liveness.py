@@ -21,7 +21,7 @@ class Watched:
 
 def test_a_cluster_that_is_silent_for_long_is_lost_and_the_process_given_up_if_it_hangs() -> None:
     of = Watched()
-    of.watch.look(0.0)
+    of.watch.poll(0.0)
     of.answers = False
     for now, lost, given_up in (
         (1.0, False, 0),
@@ -31,7 +31,7 @@ def test_a_cluster_that_is_silent_for_long_is_lost_and_the_process_given_up_if_i
         (1.0 + PATIENCE_S + REACT_WITHIN_S, True, 1),
         (1.0 + PATIENCE_S + REACT_WITHIN_S + 1.0, True, 1),
     ):
-        of.watch.look(now)
+        of.watch.poll(now)
         assert (of.watch.lost, of.given_up) == (lost, given_up)
 
 
@@ -39,35 +39,35 @@ def test_one_that_answers_again_in_time_is_not_lost() -> None:
     of = Watched()
     for now in range(0, 600, 10):
         of.answers = now % 20 == 0
-        of.watch.look(float(now))
+        of.watch.poll(float(now))
     assert not of.watch.lost
 
 
 def test_a_cluster_that_is_lost_stays_so() -> None:
     of = Watched()
     of.answers = False
-    of.watch.look(0.0)
-    of.watch.look(PATIENCE_S)
+    of.watch.poll(0.0)
+    of.watch.poll(PATIENCE_S)
     of.answers = True
-    of.watch.look(PATIENCE_S + 1.0)
+    of.watch.poll(PATIENCE_S + 1.0)
     assert of.watch.lost
 
 
 def test_a_process_that_was_suspended_does_not_take_that_for_silence() -> None:
     of = Watched()
-    of.watch.look(0.0)
+    of.watch.poll(0.0)
     of.answers = False
-    of.watch.look(3600.0)
+    of.watch.poll(3600.0)
     assert not of.watch.lost
 
 
 def test_a_sweep_that_ends_by_itself_is_not_ended_again() -> None:
     of = Watched()
     of.answers = False
-    of.watch.look(0.0)
-    of.watch.look(PATIENCE_S)
+    of.watch.poll(0.0)
+    of.watch.poll(PATIENCE_S)
     of.watch.stop()
-    of.watch.look(PATIENCE_S + REACT_WITHIN_S)
+    of.watch.poll(PATIENCE_S + REACT_WITHIN_S)
     assert of.watch.lost
     assert not of.given_up
 

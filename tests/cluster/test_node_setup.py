@@ -10,7 +10,7 @@ from scripted import experiment, trial_job
 
 from cluster.node_setup import UnfitNodeError, node_name, with_local_data
 from cluster.ray_worker import Worker
-from cluster.remote_call import call
+from cluster.remote_call import call_by_name
 from trainables.data import prepare
 from trainables.preparation import prepare_workload
 from trainables.specs.job import TrialJob
@@ -20,7 +20,7 @@ DATA = {"embedded": {"train": 4, "validation": 2, "test": 2, "side": 32}}
 
 @pytest.fixture
 def drivers_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Data that the driver has prepared in a cache that this node does not see; it has one of its own."""
+    """Data that the driver has prepared in a cache that this node does not see; it has its own cache."""
     monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "drivers"))
     prepared = prepare_workload(experiment(data=DATA).workload)
     monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "nodes"))
@@ -29,7 +29,7 @@ def drivers_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def job(tmp_path: Path, drivers_data: Path) -> TrialJob:
-    """A job of that driver, whose data is not on this node."""
+    """A job of that driver; its data is not on this node."""
     (tmp_path / "sweep").mkdir()
     there = tmp_path / "elsewhere" / drivers_data.name
     return trial_job(tmp_path / "sweep", 3, workload=experiment(data=DATA).workload, prepared=there)
@@ -92,6 +92,6 @@ def test_a_worker_says_that_it_is_its_nodes_fault(job: TrialJob) -> None:
 
 
 def test_a_task_too_gets_the_nodes_data(job: TrialJob) -> None:
-    used = call("cluster.node_setup:with_local_data", job).prepared
+    used = call_by_name("cluster.node_setup:with_local_data", job).prepared
     assert used != job.prepared
     assert used.is_dir()

@@ -10,12 +10,12 @@ import pytest
 
 from adaptertune.own_packages import PACKAGES as FOUND_BY_LOCATION
 from cluster.connect import connect
-from cluster.packages import PACKAGES, foreign_on_workers, package_folder, stage
+from cluster.packages import PACKAGES, foreign_on_workers, package_folder, stage_packages
 
 
 @pytest.mark.parametrize("link", [True, False])
 def test_a_staged_folder_holds_our_packages_and_nothing_else(tmp_path: Path, link: bool) -> None:
-    folder = stage(tmp_path / "staged", link=link)
+    folder = stage_packages(tmp_path / "staged", link=link)
     assert sorted(p.name for p in folder.iterdir()) == sorted(PACKAGES)
     assert (folder / "trainables" / "errors.py").read_bytes() == (
         package_folder("trainables") / "errors.py"
@@ -23,12 +23,12 @@ def test_a_staged_folder_holds_our_packages_and_nothing_else(tmp_path: Path, lin
 
 
 def test_copies_leave_compiled_files_behind(tmp_path: Path) -> None:
-    folder = stage(tmp_path / "staged", link=False)
+    folder = stage_packages(tmp_path / "staged", link=False)
     assert not list(folder.rglob("__pycache__"))
 
 
 def test_a_process_in_a_staged_folder_imports_from_it(tmp_path: Path) -> None:
-    folder = stage(tmp_path / "staged", link=False)
+    folder = stage_packages(tmp_path / "staged", link=False)
     code = "import trainables.specs.trial as c; import adaptertune as a; print(c.__file__, a.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True

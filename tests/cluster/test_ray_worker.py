@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> ConfigOf:
 
 
 def worker_of(given: dict[str, Any]) -> Worker:
-    """As Ray sets it up, without the folders that Ray makes for a trial."""
+    """A worker set up as in Ray, without the folders that Ray makes for a trial."""
     worker: Worker = Worker.__new__(Worker)
     worker.setup(given)
     return worker
@@ -48,7 +48,7 @@ def test_a_trainable_that_cannot_be_imported_or_set_up_fails_its_trial_with_the_
     assert result["trial"] == 0
     assert result["failure"]["outcome"] == "failed"
     assert "Missing" in result["failure"]["reason"]
-    assert worker.reset_config(config(1))  # the next trial has a fresh chance
+    assert worker.reset_config(config(1))  # the next trial can succeed
     assert worker.step()["failure"] is None
 
 

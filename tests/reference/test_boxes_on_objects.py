@@ -20,7 +20,7 @@ from PIL import ImageDraw
 from tests.reference.conftest import workload
 from trainables.data.digits import DigitSample
 from trainables.data.loader import Batch, eval_batches, train_batches
-from trainables.data.prepare import prepare
+from trainables.data.prepare import prepare_data
 from trainables.data.prepared import Prepared, open_prepared
 from trainables.data.resize import Resize
 from trainables.specs.data import Domain, EmbeddedData, Split
@@ -128,7 +128,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def _prepared(data: dict[str, Any], size: Resize) -> Prepared:
     splits = {"splits": {"train": 0.8, "validation": 0.2, "test": 0.0}}
-    return open_prepared(prepare(workload(Task.DETECTION, data=data | splits), size=size))
+    return open_prepared(prepare_data(workload(Task.DETECTION, data=data | splits), size=size))
 
 
 # --- what is measured -------------------------------------------------------------------------

@@ -31,14 +31,14 @@ from trainables.training.engine import Engine
 
 Json = dict[str, Any]
 NEVER = -1e4
-"""A logit whose softmax is 0."""
+"""A logit with a softmax of 0."""
 AT_ONCE = 7
 """Images in a batch: most are padded, the last is smaller."""
 
 
 @pytest.fixture(scope="module")
 def reference(shared: Path) -> tuple[Json, list[Json], dict[str, float]]:
-    """Annotations, detections and metrics."""
+    """Annotations, detections, metrics."""
     folder = shared / "reference" / "coco_eval"
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
     found = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
@@ -111,7 +111,7 @@ class Scripted(nn.Module):
 
     def _answer(self, image: Json) -> tuple[Tensor, Tensor]:
         logits = torch.full((self.queries, 92), NEVER, dtype=torch.float64)
-        logits[:, -1] = 0.0  # no object, unless set below
+        logits[:, -1] = 0.0  # no object, unless said otherwise
         boxes = torch.zeros(self.queries, 4, dtype=torch.float64)
         for query, given in enumerate(self.found[image["id"]]):
             logits[query, given["category_id"]] = np.log(given["score"])
@@ -136,7 +136,7 @@ def _evaluate(engine: Engine, truth: Json, found: list[Json], batch_size: int = 
 
 
 @pytest.mark.usefixtures("backend")
-def test_the_published_figures_come_out_of_our_own_evaluation_to_1e_9(
+def test_the_published_metrics_come_out_of_our_own_evaluation_to_1e_9(
     judge: Engine, reference: tuple[Json, list[Json], dict[str, float]]
 ) -> None:
     truth, found, expected = reference
@@ -145,10 +145,10 @@ def test_the_published_figures_come_out_of_our_own_evaluation_to_1e_9(
     assert annotated - {d["image_id"] for d in found}, "no image without detections"
     assert any(a["area"] < 0.9 * a["bbox"][2] * a["bbox"][3] for a in truth["annotations"])
     assert not judge.task.fresh_head
-    figures = _evaluate(judge, truth, found)
+    metrics = _evaluate(judge, truth, found)
     for name, value in expected.items():
-        assert figures[name] == pytest.approx(value, abs=1e-9), name
-    assert {name for name in figures if name.startswith("map/")} <= {f"map/{c}" for c in judge.task.classes}
+        assert metrics[name] == pytest.approx(value, abs=1e-9), name
+    assert {name for name in metrics if name.startswith("map/")} <= {f"map/{c}" for c in judge.task.classes}
 
 
 @pytest.mark.usefixtures("backend")
@@ -157,8 +157,8 @@ def test_the_batch_size_changes_nothing(
 ) -> None:
     truth, found, expected = reference
     for batch_size in (1, 100):
-        figures = _evaluate(judge, truth, found, batch_size)
-        assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+        metrics = _evaluate(judge, truth, found, batch_size)
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
 def test_low_scores_count(judge: Engine, reference: tuple[Json, list[Json], dict[str, float]]) -> None:
@@ -172,10 +172,10 @@ def test_low_scores_count(judge: Engine, reference: tuple[Json, list[Json], dict
 def test_sizes_go_by_annotated_area_and_crowds_count_apart(
     reference: tuple[Json, list[Json], dict[str, float]], tmp_path: Path
 ) -> None:
-    """Study A sorted objects by the area of their boxes and treated crowds as objects."""
+    """Study A sorted objects by the area of their boxes and took crowds for objects."""
     truth, found, expected = reference
     entries = [a | {"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3]} for a in truth["annotations"]]
     wrong = truth | {"annotations": entries}
-    figures = _evaluate(_judge(wrong, tmp_path), wrong, found)
-    assert abs(figures["map"] - expected["map"]) > 1e-4
-    assert abs(figures["map_small"] - expected["map_small"]) > 1e-3
+    metrics = _evaluate(_judge(wrong, tmp_path), wrong, found)
+    assert abs(metrics["map"] - expected["map"]) > 1e-4
+    assert abs(metrics["map_small"] - expected["map_small"]) > 1e-3

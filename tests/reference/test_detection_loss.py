@@ -35,7 +35,7 @@ from trainables.training.engine import Engine
 Json = dict[str, Any]
 LABELS = {0: "N/A", 1: "Platelets", 2: "N/A", 3: "RBC", 4: "WBC"}
 WINDOWS = [(0, 0, 640, 480), (40, 30, 440, 430), (100, 0, 400, 480), (0, 100, 600, 300)]
-"""The part that is cropped from each photo: x0, y0, x1, y1."""
+"""What is cut out of each photo: x0, y0, x1, y1."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _save(settings: Any, folder: Path) -> None:
     torch.manual_seed(0)
     model = AutoModelForObjectDetection.from_config(settings)
     for name, parameter in model.named_parameters():
-        # A YOLOS initialised from its config has identical queries, and heads with almost constant outputs.
+        # A YOLOS initialised from its config has identical queries, and heads with nearly constant outputs.
         if name.endswith(("detection_tokens", "position_embeddings", "cls_token")):
             torch.nn.init.normal_(parameter, std=1.0)
         if name.startswith(("class_labels_classifier", "bbox_predictor")) and parameter.ndim > 1:
@@ -149,7 +149,7 @@ def _inside(entry: Json, window: tuple[int, int, int, int]) -> bool:
 
 @pytest.fixture(scope="module")
 def inputs(case: Case) -> Any:
-    """The output of the checkpoint's processor for images and annotations: pixel values, mask, labels."""
+    """What the checkpoint's processor makes of images and annotations: pixel values, mask, labels."""
     processor = AutoImageProcessor.from_pretrained(case.checkpoint, backend="pil")
     return processor(case.pictures, annotations=case.annotations, return_tensors="pt")
 
@@ -215,7 +215,7 @@ def test_the_order_of_the_labels_does_not_matter(case: Case) -> None:
 
 
 def test_queries_without_an_object_are_taught_to_say_so(case: Case) -> None:
-    """Study A's loss had no class for no object. Here a batch without objects has the loss of that class."""
+    """Study A's loss had no such class. Here a batch without any object still has a loss, of it alone."""
     task, batch = case.engine.task, _batch(case)
     empty = [
         {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.int64)} for _ in batch.indices

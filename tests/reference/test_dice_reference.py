@@ -33,7 +33,7 @@ UNSURE = 255
 
 @pytest.fixture(scope="module")
 def nuclei(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of nuclei; masks with an invented core in each, an ignored border, and an absent class."""
+    """Photos of nuclei; masks with a made-up core in each, an unsure border, and a class never seen."""
     root, source = tmp_path_factory.mktemp("nuclei"), shared / "data/dsb2018/fluo_256"
     (root / "images").mkdir()
     (root / "masks").mkdir()
@@ -68,7 +68,7 @@ def judge(nuclei: Path) -> Engine:
 
 
 class Threshold(nn.Module):
-    """Logits that classify pixels by the thresholds BRIGHT."""
+    """Logits of what is brighter than BRIGHT."""
 
     def __init__(self, scale: Any) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Threshold(nn.Module):
 
 
 def _by_hand(nuclei: Path, names: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """All counted pixels of the named images: the truth and the rule's prediction."""
+    """All counted pixels of the named images: the truth and what the rule says."""
     truth, called = [], []
     for name in names:
         with Image.open(next((nuclei / "images").glob(f"{Path(name).stem}.*"))) as photo:
@@ -102,7 +102,7 @@ def test_dice_and_iou_are_scikit_learns_over_the_whole_set(
 ) -> None:
     split = judge.data.splits[Split.VALIDATION]
     model = Threshold(judge.task.scale)
-    figures = judge.evaluate(model, config(), Split.VALIDATION, batch_size=batch_size)
+    metrics = judge.evaluate(model, config(), Split.VALIDATION, batch_size=batch_size)
     truth, called = _by_hand(nuclei, split.names)
     assert len(split) > 15
     assert len(truth) < len(split) * SIDE * SIDE, "nothing was unsure"
@@ -111,19 +111,19 @@ def test_dice_and_iou_are_scikit_learns_over_the_whole_set(
     assert (counts[:3, :3] > 10).all(), "the rule is right and wrong about every class"
     for name, score in (("dice", f1_score), ("iou", jaccard_score)):
         each = score(truth, called, labels=present, average=None)
-        assert figures[name] == pytest.approx(each.mean(), abs=1e-12)
+        assert metrics[name] == pytest.approx(each.mean(), abs=1e-12)
         for label, value in zip(CLASSES, each, strict=False):
-            assert figures[f"{name}/{label}"] == pytest.approx(value, abs=1e-12)
-        assert f"{name}/debris" not in figures, "a class that is in no image has no metric"
+            assert metrics[f"{name}/{label}"] == pytest.approx(value, abs=1e-12)
+        assert f"{name}/debris" not in metrics, "an absent class has no metric"
 
 
 def test_a_mean_over_images_would_be_another_figure(judge: Engine, nuclei: Path) -> None:
-    """Study B averaged over batches: its metric depends on which images are in a batch together."""
+    """Study B averaged over batches: its metric depends on which images come together."""
     split = judge.data.splits[Split.VALIDATION]
-    figures = judge.evaluate(Threshold(judge.task.scale), config(), Split.VALIDATION)
+    metrics = judge.evaluate(Threshold(judge.task.scale), config(), Split.VALIDATION)
     by_image = [
         f1_score(*_by_hand(nuclei, [name]), labels=[0, 1, 2], average="macro", zero_division=0.0)
         for name in split.names
     ]
-    assert abs(np.mean(by_image) - figures["dice"]) > 1e-3
-    assert figures["soft_dice"] != figures["dice"], "study B's metric has another name"
+    assert abs(np.mean(by_image) - metrics["dice"]) > 1e-3
+    assert metrics["soft_dice"] != metrics["dice"], "study B's metric has another name"

@@ -39,12 +39,12 @@ def _file(folder: Path, **parts: Any) -> Path:
 
 
 def _curve(folder: Path) -> list[dict[str, Any]]:
-    """The reports of `train`, without times and memory."""
+    """What `train` left: its reports less their cost."""
     lines = (folder / "reports.jsonl").read_text().splitlines()
-    return [_without_cost(json.loads(line)) for line in lines]
+    return [_metrics(json.loads(line)) for line in lines]
 
 
-def _without_cost(report: dict[str, Any]) -> dict[str, Any]:
+def _metrics(report: dict[str, Any]) -> dict[str, Any]:
     return {key: report[key] for key in ("epoch", "step", "objective", "metrics", "samples")}
 
 
@@ -106,7 +106,7 @@ SPACE = {
 def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
     train: Run, tmp_path: Path, task: str
 ) -> None:
-    """Several kinds of trial in one worker; alone, first in a new process, each gives the same curve."""
+    """Several kinds of trial to a worker; alone, the first in a fresh process, each gives its curve again."""
     metric = {"segmentation": "dice", "detection": "map"}[task]
     file = _file(
         tmp_path, name="sweep", task=task, objective={"metric": metric}, space=SPACE, search={"grid": {}}
@@ -123,7 +123,7 @@ def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
             _adaptertune(tmp_path, "train", *again)
         else:
             train(*again)
-        assert _curve(into) == [_without_cost(report.model_dump()) for report in trial.reports]
+        assert _curve(into) == [_metrics(report.model_dump()) for report in trial.reports]
         assert len(trial.reports) == 2
         held = storage / "sweep" / "trials" / f"{number:04d}" / "best.ckpt"
         assert _same_weights(into / "best.ckpt", held)

@@ -1,4 +1,4 @@
-"""The files of a run: which weights are kept, what a checkpoint holds, and that gradients are clipped."""
+"""Of a run in the open: which weights are kept, what a checkpoint holds, and that gradients are clipped."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from trainables.training.engine import Engine
 from trainables.training.solo import train_solo
 
 CLEAN = {"domain": "clean", "train": 32, "validation": 8, "test": 8}
-"""Data that the embedded backbone was pretrained on: it starts well."""
+"""What the embedded backbone knows already: it starts well."""
 RUINED = {"adapter": "lora", "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "warmup": 1.0}
-"""The rate rises to a hundred times a suitable one: with a report per step, the first one is the best."""
+"""The rate rises to a hundred times a normal one: with a report per step, the first is the best."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def asked() -> Workload:
 
 @pytest.fixture(scope="module")
 def judge(asked: Workload) -> Engine:
-    """An engine over the scenes."""
+    """An engine over them."""
     return engine(asked)
 
 
@@ -68,7 +68,7 @@ def test_gradients_are_clipped_before_every_step(judge: Engine, clip_norm: float
     state.optimizer.register_step_pre_hook(look)
     run(judge, state)
     assert len(norms) == 4
-    assert config().clip_norm == 1.0, "clipping is what happens where a file says nothing"
+    assert config().clip_norm == 1.0, "clipping is the default of a file"
     if clip_norm is None:
         assert min(norms) > 0.05
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data.prepare import prepare
+from trainables.data.prepare import prepare_data
 from trainables.data.prepared import Prepared, open_prepared
 from trainables.data.resize import Resize
 from trainables.specs.workload import Task, Workload
@@ -26,7 +26,7 @@ def workload(task: Task | str, data: dict[str, Any]) -> Workload:
 
 
 def prepared(task: Task | str, data: dict[str, Any], size: Resize = SMALL) -> Prepared:
-    return open_prepared(prepare(workload(task, data), size=size))
+    return open_prepared(prepare_data(workload(task, data), size=size))
 
 
 def noise(seed: int, height: int = 40, width: int = 60) -> Image.Image:

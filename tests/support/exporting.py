@@ -16,7 +16,7 @@ from torch import Tensor
 from trainables.export.card import Card
 from trainables.export.write import ExportResult, export_model
 from trainables.inference.trained_model import TrainedModel
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task, Workload
@@ -93,7 +93,7 @@ def trained(
     config = TrialConfig.model_validate_json(json.dumps(settings))
     loaded = load_task(asked, classes, CPU)
     torch.manual_seed(0)
-    built = build(loaded, config, total_steps=20)
+    built = build_model(loaded, config, total_steps=20)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for part in (built.parts.adapter, built.parts.head, built.parts.movable(config)):

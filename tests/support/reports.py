@@ -16,7 +16,7 @@ from PIL import Image
 from recorded import DOMAINS, Told, experiment, write
 
 from trainables.metrics.per_image import MaskImages
-from trainables.metrics.per_image import write as write_images
+from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import EXAMPLES, TEST_RESULTS, image_results
 from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder
@@ -58,7 +58,7 @@ def rich(storage: Path, **parts: Any) -> Path:
     scored = _finished(trials)[:3]
     scores = [
         ScoredRecord(
-            trial=number, epoch=6.0, metrics={name: _by_image(number).figure(name) for name in FIGURES},
+            trial=number, epoch=6.0, metrics={name: _by_image(number).metric(name) for name in FIGURES},
             robustness={"noisy": 0.5, "dim": 0.9},
             domains={"dim": {"dice": 0.63, "dice/7": 0.5}, "noisy": {"dice": 0.35, "dice/7": 0.2}},
         )

@@ -36,7 +36,7 @@ def workload(task: Task, *, train: int = 24, validation: int = 8) -> Workload:
 
 @pytest.fixture(scope="session")
 def engine_of() -> Callable[[Task], Engine]:
-    """One engine a task for the whole session, as a reused worker has it."""
+    """One engine per task for the whole session, as in a reused worker."""
     made: dict[Task, Engine] = {}
 
     def engine(task: Task) -> Engine:
@@ -73,25 +73,25 @@ def trial_job(experiment: Path, text: str, trial: int = 0, **fields: Any) -> Tri
 
 
 def actor_of(job: TrialJob) -> AdapterTrainable:
-    """A worker's trainable as `cluster.ray_worker` makes it; Ray's __init__ litters the home folder."""
+    """A worker's trainable as made by `cluster.ray_worker`; Ray's __init__ writes to the home folder."""
     made: AdapterTrainable = AdapterTrainable.__new__(AdapterTrainable)
     made.setup(job.for_ray())
     return made
 
 
 def swap(actor: AdapterTrainable, job: TrialJob) -> None:
-    """The next trial on a worker that is there."""
+    """The next trial on an existing worker."""
     assert actor.reset_config(job.for_ray())
 
 
 def run(engine: Engine, state: TrialState) -> list[Report]:
-    """All reports of a trial from where it stands."""
+    """All reports of a trial from its current position."""
     reports = []
     while not state.done:
         reports += [report for _, report in engine.advance([state])]
     return reports
 
 
-def figures(reports: list[Report]) -> list[tuple[float, int, float, dict[str, float]]]:
-    """What must be equal between two runs of one configuration: all but the cost."""
+def report_values(reports: list[Report]) -> list[tuple[float, int, float, dict[str, float]]]:
+    """The values that must be equal in two runs of one configuration: all but the cost."""
     return [(r.epoch, r.step, r.objective, r.metrics) for r in reports]

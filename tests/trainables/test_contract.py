@@ -1,6 +1,6 @@
 """Every valid pair of adapter and freezing mode, on both tasks, through one contract.
 
-Build, two steps, save, load, same outputs; and exactly those parameters moved that should.
+Build, two steps, save, load, same outputs; and exactly the parameters that should train have changed.
 """
 
 from __future__ import annotations

@@ -61,9 +61,9 @@ def test_a_uri_survives_what_is_put_on_it(uri: str) -> None:
         ("file://host/x", "needs an absolute folder"),
         ("s3:///x", "needs a bucket"),
         ("s3://bucket/x#1", "'#'"),
-        ("s3://bucket/x?verify=1", "has the unknown option 'verify'; s3:// takes endpoint_override"),
-        ("file:///x?a=1", "unknown option 'a'; file:// takes no options"),
-        ("s3://bucket/x?region", "is no URI"),
+        ("s3://bucket/x?verify=1", "has the unknown option 'verify'; s3:// accepts endpoint_override"),
+        ("file:///x?a=1", "unknown option 'a'; file:// accepts no options"),
+        ("s3://bucket/x?region", "is not a URI"),
     ],
 )
 def test_a_uri_that_is_none_says_why(uri: str, said: str) -> None:
@@ -91,7 +91,7 @@ def test_a_uri_that_is_none_says_why(uri: str, said: str) -> None:
 )
 def test_secrets_are_refused_and_not_repeated(uri: str) -> None:
     fault = str(uri_fault(uri))
-    assert "must hold no key or password" in fault
+    assert "must not contain a key or password" in fault
     assert "hush" not in fault
 
 
@@ -135,7 +135,7 @@ def test_a_failed_write_leaves_what_was_there(
 def test_a_store_that_is_not_there_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    with socket.socket() as closed:  # held, and nobody listens
+    with socket.socket() as closed:  # reserved, and nothing listens on it
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         file = StorePath.of(f"s3://bucket/x?endpoint_override=http://127.0.0.1:{port}") / "one"

@@ -1,4 +1,4 @@
-"""Sizes that a folder states outright are read without transformers; they must be what transformers says."""
+"""Fixed sizes in a folder are read without transformers; they must be equal to those of transformers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Adapters: one file per family, from its settings to a PEFT configuration, and their injection."""
+"""The adapter families, one file each, and their injection into a model with PEFT."""

@@ -1,9 +1,9 @@
-"""AdaLoRA: ranks that move to where they matter and shrink to a budget.
+"""AdaLoRA: ranks are moved to the layers that need them most and shrink to a budget.
 
-PEFT's allocator does the work; here is what using it right takes: the real number of steps, a call
+PEFT's allocator does the work. This module adds what it needs: the real number of steps, a call
 after every optimizer step, the orthogonal term (PEFT adds it only in its wrapper's `forward`, which
-injection bypasses), and a state that survives a checkpoint (PEFT's saves neither the importance
-averages nor the weights of masked ranks).
+injection bypasses), and a state that can be restored from a checkpoint (PEFT saves neither the
+importance averages nor the weights of masked ranks).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from trainables.specs.trial import TrialConfig
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 _MASK = "mask/"
 _RANK_STABILISER = 1e-5
-"""What PEFT's AdaLoRA adds to the rank that it divides by."""
+"""The term that PEFT's AdaLoRA adds to the rank before it divides by it."""
 
 
 def adalora(spec: AdaloraSpec, targets: list[str], steps: AdaloraSteps) -> AdaLoraConfig:
-    """ΔW = alpha/init_rank · B (E ⊙ A), E a diagonal that is masked to the budget (Zhang et al. 2023)."""
+    """ΔW = alpha/init_rank · B (E ⊙ A), with a diagonal E that is masked to the budget (Zhang 2023)."""
     return AdaLoraConfig(
         init_r=spec.init_rank,
         target_r=spec.target_rank,
@@ -47,7 +47,7 @@ def adalora(spec: AdaloraSpec, targets: list[str], steps: AdaloraSteps) -> AdaLo
 
 
 class RankAllocation(TrainingHook):
-    """The allocator of one adapted model and the orthogonal term of its loss."""
+    """The rank allocator of one adapted model, and the orthogonal term of its loss."""
 
     def __init__(self, tuner: Any) -> None:
         """tuner: PEFT's AdaLoraModel."""
@@ -62,7 +62,7 @@ class RankAllocation(TrainingHook):
         named = [p for p in tuner.model.named_parameters() if ".lora_" in p[0]]
         self._parameters: list[nn.Parameter] = [p for _, p in named]
         self._sides = [(p, ".lora_A." in n) for n, p in named if ".lora_A." in n or ".lora_B." in n]
-        # With equal ranks nothing is to be masked, and PEFT's k-th value would be asked for with k = 0.
+        # With equal ranks nothing is masked, and PEFT would call kthvalue with k = 0.
         self._shrinks = self._config.init_r > self._config.target_r
 
     def penalty(self) -> Tensor | None:
@@ -82,18 +82,18 @@ class RankAllocation(TrainingHook):
         if not self._shrinks:
             return
         for parameter in self._parameters:
-            if parameter.grad is None:  # a layer that this step's loss did not reach
+            if parameter.grad is None:  # a layer that this step's loss does not depend on
                 parameter.grad = torch.zeros_like(parameter)
         self._tuner.update_and_allocate(step)
 
     def ranks(self) -> dict[str, int]:
-        """Each adapted layer's rank: of its initial rank what is not masked."""
+        """Each adapted layer's rank: its initial rank less the masked ones."""
         pattern = self._config.rank_pattern or {}
         kept = {name.rpartition(".lora_E.")[0]: sum(mask) for name, mask in pattern.items()}
         return {name: kept.get(name, layer.r[ADAPTER_NAME]) for name, layer in self._layers.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Importance averages and masks, flat."""
+        """Importance averages and masks, in a flat dict."""
         held = {
             f"{kind}/{name}": tensor.clone()
             for kind in _AVERAGES
@@ -113,7 +113,7 @@ class RankAllocation(TrainingHook):
                 if key.startswith(f"{kind}/")
             }
             setattr(self._allocator, kind, averages)
-            # PEFT zeroes the averages of a name that it has no sensitivity for yet.
+            # PEFT sets the averages to zero for a name without a sensitivity.
             self._allocator.ipt.update({name: torch.zeros_like(tensor) for name, tensor in averages.items()})
         masks = {key.removeprefix(_MASK): mask for key, mask in state.items() if key.startswith(_MASK)}
         self._config.rank_pattern = {name: mask.tolist() for name, mask in masks.items()} or None
@@ -125,7 +125,7 @@ def _peft_config(config: TrialConfig, layout: Layout, total_steps: int) -> AdaLo
 
 
 def _as_lora(spec: AdaloraSpec, layers: Mapping[str, Any], trained: dict[str, Tensor]) -> Exported:
-    """LoRA with E ⊙ A, scaled, of the ranks that are left in each layer."""
+    """LoRA with E ⊙ A, scaled, with the ranks that are left in each layer."""
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     for name, layer in layers.items():
@@ -135,7 +135,7 @@ def _as_lora(spec: AdaloraSpec, layers: Mapping[str, Any], trained: dict[str, Te
         )
         scale = layer.scaling[ADAPTER_NAME] / (count + _RANK_STABILISER)
         left = scores[:, 0].nonzero()[:, 0]
-        # A layer that lost all its ranks keeps an empty one: LoRA has no rank 0.
+        # A layer without any rank left keeps a zero one: LoRA has no rank 0.
         left = left if len(left) else torch.zeros(1, dtype=torch.long)
         ranks[name] = len(left)
         tensors[f"{name}.lora_A.{ADAPTER_NAME}.weight"] = (down * scores * scale)[left].float()

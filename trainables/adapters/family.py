@@ -1,4 +1,4 @@
-"""What sets one family of adapters apart; `registry` lists the families by their names in `Adapter`."""
+"""The properties of an adapter family; `registry` lists the families by their names in `Adapter`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from trainables.adapters.layout import Layout
 from trainables.specs.trial import TrialConfig
 
 ADAPTER_NAME = "default"
-"""The name under which PEFT keeps the adapter's weights."""
+"""The name that PEFT stores the adapter's weights under."""
 
 Exported = tuple[PeftConfig, dict[str, Tensor]]
-"""PEFT's configuration with every adapted layer by name, and the tensors that belong to it."""
+"""PEFT's configuration with the name of every adapted layer, and the tensors that belong to it."""
 
 
 class TrainingHook:
-    """What an adapter does in training besides its forward pass; by default nothing."""
+    """The actions of an adapter in training besides its forward pass; by default none."""
 
     def __init__(self, tuner: BaseTuner | None) -> None:
-        """tuner: PEFT's, some methods keep tensors that their layers share on it; None without an adapter."""
+        """tuner: PEFT's tuner, where some methods store shared tensors; None without an adapter."""
         self._tuner: Any = tuner
 
     def penalty(self) -> Tensor | None:
-        """A term to add once to an optimizer step's loss, weighted; None where there is none."""
+        """A weighted term to add once to an optimizer step's loss, or None."""
         return None
 
     def after_step(self, step: int) -> None:
-        """To be called after each optimizer step, while gradients are there. step: steps done, from 1."""
+        """Call this after each optimizer step, before gradients are cleared. step: steps done, from 1."""
 
     def ranks(self) -> dict[str, int]:
-        """The current rank of each adapted layer, where its method has one."""
+        """The current rank of each adapted layer, if its method has ranks."""
         found = {}
         for name, layer in self._tuner.model.named_modules() if self._tuner is not None else ():
             rank = getattr(layer, "r", None) if isinstance(layer, BaseTunerLayer) else None
@@ -44,7 +44,7 @@ class TrainingHook:
         return found
 
     def state(self) -> dict[str, Tensor]:
-        """What a resumed trial needs besides the adapter's tensors: a flat dict of tensors."""
+        """The state that a resumed trial needs besides the adapter's tensors: a flat dict of tensors."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -61,33 +61,33 @@ def _name(config: TrialConfig) -> str:
 
 @dataclass(frozen=True)
 class AdapterFamily:
-    """How a family of adapters gets into a model, is trained, and leaves it.
+    """How an adapter family is injected into a model, trained, and exported.
 
-    A method that PEFT has, and that needs no special care, is its `peft_config` alone.
+    A PEFT method that needs no special treatment only has its `peft_config`.
     """
 
     peft_config: Callable[[TrialConfig, Layout, int], PeftConfig | None]
-    """PEFT's configuration over exactly the layers that a trial names, by its optimizer steps.
+    """PEFT's configuration for exactly the layers that a trial adapts, given its optimizer steps.
 
-    None for no adapter. Raises AdapterError where it does not fit the model.
+    None for no adapter. Raises AdapterError if it does not fit the model.
     """
     after_injection: Callable[[nn.Module, TrialConfig, Layout], None] = _nothing
-    """Changes the model once PEFT has put its layers in."""
+    """Changes the model after PEFT has injected its layers."""
     hook: Callable[[BaseTuner | None], TrainingHook] = TrainingHook
-    """What the adapter does in training, from PEFT's tuner."""
+    """Makes the adapter's training hook from PEFT's tuner."""
     may_rewrite: bool = False
-    """Whether the method may rewrite the weights that it adapts, which trials share."""
+    """Whether the method may overwrite the weights that it adapts, which trials share."""
     exported: Callable[[Any, Mapping[str, Any], dict[str, Tensor]], Exported] | None = None
-    """Converts what was trained into a method of PEFT's, exactly; None where it is one already.
+    """Converts the trained adapter exactly into a method of PEFT; None if it is one already.
 
     Takes the family's settings, the adapted layers by name, and the adapter's tensors on the CPU.
     """
     title: Callable[[TrialConfig], str] = _name
-    """What messages call it."""
+    """The adapter's name in messages."""
 
 
 def over_targets(build: Callable[[Any, list[str]], PeftConfig]) -> Callable[..., PeftConfig]:
-    """The `peft_config` of a family that needs its settings and the names of the layers alone."""
+    """The `peft_config` of a family that only needs its settings and the names of the layers."""
 
     def peft_config(config: TrialConfig, layout: Layout, total_steps: int) -> PeftConfig:
         return build(config.section, list(layout.targets(config.roles, config.blocks)))

@@ -1,4 +1,4 @@
-"""Put an adapter into a model, in place, and keep what belongs to it besides the weights."""
+"""Inject an adapter into a model, in place, and save its state besides the weights."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ _FIXED = "fixed/"
 
 
 class Adapted:
-    """An adapter inside a model. Its parameters and `state()` are all that a checkpoint needs of it."""
+    """An adapter in a model. A checkpoint needs only its parameters and `state()`."""
 
     def __init__(
         self, model: nn.Module, config: PeftConfig | None, hook: TrainingHook, base: set[int]
     ) -> None:
-        """base: ids of the tensors that the model had before."""
+        """base: ids of the tensors that the model had before the injection."""
         self.model = model
         self.config = config
         """PEFT's configuration; None for adapter `none`."""
         self._hook = hook
         own = [(name, p) for name, p in model.named_parameters() if id(p) not in base]
         self._trained = frozenset(name for name, p in own if p.requires_grad)
-        # What the method brings along and never trains: random projections, masks, AdaLoRA's ranknum.
+        # Tensors of the method that are never trained: random projections, masks, AdaLoRA's ranknum.
         self._fixed_parameters = frozenset(name for name, _ in own) - self._trained
         self._buffers = frozenset(name for name, b in model.named_buffers() if id(b) not in base)
 
     def parameter_names(self) -> set[str]:
-        """Names in the model of the adapter's parameters that train; a shared one counts once."""
+        """The names in the model of the adapter's parameters that train; a shared one counts once."""
         return set(self._trained)
 
     def penalty(self) -> Tensor | None:
-        """A term to add once to an optimizer step's loss, weighted; None where there is none."""
+        """A weighted term to add once to an optimizer step's loss, or None."""
         return self._hook.penalty()
 
     def after_step(self, step: int) -> None:
-        """To be called after each optimizer step, while gradients are there. step: steps done, from 1."""
+        """Call this after each optimizer step, before gradients are cleared. step: steps done, from 1."""
         self._hook.after_step(step)
 
     def ranks(self) -> dict[str, int]:
-        """The current rank of each adapted layer, where its method has one."""
+        """The current rank of each adapted layer, if its method has ranks."""
         return self._hook.ranks()
 
     def state(self) -> dict[str, Tensor]:
-        """What a resumed trial needs beside the parameters that train: a flat dict of tensors."""
+        """The state that a resumed trial needs besides the trained parameters: a flat dict of tensors."""
         fixed = {_FIXED + name: tensor.detach().clone() for name, tensor in self._fixed()}
         return fixed | self._hook.state()
 
@@ -73,13 +73,13 @@ class Adapted:
                 yield name, buffer
 
 
-def adapt(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps: int) -> Adapted:
-    """Put the adapter of `config` into `model`, in place.
+def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps: int) -> Adapted:
+    """Inject the adapter of `config` into `model`, in place.
 
     layout: of `model`, names relative to it.  total_steps: optimizer steps of the trial, for AdaLoRA.
-    Initial weights are drawn from torch's global generator. Tensors that the model has are neither
-    written nor replaced, so it may share them with others; `requires_grad` stays as it was on them.
-    Raises AdapterError where the adapter does not fit the model.
+    Initial weights are drawn from torch's global generator. The model's own tensors are neither
+    overwritten nor replaced, so other models may share them; their `requires_grad` does not change.
+    Raises AdapterError if the adapter does not fit the model.
     """
     errors = check_adapter_fits(
         config, layout.hidden, len(layout.blocks), inner=layout.inner, total_steps=total_steps
@@ -97,7 +97,7 @@ def adapt(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps:
     flags = [parameter.requires_grad for parameter in parameters]
     try:
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft.peft_type](model, peft, adapter_name=ADAPTER_NAME)
-    except Exception as error:  # whatever PEFT finds wrong is the user's to mend
+    except Exception as error:  # PEFT raises errors of any type, which the user has to fix
         raise AdapterError(f"adapter '{family.title(config)}' does not fit this model: {error}") from error
     finally:
         for parameter, flag in zip(parameters, flags, strict=True):
@@ -105,20 +105,20 @@ def adapt(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps:
         rewritten = _restore(guarded)
     if rewritten:
         raise AdapterError(
-            f"adapter '{family.title(config)}' rewrites backbone weights when it is put in, "
-            "and other trials share them; use another method, or another initialisation among its arguments"
+            f"adapter '{family.title(config)}' overwrites backbone weights when it is injected, "
+            "and other trials share them; use another method, or another initialisation in its arguments"
         )
     if set(tuner.targeted_module_names) != wanted:
         extra = sorted(set(tuner.targeted_module_names) ^ wanted)
         raise AdapterError(
-            f"adapter '{family.title(config)}' would reach other layers than the targets: {', '.join(extra)}"
+            f"adapter '{family.title(config)}' would adapt other layers than the targets: {', '.join(extra)}"
         )
     family.after_injection(model, config, layout)
     return Adapted(model, peft, family.hook(tuner), base)
 
 
 def _guard(model: nn.Module, targets: set[str]) -> list[tuple[nn.Parameter, Tensor, Tensor]]:
-    """Each target's parameters with their storage and a copy of its content."""
+    """Each target's parameters with their storage and a copy of the content."""
     return [
         (parameter, parameter.data, parameter.detach().clone())
         for name in sorted(targets)
@@ -128,7 +128,7 @@ def _guard(model: nn.Module, targets: set[str]) -> list[tuple[nn.Parameter, Tens
 
 
 def _restore(guarded: list[tuple[nn.Parameter, Tensor, Tensor]]) -> bool:
-    """Put back what was rewritten; whether anything was."""
+    """Restore overwritten weights; returns whether there were any."""
     rewritten = False
     for parameter, storage, copy in guarded:
         if not torch.equal(parameter.data, copy):

@@ -1,7 +1,7 @@
-"""Where things are in a model: its transformer blocks, and which linear layer plays which role.
+"""The layout of a model: its transformer blocks, and the role of each linear layer.
 
 Names differ by architecture (YOLOS `query`, ViT `q_proj`), so they are found by inspection: a block
-is the innermost list entry around attention layers, a role is told by the layer's name inside it.
+is the innermost list entry around attention layers, and the layer's name inside it gives its role.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _ROLES: dict[Role, tuple[bool, re.Pattern[str]]] = {
 }
 """Role -> (inside attention?, the end of the layer's name).
 
-Decoders of conditional and DAB-DETR project content and position apart; a role is the content's.
+Conditional and DAB-DETR decoders project content and position separately; the role is the content layer's.
 """
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Module names relative to the root that was inspected.
+    """The module names of a model, relative to the inspected root.
 
     blocks: transformer blocks in order (of a DETR-like model the encoder's, then the decoder's).
     linears: for each role the model has, its layers in order.
@@ -51,14 +51,14 @@ class Layout:
     inner: int
 
     def block_of(self, name: str) -> int | None:
-        """The number of the block that a module or parameter name lies in; None outside them."""
+        """The number of the block that a module or parameter is in; None outside the blocks."""
         for number, block in enumerate(self.blocks):
             if name == block or name.startswith(block + "."):
                 return number
         return None
 
     def targets(self, roles: Sequence[Role], span: tuple[int, int] | None = None) -> tuple[str, ...]:
-        """Layers with these roles in the blocks of `span` (first and last, both included), in model order.
+        """The layers with these roles in the blocks of `span` (first and last included), in model order.
 
         Raises AdapterError for a role that the model lacks, or a span outside its blocks.
         """
@@ -87,7 +87,7 @@ class Layout:
         return tuple(n for n in self.norms if first <= (self.block_of(n) or 0) <= last)
 
     def under(self, prefix: str) -> Layout:
-        """The same layout seen from a root in which this model is the submodule `prefix`."""
+        """The same layout relative to a root in which this model is the submodule `prefix`."""
 
         def named(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(f"{prefix}.{name}" if name else prefix for name in names) if prefix else names
@@ -107,14 +107,14 @@ class Layout:
 
 
 def layout_of(model: nn.Module) -> Layout:
-    """Inspect `model`, adapted or not. Raises AdapterError if it has no transformer blocks."""
+    """Inspect `model`, with or without an adapter. Raises AdapterError if it has no transformer blocks."""
     modules = dict(_plain_modules(model))
     linears = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
     blocks = _blocks(model, linears)
     if not blocks:
         raise AdapterError(
-            f"{type(model).__name__} has no transformer blocks: no list of modules with attention layers "
-            "in it; use a vision transformer with separate query, key and value layers"
+            f"{type(model).__name__} has no transformer blocks (no list of modules with attention layers); "
+            "use a vision transformer with separate query, key and value layers"
         )
     found: dict[Role, list[str]] = {role: [] for role in _ROLES}
     for name in linears:
@@ -139,7 +139,7 @@ def layout_of(model: nn.Module) -> Layout:
 
 
 def _plain_modules(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules under their names before adaptation: of an adapted layer the one that it wraps."""
+    """Modules by their names before adaptation: for an adapted layer, the layer that it wraps."""
     while isinstance(wrapped := getattr(model, "base_layer", None), nn.Module):
         model = wrapped
     yield prefix, model

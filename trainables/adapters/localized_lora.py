@@ -11,7 +11,7 @@ from trainables.specs.adapters import LocalizedLoraSpec
 def localized_lora(spec: LocalizedLoraSpec, targets: list[str]) -> GraloraConfig:
     """K×K block-local LoRA: out_j += alpha/block_rank · Σ_i B_ij A_ij x_i over the K blocks of x.
 
-    Exactly GraLoRA (Jung et al. 2025) with r = block_rank·K and alpha·K.
+    This is GraLoRA (Jung et al. 2025) with r = block_rank·K and alpha·K.
     """
     return GraloraConfig(
         r=spec.block_rank * spec.blocks,

@@ -9,7 +9,7 @@ from trainables.specs.adapters import LohaSpec
 
 
 def loha(spec: LohaSpec, targets: list[str]) -> LoHaConfig:
-    """ΔW = alpha/rank · (B₁A₁) ⊙ (B₂A₂), so of rank up to rank² (Hyeon-Woo et al. 2022, FedPara)."""
+    """ΔW = alpha/rank · (B₁A₁) ⊙ (B₂A₂), with a rank of up to rank² (Hyeon-Woo et al. 2022, FedPara)."""
     return LoHaConfig(
         r=spec.rank,
         alpha=spec.alpha,

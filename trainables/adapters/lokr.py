@@ -9,10 +9,10 @@ from trainables.specs.adapters import LokrSpec
 
 
 def lokr(spec: LokrSpec, targets: list[str]) -> LoKrConfig:
-    """ΔW = alpha/rank · C ⊗ (B A) (Yeh et al. 2023).  decompose_both: C is low-rank too where that saves.
+    """ΔW = alpha/rank · C ⊗ (B A) (Yeh et al. 2023).
 
-    decompose_factor bounds the size of C; a factor that does not divide a layer's width is replaced
-    by the nearest split that does.
+    decompose_both: C is also low-rank if that saves parameters.  decompose_factor: limits the size of C;
+    a factor that does not divide a layer's width is replaced by the nearest one that does.
     """
     return LoKrConfig(
         r=spec.rank,

@@ -27,7 +27,7 @@ def lora(spec: LoraSpec, targets: list[str]) -> LoraConfig:
 
 
 def lora_at_scale_one(ranks: Mapping[str, int], dropout: float) -> LoraConfig:
-    """LoRA whose update is B·A in each layer, at a rank of its own: what other families leave as."""
+    """LoRA with the update B·A and a separate rank in each layer: the export format of other families."""
     rank = max(ranks.values())
     others = {re.escape(name): own for name, own in ranks.items() if own != rank}
     return LoraConfig(

@@ -1,4 +1,4 @@
-"""Adapter `none`: the backbone as it is."""
+"""Adapter `none`: the backbone without changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainables.specs.trial import TrialConfig
 
 
 def no_config(config: TrialConfig, layout: Layout, total_steps: int) -> None:
-    """Nothing to put in."""
+    """Return None: there is no adapter to inject."""
 
 
 FAMILY = AdapterFamily(peft_config=no_config)

@@ -1,4 +1,4 @@
-"""Any other PEFT method, by the name of its PeftType and its configuration's arguments."""
+"""Any other PEFT method, by the name of its PeftType and the arguments of its configuration."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _OWN = {field.name for field in dataclasses.fields(PeftConfig)} | {
     "bias",
     "runtime_config",
 }
-"""Arguments that `targets`, `blocks`, `freezing` or the engine decide."""
+"""Arguments that `targets`, `blocks`, `freezing` or the engine set."""
 
 _UNFIT = {
     PeftType.ADALORA: "its ranks must be reallocated after every step; use adapter 'adalora'",
-    PeftType.ADAPTION_PROMPT: "it is made for language models",
+    PeftType.ADAPTION_PROMPT: "it is for language models",
     PeftType.TRAINABLE_TOKENS: "it trains rows of a token embedding, which a vision model lacks",
-    PeftType.XLORA: "it mixes LoRA adapters that are trained already",
+    PeftType.XLORA: "it combines LoRA adapters that are already trained",
     PeftType.POLY: "it needs a task id with every batch",
-    PeftType.SHADOW: "it is made for language models",
+    PeftType.SHADOW: "it is for language models",
 }
 
 
 def offered_methods() -> list[str]:
-    """The PEFT methods that may be named."""
+    """The names of the PEFT methods that can be used."""
     return sorted(
         kind.value
         for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
@@ -55,9 +55,9 @@ def offered_methods() -> list[str]:
 def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftConfig:
     """The configuration of the method in `config.peft`.
 
-    Its targets are the linear layers of the roles; LN_TUNING's are the blocks' norm layers. IA3's
-    feed-forward modules, whose input it scales, are those with the role mlp_out.
-    total_steps: unused, no method that is offered depends on them.
+    Its targets are the linear layers of the roles; for LN_TUNING, the norm layers of the blocks. The
+    feed-forward modules of IA3, which scales their input, are those with the role mlp_out.
+    total_steps: unused, no offered method depends on them.
     Raises AdapterError for a method or argument that PEFT lacks or that cannot work here.
     """
     spec = config.section
@@ -77,8 +77,8 @@ def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftCo
         raise AdapterError("; ".join(faults))
     try:
         return made(**spec.arguments, **own)
-    except Exception as error:  # whatever PEFT finds wrong with the arguments is the user's to mend
-        raise AdapterError(f"peft.arguments: {spec.method} refuses them: {error}") from error
+    except Exception as error:  # PEFT raises errors of any type, which the user has to fix
+        raise AdapterError(f"peft.arguments: {spec.method} rejects them: {error}") from error
 
 
 def _kind(spec: PeftSpec) -> PeftType:
@@ -92,7 +92,7 @@ def _kind(spec: PeftSpec) -> PeftType:
         raise AdapterError(f"peft.method: {name} cannot be used here: {_UNFIT[kind]}")
     if name not in offered_methods():
         raise AdapterError(
-            f"peft.method: {name} learns prompt tokens, which a vision backbone does not take; "
+            f"peft.method: {name} learns prompt tokens, which a vision backbone does not accept; "
             f"use one of {', '.join(offered_methods())}"
         )
     return kind
@@ -101,8 +101,8 @@ def _kind(spec: PeftSpec) -> PeftType:
 def _argument_fault(method: str, name: str, known: Sequence[str]) -> str | None:
     if name in _OWN:
         return (
-            f"peft.arguments.{name} is not for the file to set: "
-            "targets, blocks and freezing say what is adapted and what trains"
+            f"peft.arguments.{name} cannot be set in the file: "
+            "targets, blocks and freezing determine what is adapted and what trains"
         )
     if name not in known:
         usable = [n for n in known if n not in _OWN]
@@ -119,5 +119,5 @@ def _title(config: TrialConfig) -> str:
     return f"peft {config.section.method}"
 
 
-# Some of PEFT's methods rewrite the weights that they adapt: PiSSA, OLoRA, KaSA.
+# Some PEFT methods overwrite the weights that they adapt: PiSSA, OLoRA, KaSA.
 FAMILY = AdapterFamily(peft_config=passthrough, may_rewrite=True, title=_title)

@@ -1,4 +1,4 @@
-"""The adapter families by name. Add a family: its file in this package, and its line here."""
+"""The adapter families by name. To add a family: add a file in this package and a line here."""
 
 from __future__ import annotations
 

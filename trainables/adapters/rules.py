@@ -1,4 +1,4 @@
-"""Whether a configuration fits a model, without torch: what `validate`, a dry run and `adapt` check."""
+"""The rules that `validate`, a dry run and `inject_adapter` check: whether a configuration fits a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainables.specs.adapters import AdaloraSpec, Adapter, Role
 from trainables.specs.trial import TrialConfig
 
 MOST_BLOCKS = 256
-"""The largest block count that a LocalizedLoraSpec takes."""
+"""The largest block count that a LocalizedLoraSpec accepts."""
 
 
 def check_adapter_fits(
@@ -21,7 +21,7 @@ def check_adapter_fits(
     inner: int | None = None,
     total_steps: int | None = None,
 ) -> list[str]:
-    """Every way in which `config` does not fit a model, with the values that would; empty if it fits.
+    """The errors of `config` for a model, with the values that would fit; empty if it fits.
 
     hidden: width of a token.  blocks: number of transformer blocks.  inner: width between the two MLP
     layers, 4·hidden when unknown.  total_steps: optimizer steps of the trial, if known.
@@ -44,7 +44,7 @@ def check_adapter_fits(
 
 @dataclass(frozen=True)
 class Fit:
-    """What an adapter must fit: widths of a token and between the MLP layers, optimizer steps if known."""
+    """The values that an adapter must fit: widths of a token and of the MLP, optimizer steps if known."""
 
     hidden: int
     inner: int
@@ -53,7 +53,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class AdaloraSteps:
-    """AdaLoRA's schedule in optimizer steps: `total`, and the ones before and after reallocation."""
+    """AdaLoRA's schedule in optimizer steps: the total, and the steps before and after reallocation."""
 
     total: int
     tinit: int
@@ -64,7 +64,7 @@ def adalora_steps(spec: AdaloraSpec, total_steps: int) -> AdaloraSteps:
     """The shares of `spec` as steps of a trial of `total_steps`.
 
     Raises AdapterError if too few steps are left to reallocate ranks in. A trial without steps, or
-    whose ranks do not shrink, has no schedule and always fits.
+    without shrinking ranks, has no schedule and always fits.
     """
     if total_steps < 1 or spec.init_rank == spec.target_rank:
         return AdaloraSteps(total=max(1, total_steps), tinit=0, tfinal=0)
@@ -110,4 +110,4 @@ RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
     Adapter.ADALORA: _too_few_steps,
     Adapter.LOCALIZED_LORA: _indivisible,
 }
-"""Families that do not fit every model, and how to tell."""
+"""The rules of families that do not fit every model."""

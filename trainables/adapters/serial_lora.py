@@ -1,8 +1,8 @@
 """Serial LoRA: a low-rank change of a layer's input, W(x + B(A x)) + b.
 
-PEFT has no such method; the layer below follows its conventions and goes in through LoRA's hook
-for custom modules. ΔW = W·B·A, so it can be exported as a plain LoRA adapter. Saved as it stands,
-PEFT would load it as ordinary LoRA, with wrong outputs and no complaint: never save it that way.
+PEFT has no such method; the layer below follows PEFT's conventions and is injected through LoRA's hook
+for custom modules. ΔW = W·B·A, so it can be exported as a plain LoRA adapter. If it were saved without
+conversion, PEFT would load it as ordinary LoRA, with wrong outputs and no error: never do that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trainables.specs.trial import TrialConfig
 
 
 class SerialLinear(nn.Module, LoraLayer):  # type: ignore[misc]
-    """A linear layer whose input gets a low-rank addition before it.
+    """A linear layer with a low-rank addition to its input.
 
     lora_A: in_features -> rank, lora_B: rank -> in_features (not out_features, as in LoRA).
     """
@@ -41,7 +41,7 @@ class SerialLinear(nn.Module, LoraLayer):  # type: ignore[misc]
         self.update_layer(adapter_name, r, config=config)
 
     def update_layer(self, adapter_name: str, r: int, config: LoraConfig, **_: Any) -> None:
-        """Draw A as LoRA does, B zero."""
+        """Initialise A as LoRA does, and B to zero."""
         dropout = config.lora_dropout
         self.r[adapter_name] = r
         self.lora_alpha[adapter_name] = r
@@ -73,14 +73,14 @@ class SerialLinear(nn.Module, LoraLayer):  # type: ignore[misc]
 
 
 def serial_lora(spec: SerialLoraSpec, targets: list[str]) -> LoraConfig:
-    """A LoRA configuration whose layers are `SerialLinear`s."""
+    """A LoRA configuration that uses `SerialLinear` layers."""
     config = LoraConfig(r=spec.rank, lora_alpha=spec.rank, lora_dropout=spec.dropout, target_modules=targets)
     config._register_custom_module({nn.Linear: SerialLinear})
     return config
 
 
 def share_pairs(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
-    """With `shared`, give the layers of a block that see inputs of one width the same A and B."""
+    """If `shared`, give the same A and B to all layers of a block with the same input width."""
     if not config.section.shared:
         return
     pairs: dict[tuple[int | None, int], SerialLinear] = {}
@@ -92,7 +92,8 @@ def share_pairs(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
 
 
 def _as_lora(spec: SerialLoraSpec, layers: Mapping[str, Any], trained: dict[str, Tensor]) -> Exported:
-    """LoRA with A, and W·B in the place of B."""
+    """LoRA with A, and W·B instead of B."""
+
     tensors = dict(trained)
     for name, layer in layers.items():
         key = f"{name}.lora_B.{ADAPTER_NAME}.weight"

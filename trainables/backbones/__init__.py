@@ -1,4 +1,4 @@
-"""The embedded backbones: folders in hub format, each with a card of how it was made and what it does."""
+"""The embedded backbones: folders in hub format, each with a model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random changes to a training image; its boxes and mask move along. Numpy and Pillow only."""
+"""Random changes to a training image, its boxes and its mask, with Numpy and Pillow only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainables.data.prepared import Array
 from trainables.specs.trial import Augment
 
 SMALLEST = 1.0
-"""Pixels that a box must keep on both sides when a crop cuts it."""
+"""The smallest width and height, in pixels, of a box after a crop."""
 
 
 @dataclass(frozen=True)
 class Changed:
-    """image: (3, h, w) uint8.  boxes: (n, 4) xyxy in pixels.  kept: which boxes are left.  mask: (h, w)."""
+    """A changed image: (3, h, w) uint8.  boxes: (n, 4) xyxy in pixels.  kept: boxes left.  mask: (h, w)."""
 
     image: Array
     boxes: Array | None
@@ -24,13 +24,13 @@ class Changed:
     mask: Array | None
 
 
-def augmented(
+def augment_image(
     image: Array, boxes: Array | None, mask: Array | None, spec: Augment, rng: np.random.Generator
 ) -> Changed:
-    """Change one image of (3, h, w) uint8; sizes stay.
+    """Change one image of (3, h, w) uint8 and keep its size.
 
-    Every draw is made whatever `spec` says, so that turning one change on leaves the others as
-    they were. As in DETR, a crop cuts boxes to what is left of them and drops those with nothing left.
+    All random numbers are drawn whatever `spec` is, so that enabling one change does not alter the
+    others. As in DETR, a crop cuts boxes to the visible part and drops those without one.
     """
     share, left, top, flip, turn, light, range_ = rng.random(7)
     kept = np.arange(0 if boxes is None else len(boxes))
@@ -83,7 +83,7 @@ def _mirror(boxes: Array, size: int, *, axis: int) -> Array:
 
 
 def _relight(image: Array, brightness: float, contrast: float) -> Array:
-    """Brightness scales values, contrast their distance from the image's mean; one table look-up."""
+    """Scale values by brightness, and their distance from the image's mean by contrast, in one lookup."""
     table = np.arange(256, dtype=np.float32) * brightness
     mean = float(image.mean()) * brightness
     table = (table - mean) * contrast + mean

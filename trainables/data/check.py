@@ -1,4 +1,4 @@
-"""Loads, checks and resizes one image: what `prepare` does to each of them."""
+"""Loads, checks and resizes one image; `prepare_data` does this for each image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of an image: its row, or None, and all that was wrong with it."""
+    """The result of a check: the image's row, or None, and all errors found."""
 
     row: StoredImage | None
     findings: list[Finding]
@@ -45,10 +45,10 @@ def check_image(
     size: Resize,
     keep_empty: bool = False,
 ) -> Checked:
-    """Load, check and resize one image; None with a finding where it has to go.
+    """Load, check and resize one image; None with a finding if the image is dropped.
 
-    keep_empty: a mask of nothing but background is a negative example, not a fault. One in which
-    every pixel is ignored stays a fault: nothing can be learned from it.
+    keep_empty: a mask with only background is a negative example, not an error. A mask in which
+    every pixel is ignored is always an error: nothing can be learned from it.
     """
 
     def gone(fault: Fault, detail: object) -> Checked:
@@ -109,10 +109,10 @@ def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:
 def valid_boxes(
     found: Annotations, *, height: int, width: int, classes: Sequence[str]
 ) -> tuple[Annotations, list[tuple[Action, str]]]:
-    """The boxes that can be learned from, and what was wrong with the others.
+    """The boxes that can be learned from, and the errors of the others.
 
-    A box of an unknown class, without an extent, or wholly outside the image goes. One that
-    passes the border by more than a pixel is cut to it, and listed too.
+    A box of an unknown class, without an extent, or completely outside the image is dropped. A box that
+    extends beyond the border by more than a pixel is cut to the image, and also listed.
     """
     faults: list[tuple[Action, str]] = []
     boxes = found.boxes.copy()

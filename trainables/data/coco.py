@@ -1,4 +1,4 @@
-"""Detection from COCO JSON."""
+"""Detection data in COCO JSON."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from trainables.errors import DataError
 from trainables.specs.data import CocoData, CocoPart, Split
 
 Key = int | str
-"""An image's or a category's id."""
+"""The id of an image or a category."""
 NOT_A_BOX = [math.nan] * 4
 LARGEST = 1e9
-"""Pixels; no box is larger."""
+"""The largest valid side of a box, in pixels."""
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
 
 @dataclass(frozen=True, eq=False)
 class CocoSample:
-    """One entry of `images` with its annotations. declared: (height, width), where the file says so."""
+    """One entry of `images` with its annotations. declared: (height, width), if the file declares them."""
 
     name: str
     path: Path
@@ -54,11 +54,11 @@ class CocoSample:
         return str(self.path.resolve())
 
     def image(self) -> Image.Image:
-        """The image; ValueError where it has another size than its boxes were drawn on."""
+        """The image. Raises ValueError if its size is not the declared one."""
         return open_rgb(self.path, declared=self.declared)
 
     def annotations(self) -> Annotations:
-        """Its boxes, crowds too."""
+        """The image's boxes, including crowds."""
         return self.found
 
     def mask(self) -> None:
@@ -66,13 +66,13 @@ class CocoSample:
 
 
 Given = Mapping[Split, tuple[str, CocoPart]]
-"""Parts to read, each with the key of the file that names it."""
+"""The parts to read, each with its key in the experiment file."""
 
 
 def read_coco(spec: CocoData, classes: Sequence[str] | None = None) -> DataSource:
-    """Read the parts that are given. Classes are the names of all files' categories, train's first.
+    """Read the given parts. Classes are the names of the categories in all files, those of train first.
 
-    classes: in place of the files' own; then every box must be of one of them.
+    classes: used instead of the files' categories; every box must then have one of them.
     """
     parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
     return read_coco_parts({s: (f"data.coco.{s}", part) for s, part in parts.items()}, classes)
@@ -94,7 +94,7 @@ def read_coco_parts(given: Given, classes: Sequence[str] | None = None) -> DataS
 
 
 def _only_of(classes: Sequence[str], file: dict[str, Any], where: str) -> None:
-    """Refuse boxes of other classes; a category that no box has may be declared."""
+    """Refuse boxes of other classes; the file may declare other categories without boxes."""
     names = _categories(file)
     used = {entry.get("category_id") for entry in file["annotations"] if _is_key(entry.get("category_id"))}
     if unknown := [name for key, name in names.items() if key in used and name not in classes]:
@@ -102,12 +102,12 @@ def _only_of(classes: Sequence[str], file: dict[str, Any], where: str) -> None:
 
 
 def coco_identity(spec: CocoData) -> JsonValue:
-    """The annotations' content, and the names, sizes and times of the image files."""
+    """The content of the annotations, and the names, sizes and modification times of the image files."""
     return [None if part is None else coco_files(part) for part in (spec.train, spec.validation, spec.test)]
 
 
 def coco_files(part: CocoPart, where: str = "") -> JsonValue:
-    """A digest of the annotations and one of the images' folder. Raises DataError for what is not there."""
+    """Digests of the annotations and of the image folder. Raises DataError if one does not exist."""
     prefix = f"{where}." if where else ""
     try:
         content = hashlib.sha256(Path(part.annotations).read_bytes()).hexdigest()
@@ -117,7 +117,7 @@ def coco_files(part: CocoPart, where: str = "") -> JsonValue:
 
 
 def _load(part: CocoPart) -> dict[str, Any]:
-    """The file with its three lists in place. Raises DataError."""
+    """The content of the file, checked to have its three lists. Raises DataError."""
     try:
         file = json.loads(Path(part.annotations).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -144,7 +144,7 @@ def _load(part: CocoPart) -> dict[str, Any]:
 
 
 def _problems(file: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with ids and names: without them nothing can be told apart."""
+    """Yield the errors in ids and names, which must be unique."""
     for key in ("images", "categories"):
         seen: dict[Key, int] = {}
         for place, entry in enumerate(file[key]):
@@ -152,7 +152,7 @@ def _problems(file: dict[str, Any]) -> Iterator[str]:
                 yield f"{key}[{place}].id must be a whole number or a string, got {_shown(entry['id'])}"
             elif entry["id"] in seen:
                 yield (
-                    f"{key} must have ids of their own, but {key}[{seen[entry['id']]}] and {key}[{place}] "
+                    f"{key} must have unique ids, but {key}[{seen[entry['id']]}] and {key}[{place}] "
                     f"both have {_shown(entry['id'])}"
                 )
             else:
@@ -203,7 +203,7 @@ def _read_part(
     for entry in file["annotations"]:
         by_image[entry["image_id"]].append(entry)
     samples: list[Sample] = []
-    # Equal scores are settled by the order of images: pycocotools goes by their ids.
+    # The order of images decides between equal scores: pycocotools sorts by id.
     for image in sorted(file["images"], key=lambda i: (isinstance(i["id"], str), i["id"])):
         entries = by_image.pop(image["id"], [])
         name = str(image["file_name"])
@@ -230,7 +230,7 @@ def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _annotations(entries: list[dict[str, Any]], label: dict[Key, int]) -> Annotations:
-    """Boxes as they stand; one that is not four numbers, or of no category, is a fault that `check` lists."""
+    """The boxes unchanged; `check` lists one without four numbers or without a category as an error."""
     return Annotations.of(
         [_box(entry.get("bbox")) for entry in entries],
         [_label(entry.get("category_id"), label) for entry in entries],
@@ -251,7 +251,7 @@ def _box(value: Any) -> list[float]:
 
 
 def _number(value: Any) -> float:
-    """NaN for what is none, or too large for a float."""
+    """The value as a float; NaN if it is no number, or too large for a float."""
     try:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:

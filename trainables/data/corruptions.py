@@ -1,9 +1,9 @@
-"""Shifted looks of an image: what boxes and masks say of it stays true.
+"""Corruptions of an image: its boxes and masks stay valid.
 
 Blur, noise, contrast, brightness and JPEG are those of Hendrycks & Dietterich 2019 ("Benchmarking
 Neural Network Robustness to Common Corruptions and Perturbations", ImageNet-C) at their five
-severities; blur is their Gaussian one. `style` is ours: mixed colours, few levels, drawn edges.
-Each is a function of (image, its name, kind, severity), so a figure never depends on who asks.
+severities; blur is their Gaussian blur. `style` is ours: mixed colours, few levels, drawn edges.
+Each is a function of (image, its name, kind, severity), so a metric never depends on the caller.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from trainables.specs.data import Corruption, CorruptionSpec
 from trainables.specs.workload import Task
 
 SIGMA = (1.0, 2.0, 3.0, 4.0, 6.0)
-"""Of the blur, in pixels of an image of BLURRED_SIDE; larger images are blurred more, smaller ones less."""
+"""Sigma of the blur in pixels, for an image of BLURRED_SIDE; it scales with the image."""
 BLURRED_SIDE = 224
 DEVIATION = (0.08, 0.12, 0.18, 0.26, 0.38)
-"""Of the noise, as a share of white."""
+"""Standard deviation of the noise, as a share of white."""
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
-"""What is left of each value's distance from the image's mean colour."""
+"""The remaining share of each value's distance from the image's mean colour."""
 BRIGHTNESS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Added to the brightest channel, hue and saturation kept."""
 QUALITY = (25, 18, 15, 10, 7)
-"""Of JPEG."""
+"""The JPEG quality."""
 STYLE = ((0.2, 16, 0.6), (0.4, 12, 0.9), (0.6, 10, 1.2), (0.8, 8, 1.6), (1.0, 7, 2.0))
-"""How far colours are mixed, levels a channel keeps, how dark edges are drawn."""
+"""The degree of colour mixing, the levels that a channel keeps, the darkness of the edges."""
 MIXED = np.array([[0.02, 0.93, 0.05], [0.05, 0.05, 0.90], [0.93, 0.02, 0.05]], np.float32)
-"""What of red, green and blue goes into each channel; rows add up to 1, so grey stays grey."""
+"""The shares of red, green and blue in each channel; rows add up to 1, so grey stays grey."""
 KEPT_BYTES = 256 * 2**20
-"""Changed images that a split keeps, so that an objective in a domain does not change them every epoch."""
+"""Bytes of corrupted images that a split caches, so that an objective under shift computes them once."""
 
 
-def corrupted(image: Array, spec: CorruptionSpec, name: str) -> Array:
-    """An (h, w, 3) uint8 image in another look. name: the image's, which its noise is drawn from."""
+def corrupt_image(image: Array, spec: CorruptionSpec, name: str) -> Array:
+    """Corrupt an (h, w, 3) uint8 image. name: the image's name, which seeds its noise."""
     at = spec.severity - 1
     match spec.kind:
         case Corruption.BLUR:
@@ -66,7 +66,7 @@ def corrupted(image: Array, spec: CorruptionSpec, name: str) -> Array:
 
 
 class CorruptedSplit(PreparedSplit):
-    """A split whose images are changed as they are read; what is known of them stays."""
+    """A split with images that are corrupted as they are read; annotations stay the same."""
 
     def __init__(
         self, path: Path, task: Task, corruption: CorruptionSpec, rows: Sequence[int] | None = None
@@ -79,23 +79,25 @@ class CorruptedSplit(PreparedSplit):
 
     @classmethod
     def of(cls, split: PreparedSplit, corruption: CorruptionSpec) -> CorruptedSplit:
-        """`split` in another look."""
+        """`split` with corrupted images."""
         return cls(split.path, split.task, corruption, split.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As its path and the change."""
+        """Pickle the split as its path and the corruption."""
         return CorruptedSplit, (self.path, self.task, self.corruption, self.rows)
 
     def only(self, rows: Sequence[int]) -> CorruptedSplit:
-        """These images alone, in the same look."""
+        """A split with only these images, with the same corruption."""
         return CorruptedSplit.of(super().only(rows), self.corruption)
 
     def planes(self, i: int) -> Array:
-        """Image i as (3, height, width) uint8, changed."""
+        """Image i as (3, height, width) uint8, corrupted."""
         if i in self._kept:
             return self._kept[i]
         image = np.ascontiguousarray(super().planes(i).transpose(1, 2, 0))
-        changed = np.ascontiguousarray(corrupted(image, self.corruption, self.names[i]).transpose(2, 0, 1))
+        changed = np.ascontiguousarray(
+            corrupt_image(image, self.corruption, self.names[i]).transpose(2, 0, 1)
+        )
         changed.setflags(write=False)
         if self._kept_bytes + changed.nbytes <= KEPT_BYTES:
             self._kept[i] = changed
@@ -103,7 +105,7 @@ class CorruptedSplit(PreparedSplit):
         return changed
 
     def stacked(self, indices: list[int]) -> Array | None:
-        """None: what lies on disk is the image as it was."""
+        """None, as the file holds the original images."""
         return None
 
 
@@ -113,20 +115,21 @@ def _generator(spec: CorruptionSpec, name: str) -> np.random.Generator:
 
 
 def _bytes(values: Array) -> Array:
-    """Shares of white in bytes, cut off at black and white."""
+    """Convert shares of white to bytes, clipped at black and white."""
     whole: Array = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return whole
 
 
 def _brighter(image: Array, added: float) -> Array:
-    """The value of HSV raised: all channels by one factor, or from black to grey."""
+    """Raise the value in HSV: all channels by one factor, or from black to grey."""
     value = image.max(-1, keepdims=True)
     raised = np.clip(value + added, 0, 1)
     return _bytes(np.where(value > 0, image * raised / np.where(value > 0, value, 1), raised))
 
 
 def _stylised(image: Array, mixed: float, levels: int, edges: float) -> Array:
-    """Colours rotated between channels, cut to a few flat tones, edges drawn dark."""
+    """Rotate colours between channels, reduce them to a few flat tones, draw edges dark."""
+
     matrix = mixed * MIXED + (1 - mixed) * np.eye(3, dtype=np.float32)
     tones = np.rint((image @ matrix.T) * (levels - 1)) / (levels - 1)
     grey = np.pad(image.mean(-1), 1, mode="edge")

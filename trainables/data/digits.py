@@ -18,7 +18,7 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class DigitSample:
-    """Scene `index` of `split`, drawn when it is asked for."""
+    """Scene `index` of `split`, drawn when it is requested."""
 
     spec: EmbeddedData
     split: Split
@@ -56,12 +56,12 @@ class DigitSample:
 
 @lru_cache(maxsize=64)
 def _drawn(spec: EmbeddedData, split: Split, index: int) -> embedded.Scene:
-    """A scene; the last ones are kept, for whoever asks for an image and then for its boxes."""
+    """A scene; the last ones are cached, for callers that request an image and then its boxes."""
     return embedded.scene(split, index, domain=spec.domain, side=spec.side, seed=spec.seed)
 
 
 def read_digits(spec: EmbeddedData, task: Task) -> DataSource:
-    """Three parts of scenes; the background is the first class of a task that counts it."""
+    """Three parts of scenes; the background is the first class if the task has one."""
     counts = {Split.TRAIN: spec.train, Split.VALIDATION: spec.validation, Split.TEST: spec.test}
     classes = (BACKGROUND, *embedded.CLASSES) if task.facts.background else embedded.CLASSES
     return DataSource(
@@ -71,5 +71,5 @@ def read_digits(spec: EmbeddedData, task: Task) -> DataSource:
 
 
 def digits_identity(spec: EmbeddedData) -> JsonValue:
-    """The parameters, and which drawing it is: a changed drawing is another data set."""
+    """The parameters and the version of the drawing: a changed drawing is another data set."""
     return {"parameters": spec.model_dump(mode="json"), "code": embedded.DRAWING}

@@ -1,4 +1,4 @@
-"""Shifted domains: where their images come from, and the splits that models are tested on. No torch."""
+"""Shifted domains: where their images come from, and the splits that models are tested on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trainables.data.hub import hub_identity, read_hub_parts
 from trainables.data.masks import mask_files, read_mask_parts
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.data.sample import DataSource
-from trainables.data.sources import shuffled
+from trainables.data.sources import sort_by_digest
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
 from trainables.specs.workload import ROBUSTNESS, Task, Workload
 
 Parts = dict[Split, PreparedSplit]
-"""A domain's test images, and its validation images where it has any."""
+"""A domain's test images, and its validation images if it has any."""
 
 
 # --- sources ----------------------------------------------------------------------------------
@@ -29,9 +29,9 @@ Parts = dict[Split, PreparedSplit]
 def read_domain(
     name: str, domain: DomainSpec, data: DataSpec, task: Task, classes: Sequence[str]
 ) -> DataSource:
-    """The images of a domain that has images of its own, numbered by `classes`.
+    """Read a domain that has its own images, with classes numbered by `classes`.
 
-    Raises DataError where they cannot be read, have other classes, or do not go with the data.
+    Raises DataError if they cannot be read, have other classes, or do not fit the data.
     """
     source, given = data.source, _given(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
@@ -50,7 +50,7 @@ def read_domain(
 
 
 def domain_identity(name: str, domain: DomainSpec, data: DataSpec) -> JsonValue:
-    """What the images of a domain depend on, without reading them. Raises DataError."""
+    """All that the images of a domain depend on, without reading them. Raises DataError."""
     source, given = data.source, _given(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
         rules = source.model_dump(mode="json", include={"classes", "values", "ignore"})
@@ -83,10 +83,10 @@ def _given(name: str, domain: DomainSpec) -> dict[Split, tuple[str, DomainPart]]
 
 
 def training_part(split: PreparedSplit, data: DataSpec) -> PreparedSplit:
-    """The share of the training images that trials see.
+    """The share of the training images that trials use.
 
-    Images are in the order of a digest of seed and name, of which the first are taken: 10 % of
-    them lie inside 50 %. At least one image is left.
+    Images are sorted by a digest of seed and name, and the first ones are taken: 10 % of
+    them are a subset of 50 %. At least one image is left.
     """
     if data.train_fraction >= 1 or not len(split):
         return split
@@ -94,12 +94,12 @@ def training_part(split: PreparedSplit, data: DataSpec) -> PreparedSplit:
     places: dict[str, list[int]] = {}
     for i, name in enumerate(split.names):
         places.setdefault(name, []).append(i)
-    order = [i for name in shuffled(places, f"{data.splits.seed}/fraction") for i in places[name]]
+    order = [i for name in sort_by_digest(places, f"{data.splits.seed}/fraction") for i in places[name]]
     return split.only(sorted(order[:count]))
 
 
 def open_domain(prepared: Prepared, name: str, domain: DomainSpec) -> Parts | None:
-    """A domain's splits; None where its own images are not prepared beside `prepared`."""
+    """A domain's splits; None if its images are not prepared alongside `prepared`."""
     if domain.corruption is not None:
         return {
             split: CorruptedSplit.of(prepared.splits[split], domain.corruption)
@@ -112,18 +112,18 @@ def open_domain(prepared: Prepared, name: str, domain: DomainSpec) -> Parts | No
 
 
 def open_domains(prepared: Prepared, workload: Workload) -> dict[str, Parts]:
-    """All domains of the workload. Raises DataError where one is not prepared."""
+    """All domains of the workload. Raises DataError if one is not prepared."""
     found = {name: open_domain(prepared, name, domain) for name, domain in workload.data.domains.items()}
     absent = [name for name, parts in found.items() if parts is None]
     if absent:
-        raise DataError(f"{prepared.path} holds no images of domain {', '.join(absent)}; prepare again")
+        raise DataError(f"{prepared.path} has no images of domain {', '.join(absent)}; prepare again")
     return {name: parts for name, parts in found.items() if parts is not None}
 
 
 def split_names(prepared: Prepared, workload: Workload) -> dict[str, JsonValue]:
-    """Which images a model is trained, validated and tested on, by name; those of domains too.
+    """The names of the images that a model is trained, validated and tested on, including domains.
 
-    What is kept beside an experiment: faults and `train_fraction` have been applied.
+    These are stored with an experiment, after dropping errors and applying `train_fraction`.
     """
     named: dict[str, JsonValue] = {
         str(split): list((training_part(part, workload.data) if split is Split.TRAIN else part).names)
@@ -137,15 +137,15 @@ def split_names(prepared: Prepared, workload: Workload) -> dict[str, JsonValue]:
     return named
 
 
-# --- figures ----------------------------------------------------------------------------------
+# --- metrics ----------------------------------------------------------------------------------
 
 
 def robustness(
     task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]]
 ) -> dict[str, float]:
-    """Each domain's main figure as a share of the one in the data's own domain.
+    """Each domain's main metric divided by the one in the data's own domain.
 
-    Left out where either is absent or not finite, or the own one is 0: then there is nothing to keep.
+    A domain is left out if either metric is absent or not finite, or the one in the own domain is 0.
     """
     main = task.facts.main_metric
     base = own.get(main, 0.0)
@@ -161,11 +161,11 @@ def robustness(
 def under_shift(
     task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]], *, every: bool
 ) -> dict[str, float]:
-    """Figures in domains by the names an objective may have: `dice@NAME`, `robustness@NAME`, `robustness`.
+    """Metrics in domains by the names an objective may have: `dice@NAME`, `robustness@NAME`, `robustness`.
 
-    every: whether these are all domains, so that there is a mean over them. Figures of single
-    classes are left out. A model whose main figure in its own domain is 0 has a
-    robustness of 0, the worst: an objective must have a value. NaN stays NaN.
+    every: whether these are all domains, so that there is a mean over them. Metrics of single
+    classes are left out. If the main metric in the own domain is 0, robustness is 0, the worst
+    value: an objective must have a value. NaN stays NaN.
     """
     found = {
         f"{figure}@{name}": value

@@ -1,9 +1,9 @@
-"""The embedded data set: scenes of real handwritten digits, built on the fly, in four domains.
+"""The embedded data set: scenes of real handwritten digits, generated on the fly, in four domains.
 
 The 1,797 digits of 8×8 pixels are scikit-learn's copy of the UCI optical digits test set.
-A scene places one to three of them without overlap on a background. No digit stands in two
-splits, and a scene's layout depends on (seed, split, index) alone, so that the same scene
-can be drawn in every domain: what changes between domains is the look, never the content.
+A scene places one to three of them without overlap on a background. No digit is in two
+splits, and a scene's layout depends on (seed, split, index) only, so that the same scene
+can be drawn in every domain: domains differ in appearance, never in content.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CLASSES = tuple(str(digit) for digit in range(10))
 SHARE = {Split.TRAIN: 0.6, Split.VALIDATION: 0.2, Split.TEST: 0.2}
 DRAWING = "b441c3a6b36233fc03cb8d7260220ccdc32f6ce16cd40aa5aa8aecdd0a9d0c7a"
-"""Which drawing this is, a part of the fingerprint of prepared data: another value, other data.
+"""The version of the drawing, a part of the fingerprint of prepared data.
 
-Change it together with what is drawn, and only then. The value is the SHA-256 of this file at the time
-when the file itself was hashed, so that experiments recorded then can be resumed.
+Change it if and only if the drawing changes. The value is the SHA-256 that this file had when the
+fingerprint was computed from the file itself, so that experiments recorded then can still be resumed.
 """
 INK = 0.25
-"""Coverage from which a pixel belongs to a digit's mask."""
+"""The coverage from which a pixel belongs to a digit's mask."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _digits() -> tuple[Array, Array]:
 
 @cache
 def digits_of(split: Split) -> Array:
-    """Indices of the digits that belong to `split`: a fixed, seeded partition of all 1,797."""
+    """The indices of the digits that belong to `split`: a fixed, seeded partition of all 1,797."""
     order = np.random.default_rng(20261124).permutation(len(_digits()[1]))
     start = 0
     for name, share in SHARE.items():

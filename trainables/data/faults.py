@@ -1,4 +1,4 @@
-"""What can be wrong with an image, its boxes or its mask, and what is then done about it."""
+"""The errors that an image, its boxes or its mask can have, and how each one is handled."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from enum import StrEnum
 from trainables.specs.data import FaultRule, FaultRules, Split
 
 SHOWN = 20
-"""Faults that a message lists by name before it only counts."""
+"""The number of errors that a message lists by name; it only counts the others."""
 SLACK = 1.0
-"""Pixels by which annotated boxes may pass the border: rounding, not a fault."""
+"""Pixels by which annotated boxes may extend beyond the border: this is rounding, not an error."""
 
 
 class Fault(StrEnum):
-    """The kinds of fault, named as their rules in `FaultRules`."""
+    """The kinds of data error, with the names of their rules in `FaultRules`."""
 
     UNREADABLE_IMAGE = "unreadable_image"
     MISSING_FILE = "missing_file"
@@ -24,13 +24,13 @@ class Fault(StrEnum):
     BAD_MASK = "bad_mask"
 
     def rule(self, rules: FaultRules) -> FaultRule:
-        """What `rules` say about this kind."""
+        """The rule for this kind in `rules`."""
         rule: FaultRule = getattr(rules, self.value)
         return rule
 
 
 class Action(StrEnum):
-    """What became of it."""
+    """How an error was handled."""
 
     IMAGE_DROPPED = "image dropped"
     BOX_DROPPED = "box dropped"
@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: where it is, what is wrong, what was done."""
+    """One data error: where it is, what is wrong, how it was handled."""
 
     split: Split
     name: str
@@ -53,21 +53,21 @@ class Finding:
         return {key: str(value) for key, value in asdict(self).items()}
 
 
-def stopping(findings: Iterable[Finding], rules: FaultRules) -> list[Finding]:
-    """Those findings whose rule is to stop."""
+def stopping_findings(findings: Iterable[Finding], rules: FaultRules) -> list[Finding]:
+    """The findings with a rule to stop."""
     return [f for f in findings if f.fault.rule(rules) is FaultRule.STOP]
 
 
 def stop_message(findings: Sequence[Finding]) -> str:
-    """All faults that stop a preparation, by name; counted beyond the first twenty."""
+    """The message of all errors that stop a preparation: the first twenty by name, the others as a count."""
     lines = [f"  {f.split}  {f.name}  {f.fault}: {f.detail}" for f in findings[:SHOWN]]
     if len(findings) > SHOWN:
         lines.append(f"  … and {len(findings) - SHOWN} more")
     kinds = ", ".join(f"faults.{kind}" for kind in sorted({f.fault.value for f in findings}))
     return "\n".join(
         [
-            f"data must be free of faults whose rule is 'stop', got {len(findings)}:",
+            f"data must have no errors with the rule 'stop', got {len(findings)}:",
             *lines,
-            f"mend them, or leave them out with data.{kinds.replace(', ', ', data.')}: drop",
+            f"fix them, or leave them out with data.{kinds.replace(', ', ', data.')}: drop",
         ]
     )

@@ -1,6 +1,6 @@
-"""Detection from the Hugging Face hub or a local copy, in the form of `detection-datasets/coco`.
+"""Detection data from the Hugging Face hub or a local copy, in the format of `detection-datasets/coco`.
 
-Rows of image, image_id and objects {bbox, category, area}; boxes are [x0, y0, x1, y1] there.
+Rows have image, image_id and objects {bbox, category, area}; boxes are [x0, y0, x1, y1].
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from trainables.errors import DataError
 from trainables.specs.data import HubData, Split
 
 PROBED = 100
-"""Images looked at to tell whether boxes are corners or not."""
+"""Images that are checked to find out whether boxes are given by their corners."""
 
 
 @dataclass(frozen=True, eq=False)
 class HubSample:
-    """One row. labels: class index of each category value."""
+    """One row. labels: the class index of each category value."""
 
     name: str
     origin: str
@@ -56,7 +56,7 @@ class HubSample:
         return picture.convert("RGB")
 
     def annotations(self) -> Annotations:
-        """Its boxes, from corners to xywh."""
+        """The image's boxes, converted from corners to xywh."""
         objects = _columns(self.rows.select_columns(["objects"])[self.row]["objects"])
         corners = [_corners(box) for box in objects["bbox"]]
         count = len(corners)
@@ -72,9 +72,9 @@ class HubSample:
 
 
 def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> DataSource:
-    """Load the parts that are named. Raises DataError where that fails or the form is another.
+    """Load the named parts. Raises DataError if that fails or the format is wrong.
 
-    classes: in place of the data's own; then every box must be of one of them.
+    classes: used instead of the data's own; every box must then have one of them.
     """
     return read_hub_parts(spec, {s: part for s in Split if (part := getattr(spec, s)) is not None}, classes)
 
@@ -82,7 +82,7 @@ def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> DataSource:
 def read_hub_parts(
     spec: HubData, named: Mapping[Split, str], classes: Sequence[str] | None = None, where: str = "data.hub"
 ) -> DataSource:
-    """Parts of `spec`'s data set by their names in it. where: the key that names them."""
+    """The parts of `spec`'s data set by their names in it. where: the key that names them."""
     tables = {split: _load(spec, part) for split, part in named.items()}
     for split, table in tables.items():
         _check_form(table, f"{spec.path} ({named[split]})")
@@ -97,7 +97,7 @@ def read_hub_parts(
 
 
 def _only_of(classes: Sequence[str], table: Any, path: str, where: str) -> None:
-    """Refuse boxes of other classes; a label that no box has may be declared."""
+    """Refuse boxes of other classes; the data may declare other labels without boxes."""
     names = _names(table, path)
     if not (strange := set(names) - set(classes)):
         return
@@ -111,7 +111,7 @@ def _only_of(classes: Sequence[str], table: Any, path: str, where: str) -> None:
 
 
 def hub_identity(spec: HubData) -> JsonValue:
-    """A local copy's files; for the hub, the cached files of the revision that is loaded."""
+    """The files of a local copy; for the hub, the cached files of the loaded revision."""
     local = Path(spec.path)
     if local.is_dir():
         return {"spec": spec.model_dump(mode="json", exclude={"path"}), "files": identity_of(local)}
@@ -121,7 +121,7 @@ def hub_identity(spec: HubData) -> JsonValue:
             continue
         table = _load(spec, part)
         cached = [Path(f["filename"]) for f in table.cache_files]
-        # The folder is named by the revision's commit.
+        # The name of the folder is the revision's commit.
         names: list[JsonValue] = ["/".join(path.parts[-2:]) for path in cached]
         files.append([table.num_rows, names])
     return {"spec": spec.model_dump(mode="json"), "files": files}
@@ -138,7 +138,7 @@ def _load(spec: HubData, part: str) -> Any:
             loaded = datasets.load_dataset(spec.path, spec.name, revision=spec.revision, split=part)
     except DataError:
         raise
-    # `datasets` raises whatever its many readers raise, none of it under one root.
+    # `datasets` raises the errors of its many readers, which have no common base class.
     except Exception as error:
         raise DataError(
             f"data.hub must be loadable by `datasets`, but part '{part}' of {spec.path} is not: "
@@ -150,7 +150,7 @@ def _load(spec: HubData, part: str) -> Any:
 
 
 def _saved(held: Any, part: str) -> Any:
-    """A part of what `save_to_disk` wrote: `train`, or `train[:100]`."""
+    """A part of a data set written by `save_to_disk`: `train`, or `train[:100]`."""
     match = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", part)
     if match is None:
         raise DataError(f"a part of a saved data set must look like 'train' or 'train[0:100]', got '{part}'")
@@ -171,7 +171,7 @@ def _check_form(table: Any, where: str) -> None:
     absent = [c for c in ("image", "objects") if c not in features]
     if absent:
         raise DataError(
-            f"{where} must have columns image and objects, as detection-datasets/coco has; "
+            f"{where} must have columns image and objects, like detection-datasets/coco; "
             f"got {', '.join(features)}"
         )
     if not isinstance(features["image"], datasets.Image):
@@ -183,7 +183,7 @@ def _check_form(table: Any, where: str) -> None:
 
 
 def _fields(objects: Any) -> dict[str, Any]:
-    """Features inside `objects`, be it a dict of lists or a list of dicts."""
+    """The features inside `objects`, which is a dict of lists or a list of dicts."""
     inner = getattr(objects, "feature", objects)
     return dict(inner) if isinstance(inner, dict) else {}
 
@@ -218,7 +218,7 @@ def _part(table: Any, classes: Sequence[str], part: str, where: str) -> DataPart
     else:
         ids, origins = list(range(table.num_rows)), _row_origins(table, part)
     order = list(range(len(ids)))
-    if all(isinstance(key, int) for key in ids):  # as pycocotools goes: it settles equal scores
+    if all(isinstance(key, int) for key in ids):  # pycocotools' order, which decides between equal scores
         order.sort(key=ids.__getitem__)
     samples: list[Sample] = [
         HubSample(name=str(ids[row]), origin=origins[row], rows=table, row=row, labels=labels)
@@ -231,7 +231,7 @@ def _part(table: Any, classes: Sequence[str], part: str, where: str) -> DataPart
 
 
 def _row_origins(table: Any, part: str) -> list[str]:
-    """Each row's place in the whole it was sliced from; within `part` alone where that cannot be told."""
+    """Each row's index in the data set that it was sliced from; within `part` if that is unknown."""
     import datasets
 
     plain = re.fullmatch(r"([^\[\]+]+)(?:\[(\d*):\d*\])?", part)
@@ -248,7 +248,7 @@ def _row_origins(table: Any, part: str) -> list[str]:
 
 
 def _check_corners(table: Any, where: str) -> None:
-    """Refuse boxes that are plainly [x, y, width, height]: their areas say so."""
+    """Refuse boxes that their areas show to be [x, y, width, height]."""
     as_sizes = as_corners = 0
     for row in table.select(range(min(PROBED, table.num_rows))).select_columns(["objects"]):
         objects = _columns(row["objects"])
@@ -258,8 +258,8 @@ def _check_corners(table: Any, where: str) -> None:
             as_corners += bool(area) and math.isclose(area, (x1 - x0) * (y1 - y0), rel_tol=0.01)
     if as_sizes > 10 * max(1, as_corners):
         raise DataError(
-            f"{where}: boxes must be [x0, y0, x1, y1] as in detection-datasets/coco, but their areas say "
-            "[x, y, width, height]; convert them, or use data.coco with COCO JSON"
+            f"{where}: boxes must be [x0, y0, x1, y1] as in detection-datasets/coco, but by their areas they "
+            "are [x, y, width, height]; convert them, or use data.coco with COCO JSON"
         )
 
 

@@ -1,4 +1,4 @@
-"""Batches of prepared data: pure functions of (seed, epoch, index), with no state to checkpoint.
+"""Batches of prepared data: pure functions of (seed, epoch, index), with no state to save.
 
 Images stay uint8; they are normalised on the device.
 """
@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from trainables.data.augment import augmented
+from trainables.data.augment import augment_image
 from trainables.data.prepared import IGNORE, Array, PreparedSplit
 from trainables.specs.trial import Augment
 
@@ -23,14 +23,14 @@ NOTHING = Augment()
 
 @dataclass(frozen=True)
 class Batch:
-    """Images and what is to be learned from them.
+    """Images and their targets.
 
     images: (B, 3, H, W) uint8, smaller ones padded at the bottom and right with zeros.
     valid: (height, width) of each image without its padding.
     targets: per image `class_labels` (n,) int64 and `boxes` (n, 4) float32, cxcywh as shares of
     the padded image, crowds left out; None for segmentation.
-    masks: (B, H, W) uint8 class indices, 255 for what counts nowhere, the padding too; None for detection.
-    indices: the images' places in their split.
+    masks: (B, H, W) uint8 class indices, 255 for ignored pixels and padding; None for detection.
+    indices: the images' indices in their split.
     """
 
     images: torch.Tensor
@@ -55,7 +55,7 @@ class Batch:
         )
 
     def pieces(self, size: int) -> Iterator[Batch]:
-        """The batch in pieces of at most `size` images, with the whole batch's padding."""
+        """The batch in pieces of at most `size` images, all with the padding of the whole batch."""
         if size >= len(self.indices):
             yield self
             return
@@ -72,7 +72,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches(Sequence[Batch]):
-    """All batches of one pass over a split; the last may be smaller. `[i]` depends on nothing but `i`."""
+    """All batches of one pass over a split; the last may be smaller. `[i]` depends on `i` only."""
 
     split: PreparedSplit
     batch_size: int
@@ -119,7 +119,7 @@ def eval_batches(split: PreparedSplit, *, batch_size: int) -> Batches:
 
 @lru_cache(maxsize=16)
 def _order(count: int, seed: int, epoch: int) -> Array:
-    # A seed sequence ends in implied zeros, so streams are told apart by a number above 0.
+    # A seed sequence ends in implied zeros, so a number above 0 distinguishes the streams.
     return np.random.default_rng([seed, epoch, 0]).permutation(count)
 
 
@@ -128,7 +128,7 @@ def _image_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def _assemble(split: PreparedSplit, indices: list[int]) -> Batch:
-    """A batch as stored; one copy of the images where they are all of one size."""
+    """A batch as stored; a single copy of the images if they all have one size."""
     images = split.stacked(indices)
     masks: Array | None = None
     if images is None:
@@ -146,7 +146,7 @@ def _augmented(split: PreparedSplit, indices: list[int], spec: Augment, key: tup
     for i in indices:
         corners, labels = _boxes(split, i) if split.has_boxes else (None, None)
         mask = split.mask(i) if split.has_masks else None
-        changed = augmented(split.planes(i), corners, mask, spec, _image_rng(*key, i))
+        changed = augment_image(split.planes(i), corners, mask, spec, _image_rng(*key, i))
         images.append(changed.image)
         if changed.mask is not None:
             masks.append(changed.mask)
@@ -184,7 +184,7 @@ def _batch(
 
 
 def _targets(boxes: list[tuple[Array, Array]], height: int, width: int) -> list[dict[str, torch.Tensor]]:
-    """xyxy in pixels to cxcywh as shares of a padded image; all images' boxes in one go."""
+    """Convert xyxy in pixels to cxcywh as shares of a padded image, for all images' boxes at once."""
     corners = np.concatenate([c for c, _ in boxes])
     size = np.array([width, height], np.float32)
     shares = np.empty((len(corners), 4), np.float32)
@@ -201,7 +201,7 @@ def _targets(boxes: list[tuple[Array, Array]], height: int, width: int) -> list[
 
 
 def _padded(arrays: list[Array], fill: int) -> Array:
-    """Arrays of (…, h, w) in one (B, …, H, W), each at the top left."""
+    """Pad arrays of (…, h, w) into one (B, …, H, W), each at the top left."""
     sizes = [a.shape[-2:] for a in arrays]
     height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
     shape = (len(arrays), *arrays[0].shape[:-2], height, width)

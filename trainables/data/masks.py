@@ -1,4 +1,4 @@
-"""Segmentation from folders of images and masks."""
+"""Segmentation data in folders of images and masks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from trainables.errors import DataError
 from trainables.specs.data import MaskData, MaskPart, Split
 
 VALUES = 2**16
-"""Mask values are 8 or 16 bits wide."""
+"""The number of possible mask values: they have 8 or 16 bits."""
 
 
 @dataclass(frozen=True)
 class MaskSample:
-    """An image and its mask. table: class index of each mask value, -1 for none."""
+    """An image and its mask. table: the class index of each mask value, -1 for no class."""
 
     name: str
     picture: Path
@@ -47,7 +47,7 @@ class MaskSample:
         return str(self.picture.resolve())
 
     def image(self) -> Image.Image:
-        """The image, turned as its mask is."""
+        """The image, in the orientation of its mask."""
         return open_rgb(self.picture, declared=self._turned())
 
     def annotations(self) -> Annotations:
@@ -55,15 +55,15 @@ class MaskSample:
         return Annotations.none()
 
     def mask(self) -> Array:
-        """Class indices. Raises ValueError for a value that stands for no class."""
+        """Class indices. Raises ValueError for a value that has no class."""
         if self.drawing is None:
-            raise FileNotFoundError(f"no mask is named like {self.name}")
+            raise FileNotFoundError(f"no mask has the name {self.name}")
         with Image.open(self.drawing) as drawing:
             raw = np.asarray(drawing.convert("L") if drawing.mode == "1" and self.binary_as_grey else drawing)
         return _classes(_one_channel(raw), self.table)
 
     def _turned(self) -> tuple[int, int] | None:
-        """The mask's size where it is the image's turned on its side: what a camera's tag may mean."""
+        """The mask's size if it is the image's size rotated by 90°, which an EXIF tag may mean."""
         try:
             with Image.open(self.picture) as picture, Image.open(self.drawing or "") as drawing:
                 ours, theirs = (picture.height, picture.width), (drawing.height, drawing.width)
@@ -73,13 +73,13 @@ class MaskSample:
 
 
 Given = Mapping[Split, tuple[str, MaskPart]]
-"""Parts to read, each with the key of the file that names it."""
+"""The parts to read, each with its key in the experiment file."""
 
 
 def read_masks(spec: MaskData, classes: Sequence[str] | None = None) -> DataSource:
-    """Read the parts that are given. Raises DataError for wrong classes, values or folders.
+    """Read the given parts. Raises DataError for wrong classes, values or folders.
 
-    classes: the order to number the classes in; the data's own when absent.
+    classes: the order to number the classes in; the data's own order when absent.
     """
     parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
     given = {split: (f"data.masks.{split}", part) for split, part in parts.items()}
@@ -105,7 +105,7 @@ def masks_identity(spec: MaskData) -> JsonValue:
 
 
 def mask_files(part: MaskPart, where: str = "") -> JsonValue:
-    """Digests of the files of both folders. Raises DataError where one is not there."""
+    """Digests of the files of both folders. Raises DataError if a folder does not exist."""
     prefix = f"{where}." if where else ""
     return [
         identity_of(need_folder(part.images, what=f"{prefix}images")),
@@ -127,19 +127,19 @@ def _read_part(part: MaskPart, spec: MaskData, table: Array, split: Split, where
         for stem, path in sorted(pictures.items())
     ]
     if not samples:
-        raise DataError(f"{where}.images must hold images, but {part.images} holds none")
+        raise DataError(f"{where}.images must be a folder with images, but {part.images} has none")
     alone = [
         drawings[stem].relative_to(part.masks).as_posix() for stem in sorted(set(drawings) - set(pictures))
     ]
     faults = (
-        Finding(split, name, Fault.MISSING_FILE, Action.IGNORED, "no image is named like this mask")
+        Finding(split, name, Fault.MISSING_FILE, Action.IGNORED, "no image has the name of this mask")
         for name in alone
     )
     return DataPart(samples, tuple(faults))
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """Image files below `folder` by their path without suffix."""
+    """The image files below `folder`, by their path without suffix."""
     known = Image.registered_extensions()
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -148,7 +148,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         stem = path.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
             raise DataError(
-                f"a pair shares its file name, so names must differ by more than their suffix; "
+                f"image and mask have the same file name, so names must differ by more than the suffix; "
                 f"{found[stem]} and {path} do not"
             )
         found[stem] = path
@@ -156,7 +156,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _table(spec: MaskData, classes: Sequence[str]) -> Array:
-    """(65536,) int16: the class index of each mask value, 255 for ignored, -1 for none."""
+    """(65536,) int16: the class index of each mask value, 255 for ignored, -1 for no class."""
     if unknown := [name for name in spec.classes if name not in classes]:
         raise DataError(unknown_classes("data.masks.classes", unknown, classes))
     if len(spec.classes) > IGNORE:
@@ -165,11 +165,11 @@ def _table(spec: MaskData, classes: Sequence[str]) -> Array:
     if len(values) != len(spec.classes) or len(set(values)) != len(values):
         raise DataError(
             f"data.masks.values must hold one value for each of the {len(spec.classes)} classes, "
-            f"no two alike, got {list(values)}"
+            f"all different, got {list(values)}"
         )
     outside = [v for v in (*values, *([] if spec.ignore is None else [spec.ignore])) if not 0 <= v < VALUES]
     if outside:
-        raise DataError(f"mask values must lie in 0 to {VALUES - 1}, got {outside}")
+        raise DataError(f"mask values must be in 0 to {VALUES - 1}, got {outside}")
     if spec.ignore in values:
         raise DataError(f"data.masks.ignore must not be the value of a class, got {spec.ignore}")
     table = np.full(VALUES, -1, np.int16)
@@ -184,7 +184,7 @@ def _one_channel(raw: Array) -> Array:
         return raw
     colours = raw[..., : 3 if raw.shape[-1] >= 3 else 1]
     if (colours != colours[..., :1]).any():
-        raise ValueError("it is in colour; a mask holds one value a pixel")
+        raise ValueError("it is a colour image; a mask has one value per pixel")
     return colours[..., 0]
 
 

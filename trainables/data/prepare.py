@@ -1,7 +1,7 @@
 """Prepares a data set once: decoded, resized, checked, as memory-mapped Arrow in a cache.
 
-The folder's name is a fingerprint of everything the result depends on. Whoever comes second,
-in another process or another sweep, finds it there.
+The folder's name is a fingerprint of everything that the result depends on, so another process
+or another sweep finds the prepared data there.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from filelock import FileLock
 
 from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.domains import domain_identity, read_domain
-from trainables.data.faults import Finding, stop_message, stopping
+from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
-from trainables.data.sources import disjoint, read_source, source_identity
+from trainables.data.sources import check_disjoint, read_source, source_identity
 from trainables.errors import DataError, StorageError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
 from trainables.specs.workload import Workload
 
 CHUNK_BYTES = 64 * 2**20
-"""Pixels a record batch holds before it is written: bounds the memory of a preparation."""
+"""Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
 
 
 def cache_root() -> Path:
-    """`ADAPTERTUNE_CACHE`, or ~/.cache/adaptertune."""
+    """The cache folder: `ADAPTERTUNE_CACHE`, or ~/.cache/adaptertune."""
     given = os.environ.get("ADAPTERTUNE_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "adaptertune"
 
 
 def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None = None) -> str:
-    """Names the prepared data: the source's identity, task, splits, fault rules, size, stored form.
+    """The name of the prepared data: a digest of source, task, splits, `faults`, size and stored format.
 
-    Not the domains, and not the share of the training images that trials see.
+    It depends neither on the domains nor on the share of the training images that trials use.
     """
     splits = workload.data.splits
     depends = {
@@ -60,15 +60,15 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     return _digest(depends | ({"classes": list(classes)} if classes is not None else {}))
 
 
-def prepare(
+def prepare_data(
     workload: Workload, *, size: Resize, classes: Sequence[str] | None = None, progress: bool = False
 ) -> Path:
-    """The folder of prepared data, made if it is not there yet; processes that ask at once make one.
+    """The folder of prepared data, made if it does not exist; concurrent processes make only one.
 
-    classes: the names to number classes by, in place of the data's own order: a trained model's.
-    progress: show a bar on the terminal.
-    Raises DataError for a source that cannot be read, or faults whose rule is to stop, all by
-    name; StorageError where the cache cannot be written. Neither leaves a folder behind.
+    classes: the names to number classes by, instead of the data's own order: those of a trained model.
+    progress: show a progress bar on the terminal.
+    Raises DataError for a source that cannot be read, or for errors with the rule to stop, listed by
+    name; StorageError if the cache cannot be written. Neither leaves a folder behind.
     """
     name = fingerprint(workload, size, classes)
 
@@ -88,9 +88,9 @@ def prepare_domain(
     size: Resize,
     progress: bool = False,
 ) -> Path:
-    """As `prepare`, of a domain's own images; its parts are test, and validation where it has any.
+    """Prepare a domain's own images like `prepare_data`; its parts are test, and validation if it has any.
 
-    classes: of the data. Errors begin with the domain's name.
+    classes: those of the data. Error messages begin with the domain's name.
     """
     try:
         depends = {
@@ -113,11 +113,11 @@ def prepare_domain(
         raise DataError(text if text.startswith(at) else f"{at}: {text}") from error
 
 
-def tied(workload: Workload, images: Path, domains: Mapping[str, Path]) -> Path:
-    """A folder that stands for prepared data and the domains prepared beside it, by their names.
+def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) -> Path:
+    """A folder that links prepared data with the prepared domains, by their names.
 
-    It holds no images: to a reader it is `images`, whose fingerprint it keeps, with `domains`.
-    Raises DataError where a domain holds images that are trained or validated on.
+    It holds no images: a reader gets `images`, with the same fingerprint, and `domains`.
+    Raises DataError if a domain has images that are used for training or validation.
     """
     folders = {name: folder.name for name, folder in domains.items()}
 
@@ -152,11 +152,11 @@ def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
     for name, domain in own.items():
         parts = read_domain(name, domain, workload.data, workload.task, source.classes).parts
         for split, part in parts.items():
-            disjoint(seen | {f"{split} of domain {name}": part})
+            check_disjoint(seen | {f"{split} of domain {name}": part})
 
 
 def _made(name: str, write: Callable[[Path], None]) -> Path:
-    """The folder `name` in the cache, written by `write` if it is not there yet."""
+    """The folder `name` in the cache, written by `write` if it does not exist."""
     root = cache_root() / "prepared"
     final, temporary = root / name, root / f".{name}.tmp"
     if (final / "meta.json").is_file():
@@ -192,7 +192,7 @@ def _write(
     *,
     needs: Sequence[Split],
 ) -> None:
-    """Write all splits, empty where the source lacks them. needs: those that must hold something."""
+    """Write all splits, empty if the source lacks them. needs: the splits that must not be empty."""
     findings: list[Finding] = []
     counts: dict[str, int] = {}
     boxes: dict[str, int] = {}
@@ -213,7 +213,7 @@ def _write(
             rows = _rows(_ahead(pool, work, part.samples), findings, advance)
             with _storage(folder.parent):
                 counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)
-    stops = stopping(findings, workload.data.faults)
+    stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
     _check_counts(workload, source, counts, boxes, findings, needs)
@@ -229,7 +229,7 @@ def _write(
     }
     splits = {str(split): [s.name for s in part.samples] for split, part in source.parts.items()}
     with _storage(folder.parent):
-        # meta.json is written last: a folder that has it is whole.
+        # meta.json is written last: a folder that has it is complete.
         (folder / SPLITS).write_text(json.dumps(splits, indent=1), encoding="utf-8")
         (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
@@ -237,7 +237,7 @@ def _write(
 def _rows(
     results: Iterable[Checked], findings: list[Finding], advance: Callable[[], None]
 ) -> Iterator[StoredImage]:
-    """The rows among `results`; what was found goes to `findings`."""
+    """Yield the rows among `results`; their errors are added to `findings`."""
     for checked in results:
         advance()
         findings.extend(checked.findings)
@@ -246,7 +246,7 @@ def _rows(
 
 
 def _write_split(path: Path, rows: Iterable[StoredImage]) -> tuple[int, int]:
-    """Write one part; its number of images and of boxes."""
+    """Write one part; returns its number of images and of boxes."""
     images = boxes = held = 0
     pending: list[StoredImage] = []
     with path.open("wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
@@ -287,15 +287,15 @@ def _check_counts(
     findings: Sequence[Finding],
     needs: Sequence[Split],
 ) -> None:
-    """Refuse a data set that nothing can be learned from, or judged on."""
-    lost = f"; {len(findings)} faults were found:\n{_listed(findings)}" if findings else ""
+    """Refuse a data set that cannot be used for training or evaluation."""
+    lost = f"; {len(findings)} errors were found:\n{_listed(findings)}" if findings else ""
     for split in needs:
         if not counts[split]:
             raise DataError(
-                f"{split} must hold images, but none of its {len(source.parts[split].samples)} is left{lost}"
+                f"{split} must have images, but none of its {len(source.parts[split].samples)} is left{lost}"
             )
         if workload.task.facts.boxes and not boxes[split]:
-            raise DataError(f"{split} must hold boxes, but none is left{lost}")
+            raise DataError(f"{split} must have boxes, but none is left{lost}")
 
 
 def _listed(findings: Sequence[Finding]) -> str:
@@ -306,7 +306,7 @@ def _listed(findings: Sequence[Finding]) -> str:
 def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[Sample], Checked], samples: Iterable[Sample]
 ) -> Iterator[Checked]:
-    """Results in order, with only a few images under way or waiting."""
+    """Yield results in order, with only a few images in progress or waiting."""
     waiting: deque[Future[Checked]] = deque()
     window = 4 * _workers()
     try:
@@ -322,14 +322,14 @@ def _ahead(
 
 
 def _workers() -> int:
-    """Pillow decodes and resizes without the interpreter's lock, so threads are enough."""
+    """The number of threads: Pillow decodes and resizes without the GIL, so threads are enough."""
     able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, able)
 
 
 @contextmanager
 def _storage(root: Path) -> Iterator[None]:
-    """An OSError inside is the cache's: a full or read-only disk."""
+    """Convert an OSError inside, caused by a full or read-only disk, to a StorageError."""
     try:
         yield
     except OSError as error:
@@ -341,7 +341,7 @@ def _storage(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _bar(total: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """Yields what to call after each image; draws only on a terminal."""
+    """Yield a function to call after each image; the bar is drawn only on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,7 +1,7 @@
-"""Prepared data as it lies on disk: one memory-mapped Arrow file a split, and `meta.json`.
+"""Prepared data on disk: one memory-mapped Arrow file for each split, and `meta.json`.
 
 Opening maps files and reads a few hundred bytes; images become numpy views of the map, so all
-workers of a node share one copy. No torch here.
+workers of a node share one copy.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from trainables.specs.workload import Task
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SCHEMA = 2
-"""Version of the stored form; another one is another fingerprint."""
+"""The version of the stored format, a part of the fingerprint."""
 IGNORE = 255
-"""Mask value that counts nowhere."""
+"""The mask value of pixels that are not counted."""
 
 COLUMNS = pa.schema(
     [
@@ -47,7 +47,7 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of one image, in its original pixels; what detections are judged against.
+    """The ground truth of one image, in its original pixels; detections are evaluated against it.
 
     boxes: (n, 4) float32, absolute xywh.  labels: (n,) int64 class indices.  areas: (n,) float64
     as annotated.  crowds: (n,) bool.
@@ -66,9 +66,9 @@ class PreparedSplit:
     """One part of a prepared data set, in its stored order. Arrays are read-only views."""
 
     def __init__(self, path: Path, task: Task, rows: Sequence[int] | None = None) -> None:
-        """Map the file at `path`. Raises DataError where it is damaged.
+        """Map the file at `path`. Raises DataError if it is damaged.
 
-        rows: of the images to keep, in ascending order; all when absent.
+        rows: the rows of the images to keep, in ascending order; all when absent.
         """
         self.path, self.task = path, task
         self._rows = None if rows is None else np.asarray(rows, np.int64)
@@ -80,7 +80,7 @@ class PreparedSplit:
                 f"remove the folder {path.parent} and prepare again"
             ) from error
         self._stored = whole
-        # Pixels stay where they are; what is known of the images is small enough to copy.
+        # Pixels stay in the map; the other columns are small enough to copy.
         self._table = whole if self._rows is None else whole.drop(["image", "mask"]).take(self._rows)
 
     def __len__(self) -> int:
@@ -88,27 +88,27 @@ class PreparedSplit:
         return int(self._table.num_rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A split travels as its path, never as its pixels."""
+        """Pickle the split as its path, never its pixels."""
         return PreparedSplit, (self.path, self.task, self.rows)
 
     @cached_property
     def rows(self) -> list[int] | None:
-        """Which images of the file it holds; None for all."""
+        """The rows of the file that this split holds; None for all."""
         return None if self._rows is None else [int(row) for row in self._rows]
 
     def only(self, rows: Sequence[int]) -> PreparedSplit:
-        """These images alone, by their places in ascending order; nothing is copied."""
+        """A split with only these images, by their indices in ascending order; nothing is copied."""
         kept = rows if self.rows is None else [self.rows[row] for row in rows]
         return PreparedSplit(self.path, self.task, kept)
 
     @property
     def has_masks(self) -> bool:
-        """Whether images carry masks."""
+        """Whether the images have masks."""
         return self.task.facts.masks
 
     @property
     def has_boxes(self) -> bool:
-        """Whether images carry boxes."""
+        """Whether the images have boxes."""
         return self.task.facts.boxes
 
     @cached_property
@@ -141,11 +141,11 @@ class PreparedSplit:
         return self.planes(i).transpose(1, 2, 0)
 
     def mask(self, i: int) -> Array:
-        """Mask i as a (height, width) uint8 view: class indices, 255 to be ignored."""
+        """Mask i as a (height, width) uint8 view: class indices, 255 for ignored pixels."""
         return self._masks.at(self._place(i)).reshape(tuple(self.sizes[i]))
 
     def stacked(self, indices: list[int]) -> Array | None:
-        """(B, 3, height, width) copied in one go, or None where sizes differ or lie in several chunks."""
+        """(B, 3, height, width) as one copy, or None if sizes differ or the file has several chunks."""
         return None if self._block is None else self._block[self._places(indices)]
 
     def stacked_masks(self, indices: list[int]) -> Array | None:
@@ -174,7 +174,7 @@ class PreparedSplit:
 
     @cached_property
     def trainable(self) -> tuple[Array, Array, Array]:
-        """What is trained on: (n + 1,) offsets of each image's boxes; the boxes as (N, 4) float32 xyxy
+        """The boxes to train on: (n + 1,) offsets of each image's boxes; the boxes as (N, 4) float32 xyxy
         in STORED pixels, cut to the image; their (N,) labels. Crowds are left out.
         """
         offsets, boxes = self._boxes
@@ -190,7 +190,7 @@ class PreparedSplit:
         return starts, corners.astype(np.float32), labels
 
     def truth(self, i: int) -> Truth:
-        """All that is known of image i."""
+        """The ground truth of image i."""
         height, width = (int(v) for v in self.original_sizes[i])
         return Truth(
             name=self._table["name"][i].as_py(),
@@ -205,7 +205,7 @@ class PreparedSplit:
     # --- views --------------------------------------------------------------------------------
 
     def _place(self, i: int) -> int:
-        """Where image i lies in the file."""
+        """The row of image i in the file."""
         return i if self._rows is None else int(self._rows[i])
 
     def _places(self, indices: list[int]) -> Any:
@@ -234,7 +234,7 @@ class PreparedSplit:
 
     @cached_property
     def _all_alike(self) -> bool:
-        """Whether the file holds images of one size alone."""
+        """Whether all images in the file have one size."""
         sizes = np.stack([self._stored[c].to_numpy() for c in ("height", "width")], axis=1)
         return len(self) > 0 and bool((sizes == self.sizes[0]).all())
 
@@ -282,7 +282,7 @@ class _Binary:
         return data[offsets[row] : offsets[row + 1]]
 
     def whole(self) -> Array | None:
-        """All rows end to end, where they lie in one chunk."""
+        """All rows end to end, if they are in one chunk."""
         if len(self._parts) != 1:
             return None
         offsets, data = self._parts[0]
@@ -291,9 +291,9 @@ class _Binary:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set. `meta` holds fingerprint, task, size, counts and the list of faults.
+    """A prepared data set. `meta` holds fingerprint, task, size, counts and the list of data errors.
 
-    domains: the folders of its shifted domains, by name; a corruption needs none.
+    domains: the folders of its shifted domains, by name; a corruption needs no folder.
     """
 
     path: Path
@@ -304,7 +304,7 @@ class Prepared:
 
 
 def open_prepared(path: Path) -> Prepared:
-    """Map a folder that `prepare` has made. Raises DataError where it is damaged or of another version."""
+    """Map a folder made by `prepare_data`. Raises DataError if it is damaged or of another version."""
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
         version = meta["schema"]
@@ -316,7 +316,7 @@ def open_prepared(path: Path) -> Prepared:
             f"{path} must hold prepared data of version {SCHEMA}, got {version}; "
             "remove the folder and prepare again"
         )
-    # A folder that ties domains to a data set names it, and holds no images of its own.
+    # A folder that links domains to a data set names the data set, and holds no images itself.
     home = path.parent / meta["images"] if "images" in meta else path
     splits = {split: PreparedSplit(home / f"{split}.arrow", task) for split in Split}
     domains = {name: path.parent / folder for name, folder in meta.get("domains", {}).items()}

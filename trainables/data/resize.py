@@ -1,4 +1,4 @@
-"""To which size an image is resized: the rule of a checkpoint's processor, as a value."""
+"""The size that an image is resized to: the rule of a checkpoint's processor, as a value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainables.specs.base import Count, Spec
 
 
 class Resize(Spec):
-    """Either a fixed `height` and `width`, or a `shortest_edge` with an optional cap on the longest.
+    """The resize rule: a fixed `height` and `width`, or a `shortest_edge` with an optional `longest_edge`.
 
     multiple_of: both sides of the second form are rounded down to a multiple of it; YOLOS
     processors use 16, DETR's use 1.
@@ -24,24 +24,24 @@ class Resize(Spec):
 
     @classmethod
     def fixed(cls, height: int, width: int) -> Resize:
-        """Every image to (height, width), whatever its shape."""
+        """Resize every image to (height, width), whatever its shape."""
         return cls(height=height, width=width)
 
     @classmethod
     def edges(cls, shortest: int, longest: int | None = None, *, multiple_of: int = 1) -> Resize:
-        """The shape kept: the shortest edge to `shortest`, or less where the longest hits its cap."""
+        """Keep the aspect ratio: the shortest edge becomes `shortest`, or less if `longest` limits it."""
         return cls(shortest_edge=shortest, longest_edge=longest, multiple_of=multiple_of)
 
     @property
     def is_fixed(self) -> bool:
-        """Whether all images come out at one size."""
+        """Whether all images are resized to one size."""
         return self.height is not None
 
     def target(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) after resizing an image of `height` by `width` pixels.
 
         The arithmetic and its rounding are those of `get_size_with_aspect_ratio` in transformers
-        (DETR) and of its YOLOS twin, so that a checkpoint sees the sizes it was trained on.
+        (DETR) and of its YOLOS counterpart, so that a checkpoint gets the sizes it was trained on.
         """
         if self.height is not None and self.width is not None:
             return self.height, self.width
@@ -52,7 +52,7 @@ class Resize(Spec):
         if self.longest_edge is not None and high / low * self.shortest_edge > self.longest_edge:
             short, capped = self.longest_edge * low / high, True
             edge = round(short)
-        # YOLOS goes through its rounding even where a portrait's edge fits already.
+        # YOLOS rounds even if a portrait's edge has the right size already.
         if low == edge and not (self.multiple_of > 1 and width < height):
             out = (height, width)
         elif width < height:

@@ -1,4 +1,4 @@
-"""What every source yields: samples that load themselves, and how their files are read."""
+"""The samples that every source yields, which load themselves, and how their files are read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ORIENTATION = 0x0112
-"""The EXIF tag that says how a camera was held."""
+"""The EXIF tag for the orientation of the camera."""
 
 
 @dataclass(frozen=True)
 class Annotations:
     """The boxes of one image.
 
-    boxes: (n, 4) float32, absolute xywh in original pixels, NaN where they could not be read.
+    boxes: (n, 4) float32, absolute xywh in original pixels, NaN for unreadable values.
     labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64.  crowds: (n,) bool.
     """
 
@@ -50,7 +50,7 @@ class Annotations:
         areas: Sequence[float],
         crowds: Sequence[bool],
     ) -> Annotations:
-        """From plain lists; an area that is not a number above 0 becomes the box's own."""
+        """From plain lists; an area that is not a number above 0 is replaced by the box's area."""
         xywh = np.asarray(boxes, np.float32).reshape(-1, 4)
         given = np.asarray(areas, np.float64).reshape(-1)
         own = xywh[:, 2].astype(np.float64) * xywh[:, 3]
@@ -63,24 +63,24 @@ class Annotations:
 
 
 class Sample(Protocol):
-    """One image with what is known of it. The three methods may be called from any thread."""
+    """One image with its annotations. The three methods may be called from any thread."""
 
     @property
     def name(self) -> str:
-        """Its name in lists of faults and splits."""
+        """The image's name in lists of errors and splits."""
         ...
 
     @property
     def origin(self) -> str:
-        """What must not stand in two splits: the file's path, or the row."""
+        """The file's path, or the row; it must not be in two splits."""
         ...
 
     def image(self) -> Image.Image:
-        """The image in RGB. Raises FileNotFoundError, or whatever makes it unreadable."""
+        """The image in RGB. Raises FileNotFoundError, or any error of the decoder."""
         ...
 
     def annotations(self) -> Annotations:
-        """Its boxes; none for segmentation."""
+        """The image's boxes; none for segmentation."""
         ...
 
     def mask(self) -> Array | None:
@@ -90,7 +90,7 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class DataPart:
-    """One part of a source, and the faults that stand in no sample."""
+    """One part of a source, and the errors that belong to no sample."""
 
     samples: Sequence[Sample]
     faults: tuple[Finding, ...] = ()
@@ -98,7 +98,7 @@ class DataPart:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A source as read: class names in their order, and the parts it gives itself."""
+    """A source as read: class names in their order, and the parts that it provides."""
 
     classes: tuple[str, ...]
     parts: dict[Split, DataPart] = field(default_factory=dict)
@@ -109,8 +109,8 @@ def open_rgb(
 ) -> Image.Image:
     """Decode an image to RGB.
 
-    declared: the (height, width) that the annotations mean.  A photo held sideways is turned
-    only if that makes it the declared size, or always with `upright`: annotation tools differ.
+    declared: the (height, width) that the annotations refer to.  A photo with an EXIF rotation is rotated
+    only if that gives it the declared size, or always with `upright`: annotation tools differ.
     Raises ValueError for another size than declared, and whatever Pillow raises.
     """
     with Image.open(file) as picture:
@@ -129,7 +129,7 @@ def open_rgb(
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16"):
-        # Pillow would cut 16-bit values off at 255.
+        # Pillow would clip 16-bit values at 255.
         high = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
         return Image.fromarray(high).convert("RGB")
     if picture.mode in {"I", "F"}:
@@ -138,7 +138,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def need_folder(path: str, *, what: str) -> Path:
-    """`path` as a folder that is there."""
+    """`path` as an existing folder."""
     folder = Path(path)
     if not folder.is_dir():
         raise DataError(f"{what} must be a folder, but there is none at {folder.absolute()}")
@@ -146,17 +146,17 @@ def need_folder(path: str, *, what: str) -> Path:
 
 
 def unknown_classes(where: str, unknown: Sequence[str], known: Sequence[str]) -> str:
-    """What to say of classes that the model, or the data it was made for, does not have."""
+    """The message for classes that the model, or its training data, does not have."""
     has = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
     names = " or ".join(f"'{name}'" for name in unknown[:5]) + (" …" if len(unknown) > 5 else "")
     return (
-        f"{where}: the model has no class {names}, but {has}; "
-        "rename what is meant by one of these, or leave it out"
+        f"{where}: the model has no class {names}; it has {has}; "
+        "rename the class to one of these, or remove it"
     )
 
 
 def identity_of(folder: Path) -> str:
-    """A digest of all files below `folder`: names, sizes and times of change, not their content."""
+    """A digest of all files below `folder`: names, sizes and modification times, not their content."""
     digest = hashlib.sha256()
     for entry in sorted(_files(folder), key=lambda e: e[0]):
         digest.update(repr(entry).encode())

@@ -1,4 +1,4 @@
-"""From a data section to samples: one reader a kind of source, and the parts split off `train`."""
+"""Read the samples of a data section: one reader for each kind of source, and parts split off `train`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from trainables.specs.workload import Task
 
 
 def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None) -> DataSource:
-    """Read what the section names, every part in place. Raises DataError.
+    """Read the source of the section and divide it into all its parts. Raises DataError.
 
-    classes: the names to number classes by, in place of the data's own order.
+    classes: the names to number classes by, instead of the data's own order.
     """
     source, fitting = data.source, task.facts.sources
     if data.kind not in fitting:
@@ -49,12 +49,12 @@ def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None
             found = read_hub(source, classes)
         case _:
             assert_never(source)
-    disjoint({str(split): part for split, part in found.parts.items()})
-    return DataSource(found.classes, divide(found.parts, data.splits))
+    check_disjoint({str(split): part for split, part in found.parts.items()})
+    return DataSource(found.classes, divide_parts(found.parts, data.splits))
 
 
 def source_identity(data: DataSpec) -> JsonValue:
-    """What the source's content depends on, without reading images."""
+    """All that the source's content depends on, without reading images."""
     source = data.source
     match source:
         case EmbeddedData():
@@ -69,15 +69,15 @@ def source_identity(data: DataSpec) -> JsonValue:
             assert_never(source)
 
 
-def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPart]:
-    """Split the parts that are absent off `train`, by image name. Raises DataError.
+def divide_parts(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPart]:
+    """Split absent parts off `train`, by image name. Raises DataError.
 
     Names are ordered by a digest of seed and name, and test is taken first, then validation: so
-    test is the same whatever the other shares are, and one more image hardly moves the others.
+    test does not depend on the other shares, and adding an image hardly moves the others.
     With folds, every k-th of the names that test leaves is for validation.
     """
     train = parts[Split.TRAIN]
-    names = shuffled({s.name for s in train.samples}, f"{spec.seed}")
+    names = sort_by_digest({s.name for s in train.samples}, f"{spec.seed}")
     out, chosen = dict(parts), set[str]()
 
     def split_off(split: Split, taken: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPar
             raise DataError("data.splits.folds: " + FOLDS_TAKEN)
         if len(rest) < spec.folds:
             raise DataError(
-                f"data.splits.folds: {spec.folds} folds need as many images, but without test there are "
+                f"data.splits.folds: {spec.folds} folds need at least as many images, but test leaves "
                 f"{len(rest)}; use fewer folds"
             )
         split_off(Split.VALIDATION, rest[spec.fold :: spec.folds])
@@ -106,13 +106,13 @@ def divide(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, DataPar
     return {split: out[split] for split in Split}
 
 
-def shuffled(names: Iterable[str], key: str) -> list[str]:
-    """Names in the order of a digest of `key` and name: one more or less moves none of the others."""
+def sort_by_digest(names: Iterable[str], key: str) -> list[str]:
+    """Sort names by a digest of `key` and name: adding or removing a name moves none of the others."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
 
 
-def disjoint(parts: Mapping[str, DataPart]) -> None:
-    """Refuse an image that stands in two of the parts. Raises DataError."""
+def check_disjoint(parts: Mapping[str, DataPart]) -> None:
+    """Refuse an image that is in two of the parts. Raises DataError."""
     seen: dict[str, tuple[str, str]] = {}
     twice: list[str] = []
     for label, part in parts.items():
@@ -122,7 +122,7 @@ def disjoint(parts: Mapping[str, DataPart]) -> None:
                 twice.append(f"{sample.name} ({before[0]} and {label})")
     if twice:
         more = f" and {len(twice) - 20} more" if len(twice) > 20 else ""
-        raise DataError(f"no image may stand in two parts, but these do: {', '.join(twice[:20])}{more}")
+        raise DataError(f"no image may be in two parts, but these are: {', '.join(twice[:20])}{more}")
 
 
 def _count(share: float, images: int) -> int:

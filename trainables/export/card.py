@@ -1,4 +1,4 @@
-"""The card of an exported model: what it is, how to load it, its figures, and how it was made."""
+"""The model card of an exported model: what it is, how to load it, its metrics, and how it was trained."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from trainables.tasks.detection import DetectionTask
 
 @dataclass(frozen=True)
 class Card:
-    """What the record knows of a trained model.
+    """The recorded facts about a trained model.
 
-    figures: on validation images, at `epoch`.  test: on test images, by domain, `in domain` first.
+    metrics: on validation images, at `epoch`.  test: on test images, by domain, `in domain` first.
     counts: images by split.  file: its configuration as an experiment file.
-    reproduce: the command that trains it again.  environment: what trained it.
+    reproduce: the command that trains it again.  environment: hardware and software that trained it.
     """
 
     title: str
-    figures: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     epoch: float | None = None
     test: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Card:
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What the export found."""
+    """The facts that the export determines."""
 
     whole: bool
     base: str | None
@@ -47,16 +47,16 @@ class ExportFacts:
 
 
 def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
-    """The card as Markdown, with the header that the hub reads."""
+    """The card as Markdown, with the metadata header of the hub."""
     parts = [
         _header(trained, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
         f"## Use\n\n{_use(trained, facts)}",
         f"## Labels\n\n{_labels(trained)}",
-        f"## Figures\n\n{_figures(trained, card)}",
+        f"## Metrics\n\n{_metrics(trained, card)}",
         f"## Data\n\n{_data(trained.workload, card)}",
         f"## Configuration\n\n{_configuration(trained.config, card)}",
-        f"## Made with\n\n{_environment(card)}",
+        f"## Environment\n\n{_environment(card)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -65,7 +65,7 @@ def _header(trained: TrainedModel, facts: ExportFacts) -> str:
     config = trained.config
     lines = ["---", f"library_name: {'transformers' if facts.whole else 'peft'}"]
     if facts.base is not None and facts.base != "base" and not facts.base.startswith("/"):
-        lines.append(f"base_model: {facts.base}")  # the hub takes ids alone
+        lines.append(f"base_model: {facts.base}")  # the hub accepts only ids
     lines.append(f"pipeline_tag: {'image-segmentation' if facts.segments else 'object-detection'}")
     lines += ["tags:", "- adaptertune", f"- {config.adapter}", "---"]
     return "\n".join(lines)
@@ -77,15 +77,15 @@ def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
     name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
     on = f"on {name}" + (f", revision {facts.revision}" if facts.revision else "")
     if facts.whole:
-        merged = "" if config.adapter == "none" else f", its {config.adapter} adapter merged into the weights"
-        made = f"A whole model for {workload.task}, trained {on} (freezing: {config.mode}){merged}."
+        merged = "" if config.adapter == "none" else f", with its {config.adapter} adapter merged"
+        made = f"A complete model for {workload.task}, trained {on} (freezing: {config.mode}){merged}."
     else:
-        form = f"PEFT's {facts.method}"
+        form = f"PEFT's {facts.method} format"
         if FAMILIES[config.adapter].exported is not None:
-            form += f", into which its {config.adapter} adapter was converted exactly"
-        made = f"An adapter for {workload.task} {on} (freezing: {config.mode}), in the form of {form}."
+            form += f", converted exactly from its {config.adapter} adapter"
+        made = f"An adapter for {workload.task} {on} (freezing: {config.mode}), in {form}."
     return (
-        f"{made} After the export its outputs were compared with the trained model's: "
+        f"{made} After the export, its outputs were compared with those of the trained model: "
         f"they differ by at most {facts.difference:.1e}."
     )
 
@@ -94,7 +94,7 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
     needs = "torch, transformers" + ("" if facts.whole else ", peft") + " and safetensors"
     height, width = trained.task.resize.target(480, 640)
     lines = [
-        f"`use.py` in this folder loads it with {needs} alone:",
+        f"`use.py` in this folder loads it and needs only {needs}:",
         "",
         "```python",
         "from use import load, processor",
@@ -111,14 +111,14 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
     lines += ["out = model(pixel_values=inputs['pixel_values'])  # out.logits, out.pred_boxes", "```"]
     load = "AutoModelForObjectDetection.from_pretrained"
     if facts.whole:
-        return "\n".join([*lines, "", f"Or as any detector: `{load}('path/to/this/folder')`."])
+        return "\n".join([*lines, "", f"Or like any other detector: `{load}('path/to/this/folder')`."])
     base = {"base": "'path/to/this/folder/base'"}.get(facts.base or "", repr(facts.base))
     pinned = f", revision='{facts.revision}'" if facts.revision else ""
     return "\n".join(
         [
             *lines,
             "",
-            "Or by hand; the classifier may have another size than the base's, and comes with the adapter:",
+            "Or without `use.py`; the classifier is in the adapter, and its size may differ from the base's:",
             "",
             "```python",
             "from peft import PeftModel",
@@ -129,7 +129,7 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
             f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
             ")",
             *(
-                ["base._tied_weights_keys = None  # PEFT would take the tied heads for embeddings"]
+                ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"]
                 if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
                 else []
             ),
@@ -143,7 +143,7 @@ def _labels(trained: TrainedModel) -> str:
     task = trained.task
     if isinstance(task, DetectionTask) and task.ids is not None:
         known = zip(task.ids.tolist(), task.classes, strict=True)
-        return f"The checkpoint's own. Those that the data has: {_numbered(known)}."
+        return f"The labels of the checkpoint. Those in the data: {_numbered(known)}."
     return f"{_numbered(enumerate(trained.classes))}."
 
 
@@ -151,22 +151,25 @@ def _numbered(labels: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{number}: {name}" for number, name in labels)
 
 
-def _figures(trained: TrainedModel, card: Card) -> str:
+def _metrics(trained: TrainedModel, card: Card) -> str:
     main = trained.workload.task.facts.card_metrics
-    if not card.figures and not card.test:
-        return "None on record."
+    if not card.metrics and not card.test:
+        return "No metrics are recorded."
     rows: list[tuple[str, Mapping[str, float]]] = []
-    if card.figures:
+    if card.metrics:
         at = f", epoch {card.epoch:g}" if card.epoch is not None else ""
-        rows.append((f"validation images{at}", card.figures))
-    rows += [(f"test images, {name}", figures) for name, figures in card.test.items()]
+        rows.append((f"validation images{at}", card.metrics))
+    rows += [(f"test images, {name}", metrics) for name, metrics in card.test.items()]
     lines = ["| | " + " | ".join(main) + " |", "|---" * (len(main) + 1) + "|"]
-    for name, figures in rows:
-        cells = [f"{figures[key]:.4f}" if key in figures else "–" for key in main]
+    for name, metrics in rows:
+        cells = [f"{metrics[key]:.4f}" if key in metrics else "–" for key in main]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "The configuration was picked on validation images, so their figures flatter it."]
-    known = {k: v for k, v in card.figures.items() if "/" not in k}
-    return "\n".join(lines) + f"\n\nAll on validation images: `{json.dumps(_rounded(known))}`"
+    lines += [
+        "",
+        "The configuration was selected on the validation images, so its validation metrics are optimistic.",
+    ]
+    known = {k: v for k, v in card.metrics.items() if "/" not in k}
+    return "\n".join(lines) + f"\n\nAll metrics on validation images: `{json.dumps(_rounded(known))}`"
 
 
 def _data(workload: Workload, card: Card) -> str:
@@ -183,13 +186,16 @@ def _configuration(config: TrialConfig, card: Card) -> str:
     else:
         parts.append(f"```json\n{config.model_dump_json(exclude_unset=True, indent=2)}\n```")
     if card.reproduce:
-        parts.append(f"Trained again, on the same machine to the bit, by\n\n```\n{card.reproduce}\n```")
+        parts.append(
+            "This command trains it again, with bit-identical results on the same machine:"
+            f"\n\n```\n{card.reproduce}\n```"
+        )
     return "\n\n".join(parts)
 
 
 def _environment(card: Card) -> str:
     if not card.environment:
-        return "adaptertune; what else ran it is not on record."
+        return "adaptertune; no other versions are recorded."
     lines = []
     for name, value in card.environment.items():
         shown = (
@@ -203,5 +209,5 @@ def _environment(card: Card) -> str:
     return "\n".join(lines)
 
 
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 5) for name, value in figures.items()}
+def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in metrics.items()}

@@ -1,12 +1,12 @@
-"""A trained model as a plain one, with or without an adapter that PEFT knows.
+"""Converts a trained model to a plain model, with or without an adapter that PEFT supports.
 
-| adapter        | leaves as                                                              |
+| adapter        | is exported as                                                         |
 |----------------|------------------------------------------------------------------------|
 | lora, loha, lokr, localized_lora, peft | themselves                                     |
 | serial_lora    | LoRA with A, and W·B for B, at scale 1: ΔW = W·B·A                     |
-| adalora        | LoRA with E ⊙ A, scaled, of the ranks that are left, each layer its own |
+| adalora        | LoRA with E ⊙ A, scaled, with the ranks that are left in each layer    |
 
-A serial adapter saved as it stands would load as ordinary LoRA, with wrong outputs and no complaint.
+A serial adapter saved without conversion would load as ordinary LoRA, with wrong outputs and no error.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _WRAPPED = re.compile(r"\.base_layer(?=\.)")
 
 @dataclass(frozen=True)
 class Portable:
-    """Plain parts of a trained model, on the CPU.
+    """The plain parts of a trained model, on the CPU.
 
-    pristine: the model that transformers knows, without an adapter and with its backbone as it came:
-    a detector with its trained head, or a segmenter's backbone.  weights: what it holds after training.
-    head: a segmenter's.  config, tensors: of the adapter, names as PEFT has them in the model; None and
-    empty without one.
+    pristine: the transformers model without an adapter and with its pretrained backbone:
+    a detector with its trained head, or a segmenter's backbone.  weights: its weights after training.
+    head: of a segmenter.  config, tensors: of the adapter, with PEFT's names in the model; None and
+    empty without an adapter.
     """
 
     pristine: Any
@@ -49,24 +49,24 @@ class Portable:
     config: PeftConfig | None
     tensors: dict[str, Tensor]
     saved_modules: tuple[str, ...]
-    """A detector's head, by the names of its modules."""
+    """The names of the modules in a detector's head."""
 
     def base(self) -> Any:
-        """The model without its adapter, weights as trained."""
+        """The model without its adapter, with the trained weights."""
         model = copy.deepcopy(self.pristine)
         model.load_state_dict(self.weights)
         return model.eval()
 
     def with_adapter(self, *, saves_head: bool) -> PeftModel:
-        """PEFT's own model, in evaluation mode. saves_head: a detector's head belongs to the adapter."""
+        """PEFT's model, in evaluation mode. saves_head: save a detector's head with the adapter."""
         assert self.config is not None
         config = copy.deepcopy(self.config)
         head: tuple[str, ...] = ()
         if saves_head and self.saved_modules:
             config.modules_to_save = list(self.saved_modules)
             head = tuple(f"{name}." for name in self.saved_modules)
-        # Some methods take directions from the weights that they are put on: from those of the start,
-        # wherever the backbone moved since.
+        # Some methods derive directions from the weights that they are injected into: these must be the
+        # pretrained weights, even if the backbone was trained.
         with torch.random.fork_rng(devices=[]), quiet():  # initial weights, overwritten below
             model = PeftModel(copy.deepcopy(self.pristine), config, adapter_name=ADAPTER_NAME)
         inner = model.base_model.model
@@ -75,8 +75,8 @@ class Portable:
         if set(names) - set(known) != set(self.tensors):
             odd = ", ".join(sorted((set(names) - set(known)) ^ set(self.tensors))[:3])
             raise AdapterError(
-                f"PEFT's {config.peft_type.value} cannot be filled with what was trained:"
-                f" {odd} is on one side only; please report it"
+                f"PEFT's {config.peft_type.value} does not have the same tensors as the trained adapter:"
+                f" {odd} is in one of them only; please report it"
             )
         inner.load_state_dict(known | self.tensors, strict=False)
         return model.eval()
@@ -87,7 +87,7 @@ class Portable:
             return self.base()
         try:
             return self.with_adapter(saves_head=False).merge_and_unload().eval()
-        except Exception as error:  # methods that change no weight say so in many ways
+        except Exception as error:  # methods that cannot be merged raise different errors
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AdapterError(
                 f"PEFT cannot merge {self.config.peft_type.value} into the weights ({reason});"
@@ -95,8 +95,8 @@ class Portable:
             ) from error
 
 
-def portable(trained: TrainedModel) -> Portable:
-    """Take a trained model apart. What it shares with others is copied."""
+def split_portable(trained: TrainedModel) -> Portable:
+    """Divide a trained model into its plain parts. Shared tensors are copied."""
     with torch.random.fork_rng(devices=[]):  # a new head, overwritten below
         model = trained.task.assemble(trained.config, share=False).cpu()
     state = {name: tensor.detach().cpu() for name, tensor in trained.model.state_dict().items()}
@@ -108,7 +108,7 @@ def portable(trained: TrainedModel) -> Portable:
 
 
 def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
-    """The backbone that transformers knows, and its head."""
+    """The backbone as a transformers model, and its head."""
     under, model = "backbone.", whole.pristine
     model.head.load_state_dict(_below(whole.weights, "head."))
     return Portable(
@@ -122,7 +122,7 @@ def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
 
 
 def _detector(trained: TrainedModel, whole: Portable) -> Portable:
-    """The model that transformers knows, with its trained head."""
+    """The detector as a transformers model, with its trained head."""
     assert isinstance(trained.task, DetectionTask)
     family, model = trained.task.family, whole.pristine
     names = _modules(model, [getattr(model, family.classifier), getattr(model, family.boxes)])
@@ -135,11 +135,11 @@ DIVIDERS: Mapping[Task, Callable[[TrainedModel, Portable], Portable]] = {
     Task.DETECTION: _detector,
     Task.SEGMENTATION: _segmenter,
 }
-"""How a task's whole model is divided into what transformers knows and a head of ours."""
+"""The functions that divide a task's model into a transformers model and our head."""
 
 
 def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfig | None, dict[str, Tensor]]:
-    """Its configuration, with every adapted layer by name, and its tensors."""
+    """The adapter's configuration, with the name of every adapted layer, and its tensors."""
     if trained.adapted.config is None:
         return None, {}
     layers = {name: m for name, m in trained.model.named_modules() if isinstance(m, BaseTunerLayer)}
@@ -147,14 +147,14 @@ def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfi
     if exported is not None:
         return exported(trained.config.section, layers, added)
     config = copy.deepcopy(trained.adapted.config)
-    # PEFT may have shortened the names to endings that tell layers apart in one model, not in any.
+    # PEFT may have shortened the names to endings that are unique in this model only.
     config.target_modules = set(layers)
     config.inference_mode = True
     return config, added
 
 
 def _relative(config: PeftConfig | None, under: str) -> PeftConfig | None:
-    """The configuration with layers named from the submodule `under`."""
+    """The configuration with layer names relative to the submodule `under`."""
     if config is None:
         return None
     for field in ("target_modules", "feedforward_modules"):
@@ -170,9 +170,9 @@ def _relative(config: PeftConfig | None, under: str) -> PeftConfig | None:
 
 
 def _modules(model: nn.Module, heads: list[nn.Module]) -> list[str]:
-    """Every name of the head's modules, of a list those of its entries: PEFT takes no list.
+    """All names of the head's modules; for a module list, those of its entries: PEFT accepts no list.
 
-    A decoder that refines boxes has the box predictor under a name of its own.
+    A decoder that refines boxes has the box predictor under another name.
     """
     parts = {id(p) for head in heads for p in (head if isinstance(head, nn.ModuleList) else (head,))}
     parameters = {id(p) for head in heads for p in head.parameters()}

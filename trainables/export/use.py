@@ -1,11 +1,11 @@
-"""Loads the model in this folder with torch, transformers, peft and safetensors; nothing else is needed.
+"""Loads the model in this folder. It needs only torch, transformers, peft and safetensors.
 
     from use import load
 
     model = load()                           # or load("path/to/the/folder"), from anywhere
-    out = model(pixel_values=images)         # (B, 3, H, W), scaled as preprocessor_config.json says
+    out = model(pixel_values=images)         # (B, 3, H, W), scaled as in preprocessor_config.json
 
-Detection: `out.logits` and `out.pred_boxes`, as transformers describes them; labels are in config.json.
+Detection: `out.logits` and `out.pred_boxes`, as documented in transformers; labels are in config.json.
 Segmentation: logits (B, classes, H, W), H and W multiples of the patch; classes are in head.json.
 """
 
@@ -32,8 +32,8 @@ HERE = Path(__file__).resolve().parent
 def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options: Any) -> nn.Module:
     """The model in evaluation mode, in float32, on the CPU.
 
-    base: where the backbone is, if not where it was: a folder in hub format or a hub id.
-    options: go to `from_pretrained`, for example `local_files_only=True`.
+    base: the new location of the backbone if it has moved: a folder in hub format or a hub id.
+    options: passed to `from_pretrained`, for example `local_files_only=True`.
     """
     folder = Path(folder)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=options.get("trust_remote_code", False))
@@ -42,9 +42,9 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
     auto = AutoModel if segments else AutoModelForObjectDetection
     if segments and config.model_type in ("vit", "deit"):
         options = {"add_pooling_layer": False} | options
-    if options.get("local_files_only"):  # transformers forgets it where it looks for adapters
+    if options.get("local_files_only"):  # transformers ignores it when it searches for adapters
         options = {"adapter_kwargs": {"local_files_only": True}} | options
-    with quiet():  # about a classifier of another size, which the adapter brings along
+    with quiet():  # no messages about a classifier of another size, which is in the adapter
         model: nn.Module = auto.from_pretrained(
             where,
             config=config,
@@ -63,7 +63,7 @@ def processor(folder: str | Path = HERE) -> Any:
 
 
 def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:
-    """Where the weights of the base are, and the revision of a hub id."""
+    """The location of the base's weights, and the revision of a hub id."""
     if given is not None:
         return str(given), {}
     if (folder / "base").is_dir():
@@ -78,7 +78,7 @@ def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:
 def _adapted(model: Any, folder: Path) -> nn.Module:
     from peft import PeftModel
 
-    # Of a detector heads are tied, not embeddings, which PEFT would look for.
+    # In a detector, heads are tied, not embeddings, but PEFT would search for embeddings.
     model._tied_weights_keys = None
     with quiet():
         adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), torch_device="cpu")
@@ -135,13 +135,13 @@ def _pair(value: Any) -> tuple[int, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' notes and progress bars."""
+    """Turn off transformers' messages and progress bars."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
+            warnings.simplefilter("ignore", FutureWarning)  # about deprecated names that peft still uses
             yield
     finally:
         logging.set_verbosity(level)

@@ -1,13 +1,13 @@
-"""Writes a trained model into a folder that needs nothing of ours, and proves that it is the same model.
+"""Exports a trained model to a folder that does not need our packages, and checks that outputs are equal.
 
-| what was trained                    | what is written                                                 |
+| trained                             | written                                                         |
 |-------------------------------------|-----------------------------------------------------------------|
 | an adapter on a frozen backbone     | PEFT's two files, and the head                                  |
 | the same with `merge`               | a plain model, the adapter merged into its weights              |
-| no adapter, or a backbone that moved | the same; PEFT's files, the head, and the moved backbone in    |
-|                                     | `base` for a method that PEFT cannot merge                      |
+| no adapter, or a trained backbone   | the same; for a method that PEFT cannot merge: PEFT's files,    |
+|                                     | the head, and the trained backbone in `base`                    |
 
-Beside them: config, image processor, `use.py` (a loader), and a card.
+The folder also has config, image processor, `use.py` (a loader), and a model card.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from trainables.adapters.family import ADAPTER_NAME
 from trainables.errors import AdapterError, StorageError
 from trainables.export import use
 from trainables.export.card import Card, ExportFacts, card_text
-from trainables.export.portable import Portable, portable
+from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import ModelSpec
@@ -41,16 +41,16 @@ from trainables.tasks import hub
 from trainables.tasks.segmentation import Segmenter
 
 TOLERANCE = 1e-4
-"""Of outputs, absolute where they are below 1, relative to the largest above it."""
+"""The tolerance of outputs: absolute for outputs below 1, otherwise relative to the largest output."""
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base"
-"""The folder of a base that comes along."""
+"""The folder of an exported base model."""
 PROBE = 2
-"""Images that both models are asked about."""
+"""The number of images that both models' outputs are compared for."""
 
 
 class ExportKind(StrEnum):
-    """What the folder holds."""
+    """The contents of the exported folder."""
 
     ADAPTER = "adapter"
     MODEL = "model"
@@ -58,7 +58,7 @@ class ExportKind(StrEnum):
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written.  largest_difference: between the outputs of the trained and the loaded model."""
+    """The exported files.  largest_difference: between the outputs of the trained and the loaded model."""
 
     folder: Path
     kind: ExportKind
@@ -68,19 +68,19 @@ class ExportResult:
     size: int
     """Bytes."""
     base: str | None
-    """Of an adapter: `base` where it came along, a folder, or a hub id."""
+    """The base of an adapter: `base` if it was exported, a folder, or a hub id."""
 
 
 def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> ExportResult:
     """Write `trained` into `to`, which must be absent or empty; nothing is left behind on failure.
 
-    merge: a plain model also where an adapter would do.
-    Raises StorageError, AdapterError where PEFT cannot merge the method, or where what was written
-    loads as a different model.
+    merge: write a plain model even if an adapter is possible.
+    Raises StorageError, AdapterError if PEFT cannot merge the method, or if the exported model's
+    outputs differ.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise StorageError(f"{to} already holds something; choose another with --to")
-    parts = portable(trained)
+        raise StorageError(f"{to} is not empty; choose another folder with --to")
+    parts = split_portable(trained)
     with _folder(to) as folder:
         kind = _model(trained, parts, folder, merge=merge)
         _processor(trained, folder)
@@ -97,7 +97,7 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
         )
         (folder / "README.md").write_text(card_text(trained, card, facts), encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-        for path in files:  # safetensors writes for the owner alone
+        for path in files:  # safetensors makes files readable only for the owner
             path.chmod((folder / "README.md").stat().st_mode)
         size = sum(path.stat().st_size for path in files)
         names = tuple(path.relative_to(folder).as_posix() for path in files)
@@ -105,7 +105,7 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
 
 
 def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool) -> ExportKind:
-    """Weights and configuration."""
+    """Write weights and configuration."""
     moved = trained.config.mode in TRAINS_BACKBONE
     if parts.head is not None:
         assert isinstance(trained.model, Segmenter)
@@ -127,18 +127,18 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
 
 
 def _adapter(trained: TrainedModel, parts: Portable, folder: Path, *, own_base: bool) -> None:
-    """PEFT's own two files, and the config of the model with its labels."""
+    """Write PEFT's two files, and the config of the model with its labels."""
     from peft import get_peft_model_state_dict
 
     model: Any = parts.with_adapter(saves_head=True)
     held = get_peft_model_state_dict(model, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
-    # Tensors that layers share are written for each of them: safetensors knows no sharing.
+    # Shared tensors are written once for each layer: safetensors does not support sharing.
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in held.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config[ADAPTER_NAME]
     config.base_model_name_or_path, config.revision = _base(trained, folder, own=own_base)
     config.inference_mode = True
-    for field in ("target_modules", "feedforward_modules"):  # sets, whose order changes from run to run
+    for field in ("target_modules", "feedforward_modules"):  # the order of sets changes from run to run
         if names := getattr(config, field, None):
             setattr(config, field, sorted(names))
     config.save_pretrained(str(folder))
@@ -146,7 +146,7 @@ def _adapter(trained: TrainedModel, parts: Portable, folder: Path, *, own_base: 
 
 
 def _base(trained: TrainedModel, folder: Path, *, own: bool) -> tuple[str, str | None]:
-    """Where the adapter's base is, and a hub id's revision; the embedded one comes along."""
+    """The location of the adapter's base, and a hub id's revision; the embedded base is exported."""
     if own:
         return BASE, None
     spec = trained.workload.model
@@ -160,7 +160,7 @@ def _base(trained: TrainedModel, folder: Path, *, own: bool) -> tuple[str, str |
 
 
 def _commit(spec: ModelSpec) -> str | None:
-    """The commit that a hub id's revision stands for in the cache, which it was just loaded from."""
+    """The commit of a hub id's revision in the cache, which it was just loaded from."""
     from huggingface_hub import try_to_load_from_cache
 
     held = try_to_load_from_cache(spec.name, "config.json", revision=spec.revision or "main")
@@ -168,7 +168,7 @@ def _commit(spec: ModelSpec) -> str | None:
 
 
 def _save(model: Any, folder: Path) -> None:
-    """In hub format. A tensor that a decoder shares with the head is written under both names."""
+    """Save in hub format. A tensor that a decoder shares with the head is written under both names."""
     seen: set[int] = set()
     state: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -179,7 +179,7 @@ def _save(model: Any, folder: Path) -> None:
 
 
 def _head(model: Segmenter, head: nn.Module, classes: tuple[str, ...], folder: Path) -> None:
-    """In the form in which a backbone's folder may bring a head along."""
+    """Save the head in the format of a head in a backbone's folder."""
     held: Any = head
     norm, dropout = isinstance(held.norm, nn.BatchNorm2d), getattr(held.dropout, "p", 0.0)
     made = {
@@ -195,7 +195,7 @@ def _head(model: Segmenter, head: nn.Module, classes: tuple[str, ...], folder: P
 
 
 def _processor(trained: TrainedModel, folder: Path) -> None:
-    """The checkpoint's processor with the size that was trained on."""
+    """Save the checkpoint's processor with the size used in training."""
     processor = hub.read_processor(trained.workload.model, trained.workload.task)
     size = trained.task.resize
     processor.do_resize = True
@@ -211,13 +211,13 @@ def _processor(trained: TrainedModel, folder: Path) -> None:
 
 
 def _largest_difference(trained: TrainedModel, folder: Path) -> float:
-    """Load the folder as anyone would, ask both models about the same images. Raises AdapterError."""
+    """Load the folder like a user would and compare both models' outputs. Raises AdapterError."""
     try:
         trust = trained.workload.model.trust_remote_code
         loaded = use.load(folder, local_files_only=True, trust_remote_code=trust)
-    except Exception as error:  # ours, whatever it is: nothing of it is the user's to mend
+    except Exception as error:  # always an error of ours, which the user cannot fix
         raise AdapterError(f"what was exported does not load: {error}; please report it") from error
-    # On the CPU, where both compute alike.
+    # On the CPU, where both models compute in the same way.
     model = trained.model if trained.device.type == "cpu" else copy.deepcopy(trained.model).cpu()
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(PROBE, 3, *trained.task.resize.target(480, 640), generator=draw)
@@ -249,7 +249,7 @@ def _base_of(folder: Path) -> str:
 
 @contextmanager
 def _folder(to: Path) -> Iterator[Path]:
-    """A folder beside `to`, which takes its place when all is written. An OSError inside is the disk's."""
+    """A folder next to `to`, which is renamed to `to` after all is written. Raises StorageError."""
     part = to.with_name(f".{to.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)

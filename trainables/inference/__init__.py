@@ -1,1 +1,1 @@
-"""Use a trained model: predictions, drawings, test scores, latency."""
+"""The use of a trained model: predictions, drawings, test scores, latency."""

@@ -1,6 +1,6 @@
-"""Boxes and masks drawn over an image. No torch.
+"""Draws boxes and masks on an image.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart; text says what a colour means.
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish; text explains each colour.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ PALETTE: tuple[Colour, ...] = (
     (213, 94, 0),  # vermilion
     (204, 121, 167),  # reddish purple
 )
-"""Their black is left out: it does not show on a dark image."""
+"""The colours without black, which is invisible on a dark image."""
 LEAST_SIDE = 512
-"""Pixels: smaller images are enlarged, so that text can be read."""
+"""The smallest side in pixels; smaller images are enlarged, so that text is readable."""
 OPACITY = 0.4
-"""Of a mask's area; its outline is solid."""
+"""The opacity of a mask's area; its outline is solid."""
 
 
 def class_colour(index: int) -> Colour:
-    """A class's colour: the palette, then its lighter and darker shades; all come round after 21."""
+    """A class's colour: the palette, then lighter and darker shades of it; colours repeat after 21."""
     colour, shade = PALETTE[index % len(PALETTE)], index // len(PALETTE) % 3
     if shade == 0:
         return colour
@@ -43,7 +43,7 @@ def class_colour(index: int) -> Colour:
 def draw_boxes(
     image: Image.Image, boxes: Sequence[Sequence[float]], labels: Sequence[int], texts: Sequence[str]
 ) -> Image.Image:
-    """A copy of the image with boxes (xywh, its pixels), the last on top, each in its class's colour."""
+    """A copy of the image with boxes (xywh, in its pixels), the last on top, each in its class's colour."""
     picture, factor = _enlarged(image)
     draw, font = ImageDraw.Draw(picture), _font(picture)
     line = max(2, round(max(picture.size) / 300))
@@ -52,16 +52,16 @@ def draw_boxes(
     ]
     for rectangle, label in zip(corners, labels, strict=True):
         draw.rectangle(rectangle, outline=class_colour(label), width=line)
-    # Text last, so that no box crosses it out.
+    # Text last, so that no box is drawn over it.
     for (left, top, _, _), label, text in zip(corners, labels, texts, strict=True):
         _tag(draw, font, (left, top), text, class_colour(label), picture.size)
     return picture
 
 
 def draw_mask(image: Image.Image, mask: Array, names: Sequence[str], texts: Sequence[str]) -> Image.Image:
-    """A copy of the image with every class but the first laid over it, and a legend of those present.
+    """A copy of the image with an overlay of every class but the first, and a legend of those present.
 
-    mask: (height, width) class indices at the image's size.  texts: what the legend says of each class.
+    mask: (height, width) class indices at the image's size.  texts: the legend's text of each class.
     """
     picture, factor = _enlarged(image)
     large = np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1)
@@ -89,7 +89,7 @@ def _outline(mask: Array, width: int) -> Array:
 
 
 def _with_legend(picture: Image.Image, entries: Sequence[tuple[Colour, str]]) -> Image.Image:
-    """The picture and under it a line for each entry."""
+    """The picture with a line for each entry below it."""
     if not entries:
         return picture
     font = _font(picture)
@@ -125,7 +125,7 @@ def _tag(
     colour: Colour,
     size: tuple[int, int],
 ) -> None:
-    """Text on a ground of its colour, above the point, moved to where it stays inside the picture."""
+    """Draw text on a coloured background above the point, moved if needed to stay inside the picture."""
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     x = min(max(0.0, at[0]), max(0.0, size[0] - width))

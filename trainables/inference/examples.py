@@ -1,6 +1,6 @@
-"""A few test images with what is truly in them and what a scored trial saw, as pictures for people.
+"""Draws the truth and a scored trial's prediction for a few test images, as pictures for people.
 
-The same images for every trial of an experiment, so that pictures can be laid side by side.
+Every trial of an experiment has the same images, so that pictures can be compared.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from trainables.inference.trained_model import TrainedModel
 from trainables.run_folder import EXAMPLES
 
 IMAGES = 3
-"""Of the data's own domain, and of each shifted one."""
+"""The number of images from the data's own domain, and from each shifted domain."""
 MOST_DOMAINS = 4
 LONGEST_SIDE = 512
-"""Pixels, of each half: a picture takes about 100 kB at most."""
+"""The longest side of each half in pixels: a picture takes about 100 kB at most."""
 QUALITY = 90
 HEADER = 24
 
 
 def draw_examples(trained: TrainedModel, parts: Mapping[str | None, PreparedSplit], folder: Path) -> None:
-    """JPEG files in `folder`, truth on the left and prediction on the right, and `EXAMPLES` that lists them.
+    """Write JPEG files with truth (left) and prediction (right) to `folder`, and their list, `EXAMPLES`.
 
-    parts: test images by domain, None for their own. Raises OSError, ModelError.
+
+    parts: test images by domain, None for the data's own. Raises OSError, ModelError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     listed = []
@@ -47,7 +48,7 @@ def draw_examples(trained: TrainedModel, parts: Mapping[str | None, PreparedSpli
 
 
 def _spread(images: int) -> list[int]:
-    """Places that lie evenly over a set."""
+    """Indices that are evenly spread over a split."""
     return (
         [round((number + 0.5) * images / IMAGES - 0.5) for number in range(IMAGES)]
         if images > IMAGES

@@ -1,4 +1,4 @@
-"""How long a trained model takes for one image."""
+"""Measures how long a trained model takes for one image."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from trainables.inference.trained_model import TrainedModel
 from trainables.tasks.base import autocast
 
 MIN_RUN_S = 0.3
-"""Seconds that are measured, if one pass does not take longer."""
+"""The least duration of a measurement in seconds."""
 
 
 def latency_ms(trained: TrainedModel, image: Image.Image) -> float:
     """Milliseconds of a forward pass over one RGB image, on the model's device, in its precision.
 
-    The image has been resized and is on the device. The adapter is in place as it was trained; one
-    that can be merged costs nothing once it is. The fastest of all passes counts: others had to share
+    The image is already resized and on the device. The adapter is not merged; after merging, it would
+    cost nothing. The fastest of all passes counts, because other passes had to share
     the machine. Source: torch.utils.benchmark, which warms up and waits for a GPU.
     """
     batch = batch_of(trained, image)
     with torch.inference_mode():
         timer = Timer(
-            # A context for each pass, as in a prediction: it keeps bf16 copies of weights that trained.
+            # A context for each pass, as in a prediction: it caches bf16 copies of trained weights.
             "with autocast(device, precision):\n    task.outputs(model, batch)",
             globals={
                 "autocast": autocast,

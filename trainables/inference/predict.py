@@ -1,4 +1,4 @@
-"""What a trained model sees in images of one's own: boxes or masks, in the images' own pixels."""
+"""The predictions of a trained model for a user's images: boxes or masks, in the images' own pixels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
 
 THRESHOLD = 0.5
-"""Least score of a box that is shown."""
+"""The lowest score of a reported box."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """One object. box: xywh in the image's pixels, cut to the image.  category: index of its label."""
+    """One object. box: xywh in the image's pixels, cut to the image.  category: the index of its label."""
 
     label: str
     category: int
@@ -41,13 +41,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Boxes:
-    """The objects of an image that reach the threshold, by falling score."""
+    """The objects of an image that reach the threshold, by decreasing score."""
 
     found: tuple[Box, ...]
     threshold: float
 
     def drawn(self, image: Image.Image) -> Image.Image:
-        """The image with its boxes; the surest on top."""
+        """The image with its boxes; the highest score is on top."""
         rising = self.found[::-1]
         return draw_boxes(
             image,
@@ -57,7 +57,7 @@ class Boxes:
         )
 
     def record(self) -> dict[str, JsonValue]:
-        """For JSON, as COCO writes detections."""
+        """The result for JSON, in the format of COCO detections."""
         return {
             "threshold": self.threshold,
             "detections": [
@@ -72,7 +72,7 @@ class Boxes:
         }
 
     def summary(self) -> str:
-        """In a few words: `3 boxes: cat ×2, dog ×1`."""
+        """A short text: `3 boxes: cat ×2, dog ×1`."""
         counts = Counter(b.label for b in self.found)
         noun = "box" if len(self.found) == 1 else "boxes"
         return f"{len(self.found)} {noun}" + (
@@ -98,12 +98,12 @@ class Mask:
         return {name: n / self.mask.size for name, n in zip(self.classes, self.counts, strict=True)}
 
     def drawn(self, image: Image.Image) -> Image.Image:
-        """The image with all classes but the first laid over it."""
+        """The image with an overlay of all classes but the first."""
         texts = [f"{name}  {share:.1%}" for name, share in self.shares.items()]
         return draw_mask(image, self.mask, self.classes, texts)
 
     def record(self) -> dict[str, JsonValue]:
-        """For JSON; `value` is what stands for the class in the mask's file."""
+        """The result for JSON; `value` is the class's pixel value in the mask file."""
         return {
             "classes": [
                 {"label": name, "value": value, "pixels": n, "share": round(n / self.mask.size, 6)}
@@ -112,7 +112,7 @@ class Mask:
         }
 
     def summary(self) -> str:
-        """In a few words: `nucleus 12.3%`."""
+        """A short text: `nucleus 12.3%`."""
         shown = [f"{name} {share:.1%}" for name, share in list(self.shares.items())[1:] if share]
         return ", ".join(shown) or f"nothing but {self.classes[0]}"
 
@@ -121,21 +121,21 @@ Prediction = Boxes | Mask
 
 
 def predict_image(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
-    """What the model sees in an RGB image of any size.
+    """Predict for an RGB image of any size.
 
-    The image is resized and scaled as in training, and the answer is given in its own pixels.
-    threshold: least score of a box; masks have none. Raises ModelError for a model that is broken.
+    The image is resized and scaled as in training, and the result is in the image's own pixels.
+    threshold: the lowest score of a box, unused for masks. Raises ModelError if outputs are not finite.
     """
     task, model = trained.task, trained.model
     with torch.inference_mode(), autocast(trained.device, trained.config.precision):
         raw = task.outputs(model, batch_of(trained, image)).float()
     if not bool(torch.isfinite(raw).all()):
-        raise ModelError("the model's outputs are not numbers: its training must have diverged")
+        raise ModelError("the model's outputs are not finite: its training must have diverged")
     return READERS[trained.workload.task](trained, raw, image, threshold)
 
 
 def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
-    """One RGB image as the model takes it: resized as in training, on its device."""
+    """One RGB image as an input of the model: resized as in training, on its device."""
     height, width = trained.task.resize.target(image.height, image.width)
     if (image.height, image.width) != (height, width):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -164,9 +164,9 @@ def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: fl
 
 
 def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: float) -> Mask:
-    """Logits are brought to the image's size before the best class is taken: its edges stay smooth.
+    """Resize logits to the image's size before choosing the best class, so that edges stay smooth.
 
-    One class after the other, as all of them at once could outgrow the memory for a large photo.
+    This is done class by class, as all classes at once may not fit into memory for a large photo.
     """
     size = (image.height, image.width)
     best = torch.full(size, -torch.inf, device=logits.device)
@@ -182,7 +182,7 @@ READERS: Mapping[Task, Callable[[TrainedModel, Tensor, Image.Image, float], Pred
     Task.DETECTION: _boxes,
     Task.SEGMENTATION: _mask,
 }
-"""How a task's raw outputs for one image are read."""
+"""The functions that convert a task's raw outputs for one image."""
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -190,13 +190,13 @@ READERS: Mapping[Task, Callable[[TrainedModel, Tensor, Image.Image, float], Pred
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file, and the name that its results go by: a path without suffix."""
+    """An image file, and the name of its results: a path without suffix."""
 
     path: Path
     name: str
 
     def open(self) -> Image.Image:
-        """In RGB, upright. Raises DataError, which names it, if it cannot be read."""
+        """Read it in RGB, with its EXIF rotation applied. Raises DataError if it cannot be read."""
         try:
             return open_rgb(self.path, upright=True)
         except MemoryError:
@@ -208,10 +208,10 @@ class ImageFile:
 
 
 def image_files(paths: Iterable[Path], *, results: Path) -> tuple[list[ImageFile], list[str]]:
-    """Files as they are given, and all images below a folder, each under a name of its own.
+    """The given files, and all images below a given folder, each with a unique name.
 
-    results: the folder that results go to; what lies in it is not looked at. The second list says
-    which folders hold no images.
+    results: the folder that results are written to; images in it are ignored. The second list has a
+    message for each folder without images.
     """
     found: list[ImageFile] = []
     faults: list[str] = []
@@ -219,7 +219,7 @@ def image_files(paths: Iterable[Path], *, results: Path) -> tuple[list[ImageFile
     for path in paths:
         files = _files(path, results)
         if not files:
-            faults.append(f"{path}: this folder holds no images")
+            faults.append(f"{path}: this folder has no images")
         for file, name in files:
             free, number = name, 2
             while free in taken:

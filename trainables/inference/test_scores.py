@@ -1,4 +1,4 @@
-"""What a trained model is worth on test images: in its own domain, and under each shift."""
+"""The metrics of a trained model on test images: in its own domain, and in each shifted domain."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from trainables.training.evaluation import metrics_of
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures on test images.
+    """Metrics on test images.
 
-    test: in the data's own domain; empty where it has no test images.  domains: by domain.
-    robustness: of each domain, its main figure as a share of the one in `test`; left out where that is 0.
-    latency_ms: see `trainables.inference.latency`; None where it was not measured.
+    test: in the data's own domain; empty if it has no test images.  domains: by domain.
+    robustness: each domain's main metric divided by the one in `test`; left out if the latter is 0.
+    latency_ms: see `trainables.inference.latency`; None if it was not measured.
     """
 
     test: dict[str, float]
@@ -35,19 +35,19 @@ class Scores:
 
     @classmethod
     def of(cls, task: Task, test: dict[str, float], domains: Mapping[str, dict[str, float]]) -> Scores:
-        """With the robustness worked out."""
+        """The scores, with robustness computed from the metrics."""
         return cls(test, dict(domains), robustness(task, test, domains))
 
 
-def score(
+def score_model(
     engine: Engine,
     model: nn.Module,
     config: TrialConfig,
     keep: Callable[[str | None, PerImage], None] | None = None,
 ) -> Scores:
-    """Figures of `model` on the test images and in each of `engine.domains`.
+    """Metrics of `model` on the test images and in each of `engine.domains`.
 
-    keep: is given each domain (None: the data's own) and what the model did on its images.
+    keep: called with each domain (None: the data's own) and the results on its images.
     """
     figures = {
         domain: engine.evaluate(model, config, part, keep=keep and partial(keep, domain))
@@ -60,23 +60,23 @@ def score(
 
 
 def test_parts(engine: Engine) -> dict[str | None, PreparedSplit]:
-    """The test images there are: by domain, None for the data's own, which come first."""
+    """The test images by domain; the key of the data's own domain is None, and it comes first."""
     parts = {None: engine.data.splits[Split.TEST]} | {
         name: domain[Split.TEST] for name, domain in engine.domains.items()
     }
     return {name: part for name, part in parts.items() if len(part)}
 
 
-def score_untouched(engine: Engine) -> Scores | None:
-    """As `score`, of the model as it came; None where its head is fresh, so says nothing."""
+def score_baseline(engine: Engine) -> Scores | None:
+    """Score the pretrained baseline; None if its head is new and so its metrics are meaningless."""
     if engine.task.fresh_head:
         return None
-    model, config = engine.untouched_model()
-    return score(engine, model, config)
+    model, config = engine.baseline_model()
+    return score_model(engine, model, config)
 
 
 def evaluation_of(trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32) -> dict[str, float]:
-    """Figures of a trained model on a split of prepared data whose classes are the model's, in its order."""
+    """Metrics of a trained model on a split that has the model's classes, in the model's order."""
     return metrics_of(
         trained.task, trained.model, split, trained.config, device=trained.device, batch_size=batch_size
     )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import Adapted
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.models.freezing import Parts
 from trainables.object_store import Place
 from trainables.specs.trial import TrialConfig
@@ -20,9 +20,9 @@ from trainables.training.checkpoint import Weights, load_weights, read_weights
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model in evaluation mode, and what it was made from.
+    """A model in evaluation mode, and the parts that it was built from.
 
-    task: the pristine backbone it stands on.  adapted: of adapter `none` where it is untouched.
+    task: the unmodified backbone.  adapted: its adapter, `none` for the pretrained baseline.
     """
 
     workload: Workload
@@ -35,35 +35,35 @@ class TrainedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
 
 def load_trained(workload: Workload, weights: Place, *, device: str | None = None) -> TrainedModel:
     """Rebuild a trial's model and load its weights; its data is not needed.
 
-    weights: `best.ckpt` or `last.ckpt`.  device: a GPU where there is one when absent.
-    Raises CheckpointError for a damaged file or one of another architecture, ModelError.
+    weights: `best.ckpt` or `last.ckpt`.  device: when absent, a GPU if there is one.
+
+    Raises CheckpointError for a damaged file or a file of another architecture, ModelError.
     """
     held = read_weights(weights)
-    return rebuilt(workload, load_task(workload, held.classes, _device(device)), held)
+    return rebuild_model(workload, load_task(workload, held.classes, _device(device)), held)
 
 
-def rebuilt(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
+def rebuild_model(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
     """The model of a checkpoint on `task`'s backbone. Raises CheckpointError, AdapterError."""
-    built = build(task, held.config, total_steps=held.total_steps)
+    built = build_model(task, held.config, total_steps=held.total_steps)
     load_weights(built.model, built.adapted, held)
     return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
 
 
-def load_untouched(
-    workload: Workload, classes: tuple[str, ...], *, device: str | None = None
-) -> TrainedModel:
-    """The base model as it came; a head that the checkpoint lacks is drawn anew, see `task.fresh_head`."""
+def load_baseline(workload: Workload, classes: tuple[str, ...], *, device: str | None = None) -> TrainedModel:
+    """Load the pretrained baseline; a head that the checkpoint lacks is new, see `task.fresh_head`."""
+
     config = TrialConfig.model_validate_json('{"adapter": "none"}')
     task = load_task(workload, classes, _device(device))
     torch.default_generator.manual_seed(0)
-    built = build(task, config, total_steps=0)
+    built = build_model(task, config, total_steps=0)
     return TrainedModel(workload, config, classes, task, built.model, built.adapted, built.parts)
 
 

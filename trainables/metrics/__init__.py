@@ -1,1 +1,1 @@
-"""COCO and Dice figures."""
+"""COCO and Dice metrics."""

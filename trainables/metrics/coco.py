@@ -1,6 +1,6 @@
-"""The twelve COCO figures, and AP by class, of boxes in original pixels.
+"""The twelve COCO metrics, and AP by class, of boxes in original pixels.
 
-hotcoco computes them; pycocotools is the oracle in the tests and may be asked for instead.
+hotcoco computes them; pycocotools is the reference in the tests and can be selected instead.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from trainables.specs.tasks import COCO_METRICS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LIMIT = 100
-"""Detections that count for an image, by falling score."""
+"""The number of detections that count for an image, by decreasing score."""
 
 
 class Backend(StrEnum):
-    """Who computes; both give the same figures."""
+    """The library that computes the metrics; both give the same values."""
 
     HOTCOCO = "hotcoco"
     PYCOCOTOOLS = "pycocotools"
@@ -33,8 +33,8 @@ class CocoTruth(Protocol):
     """The annotations of an image.
 
     boxes: (n, 4) xywh, original pixels.  labels: (n,) class indices.  areas: (n,) the annotated areas,
-    which sort objects into small, medium and large.  crowds: (n,) bool; a crowd box is never missed, and
-    what falls into it is no false alarm.
+    which sort objects into small, medium and large.  crowds: (n,) bool; a crowd box is never a false
+    negative, and a detection inside it is no false positive.
     """
 
     @property
@@ -49,7 +49,7 @@ class CocoTruth(Protocol):
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in an image. boxes: (n, 4) xywh, original pixels.  scores: (n,).  labels: (n,)."""
+    """The detections in an image. boxes: (n, 4) xywh, original pixels.  scores: (n,).  labels: (n,)."""
 
     boxes: Array
     scores: Array
@@ -65,7 +65,7 @@ def coco_metrics(
 ) -> dict[str, float]:
     """COCO_METRICS and `map/CLASS`, images in the same order in both sequences.
 
-    A figure without a single object to count (COCO's -1) is left out, except `map`, which is then 0.
+    A metric without a single object (COCO's -1) is left out, except `map`, which is then 0.
     """
     if backend is Backend.PYCOCOTOOLS:
         precision, recall = _pycocotools(truths, detections, classes)
@@ -79,10 +79,10 @@ def coco_metrics(
         recall[..., 0, 0], recall[..., 0, 1], recall[..., 0, 2],
         recall[..., 1, 2], recall[..., 2, 2], recall[..., 3, 2],
     ]  # fmt: skip
-    figures = dict(zip(COCO_METRICS, map(_mean, values), strict=True))
+    metrics = dict(zip(COCO_METRICS, map(_mean, values), strict=True))
     for index, name in enumerate(classes):
-        figures[f"map/{name}"] = _mean(precision[:, :, index, 0, 2])
-    found = {name: value for name, value in figures.items() if value is not None}
+        metrics[f"map/{name}"] = _mean(precision[:, :, index, 0, 2])
+    found = {name: value for name, value in metrics.items() if value is not None}
     return {"map": 0.0} | found
 
 
@@ -94,14 +94,16 @@ def _mean(values: Array) -> float | None:
 def _hotcoco(
     truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
 ) -> tuple[Array, Array]:
-    evaluation = evaluated(truths, detections, classes)
+    evaluation = match_with_hotcoco(truths, detections, classes)
     evaluation.accumulate()
     result: Any = evaluation.eval
     return np.asarray(result["precision"]), np.asarray(result["recall"])
 
 
-def evaluated(truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]) -> Any:
-    """hotcoco's evaluation after its matching, before anything is summed up."""
+def match_with_hotcoco(
+    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
+) -> Any:
+    """hotcoco's evaluation after matching, before it is summarised."""
     import hotcoco
 
     truth = hotcoco.COCO(_dataset(truths, classes))
@@ -127,7 +129,7 @@ def _pycocotools(
         rows = _results(detections)
         if len(rows):
             found = truth.loadRes(rows)
-        else:  # its loadRes cannot take none
+        else:  # loadRes does not accept an empty list
             found.dataset = _dataset([], classes)
             found.createIndex()
         evaluation = COCOeval(truth, found, "bbox")
@@ -137,7 +139,7 @@ def _pycocotools(
 
 
 def _dataset(truths: Sequence[CocoTruth], classes: Sequence[str]) -> dict[str, Any]:
-    """Ground truth as a COCO dict; image, class and box numbers start at 1 (0 reads as 'unmatched')."""
+    """Ground truth as a COCO dict; image, class and box numbers start at 1 (0 means 'unmatched')."""
     annotations: list[dict[str, Any]] = []
     for image, truth in enumerate(truths, start=1):
         rows = zip(
@@ -176,6 +178,6 @@ def _results(detections: Sequence[Detections]) -> Array:
 
 
 def top_detections(boxes: Array, scores: Array, labels: Array, *, limit: int = LIMIT) -> Detections:
-    """The `limit` best of an image's detections, by falling score, ties in the order given."""
+    """The `limit` best detections of an image, by decreasing score, ties in the given order."""
     best = np.argsort(-scores, kind="stable")[:limit]
     return Detections(boxes=boxes[best], scores=scores[best], labels=labels[best])

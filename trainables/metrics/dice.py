@@ -1,4 +1,4 @@
-"""Dice and IoU from one confusion matrix over a whole set."""
+"""Dice and IoU from one confusion matrix over a whole split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.data.prepared import IGNORE
 
 
 def counts_by_image(predicted: Tensor, target: Tensor, classes: int, *, ignore: int = IGNORE) -> Tensor:
-    """(B, 3, classes) int64: each image's pixels that are right, truly and by prediction of each class.
+    """(B, 3, classes) int64: each image's correct, true and predicted pixels of each class.
 
     predicted, target: (B, H, W) index maps; pixels whose target is `ignore` are left out.
     """
@@ -28,7 +28,7 @@ def counts_by_image(predicted: Tensor, target: Tensor, classes: int, *, ignore: 
 
 
 class ConfusionMatrix:
-    """Counts of (true class, predicted class) over pixels, kept on the device they come from."""
+    """Counts of (true class, predicted class) over pixels, on the device of the inputs."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
@@ -43,10 +43,10 @@ class ConfusionMatrix:
         counts = torch.bincount(pairs, minlength=size * size).view(size, size)
         self.counts = self.counts.to(counts.device) + counts
 
-    def figures(self) -> dict[str, float]:
-        """`dice` and `iou`, means over the classes present in truth or prediction, and each class's own.
+    def metrics(self) -> dict[str, float]:
+        """`dice` and `iou`: means over the classes present in truth or prediction, and each class's value.
 
-        Dice 2·TP / (2·TP + FP + FN), IoU TP / (TP + FP + FN). A class that is present nowhere is left out.
+        Dice 2·TP / (2·TP + FP + FN), IoU TP / (TP + FP + FN). A class that is not present is left out.
         Without a single counted pixel both means are 0.
         """
         counts = self.counts.cpu().double()

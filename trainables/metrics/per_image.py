@@ -1,7 +1,7 @@
-"""What a model did on each single test image, kept so that a figure can be taken again over any of them.
+"""A model's results on each test image, stored so that a metric can be computed over any sample of them.
 
 Dice and IoU come from pixel counts by class, AP from each detection's matches under the COCO protocol.
-Over all images, each once, the figures are those that were reported. No torch.
+Over all images, each once, the metrics are equal to the reported ones.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from zipfile import BadZipFile
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.metrics.coco import Array, CocoTruth, Detections, evaluated
+from trainables.metrics.coco import Array, CocoTruth, Detections, match_with_hotcoco
 
 THRESHOLDS = 10
-"""IoU .5, .55, … .95."""
+"""The number of IoU thresholds: .5, .55, … .95."""
 RECALLS = np.linspace(0.0, 1.0, 101)
-"""COCO's."""
+"""COCO's recall thresholds."""
 MOST_IMAGES = 50_000
-"""More are not kept: a few megabytes at most for a trial, or nothing."""
+"""The largest split with stored results, so that a trial takes a few megabytes at most."""
 
 AP_METRICS = {"map": slice(0, THRESHOLDS), "map_50": slice(0, 1), "map_75": slice(5, 6)}
-"""The IoU thresholds that each takes the mean over."""
+"""The IoU thresholds that each metric is the mean over."""
 
 
 @dataclass(frozen=True)
 class _Images(ABC):
-    """names: of the n images."""
+    """Results by image. names: the names of the n images."""
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
 
     @abstractmethod
     def resampled(self, name: str, weights: Array) -> Array:
-        """(R,) figures for (R, n) weights."""
+        """(R,) metrics for (R, n) weights."""
 
-    def figure(self, name: str, weights: Array | None = None) -> float:
-        """A figure with each image counted `weights` times ((n,) integers; once when absent).
+    def metric(self, name: str, weights: Array | None = None) -> float:
+        """A metric with each image counted `weights` times ((n,) integers; once when absent).
 
-        NaN where none of the images has anything that it is about. Raises KeyError if unknown.
+        NaN if the metric is undefined on these images. Raises KeyError if it is unknown.
         """
         once = np.ones(len(self.names), np.int64)
         return float(self.resampled(name, (once if weights is None else weights)[None])[0])
@@ -53,18 +53,18 @@ class _Images(ABC):
 
 @dataclass(frozen=True)
 class MaskImages(_Images):
-    """Pixel counts. counts: (n, 3, classes) int64: right, true, predicted."""
+    """Pixel counts. counts: (n, 3, classes) int64: correct, true, predicted."""
 
     counts: Array
 
     @property
-    def figures(self) -> tuple[str, ...]:
-        """What can be taken from it."""
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that can be computed."""
         return tuple(f"{name}{part}" for name in ("dice", "iou") for part in _parts(self.classes))
 
     def resampled(self, name: str, weights: Array) -> Array:
-        """(R,) figures for (R, n) weights."""
-        base, label = _taken_apart(name, self.figures)
+        """(R,) metrics for (R, n) weights."""
+        base, label = _taken_apart(name, self.metrics)
         total = np.einsum(
             "rn,nkc->krc", weights.astype(np.float64), self.counts.astype(np.float64), optimize=True
         )
@@ -85,10 +85,11 @@ class MaskImages(_Images):
 
 @dataclass(frozen=True)
 class BoxImages(_Images):
-    """Detections and what they hit, objects of every size, at most 100 detections an image.
+    """Detections and their matches, for objects of every size, at most 100 detections per image.
 
-    objects: (n, classes) that count.  Each detection: image and label (d,) indices, score (d,) float64;
-    hit and ignored (d, 10) bool by IoU threshold. In the order of COCO's evaluation: images, then score.
+    objects: (n, classes) counted objects.  Each detection: image and label (d,) indices, score (d,)
+    float64, hit and ignored (d, 10) bool by IoU threshold. The order is that of COCO's evaluation: by
+    image, then by score.
     """
 
     objects: Array
@@ -99,13 +100,13 @@ class BoxImages(_Images):
     ignored: Array
 
     @property
-    def figures(self) -> tuple[str, ...]:
-        """What can be taken from it."""
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that can be computed."""
         return (*AP_METRICS, *(f"map/{name}" for name in self.classes))
 
     def resampled(self, name: str, weights: Array) -> Array:
-        """(R,) figures for (R, n) weights."""
-        base, label = _taken_apart(name, self.figures)
+        """(R,) metrics for (R, n) weights."""
+        base, label = _taken_apart(name, self.metrics)
         wanted = range(len(self.classes)) if label is None else [self.classes.index(label)]
         places = range(THRESHOLDS)[AP_METRICS[base]]
         found = np.full((len(weights), len(wanted)), np.nan)
@@ -123,11 +124,11 @@ class BoxImages(_Images):
 
     @cached_property
     def _curves(self) -> list[list[_Curve]]:
-        """By class and IoU threshold."""
+        """The curves by class and IoU threshold."""
         curves = []
         for index in range(len(self.classes)):
             chosen = np.flatnonzero(self.label == index)
-            # Stable, as COCO's: ties stay in the order of the images.
+            # A stable sort like COCO's: ties stay in the order of the images.
             chosen = chosen[np.argsort(-self.score[chosen], kind="mergesort")]
             curves.append([self._curve(chosen, place) for place in range(THRESHOLDS)])
         return curves
@@ -135,14 +136,14 @@ class BoxImages(_Images):
     def _curve(self, chosen: Array, place: int) -> _Curve:
         counted = chosen[~self.ignored[chosen, place]]
         hit = self.hit[counted, place]
-        # What comes after the last hit changes no precision that counts.
+        # Detections after the last hit do not change any precision that counts.
         length = int(np.flatnonzero(hit)[-1]) + 1 if hit.any() else 0
         return _Curve(self.image[counted[:length]], np.flatnonzero(hit[:length]))
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """Detections by falling score up to the last hit: their images, and the places of the hits."""
+    """Detections by decreasing score up to the last hit: their images, and the indices of the hits."""
 
     image: Array
     hits: Array
@@ -150,8 +151,8 @@ class _Curve:
     def precision(self, weight: Array, objects: float) -> float:
         """COCO's interpolated precision, a mean over 101 recalls.
 
-        Recall rises and the envelope turns at hits alone, so only they are looked at. An image that
-        counts twice gives two detections of one score: the envelope is the same as with both taken at once.
+        Recall and the envelope change at hits only, so only hits are evaluated. An image that counts
+        twice gives two detections of one score: the envelope is the same as if both were added at once.
         """
         if not self.hits.size:
             return 0.0
@@ -166,7 +167,7 @@ class _Curve:
 
 PerImage = MaskImages | BoxImages
 Keep = Callable[[PerImage], None]
-"""Takes the results of the images of a split, once an evaluation has come to its end."""
+"""Receives the results of the images of a split at the end of an evaluation."""
 
 
 def box_images(
@@ -175,10 +176,10 @@ def box_images(
     classes: Sequence[str],
     names: Sequence[str],
 ) -> BoxImages:
-    """Matches under the COCO protocol, images in the same order in all sequences."""
+    """Match under the COCO protocol; images are in the same order in all sequences."""
     objects = np.zeros((len(truths), len(classes)), np.int64)
     parts: list[tuple[Array, ...]] = []
-    for found in evaluated(truths, detections, classes).eval_imgs:
+    for found in match_with_hotcoco(truths, detections, classes).eval_imgs:
         if found is None or found["aRng"][1] < 1e10 or found["aRng"][0] > 0:
             continue
         image, label = found["image_id"] - 1, found["category_id"] - 1
@@ -212,8 +213,8 @@ def _taken_apart(name: str, known: Sequence[str]) -> tuple[str, str | None]:
 # --- files ------------------------------------------------------------------------------------
 
 
-def write(results: PerImage, path: Path) -> None:
-    """An `.npz` at `path`, whole or not at all. Raises OSError."""
+def write_per_image(results: PerImage, path: Path) -> None:
+    """Write an `.npz` at `path`, completely or not at all. Raises OSError."""
     held: dict[str, Any] = {"classes": np.array(results.classes), "names": np.array(results.names)}
     match results:
         case MaskImages():
@@ -237,8 +238,8 @@ def write(results: PerImage, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read(path: Path) -> PerImage:
-    """As written. Raises DataError for a file that is missing, torn or another's."""
+def read_per_image(path: Path) -> PerImage:
+    """Read the results. Raises DataError if the file is missing, damaged or in another format."""
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
@@ -249,7 +250,8 @@ def read(path: Path) -> PerImage:
             held[key] = np.unpackbits(held[key], axis=1, count=THRESHOLDS).astype(bool)
         results = BoxImages(classes, names, **held)
         if results.objects.shape != (len(names), len(classes)) or len(results.hit) != len(results.score):
-            raise ValueError("its parts do not belong together")
+            raise ValueError("its parts are inconsistent")
+
         return results
     except FileNotFoundError as error:
         raise DataError(
@@ -261,6 +263,7 @@ def read(path: Path) -> PerImage:
         ) from error
 
 
-def fits(images: int) -> bool:
-    """Whether results of so many images are kept."""
+def are_stored(images: int) -> bool:
+    """Whether results of this number of images are stored."""
+
     return 0 < images <= MOST_IMAGES

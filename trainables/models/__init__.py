@@ -1,1 +1,1 @@
-"""Build a model, freeze its parts, count its parameters."""
+"""The models of trials: building them, freezing their parts, counting their parameters."""

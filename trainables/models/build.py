@@ -1,4 +1,4 @@
-"""From a task and a configuration to a model that can train: assembled, adapted, its parts sorted."""
+"""Builds the trainable model of a task and a configuration: backbone, head, adapter, parameter groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from trainables.adapters.inject import Adapted, adapt
+from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.models.freezing import Parts, apply_freezing, parts_of
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.trial import TrialConfig
@@ -15,23 +15,23 @@ from trainables.tasks.base import TaskModel
 
 @dataclass(frozen=True)
 class Built:
-    """A model in evaluation mode with its adapter in place, `requires_grad` set for epoch 0."""
+    """A model in evaluation mode with its adapter, and `requires_grad` set for epoch 0."""
 
     model: nn.Module
     adapted: Adapted
     parts: Parts
 
 
-def build(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
+def build_model(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
     """Assemble the model of `config` on the task's device.
 
-    total_steps: optimizer steps of the trial, for AdaLoRA.  Frozen weights are shared with the task's
-    own; new ones are drawn from torch's global generator. Raises AdapterError or ModelError.
+    total_steps: optimizer steps of the trial, for AdaLoRA.  Frozen weights are shared with the task;
+    new weights are drawn from torch's global generator. Raises AdapterError or ModelError.
     """
     model = task.assemble(config, share=config.mode not in TRAINS_BACKBONE)
     device = next(model.parameters()).device
     base = {id(p) for p in model.parameters()}
-    adapted = adapt(model, config, task.layout_in(model), total_steps=total_steps)
+    adapted = inject_adapter(model, config, task.layout_in(model), total_steps=total_steps)
     model.to(device)
     parts = parts_of(model, base=base, head=task.head_names(model), layout=task.layout_in(model))
     apply_freezing(parts, config, epoch=0.0)

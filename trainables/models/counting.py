@@ -1,4 +1,4 @@
-"""How many weights a configuration trains, without training or data: the model is built and counted."""
+"""Counts the weights that a configuration trains, without training or data, by building the model."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 
 import torch
 
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.models.freezing import count_parameters
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.tasks.registry import load_task
 
 _STEPS = 10_000
-"""Optimizer steps that AdaLoRA is told of; they change no count."""
+"""The optimizer steps given to AdaLoRA; they do not change the counts."""
 
 
 class Counter:
-    """Counts configurations over one backbone, each once."""
+    """Counts the weights of configurations over one backbone, and caches the counts."""
 
     def __init__(self, workload: Workload, classes: Sequence[str]) -> None:
-        """classes: of the data, for the head. Raises ModelError."""
+        """classes: those of the data, for the head. Raises ModelError."""
         self._task = load_task(workload, tuple(classes), torch.device("cpu"))
         self._known: dict[str, dict[str, int]] = {}
 
@@ -30,11 +30,11 @@ class Counter:
         key = config.model_dump_json()
         if key not in self._known:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what a library says of a rank that is only tried
-                built = build(self._task, config, total_steps=_STEPS)
+                warnings.simplefilter("ignore")  # a library's warnings about ranks that are only counted
+                built = build_model(self._task, config, total_steps=_STEPS)
             self._known[key] = count_parameters(built.parts, config)
         return self._known[key]
 
     def adapter(self, config: TrialConfig) -> int:
-        """Those of the adapter alone."""
+        """The trained weights of the adapter only."""
         return self.parameters(config)["adapter"]

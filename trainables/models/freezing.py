@@ -1,4 +1,4 @@
-"""What trains: adapter, head, backbone, by mode and epoch.
+"""Sets which parameters train, by freezing mode and epoch: adapter, head, backbone.
 
 | mode        | adapter | head   | backbone                          |
 |-------------|---------|--------|-----------------------------------|
@@ -26,13 +26,13 @@ from trainables.specs.trial import TrialConfig
 
 @dataclass(frozen=True)
 class Parts:
-    """A model's parameters by what they are, under their names in the model; each tensor once.
+    """A model's parameters in groups, with their names in the model; each tensor once.
 
     adapter: trains in every mode that has one.  head: trains, unless `freeze_head`.
-    backbone: as the mode says.
-    fixed: what an adapter brings along and never trains (AdaLoRA's `ranknum`, random projections).
-    depth: for a backbone parameter, how many blocks `frozen_blocks` must freeze to freeze it:
-    block i has i + 1, embeddings 1, what comes after the blocks more than there are blocks.
+    backbone: trains according to the mode.
+    fixed: parameters of an adapter that never train (AdaLoRA's `ranknum`, random projections).
+    depth: for a backbone parameter, the number of `frozen_blocks` that freezes it:
+    i + 1 in block i, 1 for embeddings, more than the number of blocks for layers after the blocks.
     backbone_buffers: names of buffers that do not belong to the head.
     norms: the backbone's layers with running statistics, with their depths.  head_norms: the head's.
     """
@@ -47,20 +47,20 @@ class Parts:
     head_norms: tuple[nn.Module, ...]
 
     def movable(self, config: TrialConfig) -> dict[str, nn.Parameter]:
-        """Backbone parameters that train under `config`, at once or from a later epoch."""
+        """Backbone parameters that train with `config`, from the start or from a later epoch."""
         if config.mode not in TRAINS_BACKBONE:
             return {}
         return {n: p for n, p in self.backbone.items() if self.depth[n] > config.frozen_blocks}
 
     def frozen_modules(self, config: TrialConfig, epoch: float) -> list[nn.Module]:
-        """Layers that stay in evaluation mode while training: running statistics of what is frozen."""
+        """Layers that stay in evaluation mode in training: frozen layers with running statistics."""
         frozen_to = config.frozen_blocks if backbone_trains(config, epoch) else float("inf")
         still = [module for depth, module in self.norms if depth <= frozen_to]
         return [*still, *self.head_norms] if config.freeze_head else still
 
 
 def backbone_trains(config: TrialConfig, epoch: float) -> bool:
-    """Whether backbone weights move in `epoch` (counted from 0)."""
+    """Whether backbone weights train in `epoch` (counted from 0)."""
     if config.mode is Freezing.UNFREEZE_AT:
         return config.unfreeze_epoch is not None and epoch >= config.unfreeze_epoch
     return config.mode in TRAINS_BACKBONE
@@ -80,7 +80,7 @@ def apply_freezing(parts: Parts, config: TrialConfig, epoch: float) -> None:
 
 
 def count_parameters(parts: Parts, config: TrialConfig) -> dict[str, int]:
-    """Numbers of weights that train, at once or later: adapter, head, backbone; `total` counts all."""
+    """Numbers of weights that train, at the start or later: adapter, head, backbone; `total` counts all."""
 
     def count(group: dict[str, nn.Parameter]) -> int:
         return sum(p.numel() for p in group.values())
@@ -95,9 +95,9 @@ def count_parameters(parts: Parts, config: TrialConfig) -> dict[str, int]:
 
 
 def parts_of(model: nn.Module, *, base: Collection[int], head: Collection[str], layout: Layout) -> Parts:
-    """Sort an adapted model's parameters, before `apply_freezing` has touched them.
+    """Group an adapted model's parameters, before `apply_freezing` is called.
 
-    base: ids of the parameters it had before `adapt`.  head: names of the head's parameters.
+    base: ids of the parameters that it had before `inject_adapter`.  head: names of the head's parameters.
     layout: of the model, for the depth of backbone parameters.
     """
     adapter: dict[str, nn.Parameter] = {}
@@ -134,7 +134,8 @@ def _running(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _depth(names: list[str], layout: Layout) -> Callable[[str], int]:
-    """What comes before the blocks, and position or token embeddings anywhere, count as the first block."""
+    """The depth by name; layers before the blocks and all position or token embeddings have depth 1."""
+
     first = next((i for i, name in enumerate(names) if layout.block_of(name) is not None), len(names))
     before = {part for name in names[:first] for part in _prefixes(name)}
 

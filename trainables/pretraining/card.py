@@ -1,9 +1,9 @@
-"""Writes the card of an embedded backbone: how it was made, and its figures on every domain.
+"""Writes the card of an embedded backbone: how it was trained, and its metrics on every domain.
 
     python -m trainables.pretraining.card detection FOLDER
 
-Figures are of the untouched model on test scenes (no digit of which it was trained on), as mean and
-standard deviation over independently drawn sets of scenes.
+Metrics are those of the pretrained baseline on test scenes, with digits that it was not trained on, as
+mean and standard deviation over independently drawn sets of scenes.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from trainables.specs.workload import Task, Workload
 from trainables.training.engine import Engine
 
 SCENES, DRAWS = 200, 5
-FIGURES = {Task.DETECTION: ("map_50", "map"), Task.SEGMENTATION: ("dice", "iou")}
+METRICS = {Task.DETECTION: ("map_50", "map"), Task.SEGMENTATION: ("dice", "iou")}
 MODELS = {Task.DETECTION: "YOLOS", Task.SEGMENTATION: "ViT with a segmentation head"}
 NAMES = {"map_50": "AP50", "map": "AP", "dice": "Dice", "iou": "IoU"}
 
 
 def measure_baseline(task: Task, folder: Path, domain: Domain) -> dict[str, list[float]]:
-    """Each figure of the untouched model on `DRAWS` sets of test scenes of `domain`."""
-    values: dict[str, list[float]] = {name: [] for name in FIGURES[task]}
+    """Each metric of the pretrained baseline on `DRAWS` sets of test scenes of `domain`."""
+    values: dict[str, list[float]] = {name: [] for name in METRICS[task]}
     for seed in range(DRAWS):
         workload = Workload.model_validate_json(
             json.dumps(
                 {
                     "task": task,
                     "model": {"name": str(folder.resolve())},
-                    "objective": {"metric": FIGURES[task][0]},
+                    "objective": {"metric": METRICS[task][0]},
                     "data": {
                         "embedded": {
                             "domain": domain, "seed": seed, "train": 1, "validation": 1, "test": SCENES
@@ -49,9 +49,9 @@ def measure_baseline(task: Task, folder: Path, domain: Domain) -> dict[str, list
         )  # fmt: skip
         engine = Engine(workload, prepare_workload(workload))
         config = TrialConfig.model_validate_json('{"adapter": "none"}')
-        figures = engine.evaluate(engine.task.assemble(config, share=True), config, Split.TEST)
+        metrics = engine.evaluate(engine.task.assemble(config, share=True), config, Split.TEST)
         for name in values:
-            values[name].append(figures[name])
+            values[name].append(metrics[name])
     return values
 
 
@@ -69,11 +69,11 @@ def backbone_card(task: Task, folder: Path) -> str:
         f"{made['seconds'] / 60:.0f} minutes (wall clock of a shared machine) "
         f"on {made['threads']} CPU thread, torch {made['torch']}.",
         "",
-        f"Figures of the untouched model on {DRAWS} × {SCENES} test scenes of 64 pixels, mean ± standard "
+        f"Metrics of the pretrained baseline on {DRAWS} × {SCENES} test scenes of 64 pixels, mean ± standard "
         "deviation over the draws; written by `python -m trainables.pretraining.card`.",
         "",
-        "| domain | " + " | ".join(NAMES[n] for n in FIGURES[task]) + " |",
-        "|---|" + "---|" * len(FIGURES[task]),
+        "| domain | " + " | ".join(NAMES[n] for n in METRICS[task]) + " |",
+        "|---|" + "---|" * len(METRICS[task]),
     ]
     for domain in Domain:
         cells = [

@@ -1,7 +1,7 @@
-"""Makes the embedded backbones: a tiny YOLOS and a tiny ViT with a segmentation head.
+"""Trains the embedded backbones: a tiny YOLOS and a tiny ViT with a segmentation head.
 
 Both are trained on the digits' clean domain only, so that adapting them to a shifted domain is
-a real fine-tuning question. Run as
+a real fine-tuning task. Run as
 
     python -m trainables.pretraining.pretrain detection --to DIR
     python -m trainables.pretraining.pretrain segmentation --to DIR
@@ -10,8 +10,8 @@ The result is a folder in hub format: config, safetensors, processor settings.
 
 A YOLOS built from its config starts with all-zero detection tokens and position embeddings:
 identical queries that hardly learn. They are drawn from N(0, 1) and N(0, 0.2) here, and while
-the detector trains, a linear probe on the patch tokens also learns to name the digit under each
-patch; the probe is thrown away afterwards. The probe's dense signal cuts the training time.
+the detector trains, a linear probe on the patch tokens also learns to classify the digit under each
+patch; the probe is discarded afterwards. The probe's dense signal shortens the training.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _fit(
     learning_rate: float,
     clip: float,
 ) -> float:
-    """AdamW with warmup and cosine decay; returns the seconds it took."""
+    """Train with AdamW, warmup and cosine decay; returns the seconds that it took."""
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.05)
     started = time.monotonic()
     smooth = math.nan
@@ -134,7 +134,7 @@ def _detection_target(drawn: Scene) -> dict[str, Tensor]:
 
 
 def _cells(drawn: Scene) -> Tensor:
-    """(patches,) the digit whose box covers each patch's centre, else the background class."""
+    """(patches,) the digit with a box over each patch's centre, otherwise the background class."""
     grid = torch.full((SIDE // PATCH, SIDE // PATCH), len(CLASSES))
     centre = torch.arange(SIDE // PATCH) * PATCH + PATCH / 2
     for (left, top, width, height), label in zip(drawn.boxes, drawn.labels, strict=True):

@@ -1,4 +1,4 @@
-"""The adapter families' settings, the layers they may sit in, and what trains beside them. No torch."""
+"""The settings of each adapter family, the layers that it can adapt, and what trains alongside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.specs.base import Count, NotNegative, Positive, Probability, Ran
 
 
 class Adapter(StrEnum):
-    """The adapter families; each but `none` has a section of its own name in `TrialConfig`."""
+    """The adapter families; each one except `none` has a section of the same name in `TrialConfig`."""
 
     NONE = "none"
     LORA = "lora"
@@ -24,7 +24,7 @@ class Adapter(StrEnum):
 
 
 class Role(StrEnum):
-    """What a linear layer does in its transformer block; `mlp` is both of its layers."""
+    """What a linear layer does in its transformer block; `mlp` means both MLP layers."""
 
     QUERY = "query"
     KEY = "key"
@@ -39,11 +39,11 @@ class AdapterSpec(Spec):
     """The settings of one adapter family."""
 
     default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.VALUE)
-    """Layers to adapt where `targets` names none."""
+    """Layers to adapt when `targets` is absent."""
 
 
 class LoraSpec(AdapterSpec):
-    """W x + scale · B(A x); scale alpha/rank, with `rslora` alpha/√rank (Hu 2021, Kalajdzievski 2023)."""
+    """LoRA: W x + scale · B(A x), scale alpha/rank or `rslora`: alpha/√rank (Hu 2021, Kalajdzievski 2023)."""
 
     rank: Rank = 8
     alpha: Positive = 16.0
@@ -53,9 +53,9 @@ class LoraSpec(AdapterSpec):
 
 
 class AdaloraSpec(AdapterSpec):
-    """Ranks that shrink from `init_rank` to `target_rank` on average (Zhang 2023).
+    """AdaLoRA: ranks shrink from `init_rank` to `target_rank` on average (Zhang 2023).
 
-    tinit, tfinal: shares of the trial's real optimizer steps before the first and after the last
+    tinit, tfinal: shares of the trial's optimizer steps before the first and after the last
     reallocation.  interval: steps between reallocations.
     """
 
@@ -83,7 +83,7 @@ class AdaloraSpec(AdapterSpec):
 
 
 class LohaSpec(AdapterSpec):
-    """Hadamard product of two low-rank products (Hyeon-Woo 2022)."""
+    """LoHa: the Hadamard product of two low-rank products (Hyeon-Woo 2022)."""
 
     rank: Rank = 8
     alpha: Positive = 8.0
@@ -92,7 +92,7 @@ class LohaSpec(AdapterSpec):
 
 
 class LokrSpec(AdapterSpec):
-    """Kronecker product of two factors (Yeh 2023). decompose_factor -1 picks the squarest split."""
+    """LoKr: the Kronecker product of two factors (Yeh 2023). decompose_factor -1 picks the squarest split."""
 
     rank: Rank = 8
     alpha: Positive = 8.0
@@ -103,7 +103,7 @@ class LokrSpec(AdapterSpec):
 
 
 class SerialLoraSpec(AdapterSpec):
-    """W(x + B(A x)) + b, no scale; one A, B for all targets of a block, or a pair each."""
+    """Serial LoRA: W(x + B(A x)) + b, no scale; `shared` uses one A and B for all targets of a block."""
 
     default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.KEY, Role.VALUE)
 
@@ -113,7 +113,7 @@ class SerialLoraSpec(AdapterSpec):
 
 
 class LocalizedLoraSpec(AdapterSpec):
-    """blocks × blocks local pairs of rank `block_rank`, scaled alpha/block_rank (GraLoRA, Jung 2025)."""
+    """Localized LoRA: blocks² pairs of rank `block_rank`, scale alpha/block_rank (GraLoRA, Jung 2025)."""
 
     block_rank: Rank = 4
     blocks: Annotated[int, Field(ge=2, le=256)] = 2
@@ -122,14 +122,14 @@ class LocalizedLoraSpec(AdapterSpec):
 
 
 class PeftSpec(AdapterSpec):
-    """Any other PEFT method: its PeftType's name (IA3, OFT, VERA, …) and its config's arguments."""
+    """Any other PEFT method: the name of its PeftType (IA3, OFT, VERA, …) and the arguments of its config."""
 
     method: str
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Freezing(StrEnum):
-    """What trains beside the adapter."""
+    """What trains alongside the adapter."""
 
     HEAD_ONLY = "head_only"
     FROZEN = "frozen"
@@ -139,9 +139,9 @@ class Freezing(StrEnum):
 
 
 WITHOUT_ADAPTER = frozenset({Freezing.HEAD_ONLY, Freezing.FULL})
-"""Modes that go with adapter `none`; the others need an adapter."""
+"""Modes for adapter `none`; the others need an adapter."""
 TRAINS_BACKBONE = frozenset({Freezing.UNFROZEN, Freezing.FULL, Freezing.UNFREEZE_AT})
-"""Modes in which backbone weights move, at once or later; only these take `frozen_blocks`."""
+"""Modes in which backbone weights train, from the start or later; only these accept `frozen_blocks`."""
 
 
 SECTIONS: dict[Adapter, type[AdapterSpec]] = {

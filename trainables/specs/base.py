@@ -1,4 +1,4 @@
-"""What the values of this package are made of: frozen, closed, strict models, and bounded numbers."""
+"""The base of this package's values: frozen, closed, strict models, and bounded numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Spec(BaseModel):
 
 
 class ClashError(ValueError):
-    """Settings that do not go together; `faults` has each rule that they break."""
+    """Settings that cannot be combined; `faults` lists each rule that they break."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))

@@ -1,4 +1,4 @@
-"""The data section of an experiment: its source, how it is split and checked, and its shifts. No torch."""
+"""The data section of an experiment: its source, how it is split and checked, and its shifted domains."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import Field, field_validator, model_validator
 from trainables.specs.base import Count, Share, Spec
 
 DOMAIN_NAME = r"[A-Za-z0-9_-]+"
-"""What a shifted domain may be called."""
+"""The pattern of a shifted domain's name."""
 
 
 class Split(StrEnum):
-    """The parts of a data set."""
+    """The splits of a data set."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -23,7 +23,7 @@ class Split(StrEnum):
 
 
 class Domain(StrEnum):
-    """The looks of the embedded data: the clean source and three shifted targets."""
+    """The domains of the embedded data: the clean source and three shifted targets."""
 
     CLEAN = "clean"
     INVERTED = "inverted"
@@ -32,7 +32,7 @@ class Domain(StrEnum):
 
 
 class Corruption(StrEnum):
-    """Built-in changes of an image's look, see `trainables.data.corruptions`."""
+    """The built-in corruptions of an image, see `trainables.data.corruptions`."""
 
     BLUR = "blur"
     NOISE = "noise"
@@ -54,14 +54,14 @@ class EmbeddedData(Spec):
 
 
 class CocoPart(Spec):
-    """A folder of images and its COCO JSON of annotations."""
+    """A folder of images and the COCO JSON file with their annotations."""
 
     images: str
     annotations: str
 
 
 class CocoData(Spec):
-    """Detection from COCO JSON. Parts that are absent are split off `train`."""
+    """Detection data in COCO JSON. Absent splits are split off `train`."""
 
     train: CocoPart
     validation: CocoPart | None = None
@@ -69,17 +69,17 @@ class CocoData(Spec):
 
 
 class MaskPart(Spec):
-    """A folder of images and one of masks; a pair shares its file name, suffixes aside."""
+    """A folder of images and one of masks; an image and its mask have the same file name without suffix."""
 
     images: str
     masks: str
 
 
 class MaskData(Spec):
-    """Segmentation from image and mask folders. Parts that are absent are split off `train`.
+    """Segmentation data in image and mask folders. Absent splits are split off `train`.
 
-    A mask pixel holds a class index into `classes`, or, with `values`, the grey value that
-    stands for each class in turn. Pixels of `ignore` count nowhere.
+    A mask pixel holds an index into `classes`, or, with `values`, the grey value of its class: `values`
+    lists one grey value per class, in the order of `classes`. Pixels with the value `ignore` are not counted.
     """
 
     train: MaskPart
@@ -91,7 +91,7 @@ class MaskData(Spec):
 
 
 class HubData(Spec):
-    """A data set for `datasets.load_dataset`, in the form of `detection-datasets/coco`."""
+    """A data set for `datasets.load_dataset`, in the format of `detection-datasets/coco`."""
 
     path: str
     name: str | None = None
@@ -102,14 +102,14 @@ class HubData(Spec):
 
 
 class CorruptionSpec(Spec):
-    """A built-in change of look, from hardly visible (1) to hardly recognisable (5)."""
+    """A built-in corruption, with a severity from 1 (hardly visible) to 5 (hardly recognisable)."""
 
     kind: Corruption
     severity: Annotated[int, Field(ge=1, le=5)] = 3
 
 
 class DomainPart(Spec):
-    """Images of a shifted domain: exactly one of a folder pair, a COCO file, or a part of the hub's data."""
+    """Images of a shifted domain: exactly one of mask folders, COCO data, or a split of the hub data set."""
 
     masks: MaskPart | None = None
     coco: CocoPart | None = None
@@ -117,7 +117,7 @@ class DomainPart(Spec):
 
     @property
     def kind(self) -> str:
-        """Which of the three it is: the kind of source that it goes with."""
+        """The kind of source that is set."""
         return next(n for n in ("masks", "coco", "hub") if getattr(self, n) is not None)
 
     @model_validator(mode="after")
@@ -127,11 +127,11 @@ class DomainPart(Spec):
 
 
 class DomainSpec(Spec):
-    """A named set of shifted test images: exactly one kind.
+    """A named set of shifted test images, of exactly one kind.
 
-    masks, coco, hub: other images, with the classes and values of the data; `validation` gives
-    such a domain images for an objective.  embedded: the same scenes in another look.
-    corruption: the data's own test images, changed as they are read.
+    masks, coco, hub: other images with the classes and values of the data; `validation` adds
+    validation images, for an objective under shift.  embedded: the same scenes in another domain.
+    corruption: the data's own test images, corrupted as they are read.
     """
 
     masks: MaskPart | None = None
@@ -143,12 +143,12 @@ class DomainSpec(Spec):
 
     @property
     def kind(self) -> str:
-        """Which of the five it is."""
+        """The kind of source that is set."""
         return next(n for n in _DOMAIN_KINDS if getattr(self, n) is not None)
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are validation images in it, for an objective."""
+        """Whether the domain has validation images, for an objective under shift."""
         return self.validation is not None or self.kind in ("embedded", "corruption")
 
     @model_validator(mode="after")
@@ -177,10 +177,10 @@ def _exactly_one(spec: Spec, kinds: tuple[str, ...]) -> None:
 
 
 class SplitSpec(Spec):
-    """Shares for parts that the source does not give, drawn by image with a seed.
+    """Shares of the splits that the source does not provide, drawn by image with a seed.
 
-    folds: what is left after `test` in so many parts, of which number `fold` (from 0 on) is for
-    validation and the others are for training; `train` and `validation` say nothing then.
+    folds: divide the images that are left after `test` into this many parts. Part number `fold`
+    (from 0) is for validation, the others are for training; `train` and `validation` are then ignored.
     """
 
     train: Share = 0.7
@@ -193,7 +193,7 @@ class SplitSpec(Spec):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.folds is None and self.fold:
-            raise ValueError(f"fold {self.fold} needs folds: in how many parts the images are divided")
+            raise ValueError(f"fold {self.fold} needs folds: the number of parts to divide the images into")
         if self.folds is not None:
             if self.fold >= self.folds:
                 raise ValueError(f"fold must be 0 to {self.folds - 1} of {self.folds} folds, got {self.fold}")
@@ -208,14 +208,14 @@ class SplitSpec(Spec):
 
 
 FOLDS_TAKEN = (
-    "divides the images of train, but the data has validation images of its own; "
-    "leave out folds, or give no validation images"
+    "divides the images of train, but the data already has validation images; "
+    "remove folds, or remove the validation images"
 )
-"""Why a source that gives its own validation part cannot be divided into folds."""
+"""Why a source with validation images cannot be divided into folds."""
 
 
 class FaultRule(StrEnum):
-    """What happens to an image with a fault: left out and listed, kept as it is, or the preparation stops."""
+    """What to do with an image that has an error: drop and list it, keep it, or stop the preparation."""
 
     DROP = "drop"
     STOP = "stop"
@@ -223,9 +223,9 @@ class FaultRule(StrEnum):
 
 
 class FaultRules(Spec):
-    """A rule for each fault that preparation looks for. A bad box is dropped, not its image.
+    """A rule for each kind of data error that preparation checks. A bad box is dropped, but not its image.
 
-    `keep` is for `empty_mask` alone: an image of nothing but background is a negative example.
+    `keep` is valid for `empty_mask` only: an image that shows only background is a negative example.
     """
 
     unreadable_image: FaultRule = FaultRule.DROP
@@ -239,17 +239,17 @@ class FaultRules(Spec):
     def _not_kept(cls, rule: FaultRule) -> FaultRule:
         if rule is FaultRule.KEEP:
             raise ValueError(
-                "must be drop or stop, got keep; that is for empty_mask alone, an image of nothing but "
-                "background that can be learned from: with this fault there is nothing sound to keep"
+                "must be drop or stop, got keep; keep is valid for empty_mask only, as an image that shows "
+                "only background is a negative example: with this error nothing valid is left to keep"
             )
         return rule
 
 
 class DataSpec(Spec):
-    """Exactly one source, how it is split and checked, and the shifts that models are tested under.
+    """Exactly one source, how it is split and checked, and the shifted domains that models are tested on.
 
-    train_fraction: the share of the training images that trials see. Seeded, and a smaller one lies
-    inside a larger one; validation and test are the same whatever it is.
+    train_fraction: the share of the training images that trials use. It is drawn with a seed, a smaller
+    share is a subset of a larger one, and validation and test do not depend on it.
     """
 
     embedded: EmbeddedData | None = None
@@ -267,7 +267,7 @@ class DataSpec(Spec):
     def _names(cls, domains: dict[str, DomainSpec]) -> dict[str, DomainSpec]:
         for name in domains:
             if not re.fullmatch(DOMAIN_NAME, name):
-                raise ValueError(f"names must be of letters, digits, '_' and '-', got '{name}'")
+                raise ValueError(f"names must consist of letters, digits, '_' and '-', got '{name}'")
         return domains
 
     @property
@@ -292,12 +292,12 @@ class DataSpec(Spec):
         return self.source.test is not None or self.splits.test > 0
 
     def unfit(self, domain: DomainSpec) -> str | None:
-        """Why a domain does not go with this data; None where it does."""
+        """Why a domain does not fit this data; None if it fits."""
         if domain.corruption is not None or domain.kind == self.kind:
             return None
         own = {"embedded": "embedded: textured", "hub": "hub: PART"}.get(self.kind, f"{self.kind}: {{…}}")
         return (
-            f"is of kind {domain.kind}, but the data is {self.kind}, whose classes it takes; "
+            f"is of kind {domain.kind}, but it must have the classes of the data, which is {self.kind}; "
             f"use {own}, or corruption: {{kind: blur, severity: 3}}"
         )
 

@@ -1,6 +1,6 @@
-"""What a driver asks of a worker and what comes back: a trial's training, or the scoring of its weights.
+"""The jobs that a driver sends to a worker, and their results: a trial's training, or scoring its weights.
 
-No torch, no ray: driver and workers share these values, and Ray carries them.
+Driver and workers share these values, and Ray transfers them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainables.specs.workload import Workload
 class Job(Spec):
     """What all jobs of an experiment share.
 
-    experiment: its folder.  prepared: the folder of its prepared data.  threads: of a worker.
+    experiment: its folder.  prepared: the folder of its prepared data.  threads: CPU threads of a worker.
     """
 
     experiment: Path
@@ -29,11 +29,11 @@ class Job(Spec):
     threads: int
 
     def with_prepared(self, prepared: Path) -> Self:
-        """The same job on data that is prepared elsewhere."""
+        """The same job with another folder of prepared data."""
         return self.model_copy(update={"prepared": prepared})
 
-    # Ray copies a trial's configuration three times and sends it with each of its reports. Frozen, it
-    # need not be copied; as JSON it is pickled four times as fast as pydantic pickles it.
+    # Ray copies a trial's configuration three times and sends it with each report. A frozen job need
+    # not be copied, and as JSON it pickles four times as fast as pydantic's own pickling.
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self
@@ -43,10 +43,10 @@ class Job(Spec):
 
 
 class TrialJob(Job):
-    """Train one trial: the value of `job` in the configuration that Ray Tune hands to a trainable.
+    """Train one trial: the value of `job` in the configuration that Ray Tune passes to a trainable.
 
-    folder: the trial's, for its log.  checkpoints: the trial's folder of checkpoints, a path or a URI.
-    trainable: what trains it, `module:Class`.
+    folder: the trial's folder, for its log.  checkpoints: the folder of its checkpoints, a path or a URI.
+    trainable: the class that trains it, `module:Class`.
     """
 
     trial: int
@@ -58,16 +58,16 @@ class TrialJob(Job):
     trainable: str
 
     def for_ray(self) -> dict[str, Any]:
-        """The configuration of Ray's trial; `trial` is there for schedulers and searchers."""
+        """The configuration of Ray's trial; schedulers and searchers read `trial`."""
         return {"trial": self.trial, "job": self}
 
     def __str__(self) -> str:
-        """A short text, as Ray keeps one of each configuration."""
+        """A short text, because Ray keeps the text of every configuration."""
         return f"trial {self.trial}"
 
 
 class Failure(Spec):
-    """Why a trial came to no result.  unfit: its node can run no trial at all."""
+    """Why a trial has no result.  unfit: whether its node cannot run any trial."""
 
     outcome: Literal["failed", "diverged"] = "failed"
     reason: str
@@ -77,9 +77,9 @@ class Failure(Spec):
 class TrialResult(Spec):
     """What a trainable returns from a step. Ray flattens it; `tuning.run.ray_scheduler` reads it.
 
-    report: None where there is a failure.  built: parameters by part, in the first result.
+    report: None if the trial failed.  built: parameter counts by part, in the first result.
     baseline: metrics of the pretrained baseline, from the worker that measured it.
-    unsaved: why the trial could not be saved, once.  done: whether the trial has ended.
+    unsaved: why the trial could not be saved, reported once.  done: whether the trial has ended.
     """
 
     trial: int
@@ -100,7 +100,7 @@ class TrialResult(Spec):
 class ScoringJob(Job):
     """Score one model on test images and domains.
 
-    trial, folder, weights: the trial's number, its folder and the path or URI of its weights; all None
+    trial, folder, weights: the trial's number, its folder, and the path or URI of its weights; all None
     for the pretrained baseline.
     """
 
@@ -112,7 +112,7 @@ class ScoringJob(Job):
 class ScoringResult(Spec):
     """Metrics of one model on test images, or the reason why there are none.
 
-    metrics: in the data's own domain.  domains: in each shifted one.  robustness: see
+    metrics: in the data's own domain.  domains: in each shifted domain.  robustness: see
     `trainables.inference.test_scores.Scores`.
     """
 

@@ -1,4 +1,4 @@
-"""What a trial says at a report. No torch."""
+"""The values that a trial reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainables.specs.base import Spec
 
 
 class Report(Spec):
-    """What a trial says at a report: its position, its figures on validation images, its cost."""
+    """A trial's report: its position, its metrics on validation images, its cost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
@@ -19,7 +19,7 @@ class Report(Spec):
     """Optimizer steps done."""
     metrics: dict[str, float]
     objective: float
-    """The running objective under its rule: the best so far, or this report's."""
+    """The objective so far by its rule: the best value, or this report's value."""
     train_s: float
     evaluate_s: float
     wait_s: float

@@ -1,7 +1,7 @@
-"""What is known of each task without its models: metrics, data, settings, the embedded backbone.
+"""What is known about each task without its models: metrics, data, settings, the embedded backbone.
 
-Add a task: a value here, its member of `trainables.specs.workload.Task`, its model in
-`trainables.tasks`. No torch.
+To add a task: add a value here, a member of `trainables.specs.workload.Task`, and its model in
+`trainables.tasks`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ COCO_METRICS = (
     "map", "map_50", "map_75", "map_small", "map_medium", "map_large",
     "mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large",
 )  # fmt: skip
-"""The twelve COCO metrics in COCO's order, under torchmetrics' names."""
+"""The twelve COCO metrics in COCO's order, with the names of torchmetrics."""
 
 
 @dataclass(frozen=True)
 class PlainCheckpoint:
-    """Checkpoints whose image size is read from their JSON files, without importing transformers.
+    """Checkpoints with an image size that can be read from JSON files, without importing transformers.
 
     whole_patches: whether the patches must fill the image.
     """
@@ -30,20 +30,20 @@ class PlainCheckpoint:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What others ask about a task."""
+    """The facts about a task that other packages need."""
 
     metrics: tuple[str, ...]
-    """Metrics on validation images; the first is the main one, whose share under a shift is robustness."""
+    """Metrics on validation images. The first is the main metric, which robustness is computed from."""
     class_metrics: tuple[str, ...]
-    """Those that are also reported for each class, as `map/NAME`."""
+    """Metrics that are also reported for each class, as `map/NAME`."""
     table_metrics: tuple[str, ...]
     """Columns of `adaptertune evaluate`."""
     card_metrics: tuple[str, ...]
     """Columns of an exported model's card."""
     sources: tuple[str, ...]
-    """Kinds of data that serve it, as the keys of the `data` section."""
+    """Kinds of data that the task accepts, as keys of the `data` section."""
     settings: tuple[str, ...]
-    """Settings of a trial, or sections of them, that not every task takes."""
+    """Settings of a trial, or whole sections, that not every task accepts."""
     backbone: str
     """The embedded backbone, a folder of `trainables/backbones`."""
     plain: PlainCheckpoint
@@ -57,12 +57,12 @@ class TaskFacts:
 
     @property
     def main_metric(self) -> str:
-        """The metric whose share under a shift is robustness."""
+        """The metric that robustness is computed from."""
         return self.metrics[0]
 
     @property
     def annotations(self) -> str:
-        """What its images are annotated with, in words."""
+        """What its images are annotated with, as text."""
         return " and ".join(name for name in ("boxes", "masks") if getattr(self, name))
 
 
@@ -93,4 +93,4 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         background=True,
     ),
 }
-"""By the values of `Task`."""
+"""The facts by the values of `Task`."""

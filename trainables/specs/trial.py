@@ -1,10 +1,10 @@
-"""One configuration of a trial: what a search space may vary, and what `trial:` fixes. No torch, no ray.
+"""One configuration of a trial: what a search space may vary, and what `trial:` fixes.
 
 Validation against the real model (does a block count divide the hidden size?) happens where the
 model is known, in `trainables.adapters`.
 
-Strict pydantic takes YAML's strings for enums, and lists for tuples, only through
-`model_validate_json`; `tuning.experiment.spec` goes that way.
+Strict pydantic accepts YAML's strings for enums, and lists for tuples, only through
+`model_validate_json`, so `tuning.experiment.spec` uses that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from trainables.specs.base import ClashError, Count, NotNegative, Positive, Prob
 
 
 class Loss(StrEnum):
-    """Segmentation losses; detection always uses the model's own Hungarian loss."""
+    """The segmentation losses; detection always uses the model's own Hungarian loss."""
 
     CROSS_ENTROPY = "cross_entropy"
     DICE = "dice"
@@ -43,7 +43,7 @@ class Loss(StrEnum):
 
 
 class Optimizer(StrEnum):
-    """Optimizers."""
+    """The optimizers."""
 
     ADAMW = "adamw"
     ADAM = "adam"
@@ -57,7 +57,7 @@ class Rates(StrEnum):
 
 
 class Schedule(StrEnum):
-    """Learning-rate schedules."""
+    """The learning-rate schedules."""
 
     CONSTANT = "constant"
     COSINE = "cosine"
@@ -67,14 +67,14 @@ class Schedule(StrEnum):
 
 
 class Precision(StrEnum):
-    """fp32, or bf16 autocast over fp32 weights."""
+    """The precision: fp32, or bf16 autocast over fp32 weights."""
 
     FP32 = "fp32"
     BF16 = "bf16"
 
 
 class HeadSpec(Spec):
-    """The segmentation head: 3×3 conv to `width` (half the hidden size), norm, dropout, 1×1 conv."""
+    """The segmentation head: 3×3 conv to `width` (default: half the hidden size), norm, dropout, 1×1 conv."""
 
     width: Count | None = None
     norm: bool = False
@@ -89,10 +89,10 @@ class EarlyStopping(Spec):
 
 
 class Augment(Spec):
-    """Random changes to training images; boxes and masks move along.
+    """Random changes to training images; boxes and masks are changed with them.
 
     horizontal_flip, vertical_flip: probabilities.  brightness, contrast: largest relative change.
-    crop: smallest side kept, as a share of the image's (1 keeps all).
+    crop: the smallest side that a crop keeps, as a share of the image's side (1: no cropping).
     """
 
     horizontal_flip: Share = 0.0
@@ -117,16 +117,16 @@ class TrialConfig(Spec):
     localized_lora: LocalizedLoraSpec | None = None
     peft: PeftSpec | None = None
     targets: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
-    """Roles to adapt; query and value when absent, and key too for serial_lora."""
+    """Roles to adapt. When absent: query and value, and for serial_lora also key."""
     blocks: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
-    """First and last transformer block to adapt, both included; all when absent."""
+    """First and last transformer block to adapt, both included. When absent: all blocks."""
 
     freezing: Freezing | None = None
-    """When absent: head_only with adapter none, frozen with any other."""
+    """When absent: head_only with adapter none, frozen with any other adapter."""
     unfreeze_epoch: Count | None = None
     frozen_blocks: Annotated[int, Field(ge=0)] = 0
     freeze_head: bool = False
-    """Keep the checkpoint's head as it came; goes with an adapter, and with a head for the data's classes."""
+    """Keep the checkpoint's head unchanged. Needs an adapter, and a head for the data's classes."""
 
     head: HeadSpec = HeadSpec()
     loss: Loss | None = None
@@ -139,32 +139,33 @@ class TrialConfig(Spec):
     weight_decay: NotNegative = 0.01
     schedule: Schedule = Schedule.COSINE
     warmup: Share = 0.05
-    """Share of the steps with a linearly rising rate; of cosine and warmup_flat_decay."""
+    """Share of the steps in which the rate rises linearly, for cosine and warmup_flat_decay."""
     flat: Share = 0.75
-    """Share of the steps at the full rate; of warmup_flat_decay."""
+    """Share of the steps at the full rate, for warmup_flat_decay."""
     restart_epochs: Count = 2
     """Epochs of the first period of cosine_restarts."""
     restart_factor: Count = 2
-    """How many times as long as the last each period of cosine_restarts is."""
+    """The length of each period of cosine_restarts, as a multiple of the previous one."""
     plateau_patience: Count = 2
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     clip_norm: Positive | None = 1.0
 
     epochs: Annotated[int, Field(ge=0, le=100_000)] = 10
     batch_size: Count = 8
-    """Images an optimizer step sees is batch_size · accumulate."""
+    """Images per batch; an optimizer step uses batch_size · accumulate images."""
+
     accumulate: Count = 1
     precision: Precision = Precision.FP32
     reports_per_epoch: Count = 1
     train_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the training images (of those that `data.train_fraction` leaves) that this trial sees."""
+    """Share of the training images that this trial uses, of those that `data.train_fraction` leaves."""
     early_stopping: EarlyStopping | None = None
     augment: Augment = Augment()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @property
     def section(self) -> Any:
-        """The chosen adapter's own settings, its defaults when the section is absent; None for `none`."""
+        """The settings of the chosen adapter, the defaults if its section is absent; None for `none`."""
         if self.adapter is Adapter.NONE:
             return None
         given = getattr(self, self.adapter.value)
@@ -172,14 +173,14 @@ class TrialConfig(Spec):
 
     @property
     def mode(self) -> Freezing:
-        """The freezing mode with its default filled in."""
+        """The freezing mode, with the default filled in."""
         if self.freezing is not None:
             return self.freezing
         return Freezing.HEAD_ONLY if self.adapter is Adapter.NONE else Freezing.FROZEN
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles to adapt with their default filled in and `mlp` spelled out, each once."""
+        """The roles to adapt, each once, with the default filled in and `mlp` replaced by its two layers."""
         default = SECTIONS.get(self.adapter, AdapterSpec).default_roles
         spelled: dict[Role, None] = {}
         for role in self.targets or default:
@@ -206,19 +207,19 @@ class TrialConfig(Spec):
             found.append(f"freezing '{mode}' needs an adapter; with adapter 'none' use head_only or full")
         if not without and mode in WITHOUT_ADAPTER:
             found.append(
-                f"freezing '{mode}' goes with adapter 'none'; "
+                f"freezing '{mode}' needs adapter 'none'; "
                 f"with '{self.adapter}' use frozen, unfrozen or unfreeze_at"
             )
         if (mode is Freezing.UNFREEZE_AT) != (self.unfreeze_epoch is not None):
-            found.append("unfreeze_epoch goes with freezing 'unfreeze_at', and that needs it")
+            found.append("unfreeze_epoch and freezing 'unfreeze_at' need each other; set both or neither")
         if self.frozen_blocks and mode not in TRAINS_BACKBONE:
-            found.append(f"frozen_blocks goes with unfrozen, full or unfreeze_at, not with '{mode}'")
+            found.append(f"frozen_blocks needs freezing unfrozen, full or unfreeze_at, got '{mode}'")
         if self.freeze_head and without:
-            found.append("freeze_head goes with an adapter; with adapter 'none' the head is what trains")
+            found.append("freeze_head needs an adapter; with adapter 'none' only the head trains")
         if self.blocks is not None and self.blocks[0] > self.blocks[1]:
             found.append(f"blocks must run from first to last, got {list(self.blocks)}")
         if self.rates is Rates.TOGETHER and self.head_learning_rate is not None:
-            found.append("rates 'together' leaves no head_learning_rate; remove it or use 'apart'")
+            found.append("rates 'together' allows no head_learning_rate; remove it or use 'apart'")
         if self.rates is Rates.APART and self.head_learning_rate is None:
             found.append("rates 'apart' needs a head_learning_rate")
         if self.adapter is Adapter.PEFT and self.peft is None:

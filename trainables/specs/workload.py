@@ -1,4 +1,4 @@
-"""What all trials of an experiment share: task, model, data, objective. No torch, no ray."""
+"""What all trials of an experiment share: task, model, data, objective."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from trainables.specs.tasks import TASK_FACTS, TaskFacts
 
 
 class Task(StrEnum):
-    """What is fine-tuned."""
+    """The task that a model is fine-tuned for."""
 
     DETECTION = "detection"
     SEGMENTATION = "segmentation"
 
     @property
     def facts(self) -> TaskFacts:
-        """What is known of it without its models."""
+        """What is known about the task without its models."""
         return TASK_FACTS[self.value]
 
 
 class Direction(StrEnum):
-    """Which way a metric is better."""
+    """Whether higher or lower values of a metric are better."""
 
     MAXIMIZE = "max"
     MINIMIZE = "min"
@@ -34,22 +34,22 @@ class Direction(StrEnum):
 
     @property
     def worst(self) -> float:
-        """The value that every finite one beats."""
+        """The value that every finite value is better than."""
         return float("-inf") if self is Direction.MAXIMIZE else float("inf")
 
     @property
     def sign(self) -> float:
-        """What a value is multiplied with so that less is better."""
+        """The factor that makes a lower value better."""
         return -1.0 if self is Direction.MAXIMIZE else 1.0
 
 
 ROBUSTNESS = "robustness"
-"""A model's main metric in a shifted domain as a share of that in its own; the mean over domains."""
+"""A model's main metric in a shifted domain divided by that in its own domain, or the mean over domains."""
 
 
 @dataclass(frozen=True)
 class MetricName:
-    """A metric's name, taken apart: `dice`, `dice/cat`, `dice@blurred`, `robustness@blurred`."""
+    """The parts of a metric's name: `dice`, `dice/cat`, `dice@blurred`, `robustness@blurred`."""
 
     base: str
     of_class: str | None = None
@@ -57,23 +57,23 @@ class MetricName:
 
     @classmethod
     def of(cls, metric: str) -> MetricName:
-        """The parts of `metric`. What follows a '/' is a class, whatever stands in its name."""
+        """The parts of `metric`. All that follows a '/' is the class name, even if it contains '@'."""
         base, slash, of_class = metric.partition("/")
         base, at, domain = base.partition("@")
         return cls(base, of_class if slash else None, domain if at else None)
 
     @property
     def name(self) -> str:
-        """Without its domain: `dice`, `dice/cat`."""
+        """The name without its domain: `dice`, `dice/cat`."""
         return self.base if self.of_class is None else f"{self.base}/{self.of_class}"
 
     def direction(self, task: Task) -> Direction:
-        """Which way it is better."""
+        """Whether higher or lower values are better."""
         return Direction.MINIMIZE if self.base in task.facts.lower_is_better else Direction.MAXIMIZE
 
 
 class ValueRule(StrEnum):
-    """Which report of a trial gives its value."""
+    """Which report determines a trial's value."""
 
     BEST = "best"
     LAST = "last"
@@ -82,7 +82,7 @@ class ValueRule(StrEnum):
 class ObjectiveSpec(Spec):
     """What a sweep optimises, always on validation images.
 
-    metric: a figure of the task, of one class (`dice/cat`), in a domain (`dice@blurred`), or a
+    metric: a metric of the task, of one class (`dice/cat`), in a domain (`dice@blurred`), or a
     robustness: `robustness@blurred`, or `robustness` for the mean over all domains.
     """
 
@@ -97,11 +97,11 @@ class ModelSpec(Spec):
     name: str = "embedded"
     revision: str | None = None
     image_size: tuple[Count, Count] | None = None
-    """(height, width) in pixels; the checkpoint's processor decides when absent."""
+    """(height, width) in pixels. When absent: the size of the checkpoint's processor."""
     new_head: bool = False
-    """Start with a new head even where the checkpoint's knows the data's classes, all or some."""
+    """Start with a new head even if the checkpoint's head knows all or some of the data's classes."""
     trust_remote_code: bool = False
-    """Whether code that the repository brings along is run; for one that you have read."""
+    """Whether to run the code in the model's repository; set it only if you have read that code."""
 
 
 class Workload(Spec):
@@ -114,13 +114,13 @@ class Workload(Spec):
 
     @property
     def direction(self) -> Direction:
-        """The objective's direction: as written, else the metric's own."""
+        """The direction of the objective: `mode` if given, otherwise the default of the metric."""
         return self.objective.mode or MetricName.of(self.objective.metric).direction(self.task)
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The domains whose validation figures the objective needs."""
-        figure = MetricName.of(self.objective.metric)
-        if figure.domain is not None:
-            return (figure.domain,)
-        return tuple(self.data.domains) if figure.base == ROBUSTNESS else ()
+        """The domains in which the objective needs validation metrics."""
+        metric = MetricName.of(self.objective.metric)
+        if metric.domain is not None:
+            return (metric.domain,)
+        return tuple(self.data.domains) if metric.base == ROBUSTNESS else ()

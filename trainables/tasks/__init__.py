@@ -1,1 +1,1 @@
-"""Detection and segmentation: model, loss and figures."""
+"""The tasks, detection and segmentation: their models, losses and metrics."""

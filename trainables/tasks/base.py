@@ -1,6 +1,6 @@
-"""What a task must offer to the engine, and what all tasks share.
+"""The interface of a task for the engine, and code that all tasks share.
 
-A worker holds one `TaskModel`, and in it one pristine backbone that no trial ever writes to.
+A worker holds one `TaskModel` with one pretrained backbone, which no trial ever modifies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trainables.specs.workload import ModelSpec
 
 
 class TaskModel(Protocol):
-    """A pretrained model with its loss and its figures; one for a worker, shared by its trials."""
+    """A pretrained model with its loss and its metrics; each worker has one, shared by its trials."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ class TaskModel(Protocol):
 
     @property
     def layout(self) -> Layout:
-        """Where things are, named relative to an assembled model."""
+        """The layout, with names relative to an assembled model."""
         ...
 
     @property
@@ -47,24 +47,24 @@ class TaskModel(Protocol):
 
     @property
     def fresh_head(self) -> bool:
-        """Whether the checkpoint has no head for these classes, so that an untrained model says nothing."""
+        """Whether the checkpoint has no head for these classes, so that an untrained model is meaningless."""
         ...
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
-        """A model for one trial before its adapter, in evaluation mode, nothing requiring gradients.
+        """A model for one trial without its adapter, in evaluation mode, all parameters without gradients.
 
-        share: the backbone's tensors are the worker's own and must not be written to; otherwise they
-        are copies. The head is always the trial's own: a copy of the checkpoint's, or a new one drawn
-        from torch's global generator. Raises ModelError where `config` does not fit the task.
+        share: use the worker's backbone tensors, which must not be modified; otherwise copy them.
+        Each trial has its own head: a copy of the checkpoint's, or a new one drawn
+        from torch's global generator. Raises ModelError if `config` does not fit the task.
         """
         ...
 
     def layout_in(self, model: nn.Module) -> Layout:
-        """The layout of an assembled model, adapted or not."""
+        """The layout of an assembled model, with or without an adapter."""
         ...
 
     def head_names(self, model: nn.Module) -> set[str]:
-        """Names of the head's parameters in an assembled model."""
+        """The names of the head's parameters in an assembled model."""
         ...
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -74,7 +74,7 @@ class TaskModel(Protocol):
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The training loss of a batch on the model's device, float32, a mean over its images.
 
-        To be called inside the autocast context, if there is one; the loss itself is taken in float32.
+        Call it inside the autocast context, if there is one; the loss itself is computed in float32.
         """
         ...
 
@@ -89,17 +89,17 @@ class TaskModel(Protocol):
         config: TrialConfig,
         keep: Keep | None = None,
     ) -> dict[str, float]:
-        """The figures of a model in evaluation mode; they do not depend on `batch_size`.
+        """The metrics of a model in evaluation mode; they do not depend on `batch_size`.
 
-        keep: is given the results image by image, where they are finite.
-        Figures that the split leaves undefined are left out; of a model with non-finite outputs all are NaN.
+        keep: called with the results of each image, if they are finite.
+        Metrics that are undefined on the split are left out; if outputs are not finite, all are NaN.
         """
         ...
 
 
 @dataclass(frozen=True)
 class RegisteredTask:
-    """How a task's models are loaded; what is known of a task without them is in `Task.facts`."""
+    """How a task's models are loaded; `Task.facts` has what is known without them."""
 
     load: Callable[[ModelSpec, tuple[str, ...], torch.device], TaskModel]
     """Loads a checkpoint for the data's classes. Raises ModelError."""
@@ -109,7 +109,7 @@ class RegisteredTask:
 
 @dataclass(frozen=True)
 class Scale:
-    """The processor's arithmetic on pixels: (value · factor − mean) / std, per channel."""
+    """The processor's scaling of pixels: (value · factor − mean) / std, per channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -123,7 +123,7 @@ class Scale:
 
 
 def pixels(batch: Batch, scale: Scale) -> Tensor:
-    """A batch's scaled images; padding is 0 after scaling, as the processors leave it."""
+    """A batch's scaled images; padding is 0 after scaling, as in the processors."""
     scaled = scale(batch.images)
     if _is_padded(batch):
         for image, (height, width) in zip(scaled, batch.valid, strict=True):
@@ -132,11 +132,11 @@ def pixels(batch: Batch, scale: Scale) -> Tensor:
     return scaled
 
 
-def unpadded(batch: Batch) -> Iterator[Batch]:
-    """The batch's images in pieces of one size each, cut to that size.
+def split_by_size(batch: Batch) -> Iterator[Batch]:
+    """Divide the batch into pieces with images of one size, without padding.
 
-    A model that takes no padding mask sees padding as black ground; evaluated without any, an
-    image's figures do not depend on its neighbours.
+    A model without a padding mask sees padding as black background; without padding, an
+    image's metrics do not depend on the other images in the batch.
     """
     if not _is_padded(batch):
         yield batch
@@ -161,8 +161,8 @@ def _is_padded(batch: Batch) -> bool:
     return any(valid != tuple(batch.images.shape[-2:]) for valid in batch.valid)
 
 
-def clone(module: nn.Module, *, sharing: Iterable[Tensor] = ()) -> nn.Module:
-    """A structural copy of `module` that holds the very tensors in `sharing`, and copies of all others."""
+def clone_module(module: nn.Module, *, sharing: Iterable[Tensor] = ()) -> nn.Module:
+    """A structural copy of `module` that shares the tensors in `sharing` and copies all others."""
     return copy.deepcopy(module, memo={id(tensor): tensor for tensor in sharing})
 
 

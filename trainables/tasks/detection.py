@@ -1,4 +1,4 @@
-"""Object detection: YOLOS or a kind of DETR under its own Hungarian loss, judged by COCO's figures."""
+"""Object detection: YOLOS or a DETR variant with its own Hungarian loss, evaluated with COCO metrics."""
 
 from __future__ import annotations
 
@@ -24,28 +24,36 @@ from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
-from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.base import (
+    RegisteredTask,
+    Scale,
+    autocast,
+    clone_module,
+    pixels,
+    split_by_size,
+    tensors_of,
+)
 from trainables.tasks.detectors import DetectorFamily, detector_family
 
 LOSS_GROUP = 16
-"""Images whose loss is taken together in evaluation: it is a mean over the boxes of a batch."""
+"""The group size of the evaluation loss, in images: the loss is a mean over the boxes of a group."""
 
 
 @dataclass(frozen=True)
 class DetectionTask:
-    """A worker's detector. `TaskModel` describes what it offers."""
+    """A worker's detector; see `TaskModel`."""
 
     model: Any
-    """Pristine, on the device, nothing requiring gradients."""
+    """Unmodified, on the device, without gradients."""
     family: DetectorFamily
     classes: tuple[str, ...]
     layout: Layout
     resize: Resize
     scale: Scale
     ids: Tensor | None
-    """The checkpoint's label for each class of the data; None where it does not know them all."""
+    """The checkpoint's label for each class of the data; None if it does not know all of them."""
     labels: tuple[str, ...]
-    """The checkpoint's own, in its order."""
+    """The checkpoint's labels, in its order."""
 
     @property
     def fresh_head(self) -> bool:
@@ -53,16 +61,16 @@ class DetectionTask:
         return self.ids is None
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
-        """The detector; for unknown classes with a new last layer of the classifier, the rest kept."""
+        """The detector; for unknown classes, the last layer of the classifier is new."""
         if config.loss is not None:
-            raise ModelError(f"loss '{config.loss}': detection has the model's own Hungarian loss; remove it")
+            raise ModelError(f"loss '{config.loss}': detection uses the model's own loss; remove it")
         if config.head != HeadSpec():
-            raise ModelError("head: detection keeps the model's own head; remove its settings")
+            raise ModelError("head: detection uses the model's own head; remove its settings")
         if config.freeze_head and self.ids is None:
-            raise ModelError(f"freeze_head: {self._why_fresh()}, so its head starts anew and must train")
+            raise ModelError(f"freeze_head: {self._why_fresh()}, so its head is new and must train")
         head = {id(t) for t in self.family.head(self.model)}
         shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
-        model: Any = clone(self.model, sharing=shared)
+        model: Any = clone_module(self.model, sharing=shared)
         if self.ids is None:
             self.family.renew(model, len(self.classes))
         self.family.in_float32(model)
@@ -77,12 +85,12 @@ class DetectionTask:
         return f"the checkpoint has several labels {_few(twice)}" if twice else "model.new_head is set"
 
     def layout_in(self, model: nn.Module) -> Layout:
-        """The detector's layout; adapters leave names as they are."""
+        """The detector's layout; adapters do not change names."""
         return self.layout
 
     def head_names(self, model: nn.Module) -> set[str]:
         """The classifier's and the box predictor's parameters; detection tokens belong to the backbone."""
-        # By identity: a decoder that refines boxes holds the same weights under another name.
+        # By identity: a decoder that refines boxes has the same weights under another name.
         head = {id(t) for t in self.family.head(model)}
         return {n for n, p in model.named_parameters() if id(p) in head}
 
@@ -107,13 +115,13 @@ class DetectionTask:
         config: TrialConfig,
         keep: Keep | None = None,
     ) -> dict[str, float]:
-        """COCO_METRICS, `map/CLASS` and `loss`, boxes in original pixels, all scores kept."""
+        """COCO_METRICS, `map/CLASS` and `loss`, with boxes in original pixels, without a score threshold."""
         found: list[Detections] = []
         loss = _GroupedLoss(model)
         finite = True
         for batch in eval_batches(split, batch_size=batch_size):
             images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
-            for piece in unpadded(batch.to(device)):
+            for piece in split_by_size(batch.to(device)):
                 with autocast(device, precision):
                     out = self._forward(model, piece)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()
@@ -140,16 +148,16 @@ class DetectionTask:
         return model(pixel_values=images, **options)
 
     def _labels(self, batch: Batch) -> list[dict[str, Tensor]]:
-        """Targets with the checkpoint's label numbers."""
+        """The targets with the checkpoint's label numbers."""
         assert batch.targets is not None
         if self.ids is None:
             return batch.targets
         return [{**t, "class_labels": self.ids[t["class_labels"]]} for t in batch.targets]
 
     def _detections(self, logits: Tensor, boxes: Tensor, truths: list[Any]) -> list[Detections]:
-        """Detections as the model's processor reads them; labels are the data's classes.
+        """Detections, postprocessed as in the model's processor; labels are the data's classes.
 
-        Among the checkpoint's labels only those that the data has can be an answer.
+        Of the checkpoint's labels, only those that the data has can be predicted.
         """
         scores, labels, boxes = self.family.scores(logits, boxes, self.ids)
         size = boxes.new_tensor([[t.width, t.height, t.width, t.height] for t in truths])
@@ -169,7 +177,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     resized = detector_resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
     family.in_float32(model)
-    # Heads are tied as loaded, not to embeddings; PEFT would look for embeddings, which a detector lacks.
+    # The heads are tied, not embeddings; PEFT would search for embeddings, which a detector lacks.
     model._tied_weights_keys = None
     model.loss_function = _InFloat32(model.loss_function)
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
@@ -200,23 +208,23 @@ TASK = RegisteredTask(load=load_detector, resize=detector_resize)
 
 
 def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:
-    """The label of each class by its name; None unless every name stands for exactly one label."""
+    """The label of each class by its name; None unless every name has exactly one label."""
     names = list(labels.values())
     by_name = {name: int(number) for number, name in labels.items() if names.count(name) == 1}
     return [by_name[name] for name in classes] if all(name in by_name for name in classes) else None
 
 
 def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[str, ...]) -> None:
-    """Raises ModelError where only some classes are known: one misspelt name would cost the head."""
+    """Raise ModelError if only some classes are known: one misspelt name would discard the head."""
     unknown = [name for name in classes if name not in labels]
     if not unknown or len(unknown) == len(classes):
         return
     close = difflib.get_close_matches(unknown[0], labels, n=1)
     meant = f" (did you mean '{close[0]}'?)" if close else ""
     raise ModelError(
-        f"model.name '{spec.name}': its labels must hold all of the data's {len(classes)} classes or none, "
-        f"but lack {_few(unknown)}{meant}; "
-        "rename in the data, or set model.new_head: true to start with a new head"
+        f"model.name '{spec.name}': its labels must include all of the data's {len(classes)} classes "
+        f"or none, but lack {_few(unknown)}{meant}; "
+        "rename the classes in the data, or set model.new_head: true to start with a new head"
     )
 
 
@@ -235,7 +243,7 @@ def _pixel_mask(batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class _InFloat32:
-    """A model's loss function outside autocast, NaN for outputs that no box can be matched to."""
+    """A model's loss function outside autocast; NaN for outputs that cannot be matched to boxes."""
 
     function: Callable[..., Any]
 
@@ -250,7 +258,7 @@ class _InFloat32:
 
 
 class _GroupedLoss:
-    """The mean over images of the loss taken in groups of LOSS_GROUP images, however they were batched."""
+    """The mean loss over images, computed in groups of LOSS_GROUP images whatever the batch size."""
 
     def __init__(self, model: Any) -> None:
         self._function = model.loss_function
@@ -260,7 +268,7 @@ class _GroupedLoss:
         self._total, self._images = 0.0, 0
 
     def add(self, logits: Tensor, boxes: Tensor, target: dict[str, Tensor]) -> None:
-        """One more image."""
+        """Add one image."""
         self._waiting.append((logits, boxes, target))
         if len(self._waiting) == LOSS_GROUP:
             self._take()

@@ -1,6 +1,6 @@
-"""The kinds of detector: where their heads are, what their scores mean, and how a head is made anew.
+"""The detector families: where their heads are, what their scores mean, and how a head is replaced.
 
-All take the same labels and give `logits` and `pred_boxes`, and have a Hungarian loss of their own.
+All accept the same labels, return `logits` and `pred_boxes`, and have their own Hungarian loss.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from trainables.specs.workload import ModelSpec
 from trainables.tasks.base import tensors_of
 
 PRIOR = 0.01
-"""A new sigmoid's score of each class before training, as focal loss wants it (Lin 2017)."""
+"""A new sigmoid's score of each class before training, as focal loss requires (Lin 2017)."""
 
 
 @dataclass(frozen=True)
 class DetectorFamily:
-    """What sets a model type apart.
+    """The properties of a model type.
 
-    classifier, boxes: attributes of the model that hold its head, one module or one a decoder level.
+    classifier, boxes: attributes of the model with its head, one module or one for each decoder level.
     no_object: scores are a softmax with 'no object' last; otherwise a sigmoid for each class.
-    multiple_of: its processor rounds sides down to a multiple of it.
+    multiple_of: the processor rounds sides down to a multiple of this.
     """
 
     no_object: bool
@@ -36,14 +36,14 @@ class DetectorFamily:
     multiple_of: int = 1
 
     def outputs(self, classes: int) -> int:
-        """Logits for so many classes."""
+        """The number of logits for this number of classes."""
         return classes + 1 if self.no_object else classes
 
     def scores(self, logits: Tensor, boxes: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """(images, detections) scores, labels, and their boxes, as the family's processor reads them.
+        """(images, detections) scores, labels, and their boxes, computed as in the family's processor.
 
-        ids: the labels that can be an answer; absent, all of them. With 'no object' a query gives its
-        best class; with sigmoids every class of every query is a detection.
+        ids: the labels that can be predicted; all when absent. With 'no object', a query gives its
+        best class; with sigmoids, every class of every query is a detection.
         """
         known = logits.softmax(-1)[..., :-1] if self.no_object else logits.sigmoid()
         known = known if ids is None else known[..., ids]
@@ -59,12 +59,12 @@ class DetectorFamily:
         return [t for name in (self.classifier, self.boxes) for t in tensors_of(getattr(model, name))]
 
     def in_float32(self, model: Any) -> None:
-        """Let the head compute in float32 also under autocast; its parameters and their names stay."""
+        """Let the head compute in float32 also under autocast; parameters and names do not change."""
         decoder = getattr(getattr(model, "model", None), "decoder", None)
         for part in (
             getattr(model, self.classifier),
             getattr(model, self.boxes),
-            # Refines the boxes from level to level, with the head's own weights.
+            # The decoder refines the boxes from level to level with the head's weights.
             getattr(decoder, "bbox_embed", None),
         ):
             for module in _levels(part):
@@ -72,7 +72,7 @@ class DetectorFamily:
                     module.__class__ = type(f"Float32{type(module).__name__}", (_Float32, type(module)), {})
 
     def renew(self, model: Any, classes: int) -> None:
-        """Give the classifier a new last layer, drawn as transformers draws one, for so many classes."""
+        """Give the classifier a new last layer for `classes` classes, initialised as in transformers."""
         old = getattr(model, self.classifier)
         fresh: dict[int, nn.Module] = {}
         levels = []
@@ -100,7 +100,7 @@ DETECTOR_FAMILIES = {
     "dab-detr": DetectorFamily(no_object=False, classifier="class_embed"),
     "deformable_detr": DetectorFamily(no_object=False, classifier="class_embed", boxes="bbox_embed"),
 }
-"""By `model_type`."""
+"""The families by `model_type`."""
 
 
 def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
@@ -109,12 +109,12 @@ def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
     if family is None:
         raise ModelError(
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
-            f"detection takes {', '.join(DETECTOR_FAMILIES)}"
+            f"detection supports {', '.join(DETECTOR_FAMILIES)}"
         )
     if getattr(config, "two_stage", False):
         raise ModelError(
-            f"model.name '{spec.name}' is a two-stage {config.model_type} checkpoint, whose proposals the "
-            "loss in transformers does not train; use a one-stage checkpoint"
+            f"model.name '{spec.name}' is a two-stage {config.model_type} checkpoint, but the loss in "
+            "transformers does not train its proposals; use a one-stage checkpoint"
         )
     return family
 
@@ -127,7 +127,7 @@ def _levels(part: nn.Module | None) -> Iterator[nn.Module]:
 
 
 def _replaced(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """`module` with `layer` in the place of its submodule `name`; `layer` itself where that is the whole."""
+    """`module` with `layer` as its submodule `name`; `layer` itself if `name` is the whole module."""
     if not name:
         return layer
     parent, _, leaf = name.rpartition(".")
@@ -136,7 +136,7 @@ def _replaced(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
 
 
 class _Float32(nn.Module):
-    """Leaves autocast: a box in bfloat16 would be off by pixels."""
+    """A module outside autocast: a box in bfloat16 would be wrong by pixels."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         with torch.autocast(tokens.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""The segmentation head: patch tokens of a ViT to a map of class scores."""
+"""The segmentation head, from patch tokens of a ViT to a map of class scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 class SegmentationHead(nn.Module):
     """3×3 convolution to `width`, optional norm and dropout, 1×1 convolution, bilinear upsampling.
 
-    The head of study B (`ViT-B/16 + head`): width defaults to half the hidden size.
+    This is the head of study B (`ViT-B/16 + head`): width defaults to half the hidden size.
     """
 
     def __init__(

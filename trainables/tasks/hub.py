@@ -1,8 +1,8 @@
 """Reads a checkpoint in hub format, embedded, local or from the hub: its config, processor, weights.
 
-Code that a repository brings along runs only where the file says so (`model.trust_remote_code`), and
-pickled weights are read with `weights_only`, which runs none. A checkpoint that lacks weights is refused:
-they would be random, and every figure after that meaningless.
+Code in a repository runs only if the file allows it (`model.trust_remote_code`), and pickled weights are
+read with `weights_only`, which runs no code. A checkpoint that lacks weights is refused: they would be
+random, and all metrics meaningless.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Mod
         auto.from_pretrained,
         dtype=torch.float32,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported, and refused below in our own words
+        ignore_mismatched_sizes=True,  # reported, and refused below with our own message
         **options,
     )
     misshapen = {key[0] for key in report["mismatched_keys"]}
@@ -78,11 +78,11 @@ def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Mod
 
 
 def resize_from(processor: Any, spec: ModelSpec, *, multiple_of: int = 1) -> Resize:
-    """How images are resized: as `model.image_size` says, else as the processor does.
+    """The resize rule: from `model.image_size` if given, otherwise from the processor.
 
-    multiple_of: what sides that follow from an image's shape are rounded down to a multiple of.
-    A processor that resizes and then crops its centre out (DeiT) is taken as resizing the whole
-    image to the crop's size: nothing may be lost at the borders. Raises ModelError.
+    multiple_of: sides that depend on an image's shape are rounded down to a multiple of this.
+    If a processor resizes and then crops the centre (DeiT), the whole image is resized
+    to the crop's size instead: nothing may be lost at the borders. Raises ModelError.
     """
     if spec.image_size is not None:
         return Resize.fixed(*spec.image_size)
@@ -95,13 +95,13 @@ def resize_from(processor: Any, spec: ModelSpec, *, multiple_of: int = 1) -> Res
         if "shortest_edge" in size:
             return Resize.edges(size["shortest_edge"], size.get("longest_edge"), multiple_of=multiple_of)
     raise ModelError(
-        f"model.name '{spec.name}': its processor settings give no size to resize to; "
+        f"model.name '{spec.name}': its processor settings have no size to resize to; "
         "set model.image_size to [height, width]"
     )
 
 
 def scale_from(processor: Any) -> Scale:
-    """How pixel values are scaled."""
+    """The processor's scaling of pixel values."""
     factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
     if not processor.do_normalize:
         return Scale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), factor)
@@ -117,7 +117,7 @@ def _read(spec: ModelSpec, task: Task, what: str, reader: Callable[..., Any], **
     folder = folder_of(spec, task)
     where = spec.name if folder is None else str(folder)
     revision = spec.revision or "main"
-    # huggingface_hub looks at the variable when it is imported, which may have been long ago.
+    # huggingface_hub reads the variable only when it is imported, which may have been long ago.
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "on", "yes")
     try:
         with _quiet():
@@ -128,7 +128,7 @@ def _read(spec: ModelSpec, task: Task, what: str, reader: Callable[..., Any], **
                 local_files_only=offline,
                 **options,
             )
-    except Exception as error:  # whatever keeps a checkpoint from loading is the user's to mend
+    except Exception as error:  # loading raises errors of any type, which the user has to fix
         hub = "the hub's cache (HF_HUB_OFFLINE is set)" if offline else "the hub and its cache"
         tried = f"the folder {where}" if folder is not None else f"{hub}, revision {revision}"
         reason, way_out = _explained(error)
@@ -138,27 +138,27 @@ def _read(spec: ModelSpec, task: Task, what: str, reader: Callable[..., Any], **
 
 
 def _explained(error: Exception) -> tuple[str, str]:
-    """What kept a checkpoint from loading, in a line, and the way out."""
+    """Why a checkpoint could not be loaded, in a line, and the solution."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if type(error).__name__ == "SafetensorError":
-        return f"its safetensors file is damaged or cut short ({reason})", "fetch it again"
+        return f"its safetensors file is damaged or incomplete ({reason})", "download it again"
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:
         return (
-            "its weights are pickled together with something other than tensors, which may run code "
-            "when it is read, so it is not",
+            "its weights are pickled together with other objects than tensors, which may run code "
+            "when they are read, so they are not read",
             "use a checkpoint in safetensors",
         )
     if "trust_remote_code" in str(error):
         return (
-            "it brings code of its own, which is not run",
-            "read that code, then set model.trust_remote_code: true, or use a model that transformers has",
+            "its repository has its own code, which is not run",
+            "read that code, then set model.trust_remote_code: true, or use a model that is in transformers",
         )
-    return reason, "give a folder in hub format, a hub id that is reachable or cached, or 'embedded'"
+    return reason, "use a folder in hub format, a hub id that is reachable or cached, or 'embedded'"
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' notes on unused weights and its progress bars."""
+    """Turn off transformers' messages about unused weights and its progress bars."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

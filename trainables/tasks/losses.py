@@ -1,9 +1,9 @@
 """Segmentation losses, and the soft Dice of study B.
 
-All take logits (images, classes, H, W) and a target (images, H, W) of class indices in which IGNORE
-counts nowhere, and work in float32 from two measures of each image: its mean cross-entropy, and
-per class the soft overlap with the truth. So a figure over many images is formed from fixed
-groups of images, however they were batched.
+All take logits (images, classes, H, W) and a target (images, H, W) of class indices, where IGNORE is
+not counted, and work in float32 from two measures of each image: its mean cross-entropy, and
+per class the soft overlap with the truth. So a metric over many images is computed from fixed
+groups of images, whatever the batch size.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from trainables.data.prepared import IGNORE
 from trainables.specs.trial import Loss
 
 GROUP = 32
-"""Images whose Dice is taken together in evaluation: study B's batch."""
+"""The group size of the evaluation Dice, in images: the batch size of study B."""
 _EPS = 1e-6
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What the losses are made of, an image a row.
+    """The measures that the losses are computed from, one row per image.
 
     entropy: (images,) cross-entropy, mean over an image's counted pixels.
     overlap, predicted, true: (images, classes) sums over counted pixels of p·t, p and t, for
@@ -44,12 +44,12 @@ class Measures:
         return cls(*(torch.cat(rows) for rows in zip(*(p._rows for p in parts), strict=True)))
 
     def take(self, places: Sequence[int]) -> Measures:
-        """The images at `places`, in that order."""
+        """The images with the indices `places`, in that order."""
         chosen = torch.as_tensor(places, device=self.entropy.device)
         return Measures(*(rows[chosen] for rows in self._rows))
 
     def groups(self, size: int = GROUP) -> list[Measures]:
-        """Consecutive groups of `size` images, the last one maybe smaller."""
+        """Consecutive groups of `size` images; the last one may be smaller."""
         return [
             Measures(*parts) for parts in zip(*(torch.split(rows, size) for rows in self._rows), strict=True)
         ]
@@ -59,7 +59,7 @@ class Measures:
         return self.entropy, self.overlap, self.predicted, self.true
 
 
-def measure(logits: Tensor, target: Tensor) -> Measures:
+def measure_images(logits: Tensor, target: Tensor) -> Measures:
     """Both measures of each image."""
     return Measures(_entropy(logits, target), *_overlap(logits, target))
 
@@ -67,8 +67,8 @@ def measure(logits: Tensor, target: Tensor) -> Measures:
 def segmentation_loss(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
     """The loss of a batch.
 
-    cross_entropy is a mean over images of means over pixels; the Dice losses are taken over the
-    batch as a whole, so that a class that a single image lacks does not upset it.
+    cross_entropy is a mean over images of means over pixels; the Dice losses are computed over the
+    whole batch, so that a class that a single image lacks does not distort them.
     """
     images, classes = len(logits), logits.shape[1]
     nothing = logits.new_zeros((images, classes), dtype=torch.float32)
@@ -100,9 +100,9 @@ def loss_of(measures: Measures, loss: Loss) -> Tensor:
 
 
 def weighted_soft_dice(measures: Measures) -> Tensor:
-    """Study B's figure: Σ_c w_c · Dice_c, w_c ∝ 1 / pixels of class c in the group, Σ w_c = 1.
+    """Study B's metric: Σ_c w_c · Dice_c, w_c ∝ 1 / pixels of class c in the group, Σ w_c = 1.
 
-    Classes absent from the group's truth have no weight; without a counted pixel it is 1.
+    Classes absent from the group's truth have no weight; without a counted pixel the metric is 1.
     """
     true = measures.true.sum(0)
     present = true > 0

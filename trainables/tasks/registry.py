@@ -1,4 +1,4 @@
-"""The tasks by name. Add a task: its file in this package, and its line here."""
+"""The tasks by name. To add a task: add a file in this package and a line here."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TASKS: Mapping[Task, RegisteredTask] = {
 
 
 def load_task(workload: Workload, classes: tuple[str, ...], device: torch.device) -> TaskModel:
-    """Load the backbone onto `device`. classes: of the data. Raises ModelError."""
+    """Load the backbone onto `device`. classes: those of the data. Raises ModelError."""
     return TASKS[workload.task].load(workload.model, classes, device)
 
 
 def resize_of(model: ModelSpec, task: Task) -> Resize:
-    """How the model wants its images resized, from its settings alone; no weights are read.
+    """The resize rule of the model, from its settings only, without reading weights.
 
-    Raises ModelError where the settings cannot be read, or the size or model does not fit the task.
+    Raises ModelError if the settings cannot be read, or the size or model does not fit the task.
     """
     return TASKS[task].resize(read_config(model, task), read_processor(model, task), model)

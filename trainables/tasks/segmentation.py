@@ -22,16 +22,24 @@ from trainables.metrics.per_image import Keep, MaskImages
 from trainables.specs.trial import Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
-from trainables.tasks.base import RegisteredTask, Scale, autocast, clone, pixels, tensors_of, unpadded
+from trainables.tasks.base import (
+    RegisteredTask,
+    Scale,
+    autocast,
+    clone_module,
+    pixels,
+    split_by_size,
+    tensors_of,
+)
 from trainables.tasks.head import SegmentationHead
-from trainables.tasks.losses import Measures, mean_loss, measure, segmentation_loss, soft_dice
+from trainables.tasks.losses import Measures, mean_loss, measure_images, segmentation_loss, soft_dice
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
-"""Model types whose tokens are: class token, maybe distillation or register tokens, then the patches."""
+"""Model types with these tokens: a class token, optional distillation or register tokens, the patches."""
 
 
 class Segmenter(nn.Module):
-    """A ViT backbone without its class token, and a head; images in, logits at their size out."""
+    """A ViT backbone without its class token, and a head; maps images to logits of the same size."""
 
     def __init__(self, backbone: nn.Module, head: SegmentationHead) -> None:
         super().__init__()
@@ -41,7 +49,7 @@ class Segmenter(nn.Module):
         self.patch = _pair(config.patch_size)
         self.pretrained_size = _pair(config.image_size)
         self.prefix = 1 + (config.model_type == "deit") + int(getattr(config, "num_register_tokens", 0) or 0)
-        """Tokens before the patches'."""
+        """The number of tokens before the patch tokens."""
         self._may_interpolate = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
 
     def forward(self, images: Tensor) -> Tensor:
@@ -59,10 +67,11 @@ class Segmenter(nn.Module):
 
 @dataclass(frozen=True)
 class SegmentationTask:
-    """A worker's ViT. `TaskModel` describes what it offers."""
+    """A worker's ViT; see `TaskModel`."""
 
     backbone: nn.Module
-    """Pristine, on the device, nothing requiring gradients."""
+    """Unmodified, on the device, without gradients."""
+
     classes: tuple[str, ...]
     layout: Layout
     resize: Resize
@@ -75,8 +84,8 @@ class SegmentationTask:
         return self.pretrained_head is None
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
-        """A Segmenter; its head is the checkpoint's where `config.head` asks for the same shape."""
-        backbone = clone(self.backbone, sharing=tensors_of(self.backbone) if share else ())
+        """A Segmenter, with the checkpoint's head if `config.head` has the same shape."""
+        backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
         head = SegmentationHead(
             self.layout.hidden,
             len(self.classes),
@@ -89,12 +98,12 @@ class SegmentationTask:
             head.load_state_dict(held)
         elif config.freeze_head:
             why = "has none for these classes" if held is None else "has one of another shape"
-            raise ModelError(f"freeze_head: the head starts anew (the checkpoint {why}) and must train")
+            raise ModelError(f"freeze_head: the head is new (the checkpoint {why}) and must train")
         head.requires_grad_(False).eval()
         return Segmenter(backbone, head.to(_device(self.backbone))).eval()
 
     def layout_in(self, model: nn.Module) -> Layout:
-        """The backbone's layout; adapters leave names as they are."""
+        """The backbone's layout; adapters do not change names."""
         return self.layout
 
     def head_names(self, model: nn.Module) -> set[str]:
@@ -130,7 +139,7 @@ class SegmentationTask:
         counts: dict[int, Tensor] = {}
         for batch in eval_batches(split, batch_size=batch_size):
             parts, places = [], []
-            for piece in unpadded(batch.to(device)):
+            for piece in split_by_size(batch.to(device)):
                 assert piece.masks is not None
                 with autocast(device, precision):
                     logits = self.outputs(model, piece)
@@ -139,12 +148,12 @@ class SegmentationTask:
                 if keep is not None:
                     each = counts_by_image(predicted, piece.masks, len(self.classes)).cpu()
                     counts |= dict(zip(piece.indices, each, strict=True))
-                parts.append(measure(logits, piece.masks))
+                parts.append(measure_images(logits, piece.masks))
                 places += piece.indices
-            # Pieces go by size; groups of images go by their order in the split.
+            # Pieces are formed by size, but groups of images by their order in the split.
             measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
         whole = Measures.join(measured)
-        figures = matrix.figures() | {
+        metrics = matrix.metrics() | {
             "soft_dice": soft_dice(whole),
             "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
         }
@@ -152,7 +161,7 @@ class SegmentationTask:
         if keep is not None and finite:
             each = torch.stack([counts[place] for place in sorted(counts)])
             keep(MaskImages(self.classes, tuple(split.names), each.numpy()))
-        return figures if finite else dict.fromkeys(figures, math.nan)
+        return metrics if finite else dict.fromkeys(metrics, math.nan)
 
 
 def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
@@ -178,7 +187,7 @@ def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model, or sides that patches do not fill."""
     if config.model_type not in BACKBONES:
         raise ModelError(
-            f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation takes "
+            f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation supports "
             f"{', '.join(BACKBONES)}"
         )
     patch = _pair(config.patch_size)
@@ -202,7 +211,7 @@ TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
 def _pretrained_head(
     spec: ModelSpec, classes: tuple[str, ...], device: torch.device
 ) -> dict[str, Tensor] | None:
-    """The head that lies beside the backbone, if it is for exactly these classes."""
+    """The head that is saved next to the backbone, if it is for exactly these classes."""
     folder = hub.folder_of(spec, Task.SEGMENTATION)
     if folder is None or not (folder / "head.json").exists():
         return None
@@ -211,7 +220,7 @@ def _pretrained_head(
             return None
         held: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
         return held
-    except Exception as error:  # a torn file in any of its forms
+    except Exception as error:  # a file that is damaged in any way
         raise ModelError(
             f"model.name '{spec.name}': cannot read the head in {folder} ({error}); "
             "remove head.json to start with a new one"

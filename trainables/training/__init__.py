@@ -1,1 +1,1 @@
-"""Train a trial: engine, state, schedules, evaluation, checkpoints."""
+"""The training of a trial: engine, state, schedules, evaluation, checkpoints."""

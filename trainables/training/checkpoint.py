@@ -1,7 +1,8 @@
-"""A trial's state on disk: adapter, head, moved backbone weights, optimizer, schedule, position.
+"""A trial's saved state: adapter, head, trained backbone weights, optimizer, schedule, position.
 
-One file, on disk or on a store: a magic word, the SHA-256 of what follows, a torch archive read with
-`weights_only`. It is written under a temporary name and renamed, so that a reader never sees half a file.
+It is one file, on disk or in an object store: a magic number, the SHA-256 of the rest, and a torch archive
+read with `weights_only`. It is written under a temporary name and renamed, so that a reader never gets a
+partial file.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _WHY = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used 
 def save_state(state: TrialState, path: Place, report: Report | None = None) -> None:
     """Write everything that `restore_state` needs to continue `state`. Raises StorageError.
 
-    report: the one that was made just before, which may not have reached the record yet.
+    report: the last report, which may not be in the record yet.
     """
     held = {
         **_weights(state),
@@ -49,25 +50,25 @@ def save_state(state: TrialState, path: Place, report: Report | None = None) -> 
 
 
 def save_weights(state: TrialState, path: Place) -> None:
-    """Write the weights alone, as they are kept for the best report. Raises StorageError."""
+    """Write only the weights, as for the best report. Raises StorageError."""
     write_packed(pack_weights(state), path)
 
 
 def pack_weights(state: TrialState) -> bytes:
-    """The weights as they are now, for a file that may be written later."""
+    """The current weights, for a file that may be written later."""
     return _packed(_weights(state))
 
 
 def restore_state(state: TrialState, path: Place) -> Report | None:
-    """Put a freshly started `state` where the checkpoint left off; returns the report saved with it.
+    """Restore a newly started `state` from a checkpoint; returns the report saved with it.
 
-    Raises CheckpointError if the file is damaged or of another configuration, StorageError where its
+    Raises CheckpointError if the file is damaged or of another configuration, StorageError if its
     store does not answer.
     """
     held = _read(path)
     weights = _parsed(held, path)
     if weights.config != state.config:
-        raise CheckpointError(f"{path}: belongs to another configuration than the trial that asks for it")
+        raise CheckpointError(f"{path}: belongs to another configuration than this trial's")
     load_weights(state.model, state.adapted, weights)
     state.optimizer.load_state_dict(held["optimizer"])
     state.plateau = Plateau(**held["plateau"])
@@ -80,19 +81,19 @@ def restore_state(state: TrialState, path: Place) -> Report | None:
 
 @dataclass(frozen=True)
 class Weights:
-    """What a checkpoint holds of a model: all that differs from its backbone, by names in the model."""
+    """The part of a checkpoint that differs from the model's backbone, by names in the model."""
 
     path: Place
     config: TrialConfig
     classes: tuple[str, ...]
-    """Of the data it was trained on."""
+    """The classes of the data that it was trained on."""
     total_steps: int
     tensors: dict[str, torch.Tensor]
     adapted: dict[str, torch.Tensor]
 
 
 def read_weights(path: Place) -> Weights:
-    """The weights in either kind of file, on the CPU. Raises CheckpointError, StorageError (of a store)."""
+    """The weights in either kind of file, on the CPU. Raises CheckpointError, StorageError."""
     return _parsed(_read(path), path)
 
 
@@ -103,11 +104,11 @@ def load_weights(model: nn.Module, adapted: Adapted, weights: Weights) -> None:
     for name, tensor in weights.tensors.items():
         if name not in present:
             raise CheckpointError(
-                f"{path}: holds {name}, which the model lacks; it was trained from another backbone"
+                f"{path}: has {name}, which the model lacks; it was trained from another backbone"
             )
         if present[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{path}: holds {name} of shape {list(tensor.shape)} where the model's is"
+                f"{path}: has {name} of shape {list(tensor.shape)}, but the model's shape is"
                 f" {list(present[name].shape)}; it was trained from another backbone"
             )
     adapted.load_state(weights.adapted)
@@ -117,7 +118,7 @@ def load_weights(model: nn.Module, adapted: Adapted, weights: Weights) -> None:
 
 
 def _weights(state: TrialState) -> dict[str, Any]:
-    """What differs from the backbone: the adapter, the head, and the backbone where it moves."""
+    """The weights that differ from the backbone: adapter, head, and backbone weights that train."""
     moves = state.config.mode in TRAINS_BACKBONE
     own = {**state.parts.adapter, **state.parts.head}
     if moves:
@@ -148,28 +149,28 @@ def _parsed(held: dict[str, Any], path: Place) -> Weights:
 
 
 def write_packed(payload: bytes, path: Place) -> None:
-    """Write a packed checkpoint under a name of its own, then rename it. Raises StorageError."""
+    """Write a packed checkpoint under a unique name, then rename it. Raises StorageError."""
     head = MAGIC + hashlib.sha256(payload).digest()
     if isinstance(path, StorePath):
         try:
             path.write_bytes(head, payload)
         except StorageError as error:
-            raise StorageError(f"{error}; the checkpoint before is kept") from error
+            raise StorageError(f"{error}; the previous checkpoint is kept") from error
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed at it
+        for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed while writing
             left.unlink(missing_ok=True)
         with part.open("wb") as file:
             file.write(head)
             file.write(payload)
         os.replace(part, path)
     except OSError as error:
-        with suppress(OSError):  # a read-only disk refuses that, too
+        with suppress(OSError):  # a read-only disk refuses this too
             part.unlink(missing_ok=True)
         why = _WHY.get(error.errno or 0, error.strerror or str(error))
-        raise StorageError(f"{path}: cannot write the checkpoint: {why}; the one before is kept") from error
+        raise StorageError(f"{path}: cannot write the checkpoint: {why}; the previous one is kept") from error
 
 
 def _packed(held: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""One real step and one evaluation of each configuration: what a sweep will cost, and whether it runs."""
+"""Run steps and one evaluation of each configuration to check that it runs and to measure its cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainables.training.engine import Engine, peak_memory_mb
 
 @dataclass(frozen=True)
 class DryRun:
-    """What one configuration cost. Seconds are of the faster of two steps: the first warms up."""
+    """The measured cost of one configuration. The time is that of the faster of two steps."""
 
     adapter: str
     freezing: str
@@ -33,9 +33,9 @@ class DryRun:
 
 
 def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
-    """Build each configuration, take real steps, evaluate once. A failing one says why and the rest go on.
+    """Build each configuration, run steps, evaluate once; one that fails has its reason in its result.
 
-    threads: as each trial of the sweep will have.
+    threads: the number that each trial of the sweep will have.
     """
     torch.set_num_threads(threads)
     engine = Engine(workload, prepare_workload(workload, progress=True))
@@ -43,7 +43,7 @@ def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: 
 
 
 def _at_its_costliest(config: TrialConfig) -> TrialConfig:
-    """With the backbone moving from the start, where it would only later."""
+    """The configuration with the backbone training from the start, even if it would only later."""
     if config.mode is not Freezing.UNFREEZE_AT:
         return config
     return config.model_copy(update={"freezing": Freezing.UNFROZEN, "unfreeze_epoch": None})
@@ -57,7 +57,7 @@ def _measure(engine: Engine, config: TrialConfig) -> DryRun:
         started = time.perf_counter()
         engine.validate(state.model, config)
         evaluate_s = time.perf_counter() - started
-    except Exception as error:  # a library's own complaint about the configuration is a finding too
+    except Exception as error:  # an error of a library about the configuration is a finding too
         return named(error=reason_of(error))
     return named(
         parameters=count_parameters(state.parts, state.config),

@@ -1,4 +1,4 @@
-"""Advances trial states. Knows nothing of search, of Ray, or of who drives it.
+"""Advances trial states, independently of search and of Ray.
 
 `advance` moves one or several states to their next report, taking their steps in turn: solo
 training is one state, and a worker, a mid-epoch checkpoint and a pack are the same call.
@@ -23,7 +23,7 @@ from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import Keep
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.models.freezing import Parts, apply_freezing
 from trainables.specs.data import Split
 from trainables.specs.report import Report
@@ -36,12 +36,12 @@ from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.state import BestReport, Pace, Spent, TrialState
 
 _STATUS = Path("/proc/self/status")
-LOOK_EVERY = 32
-"""Steps between looks at the loss on a GPU, where a look waits for the device."""
+CHECK_LOSS_EVERY = 32
+"""Steps between checks of the loss on a GPU, where a check waits for the device."""
 
 
 class Engine:
-    """One backbone, one data set, one device; any number of trial states over them."""
+    """One backbone, one data set and one device for any number of trial states."""
 
     def __init__(self, workload: Workload, prepared: Path, *, device: str | None = None) -> None:
         """Load the backbone and map the prepared data. Raises ModelError or DataError."""
@@ -51,17 +51,17 @@ class Engine:
         train = training_part(opened.splits[Split.TRAIN], workload.data)
         self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
         self._shares: dict[float, PreparedSplit] = {}
-        """The parts of the training images that trials with a `train_fraction` see."""
+        """The subsets of the training images for trials with a `train_fraction`."""
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
 
     def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
-        """A new trial at step 0. Raises AdapterError where the adapter does not fit the model."""
+        """A new trial at step 0. Raises AdapterError if the adapter does not fit the model."""
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
         pace = Pace.of(config, len(self._training(config)))
-        built = build(self.task, config, total_steps=pace.total_steps)
+        built = build_model(self.task, config, total_steps=pace.total_steps)
         direction = self.workload.direction
         return TrialState(
             number=number,
@@ -80,7 +80,7 @@ class Engine:
     def advance(
         self, states: Sequence[TrialState], *, steps: int | None = None
     ) -> Iterator[tuple[TrialState, Report]]:
-        """Move every state to its next report, or by `steps` optimizer steps if that comes first."""
+        """Advance every state to its next report, or by `steps` optimizer steps if that comes first."""
         running = [s for s in states if not s.done]
         taken = 0
         while running and (steps is None or taken < steps):
@@ -92,7 +92,7 @@ class Engine:
                     yield state, report
 
     def timed_step(self, state: TrialState) -> float:
-        """Seconds of one optimizer step, without the report that may fall after it."""
+        """The seconds of one optimizer step, without a report that may follow it."""
         started = time.perf_counter()
         self._step(state)
         return time.perf_counter() - started
@@ -106,9 +106,9 @@ class Engine:
         batch_size: int = 32,
         keep: Keep | None = None,
     ) -> dict[str, float]:
-        """Figures of `model` on a split of the data, or on another one with the same classes.
+        """Metrics of `model` on a split of the data, or on another split with the same classes.
 
-        keep: is given the results image by image.
+        keep: called with the results of each image.
         """
         part = self.data.splits[split] if isinstance(split, Split) else split
         return metrics_of(
@@ -116,10 +116,10 @@ class Engine:
         )
 
     def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> dict[str, float]:
-        """Figures on validation images; with an objective under shift also those it needs.
+        """Metrics on validation images, including those that an objective under shift needs.
 
-        They are called `dice@NAME`, `robustness@NAME` and `robustness`. A model without any success
-        in its own domain has none to keep: its robustness is 0.
+        The latter are `dice@NAME`, `robustness@NAME` and `robustness`. If the main metric in the own
+        domain is 0, robustness is 0.
         """
         own = self.evaluate(model, config, Split.VALIDATION, batch_size=batch_size)
         watched = self.workload.watched
@@ -131,29 +131,29 @@ class Engine:
         }
         return own | under_shift(self.workload.task, own, shifted, every=len(shifted) == len(self.domains))
 
-    def untouched(self) -> dict[str, float] | None:
-        """Validation figures of the model as it came, or None where its head is fresh, so says nothing."""
+    def baseline_metrics(self) -> dict[str, float] | None:
+        """Validation metrics of the pretrained baseline; None if its head is new and so meaningless."""
         if self.task.fresh_head:
             return None
-        return self.validate(*self.untouched_model())
+        return self.validate(*self.baseline_model())
 
-    def untouched_model(self) -> tuple[nn.Module, TrialConfig]:
-        """The model as it came, and the configuration that says so."""
+    def baseline_model(self) -> tuple[nn.Module, TrialConfig]:
+        """The pretrained baseline and its configuration."""
         config = TrialConfig.model_validate_json('{"adapter": "none"}')
         return self.task.assemble(config, share=True), config
 
     def _draw_from(self, seed: int) -> None:
-        """Seed the generators in use: torch's on the CPU, and the device's own.
+        """Seed the generators in use: torch's CPU generator, and the device's own.
 
-        `torch.manual_seed` would seed every kind of device there could be: where there is none it
-        formats a stack trace for each and keeps it, 8 % of a small model's step.
+        `torch.manual_seed` would seed every possible kind of device. For each absent one it
+        formats and stores a stack trace, which takes 8 % of a small model's step.
         """
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
     def _training(self, config: TrialConfig) -> PreparedSplit:
-        """The training images that a trial sees, looked up once for each share."""
+        """The training images that a trial uses, computed once for each share."""
         whole = self.data.splits[Split.TRAIN]
         if config.train_fraction >= 1:
             return whole
@@ -177,7 +177,7 @@ class Engine:
         return None
 
     def _step(self, state: TrialState) -> bool:
-        """One optimizer step; whether the loss was finite, as far as it was looked at."""
+        """Take one optimizer step; returns whether the loss was finite, if it was checked."""
         config, pace = state.config, state.pace
         epoch, inside = divmod(state.step, pace.steps_per_epoch)
         apply_freezing(state.parts, config, epoch=float(epoch))
@@ -198,8 +198,8 @@ class Engine:
         if config.clip_norm is not None:
             moving = [p for group in state.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(moving, config.clip_norm)
-        look = self.device.type == "cpu" or state.step % LOOK_EVERY == 0
-        if look and not math.isfinite(float(loss)):
+        check = self.device.type == "cpu" or state.step % CHECK_LOSS_EVERY == 0
+        if check and not math.isfinite(float(loss)):
             return False
         state.optimizer.step()
         state.step += 1
@@ -209,7 +209,7 @@ class Engine:
         return True
 
     def _backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
-        """Gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
+        """Compute gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
         while True:
             try:
                 self._draw_from(_seed(state.config.seed, state.step))
@@ -251,7 +251,7 @@ class Engine:
         value = metrics.get(self.workload.objective.metric)
         if value is None:
             raise AdaptertuneError(
-                f"objective.metric '{self.workload.objective.metric}' is not among the figures reported: "
+                f"objective.metric '{self.workload.objective.metric}' is not among the reported metrics: "
                 f"{', '.join(sorted(metrics))}"
             )
         if not math.isfinite(value):
@@ -313,7 +313,7 @@ class Engine:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MB since `reset_peak_memory`: allocated on a GPU, resident in the process on a CPU."""
+    """Peak memory in MB since `reset_peak_memory`: allocated memory of a GPU, resident memory on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if _STATUS.exists():
@@ -323,7 +323,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new peak: a worker outlives its trials. Where the system cannot, the peak is the process's."""
+    """Reset the peak for the worker's next trial. If the system cannot, it stays the process's peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
@@ -331,7 +331,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
-    """AdamW or Adam; adapters and backbone at `learning_rate`, the head at its own."""
+    """AdamW or Adam; adapters and backbone use `learning_rate`, the head uses its own rate."""
     body = [*parts.adapter.values(), *parts.movable(config).values()]
     groups = [
         {"params": body, "base_lr": config.learning_rate},
@@ -347,7 +347,7 @@ def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
 
 
 def _train_mode(state: TrialState) -> None:
-    """Training mode, set where it may have changed: walking all modules takes as long as some layers."""
+    """Set training mode if it may have changed: visiting all modules takes as long as some layers."""
     if state.model.training and state.step % state.pace.steps_per_epoch:
         return
     state.model.train()

@@ -1,4 +1,4 @@
-"""Figures of a model on a split, in batches that shrink until they fit, which changes no figure."""
+"""Metrics of a model on a split, in batches that shrink until they fit, which does not change metrics."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def metrics_of(
     batch_size: int = 32,
     keep: Keep | None = None,
 ) -> dict[str, float]:
-    """The task's figures of `model`, which is left in evaluation mode. Raises ModelError.
+    """The task's metrics of `model`, which is left in evaluation mode. Raises ModelError.
 
-    keep: is given the results image by image.
+    keep: called with the results of each image.
     """
     model.eval()
     while True:
@@ -44,14 +44,14 @@ def metrics_of(
 
 
 def smaller_batch(images: int, error: BaseException, device: torch.device) -> int:
-    """Half as many images at a time, if `error` says that memory ran out; else raises it."""
+    """Half the batch size if `error` means that memory ran out; otherwise raise it."""
     if not _out_of_memory(error):
         raise error
     if device.type == "cuda":
         torch.cuda.empty_cache()
     if images == 1:
         raise ModelError(
-            "out of memory with a single image at a time; "
+            "out of memory with a batch of one image; "
             "use a smaller model.image_size, precision bf16, or a device with more memory"
         ) from error
     return -(-images // 2)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the step, and the one that listens to the metric."""
+"""Learning-rate schedules: pure functions of the step, and plateau, which depends on the metric."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainables.specs.workload import Direction
 
 
 def rate_factor(config: TrialConfig, *, step: int, total_steps: int) -> float:
-    """What the base rate is multiplied by in optimizer step `step` (0-based) of `total_steps`.
+    """The factor of the base rate in optimizer step `step` (0-based) of `total_steps`.
 
     cosine: linear warmup over `warmup`, then half a cosine to 0.  warmup_flat_decay: warmup, the
     full rate for `flat` of the steps, then linearly to 0 (study B).  cosine_restarts: from 1 along half
     a cosine to 0 over `restart_epochs`, then again over `restart_factor` times as long, and so on, without
-    warmup (SGDR, Loshchilov & Hutter 2017).  plateau counts its own drops.
+    warmup (SGDR, Loshchilov & Hutter 2017).  plateau: 1 here, see `Plateau`.
     """
     done = step / max(1, total_steps)
     match config.schedule:
@@ -56,7 +56,7 @@ def _in_period(config: TrialConfig, step: int, total_steps: int) -> float:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Drops the rate when the metric has not improved, in its own direction, for `patience` reports."""
+    """Reduces the rate when the metric has not improved, in its direction, for `patience` reports."""
 
     best: float
     stale: int = 0
@@ -64,7 +64,7 @@ class Plateau:
 
     @classmethod
     def start(cls, direction: Direction) -> Plateau:
-        """Before the first report."""
+        """The state before the first report."""
         return cls(best=direction.worst)
 
     def after(self, value: float, config: TrialConfig, direction: Direction) -> Plateau:

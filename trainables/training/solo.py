@@ -1,4 +1,4 @@
-"""One configuration, start to end, without Ray."""
+"""Trains one configuration from start to end, without Ray."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def train_solo(
     on_report: Callable[[Report], None],
     threads: int | None = None,
 ) -> Report:
-    """Train `config`; the state (`last.ckpt`) and the best weights (`best.ckpt`) go into `folder`.
+    """Train `config`; save the state (`last.ckpt`) and the best weights (`best.ckpt`) in `folder`.
 
-    threads: torch's own choice when None; with as many as a sweep's trial had, its curve comes out.
+    threads: torch's default if None. With the same number as a sweep's trial, the curve is the same.
 
-    Returns the last report. Raises AdaptertuneError for what the user can mend.
+    Returns the last report. Raises AdaptertuneError for errors that the user can fix.
     """
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,8 +1,8 @@
-"""A trial's state is data: weights that train, optimizer, schedule, position.
+"""A trial's state is data: trained weights, optimizer, schedule, position.
 
-There is no random-number state in it: before each optimizer step the engine seeds torch from
+It has no random-number state: before each optimizer step the engine seeds torch from
 (seed, step), and the loader draws order and augmentation from (seed, epoch, image), so that a
-trial is a function of its configuration and position, whoever else trains beside it.
+trial is a function of its configuration and position, whatever other trials train alongside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainables.training.lr_schedule import Plateau
 
 @dataclass(frozen=True)
 class Pace:
-    """How many batches and optimizer steps an epoch has, and where its reports fall."""
+    """The numbers of batches and optimizer steps in an epoch, and the steps with reports."""
 
     batches_per_epoch: int
     steps_per_epoch: int
@@ -30,13 +30,13 @@ class Pace:
 
     @classmethod
     def of(cls, config: TrialConfig, images: int) -> Pace:
-        """The pace over `images` training images; the last, smaller batch of an epoch is kept."""
+        """The pace over `images` training images; the last, smaller batch of an epoch is included."""
         batches = -(-images // config.batch_size)
         steps = -(-batches // config.accumulate)
         return cls(batches, steps, steps * config.epochs, min(config.reports_per_epoch, steps))
 
     def epoch_of(self, step: int) -> float:
-        """The epoch after `step` optimizer steps; whole numbers at the ends of epochs."""
+        """The epoch after `step` optimizer steps; a whole number at the end of an epoch."""
         whole, rest = divmod(step, self.steps_per_epoch)
         for part in range(1, self.reports_per_epoch):
             if self._report_step(part) == rest:
@@ -44,7 +44,7 @@ class Pace:
         return whole + rest / self.steps_per_epoch
 
     def reports_after(self, step: int) -> bool:
-        """Whether a report falls right after optimizer step number `step` (1-based)."""
+        """Whether a report follows optimizer step number `step` (1-based)."""
         rest = step % self.steps_per_epoch
         return any(
             self._report_step(p) % self.steps_per_epoch == rest for p in range(1, self.reports_per_epoch + 1)
@@ -56,17 +56,17 @@ class Pace:
 
 @dataclass(frozen=True)
 class BestReport:
-    """The best report so far, and how many reports have gone by without a real improvement."""
+    """The best report so far, and the number of reports since the last counted improvement."""
 
     value: float
     bar: float
-    """The value at the last real improvement, which the next one must beat by `min_delta`."""
+    """The value at the last counted improvement; the next one must exceed it by `min_delta`."""
     epoch: float | None = None
     stale: int = 0
 
     @classmethod
     def start(cls, direction: Direction) -> BestReport:
-        """Before the first report."""
+        """The state before the first report."""
         return cls(value=direction.worst, bar=direction.worst)
 
     def after(self, value: float, epoch: float, direction: Direction, min_delta: float) -> BestReport:
@@ -82,13 +82,13 @@ class BestReport:
         )
 
     def objective(self, latest: float, rule: ValueRule) -> float:
-        """The running objective under its rule."""
+        """The objective so far, by its rule."""
         return self.value if rule is ValueRule.BEST else latest
 
 
 @dataclass
 class Spent:
-    """Cost since the last report."""
+    """The cost since the last report."""
 
     train_s: float = 0.0
     wait_s: float = 0.0
@@ -97,12 +97,12 @@ class Spent:
 
 @dataclass
 class TrialState:
-    """Everything that makes a trial what it is between two steps; advanced in place by the engine."""
+    """The complete state of a trial between two steps; the engine advances it in place."""
 
     number: int
     config: TrialConfig
     classes: tuple[str, ...]
-    """Of the data."""
+    """The classes of the data."""
     model: nn.Module
     adapted: Adapted
     parts: Parts
@@ -111,10 +111,10 @@ class TrialState:
     best: BestReport
     plateau: Plateau
     micro_batch: int
-    """Images that go through the model at once; halved when memory runs out."""
+    """The number of images in one forward pass; halved when memory runs out."""
     step: int = 0
-    """Optimizer steps done: with the pace, the position in the epoch as well."""
+    """Optimizer steps done; with the pace, this also gives the position in the epoch."""
     done: bool = False
     improved: bool = False
-    """Whether the last report was the best so far."""
+    """Whether the last report is the best so far."""
     spent: Spent = field(default_factory=Spent)

@@ -1,1 +1,1 @@
-"""What a worker process runs, named by `module:name`."""
+"""The code that worker processes run; drivers name it as `module:name`."""

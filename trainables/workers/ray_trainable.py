@@ -1,7 +1,7 @@
-"""The bridge to Ray: a reused actor keeps backbone and data, and swaps one trial's state in.
+"""The Ray trainable: a reused actor keeps backbone and data, and runs one trial after the other.
 
-A trial that cannot be built, diverges or raises says so in its result, with the reason, and the
-actor lives on for the next one; only a killed process is Ray's to report.
+If a trial cannot be built, diverges or raises, its result has the reason, and the
+actor continues with the next trial; only a killed process is reported by Ray.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from trainables.training.engine import Engine
 from trainables.training.state import TrialState
 
 SAVING_SHARE = 20
-"""A trial trains at least so many times as long as saving took, whatever interval is asked for."""
+"""The least ratio of a trial's training time to its saving time, whatever interval is set."""
 POLL_INTERVAL_S = 0.5
-"""Seconds between looks for a request to save."""
+"""Seconds between polls for a request to save."""
 
 
 class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
-    """One trial at a time, reports as steps. The configuration holds a `TrialJob` as `job`."""
+    """One trial at a time, with a report per step. The configuration has a `TrialJob` as `job`."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Load backbone and data, then begin the first trial."""
+        """Load backbone and data, then start the first trial."""
         job: TrialJob = config["job"]
         torch.set_num_threads(job.threads)
         self._engine: Engine | None = None
@@ -57,13 +57,13 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._begin(job)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Swap the next trial in; Ray calls this on an actor whose trial has ended."""
+        """Start the next trial; Ray calls this on an actor after its trial has ended."""
         self._leave()
         self._begin(new_config["job"])
         return True
 
     def cleanup(self) -> None:
-        """The actor's last trial has ended."""
+        """Finish the actor's last trial."""
         self._leave()
 
     def step(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             return self._failed(reason_of(error), traceback.format_exc())
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Our own checkpoints live in the experiment's folder; Ray has nothing to keep."""
+        """Save nothing for Ray: our checkpoints are in the experiment's folder."""
         return {}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -102,7 +102,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._told_unsaved = False
         try:
             begun = self._folder.is_dir()
-            with suppress(OSError):  # a full disk: it may have room by the time of the first save
+            with suppress(OSError):  # a full disk may have free space by the time of the first save
                 self._folder.mkdir(parents=True, exist_ok=True)
             self._open(job, begun)
             self._log(f"configuration {job.config.model_dump_json()}")
@@ -111,17 +111,17 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             self._log(traceback.format_exc())
 
     def _open(self, job: TrialJob, begun: bool) -> None:
-        """begun: whether a worker has had this trial before."""
+        """Start or restore the trial. begun: whether a worker has run this trial before."""
         loaded = (job.workload, job.prepared)
         if self._engine is None or self._loaded != loaded:
             self._engine, self._loaded = Engine(*loaded), loaded
         self._baseline = self._measured_baseline(job.experiment / BASELINE_CLAIM)
         state = self._engine.start(job.config, number=job.trial)
         last = self._checkpoints / LAST_STATE
-        # A store that does not answer just now then fails no new trial.
+        # So a store that does not answer at this moment does not fail a new trial.
         if (begun or isinstance(last, Path)) and last.exists():
             try:
-                # The record may have lost the report that was made with it: it is given once more.
+                # The report saved with it may be missing in the record, so it is sent again.
                 self._pending = restore_state(state, last)
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
@@ -129,13 +129,13 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._state, self._built = state, count_parameters(state.parts, state.config)
 
     def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
-        """Figures of the untouched backbone, measured by the first worker that claims to."""
+        """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
         assert self._engine is not None
         if not _first_to(claim):
             return None
         try:
-            return self._engine.untouched()
-        except Exception:  # no reason for this trial to fail; another worker may try
+            return self._engine.baseline_metrics()
+        except Exception:  # this trial must not fail for it; another worker may try
             self._log(traceback.format_exc())
             claim.unlink(missing_ok=True)
             return None
@@ -160,7 +160,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             return self._failed(
                 f"the loss or the objective is not finite at epoch {report.epoch:g}", None, report
             )
-        if self._stopped.exists():  # the record ends before this report
+        if self._stopped.exists():  # the record has no report after the stop
             return self._result(report=report, done=True)
         if state.improved:
             self._best = pack_weights(state)
@@ -172,7 +172,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         return self._result(report=report, done=state.done)
 
     def _between_steps(self, state: TrialState) -> None:
-        """Save in the middle of an epoch, when it is time or the sweep is about to end."""
+        """Save in the middle of an epoch, if a save is due or the sweep is about to end."""
         now = time.monotonic()
         if now - self._looked_at >= POLL_INTERVAL_S:
             self._looked_at = now
@@ -188,7 +188,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         return time.monotonic() - self._saved_at > wait_s
 
     def _save(self, state: TrialState, report: Report | None) -> None:
-        """report: the one just made, which the record may not have yet. Nothing once the trial is stopped."""
+        """Save the state unless the trial is stopped. report: the last one, maybe not in the record yet."""
         if self._stopped.exists():
             return
         started = time.monotonic()
@@ -198,10 +198,10 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._saving_s = self._saved_at - started
 
     def _kept(self, write: Callable[[], None] | None = None) -> bool:
-        """Write the best weights, if they wait for it, and then what `write` does; whether that went well.
+        """Write pending best weights, then call `write`; returns whether both succeeded.
 
-        A disk that takes no more costs no training: it is said, and tried again when a save is next due.
-        The state is never newer on disk than the best weights, so that a lost report is made again.
+        A full disk does not stop training: it is reported, and the write is tried again at the next save.
+        The saved state is never newer than the best weights, so that a lost report is made again.
         """
         try:
             if self._best is not None:
@@ -220,12 +220,12 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _leave(self) -> None:
-        """The last chance for best weights that the disk had no room for."""
+        """Try for the last time to write best weights that did not fit on the disk."""
         if self._best is None or self._kept():
             return
         self._log("its best weights are not kept")
         self._best = None
-        with suppress(OSError, StorageError):  # those of an earlier report would be taken for them
+        with suppress(OSError, StorageError):  # weights of an earlier report would be mistaken for the best
             (self._checkpoints / BEST_WEIGHTS).unlink()
 
     def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
@@ -257,6 +257,6 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 def _first_to(path: Path) -> bool:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except OSError:  # it is there, or the disk takes no more
+    except OSError:  # it exists, or the disk is full
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a worker does to score a trial's kept weights on test images and domains. No ray.
+"""Scores a trial's saved weights on test images and domains, in a worker.
 
 A worker process keeps its backbone and data for the next job of the same experiment.
 """
@@ -20,9 +20,9 @@ from PIL import Image
 from trainables.errors import reason_of
 from trainables.inference.examples import draw_examples
 from trainables.inference.latency import latency_ms
-from trainables.inference.test_scores import Scores, score, score_untouched, test_parts
-from trainables.inference.trained_model import rebuilt
-from trainables.metrics.per_image import PerImage, fits, write
+from trainables.inference.test_scores import Scores, score_baseline, score_model, test_parts
+from trainables.inference.trained_model import rebuild_model
+from trainables.metrics.per_image import PerImage, are_stored, write_per_image
 from trainables.object_store import Place, place
 from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
 from trainables.specs.job import ScoringJob, ScoringResult
@@ -34,22 +34,21 @@ from trainables.training.engine import Engine
 def score_trial(job: ScoringJob) -> ScoringResult:
     """Metrics of one model, or the reason why there are none.
 
-    Next to the log in the trial's folder it keeps what the model did on each test image, and a few
-    pictures.
+    The results on each test image and a few pictures are saved in the trial's folder, next to the log.
     """
     torch.set_num_threads(job.threads)
     folder = job.folder
     try:
         engine = _engine(job.workload.model_dump_json(), job.prepared)
         if folder is None or job.weights is None:
-            scores = score_untouched(engine)
+            scores = score_baseline(engine)
         else:
             scores = _scored(engine, place(job.weights), folder)
     except Exception as error:
         _log(folder, traceback.format_exc())
         return ScoringResult(reason=reason_of(error))
     if scores is None:
-        return ScoringResult(reason="its head is fresh, so it says nothing")
+        return ScoringResult(reason="its head is new, so its metrics are meaningless")
     _log(folder, f"test images {scores.test}")
     for name, metrics in scores.domains.items():
         _log(folder, f"domain {name} {metrics}")
@@ -63,21 +62,21 @@ def score_trial(job: ScoringJob) -> ScoringResult:
 
 @lru_cache(maxsize=1)
 def _engine(workload: str, prepared: Path) -> Engine:
-    """The engine of the last job. workload: as JSON, as it holds dictionaries."""
+    """The engine of the last job. workload: as JSON, because it contains dictionaries."""
     return Engine(Workload.model_validate_json(workload), prepared)
 
 
 def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
-    trained = rebuilt(engine.workload, engine.task, read_weights(weights))
-    # What lies there is of weights that have been replaced.
+    trained = rebuild_model(engine.workload, engine.task, read_weights(weights))
+    # The results in the folder belong to weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 
     def keep(domain: str | None, results: PerImage) -> None:
         with _optional(folder, "results by test image"):
-            if fits(len(results.names)):
-                write(results, image_results(folder, domain))
+            if are_stored(len(results.names)):
+                write_per_image(results, image_results(folder, domain))
 
-    scores = score(engine, trained.model, trained.config, keep)
+    scores = score_model(engine, trained.model, trained.config, keep)
     parts = test_parts(engine)
     with _optional(folder, "example predictions"):
         draw_examples(trained, parts, folder / TEST_RESULTS)
@@ -89,7 +88,8 @@ def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
 
 @contextmanager
 def _optional(folder: Path, what: str) -> Iterator[None]:
-    """A full disk, or a picture that cannot be drawn, takes no figure away: it is noted."""
+    """Log a full disk, or a picture that cannot be drawn, and continue: metrics do not depend on it."""
+
     try:
         yield
     except Exception as error:

@@ -250,9 +250,9 @@ def _check_nodes(of: Composition, cluster: Cluster) -> None:
     """Check the nodes of an existing cluster. Raises StorageError if one of them cannot run trials."""
     if not cluster.joined:
         return
-    from cluster.health.nodes import examine
+    from cluster.health.nodes import examine_nodes
 
-    errors, notes = examine(of.folder / LEDGER)
+    errors, notes = examine_nodes(of.folder / LEDGER)
     if errors:
         raise StorageError("\n".join(errors))
     for note in notes:

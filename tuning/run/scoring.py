@@ -106,14 +106,14 @@ class Scoring:
     def _task(self) -> Callable[[ScoringJob], Any]:
         import ray
 
-        from cluster.remote_call import call
+        from cluster.remote_call import call_by_name
 
         # Without a limit on calls, a worker on a GPU keeps its backbone for the next task.
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
         if self.scorer is not None:
             given = ray.remote(**options)(self.scorer)
             return lambda job: given.remote(job)
-        named = ray.remote(**options)(call)
+        named = ray.remote(**options)(call_by_name)
         return lambda job: named.remote(SCORER, job)
 
     def _job(self, candidate: Candidate) -> ScoringJob:

@@ -136,7 +136,7 @@ def test_results_by_image_are_compared_with_the_seeds_that_both_have(tmp_path: P
         right = rng.integers(40, 50, (30, 1)) if run.level == "8" else rng.integers(20, 30, (30, 1))
         counts = np.stack([np.c_[right, right], np.full((30, 2), 60), np.full((30, 2), 60)], axis=1)
         kept = per_image.MaskImages(("a", "b"), tuple(map(str, range(30))), counts.astype(np.int64))
-        per_image.write(kept, image_results(trial_folder(folder, run.trial)))
+        per_image.write_per_image(kept, image_results(trial_folder(folder, run.trial)))
     shown = image_differences(found, folder)["4"]
     assert shown.verdict is Verdict.WORSE
     assert shown.models == (3, 3)
@@ -159,7 +159,7 @@ def test_resampling_images_of_an_ap_takes_fewer_models_where_all_would_take_minu
             ("a", "b"), tuple(map(str, range(25))), np.ones((25, 2), np.int64), np.repeat(np.arange(25), 2),
             np.tile([0, 1], 25), rng.random(50), hit, np.zeros((50, 10), bool),
         )  # fmt: skip
-        per_image.write(kept, image_results(trial_folder(folder, run.trial)))
+        per_image.write_per_image(kept, image_results(trial_folder(folder, run.trial)))
     assert image_differences(found, folder)["4"].models == (3, 3)
     drawn: list[str] = []
 

@@ -32,7 +32,7 @@ from analysis.report.setup import describe_shift, rungs_of
 from analysis.report.training import saved_share
 from analysis.tables import Table
 from trainables.metrics.per_image import BoxImages
-from trainables.metrics.per_image import write as write_images
+from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
 from tuning.experiment.space import Alternative
 from tuning.formatting import duration

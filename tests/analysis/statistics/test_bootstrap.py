@@ -17,7 +17,7 @@ from analysis.statistics.bootstrap import (
 )
 from analysis.statistics.paired import StatisticsError, Verdict
 from trainables.errors import DataError
-from trainables.metrics.per_image import MaskImages, PerImage, write
+from trainables.metrics.per_image import MaskImages, PerImage, write_per_image
 from trainables.run_folder import image_results
 from tuning.ledger.storage import trial_folder
 
@@ -47,7 +47,7 @@ def compared(a: PerImage, b: PerImage) -> ImageDifference:
 
 def test_the_interval_covers_the_truth() -> None:
     far = pair(np.random.default_rng(9), 400_000, 0.1)
-    truth = far[0].figure("dice/nucleus") - far[1].figure("dice/nucleus")
+    truth = far[0].metric("dice/nucleus") - far[1].metric("dice/nucleus")
     rng = np.random.default_rng(3)
     held = [
         found.interval is not None and found.interval.low <= truth <= found.interval.high
@@ -60,7 +60,7 @@ def test_a_clear_difference_is_shown_in_its_direction() -> None:
     a, b = pair(np.random.default_rng(0), 80, 0.8)
     found = compared(b, a)
     assert found.verdict is Verdict.BETTER
-    assert found.mean == pytest.approx(b.figure("dice/nucleus") - a.figure("dice/nucleus"))
+    assert found.mean == pytest.approx(b.metric("dice/nucleus") - a.metric("dice/nucleus"))
     assert "the first is better than the second: difference +0." in found.sentence
     assert "dice/nucleus: b is better than a: difference" in found.sentence_for("b", "a")
     assert "on 80 test images" in found.sentence
@@ -87,7 +87,7 @@ def test_a_model_against_itself_is_identical() -> None:
 def test_several_models_stand_for_their_mean() -> None:
     a, b = pair(np.random.default_rng(1), 30)
     found = compare_over_images([a, b], [a], "dice", resamples=200)
-    assert found.mean == pytest.approx((b.figure("dice") - a.figure("dice")) / 2)
+    assert found.mean == pytest.approx((b.metric("dice") - a.metric("dice")) / 2)
     assert found.models == (2, 1)
 
 
@@ -140,9 +140,9 @@ def test_other_images_classes_and_metrics_are_refused() -> None:
 
 def test_stored_results_are_found_by_trial_and_domain(tmp_path: Path) -> None:
     a, b = pair(np.random.default_rng(1), 30)
-    write(a, image_results(trial_folder(tmp_path, 7)))
-    write(b, image_results(trial_folder(tmp_path, 7), "noisy"))
-    assert read_image_results(tmp_path, 7).figure("dice") == a.figure("dice")
-    assert read_image_results(tmp_path, 7, "noisy").figure("dice") == b.figure("dice")
+    write_per_image(a, image_results(trial_folder(tmp_path, 7)))
+    write_per_image(b, image_results(trial_folder(tmp_path, 7), "noisy"))
+    assert read_image_results(tmp_path, 7).metric("dice") == a.metric("dice")
+    assert read_image_results(tmp_path, 7, "noisy").metric("dice") == b.metric("dice")
     with pytest.raises(DataError, match="no results by image"):
         read_image_results(tmp_path, 8)

@@ -53,7 +53,7 @@ def images() -> Tensor:
 
 @pytest.fixture(scope="session")
 def clone() -> Callable[[nn.Module], nn.Module]:
-    """A structural clone that shares every parameter, as a task hands one out."""
+    """A structural clone that shares every parameter, like a model from a task."""
     return lambda model: copy.deepcopy(model, memo={id(p): p for p in model.parameters()})
 
 
@@ -69,7 +69,7 @@ def output() -> Callable[[nn.Module, Tensor], Tensor]:
 
 @pytest.fixture(scope="session")
 def loss_of(output: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Module, Tensor], Tensor]:
-    """Distance from a fixed random target (a constant one is no task: layer norm fixes the mean)."""
+    """Distance from a fixed random target (layer norm fixes the mean, so a constant target is trivial)."""
 
     def loss(model: nn.Module, x: Tensor) -> Tensor:
         out = output(model, x)

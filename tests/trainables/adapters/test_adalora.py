@@ -9,7 +9,7 @@ from peft import AdaLoraConfig, AdaLoraModel
 from torch import Tensor, nn
 
 from trainables.adapters.adalora import RankAllocation
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.adapters.rules import adalora_steps
 from trainables.errors import AdapterError
@@ -20,7 +20,7 @@ STEPS = 30
 
 def run(model: nn.Module, images: Tensor, config, steps: int = STEPS) -> list[dict[str, int]]:
     torch.manual_seed(3)
-    adapted = adapt(model, config, layout_of(model), total_steps=steps)
+    adapted = inject_adapter(model, config, layout_of(model), total_steps=steps)
     own = [p for n, p in model.named_parameters() if n in adapted.parameter_names()]
     optimizer = torch.optim.AdamW(own, lr=0.02)
     ranks = [adapted.ranks()]
@@ -47,7 +47,7 @@ def test_ranks_shrink_to_the_target(pristine_vit, clone, images: Tensor, trial) 
     assert totals == sorted(totals, reverse=True)
     assert 4 * 2 < totals[8] < 4 * 6
     assert len(set(ranks[-1].values())) > 1, "ranks moved to where they matter"
-    # What is masked is zero in the weights as well, so the reported rank is the rank of the update.
+    # Masked ranks are also zero in the weights, so the reported rank is the rank of the update.
     for name, rank in ranks[-1].items():
         assert int(model.get_submodule(name).lora_E["default"].count_nonzero()) == rank
 
@@ -60,7 +60,7 @@ def test_equal_ranks_never_mask(pristine_vit, clone, images: Tensor, trial) -> N
 
 def test_a_trial_without_steps_can_be_built(pristine_vit, clone, trial) -> None:
     model = clone(pristine_vit)
-    adapt(model, trial(adapter="adalora"), layout_of(model), total_steps=0)
+    inject_adapter(model, trial(adapter="adalora"), layout_of(model), total_steps=0)
 
 
 def test_penalty_is_what_peft_adds_to_the_loss() -> None:
@@ -87,7 +87,7 @@ def test_penalty_is_what_peft_adds_to_the_loss() -> None:
 def test_no_weight_no_penalty(pristine_vit, clone, trial) -> None:
     model = clone(pristine_vit)
     config = trial(adapter="adalora", adalora={"orthogonal_weight": 0.0})
-    assert adapt(model, config, layout_of(model), total_steps=9).penalty() is None
+    assert inject_adapter(model, config, layout_of(model), total_steps=9).penalty() is None
 
 
 @pytest.mark.parametrize(("total", "tinit", "tfinal"), [(100, 10, 30), (7, 0, 2), (2, 0, 0)])

@@ -1,4 +1,4 @@
-"""The contract that every adapter family keeps, on two backbones."""
+"""The contract of every adapter family, on two backbones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from trainables.adapters.inject import Adapted, adapt
+from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.errors import AdapterError
 from trainables.specs.adapters import Adapter, Role
@@ -53,7 +53,7 @@ each_family = pytest.mark.parametrize("family", FAMILIES)
 
 def put(model: nn.Module, config: TrialConfig, *, steps: int = 12, seed: int = 5) -> Adapted:
     torch.manual_seed(seed)
-    return adapt(model, config, layout_of(model), total_steps=steps)
+    return inject_adapter(model, config, layout_of(model), total_steps=steps)
 
 
 def trained(model: nn.Module, adapted: Adapted) -> dict[str, nn.Parameter]:
@@ -212,7 +212,7 @@ def test_weights_on_vit_base(fields: dict[str, Any], weights: int, trial) -> Non
 
 def test_head_layers_stay_as_they_are(trial, pristine_vit, clone) -> None:
     class Wrapped(nn.Module):
-        """A head whose layers bear the names of attention layers."""
+        """A head with layers that have the names of attention layers."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -223,7 +223,9 @@ def test_head_layers_stay_as_they_are(trial, pristine_vit, clone) -> None:
             )
 
     model = Wrapped()
-    adapted = adapt(model, trial(adapter="lora"), layout_of(model.backbone).under("backbone"), total_steps=1)
+    adapted = inject_adapter(
+        model, trial(adapter="lora"), layout_of(model.backbone).under("backbone"), total_steps=1
+    )
     assert all(name.startswith("backbone.layers.") for name in adapted.parameter_names())
     assert len(adapted.parameter_names()) == 8
 

@@ -24,7 +24,7 @@ from transformers import (
     YolosForObjectDetection,
 )
 
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import Layout, layout_of
 from trainables.errors import AdapterError
 from trainables.specs.adapters import Role
@@ -139,7 +139,9 @@ def test_a_hierarchical_model_has_the_inner_blocks() -> None:
 def test_an_adapted_model_has_the_layout_it_had(name: str, adapter: str) -> None:
     model = MODELS[name]()
     before = layout_of(model)
-    adapt(model, TrialConfig.model_validate_json(f'{{"adapter": "{adapter}"}}'), before, total_steps=10)
+    inject_adapter(
+        model, TrialConfig.model_validate_json(f'{{"adapter": "{adapter}"}}'), before, total_steps=10
+    )
     assert layout_of(model) == before
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 
 
@@ -38,7 +38,7 @@ def test_equals_a_loop_over_blocks(blocks: int, rank: int, alpha: float, pristin
     )
     layout = layout_of(model)
     names = layout.targets(config.roles)
-    adapt(model, config, layout, total_steps=1)
+    inject_adapter(model, config, layout, total_steps=1)
     torch.manual_seed(0)
     for name in names:
         layer = model.get_submodule(name)

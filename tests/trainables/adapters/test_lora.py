@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 
 
@@ -14,7 +14,7 @@ from trainables.adapters.layout import layout_of
 def test_equals_the_formula(rslora: bool, pristine_vit, clone, trial) -> None:
     model = clone(pristine_vit)
     config = trial(adapter="lora", lora={"rank": 4, "alpha": 6.0, "rslora": rslora})
-    adapt(model, config, layout_of(model), total_steps=1)
+    inject_adapter(model, config, layout_of(model), total_steps=1)
     layer = model.layers[0].attention.q_proj
     nn.init.normal_(layer.lora_B["default"].weight)
     x = torch.randn(3, 32)
@@ -25,7 +25,7 @@ def test_equals_the_formula(rslora: bool, pristine_vit, clone, trial) -> None:
 
 def test_ranks_are_reported(pristine_vit, clone, trial) -> None:
     model = clone(pristine_vit)
-    adapted = adapt(model, trial(adapter="lora", lora={"rank": 5}), layout_of(model), total_steps=1)
+    adapted = inject_adapter(model, trial(adapter="lora", lora={"rank": 5}), layout_of(model), total_steps=1)
     assert adapted.ranks() == dict.fromkeys(layout_of(model).targets(trial(adapter="lora").roles), 5)
 
 
@@ -34,7 +34,7 @@ def test_initial_weights_follow_the_global_seed(pristine_vit, clone, trial) -> N
     for seed in (1, 1, 2):
         model = clone(pristine_vit)
         torch.manual_seed(seed)
-        adapt(model, trial(adapter="lora"), layout_of(model), total_steps=1)
+        inject_adapter(model, trial(adapter="lora"), layout_of(model), total_steps=1)
         drawn.append(model.layers[0].attention.q_proj.lora_A["default"].weight)
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])

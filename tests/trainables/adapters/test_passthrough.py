@@ -8,7 +8,7 @@ from peft import PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import Tensor, nn
 
-from trainables.adapters.inject import Adapted, adapt
+from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.adapters.passthrough import offered_methods
 from trainables.errors import AdapterError
@@ -21,25 +21,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "VBLORA": {"vector_length": 8, "num_vectors": 12, "topk": 2},
     "WAVEFT": {"n_frequency": 100},
 }
-"""Arguments without which a method's defaults are too large for a hidden size of 32."""
+"""Arguments for methods with defaults that are too large for a hidden size of 32."""
 
 
 NOT_ZERO_AT_FIRST = {"C3A", "FOURIERFT", "UNILORA", "VBLORA"}
-"""Methods whose initial update is not zero with PEFT's default arguments (docs/explanation/adapters.md)."""
+"""Methods with a non-zero initial update with PEFT's default arguments (docs/explanation/adapters.md)."""
 
 
 @pytest.mark.parametrize("method", offered_methods())
 def test_every_method_that_is_offered(
     method: str, pristine_vit, clone, output, loss_of, images: Tensor, trial
 ) -> None:
-    """It builds, trains, leaves the shared backbone alone, and is rebuilt from weights and state."""
+    """The method builds, trains, keeps the shared backbone, and is rebuilt from weights and state."""
     before = {n: p.detach().clone() for n, p in pristine_vit.named_parameters()}
     config = trial(adapter="peft", peft={"method": method, "arguments": SMALL.get(method, {})})
 
     def build() -> tuple[nn.Module, Adapted, dict[str, nn.Parameter]]:
         model = clone(pristine_vit)
         torch.manual_seed(7)
-        adapted = adapt(model, config, layout_of(model), total_steps=4)
+        adapted = inject_adapter(model, config, layout_of(model), total_steps=4)
         return model, adapted, {n: model.get_parameter(n) for n in sorted(adapted.parameter_names())}
 
     model, adapted, own = build()
@@ -75,7 +75,7 @@ def test_every_other_method_is_refused(pristine_vit, trial) -> None:
     assert {PeftType.PROMPT_TUNING.value, PeftType.PREFIX_TUNING.value, "ADALORA"} <= refused
     for method in refused:
         with pytest.raises(AdapterError, match=r"peft\.method"):
-            adapt(
+            inject_adapter(
                 pristine_vit,
                 trial(adapter="peft", peft={"method": method}),
                 layout_of(pristine_vit),
@@ -91,24 +91,24 @@ def test_every_other_method_is_refused(pristine_vit, trial) -> None:
         ({"method": "prompt_tuning"}, "learns prompt tokens"),
         ({"method": "ADALORA"}, "use adapter 'adalora'"),
         ({"method": "OFT", "arguments": {"oft_blok_size": 4}}, "did you mean 'oft_block_size'"),
-        ({"method": "OFT", "arguments": {"target_modules": ["x"]}}, "not for the file to set"),
+        ({"method": "OFT", "arguments": {"target_modules": ["x"]}}, "cannot be set in the file"),
         ({"method": "VERA", "arguments": {"r": -1}}, "VERA"),
         ({"method": "C3A"}, "does not fit this model"),
-        ({"method": "LORA", "arguments": {"init_lora_weights": "pissa"}}, "rewrites backbone weights"),
+        ({"method": "LORA", "arguments": {"init_lora_weights": "pissa"}}, "overwrites backbone weights"),
     ],
 )
 def test_faults_say_what_would_do(peft: dict[str, Any], says: str, pristine_vit, clone, trial) -> None:
     before = {n: p.detach().clone() for n, p in pristine_vit.named_parameters()}
     model = clone(pristine_vit)
     with pytest.raises(AdapterError, match=says):
-        adapt(model, trial(adapter="peft", peft=peft), layout_of(model), total_steps=1)
+        inject_adapter(model, trial(adapter="peft", peft=peft), layout_of(model), total_steps=1)
     assert all(torch.equal(p, before[n]) for n, p in pristine_vit.named_parameters())
 
 
 def test_layer_norm_tuning_takes_the_norms(pristine_vit, clone, trial) -> None:
     model = clone(pristine_vit)
     config = trial(adapter="peft", peft={"method": "ln_tuning"}, blocks=[1, 1])
-    names = adapt(model, config, layout_of(model), total_steps=1).parameter_names()
+    names = inject_adapter(model, config, layout_of(model), total_steps=1).parameter_names()
     assert len(names) == 4
     assert all(n.startswith(("layers.1.layernorm_before", "layers.1.layernorm_after")) for n in names)
 
@@ -116,6 +116,6 @@ def test_layer_norm_tuning_takes_the_norms(pristine_vit, clone, trial) -> None:
 def test_ia3_scales_the_input_of_the_second_mlp_layer(pristine_vit, clone, trial) -> None:
     model = clone(pristine_vit)
     config = trial(adapter="peft", peft={"method": "ia3"}, targets=["value", "mlp_out"])
-    adapt(model, config, layout_of(model), total_steps=1)
+    inject_adapter(model, config, layout_of(model), total_steps=1)
     assert model.layers[0].mlp.fc2.ia3_l["default"].numel() == 64
     assert model.layers[0].attention.v_proj.ia3_l["default"].numel() == 32

@@ -1,4 +1,4 @@
-"""Every adapter has a family, and nothing but the family's own file asks which one it is."""
+"""Every adapter has a family, and only the family's own file depends on which one it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAINABLES = Path(__file__).parents[3] / "trainables"
 TABLES = {"adapters/registry.py", "adapters/rules.py", "specs/adapters.py"}
 """Modules that list the families."""
 DEFAULTS = {"specs/trial.py"}
-"""`Adapter.LORA` is the default, and adapter `peft` has none: its method must be named."""
+"""`Adapter.LORA` is the default, and adapter `peft` has no default settings: its method must be named."""
 
 
 def sources() -> dict[str, str]:

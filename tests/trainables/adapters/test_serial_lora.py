@@ -3,13 +3,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.adapters.serial_lora import SerialLinear
 
 
 def adapted_vit(model: nn.Module, config) -> dict[str, SerialLinear]:
-    adapt(model, config, layout_of(model), total_steps=1)
+    inject_adapter(model, config, layout_of(model), total_steps=1)
     layers = {n: m for n, m in model.named_modules() if isinstance(m, SerialLinear)}
     for layer in layers.values():
         nn.init.normal_(layer.lora_B["default"].weight)

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test."""
+    """A separate cache for every test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("ADAPTERTUNE_CACHE", str(folder))
     return folder
@@ -15,8 +15,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of public data sets beside the checkout."""
+    """The folder of public data sets next to the checkout."""
     folder = Path(__file__).resolve().parents[3] / "../shared/data"
     if not folder.is_dir():
-        pytest.skip("there is no folder ../shared/data beside the checkout")
+        pytest.skip("there is no folder ../shared/data next to the checkout")
     return folder.resolve()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.data.augment import augmented
+from trainables.data.augment import augment_image
 from trainables.specs.trial import Augment
 
 HEIGHT, WIDTH = 64, 96
@@ -28,7 +28,7 @@ def _extent(where: Any) -> list[int]:
 
 def _change(spec: Augment, seed: int) -> Any:
     image, mask = _scene()
-    return augmented(image, BOXES, mask, spec, np.random.default_rng(seed))
+    return augment_image(image, BOXES, mask, spec, np.random.default_rng(seed))
 
 
 def test_a_flip_by_hand() -> None:
@@ -66,14 +66,14 @@ def test_light() -> None:
     image[:] = 100
     values = []
     for seed in range(100):
-        changed = augmented(image, None, None, Augment(brightness=0.2), np.random.default_rng(seed))
+        changed = augment_image(image, None, None, Augment(brightness=0.2), np.random.default_rng(seed))
         assert changed.boxes is None
         assert changed.mask is None
         values.append(int(changed.image[0, 0, 0]))
     assert 79 <= min(values) < 85
     assert 115 < max(values) <= 121
     image[:, ::2] = 140
-    changed = augmented(image, None, None, Augment(contrast=0.5), np.random.default_rng(1))
+    changed = augment_image(image, None, None, Augment(contrast=0.5), np.random.default_rng(1))
     assert changed.image.mean() == pytest.approx(120, abs=1)
     assert np.ptp(changed.image) != 40
 
@@ -92,4 +92,4 @@ def test_the_source_is_not_written_to() -> None:
     for array in (image, mask, boxes):
         array.flags.writeable = False
     spec = Augment(horizontal_flip=1.0, vertical_flip=1.0, brightness=0.5, contrast=0.5, crop=0.5)
-    augmented(image, boxes, mask, spec, np.random.default_rng(0))
+    augment_image(image, boxes, mask, spec, np.random.default_rng(0))

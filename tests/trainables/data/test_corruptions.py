@@ -11,7 +11,7 @@ from data_makers import mask_folder, prepared
 from PIL import Image
 
 from trainables.data import corruptions
-from trainables.data.corruptions import CorruptedSplit, corrupted
+from trainables.data.corruptions import CorruptedSplit, corrupt_image
 from trainables.data.loader import eval_batches, train_batches
 from trainables.data.prepared import Array, PreparedSplit
 from trainables.specs.data import Corruption, CorruptionSpec, Split
@@ -29,7 +29,7 @@ def _photo(side: int = 96) -> Array:
 
 def _changed(kind: Corruption, severity: int, image: Array | None = None, name: str = "a.png") -> Array:
     image = _photo() if image is None else image
-    return corrupted(image, CorruptionSpec(kind=kind, severity=severity), name)
+    return corrupt_image(image, CorruptionSpec(kind=kind, severity=severity), name)
 
 
 @pytest.mark.parametrize("kind", list(Corruption))
@@ -70,10 +70,10 @@ def test_noise_is_drawn_anew_for_every_image_and_severity() -> None:
 
 @pytest.mark.parametrize("severity", range(1, 6))
 def test_the_strengths_of_imagenet_c(severity: int) -> None:
-    """Hendrycks & Dietterich 2019, their code's constants, checked by what they do to an image."""
+    """The constants in the code of Hendrycks & Dietterich 2019, checked by their effect on an image."""
     at = severity - 1
     grey = np.full((128, 128, 3), 128, np.uint8)
-    if severity < 4:  # noise that is stronger is cut off at black and white
+    if severity < 4:  # stronger noise is clipped at black and white
         spread = _changed(Corruption.NOISE, severity, grey).std() / 255
         assert spread == pytest.approx((0.08, 0.12, 0.18)[at], rel=0.03)
     image = _photo()
@@ -126,7 +126,7 @@ def test_a_split_in_another_look_keeps_all_but_its_pixels(split: PreparedSplit) 
     other = CorruptedSplit.of(split, spec)
     assert other.names == split.names
     for i, name in enumerate(split.names):
-        assert (other.image(i) == corrupted(split.image(i), spec, name)).all()
+        assert (other.image(i) == corrupt_image(split.image(i), spec, name)).all()
         assert (other.mask(i) == split.mask(i)).all()
         assert other.truth(i).name == name
     (ours,), (theirs,) = eval_batches(other, batch_size=64), eval_batches(split, batch_size=64)

@@ -20,7 +20,7 @@ def test_no_digit_stands_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {split: set(embedded.digits_of(split).tolist()) for split in Split}
     assert not any(parts[a] & parts[b] for a, b in combinations(Split, 2))
     assert set().union(*parts.values()) == set(range(1797))
-    # The scenes keep to the partition: digits of other splits are marked, and never turn up.
+    # Scenes use the partition: digits of other splits are marked, and never appear.
     images, targets = embedded._digits()
     for split in Split:
         marked = np.full_like(targets, 99)
@@ -78,7 +78,7 @@ DRAWN = Path(__file__).parents[2] / "fixtures" / "drawing"
 
 @pytest.mark.parametrize("domain", list(Domain))
 def test_what_is_drawn_is_what_the_fingerprint_says(domain: Domain) -> None:
-    """A drawing that changes needs another `embedded.DRAWING`; then draw these pictures again."""
+    """If the drawing changes, change `embedded.DRAWING` and draw these pictures again."""
     scene = embedded.scene(Split.TEST, 3, domain=domain, side=48, seed=0)
     known = np.asarray(Image.open(DRAWN / f"{domain}.png"))
     assert np.abs(scene.image.astype(int) - known).max() <= 2

@@ -52,7 +52,7 @@ def test_a_folder_is_a_test_set_with_the_classes_of_the_data(tmp_path: Path) -> 
     assert parts[Split.TEST].names == [f"cell_{i:03d}.jpg" for i in range(4)]
     assert len(parts[Split.VALIDATION]) == 0
     assert parts[Split.TEST].sizes[0].tolist() == alone.splits[Split.TEST].sizes[0].tolist()
-    # Domains change nothing of the data itself.
+    # Domains do not change the data itself.
     assert data.meta["fingerprint"] == alone.meta["fingerprint"]
     for split in Split:
         assert data.splits[split].path == alone.splits[split].path
@@ -162,7 +162,7 @@ def test_a_hub_domain_is_another_part_of_the_same_data(
     with pytest.raises(DataError, match=r"^data.domains.dry: .*no part 'desert'; it has train, winter, sea"):
         prepare_workload(absent)
     again = workload(Task.DETECTION, {"hub": source, "domains": {"same": {"hub": "train[2:5]"}}})
-    with pytest.raises(DataError, match=r"no image may stand in two parts, but these do: .* of domain same"):
+    with pytest.raises(DataError, match=r"no image may be in two parts, but these are: .* of domain same"):
         prepare_workload(again)
 
 
@@ -227,7 +227,7 @@ def test_classes_may_be_numbered_by_a_models_order(tmp_path: Path) -> None:
     ):
         assert ours.names == theirs.names
         assert (ours.mask(0) == 1 - theirs.mask(0)).all()
-    with pytest.raises(DataError, match=r"the model has no class 'cell', but background, nucleus; rename"):
+    with pytest.raises(DataError, match=r"the model has no class 'cell'; it has background, nucleus; rename"):
         prepare_workload(of, classes=["background", "nucleus"])
     coco = workload(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path / "c", 12)}})
     held = open_prepared(prepare_workload(coco, classes=["bird", "dog", "cat"]))
@@ -236,7 +236,7 @@ def test_classes_may_be_numbered_by_a_models_order(tmp_path: Path) -> None:
         prepare_workload(coco, classes=["dog"])
 
 
-# --- faults -----------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_mask_with_an_unknown_value(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(DataError) as raised:
         prepare_workload(_masks(tmp_path, {"far": {"masks": part}}))
     text = str(raised.value)
-    assert text.startswith("data.domains.far: data must be free of faults whose rule is 'stop', got 1:")
+    assert text.startswith("data.domains.far: data must have no errors with the rule 'stop', got 1:")
     assert "test  cell_002.jpg  bad_mask: values without a class: 7" in text
     assert not [p for p in (cache / "prepared").iterdir() if p.name.endswith(".tmp")]
 
@@ -263,13 +263,13 @@ def test_a_domain_that_nothing_is_left_of(tmp_path: Path) -> None:
     for path in Path(part["masks"]).iterdir():
         save_mask(path, np.zeros((40, 40), np.uint8))
     with pytest.raises(
-        DataError, match=r"^data.domains.far: test must hold images, but none of its 2 is left"
+        DataError, match=r"^data.domains.far: test must have images, but none of its 2 is left"
     ):
         prepare_workload(_masks(tmp_path, {"far": {"masks": part}}))
     for path in Path(part["images"]).iterdir():
         path.unlink()
     with pytest.raises(
-        DataError, match=r"^data.domains.far.masks.images must hold images, but .* holds none"
+        DataError, match=r"^data.domains.far.masks.images must be a folder with images, but .* has none"
     ):
         prepare_workload(_masks(tmp_path / "again", {"far": {"masks": part}}))
 
@@ -288,19 +288,17 @@ def test_no_image_is_both_trained_on_and_a_test_under_shift(tmp_path: Path) -> N
     assert of.data.masks is not None
     same = DomainSpec(masks=of.data.masks.train)
     leaking = of.model_copy(update={"data": of.data.model_copy(update={"domains": {"same": same}})})
-    with pytest.raises(
-        DataError, match=r"no image may stand in two parts.*\(train and test of domain same\)"
-    ):
+    with pytest.raises(DataError, match=r"no image may be in two parts.*\(train and test of domain same\)"):
         prepare_workload(leaking)
 
 
 def test_a_domain_of_another_kind_than_the_data(tmp_path: Path) -> None:
     of = _masks(tmp_path, {"odd": {"embedded": "clean"}})
-    with pytest.raises(DataError, match=r"^data.domains.odd: is of kind embedded, but the data is masks"):
+    with pytest.raises(DataError, match="odd: is of kind embedded, but it must have the classes of the data"):
         prepare_workload(of)
 
 
-# --- the share that trials see ----------------------------------------------------------------
+# --- the share that trials use ----------------------------------------------------------------
 
 
 def _trained_on(of: Workload, fraction: float, seed: int = 0) -> list[str]:
@@ -358,7 +356,7 @@ def test_what_is_stored_with_an_experiment_names_domains_too(tmp_path: Path) -> 
     }
 
 
-# --- figures ----------------------------------------------------------------------------------
+# --- metrics ----------------------------------------------------------------------------------
 
 
 def test_robustness_is_the_share_kept() -> None:
@@ -370,7 +368,7 @@ def test_robustness_is_the_share_kept() -> None:
     assert robustness(Task.DETECTION, {"map": 0.5}, {"a": {"map": 0.25}}) == {"a": 0.5}
 
 
-def test_names_of_figures_under_shift() -> None:
+def test_names_of_metrics_under_shift() -> None:
     shifted = {"a": {"dice": 0.4, "dice/cat": 0.1}, "b": {"dice": 0.6}}
     found = under_shift(Task.SEGMENTATION, {"dice": 0.8}, shifted, every=True)
     assert found == pytest.approx(
@@ -384,7 +382,7 @@ def test_names_of_figures_under_shift() -> None:
 
 
 def test_the_embedded_backbones_sizes_are_those_of_their_domains() -> None:
-    """Sizes come from the processor for a domain as for the data."""
+    """Sizes of a domain come from the processor, like those of the data."""
     data = {"embedded": {"train": 4, "validation": 2, "test": 2}, "domains": {"n": {"embedded": "noisy"}}}
     of = workload(Task.DETECTION, data)
     settings = json.loads((EMBEDDED[Task.DETECTION] / "preprocessor_config.json").read_text())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.data.faults import Action, Fault, Finding, stop_message, stopping
+from trainables.data.faults import Action, Fault, Finding, stop_message, stopping_findings
 from trainables.specs.data import FaultRule, FaultRules, Split
 
 
@@ -15,8 +15,8 @@ def test_the_message_lists_twenty_and_counts_the_rest() -> None:
     findings = [
         Finding(Split.TRAIN, f"image_{i}", Fault.BAD_MASK, Action.IMAGE_DROPPED, "why") for i in range(23)
     ]
-    assert stopping(findings, FaultRules()) == findings
-    assert stopping(findings, FaultRules(bad_mask=FaultRule.DROP)) == []
+    assert stopping_findings(findings, FaultRules()) == findings
+    assert stopping_findings(findings, FaultRules(bad_mask=FaultRule.DROP)) == []
     text = stop_message(findings)
     assert "got 23" in text
     assert "image_19" in text
@@ -31,5 +31,5 @@ def test_only_an_empty_mask_may_be_kept(name: str) -> None:
     if name == "empty_mask":
         assert FaultRules.model_validate_json(text).empty_mask is FaultRule.KEEP
         return
-    with pytest.raises(ValueError, match="must be drop or stop, got keep; that is for empty_mask alone"):
+    with pytest.raises(ValueError, match="must be drop or stop, got keep; keep is valid for empty_mask only"):
         FaultRules.model_validate_json(text)

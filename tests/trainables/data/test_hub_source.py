@@ -62,7 +62,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["parquet", "parquet of lists", "save_to_disk", "save_to_disk of one part"])
 def saved(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The data set in each form a local copy may have; the `hub` section for it."""
+    """The data set in each format that a local copy may have; the `hub` section for it."""
     as_list = request.param == "parquet of lists"
     objects = datasets.List(OBJECTS) if as_list else None
     rows = [_row(i, as_list=as_list) for i in range(13)]
@@ -179,7 +179,7 @@ def test_slices_of_one_part_without_ids(tmp_path: Path, train: str, validation: 
     hub = {"path": str(tmp_path / "copy"), "train": train, "validation": validation}
     held = prepared(Task.DETECTION, {"hub": hub, "splits": {"train": 0.8, "validation": 0.2, "test": 0.0}})
     assert held.meta["counts"] == {"train": 8, "validation": 2, "test": 0}
-    with pytest.raises(DataError, match="no image may stand in two parts"):
+    with pytest.raises(DataError, match="no image may be in two parts"):
         prepared(Task.DETECTION, {"hub": hub | {"validation": "train[70%:]"}})
 
 

@@ -117,7 +117,7 @@ def test_stop_lists_all_of_them(tmp_path: Path, cache: Path) -> None:
     ("more", "words"),
     [
         ({"values": (0,)}, "one value for each"),
-        ({"values": (3, 3)}, "no two alike"),
+        ({"values": (3, 3)}, "all different"),
         ({"values": (0, 70000)}, "0 to 65535"),
         ({"ignore": 1}, "ignore must not"),
         ({"classes": tuple(str(i) for i in range(256))}, "at most 255"),

@@ -14,8 +14,8 @@ import pytest
 from data_makers import SMALL, coco_folder, mask_folder, prepared, save_mask, workload
 from PIL import Image
 
-from trainables.data import prepare as room
-from trainables.data.prepare import cache_root, fingerprint, prepare
+from trainables.data import prepare as preparing
+from trainables.data.prepare import cache_root, fingerprint, prepare_data
 from trainables.data.resize import Resize
 from trainables.errors import DataError, StorageError
 from trainables.specs.data import Split
@@ -30,20 +30,20 @@ def _folders(cache: Path) -> list[Path]:
 
 def test_a_second_time_finds_the_folder(cache: Path) -> None:
     asked = workload(Task.DETECTION, DIGITS)
-    path = prepare(asked, size=SMALL)
+    path = prepare_data(asked, size=SMALL)
     assert path == cache / "prepared" / fingerprint(asked, SMALL)
     before = {p.name: p.stat().st_mtime_ns for p in path.iterdir()}
-    assert prepare(asked, size=SMALL) == path
+    assert prepare_data(asked, size=SMALL) == path
     assert {p.name: p.stat().st_mtime_ns for p in path.iterdir()} == before
     assert set(before) == {"train.arrow", "validation.arrow", "test.arrow", "meta.json", "splits.json"}
 
 
 def test_the_same_data_gives_the_same_bytes(cache: Path) -> None:
     asked = workload(Task.SEGMENTATION, DIGITS)
-    path = prepare(asked, size=SMALL)
+    path = prepare_data(asked, size=SMALL)
     once = {p.name: p.read_bytes() for p in path.iterdir()}
     shutil.rmtree(path)
-    assert {p.name: p.read_bytes() for p in prepare(asked, size=SMALL).iterdir()} == once
+    assert {p.name: p.read_bytes() for p in prepare_data(asked, size=SMALL).iterdir()} == once
 
 
 def test_the_record_names_every_image_of_every_split(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_the_fingerprint_depends_on(tmp_path: Path) -> None:
     assert fingerprint(base, Resize.fixed(32, 32)) != name
     assert other(splits={"seed": 1}) != name
     assert other(faults={"bad_box": "stop"}) != name
-    # The model's name and the objective do not matter, and neither does where the data lie.
+    # The model's name, the objective and the location of the data do not matter.
     assert fingerprint(base.model_copy(update={"objective": base.objective}), SMALL) == name
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     moved = {k: v.replace("/one/", "/two/") for k, v in part.items()}
@@ -99,7 +99,7 @@ def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
     for folder in (cache / "prepared" / name, cache / "prepared" / f".{name}.tmp"):
         folder.mkdir(parents=True)
         (folder / "train.arrow").write_bytes(b"half")
-    path = prepare(asked, size=SMALL)
+    path = prepare_data(asked, size=SMALL)
     assert (path / "meta.json").is_file()
     assert _folders(cache) == [path]
 
@@ -109,11 +109,11 @@ def test_nothing_left_of_a_part(tmp_path: Path, cache: Path) -> None:
     for image in Path(part["images"]).iterdir():
         image.write_bytes(b"torn")
     with pytest.raises(
-        DataError, match=r"train must hold images, but none of its 4 is left; 6 faults"
+        DataError, match=r"train must have images, but none of its 4 is left; 6 errors"
     ) as caught:
         prepared(Task.DETECTION, {"coco": {"train": part}})
     assert "image_005.png" in str(caught.value)
-    with pytest.raises(DataError, match="train must hold boxes"):
+    with pytest.raises(DataError, match="train must have boxes"):
         prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path / "d", 6, annotations=[])}})
     assert _folders(cache) == []
 
@@ -124,23 +124,23 @@ def test_a_file_that_cannot_grow_leaves_nothing(cache: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with pytest.raises(StorageError, match="ADAPTERTUNE_CACHE"):
-            prepare(workload(Task.DETECTION, data), size=SMALL)
+            prepare_data(workload(Task.DETECTION, data), size=SMALL)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert _folders(cache) == []
-    assert prepare(workload(Task.DETECTION, data), size=SMALL).is_dir()
+    assert prepare_data(workload(Task.DETECTION, data), size=SMALL).is_dir()
 
 
 def test_a_full_disk_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = room._write_split
+    write = preparing._write_split
 
     def full(path: Path, rows: Any) -> tuple[int, int]:
         write(path, rows)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(room, "_write_split", full)
+    monkeypatch.setattr(preparing, "_write_split", full)
     with pytest.raises(StorageError, match="No space left on device"):
-        prepare(workload(Task.DETECTION, DIGITS), size=SMALL)
+        prepare_data(workload(Task.DETECTION, DIGITS), size=SMALL)
     assert _folders(cache) == []
 
 
@@ -148,7 +148,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "file"))
     with pytest.raises(StorageError, match="ADAPTERTUNE_CACHE"):
-        prepare(workload(Task.DETECTION, DIGITS), size=SMALL)
+        prepare_data(workload(Task.DETECTION, DIGITS), size=SMALL)
 
 
 def test_the_cache_s_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,12 +160,12 @@ def test_the_cache_s_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 PREPARES = """
 import sys
 from trainables.specs.workload import Workload
-from trainables.data.prepare import prepare
+from trainables.data.prepare import prepare_data
 from trainables.data.resize import Resize
 workload = Workload.model_validate_json(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-path = prepare(workload, size=Resize.fixed(32, 48))
+path = prepare_data(workload, size=Resize.fixed(32, 48))
 print(path, (path / "meta.json").stat().st_ino, "torch" in sys.modules)
 """
 
@@ -187,7 +187,7 @@ def test_two_processes_at_once_make_one_folder(cache: Path) -> None:
         process.stdin.flush()
     answers = {process.communicate(timeout=120)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
-    # One answer: the second found the first one's file, and did not write its own.
+    # One result: the second process found the first one's file, and did not write its own.
     assert len(answers) == 1
     path, _, torch = answers.pop().split()
     assert _folders(cache) == [Path(path)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from data_makers import SMALL, coco_folder, mask_folder, prepared, workload
 
-from trainables.data import prepare as room
-from trainables.data.prepare import prepare
+from trainables.data import prepare as preparing
+from trainables.data.prepare import prepare_data
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
@@ -19,7 +19,7 @@ from trainables.specs.workload import Task
 
 def test_opening_takes_milliseconds() -> None:
     data = {"embedded": {"train": 256, "validation": 16, "test": 16, "side": 64}}
-    path = prepare(workload(Task.DETECTION, data), size=Resize.fixed(64, 64))
+    path = prepare_data(workload(Task.DETECTION, data), size=Resize.fixed(64, 64))
     took = []
     for _ in range(10):
         started = time.perf_counter()
@@ -45,7 +45,7 @@ def test_chunks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
     else:
         data = {"masks": {"train": mask_folder(tmp_path, 9), "classes": ["a", "b"]}}
     whole = prepared(task, data).splits[Split.TRAIN]
-    monkeypatch.setattr(room, "CHUNK_BYTES", 2 * 3 * 32 * 48)
+    monkeypatch.setattr(preparing, "CHUNK_BYTES", 2 * 3 * 32 * 48)
     monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "other"))
     chunked = prepared(task, data).splits[Split.TRAIN]
     order = [5, 0, 2]
@@ -83,7 +83,7 @@ def test_an_empty_part(tmp_path: Path) -> None:
 def test_what_is_damaged_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="prepare again"):
         open_prepared(tmp_path)
-    path = prepare(workload(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8)}}), size=SMALL)
+    path = prepare_data(workload(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8)}}), size=SMALL)
     meta = (path / "meta.json").read_text()
     (path / "meta.json").write_text(meta.replace('"schema": 2', '"schema": 0'))
     with pytest.raises(DataError, match="version 2, got 0"):

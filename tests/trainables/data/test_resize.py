@@ -18,7 +18,7 @@ def test_fixed_ignores_the_shape() -> None:
     [
         ((480, 640), (800, 1066)),
         ((640, 480), (1066, 800)),
-        ((400, 2000), (267, 1333)),  # the longest edge hits its cap
+        ((400, 2000), (267, 1333)),  # limited by the longest edge
         ((800, 1000), (800, 1000)),
     ],
 )
@@ -33,7 +33,7 @@ def test_every_size_equals_transformers() -> None:
     rng = np.random.default_rng(0)
     for shortest, longest in ((800, 1333), (512, 864), (256, None), (64, 96)):
         detr, yolos = Resize.edges(shortest, longest), Resize.edges(shortest, longest, multiple_of=16)
-        # Sizes around the caps too, where rounding decides.
+        # Also sizes near the limits, where rounding decides.
         shapes = [*rng.integers(48, 2000, (2000, 2)), *rng.integers(shortest - 3, shortest + 300, (2000, 2))]
         for height, width in ((int(h), int(w)) for h, w in shapes):
             assert detr.target(height, width) == get_size_with_aspect_ratio(

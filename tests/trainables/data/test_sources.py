@@ -8,7 +8,7 @@ import pytest
 from data_makers import coco_folder, mask_folder, workload
 
 from trainables.data.sample import Annotations, DataPart
-from trainables.data.sources import divide, read_source
+from trainables.data.sources import divide_parts, read_source
 from trainables.errors import DataError
 from trainables.specs.data import Split, SplitSpec
 from trainables.specs.workload import Task
@@ -36,7 +36,7 @@ def _divided(
     count: int = 200, spec: SplitSpec | None = None, given: dict[Split, DataPart] | None = None
 ) -> dict[Split, set[str]]:
     train = DataPart([Named(f"image_{i}") for i in range(count)])  # type: ignore[list-item]
-    return _names(divide({Split.TRAIN: train} | (given or {}), spec or SplitSpec()))
+    return _names(divide_parts({Split.TRAIN: train} | (given or {}), spec or SplitSpec()))
 
 
 def test_parts_are_disjoint_whole_and_stable() -> None:
@@ -50,8 +50,8 @@ def test_parts_are_disjoint_whole_and_stable() -> None:
 
 def test_the_order_of_files_does_not_matter() -> None:
     samples = [Named(f"image_{i}") for i in range(50)]
-    one = divide({Split.TRAIN: DataPart(samples)}, SplitSpec())  # type: ignore[arg-type]
-    other = divide({Split.TRAIN: DataPart(samples[::-1])}, SplitSpec())  # type: ignore[arg-type]
+    one = divide_parts({Split.TRAIN: DataPart(samples)}, SplitSpec())  # type: ignore[arg-type]
+    other = divide_parts({Split.TRAIN: DataPart(samples[::-1])}, SplitSpec())  # type: ignore[arg-type]
     assert _names(one) == _names(other)
 
 
@@ -100,9 +100,9 @@ def test_folds_of_a_source_that_gives_its_test_images() -> None:
 
 def test_folds_that_cannot_be() -> None:
     given = DataPart([Named("other")])  # type: ignore[list-item]
-    with pytest.raises(DataError, match=r"^data.splits.folds: divides the images of train, but the data has"):
+    with pytest.raises(DataError, match=r"^data.splits.folds: divides the images of train, but"):
         _divided(given={Split.VALIDATION: given}, spec=SplitSpec(folds=3))
-    with pytest.raises(DataError, match="20 folds need as many images, but without test there are 8"):
+    with pytest.raises(DataError, match="20 folds need at least as many images, but test leaves 8"):
         _divided(10, SplitSpec(folds=20))
     with pytest.raises(ValueError, match="fold must be 0 to 2 of 3 folds, got 3"):
         SplitSpec(folds=3, fold=3)

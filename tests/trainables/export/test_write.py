@@ -37,7 +37,7 @@ from trainables.data.loader import eval_batches
 from trainables.errors import AdapterError, StorageError
 from trainables.export import write
 from trainables.export.card import Card
-from trainables.export.portable import portable
+from trainables.export.portable import split_portable
 from trainables.export.use import load
 from trainables.export.write import ExportKind, export_model
 from trainables.inference.trained_model import load_trained
@@ -54,7 +54,7 @@ Elsewhere = tuple[dict[str, Exported], dict[str, torch.Tensor], dict[str, str]]
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
-    """All cases, exported here and loaded there."""
+    """All cases, exported in this process and loaded in another one."""
     root = tmp_path_factory.mktemp("exports")
     exported = {}
     for case in FEW:
@@ -84,7 +84,7 @@ def test_loaded_elsewhere_it_gives_the_trained_outputs(elsewhere: Elsewhere, cas
 
 
 def test_outputs_of_the_cases_differ_from_the_base_and_from_each_other(elsewhere: Elsewhere) -> None:
-    """Or their being equal here and there would say nothing."""
+    """Otherwise equal outputs in both processes would prove nothing."""
     exported, _, _ = elsewhere
     for task in Task:
         own = [name for name in exported if name.startswith(task) and not name.endswith("merged")]
@@ -104,7 +104,7 @@ def test_a_moved_folder_still_loads(tmp_path: Path) -> None:
 def test_a_detector_loads_by_hand_as_the_card_says(tmp_path: Path, settings: str) -> None:
     held = export_case(Case(Task.DETECTION, settings), tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
-    code = card.split("Or by hand")[1].split("```python\n")[1].split("```")[0]
+    code = card.split("Or without `use.py`")[1].split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {}
     exec(code.replace("path/to/this/folder", str(tmp_path / "out")), names)
     assert isinstance(names["model"], PeftModel)
@@ -129,9 +129,9 @@ def test_a_plain_segmenter_is_a_backbone_that_we_take_again(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("task", list(Task))
 def test_serial_lora_leaves_as_lora_with_the_update_wba(task: Task, tmp_path: Path) -> None:
-    """ΔW = W·B·A exactly, to 1e-6; as it stands it would load as LoRA, and give something else."""
+    """ΔW = W·B·A exactly, to 1e-6; without conversion it would load as LoRA, with other outputs."""
     model = trained(task, SETTINGS["serial_lora"])
-    parts = portable(model)
+    parts = split_portable(model)
     adapted = parts.with_adapter(saves_head=True)
     layers = {n: m for n, m in adapted.named_modules() if hasattr(m, "lora_A")}
     assert len(layers) == 3 * len(model.task.layout.blocks)
@@ -161,7 +161,7 @@ def test_adalora_leaves_with_the_ranks_that_are_left(tmp_path: Path) -> None:
     export_model(model, tmp_path / "out", merge=False, card=Card("adalora"))
     held = load_file(tmp_path / "out" / "adapter_model.safetensors")
     for name, rank in left.items():
-        # A layer without ranks keeps an empty one: LoRA has no rank 0.
+        # A layer without ranks keeps a zero one: LoRA has no rank 0.
         assert len(held[f"base_model.model.{name}.lora_A.weight"]) == max(1, rank)
 
 
@@ -196,7 +196,7 @@ def test_what_training_made_comes_out_of_its_checkpoint(
 def test_every_kind_of_detector(
     tmp_path: Path, kind: str, changes: dict[str, Any], classes: tuple[str, ...], merge: bool
 ) -> None:
-    """Decoders that refine boxes hold the head under a second name."""
+    """Decoders that refine boxes have the head under a second name."""
     base = save(tmp_path / "base", kind, changes)
     settings = {"adapter": "lora", "targets": ["value"]}
     model = trained(Task.DETECTION, settings, classes, str(base))
@@ -256,7 +256,7 @@ def test_a_base_from_the_hub_is_named_with_its_exact_commit(
 def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     card = Card(
         title="digits, trial 3",
-        figures={"dice": 0.81234, "iou": 0.7, "dice/cat": 0.5},
+        metrics={"dice": 0.81234, "iou": 0.7, "dice/cat": 0.5},
         epoch=4.0,
         test={"in domain": {"dice": 0.8}, "noisy": {"dice": 0.4}},
         counts={"train": 256, "validation": 64},
@@ -287,7 +287,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     model = trained(Task.SEGMENTATION, {"adapter": "lora"})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(StorageError, match="already holds something"):
+    with pytest.raises(StorageError, match="is not empty"):
         export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     (tmp_path / "out" / "mine").unlink()
     export_model(model, tmp_path / "out", merge=False, card=Card("x"))
@@ -309,12 +309,12 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_another_model_than_the_trained_one_is_never_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A serial adapter as it stands is what PEFT takes for LoRA: the comparison finds it out."""
+    """PEFT loads an unconverted serial adapter as LoRA: the comparison detects it."""
     model = trained(Task.SEGMENTATION, SETTINGS["serial_lora"])
-    kept = portable(model)
+    kept = split_portable(model)
     wrong = {name: t for name, t in model.model.state_dict().items() if ".lora_" in name}
     wrong = {name.removeprefix("backbone."): t for name, t in wrong.items()}
-    monkeypatch.setattr(write, "portable", lambda _: type(kept)(**{**vars(kept), "tensors": wrong}))
+    monkeypatch.setattr(write, "split_portable", lambda _: type(kept)(**{**vars(kept), "tensors": wrong}))
     with pytest.raises(AdapterError, match="nothing was written"):
         export_model(model, tmp_path / "out", merge=False, card=Card("x"))
     assert not list(tmp_path.iterdir())
@@ -331,7 +331,7 @@ def test_a_method_that_peft_cannot_merge_is_refused_where_that_was_asked_for(tmp
 @pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
 @pytest.mark.parametrize("method", offered_methods())
 def test_every_peft_method_that_is_offered(tmp_path: Path, method: str, mode: str) -> None:
-    """Methods that take directions from the weights must take them from those of the start."""
+    """Methods that derive directions from weights must use the pretrained weights."""
     peft = {"method": method, "arguments": SMALL.get(method, {})}
     model = trained(Task.SEGMENTATION, {"adapter": "peft", "peft": peft, "freezing": mode})
     images = images_for(model)

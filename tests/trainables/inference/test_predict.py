@@ -14,7 +14,7 @@ from trainables.data.loader import eval_batches
 from trainables.errors import DataError, ModelError
 from trainables.inference.predict import Boxes, Mask, image_files, predict_image
 from trainables.inference.trained_model import TrainedModel
-from trainables.models.build import build
+from trainables.models.build import build_model
 from trainables.specs.data import Domain, Split
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task
@@ -23,12 +23,12 @@ from trainables.training.engine import Engine
 
 @pytest.fixture(scope="module")
 def model_of(engine_of: Callable[[Task], Engine]) -> Callable[[Task], TrainedModel]:
-    """The embedded model as it came, which knows clean digits."""
+    """The pretrained embedded model, which detects clean digits."""
 
     def model(task: Task) -> TrainedModel:
         engine = engine_of(task)
         plain = TrialConfig.model_validate_json('{"adapter": "none"}')
-        built = build(engine.task, plain, total_steps=0)
+        built = build_model(engine.task, plain, total_steps=0)
         return TrainedModel(
             engine.workload, plain, engine.data.classes, engine.task, built.model, built.adapted, built.parts
         )
@@ -183,7 +183,7 @@ def test_names_that_meet_are_told_apart(tmp_path: Path) -> None:
 def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     found, faults = image_files([tmp_path / "none", tmp_path / "absent.png"], results=tmp_path / "out")
-    assert faults == [f"{tmp_path / 'none'}: this folder holds no images"]
+    assert faults == [f"{tmp_path / 'none'}: this folder has no images"]
     with pytest.raises(DataError, match=r"absent.png: there is no such image or folder"):
         found[0].open()
     torn = tmp_path / "torn.jpg"

@@ -1,4 +1,4 @@
-"""Figures on test images and under shift, and an objective measured in a domain."""
+"""Metrics on test images and under shift, and an objective measured in a domain."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from tests.trainables.conftest import config, run
 from trainables.errors import DataError
-from trainables.inference.test_scores import evaluation_of, score, score_untouched
-from trainables.inference.trained_model import load_trained, load_untouched
+from trainables.inference.test_scores import evaluation_of, score_baseline, score_model
+from trainables.inference.trained_model import load_baseline, load_trained
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Split
 from trainables.specs.workload import Direction, Task, Workload
@@ -43,32 +43,32 @@ def test_scores_are_of_test_images_in_domain_and_under_each_shift(task: Task) ->
     engine = _engine(task, main)
     state = engine.start(config(LORA))
     run(engine, state)
-    scores = score(engine, state.model, state.config)
+    scores = score_model(engine, state.model, state.config)
     assert scores.test == engine.evaluate(state.model, state.config, Split.TEST)
     assert scores.test != engine.evaluate(state.model, state.config, Split.VALIDATION)
     assert set(scores.domains) == {"rough", "soft"}
-    for name, figures in scores.domains.items():
-        # The same images as a data set of their own, or the same change made by hand, give the same.
+    for name, metrics in scores.domains.items():
+        # The same images as a separate data set, or corrupted by hand, give the same metrics.
         split = domain_split(engine.data.path, engine.workload, name)
         assert len(split) == 6
-        assert figures == engine.evaluate(state.model, state.config, split)
-        assert figures != scores.test
-        assert scores.robustness[name] == figures[main] / scores.test[main]
+        assert metrics == engine.evaluate(state.model, state.config, split)
+        assert metrics != scores.test
+        assert scores.robustness[name] == metrics[main] / scores.test[main]
     other = json.loads(engine.workload.data.model_dump_json(exclude={"domains"}))
     other["embedded"]["domain"] = "textured"
     textured = _engine(task, main, **other | {"domains": {}})
     assert textured.evaluate(state.model, state.config, Split.TEST) == scores.domains["rough"]
 
 
-def test_the_untouched_model_is_scored_where_it_has_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pretrained_baseline_is_scored_where_it_has_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _engine(Task.DETECTION, "map")
-    untouched = score_untouched(engine)
+    untouched = score_baseline(engine)
     assert untouched is not None
     assert set(untouched.domains) == {"rough", "soft"}
-    held = load_untouched(engine.workload, engine.data.classes, device="cpu")
+    held = load_baseline(engine.workload, engine.data.classes, device="cpu")
     assert evaluation_of(held, engine.data.splits[Split.TEST]) == untouched.test
     monkeypatch.setattr(type(engine.task), "fresh_head", property(lambda _: True))
-    assert score_untouched(engine) is None
+    assert score_baseline(engine) is None
 
 
 def test_a_trained_model_is_judged_as_in_its_engine(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_a_trained_model_is_judged_as_in_its_engine(tmp_path: Path) -> None:
     run(engine, state)
     save_weights(state, tmp_path / "best.ckpt")
     trained = load_trained(engine.workload, tmp_path / "best.ckpt", device="cpu")
-    scores = score(engine, state.model, state.config)
-    for name, figures in ((None, scores.test), *scores.domains.items()):
+    scores = score_model(engine, state.model, state.config)
+    for name, metrics in ((None, scores.test), *scores.domains.items()):
         split = engine.data.splits[Split.TEST] if name is None else engine.domains[name][Split.TEST]
-        assert evaluation_of(trained, split, batch_size=4) == figures
+        assert evaluation_of(trained, split, batch_size=4) == metrics
 
 
-def test_no_test_images_no_figures(tmp_path: Path) -> None:
+def test_no_test_images_no_metrics(tmp_path: Path) -> None:
     from data_makers import mask_folder
 
     data = {
@@ -93,7 +93,7 @@ def test_no_test_images_no_figures(tmp_path: Path) -> None:
         "domains": {},
     }
     engine = _engine(Task.SEGMENTATION, "dice", **data)
-    scores = score(engine, *engine.untouched_model())
+    scores = score_model(engine, *engine.baseline_model())
     assert (scores.test, scores.domains, scores.robustness) == ({}, {}, {})
 
 
@@ -120,7 +120,7 @@ def test_an_objective_under_shift_is_measured_on_validation_images(
         assert report.metrics[f"dice@{name}"] == shifted["dice"]
         assert report.metrics[f"iou@{name}"] == shifted["iou"]
         assert report.metrics[f"robustness@{name}"] == shifted["dice"] / plain["dice"]
-    baseline = engine.untouched()
+    baseline = engine.baseline_metrics()
     assert baseline is None or metric in baseline
 
 
@@ -152,5 +152,5 @@ def test_a_share_of_the_training_images_makes_shorter_epochs() -> None:
 def test_domains_that_were_not_prepared_are_said() -> None:
     of = _workload(Task.SEGMENTATION, "dice", domains={})
     shifted = _workload(Task.SEGMENTATION, "dice")
-    with pytest.raises(DataError, match="holds no images of domain rough; prepare again"):
+    with pytest.raises(DataError, match="has no images of domain rough; prepare again"):
         Engine(shifted, prepare_workload(of), device="cpu")

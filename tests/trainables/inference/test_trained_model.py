@@ -1,4 +1,4 @@
-"""A trained model comes back from its checkpoint alone, whatever its adapter and freezing mode."""
+"""A trained model is rebuilt from its checkpoint only, whatever its adapter and freezing mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.trainables.conftest import config, run
 from tests.trainables.training.test_checkpoint import CONFIGS
 from trainables.data.loader import eval_batches
 from trainables.errors import CheckpointError
-from trainables.inference.trained_model import load_trained, load_untouched
+from trainables.inference.trained_model import load_baseline, load_trained
 from trainables.specs.data import Split
 from trainables.specs.workload import ModelSpec, Task
 from trainables.training.checkpoint import save_weights
@@ -39,7 +39,7 @@ def test_outputs_are_those_of_the_trained_model(
     assert back.config == state.config
     assert back.classes == engine.data.classes
     assert torch.equal(got, expected)
-    untouched = load_untouched(engine.workload, back.classes)
+    untouched = load_baseline(engine.workload, back.classes)
     with torch.inference_mode():
         assert not torch.equal(untouched.task.outputs(untouched.model, batch), expected)
 

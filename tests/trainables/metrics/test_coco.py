@@ -1,4 +1,4 @@
-"""The COCO figures against pycocotools, on its own published case and on random scenes."""
+"""The COCO metrics against pycocotools, on its own published case and on random scenes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _reference() -> tuple[list[Annotated], list[Detections], list[str]]:
     categories = sorted(truth["categories"], key=lambda c: c["id"])
     number = {c["id"]: i for i, c in enumerate(categories)}
     truths, detections = [], []
-    for image in sorted(truth["images"], key=lambda i: i["id"]):  # the order that settles equal scores
+    for image in sorted(truth["images"], key=lambda i: i["id"]):  # the order of equal scores
         of = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
         truths.append(
             _annotated(
@@ -75,10 +75,10 @@ def _reference() -> tuple[list[Annotated], list[Detections], list[str]]:
 def test_the_published_case_to_1e_9(backend: Backend) -> None:
     truths, detections, classes = _reference()
     assert any(t.crowds.any() for t in truths)
-    figures = coco_metrics(truths, detections, classes, backend=backend)
+    metrics = coco_metrics(truths, detections, classes, backend=backend)
     expected = json.loads((REFERENCE / "expected.json").read_text())["bbox"]
     for name, value in zip(COCO_METRICS, expected, strict=True):
-        assert figures[name] == pytest.approx(value, abs=1e-9), name
+        assert metrics[name] == pytest.approx(value, abs=1e-9), name
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the shared reference results are not here")
@@ -117,30 +117,30 @@ def test_both_backends_agree_on_random_scenes_by_class_too(seed: int) -> None:
 
 
 @pytest.mark.parametrize("backend", list(Backend))
-def test_undefined_figures_are_left_out_and_map_is_zero(backend: Backend) -> None:
+def test_undefined_metrics_are_left_out_and_map_is_zero(backend: Backend) -> None:
     nothing = _annotated([], [], [], [])
     found = _detections([[0, 0, 5, 5]], [0.9], [0])
     assert coco_metrics([nothing], [found], ["a"], backend=backend) == {"map": 0.0}
     one = _annotated([[0, 0, 10, 10]], [1], [100.0], [0])
-    figures = coco_metrics([one, nothing], [found, found], ["a", "b"], backend=backend)
-    assert "map/a" not in figures
-    assert "map_large" not in figures
-    assert figures["map/b"] == 0.0
+    metrics = coco_metrics([one, nothing], [found, found], ["a", "b"], backend=backend)
+    assert "map/a" not in metrics
+    assert "map_large" not in metrics
+    assert metrics["map/b"] == 0.0
 
 
 @pytest.mark.parametrize("backend", list(Backend))
 def test_no_detections_score_zero(backend: Backend) -> None:
     one = _annotated([[0, 0, 10, 10]], [0], [100.0], [0])
-    figures = coco_metrics([one], [_detections([], [], [])], ["a"], backend=backend)
-    assert figures["map"] == figures["mar_100"] == figures["map/a"] == 0.0
+    metrics = coco_metrics([one], [_detections([], [], [])], ["a"], backend=backend)
+    assert metrics["map"] == metrics["mar_100"] == metrics["map/a"] == 0.0
 
 
 @pytest.mark.parametrize("backend", list(Backend))
 def test_perfect_detections_score_one(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
     one = _annotated([[3, 4, 50, 40], [60, 60, 20, 20]], [0, 1], [2000.0, 400.0], [0, 0])
     found = _detections([[3, 4, 50, 40], [60, 60, 20, 20]], [0.1, 0.01], [0, 1])
-    figures = coco_metrics([one], [found], ["a", "b"], backend=backend)
-    assert figures["map"] == pytest.approx(1.0)
+    metrics = coco_metrics([one], [found], ["a", "b"], backend=backend)
+    assert metrics["map"] == pytest.approx(1.0)
     assert capfd.readouterr().out == ""
 
 

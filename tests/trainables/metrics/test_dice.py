@@ -21,7 +21,7 @@ def _maps(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_counts_and_figures_equal_sklearns_over_the_whole_set(seed: int) -> None:
+def test_counts_and_metrics_equal_sklearns_over_the_whole_set(seed: int) -> None:
     predicted, target = _maps(seed)
     matrix = ConfusionMatrix(CLASSES)
     for part in (slice(0, 2), slice(2, 5)):
@@ -29,26 +29,26 @@ def test_counts_and_figures_equal_sklearns_over_the_whole_set(seed: int) -> None
     kept = (target != 255).numpy()
     truth, guess = target.numpy()[kept], predicted.numpy()[kept]
     assert np.array_equal(matrix.counts.numpy(), confusion_matrix(truth, guess, labels=range(4)))
-    figures = matrix.figures()
-    assert figures["dice"] == pytest.approx(f1_score(truth, guess, average="macro"), abs=1e-12)
-    assert figures["iou"] == pytest.approx(jaccard_score(truth, guess, average="macro"), abs=1e-12)
+    metrics = matrix.metrics()
+    assert metrics["dice"] == pytest.approx(f1_score(truth, guess, average="macro"), abs=1e-12)
+    assert metrics["iou"] == pytest.approx(jaccard_score(truth, guess, average="macro"), abs=1e-12)
     for name, value in zip(CLASSES, f1_score(truth, guess, average=None), strict=True):
-        assert figures[f"dice/{name}"] == pytest.approx(value, abs=1e-12)
+        assert metrics[f"dice/{name}"] == pytest.approx(value, abs=1e-12)
     for name, value in zip(CLASSES, jaccard_score(truth, guess, average=None), strict=True):
-        assert figures[f"iou/{name}"] == pytest.approx(value, abs=1e-12)
+        assert metrics[f"iou/{name}"] == pytest.approx(value, abs=1e-12)
 
 
 def test_a_class_present_nowhere_is_left_out_and_one_only_predicted_scores_zero() -> None:
     matrix = ConfusionMatrix(CLASSES)
     matrix.update(torch.tensor([0, 0, 2, 1]), torch.tensor([0, 0, 1, 1]))
-    figures = matrix.figures()
-    assert "dice/c" not in figures
-    assert figures["dice/b"] == figures["iou/b"] == 0.0
-    assert figures["iou/a"] == 0.5
-    assert figures["iou"] == pytest.approx((1 + 0.5 + 0) / 3)
+    metrics = matrix.metrics()
+    assert "dice/c" not in metrics
+    assert metrics["dice/b"] == metrics["iou/b"] == 0.0
+    assert metrics["iou/a"] == 0.5
+    assert metrics["iou"] == pytest.approx((1 + 0.5 + 0) / 3)
 
 
 def test_nothing_counted_is_zero() -> None:
     matrix = ConfusionMatrix(CLASSES)
     matrix.update(torch.tensor([1, 2]), torch.tensor([255, 255]))
-    assert matrix.figures() == {"dice": 0.0, "iou": 0.0}
+    assert matrix.metrics() == {"dice": 0.0, "iou": 0.0}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.trainables.conftest import config, figures, run
+from tests.trainables.conftest import config, report_values, run
 from trainables.models.counting import Counter
 from trainables.models.freezing import count_parameters
 from trainables.specs.workload import Task
@@ -41,8 +41,8 @@ def test_a_trial_sees_its_share_of_the_training_images(engine_of: EngineOf) -> N
     assert [s.pace.steps_per_epoch for s in (quarter, half, whole)] == [1, 2, 4]
     reports = run(engine, quarter)
     assert [report.samples for report in reports] == [6, 6]
-    assert figures(reports) == figures(run(engine, engine.start(config(lora % "0.25"))))
+    assert report_values(reports) == report_values(run(engine, engine.start(config(lora % "0.25"))))
     names = {share: set(engine._training(config(lora % share)).names) for share in ("0.25", "0.5", "1.0")}
     assert names["0.25"] < names["0.5"] < names["1.0"]
-    run(engine, half)  # beside another share, over the same engine
+    run(engine, half)  # next to another share, with the same engine
     assert [r.samples for r in run(engine, engine.start(config(lora % "1.0")))] == [24, 24]

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import ViTConfig, ViTModel, YolosConfig, YolosForObjectDetection
 
 from tests.trainables.conftest import workload
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.errors import ModelError
 from trainables.models.freezing import Parts, apply_freezing, backbone_trains, count_parameters, parts_of
@@ -40,7 +40,7 @@ def config_of(**fields: Any) -> TrialConfig:
 def sorted_parts(model: nn.Module, config: TrialConfig, head: tuple[str, ...]) -> Parts:
     base = {id(p) for p in model.parameters()}
     layout = layout_of(model)
-    adapt(model, config, layout, total_steps=10)
+    inject_adapter(model, config, layout, total_steps=10)
     names = {n for n, _ in model.named_parameters() if n.startswith(head)}
     return parts_of(model, base=base, head=names, layout=layout)
 
@@ -172,7 +172,7 @@ def test_a_frozen_head_ends_as_the_checkpoint_has_it(engine_of: Callable[[Task],
     assert head
     assert not head & moved
     assert state.parts.adapter.keys() <= moved
-    # Those of the checkpoint, and not a head that was drawn anew.
+    # The checkpoint's parameters, not those of a new head.
     again = engine.start(config_of(**fields)).model.state_dict()
     assert all(torch.equal(again[n], before[n]) for n in head)
 
@@ -183,19 +183,19 @@ def test_a_fresh_head_cannot_be_frozen() -> None:
     with pytest.raises(ModelError, match=r"freeze_head: the checkpoint has no label 'okapi', 'zebra'"):
         detector.assemble(config, share=True)
     segmenter = load_task(workload(Task.SEGMENTATION), ("sky", "zebra"), torch.device("cpu"))
-    with pytest.raises(ModelError, match=r"head starts anew \(the checkpoint has none for these"):
+    with pytest.raises(ModelError, match=r"head is new \(the checkpoint has none for these"):
         segmenter.assemble(config, share=True)
 
 
 def test_a_head_of_another_shape_cannot_be_frozen(engine_of: Callable[[Task], Engine]) -> None:
     config = config_of(adapter="lora", freeze_head=True, head={"width": 7})
-    with pytest.raises(ModelError, match=r"head starts anew \(the checkpoint has one of another shape"):
+    with pytest.raises(ModelError, match=r"head is new \(the checkpoint has one of another shape"):
         engine_of(Task.SEGMENTATION).task.assemble(config, share=True)
 
 
 def test_a_frozen_head_needs_an_adapter() -> None:
     for freezing in ("head_only", "full"):
-        with pytest.raises(ValueError, match="freeze_head goes with an adapter"):
+        with pytest.raises(ValueError, match="freeze_head needs an adapter"):
             config_of(adapter="none", freezing=freezing, freeze_head=True)
 
 

@@ -1,4 +1,4 @@
-"""What driver and workers hand each other: frozen, cheap to copy, the same after it has travelled."""
+"""The values that driver and workers exchange: frozen, cheap to copy, equal after pickling."""
 
 from __future__ import annotations
 

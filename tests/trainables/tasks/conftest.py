@@ -35,7 +35,7 @@ def load(task: Task, name: str, classes: tuple[str, ...], **model: Any) -> TaskM
 
 
 def tiny_yolos(labels: dict[int, str], **changes: Any) -> YolosForObjectDetection:
-    """A random YOLOS whose queries differ."""
+    """A random YOLOS with different queries."""
     settings: dict[str, Any] = {
         "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
         "image_size": [32, 32], "patch_size": 8, "num_detection_tokens": 5,

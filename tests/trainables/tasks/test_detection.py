@@ -22,7 +22,7 @@ from trainables.metrics.coco import Backend, Detections, coco_metrics
 from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
-from trainables.tasks.base import TaskModel, pixels, unpadded
+from trainables.tasks.base import TaskModel, pixels, split_by_size
 from trainables.tasks.registry import resize_of
 
 LABELS = {0: "cat", 1: "N/A", 2: "dog", 3: "N/A", 4: "bird"}
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def split(split_of: SplitOf) -> PreparedSplit:
-    """Five images of three sizes; originals are larger than what is stored."""
+    """Five images of three sizes; originals are larger than the stored images."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in SIZES]
     rows = []
@@ -85,7 +85,7 @@ def test_pixels_are_the_processors_padding_included(folder: Path, split: Prepare
 
 def test_unpadded_pieces_hold_every_image_once_with_its_own_boxes(split: PreparedSplit) -> None:
     batch = eval_batches(split, batch_size=5)[0]
-    pieces = list(unpadded(batch))
+    pieces = list(split_by_size(batch))
     assert sorted(i for p in pieces for i in p.indices) == [0, 1, 2, 3, 4]
     assert {tuple(p.images.shape[-2:]) for p in pieces} == set(SIZES)
     for piece in pieces:
@@ -120,7 +120,7 @@ def test_evaluation_equals_the_processors_detections_through_pycocotools(
     task: Any = load(Task.DETECTION, str(folder), ("cat", "dog", "bird"))
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     plain = AutoModelForObjectDetection.from_pretrained(folder)
-    # Only labels that the data has can be an answer; the other two are made impossible here.
+    # Only labels that the data has can be predicted; the other two are made impossible here.
     with torch.no_grad():
         plain.class_labels_classifier.layers[-1].bias[[1, 3]] = -1e4
         task.model.class_labels_classifier.layers[-1].bias[[1, 3]] = -1e4
@@ -153,12 +153,12 @@ def test_evaluation_equals_the_processors_detections_through_pycocotools(
     truths = [judged.truth(i) for i in range(len(judged))]
     expected = coco_metrics(truths, found, task.classes, backend=Backend.PYCOCOTOOLS)
     assert 0.1 < expected["map"] < 1
-    figures = _evaluate(task, task.assemble(PLAIN, share=True), judged)
-    assert figures.pop("loss") > 0
-    assert figures == pytest.approx(expected, abs=1e-6)
+    metrics = _evaluate(task, task.assemble(PLAIN, share=True), judged)
+    assert metrics.pop("loss") > 0
+    assert metrics == pytest.approx(expected, abs=1e-6)
 
 
-def test_figures_do_not_depend_on_the_batch_size(folder: Path, split: PreparedSplit) -> None:
+def test_metrics_do_not_depend_on_the_batch_size(folder: Path, split: PreparedSplit) -> None:
     task = load(Task.DETECTION, str(folder), CLASSES)
     model = task.assemble(PLAIN, share=True)
     one, three = (_evaluate(task, model, split, batch_size=size) for size in (1, 3))
@@ -236,19 +236,19 @@ def test_bfloat16_keeps_boxes_and_loss_in_float32(folder: Path, split: PreparedS
     assert not torch.equal(outputs, exact)
     assert torch.allclose(outputs[..., -4:], exact[..., -4:], atol=0.05)
     assert loss.item() == pytest.approx(task.loss(model, batch, PLAIN).item(), rel=0.1)
-    figures = _evaluate(task, model, split, precision=Precision.BF16)
-    assert math.isfinite(figures["loss"])
+    metrics = _evaluate(task, model, split, precision=Precision.BF16)
+    assert math.isfinite(metrics["loss"])
 
 
-def test_non_finite_outputs_give_a_nan_loss_and_nan_figures(folder: Path, split: PreparedSplit) -> None:
+def test_non_finite_outputs_give_a_nan_loss_and_nan_metrics(folder: Path, split: PreparedSplit) -> None:
     task: Any = load(Task.DETECTION, str(folder), CLASSES)
     model: Any = task.assemble(PLAIN, share=False)
     with torch.no_grad():
         model.bbox_predictor.layers[0].weight.fill_(math.nan)
     assert math.isnan(task.loss(model, eval_batches(split, batch_size=2)[0], PLAIN).item())
-    figures = _evaluate(task, model, split)
-    assert set(figures) == {*COCO_METRICS, "map/dog", "map/cat", "loss"}
-    assert all(math.isnan(value) for value in figures.values())
+    metrics = _evaluate(task, model, split)
+    assert set(metrics) == {*COCO_METRICS, "map/dog", "map/cat", "loss"}
+    assert all(math.isnan(value) for value in metrics.values())
 
 
 def test_settings_of_segmentation_are_refused(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of detector that is taken, tiny and random: two steps, figures, and its processor's reading."""
+"""Every supported detector family, tiny and random: two steps, metrics, the processor's postprocessing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from transformers.models.deformable_detr.image_processing_pil_deformable_detr im
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 
 from tests.trainables.tasks.conftest import CPU, PLAIN, load
-from trainables.adapters.inject import adapt
+from trainables.adapters.inject import inject_adapter
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
@@ -99,7 +99,7 @@ def test_all_kinds_are_tried_here_or_in_test_detection() -> None:
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
 @pytest.mark.parametrize("classes", [CLASSES, ("zebra", "okapi", "emu", "gnu")])
-def test_two_steps_and_figures(
+def test_two_steps_and_metrics(
     tmp_path: Path, split: PreparedSplit, kind: str, changes: dict[str, Any], classes: tuple[str, ...]
 ) -> None:
     task: Any = load(Task.DETECTION, str(save(tmp_path / "model", kind, changes)), classes)
@@ -126,9 +126,9 @@ def test_two_steps_and_figures(
     assert task.outputs(model, batch).shape == (4, 6, task.family.outputs(known) + 4)
     for precision in (Precision.FP32, Precision.BF16):
         with torch.inference_mode():
-            figures = task.evaluate(model, split, batch_size=3, device=CPU, precision=precision, config=PLAIN)
-        assert all(math.isfinite(v) for v in figures.values())
-        assert {"map", "loss", f"map/{classes[0]}"} <= set(figures)
+            metrics = task.evaluate(model, split, batch_size=3, device=CPU, precision=precision, config=PLAIN)
+        assert all(math.isfinite(v) for v in metrics.values())
+        assert {"map", "loss", f"map/{classes[0]}"} <= set(metrics)
 
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
@@ -170,7 +170,7 @@ def test_adapters_fit_and_train(
     config = TrialConfig.model_validate_json('{"adapter": "lora"}')
     model = task.assemble(config, share=True)
     head = task.head_names(model)
-    adapted = adapt(model, config, task.layout, total_steps=10)
+    adapted = inject_adapter(model, config, task.layout, total_steps=10)
     assert task.head_names(model) == head
     own = [p for n, p in model.named_parameters() if n in adapted.parameter_names()]
     task.loss(model, eval_batches(split, batch_size=4)[0], config).backward()
@@ -199,7 +199,7 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
     RTDetrConfig().save_pretrained(tmp_path / "rt")
     DetrImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 48}).save_pretrained(tmp_path / "rt")
     with pytest.raises(
-        ModelError, match=r"rt_detr checkpoint; detection takes yolos, detr, table-transformer"
+        ModelError, match=r"rt_detr checkpoint; detection supports yolos, detr, table-transformer"
     ):
         resize_of(ModelSpec(name=str(tmp_path / "rt")), Task.DETECTION)
     folder = save(tmp_path / "two", "deformable_detr", {"with_box_refine": True, "two_stage": True})
@@ -216,13 +216,13 @@ def test_every_adapter_reaches_every_block(
 ) -> None:
     task: Any = load(Task.DETECTION, str(save(tmp_path / "model", kind, changes)), CLASSES)
     batch = eval_batches(split, batch_size=4)[0]
-    # Deformable attention has no query and no key: its offsets come from the query straight away.
+    # Deformable attention has no query and key layers: its offsets are computed from the query directly.
     targets = ["value"] if kind == "deformable_detr" else ["query", "key", "value"]
     plain = task.outputs(task.assemble(PLAIN, share=True), batch)
     for adapter in ADAPTERS:
         config = TrialConfig.model_validate_json(json.dumps({"adapter": adapter, "targets": targets}))
         model = task.assemble(config, share=True)
-        adapted = adapt(model, config, task.layout_in(model), total_steps=10)
+        adapted = inject_adapter(model, config, task.layout_in(model), total_steps=10)
         assert torch.allclose(task.outputs(model, batch), plain, atol=1e-5), adapter
         task.loss(model, batch, config).backward()
         names = adapted.parameter_names()

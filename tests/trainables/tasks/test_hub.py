@@ -1,4 +1,4 @@
-"""Checkpoints: where they are looked for, what their processors say, what is refused."""
+"""Checkpoints: where they are searched, their processors' settings, which ones are refused."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def test_a_missing_model_says_what_was_tried(task: Task, tmp_path: Path) -> None
 def test_a_model_of_the_other_task_is_refused() -> None:
     detector = str(Path(__file__).parents[3] / "trainables/backbones/yolos_digits")
     classifier = str(Path(__file__).parents[3] / "trainables/backbones/vit_digits")
-    with pytest.raises(ModelError, match="yolos checkpoint; segmentation takes vit"):
+    with pytest.raises(ModelError, match="yolos checkpoint; segmentation supports vit"):
         resize_of(ModelSpec(name=detector), Task.SEGMENTATION)
-    with pytest.raises(ModelError, match="vit checkpoint; detection takes yolos"):
+    with pytest.raises(ModelError, match="vit checkpoint; detection supports yolos"):
         resize_of(ModelSpec(name=classifier), Task.DETECTION)
 
 
@@ -135,7 +135,7 @@ def test_a_repositorys_own_code_is_not_run(tmp_path: Path) -> None:
     (folder / "code.py").write_text("raise SystemExit('it ran')\n")
     content = {"model_type": "unheard_of", "auto_map": {"AutoConfig": "code.Config"}}
     (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=r"code of its own, .* set model\.trust_remote_code: true"):
+    with pytest.raises(ModelError, match=r"has its own code, .* set model\.trust_remote_code: true"):
         resize_of(ModelSpec(name=str(folder)), Task.DETECTION)
     with pytest.raises(SystemExit, match="it ran"):
         resize_of(ModelSpec(name=str(folder), trust_remote_code=True), Task.DETECTION)
@@ -157,7 +157,7 @@ def test_a_pickle_that_would_run_code_is_refused(task: Task, tmp_path: Path) -> 
     torch.save(held, folder / "pytorch_model.bin")
     assert load(task, str(folder), ("cat",)) is not None
     torch.save({**held, "more": _Bomb(tmp_path / "went off")}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"pickled together with something other than tensors.*safetensors$"):
+    with pytest.raises(ModelError, match=r"pickled together with other objects than tensors.*safetensors$"):
         load(task, str(folder), ("cat",))
     assert not (tmp_path / "went off").exists()
     torch.load(folder / "pytorch_model.bin", weights_only=False)
@@ -170,7 +170,7 @@ def test_a_truncated_safetensors_file_is_one_sentence(task: Task, kept: float, t
     file = _folder(tmp_path, task, {}) / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
-    with pytest.raises(ModelError, match=r"file is damaged or cut short.*; fetch it again") as caught:
+    with pytest.raises(ModelError, match=r"file is damaged or incomplete.*; download it again") as caught:
         load(task, str(tmp_path), ("cat",))
     assert "\n" not in str(caught.value)
 
@@ -198,8 +198,8 @@ def test_a_label_that_the_detector_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "YolosImageProcessor"}')
     with pytest.raises(
         ModelError,
-        match=r"must hold all of the data's 2 classes or none, but lack 'motorbike' "
-        r"\(did you mean 'motorcycle'\?\); rename in the data, or set model\.new_head: true",
+        match=r"must include all of the data's 2 classes or none, but lack 'motorbike' "
+        r"\(did you mean 'motorcycle'\?\); rename the classes in the data, or set model\.new_head: true",
     ):
         load(Task.DETECTION, str(tmp_path), ("person", "motorbike"))
     assert load(Task.DETECTION, str(tmp_path), ("person", "motorbike"), new_head=True).fresh_head

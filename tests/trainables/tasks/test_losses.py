@@ -14,7 +14,7 @@ from trainables.tasks.losses import (
     Measures,
     loss_of,
     mean_loss,
-    measure,
+    measure_images,
     segmentation_loss,
     soft_dice,
 )
@@ -71,7 +71,7 @@ def test_log_cosh_dice_weighs_classes_by_inverse_frequency() -> None:
     weighted = sum(d / n for d, n in by_class.values()) / total
     expected = math.log(math.cosh(1 - weighted))
     assert segmentation_loss(logits, target, Loss.LOG_COSH_DICE).item() == pytest.approx(expected, rel=1e-4)
-    assert soft_dice(measure(logits.detach(), target)) == pytest.approx(weighted, rel=1e-5)
+    assert soft_dice(measure_images(logits.detach(), target)) == pytest.approx(weighted, rel=1e-5)
 
 
 def test_the_sum_is_the_sum() -> None:
@@ -110,15 +110,17 @@ def test_nothing_counted_is_no_loss(loss: Loss) -> None:
 
 
 @pytest.mark.parametrize("loss", list(Loss))
-def test_set_figures_do_not_depend_on_batching(loss: Loss) -> None:
+def test_set_metrics_do_not_depend_on_batching(loss: Loss) -> None:
     logits, target = _case(GROUP + 5)
     with torch.no_grad():
-        whole = measure(logits, target)
-        parts = Measures.join([measure(logits[i : i + 7], target[i : i + 7]) for i in range(0, GROUP + 5, 7)])
+        whole = measure_images(logits, target)
+        parts = Measures.join(
+            [measure_images(logits[i : i + 7], target[i : i + 7]) for i in range(0, GROUP + 5, 7)]
+        )
     assert mean_loss(parts, loss) == pytest.approx(mean_loss(whole, loss), rel=1e-6)
     first, last = (
-        loss_of(measure(logits[:GROUP], target[:GROUP]), loss),
-        loss_of(measure(logits[GROUP:], target[GROUP:]), loss),
+        loss_of(measure_images(logits[:GROUP], target[:GROUP]), loss),
+        loss_of(measure_images(logits[GROUP:], target[GROUP:]), loss),
     )
     assert mean_loss(whole, loss) == pytest.approx(
         (first.item() * GROUP + last.item() * 5) / (GROUP + 5), rel=1e-6

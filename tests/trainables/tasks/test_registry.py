@@ -1,4 +1,4 @@
-"""Every task is registered with all that others ask of it, and nothing else asks which one it is."""
+"""Every task is registered with all its facts, and no other code depends on which task it is."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def test_loss_is_the_one_asked_for(with_head: Path, split_of: SplitOf, loss: Los
         assert task.loss(model, batch, PLAIN).item() == own.item()
 
 
-def test_figures_equal_sklearns_over_the_whole_set(with_head: Path, split_of: SplitOf) -> None:
+def test_metrics_equal_sklearns_over_the_whole_set(with_head: Path, split_of: SplitOf) -> None:
     split = _split(split_of, [(32, 32)] * 5)
     task = load(Task.SEGMENTATION, str(with_head), CLASSES)
     model = task.assemble(PLAIN, share=True)
@@ -240,18 +240,18 @@ def test_figures_equal_sklearns_over_the_whole_set(with_head: Path, split_of: Sp
         logits = task.outputs(model, batch)
     kept = batch.masks.numpy() != 255
     truth, guess = batch.masks.numpy()[kept], logits.argmax(1).numpy()[kept]
-    figures = _evaluate(task, model, split)
-    assert figures["dice"] == pytest.approx(f1_score(truth, guess, average="macro"))
-    assert figures["iou"] == pytest.approx(jaccard_score(truth, guess, average="macro"))
+    metrics = _evaluate(task, model, split)
+    assert metrics["dice"] == pytest.approx(f1_score(truth, guess, average="macro"))
+    assert metrics["iou"] == pytest.approx(jaccard_score(truth, guess, average="macro"))
     for name, value in zip(CLASSES, jaccard_score(truth, guess, average=None), strict=True):
-        assert figures[f"iou/{name}"] == pytest.approx(value)
+        assert metrics[f"iou/{name}"] == pytest.approx(value)
     expected = functional.cross_entropy(logits, batch.masks.long(), ignore_index=255)
-    assert figures["loss"] == pytest.approx(expected.item(), rel=1e-5)
-    assert 0 < figures["soft_dice"] < 1
+    assert metrics["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert 0 < metrics["soft_dice"] < 1
 
 
 @pytest.mark.parametrize("sizes", [[(32, 32)] * 5, [(32, 48), (48, 32), (32, 32), (48, 32), (32, 48)]])
-def test_figures_do_not_depend_on_the_batch_size(
+def test_metrics_do_not_depend_on_the_batch_size(
     with_head: Path, split_of: SplitOf, sizes: list[tuple[int, int]]
 ) -> None:
     split = _split(split_of, sizes)
@@ -273,19 +273,19 @@ def test_bfloat16_gives_float32_logits_near_the_exact_ones(with_head: Path, spli
     assert outputs.dtype is loss.dtype is torch.float32
     assert not torch.equal(outputs, exact)
     assert torch.allclose(outputs, exact, atol=0.1)
-    figures = [_evaluate(task, model, split, precision=precision) for precision in Precision]
-    assert figures[0]["loss"] != figures[1]["loss"]
-    assert figures[0]["loss"] == pytest.approx(figures[1]["loss"], rel=0.05)
+    metrics = [_evaluate(task, model, split, precision=precision) for precision in Precision]
+    assert metrics[0]["loss"] != metrics[1]["loss"]
+    assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=0.05)
 
 
-def test_non_finite_outputs_give_nan_figures(with_head: Path, split_of: SplitOf) -> None:
+def test_non_finite_outputs_give_nan_metrics(with_head: Path, split_of: SplitOf) -> None:
     task = load(Task.SEGMENTATION, str(with_head), CLASSES)
     model: Any = task.assemble(PLAIN, share=False)
     with torch.no_grad():
         model.head.classify.bias.fill_(math.nan)
-    figures = _evaluate(task, model, _split(split_of, [(32, 32)] * 2))
-    assert {"dice", "iou", "soft_dice", "loss"} <= figures.keys()
-    assert all(math.isnan(value) for value in figures.values())
+    metrics = _evaluate(task, model, _split(split_of, [(32, 32)] * 2))
+    assert {"dice", "iou", "soft_dice", "loss"} <= metrics.keys()
+    assert all(math.isnan(value) for value in metrics.values())
 
 
 def test_sides_must_be_multiples_of_the_patch(folder: Path) -> None:

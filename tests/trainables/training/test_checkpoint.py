@@ -1,4 +1,4 @@
-"""Checkpoints: a trial goes on from the middle of an epoch as if nothing had happened."""
+"""Checkpoints: a trial resumes in the middle of an epoch with the same results as without interruption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainables.conftest import config, figures, run
+from tests.trainables.conftest import config, report_values, run
 from trainables.errors import CheckpointError, StorageError
 from trainables.specs.workload import Task
 from trainables.training.checkpoint import restore_state, save_state
@@ -29,7 +29,7 @@ def test_a_restored_trial_gives_the_curve_of_the_uninterrupted_one(
     engine_of: EngineOf, tmp_path: Path, text: str
 ) -> None:
     engine = engine_of(Task.SEGMENTATION)
-    whole = figures(run(engine, engine.start(config(text))))
+    whole = report_values(run(engine, engine.start(config(text))))
     state = engine.start(config(text))
     before = [report for _, report in engine.advance([state])]
     before += [report for _, report in engine.advance([state], steps=2)]
@@ -37,7 +37,7 @@ def test_a_restored_trial_gives_the_curve_of_the_uninterrupted_one(
     resumed = engine.start(config(text))
     restore_state(resumed, tmp_path / "state.ckpt")
     assert resumed.step == 8
-    assert figures(before + run(engine, resumed)) == whole
+    assert report_values(before + run(engine, resumed)) == whole
 
 
 def test_a_damaged_checkpoint_is_refused(engine_of: EngineOf, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.trainables.conftest import config, figures, run
+from tests.trainables.conftest import config, report_values, run
 from trainables.errors import ModelError
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
@@ -21,9 +21,9 @@ OTHER = (
 
 
 @pytest.mark.parametrize("task", list(Task))
-def test_the_same_configuration_gives_the_same_figures_to_the_bit(engine_of: EngineOf, task: Task) -> None:
+def test_the_same_configuration_gives_the_same_metrics_to_the_bit(engine_of: EngineOf, task: Task) -> None:
     engine = engine_of(task)
-    first, second = (figures(run(engine, engine.start(config(LORA)))) for _ in range(2))
+    first, second = (report_values(run(engine, engine.start(config(LORA)))) for _ in range(2))
     assert first == second
     assert [report[0] for report in first] == [1.0, 2.0]
 
@@ -33,7 +33,7 @@ def test_two_interleaved_trials_equal_their_solo_runs_when_one_leaves_mid_epoch(
     engine_of: EngineOf, task: Task
 ) -> None:
     engine = engine_of(task)
-    solo = {text: figures(run(engine, engine.start(config(text)))) for text in (LORA, OTHER)}
+    solo = {text: report_values(run(engine, engine.start(config(text)))) for text in (LORA, OTHER)}
     one, two = engine.start(config(LORA)), engine.start(config(OTHER))
     curves: dict[int, list] = {id(one): [], id(two): []}
 
@@ -42,19 +42,19 @@ def test_two_interleaved_trials_equal_their_solo_runs_when_one_leaves_mid_epoch(
             curves[id(state)].append(report)
 
     advance([one, two], steps=2)
-    advance([two], steps=2)  # `one` has left in the middle of its first epoch
+    advance([two], steps=2)  # `one` has stopped in the middle of its first epoch
     advance([one, two])
     while not (one.done and two.done):
         advance([one, two])
-    assert figures(curves[id(one)]) == solo[LORA]
-    assert figures(curves[id(two)]) == solo[OTHER]
+    assert report_values(curves[id(one)]) == solo[LORA]
+    assert report_values(curves[id(two)]) == solo[OTHER]
 
 
 def test_an_unfrozen_trial_leaves_the_shared_backbone_alone(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
-    before = figures(run(engine, engine.start(config(LORA))))
+    before = report_values(run(engine, engine.start(config(LORA))))
     run(engine, engine.start(config('{"adapter": "none", "freezing": "full", "epochs": 1}')))
-    assert figures(run(engine, engine.start(config(LORA)))) == before
+    assert report_values(run(engine, engine.start(config(LORA)))) == before
 
 
 def test_reports_at_fractions_of_an_epoch(engine_of: EngineOf) -> None:
@@ -63,16 +63,16 @@ def test_reports_at_fractions_of_an_epoch(engine_of: EngineOf) -> None:
     assert [r.epoch for r in run(engine, engine.start(asked))] == [0.5, 1.0, 1.5, 2.0]
 
 
-def test_no_epochs_is_one_report_of_the_untouched_model(engine_of: EngineOf) -> None:
+def test_no_epochs_is_one_report_of_the_pretrained_baseline(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
     (report,) = run(engine, engine.start(config('{"adapter": "none", "epochs": 0}')))
-    assert report.metrics == engine.untouched()
+    assert report.metrics == engine.baseline_metrics()
     assert (report.step, report.outcome) == (0, "completed")
 
 
 def test_training_lowers_the_loss_and_adaptation_beats_the_untouched_backbone(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
-    untouched = engine.untouched()
+    untouched = engine.baseline_metrics()
     assert untouched is not None
     asked = config(
         '{"adapter": "lora", "epochs": 6, "batch_size": 4, "learning_rate": 0.01, "lora": {"rank": 8}}'
@@ -110,7 +110,7 @@ def test_out_of_memory_with_one_image_says_what_to_do(
 ) -> None:
     engine = engine_of(Task.SEGMENTATION)
     _limit_memory(engine, monkeypatch, images=0)
-    with pytest.raises(ModelError, match=r"single image.*image_size"):
+    with pytest.raises(ModelError, match=r"batch of one image.*image_size"):
         run(engine, engine.start(config('{"adapter": "lora", "epochs": 1}')))
 
 

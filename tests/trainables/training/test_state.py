@@ -1,4 +1,4 @@
-"""Where reports fall, and what counts as an improvement."""
+"""The steps with reports, and what counts as an improvement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The actor, without a cluster: trials swapped in, failures as results, reports given once more."""
+"""The actor, without a cluster: trials one after the other, failures as results, repeated reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainables.conftest import actor_of, config, figures, run, swap, trial_job, workload
+from tests.trainables.conftest import actor_of, config, report_values, run, swap, trial_job, workload
 from trainables.specs.job import TrialJob
 from trainables.specs.report import Report
 from trainables.specs.workload import Task
@@ -49,7 +49,7 @@ def test_a_swapped_in_trial_equals_one_in_a_fresh_engine(actor: AdapterTrainable
     swap(actor, trial_job(asked.experiment, other, 1))
     swapped = [Report.model_validate(r["report"]) for r in steps(actor)]
     engine = Engine(workload(Task.SEGMENTATION), asked.prepared, device="cpu")
-    assert figures(swapped) == figures(run(engine, engine.start(config(other))))
+    assert report_values(swapped) == report_values(run(engine, engine.start(config(other))))
 
 
 def test_a_trial_that_cannot_be_built_fails_alone(actor: AdapterTrainable, asked: TrialJob) -> None:
@@ -83,7 +83,7 @@ def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
     asked: TrialJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "untouched", lambda self: 1 / 0)
+        patch.setattr(Engine, "baseline_metrics", lambda self: 1 / 0)
         actor = actor_of(asked)
         assert actor.step()["failure"] is None
     swap(actor, trial_job(asked.experiment, LORA, 1))
@@ -93,7 +93,7 @@ def test_a_failing_baseline_fails_no_trial_and_is_tried_again(
 def test_a_stopped_trial_keeps_what_it_had_when_it_was_stopped(
     actor: AdapterTrainable, asked: TrialJob, tmp_path: Path
 ) -> None:
-    """Its worker is in the middle of an epoch, whose report the record never gets."""
+    """Its worker is in the middle of an epoch, and the record never gets the epoch's report."""
     actor.step()
     files = [tmp_path / "trials" / "0000" / name for name in ("best.ckpt", "last.ckpt")]
     before = [file.read_bytes() for file in files]
@@ -127,4 +127,6 @@ def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
         other = actor_of(trial_job(asked.experiment, LORA, number))
         assert other._state is not None
         assert other._state.step == 1
-        assert figures([Report.model_validate(r["report"]) for r in steps(other)]) == figures(whole)
+        assert report_values([Report.model_validate(r["report"]) for r in steps(other)]) == report_values(
+            whole
+        )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_disk import SmallDisk, small_disk
 
-from tests.trainables.conftest import actor_of, figures, swap, trial_job
+from tests.trainables.conftest import actor_of, report_values, swap, trial_job
 from trainables.errors import StorageError
 from trainables.object_store import StorePath
 from trainables.specs.job import TrialJob
@@ -30,7 +30,7 @@ def given(experiment: Path, *, trial: int = 0, **fields: Any) -> TrialJob:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> AdapterTrainable:
-    """A worker that all tests here reuse; each swaps in a trial of its own."""
+    """A worker that all tests here reuse; each test starts its own trial."""
     return actor_of(given(tmp_path_factory.mktemp("first")))
 
 
@@ -43,12 +43,12 @@ def finish(actor: AdapterTrainable) -> list[dict[str, Any]]:
 
 def curve(results: list[dict[str, Any]]) -> Any:
     assert [result["failure"] for result in results] == [None] * len(results)
-    return figures([Report.model_validate(result["report"]) for result in results])
+    return report_values([Report.model_validate(result["report"]) for result in results])
 
 
 @pytest.fixture(scope="module")
 def whole(one: AdapterTrainable, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    """The curve of a trial that nothing happens to, and its best weights."""
+    """The curve of an uninterrupted trial, and its best weights."""
     experiment = tmp_path_factory.mktemp("whole")
     swap(one, given(experiment))
     found = curve(finish(one))
@@ -120,7 +120,7 @@ def test_a_folder_deleted_under_a_running_trial_comes_back(
     results.append(one.step())
     swap(one, given(tmp_path))
     again = finish(one)
-    assert again[0]["report"] == results[2]["report"]  # given once more, from the checkpoint
+    assert again[0]["report"] == results[2]["report"]  # sent again, from the checkpoint
     assert curve([*results[:2], *again]) == whole[0]
 
 
@@ -144,8 +144,8 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_no_training(
     results += [one.step(), one.step()]
     assert last.read_bytes() == before
     assert not list(last.parent.glob(".*.part"))
-    assert [bool(r["unsaved"]) for r in results] == [False, True, False]  # said once
-    assert results[1]["unsaved"].endswith("the disk is full; the one before is kept")
+    assert [bool(r["unsaved"]) for r in results] == [False, True, False]  # reported once
+    assert results[1]["unsaved"].endswith("the disk is full; the previous one is kept")
     disk.free_space()
     results.append(one.step())
     assert results[-1]["unsaved"] is None
@@ -163,7 +163,7 @@ def test_a_worker_that_dies_on_a_full_disk_goes_on_from_the_checkpoint_before(
     disk.fill()
     lost = [one.step(), one.step()]
     assert lost[0]["unsaved"]
-    one._best = None  # as a process that dies leaves it
+    one._best = None  # as left by a process that dies
     disk.free_space()
     swap(one, given(disk.path))
     again = finish(one)
@@ -235,7 +235,7 @@ def test_what_a_killed_worker_left_half_written_goes(one: AdapterTrainable, tmp_
 
 
 def on_a_store(tmp_path: Path, **fields: Any) -> tuple[TrialJob, Path]:
-    """What the worker is given, and where the trial's checkpoints are then."""
+    """The setting of the worker, and the resulting location of the trial's checkpoints."""
     there = tmp_path / "store" / "sweep" / "trials" / "0000"
     return given(tmp_path / "sweep", checkpoints=f"file://{there}", **fields), there
 
@@ -253,7 +253,7 @@ def test_a_trial_goes_on_from_a_store_in_the_middle_of_an_epoch(
     assert one._engine is not None
     assert one._state is not None
     assert list(one._engine.advance([one._state], steps=1)) == []
-    one._saving_s = 0.0  # or the second save would be put off
+    one._saving_s = 0.0  # otherwise the second save would be delayed
     one._between_steps(one._state)
     swap(one, asked)
     assert one._state.step == first["report"]["step"] + 1
@@ -282,12 +282,12 @@ def test_a_store_that_is_silent_for_a_while_costs_a_trial_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(StorePath, "write_bytes", refused)
         patch.setattr(StorePath, "exists", refused)
-        swap(one, asked)  # a new trial is not looked for there
+        swap(one, asked)  # a new trial's checkpoint is not searched there
         results = [one.step(), one.step()]
     results += finish(one)
     assert curve(results) == whole[0]
     assert [bool(result["unsaved"]) for result in results] == [True, False, False, False]
-    assert "no route to host; the checkpoint before is kept" in results[0]["unsaved"]
+    assert "no route to host; the previous checkpoint is kept" in results[0]["unsaved"]
     assert "saved again" in log_of(tmp_path / "sweep")
     assert_same_weights(there / "best.ckpt", whole[1])
 

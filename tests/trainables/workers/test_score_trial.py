@@ -1,4 +1,4 @@
-"""Scoring a trial's kept weights in a worker: the same figures as the engine gives the trial's own model."""
+"""Scoring a trial's saved weights in a worker: the same metrics as the engine's for the trial's model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cluster.remote_call import call
+from cluster.remote_call import call_by_name
 from tests.trainables.conftest import config, run, workload
-from trainables.inference.test_scores import score, score_untouched
-from trainables.metrics.per_image import read
+from trainables.inference.test_scores import score_baseline, score_model
+from trainables.metrics.per_image import read_per_image
 from trainables.preparation import prepare_workload
 from trainables.run_folder import image_results
 from trainables.specs.data import DataSpec, Split
@@ -41,7 +41,7 @@ def engine(shared: Workload) -> Engine:
 
 
 def job(engine: Engine, weights: Path | None) -> ScoringJob:
-    """Of a trial with its weights in its own folder, or of the pretrained baseline."""
+    """The job of a trial with weights in its own folder, or of the pretrained baseline."""
     return ScoringJob(
         experiment=engine.data.path.parent,
         workload=engine.workload,
@@ -59,7 +59,7 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     run(engine, state)
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
-    expected = score(engine, state.model, state.config)
+    expected = score_model(engine, state.model, state.config)
     assert said.latency_ms is not None
     assert 0 < said.latency_ms < 10_000
     assert said == ScoringResult(
@@ -74,7 +74,7 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     assert "domain noise" in (tmp_path / "log.txt").read_text()
 
 
-def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
+def test_results_by_image_give_the_reported_metrics_and_pictures_are_drawn(
     engine: Engine, tmp_path: Path
 ) -> None:
     state = engine.start(config(LORA))
@@ -85,12 +85,12 @@ def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
     stale.write_bytes(b"of weights before these")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     assert not stale.exists()
-    for domain, figures in ((None, said.metrics), ("noise", said.domains["noise"])):
-        results = read(image_results(tmp_path, domain))
+    for domain, metrics in ((None, said.metrics), ("noise", said.domains["noise"])):
+        results = read_per_image(image_results(tmp_path, domain))
         assert set(results.names) == set(engine.data.splits[Split.TEST].names)
-        for name in results.figures:
-            if name in figures:
-                assert results.figure(name) == pytest.approx(figures[name], abs=1e-9)
+        for name in results.metrics:
+            if name in metrics:
+                assert results.metric(name) == pytest.approx(metrics[name], abs=1e-9)
     listed = json.loads((tmp_path / "test" / "examples.json").read_text())
     assert [entry["domain"] for entry in listed] == [None] * 3 + ["noise"] * 3
     assert [entry["image"] for entry in listed[:3]] == [entry["image"] for entry in listed[3:]]
@@ -100,7 +100,7 @@ def test_results_by_image_give_the_reported_figures_and_pictures_are_drawn(
     assert sum(path.stat().st_size for path in (tmp_path / "test").iterdir()) < 2_000_000
 
 
-def test_figures_do_not_depend_on_a_disk_that_takes_no_results(
+def test_metrics_do_not_depend_on_a_disk_that_takes_no_results(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = engine.start(config(LORA))
@@ -110,7 +110,7 @@ def test_figures_do_not_depend_on_a_disk_that_takes_no_results(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainables.workers.score_trial.write", full)
+    monkeypatch.setattr("trainables.workers.score_trial.write_per_image", full)
     monkeypatch.setattr("trainables.workers.score_trial.draw_examples", full)
     assert score_trial(job(engine, tmp_path / "best.ckpt")).metrics["dice"] > 0
     log = (tmp_path / "log.txt").read_text()
@@ -125,17 +125,18 @@ def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> N
     run(engine, state)
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
-    results = read(image_results(tmp_path))
-    for name in results.figures:  # of a class without an object there is nothing to report
+    results = read_per_image(image_results(tmp_path))
+    for name in results.metrics:  # a class without an object has no metric
         reported = said.metrics.get(name, math.nan)
-        assert results.figure(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
+        assert results.metric(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
     assert len(json.loads((tmp_path / "test" / "examples.json").read_text())) == 3
 
 
-def test_the_untouched_model_scores_too(engine: Engine) -> None:
-    expected = score_untouched(engine)
+def test_the_pretrained_baseline_scores_too(engine: Engine) -> None:
+    expected = score_baseline(engine)
     assert expected is not None
-    said = call(SCORER, job(engine, None))  # by the name that a Ray task gets
+    said = call_by_name(SCORER, job(engine, None))  # by the name that is passed to a Ray task
+
     assert said.metrics == expected.test
 
 

@@ -147,7 +147,7 @@ def test_combinations_are_checked_despite_unrelated_errors(tmp_path: Path) -> No
     for elsewhere in ("resources: {cpus: x}", "modell: {}", "retries: -1"):
         said = message_of(tmp_path, case(space=clash, x=elsewhere).text)
         assert said.startswith("pets.yaml: 2 errors")
-        assert "freezing 'full' goes with adapter 'none'" in said
+        assert "freezing 'full' needs adapter 'none'" in said
         assert LATER not in said
     said = message_of(tmp_path, case(space=clash, trial="trial: {epochs: x}").text)
     assert said.startswith("pets.yaml: 1 error\n")

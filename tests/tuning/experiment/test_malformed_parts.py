@@ -91,15 +91,15 @@ CASES = [
         checkpoints="checkpoints: {budget_gb: 0, keep_best: 0}",
     ),
     case(
-        "line 10  checkpoints.to  must be the URI of a folder that begins with one of file://, s3://, gs://, abfs://; such as s3://bucket/folder",
+        "line 10  checkpoints.to  must be the URI of a folder that begins with one of file://, s3://, gs://, abfs://, for example s3://bucket/folder",
         checkpoints="checkpoints: {to: /mnt/checkpoints}",
     ),
     case(
-        "line 10  checkpoints.to  must hold no key or password, as the file is recorded; give them by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, or by the machine's role",
+        "line 10  checkpoints.to  must not contain a key or password, as the file is recorded; set them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, or use the machine's role",
         checkpoints="checkpoints: {to: 's3://AKIA:hush@bucket/folder'}",
     ),
     case(
-        "line 10  checkpoints.to  has the unknown option 'endpoint'; s3:// takes endpoint_override, region, scheme",
+        "line 10  checkpoints.to  has the unknown option 'endpoint'; s3:// accepts endpoint_override, region, scheme",
         checkpoints="checkpoints: {to: 's3://bucket/folder?endpoint=localhost:9000'}",
     ),
     case(

@@ -157,11 +157,11 @@ CASES = [
     ),
     case(
         "line 7  space.freezing  freezing 'frozen' needs an adapter; with adapter 'none' use head_only or full (for example with adapter none, freezing frozen; 1 more like it)",
-        "line 7  space.freezing  freezing 'head_only' goes with adapter 'none'; with 'lora' use frozen, unfrozen or unfreeze_at (for example with adapter lora, freezing head_only; 1 more like it)",
+        "line 7  space.freezing  freezing 'head_only' needs adapter 'none'; with 'lora' use frozen, unfrozen or unfreeze_at (for example with adapter lora, freezing head_only; 1 more like it)",
         space="space:\n  adapter: {choice: [none, lora, loha]}\n  freezing: {choice: [head_only, frozen, unfrozen]}",
     ),
     case(
-        "line 6  space.freezing  unfreeze_epoch goes with freezing 'unfreeze_at', and that needs it (for example with freezing unfreeze_at)",
+        "line 6  space.freezing  unfreeze_epoch and freezing 'unfreeze_at' need each other; set both or neither (for example with freezing unfreeze_at)",
         space="space:\n  freezing: {choice: [frozen, unfreeze_at]}",
     ),
     case(
@@ -212,7 +212,7 @@ CASES = [
         space="space: {warmup: {choice: [0.1, 0.3]}}",
     ),
     case(
-        "line 4  trial.rates  rates 'together' leaves no head_learning_rate; remove it or use 'apart' (for example with head_learning_rate 0.1)",
+        "line 4  trial.rates  rates 'together' allows no head_learning_rate; remove it or use 'apart' (for example with head_learning_rate 0.1)",
         trial="trial: {rates: together}",
         space="space: {head_learning_rate: {choice: [0.1, 0.3]}}",
     ),

@@ -108,7 +108,7 @@ def test_a_trials_configuration_is_defaults_then_trial_then_parameters(file: Pat
 
 def test_a_configuration_that_does_not_fit_together_is_an_error(file: Path) -> None:
     with pytest.raises(
-        ExperimentFileError, match="is not a valid configuration: freezing 'full' goes with adapter 'none'"
+        ExperimentFileError, match="is not a valid configuration: freezing 'full' needs adapter 'none'"
     ):
         load_experiment(file).trial_config({"freezing": "full"})
 

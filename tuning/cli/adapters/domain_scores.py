@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError, DataError
 from trainables.inference.test_scores import evaluation_of
-from trainables.inference.trained_model import TrainedModel, load_untouched
+from trainables.inference.trained_model import TrainedModel, load_baseline
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import Workload
@@ -83,9 +83,9 @@ def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple
         if fresh:
             return
         del model
-        yield BASELINE, load_untouched(trained.workload, classes)
+        yield BASELINE, load_baseline(trained.workload, classes)
         return
-    base = load_untouched(trained.workload, classes)
+    base = load_baseline(trained.workload, classes)
     if base.task.fresh_head:
         raise AdaptertuneError(
             f"{trained.title}: the pretrained model has no head for {_few(classes)}, so it cannot be scored"

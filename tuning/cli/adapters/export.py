@@ -51,7 +51,7 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
     in_domain = {"in domain": trained.test} if trained.test else {}
     card = Card(
         title=trained.title,
-        figures=trained.metrics,
+        metrics=trained.metrics,
         epoch=trained.epoch,
         test={**in_domain, **trained.domains},
         counts=trained.counts,

@@ -7,7 +7,7 @@ import os
 import torch
 import typer
 
-from cluster.capacity import Node, slots
+from cluster.capacity import Node, count_slots
 from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
@@ -81,5 +81,5 @@ def _parallel_trials(experiment: Experiment) -> int:
     here = Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
     gpus = (1.0 if here.gpus else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-    fit = max(1, slots([here], cpus=resources.cpus, gpus=gpus))
+    fit = max(1, count_slots([here], cpus=resources.cpus, gpus=gpus))
     return min(fit, resources.concurrent or fit)

@@ -11,7 +11,7 @@ from tuning.experiment.file_errors import suggestion
 
 _UNFIT = {
     "ADALORA": "its ranks must be reallocated after every step; use adapter 'adalora'",
-    "ADAPTION_PROMPT": "it is made for language models",
+    "ADAPTION_PROMPT": "it is for language models",
     "CARTRIDGE": "it learns prompt tokens, which a vision backbone does not take",
     "CPT": "it learns prompt tokens, which a vision backbone does not take",
     "MULTITASK_PROMPT_TUNING": "it learns prompt tokens, which a vision backbone does not take",
@@ -19,9 +19,9 @@ _UNFIT = {
     "PREFIX_TUNING": "it learns prompt tokens, which a vision backbone does not take",
     "PROMPT_TUNING": "it learns prompt tokens, which a vision backbone does not take",
     "P_TUNING": "it learns prompt tokens, which a vision backbone does not take",
-    "SHADOW": "it is made for language models",
+    "SHADOW": "it is for language models",
     "TRAINABLE_TOKENS": "it trains rows of a token embedding, which a vision model lacks",
-    "XLORA": "it mixes LoRA adapters that are trained already",
+    "XLORA": "it combines LoRA adapters that are already trained",
 }
 """The same as in trainables.adapters.passthrough, which is authoritative."""
 

@@ -51,7 +51,10 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Callable[..., Result],
         (("--over", "lora.rank", "--levels", "4,{"), "is not a value"),
         (("--over", "lora.rank", "--levels", "4,8", "--reference", "5"), "--reference 5: is not a level"),
         (("--over", "targets", "--levels", "query+valeu"), "targets"),
-        (("--over", "unfreeze_epoch", "--levels", "2,3"), "unfreeze_epoch goes with freezing 'unfreeze_at'"),
+        (
+            ("--over", "unfreeze_epoch", "--levels", "2,3"),
+            "unfreeze_epoch and freezing 'unfreeze_at' need each other",
+        ),
         (("--study", "rank", "--at-equal-parameters"), "the design varies the rank itself"),
     ],
 )

@@ -50,5 +50,5 @@ def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> Non
     (tmp_path / "mine").touch()
     done = _export(str(run), "--to", str(tmp_path))
     assert done.exit_code == 2
-    assert "already holds something; choose another with --to" in done.stderr
+    assert "is not empty; choose another folder with --to" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

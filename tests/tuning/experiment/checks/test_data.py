@@ -50,11 +50,11 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
         (
             MASKS + "  splits: {fold: 2}",
-            "line 8  data.splits  fold 2 needs folds: in how many parts the images are divided",
+            "line 8  data.splits  fold 2 needs folds: the number of parts to divide the images into",
         ),
         (
             "  embedded: {}\n  splits: {folds: 3}",
-            "line 6  data.splits.folds  divides the images of train, but the data has validation images of its own; leave out folds, or give no validation images",
+            "line 6  data.splits.folds  divides the images of train, but the data already has validation images; remove folds, or remove the validation images",
         ),
         (
             _domain("{corruption: {kind: fog}}"),
@@ -86,7 +86,7 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
         (
             _domain("{embedded: noisy}"),
-            "line 9  data.domains.far.embedded  is of kind embedded, but the data is masks, whose classes it takes; use masks: {…}, or corruption: {kind: blur, severity: 3}",
+            "line 9  data.domains.far.embedded  is of kind embedded, but it must have the classes of the data, which is masks; use masks: {…}, or corruption: {kind: blur, severity: 3}",
         ),
         (
             _domain("{masks: {images: train/x, masks: other}, validation: {coco: {images: a, annotations: b}}}"),
@@ -114,7 +114,7 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
         (
             f"{MASKS}  domains:\n    far away: {{corruption: {{kind: blur}}}}",
-            "line 8  data.domains  names must be of letters, digits, '_' and '-', got 'far away'",
+            "line 8  data.domains  names must consist of letters, digits, '_' and '-', got 'far away'",
         ),
         (
             f"{MASKS}  domains: [far]",
