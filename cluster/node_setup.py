@@ -6,7 +6,7 @@ import socket
 from pkgutil import resolve_name
 from typing import TypeVar
 
-from cluster.job import NodeJob
+from cluster.job_protocols import NodeJob
 
 PREPARE = "trainables.preparation:prepared_here"
 """A name, because only workers import it."""

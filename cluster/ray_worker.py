@@ -11,14 +11,14 @@ from typing import Any
 
 from ray import tune
 
-from cluster.job import TrainableJob
+from cluster.job_protocols import TrainableJob
 from cluster.node_setup import UnfitNodeError, with_local_data
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
     """Delegates all calls to the trainable that a job names.
 
-    Ray's configuration has the job as `job`, see `cluster.job.TrainableJob`, and its number as `trial`.
+    Ray's configuration has the job as `job` (`cluster.job_protocols.TrainableJob`) and its number as `trial`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

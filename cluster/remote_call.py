@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkgutil import resolve_name
 from typing import Any
 
-from cluster.job import NodeJob
+from cluster.job_protocols import NodeJob
 from cluster.node_setup import with_local_data
 
 

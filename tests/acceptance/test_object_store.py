@@ -13,7 +13,7 @@ from chaos import Place
 from s3 import ENVIRONMENT, Server, s3_server
 
 from trainables.errors import StorageError
-from trainables.object_store import StorePath, sizes
+from trainables.storage_paths import StorePath, sizes
 from tuning.ledger.ledger import read_history
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -10,9 +10,9 @@ from torch import nn
 from trainables.adapters.inject import Adapted
 from trainables.models.build import build_model
 from trainables.models.freezing import Parts
-from trainables.object_store import Place
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
+from trainables.storage_paths import Place
 from trainables.tasks.base import TaskModel
 from trainables.tasks.registry import load_task
 from trainables.training.checkpoint import Weights, load_weights, read_weights

@@ -113,7 +113,7 @@ class ScoringResult(Spec):
     """Metrics of one model on test images, or the reason why there are none.
 
     metrics: in the data's own domain.  domains: in each shifted domain.  robustness: see
-    `trainables.inference.test_scores.Scores`.
+    `trainables.inference.score_on_test.Scores`.
     """
 
     metrics: dict[str, float] = Field(default_factory=dict)

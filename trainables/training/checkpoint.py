@@ -20,10 +20,10 @@ from torch import nn
 
 from trainables.adapters.inject import Adapted
 from trainables.errors import CheckpointError, StorageError
-from trainables.object_store import Place, StorePath
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
+from trainables.storage_paths import Place, StorePath
 from trainables.training.lr_schedule import Plateau
 from trainables.training.state import BestReport, TrialState
 

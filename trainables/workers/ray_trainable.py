@@ -20,7 +20,6 @@ from ray import tune
 
 from trainables.errors import CheckpointError, StorageError, reason_of
 from trainables.models.freezing import count_parameters
-from trainables.object_store import place
 from trainables.run_folder import (
     BASELINE_CLAIM,
     BEST_WEIGHTS,
@@ -34,6 +33,7 @@ from trainables.run_folder import (
 from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
 from trainables.specs.workload import Workload
+from trainables.storage_paths import place
 from trainables.training.checkpoint import pack_weights, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
 from trainables.training.state import TrialState

@@ -20,13 +20,13 @@ from PIL import Image
 from trainables.errors import reason_of
 from trainables.inference.examples import draw_examples
 from trainables.inference.latency import latency_ms
-from trainables.inference.test_scores import Scores, score_baseline, score_model, test_parts
+from trainables.inference.score_on_test import Scores, score_baseline, score_model, test_parts
 from trainables.inference.trained_model import rebuild_model
 from trainables.metrics.per_image import PerImage, are_stored, write_per_image
-from trainables.object_store import Place, place
 from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
 from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import Workload
+from trainables.storage_paths import Place, place
 from trainables.training.checkpoint import read_weights
 from trainables.training.engine import Engine
 

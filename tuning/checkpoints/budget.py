@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from trainables.errors import StorageError
-from trainables.object_store import Place, StorePath, sizes
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
+from trainables.storage_paths import Place, StorePath, sizes
 from tuning.experiment.spec import Experiment
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import RAN_TO_END, Outcome, OverBudgetRecord, RemovedRecord

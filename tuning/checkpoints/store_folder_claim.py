@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from trainables.errors import StorageError
-from trainables.object_store import StorePath
+from trainables.storage_paths import StorePath
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ExperimentRecord
 from tuning.ledger.storage import checkpoint_root

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from trainables.errors import StorageError
-from trainables.object_store import Place, StorePath
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
+from trainables.storage_paths import Place, StorePath
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml

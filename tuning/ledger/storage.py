@@ -15,8 +15,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from trainables.errors import StorageError
-from trainables.object_store import Place, StorePath
 from trainables.run_folder import LOG
+from trainables.storage_paths import Place, StorePath
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER
 
 if TYPE_CHECKING:

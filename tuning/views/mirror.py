@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.errors import StorageError
-from trainables.object_store import StorePath
+from trainables.storage_paths import StorePath
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.records import Record

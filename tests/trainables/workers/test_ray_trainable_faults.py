@@ -15,9 +15,9 @@ from small_disk import SmallDisk, small_disk
 
 from tests.trainables.conftest import actor_of, report_values, swap, trial_job
 from trainables.errors import StorageError
-from trainables.object_store import StorePath
 from trainables.specs.job import TrialJob
 from trainables.specs.report import Report
+from trainables.storage_paths import StorePath
 from trainables.training.checkpoint import read_weights
 from trainables.workers.ray_trainable import AdapterTrainable
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cluster.remote_call import call_by_name
 from tests.trainables.conftest import config, run, workload
-from trainables.inference.test_scores import score_baseline, score_model
+from trainables.inference.score_on_test import score_baseline, score_model
 from trainables.metrics.per_image import read_per_image
 from trainables.preparation import prepare_workload
 from trainables.run_folder import image_results

@@ -11,10 +11,10 @@ import pytest
 from scripted import Scripted, experiment
 
 from trainables.errors import StorageError
-from trainables.object_store import StorePath, place
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.job import ScoringJob, ScoringResult
 from trainables.specs.workload import Direction
+from trainables.storage_paths import StorePath, place
 from tuning.checkpoints import budget as checkpoint_budget
 from tuning.checkpoints.budget import Budget, Kept, best_trials, to_remove
 from tuning.checkpoints.trained_adapter import adapter_of_trial, trials_with_weights

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from scripted import Scripted, experiment
 
-from trainables import object_store as store
+from trainables import storage_paths as store
 from trainables.errors import DataError, StorageError
-from trainables.object_store import StorePath
 from trainables.run_folder import LAST_STATE
+from trainables.storage_paths import StorePath
 from tuning.checkpoints.store_folder_claim import MARK, claim_store_folder, release_store_folder
 from tuning.ledger.history import History
 from tuning.ledger.records import ExperimentRecord, Record

@@ -11,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError, DataError
-from trainables.inference.test_scores import evaluation_of
+from trainables.inference.score_on_test import evaluation_of
 from trainables.inference.trained_model import TrainedModel, load_baseline
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split

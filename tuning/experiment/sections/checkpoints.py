@@ -6,8 +6,8 @@ from pydantic import (
     field_validator,
 )
 
-from trainables.object_store import uri_fault
 from trainables.specs.base import Count, Hundredths, NotNegative, Positive, Spec
+from trainables.storage_paths import uri_fault
 
 
 class CheckpointSpec(Spec):

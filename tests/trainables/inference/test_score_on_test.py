@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainables.conftest import config, run
 from trainables.errors import DataError
-from trainables.inference.test_scores import evaluation_of, score_baseline, score_model
+from trainables.inference.score_on_test import evaluation_of, score_baseline, score_model
 from trainables.inference.trained_model import load_baseline, load_trained
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Split

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from trainables import object_store as store
+from trainables import storage_paths as store
 from trainables.errors import StorageError
-from trainables.object_store import StorePath, place, sizes, uri_fault
+from trainables.storage_paths import StorePath, place, sizes, uri_fault
 
 
 @pytest.fixture
