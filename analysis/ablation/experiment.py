@@ -22,11 +22,12 @@ from analysis.ablation.design import (
     same_value,
 )
 from analysis.query.sweep import Sweep
+from tuning.experiment.alternative import Alternative
 from tuning.experiment.load import experiment_of_text
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
 from tuning.experiment.sections.scoring import Scored
 from tuning.experiment.settings import SettingKind, find_setting, unknown_setting
-from tuning.experiment.space import SECTION_NAMES, Alternative, config_hash
+from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import dump_yaml
 

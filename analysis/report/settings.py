@@ -29,7 +29,7 @@ from analysis.statistics.importance import (
     no_interaction,
 )
 from analysis.tables import Table, plural
-from tuning.experiment.space import Alternative
+from tuning.experiment.alternative import Alternative
 from tuning.ranking.policy import ANY_BUDGET
 
 PAIRS = 10

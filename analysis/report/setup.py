@@ -14,7 +14,7 @@ from analysis.report.inputs import Material
 from analysis.tables import Table, format_budget, format_count, plural
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import Direction
-from tuning.experiment.space import Alternative
+from tuning.experiment.alternative import Alternative
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
 from tuning.formatting import format_setting, format_settings

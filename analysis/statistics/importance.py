@@ -26,7 +26,7 @@ from analysis.statistics.levels import level_names
 from analysis.statistics.paired import ALPHA, Array, format_p_value, holm_adjusted
 from analysis.tables import Table, percent, plural
 from trainables.specs.workload import Direction
-from tuning.experiment.space import as_scalar
+from tuning.experiment.alternative import as_scalar
 
 if TYPE_CHECKING:
     import optuna

@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from tuning.experiment.alternative import Alternative
 from tuning.experiment.file_errors import SET, FileError, Path
 from tuning.experiment.settings import SettingKind, find_setting
-from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space
+from tuning.experiment.space import ADAPTER, SECTION_NAMES, Space
 from tuning.experiment.yaml_lines import Document, read_yaml
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from trainables.specs.data import DomainSpec
+from tuning.experiment.alternative import Alternative, as_list, listed_when
 from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.checks.sections import check_first, check_parts
@@ -33,7 +34,7 @@ from tuning.experiment.overrides import apply_overrides, drop_first_outside, nar
 from tuning.experiment.paths import make_absolute
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
-from tuning.experiment.space import Alternative, Space, as_list, listed_when
+from tuning.experiment.space import Space
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import Document
 

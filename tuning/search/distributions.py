@@ -13,7 +13,8 @@ from optuna.distributions import (
 )
 from pydantic import JsonValue
 
-from tuning.experiment.space import Space, as_scalar
+from tuning.experiment.alternative import as_scalar
+from tuning.experiment.space import Space
 
 
 def as_asked(

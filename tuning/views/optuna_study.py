@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
-from tuning.experiment.space import as_scalar
+from tuning.experiment.alternative import as_scalar
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord

@@ -16,7 +16,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from tuning.experiment.space import as_scalar
+from tuning.experiment.alternative import as_scalar
 from tuning.ledger.records import EndedRecord, ReportRecord
 from tuning.views.run_per_trial import RunsView, curve_values
 

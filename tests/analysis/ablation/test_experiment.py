@@ -21,9 +21,9 @@ from analysis.ablation.experiment import (
 )
 from analysis.ablation.studies import families_of
 from analysis.query.sweep import Sweep
+from tuning.experiment.alternative import Alternative
 from tuning.experiment.sections.ablation import AblationStage
 from tuning.experiment.sections.scoring import Scored
-from tuning.experiment.space import Alternative
 from tuning.ledger.records import Outcome
 
 

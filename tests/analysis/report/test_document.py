@@ -34,7 +34,7 @@ from analysis.tables import Table
 from trainables.metrics.per_image import BoxImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
-from tuning.experiment.space import Alternative
+from tuning.experiment.alternative import Alternative
 from tuning.formatting import duration
 from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder

@@ -24,9 +24,10 @@ from trainables.backbones import EMBEDDED
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
+from tuning.experiment.alternative import Alternative, Values
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Violation, translate_errors
-from tuning.experiment.space import Alternative, Space, Values
+from tuning.experiment.space import Space
 
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("freezing", "adapter", "unfreeze_epoch", "frozen_blocks", "epochs", "peft", "peft.method"),

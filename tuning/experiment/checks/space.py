@@ -7,11 +7,12 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
+from tuning.experiment.alternative import Alternative, describe_domain
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.file_errors import Violation, closest_name, describe_value
 from tuning.experiment.settings import SettingKind, find_setting
-from tuning.experiment.space import ADAPTER, SECTION_NAMES, Alternative, Space, describe_domain
+from tuning.experiment.space import ADAPTER, SECTION_NAMES, Space
 
 
 def check_space(draft: Draft) -> Iterator[Violation]:
