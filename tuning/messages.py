@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import typer
 
 
 def say(message: str) -> None:
-    """Print a message for the user on stderr."""
-    typer.secho(message, err=True, fg=typer.colors.RED)
+    """Print a message for the user on stderr; nothing if no one reads it any more."""
+    with suppress(BrokenPipeError):
+        typer.secho(message, err=True, fg=typer.colors.RED)

@@ -16,7 +16,7 @@ from analysis.ranking.domains import domain_table
 from analysis.ranking.scored_metrics import scored_value
 from analysis.sweep_picture import FIGURE, draw_sweep
 from tuning.cli.ablations.result import print_levels, print_result
-from tuning.cli.console import console, failure_lines, print_lines, print_table
+from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
@@ -55,7 +55,7 @@ def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bo
 
 def print_conclusion(folder: Path, then_ablate: str | None) -> None:
     """Print the table by adapter, the one under shift, the best configuration, and the path of the chart."""
-    out = console()
+    out = console(LastingConsole)
     sweep = Sweep.at(folder)
     print_lines(out, *failure_lines(sweep, folder))
     design = sweep.experiment.ablation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +21,22 @@ PIPED_WIDTH = 200
 """The number of columns without a terminal, so that nothing is cut off."""
 
 
-def console() -> Console:
+class LastingConsole(Console):
+    """A console of a command that works on: if its reader ends, it prints nothing more."""
+
+    def on_broken_pipe(self) -> None:
+        """Discard what is printed from now on. Rich would end the process, and the sweep with it."""
+        self.quiet = True
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, self.file.fileno())
+        os.close(devnull)
+
+
+def console(kind: type[Console] = Console) -> Console:
     """Standard output as it is now."""
-    out = Console(highlight=False, emoji=False)
+    out = kind(highlight=False, emoji=False)
     if not out.is_terminal:
-        out = Console(highlight=False, emoji=False, width=PIPED_WIDTH)
+        out = kind(highlight=False, emoji=False, width=PIPED_WIDTH)
     return out
 
 

@@ -103,11 +103,15 @@ def drive_sweep(
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
-        claim_store_folder(of.experiment, of.recorder.history.header)
-        viewed = _viewed(of)
-        prepared = prepare_in_background(prepare, of.experiment.workload)
-        with viewed:
-            ending = _run(of, prepared, address, signals)
+        try:
+            claim_store_folder(of.experiment, of.recorder.history.header)
+            viewed = _viewed(of)
+            prepared = prepare_in_background(prepare, of.experiment.workload)
+            with viewed:
+                ending = _run(of, prepared, address, signals)
+        except Halt as halt:  # a signal came before Ray was started
+            ending = halt.ending
+            _close(of.recorder, ending, signals)
     return LaunchResult(
         of.folder, ending, of.recorder.history, preempted=signals.sigterm, signalled=signals.noted()
     )

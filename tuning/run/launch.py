@@ -92,7 +92,7 @@ def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) ->
 
     try:
         yield
-    except (AdaptertuneError, OSError):
+    except (AdaptertuneError, OSError, KeyboardInterrupt):
         leave()
         raise
     leave()  # if it was interrupted

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 from boards import board_of, text_of
@@ -8,6 +9,7 @@ from recorded import SCORES, TRIALS, experiment, write
 from rich.console import Console
 
 from tuning.cli.board import Board
+from tuning.cli.console import LastingConsole
 from tuning.cli.progress import Progress
 from tuning.ledger.ledger import read_records
 from tuning.ledger.records import Ending
@@ -72,3 +74,16 @@ def test_lines_on_a_terminal_where_they_are_asked_for(live: Path) -> None:
         for entry in read_records(live):
             progress(entry)
     assert "best so far" in out.getvalue()
+
+
+def test_a_reader_that_ends_does_not_end_the_sweep(live: Path) -> None:
+    """As `adaptertune launch FILE | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        console = LastingConsole(file=pipe, width=200)
+        with Progress(Board(experiment("live")), console, clock=lambda: 1100.0) as progress:
+            for entry in read_records(live):
+                progress(entry)
+        assert console.quiet
+        assert progress.board.history

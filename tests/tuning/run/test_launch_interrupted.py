@@ -93,6 +93,33 @@ def test_a_sweep_that_still_prepares_is_stopped_and_leaves_the_name_free(tmp_pat
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_ray_starts_ends_the_sweep_and_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def interrupted(of: Any) -> Any:
+        os.kill(os.getpid(), number)
+        time.sleep(5)  # the handler runs here
+
+    monkeypatch.setattr("tuning.run.driver._viewed", interrupted)
+    result = launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=lambda _: tmp_path)
+    assert result.outcome is Ending.INTERRUPTED
+    assert result.preempted is (number is signal.SIGTERM)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_ctrl_c_before_the_handlers_are_there_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuning.run.launch.drive_sweep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=lambda _: tmp_path)
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_ctrl_c_while_ray_goes_down_changes_nothing(sweep: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def interrupted_at_its_end(*given: Any, **also: Any) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainables.errors import AdaptertuneError
 from tuning.cli.board import Board
-from tuning.cli.console import console
+from tuning.cli.console import LastingConsole, console
 from tuning.cli.progress import Progress
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -21,7 +21,7 @@ def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> Lau
     """Run a new sweep, with a live table, or lines without a terminal."""
     from tuning.run.launch import launch_experiment  # ray
 
-    with Progress(Board(experiment), console()) as progress:
+    with Progress(Board(experiment), console(LastingConsole)) as progress:
         return launch_experiment(experiment, storage, address=address, on_event=progress)
 
 
@@ -32,7 +32,7 @@ def resume_sweep(
     from tuning.run.resume import resume_experiment  # ray
 
     board = Board(experiment_of(read_header(folder)))
-    with Progress(board, console()) as progress:
+    with Progress(board, console(LastingConsole)) as progress:
         return resume_experiment(
             folder,
             trials=trials,
