@@ -144,7 +144,7 @@ def _space(experiment: Experiment) -> Table:
             needs = "; ".join(
                 f"{key} is {' or '.join(_shown(v) for v in values)}" for key, values in when.items()
             )
-            rows.append((name, describe_shift(alternative), needs))
+            rows.append((name, describe_search_domain(alternative), needs))
     return Table(
         "Search space",
         ("setting", "values", "condition"),
@@ -153,7 +153,7 @@ def _space(experiment: Experiment) -> Table:
     )
 
 
-def describe_shift(domain: Alternative) -> str:
+def describe_search_domain(domain: Alternative) -> str:
     """The values of a domain: `4, 8, 16` or `0.001 to 0.01, log`."""
     if domain.choice is not None:
         return ", ".join(_shown(value) for value in domain.choice)

@@ -112,6 +112,8 @@ def drive_sweep(
         except Halt as halt:  # a signal came before Ray was started
             ending = halt.ending
             _close(of.recorder, ending, signals)
+            if halt.error is not None:
+                raise halt.error from halt
     return LaunchResult(
         of.folder, ending, of.recorder.history, preempted=signals.sigterm, signalled=signals.noted()
     )

@@ -28,14 +28,11 @@ from analysis.report.document import (
 )
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
-from analysis.report.setup import describe_shift, rungs_of
 from analysis.report.training import saved_share
 from analysis.tables import Table
 from trainables.metrics.per_image import BoxImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
-from tuning.experiment.alternative import Alternative
-from tuning.formatting import duration
 from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
@@ -381,27 +378,6 @@ def test_many_trials_are_sampled_and_the_caption_tells_it(tmp_path: Path) -> Non
         assert "of 300 trials: the best" in found.caption
         drawn = found.plot.curves if isinstance(found.plot, Curves) else getattr(found.plot, "lines", ())
         assert len(drawn) <= max(CURVES, 200)
-
-
-def test_rungs_are_before_the_last_epoch() -> None:
-    asha = {"asha": {"grace_epochs": 0.5, "reduction_factor": 2.0}}
-    assert rungs_of(experiment(epochs=4, scheduler=asha)) == (0.5, 1.0, 2.0)
-    assert rungs_of(experiment(scheduler={})) == ()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (65, "1 min 05 s"), (7620, "2 h 07 min"), (3.6e6, "1,000 h 00 min")]
-)
-def test_durations_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_domains_in_words() -> None:
-    assert describe_shift(Alternative.model_validate({"choice": (4, "a", [1, 2])})) == "4, a, [1, 2]"
-    assert (
-        describe_shift(Alternative.model_validate({"int": (1, 8), "step": 2}))
-        == "1 to 8, steps of 2, integer"
-    )
 
 
 def test_settings_that_are_lists_are_analysed_and_drawn_like_any_other(tmp_path: Path) -> None:
