@@ -189,13 +189,9 @@ def _why(result: LaunchResult) -> str:
     ]
     if len(lost) > MOST_REASONS:
         reasons.append(f"  … and {len(lost) - MOST_REASONS} more")
-    head = f"{name}: no trial has a value" if not _any_value(result) else f"{name}: the run failed"
+    head = f"{name}: no trial has a value" if not result.has_value else f"{name}: the run failed"
     way = f"adaptertune.open({known}) reads it, adaptertune.resume({known}, retry_failed=True) tries again"
     return "\n".join([f"{head}; {way}", *reasons])
-
-
-def _any_value(result: LaunchResult) -> bool:
-    return any(trial.value is not None for trial in result.history.trials.values())
 
 
 def _named(folder: Path) -> str:

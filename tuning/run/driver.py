@@ -61,9 +61,14 @@ class LaunchResult:
     """Whether Ctrl-C or SIGTERM came while it ran, and not `adaptertune stop`."""
 
     @property
+    def has_value(self) -> bool:
+        """Whether a trial has a value."""
+        return any(trial.value is not None for trial in self.history.trials.values())
+
+    @property
     def no_results(self) -> bool:
         """Whether it failed, or no trial has a value."""
-        return self.outcome is Ending.FAILED or all(t.value is None for t in self.history.trials.values())
+        return self.outcome is Ending.FAILED or not self.has_value
 
 
 @dataclass(frozen=True)
