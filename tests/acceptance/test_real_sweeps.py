@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import command
 import pytest
 from PIL import Image
 
@@ -28,17 +26,7 @@ COMMON = [
 
 
 def adaptertune(*arguments: str, cwd: Path) -> str:
-    environment = os.environ | {"ADAPTERTUNE_CACHE": str(cwd / "cache"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tuning.cli", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return command.adaptertune(cwd, *arguments, ADAPTERTUNE_CACHE=str(cwd / "cache"))
 
 
 def check_sweep(folder: Path, metric: str) -> History:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import command
 import pytest
 
 from tuning.ledger.ledger import read_history
@@ -28,18 +26,8 @@ def place(storage: Path, which: str) -> Path:
 
 
 def adaptertune(storage: Path, *arguments: str) -> str:
-    environment = os.environ | {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tuning.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        cwd=storage,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    given = {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
+    return command.adaptertune(storage, *arguments, timeout=280, **given)
 
 
 def expected(name: str) -> Any:

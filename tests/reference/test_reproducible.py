@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command import adaptertune
 from typer.testing import CliRunner
 
 from trainables.training.checkpoint import read_weights
@@ -112,7 +110,7 @@ def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
         tmp_path, name="sweep", task=task, objective={"metric": metric}, space=SPACE, search={"grid": {}}
     )
     storage = tmp_path / "experiments"
-    _adaptertune(tmp_path, "launch", str(file), "--storage", str(storage))
+    adaptertune(tmp_path, "launch", str(file), "--storage", str(storage))
     history = read_history(storage / "sweep")
     assert [t.outcome for t in history.trials.values()] == [Outcome.COMPLETED] * 5
     assert {t.params["adapter"] for t in history.trials.values()} == set(SPACE["adapter"]["choice"])  # type: ignore[call-overload]
@@ -120,23 +118,10 @@ def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
         into = tmp_path / f"alone-{number}"
         again = ["--from", f"sweep:{number}", "--into", str(into), "--storage", str(storage)]
         if number == 0:
-            _adaptertune(tmp_path, "train", *again)
+            adaptertune(tmp_path, "train", *again)
         else:
             train(*again)
         assert _curve(into) == [_metrics(report.model_dump()) for report in trial.reports]
         assert len(trial.reports) == 2
         held = storage / "sweep" / "trials" / f"{number:04d}" / "best.ckpt"
         assert _same_weights(into / "best.ckpt", held)
-
-
-def _adaptertune(folder: Path, *arguments: str) -> None:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tuning.cli", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
