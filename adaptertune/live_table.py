@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 from rich.console import Console
 
 from tuning.cli.board import Board
-from tuning.cli.console import PIPED_WIDTH
+from tuning.cli.console import LastingConsole, console
 from tuning.cli.progress import Progress
 
 REFRESH_S = 1.0
@@ -51,7 +51,8 @@ def table_of(board: Board, *, live: bool) -> AbstractContextManager[Callable[[An
     """
     if live and (display := notebook_display()) is not None:
         return NotebookTable(board, display)
-    return Progress(board, _plain_console(), live=live)
+    # Text in a notebook too, where Rich would make an output of each line.
+    return Progress(board, console(LastingConsole, force_jupyter=False), live=live)
 
 
 def notebook_display() -> Display | None:
@@ -62,14 +63,6 @@ def notebook_display() -> Display | None:
         return None
     display: Any = import_module("IPython.display").display
     return lambda what: display(what, display_id=True)  # type: ignore[no-any-return]
-
-
-def _plain_console() -> Console:
-    """Standard output as text, in a notebook too, where Rich would make an output of each line."""
-    out = Console(highlight=False, emoji=False, force_jupyter=False)
-    if not out.is_terminal:
-        out = Console(highlight=False, emoji=False, force_jupyter=False, width=PIPED_WIDTH)
-    return out
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_header
 from tuning.ledger.records import Ending
-from tuning.ledger.storage import parse_reference, storage_folder
+from tuning.ledger.storage import parse_reference, python_name, storage_folder
 from tuning.messages import say
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ def launch(
     others = ("set", "storage", "address", "progress")
     asked = read_experiment(experiment, overrides, set, others=others)
     asked.require_space()
-    place = storage_folder(None if storage is None else Path(storage)).absolute()
+    place = storage_folder(storage).absolute()
     folder = place / asked.name
     if (folder / LEDGER).exists():
-        known = _named(folder)
+        known = python_name(folder)
         raise StorageError(
             f"an experiment '{asked.name}' already exists in {place}: read it with adaptertune.open({known}),"
             f" continue it with adaptertune.resume({known}), or launch under another name with"
@@ -112,7 +112,7 @@ def resume(
     """
     if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
         raise AdaptertuneError(f"trials must be a whole number from 1 on, got {trials!r}")
-    reference = parse_reference(str(name), storage_folder(None if storage is None else Path(storage)))
+    reference = parse_reference(str(name), storage_folder(storage))
     if reference.trial is not None:
         raise StorageError(f"resume takes an experiment, not one of its trials, got {name}")
     folder = reference.folder
@@ -169,7 +169,7 @@ def _kept(result: LaunchResult) -> str:
     """What is recorded of a sweep that a signal or `stop` ended, and which calls use it."""
     if not (result.folder / LEDGER).exists():
         return "nothing is kept, and its name is free"
-    known, tried = _named(result.folder), result.history.trials.values()
+    known, tried = python_name(result.folder), result.history.trials.values()
     kept = f"{len(tried)} trials are recorded in {result.folder}, {sum(t.over for t in tried)} of them ended"
     if result.outcome is Ending.FINISHED:
         return f"{kept}; adaptertune.open({known}) reads them"
@@ -178,7 +178,7 @@ def _kept(result: LaunchResult) -> str:
 
 def _why(result: LaunchResult) -> str:
     """The message that no trial has a value, with the reasons of the first failed trials."""
-    name, known = result.folder.name, _named(result.folder)
+    name, known = result.folder.name, python_name(result.folder)
     lost = [
         trial for trial in result.history.trials.values() if trial.ended is not None and trial.ended.reason
     ]
@@ -192,12 +192,6 @@ def _why(result: LaunchResult) -> str:
     head = f"{name}: no trial has a value" if not result.has_value else f"{name}: the run failed"
     way = f"adaptertune.open({known}) reads it, adaptertune.resume({known}, retry_failed=True) tries again"
     return "\n".join([f"{head}; {way}", *reasons])
-
-
-def _named(folder: Path) -> str:
-    """The name or path by which `open` and `resume` find an experiment from here, in quotes."""
-    usual = storage_folder(None).absolute() / folder.name
-    return repr(folder.name if usual == folder else str(folder))
 
 
 def _require_own_packages_on_workers() -> None:

@@ -27,5 +27,5 @@ def open(name: str | Path, storage: str | Path | None = None) -> Results:
     from analysis.api import Results
     from tuning.ledger.storage import find_experiments, storage_folder
 
-    place = storage_folder(None if storage is None else Path(storage))
+    place = storage_folder(storage)
     return Results(tuple(folder.absolute() for folder in find_experiments(str(name), place)))

@@ -11,22 +11,19 @@ from pathlib import Path
 
 from analysis.errors import NothingToRankError
 from analysis.query.sql import Source, opened
-from analysis.query.sweep import Sweep
-from analysis.ranking.best import best_of, finished_first
+from analysis.query.sweep import Sweep, failure_lines
+from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table, plural
 from tuning.formatting import format_setting
 from tuning.ledger.ledger import LEDGER, driver_alive
-from tuning.ledger.storage import storage_folder
+from tuning.ledger.storage import python_name
 
-MOST_FAILURES = 10
-"""How many failed trials are listed."""
 MOST_EXPERIMENTS = 50
 """How many rows a table of experiments has."""
 _TAIL = 1 << 20
 """How many bytes at a record's end are read for its last line."""
-_LOST = ("failed", "diverged")
 
 
 def state_of(folder: Path) -> str:
@@ -71,15 +68,16 @@ def html_of(folders: Sequence[Path]) -> str:
     counts = _counts(trial.outcome for trial in sweep.trials)
     parts = [f"<p><b>{escape(folder.name)}</b>: {state}, {escape(counts) or 'no trial yet'}</p>"]
     if state in ("interrupted", "died", "failed"):
-        parts.append(f"<p>Continue it with <code>adaptertune.resume({escape(_named(folder))})</code></p>")
+        parts.append(
+            f"<p>Continue it with <code>adaptertune.resume({escape(python_name(folder))})</code></p>"
+        )
     ranking = finished_first(sweep)
     if ranking.ranked:
-        parts += [*_best_configuration(sweep), _table(adapter_table(sweep))]
+        parts += [*_best_configuration(sweep, ranking), _table(adapter_table(sweep))]
     return "\n".join(["<div>", *parts, *_failures(sweep), "</div>"])
 
 
-def _best_configuration(sweep: Sweep) -> Iterable[str]:
-    ranking = finished_first(sweep)
+def _best_configuration(sweep: Sweep, ranking: Ranking) -> Iterable[str]:
     trial, standing = best_of(ranking)
     metric = sweep.objective.metric
     at = f"{metric} {standing.value:.4f} at epoch {standing.epoch:g} of {trial.epochs:g}"
@@ -92,15 +90,7 @@ def _best_configuration(sweep: Sweep) -> Iterable[str]:
 
 
 def _failures(sweep: Sweep) -> Iterable[str]:
-    lost = [trial for trial in sweep.trials if trial.outcome in _LOST]
-    texts = [
-        f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:MOST_FAILURES]
-    ]
-    if len(lost) > MOST_FAILURES:
-        texts.append(f"… and {len(lost) - MOST_FAILURES} more")
-    for number, reason in sweep.unscored.items():
-        who = "the pretrained baseline" if number is None else f"trial {number}"
-        texts.append(f"{who} could not be scored on test images: {reason}")
+    texts = failure_lines(sweep)
     if texts:
         yield f"<p><b>failures</b></p><ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
@@ -151,9 +141,3 @@ def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequen
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{cells('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _named(folder: Path) -> str:
-    """The name or path by which a Python call finds an experiment from here, in quotes."""
-    usual = storage_folder(None).absolute() / folder.name
-    return repr(folder.name if usual == folder.absolute() else str(folder.absolute()))

@@ -102,7 +102,7 @@ def _wait_for_ray() -> None:
 def connect(
     address: str | None, *, threads: int, log: Path, give_up: Callable[[], None] = _wait_for_ray
 ) -> Iterator[Cluster]:
-    """Connect Ray, with workers that see our five packages and not the user's folder; disconnect at the end.
+    """Connect Ray, with workers that see our packages and not the user's folder; disconnect at the end.
 
     address: of an existing cluster; when absent, RAY_ADDRESS, or else a new cluster on this machine.
     log: a file for Ray's messages to the driver, which are not shown on the terminal.

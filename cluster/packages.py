@@ -61,9 +61,10 @@ def foreign_on_workers() -> dict[str, str]:
                 found[name] = place
         return found
 
+    task = ray.remote(num_cpus=0, max_retries=0)(elsewhere).remote()
     try:
-        task = ray.remote(num_cpus=0, max_retries=0)(elsewhere).remote()
         answer: dict[str, str] = ray.get(task, timeout=WORKER_ANSWERS_WITHIN_S)
-    except ray.exceptions.GetTimeoutError:
+    except ray.exceptions.RayError:  # a timeout, too; the sweep itself reports a cluster that does not work
+        ray.cancel(task, force=True)
         return {}
     return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import tomllib
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 from click import Context
 from typer.main import get_command
 
+import adaptertune
 from tuning.cli.app import app
 from tuning.experiment.load import load_experiment
 
@@ -183,9 +185,18 @@ def test_commands_that_are_named_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", CURRENT)
 def test_names_of_the_python_api_exist(page: str) -> None:
-    package = pytest.importorskip("adaptertune")
     code = "\n".join(blocks(CURRENT[page], "python"))
-    assert set(re.findall(r"\badaptertune\.(\w+)", code)) <= set(package.__all__)
+    assert set(re.findall(r"\badaptertune\.(\w+)", code)) <= set(adaptertune.__all__)
+
+
+DOTTED = re.compile(r"`((?:adaptertune|analysis|tuning|trainables|cluster|search_spaces)(?:\.\w+)+)`")
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_modules_and_names_that_are_named_exist(page: str) -> None:
+    named = set(DOTTED.findall(prose(CURRENT[page])))
+    for name in sorted(name for name in named if not name.endswith(".py")):  # a file of the user
+        pkgutil.resolve_name(name)
 
 
 EXPERIMENTS = [

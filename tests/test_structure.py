@@ -1,4 +1,4 @@
-"""The packages as a whole: import cycles, the size of folders, the places of a module's tests."""
+"""The packages as a whole: import cycles, the size of folders, what an `__init__.py` holds."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import RAN_TO_END, ReportRecord, ScoredRecord
+from tuning.ledger.records import RAN_TO_END, Outcome, ReportRecord, ScoredRecord
 from tuning.ranking.order import Entry
 from tuning.ranking.policy import COMPARABLE
 from tuning.ranking.standing import Objective, Standing, reached, standing
@@ -190,3 +190,18 @@ def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
         reason=history.ended.reason if history.ended is not None else None,
         sweep=experiment.name,
     )
+
+
+def failure_lines(sweep: Sweep, most: int = 10, more: str = "") -> list[str]:
+    """A line for each failed or diverged trial, at most `most`, and for each trial without a test score.
+
+    more: added to the line that counts the others.
+    """
+    lost = [t for t in sweep.trials if t.outcome in (Outcome.FAILED, Outcome.DIVERGED)]
+    texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
+    if len(lost) > most:
+        texts.append(f"… and {len(lost) - most} more{more}")
+    for number, why in sweep.unscored.items():
+        model = "the pretrained baseline" if number is None else f"trial {number}"
+        texts.append(f"{model} could not be scored on test images: {why}")
+    return texts

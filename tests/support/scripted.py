@@ -15,7 +15,8 @@ from trainables.specs.report import Report
 from tuning.experiment.space import Space
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import Record
-from tuning.run.launch import LaunchResult, launch_experiment
+from tuning.run.driver import LaunchResult
+from tuning.run.launch import launch_experiment
 
 
 class Scripted(tune.Trainable):

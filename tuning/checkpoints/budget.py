@@ -125,7 +125,7 @@ class Budget:
         self,
         experiment: Experiment,
         folder: Path,
-        sweep: Recorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         given = experiment.checkpoints
@@ -136,7 +136,7 @@ class Budget:
         self._root = checkpoint_root(experiment, folder)
         stored = isinstance(self._root, StorePath)
         self._every_s, self._at_once = AT_STORE if stored else (POLL_INTERVAL_S, AT_ONCE)
-        self._sweep = sweep
+        self._recorder = recorder
         self._clock = clock
         self._next_check, self._wait_s = float("-inf"), self._every_s
         self._known = 0
@@ -148,7 +148,7 @@ class Budget:
 
     def begin(self) -> None:
         """Read the files that an earlier driver left. Raises StorageError if a store does not answer."""
-        trials = self._sweep.history.trials
+        trials = self._recorder.history.trials
         if self._limit is None or not trials:
             return
         self._known = len(trials)
@@ -188,7 +188,7 @@ class Budget:
         still = [k for k in self._kept.values() if k.trial not in self._moving]
         fixed = self._total - sum(k.last + k.best for k in still)
         keep = best_trials(self._kept.values(), self._keep, self._direction)
-        keep |= finalists(self._experiment, self._sweep.history)  # are to be scored with their weights
+        keep |= finalists(self._experiment, self._recorder.history)  # are to be scored with their weights
         removals = to_remove(still, self._limit - fixed, direction=self._direction, keep=keep)
         by_trial: dict[int, list[Removal]] = {}
         for removal in removals:
@@ -204,7 +204,7 @@ class Budget:
 
     def _follow(self, now: float, settles_s: float) -> None:
         """Read the sizes of the files that may have changed since the last check."""
-        trials = self._sweep.history.trials
+        trials = self._recorder.history.trials
         for number in islice(trials, self._known, None):
             if trials[number].outcome is not Outcome.REUSED:
                 self._moving[number] = None
@@ -227,17 +227,17 @@ class Budget:
             self._note(number, *found[2 * at : 2 * at + 2])
 
     def _note(self, number: int, last: int, best: int) -> None:
-        trial = self._sweep.history.trials[number]
+        trial = self._recorder.history.trials[number]
         before = self._kept.get(number)
         self._total += last + best - (0 if before is None else before.last + before.best)
         self._kept[number] = Kept(number, trial.outcome, trial.value, last, best)
 
     def _remove(self, number: int, removals: list[Removal]) -> bool:
         """Whether the files are removed. One that an earlier check failed to remove is recorded already."""
-        recorded = self._sweep.history.trials[number].removed
+        recorded = self._recorder.history.trials[number].removed
         if new := [each for each in removals if each.name not in recorded]:
             names, size = [each.name for each in new], sum(each.bytes for each in new)
-            self._sweep.record(RemovedRecord(trial=number, files=names, bytes=size))
+            self._recorder.record(RemovedRecord(trial=number, files=names, bytes=size))
         for each in removals:
             try:
                 self._file(number, each.name).unlink(missing_ok=True)
@@ -256,4 +256,4 @@ class Budget:
     def _tell(self, what: str, reason: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            self._sweep.record(OverBudgetRecord(bytes=self._total, reason=reason))
+            self._recorder.record(OverBudgetRecord(bytes=self._total, reason=reason))

@@ -65,7 +65,7 @@ class Board:
             return
         self._history = self._history.with_record(record)
         if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
-            self._best_so_far.observe(self.history[record.trial], self.history.values())
+            self._best_so_far.observe(self.trials[record.trial], self.trials.values())
         if isinstance(record, ResumedRecord):
             self._resume(record)
         self._seen = max(self._seen, record.time)
@@ -100,7 +100,7 @@ class Board:
     # --- what is known -------------------------------------------------------------------------------
 
     @property
-    def history(self) -> dict[int, TrialHistory]:
+    def trials(self) -> dict[int, TrialHistory]:
         """The trials so far."""
         return self._history.trials
 
@@ -136,22 +136,22 @@ class Board:
         """The number of trials by outcome; else they are `running`, or `unfinished` if no driver runs."""
         without = "running" if self.alive else "unfinished"
         found: dict[str, int] = {}
-        for trial in self.history.values():
+        for trial in self.trials.values():
             state = str(trial.outcome or without)
             found[state] = found.get(state, 0) + 1
-        if self.total is not None and self.total > len(self.history):
-            found["waiting" if self.alive else "not started"] = self.total - len(self.history)
+        if self.total is not None and self.total > len(self.trials):
+            found["waiting" if self.alive else "not started"] = self.total - len(self.trials)
         return found
 
     @property
     def ended(self) -> int:
         """The number of trials that have ended for good."""
-        return sum(trial.over for trial in self.history.values())
+        return sum(trial.over for trial in self.trials.values())
 
     @property
     def running(self) -> list[TrialHistory]:
         """The trials that have started and not ended."""
-        return [trial for trial in self.history.values() if trial.ended is None]
+        return [trial for trial in self.trials.values() if trial.ended is None]
 
     @property
     def best(self) -> BestTrial | None:
@@ -187,14 +187,14 @@ class Board:
 
     def left_s(self, now: float) -> float | None:
         """Seconds to the end at the speed so far; a trial is expected to run as long as ended ones did."""
-        done = sum(trial.epoch for trial in self.history.values() if trial.outcome is not Outcome.REUSED)
+        done = sum(trial.epoch for trial in self.trials.values() if trial.outcome is not Outcome.REUSED)
         if self.total is None or done <= 0 or self._over:
             return None
         ended = [
-            t.epoch for t in self.history.values() if t.ended is not None and t.outcome is not Outcome.REUSED
+            t.epoch for t in self.trials.values() if t.ended is not None and t.outcome is not Outcome.REUSED
         ]
         usual = sum(ended) / len(ended) if ended else float(self._experiment.max_epochs)
-        left = (self.total - len(self.history)) * usual
+        left = (self.total - len(self.trials)) * usual
         for trial in self.running:
             whole = self.epochs(trial.number)
             left += max(0.0, (min(usual, whole) if trial.epoch < usual else whole) - trial.epoch)

@@ -18,6 +18,7 @@ from analysis.sweep_picture import FIGURE, draw_sweep
 from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
+from tuning.ledger.records import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bool = False) -> None:
     """Print what a sweep has found, and exit with its code. resumed: whether it had been recorded before."""
     tried = result.history.trials.values()
-    if result.outcome == "interrupted" and not tried:
+    if result.outcome is Ending.INTERRUPTED and not tried:
         kept = (
             f"`adaptertune resume {shell_name(result.folder)}` continues"
             if resumed
@@ -37,7 +38,7 @@ def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bo
         say(f"interrupted before the first trial; {kept}")
         raise typer.Exit(PREEMPTED if resumed and result.preempted else INTERRUPTED)
     print_conclusion(result.folder, then_ablate)
-    if result.outcome == "interrupted":
+    if result.outcome is Ending.INTERRUPTED:
         ended = sum(trial.over for trial in tried)
         scores = len(result.history.scores)
         scored = f", {scores} scored on test images" if scores else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -32,11 +32,11 @@ class LastingConsole(Console):
         os.close(devnull)
 
 
-def console(kind: type[Console] = Console) -> Console:
-    """Standard output as it is now."""
-    out = kind(highlight=False, emoji=False)
+def console(kind: type[Console] = Console, **options: Any) -> Console:
+    """Standard output as it is now. options: of Rich's console."""
+    out = kind(highlight=False, emoji=False, **options)
     if not out.is_terminal:
-        out = kind(highlight=False, emoji=False, width=PIPED_WIDTH)
+        out = kind(highlight=False, emoji=False, width=PIPED_WIDTH, **options)
     return out
 
 
@@ -79,13 +79,7 @@ def print_lines(out: Console, *texts: str, style: str | None = None) -> None:
 
 def failure_lines(sweep: Sweep, folder: Path, most: int = 10) -> list[str]:
     """A line for each failed or diverged trial, at most `most`, and for each trial without a test score."""
+    from analysis.query import sweep as recorded
     from tuning.ledger.storage import shell_name  # pydantic
 
-    lost = [t for t in sweep.trials if t.outcome in ("failed", "diverged")]
-    texts = [f"trial {t.number} {t.outcome}: {t.reason or 'no reason recorded'}" for t in lost[:most]]
-    if len(lost) > most:
-        texts.append(f"… and {len(lost) - most} more; see `adaptertune status {shell_name(folder)}`")
-    for number, why in sweep.unscored.items():
-        model = "the pretrained baseline" if number is None else f"trial {number}"
-        texts.append(f"{model} could not be scored on test images: {why}")
-    return texts
+    return recorded.failure_lines(sweep, most, f"; see `adaptertune status {shell_name(folder)}`")

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from trainables.specs.adapters import Adapter
 from tuning.experiment.space import SECTION_NAMES
 from tuning.experiment.spec import Experiment
-from tuning.experiment.yaml_lines import dump_yaml as yaml_text
+from tuning.experiment.yaml_lines import dump_yaml
 
 
 def experiment_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> str:
@@ -25,4 +25,4 @@ def experiment_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> 
         )
     if not document["model"]:
         del document["model"]
-    return yaml_text(document | ({"trial": trial} if trial else {}))
+    return dump_yaml(document | ({"trial": trial} if trial else {}))

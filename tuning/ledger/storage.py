@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from trainables.errors import StorageError
 from trainables.run_folder import LOG
 from trainables.storage_paths import Place, StorePath
+from tuning.experiment.spec import Experiment
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER
 
 if TYPE_CHECKING:
@@ -28,17 +29,24 @@ DEFAULT = Path("experiments")
 BEST = "best"
 
 
-def storage_folder(given: Path | None) -> Path:
+def storage_folder(given: str | Path | None) -> Path:
     """The folder of `--storage`, else of the environment variable, else `./experiments`."""
-    if given is not None:
-        return given
-    return Path(os.environ.get(VARIABLE) or DEFAULT)
+    return Path(given if given is not None else os.environ.get(VARIABLE) or DEFAULT)
 
 
 def shell_name(folder: Path) -> str:
     """The experiment's argument for a command typed here, quoted for the shell: its name, or its path."""
+    return quote(_name_from_here(folder))
+
+
+def python_name(folder: Path) -> str:
+    """The experiment's argument for a Python call made here, in quotes: its name, or its path."""
+    return repr(_name_from_here(folder))
+
+
+def _name_from_here(folder: Path) -> str:
     usual = storage_folder(None).absolute() / folder.name
-    return quote(folder.name if usual == folder.absolute() else str(folder.absolute()))
+    return folder.name if usual == folder.absolute() else str(folder.absolute())
 
 
 @dataclass(frozen=True)
@@ -148,3 +156,14 @@ def find_experiments(name: str, storage: Path) -> list[Path]:
 
 def _available(storage: Path) -> str:
     return "available: " + (", ".join(folder.name for folder in list_experiments(storage)) or "none yet")
+
+
+def refuse_existing(folder: Path, name: str) -> None:
+    """Raise StorageError if the folder holds an experiment."""
+    if (folder / LEDGER).exists():
+        known = shell_name(folder)
+        raise StorageError(
+            f"an experiment '{name}' already exists in {folder.parent}; see it with"
+            f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name with"
+            f" `--name {name}-2`, or remove {folder}"
+        )

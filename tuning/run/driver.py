@@ -181,7 +181,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     _settle(of, rule)
     budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()
-    gpus = _gpus(resources.gpus, cluster)
+    gpus = resources.gpus_of_trial(any_there=any(node.gpus for node in cluster.nodes()))
     _check_nodes(of, cluster)
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
@@ -352,12 +352,6 @@ def _send_along(module: str) -> None:
 
     if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
         cloudpickle.register_pickle_by_value(sys.modules[module])
-
-
-def _gpus(asked: float | str, cluster: Cluster) -> float:
-    if asked == "auto":
-        return 1.0 if any(node.gpus for node in cluster.nodes()) else 0.0
-    return float(asked)
 
 
 @dataclass(frozen=True)

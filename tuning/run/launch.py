@@ -8,21 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trainables.errors import AdaptertuneError, StorageError
+from trainables.errors import AdaptertuneError
 from tuning.checkpoints.store_folder_claim import release_store_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.environment import describe_environment
 from tuning.ledger.history import History
-from tuning.ledger.ledger import DRIVER_LOG, LEDGER, Ledger
+from tuning.ledger.ledger import DRIVER_LOG, Ledger
 from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import ExperimentRecord
-from tuning.ledger.storage import shell_name
+from tuning.ledger.storage import refuse_existing
 from tuning.run.driver import Composition, LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer
 from tuning.search.warm_start import read_earlier_trials, record_earlier_trials
-
-__all__ = ["LaunchResult", "launch_experiment", "refuse_existing"]
 
 
 def launch_experiment(
@@ -65,17 +63,6 @@ def launch_experiment(
         with _name_left_free(folder, recorder, experiment):
             record_earlier_trials(earlier, recorder)
             return drive_sweep(composition, prepare=prepare, address=address)
-
-
-def refuse_existing(folder: Path, name: str) -> None:
-    """Raise StorageError if the folder holds an experiment."""
-    if (folder / LEDGER).exists():
-        known = shell_name(folder)
-        raise StorageError(
-            f"an experiment '{name}' already exists in {folder.parent}; see it with"
-            f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name with"
-            f" `--name {name}-2`, or remove {folder}"
-        )
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def test_the_best_is_kept_as_records_come_as_if_all_were_looked_at(tmp_path: Pat
     seen = set()
     for record in read_records(write(tmp_path / "many", trials, of=asked)):
         board.observe(record)
-        competing = [t for t in board.history.values() if t.outcome in ranked and t.value is not None]
+        competing = [t for t in board.trials.values() if t.outcome in ranked and t.value is not None]
         best = max(competing, key=lambda t: (t.value, -t.number), default=None)
         assert board.best == (None if best is None else BestTrial(best.number, best.value or 0.0, best.epoch))
         seen.add(board.best)

@@ -17,7 +17,7 @@ from tuning.run.driver import LaunchResult
 def launched(monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Ending) -> None:
 
     from tuning.ledger.ledger import read_history
-    from tuning.run.launch import LaunchResult
+    from tuning.run.driver import LaunchResult
 
     def fake(*_: Any, **__: Any) -> LaunchResult:
         return LaunchResult(folder, outcome, read_history(folder))

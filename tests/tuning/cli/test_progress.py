@@ -86,4 +86,4 @@ def test_a_reader_that_ends_does_not_end_the_sweep(live: Path) -> None:
             for entry in read_records(live):
                 progress(entry)
         assert console.quiet
-        assert progress.board.history
+        assert progress.board.trials

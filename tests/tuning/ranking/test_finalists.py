@@ -33,7 +33,8 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import Ending, Outcome, PreparedRecord, Record, ScoredRecord, ScoringRecord
 from tuning.ranking.finalists import Candidate, candidates
 from tuning.ranking.standing import Objective
-from tuning.run.launch import LaunchResult, launch_experiment
+from tuning.run.driver import LaunchResult
+from tuning.run.launch import launch_experiment
 
 # --- which ------------------------------------------------------------------------------------
 

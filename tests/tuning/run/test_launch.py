@@ -26,7 +26,8 @@ from tuning.ledger.records import (
     ReportRecord,
     StartedRecord,
 )
-from tuning.run.launch import LaunchResult, launch_experiment
+from tuning.run.driver import LaunchResult
+from tuning.run.launch import launch_experiment
 from tuning.tables.parquet_parts import valid_parts
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}

@@ -305,7 +305,7 @@ def test_a_clock_that_goes_back_changes_nothing_but_the_times_shown(
     with Progress(board, Console(file=screen, width=200)) as progress:
         resumed(folder, prepared, on_event=progress)
     assert essence(folder) == essence(whole)
-    last = board.history[5]
+    last = board.trials[5]
     assert f"trial 5 {last.outcome}" in screen.getvalue()
     for line in screen.getvalue().splitlines():
         assert not line.startswith("[-"), line

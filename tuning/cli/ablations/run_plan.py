@@ -21,6 +21,7 @@ from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
+from tuning.ledger.records import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 
@@ -105,7 +106,7 @@ def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> P
     else:
         result = run_sweep(experiment, storage, address)
     print_lines(console(), *failure_lines(Sweep.of(result.history), folder))
-    if result.outcome == "interrupted":
+    if result.outcome is Ending.INTERRUPTED:
         say(
             f"interrupted; everything that {experiment.name} has recorded is kept. To continue, run the same"
             f" command, or `adaptertune resume {shell_name(folder)}`"

@@ -10,7 +10,7 @@ import typer
 
 from tuning.cli.console import console, print_lines
 from tuning.experiment.spec import Experiment
-from tuning.ledger.storage import shell_name
+from tuning.ledger.storage import refuse_existing, shell_name
 from tuning.messages import say
 from tuning.run.detach import NotStartedError, command_line, detach
 from tuning.run.supervise import supervise
@@ -18,10 +18,7 @@ from tuning.run.supervise import supervise
 
 def start_in_background(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> None:
     """Start `adaptertune ARGUMENTS` in the background, and print how to watch and stop it."""
-    from tuning.run.launch import refuse_existing  # ray
-
-    folder = (storage / experiment.name).absolute()
-    refuse_existing(folder, experiment.name)
+    folder = _new_folder(experiment, storage)
     try:
         started = detach(arguments, folder)
     except NotStartedError as error:
@@ -46,9 +43,13 @@ def run_supervised(
 
     Exits with the driver's code.
     """
-    from tuning.run.launch import refuse_existing  # ray
-
-    folder = (storage / experiment.name).absolute()
-    refuse_existing(folder, experiment.name)
+    folder = _new_folder(experiment, storage)
     resume = ["resume", str(folder), *options]
     raise typer.Exit(supervise(command_line(arguments), command_line(resume), folder, tell=say))
+
+
+def _new_folder(experiment: Experiment, storage: Path) -> Path:
+    """The folder of a new experiment. Raises StorageError if it holds one."""
+    folder = (storage / experiment.name).absolute()
+    refuse_existing(folder, experiment.name)
+    return folder

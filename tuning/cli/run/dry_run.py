@@ -7,7 +7,7 @@ import os
 import torch
 import typer
 
-from cluster.capacity import Node, count_slots
+from cluster.capacity import Capacity, Node
 from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
@@ -65,7 +65,7 @@ def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
 
 def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     number = "an unlimited number of" if expected.trials is None else str(expected.trials)
-    stops = experiment.scheduler.asha is not None or experiment.scheduler.median is not None
+    stops = experiment.scheduler.rule is not None
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
         f"trials  {number}, {expected.side_by_side} in parallel, at most {expected.epochs:g} epochs each",
@@ -80,6 +80,5 @@ def _parallel_trials(experiment: Experiment) -> int:
     """The number of trials that run at once on this machine."""
     here = Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
-    gpus = (1.0 if here.gpus else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-    fit = max(1, count_slots([here], cpus=resources.cpus, gpus=gpus))
-    return min(fit, resources.concurrent or fit)
+    gpus = resources.gpus_of_trial(any_there=here.gpus > 0)
+    return Capacity(lambda: [here], resources.cpus, gpus, resources.concurrent)()

@@ -21,7 +21,7 @@ def run_list(storage: Storage = None) -> None:
         typer.echo(f"no experiments in {place}; start one with `adaptertune launch quickstart`")
     for folder in folders:
         try:
-            _, board = read_board(folder)
+            board = read_board(folder)
         except AdaptertuneError as error:
             typer.echo(f"{folder.name:28s} unreadable   {error}")
             continue

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.query.sweep import Sweep
 from tuning.cli.board import Board
-from tuning.ledger.ledger import driver_alive, read_history, read_records
+from tuning.ledger.header import experiment_of
+from tuning.ledger.ledger import driver_alive, read_header, read_records
 
 
-def read_board(folder: Path) -> tuple[Sweep, Board]:
-    """The experiment in `folder`, and its board."""
+def read_board(folder: Path) -> Board:
+    """The board of the experiment in `folder`."""
     alive = driver_alive(folder)
-    records = tuple(read_records(folder))
-    sweep = Sweep.of(read_history(folder, records))
-    board = Board(sweep.experiment, alive=alive)
-    for record in records:
+    board = Board(experiment_of(read_header(folder)), alive=alive)
+    for record in read_records(folder):
         board.observe(record)
-    return sweep, board
+    return board

@@ -12,6 +12,8 @@ from tuning.cli.progress import Progress
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import read_header
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
 
 if TYPE_CHECKING:
     from tuning.run.driver import LaunchResult
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
     """Run a new sweep, with a live table, or lines without a terminal."""
-    from tuning.run.launch import launch_experiment  # ray
-
     with Progress(Board(experiment), console(LastingConsole)) as progress:
         return launch_experiment(experiment, storage, address=address, on_event=progress)
 
@@ -29,8 +29,6 @@ def resume_sweep(
     folder: Path, *, trials: int | None, retry_failed: bool, address: str | None
 ) -> LaunchResult:
     """Continue the sweep in `folder` from where its ledger ends, with the same live table."""
-    from tuning.run.resume import resume_experiment  # ray
-
     board = Board(experiment_of(read_header(folder)))
     with Progress(board, console(LastingConsole)) as progress:
         return resume_experiment(

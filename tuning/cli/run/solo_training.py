@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from trainables.data.domains import split_names
 from trainables.data.prepared import open_prepared
 from trainables.preparation import prepare_workload
-from trainables.run_folder import SPLITS
+from trainables.run_folder import BEST_WEIGHTS, SPLITS
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
@@ -62,7 +62,7 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
     print_lines(
         out,
         f"{ended}: {metric} {last.objective:.4f} on validation images ({workload.objective.value} report)"
-        f" after {duration(time.monotonic() - started)}; weights in {folder / 'best.ckpt'}",
+        f" after {duration(time.monotonic() - started)}; weights in {folder / BEST_WEIGHTS}",
     )
 
 

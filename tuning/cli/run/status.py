@@ -18,6 +18,7 @@ def run_status(
     storage: Storage = None,
 ) -> None:
     """Show the progress of an experiment: trials by state, running trials, the best so far, failures."""
+    from analysis.query.sweep import Sweep
     from tuning.cli.console import console, failure_lines, print_lines
     from tuning.cli.run.recorded_board import read_board
     from tuning.ledger.storage import parse_reference, storage_folder
@@ -25,7 +26,7 @@ def run_status(
     folder = parse_reference(name, storage_folder(storage)).folder
     out = console()
     while True:
-        sweep, board = read_board(folder)
+        board = read_board(folder)
         out.print(board.view(time.time()))
         if not watch or not board.alive:
             break
@@ -39,4 +40,4 @@ def run_status(
         print_lines(out, f"data: {len(errors)} errors")
     for error in errors[:10]:
         print_lines(out, f"  {'  '.join(map(str, error.values())) if isinstance(error, dict) else error}")
-    print_lines(out, *failure_lines(sweep, folder, most=50))
+    print_lines(out, *failure_lines(Sweep.at(folder), folder, most=50))

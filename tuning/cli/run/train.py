@@ -115,7 +115,9 @@ def sole_config(experiment: Experiment) -> TrialConfig:
 
 def new_folder(into: Path | None, storage: Path, name: str) -> Path:
     """An empty folder for the run. Raises StorageError if the folder that was asked for is not empty."""
-    folder = into if into is not None else storage / "trained" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    from tuning.checkpoints.trained_adapter import TRAINED
+
+    folder = into if into is not None else storage / TRAINED / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} already exists and is not empty; choose another with --into")
     folder.mkdir(parents=True, exist_ok=True)

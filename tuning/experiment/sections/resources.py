@@ -26,6 +26,10 @@ class ResourceSpec(Spec):
     threads: Count = 1
     """CPU threads that torch uses in a trial."""
 
+    def gpus_of_trial(self, *, any_there: bool) -> float:
+        """The GPUs that a trial reserves. any_there: whether a machine has one."""
+        return float(any_there) if self.gpus == "auto" else float(self.gpus)
+
     @field_validator("gpus", mode="wrap")
     @classmethod
     def _number_or_auto(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
