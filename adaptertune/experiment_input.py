@@ -14,7 +14,7 @@ from tuning.experiment.file_errors import SET, FileError, dotted_key, file_error
 from tuning.experiment.load import load_experiment
 from tuning.experiment.reader import DOMAIN_KEYS, Reader
 from tuning.experiment.settings import find_setting
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import Document, dump_yaml
 
 Given = Experiment | str | os.PathLike[str] | Mapping[str, Any]
@@ -153,7 +153,7 @@ def _of_value(given: Experiment, changes: list[tuple[Any, Any]]) -> Experiment:
 
 def document_of(experiment: Experiment) -> dict[str, Any]:
     """An experiment as the plain values of its file; paths in it are absolute."""
-    apart = {"source_text", "trial", "space"}
+    apart = {*NOT_IN_FILES, "trial", "space"}
     parts = experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     document = {key: part for key, part in parts.items() if part != {}}
     if experiment.trial:

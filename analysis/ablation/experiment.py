@@ -28,7 +28,7 @@ from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, Abl
 from tuning.experiment.sections.scoring import Scored
 from tuning.experiment.settings import SettingKind, find_setting, unknown_setting
 from tuning.experiment.space import SECTION_NAMES, config_hash
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import dump_yaml
 
 AROUND = 10.0
@@ -82,7 +82,7 @@ def _experiment(
     search: Mapping[str, JsonValue],
     fixed: Mapping[str, JsonValue],
 ) -> Experiment:
-    apart = {"name", "trial", "space", "search", "scheduler", "scoring", "ablation", "source_text"}
+    apart = {"name", "trial", "space", "search", "scheduler", "scoring", "ablation", *NOT_IN_FILES}
     parts = base.experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     trial = {n: v for n, v in base.settings.items() if n not in space and _is_used(n, spec, base)}
     trial = {n: v for n, v in trial.items() if n != SEED} | dict(fixed)

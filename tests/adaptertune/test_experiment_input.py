@@ -10,7 +10,7 @@ from adaptertune.experiment_input import Overrides, document_of, read_experiment
 from search_spaces.catalog import shipped_experiments
 from trainables.errors import AdaptertuneError, ExperimentFileError
 from tuning.experiment.load import load_experiment
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import dump_yaml
 
 
@@ -23,7 +23,8 @@ def without_text(experiment: Experiment) -> Experiment:
 
 
 def test_every_key_of_a_file_is_an_argument() -> None:
-    assert {*Overrides.__annotations__} == {*Experiment.model_fields, "trials"} - {"source_text", "ablation"}
+    fields = {*Experiment.model_fields, "trials"}
+    assert {*Overrides.__annotations__} == fields - NOT_IN_FILES - {"ablation"}
 
 
 @pytest.mark.parametrize("name", [file.name for file in shipped_experiments()])

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from trainables.specs.base import Count, Spec
 from trainables.specs.data import DataSpec, EmbeddedData
+from trainables.specs.definitions import Definitions
 from trainables.specs.tasks import TASK_FACTS, TaskFacts
 
 
@@ -111,6 +112,7 @@ class Workload(Spec):
     model: ModelSpec = ModelSpec()
     data: DataSpec = DataSpec(embedded=EmbeddedData())
     objective: ObjectiveSpec
+    definitions: Definitions = Definitions()
 
     @property
     def direction(self) -> Direction:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from tuning.experiment.dotted import dotted_leaves
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 
-_APART = {"name", "source_text"}
-"""Keys that are not compared: the name and the file's text have no effect on the trials."""
+_APART = NOT_IN_FILES | {"name"}
+"""Keys that are not compared: the name has no effect on the trials."""
 
 
 @dataclass(frozen=True)

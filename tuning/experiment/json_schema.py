@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.settings import bare_type
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 
 Schema = dict[str, Any]
 
@@ -32,7 +32,9 @@ def experiment_schema() -> Schema:
     for name in ("Alternative", "Space"):
         definitions.pop(name, None)
     properties: Schema = schema["properties"]
-    del properties["source_text"]
+    for name in NOT_IN_FILES:
+        del properties[name]
+    definitions.pop("Definitions", None)
     properties["trial"] = _trial(trial, definitions)
     properties["space"] = _space(trial, definitions)
     properties["scheduler"] = {"anyOf": [{"const": "none"}, properties["scheduler"]]}

@@ -35,11 +35,11 @@ from tuning.experiment.paths import make_absolute
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
 from tuning.experiment.space import Space
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import Document
 
 DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
-PARTS = tuple(n for n in Experiment.model_fields if n not in ("trial", "space", "source_text"))
+PARTS = tuple(n for n in Experiment.model_fields if n not in NOT_IN_FILES | {"trial", "space"})
 """Parts of the file that are validated as a whole; `trial` and `space` are read setting by setting."""
 _HINTS = {
     "name": "is missing; give the experiment a name, such as name: pets",
@@ -121,7 +121,7 @@ class Reader:
         known = keys_of(Experiment)
         for key in [k for k in value if k not in PARTS]:
             del value[key]
-            keys = [name for name in Experiment.model_fields if name not in ("ablation", "source_text")]
+            keys = [name for name in Experiment.model_fields if name not in NOT_IN_FILES | {"ablation"}]
             rule = f"unknown key{suggestion(key, keys)}"
             if closest_name(key, keys) is None and find_setting(key) is not None:
                 rule = (

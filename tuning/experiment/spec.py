@@ -20,6 +20,7 @@ from pydantic import (
 from trainables.errors import ExperimentFileError
 from trainables.specs.base import Spec
 from trainables.specs.data import DataSpec, EmbeddedData
+from trainables.specs.definitions import Definitions
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.experiment.dotted import put_nested
@@ -53,13 +54,21 @@ class Experiment(Spec):
     """The comparison that a designed experiment makes."""
     retries: Annotated[int, Field(ge=0)] = 0
     """The number of times that a trial is restarted from its checkpoint after its worker died."""
+    definitions: Definitions = Definitions()
+    """Those that the experiment began with; the record holds them, not the file."""
     source_text: str = ""
-    """The text of the file; not a key of the file."""
+    """The text of the file."""
 
     @property
     def workload(self) -> Workload:
         """The settings that all trials share."""
-        return Workload(task=self.task, model=self.model, data=self.data, objective=self.objective)
+        return Workload(
+            task=self.task,
+            model=self.model,
+            data=self.data,
+            objective=self.objective,
+            definitions=self.definitions,
+        )
 
     @property
     def max_epochs(self) -> int:
@@ -103,3 +112,7 @@ class Experiment(Spec):
                 f"{self.name} has no `space`, so there is nothing to search; add one, "
                 "or run its one configuration with `adaptertune train`"
             )
+
+
+NOT_IN_FILES = {"definitions", "source_text"}
+"""Fields of an experiment that are not keys of its file."""

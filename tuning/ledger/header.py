@@ -7,6 +7,7 @@ import json
 from pydantic import ValidationError
 
 from trainables.errors import LedgerError
+from trainables.specs.definitions import BEFORE
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ExperimentRecord
 
@@ -14,7 +15,8 @@ from tuning.ledger.records import ExperimentRecord
 def experiment_of(header: ExperimentRecord) -> Experiment:
     """The experiment as launched, or as extended since. Raises LedgerError if this version cannot read it."""
     try:
-        given = Experiment.model_validate_json(json.dumps(header.experiment))
+        before = {"definitions": BEFORE.model_dump()}  # of a record that names none
+        given = Experiment.model_validate_json(json.dumps(before | header.experiment))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

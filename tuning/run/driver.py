@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
@@ -107,16 +107,21 @@ def drive_sweep(
     of: Composition, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
-    with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
+    with (
+        _as_storage_errors(),
+        absolute_cache(),
+        halted_by_signals() as signals,
+        ExitStack() as viewed,  # the views are the last to go: they see the record closed
+    ):
         try:
             claim_store_folder(of.experiment, of.recorder.history.header)
-            viewed = _viewed(of)
-            prepared = prepare_in_background(prepare, of.experiment.workload)
-            with viewed:
-                ending = _run(of, prepared, address, signals)
-        except Halt as halt:  # a signal came before Ray was started
+            viewed.enter_context(_viewed(of))
+            _run(of, prepare_in_background(prepare, of.experiment.workload), address, signals)
+            ending = Ending.FINISHED
+        except Halt as halt:
             ending = halt.ending
-            _close(of.recorder, ending, signals)
+            if of.recorder.history.closed is None:  # it came before Ray was up
+                _close(of.recorder, ending, signals)
             if halt.error is not None:
                 raise halt.error from halt
     return LaunchResult(
@@ -132,27 +137,17 @@ def _viewed(of: Composition) -> Views:
     return views
 
 
-def _run(of: Composition, prepared: Future[Path], address: str | None, signals: Signals) -> Ending:
-    halted: Halt | None = None
+def _run(of: Composition, prepared: Future[Path], address: str | None, signals: Signals) -> None:
+    """Start Ray, run the sweep and close the record. Raises Halt if a signal or `stop` ends it."""
     threads = of.experiment.resources.threads
-    try:
-        with connect(address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up) as cluster:
-            signals.listen()  # Ray has just installed its own handler for SIGTERM
-            try:
-                _fit(of, cluster, prepared, signals)
-                ending = Ending.FINISHED
-            except Halt as halt:
-                halted, ending = halt, halt.ending
-            except BaseException:
-                _close(of.recorder, Ending.FAILED, signals)
-                raise
-            _close(of.recorder, ending, signals)
-    except Halt as halt:  # while Ray was starting
-        halted, ending = halt, halt.ending
-        _close(of.recorder, ending, signals)
-    if halted is not None and halted.error is not None:
-        raise halted.error
-    return ending
+    with connect(address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up) as cluster:
+        signals.listen()  # Ray has just installed its own handler for SIGTERM
+        try:
+            _fit(of, cluster, prepared, signals)
+        except BaseException as error:
+            _close(of.recorder, error.ending if isinstance(error, Halt) else Ending.FAILED, signals)
+            raise
+        _close(of.recorder, Ending.FINISHED, signals)
 
 
 def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:

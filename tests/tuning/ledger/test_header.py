@@ -1,0 +1,34 @@
+"""The experiment that a header describes, and its definitions."""
+
+from __future__ import annotations
+
+from scripted import experiment
+
+from trainables.specs.definitions import BEFORE, MEANINGS, Definitions
+from tuning.ledger.header import experiment_of
+from tuning.ledger.records import ExperimentRecord
+
+
+def header(**changes: object) -> ExperimentRecord:
+    written = experiment().model_dump(mode="json", exclude={"source_text"}) | changes
+    return ExperimentRecord(name="sweep", file="", experiment=written)
+
+
+def test_a_record_without_definitions_has_those_before_they_were_recorded() -> None:
+    found = header()
+    old = found.model_copy(
+        update={"experiment": {k: v for k, v in found.experiment.items() if k != "definitions"}}
+    )
+    assert experiment_of(old).definitions == BEFORE
+    assert experiment_of(old).workload.definitions == BEFORE
+
+
+def test_recorded_definitions_are_kept() -> None:
+    others = {"dice": 2, "iou": 1, "coco": 2, "robustness": 1, "fingerprint": 2}
+    assert experiment_of(header(definitions=others)).definitions == Definitions.model_validate(others)
+
+
+def test_every_number_of_a_definition_has_a_meaning() -> None:
+    assert MEANINGS.keys() == Definitions.model_fields.keys()
+    for name, number in [*Definitions(), *BEFORE]:
+        assert MEANINGS[name][number]
