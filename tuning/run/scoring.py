@@ -152,6 +152,7 @@ def _record(candidate: Candidate, result: ScoringResult) -> ScoredRecord:
         metrics=_finite(result.metrics),
         domains={name: _finite(metrics) for name, metrics in result.domains.items()},
         robustness=_finite(result.robustness),
+        above_floor=result.above_floor,
         latency_ms=result.latency_ms,
         reason=result.reason,
     )
