@@ -7,26 +7,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainables.data.prepared import IGNORE
 from trainables.metrics.mask_means import WITH_BACKGROUND, WORST
 from trainables.metrics.rules import MetricRules
 
 
-def counts_by_image(predicted: Tensor, target: Tensor, classes: int, *, ignore: int = IGNORE) -> Tensor:
+def counts_by_image(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
     """(B, 3, classes) int64: each image's correct, true and predicted pixels of each class.
 
-    predicted, target: (B, H, W) index maps; pixels whose target is `ignore` are left out.
+    predicted, target: (B, H, W) index maps; pixels whose target is IGNORE are left out.
     """
-    counted = target != ignore
-    first = torch.arange(0, len(target) * classes, classes, device=target.device)
-    images = first.view(-1, 1, 1).expand_as(target)[counted]
-    true, called = target[counted].long(), predicted[counted].long()
-    right = true == called
-
-    def sums(places: Tensor) -> Tensor:
-        return torch.bincount(places, minlength=len(target) * classes).view(len(target), classes)
-
-    return torch.stack([sums((images + true)[right]), sums(images + true), sums(images + called)], dim=1)
+    # One count over (image, true, predicted), with a row for ignored pixels: selecting them takes 20 times
+    # as long.
+    rows = classes + 1
+    cells = target.to(torch.int32).clamp_max(classes) * classes + predicted.to(torch.int32)
+    firsts = torch.arange(0, len(target) * rows * classes, rows * classes, device=target.device)
+    cells += firsts.to(torch.int32).view(-1, 1, 1)
+    counts = torch.bincount(cells.flatten(), minlength=len(target) * rows * classes)
+    confused = counts.view(len(target), rows, classes)[:, :classes]
+    return torch.stack([confused.diagonal(dim1=1, dim2=2), confused.sum(2), confused.sum(1)], dim=1)
 
 
 def mask_metrics(counts: Tensor, classes: Sequence[str], rules: MetricRules) -> dict[str, float]:
