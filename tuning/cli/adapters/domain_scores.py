@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue, ValidationError
 
@@ -13,6 +13,9 @@ from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError, DataError
 from trainables.inference.score_on_test import evaluation_of
 from trainables.inference.trained_model import TrainedModel, load_baseline
+from trainables.metrics.above_floor import relative_robustness
+from trainables.metrics.floors import mask_floors
+from trainables.metrics.prepared_floors import true_pixels
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import Workload
@@ -32,7 +35,9 @@ class DomainScore:
     images: int
     metrics: dict[str, float]
     relative: float | None
-    """The task's main metric as a share of the one in domain."""
+    """The task's main metric as a share of the one in domain, both above their floors."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """What the best constant predictor reaches on these images, by metric; 0 for AP and AR."""
 
     def record(self) -> dict[str, JsonValue]:
         """For JSON; what is not a number is null."""
@@ -42,6 +47,7 @@ class DomainScore:
             "images": self.images,
             "figures": {name: v if math.isfinite(v) else None for name, v in self.metrics.items()},
             "relative": self.relative,
+            "floors": dict(self.floors),
         }
 
 
@@ -97,15 +103,28 @@ def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple
 def _scores(
     label: str, model: TrainedModel, images: dict[str | None, PreparedSplit]
 ) -> Iterator[DomainScore]:
-    main, here = model.workload.task.facts.main_metric, None
+    rules, classes = model.task.rules, model.task.classes
+    main, here, floor_here = model.workload.task.facts.main_metric, None, 0.0
     for domain, split in images.items():
         metrics = evaluation_of(model, split)
+        floors: dict[str, float] = {}
+        if split.has_masks and rules.definitions.with_floors:
+            floors = mask_floors(true_pixels(split, len(classes)), classes, rules)
+        floor = floors.get(main, 0.0)
+        relative = None
         if domain is None:
-            here = metrics.get(main)
-        shifted = metrics.get(main)
-        relative = shifted / here if domain is not None and here and shifted is not None else None
-        usable = relative is not None and math.isfinite(relative)
-        yield DomainScore(label, domain, len(split), metrics, relative if usable else None)
+            here, floor_here = metrics.get(main), floor
+        else:
+            shares = relative_robustness(
+                here,
+                {domain: metrics.get(main)},
+                definitions=rules.definitions,
+                own_floor=floor_here,
+                floors={domain: floor},
+            )
+            relative = shares.get(domain)
+        usable = relative is not None and math.isfinite(relative) and bool(here)
+        yield DomainScore(label, domain, len(split), metrics, relative if usable else None, floors)
 
 
 # --- images -----------------------------------------------------------------------------------

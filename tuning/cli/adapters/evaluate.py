@@ -69,18 +69,19 @@ def run_evaluate(
         adaptertune evaluate nuclei:best --data other.yaml      # other images, the same classes
         adaptertune evaluate nuclei.yaml --untouched            # the pretrained baseline
 
-    `relative` is the task's main metric (`map` or `dice`) as a share of the one in domain. The pretrained
-    baseline is scored if the pretrained model has a head for the classes; a new head has no meaning
-    before it is trained. The exit code is 1 if a metric is not a number.
+    `relative` is the task's main metric (`map` or `dice`) as a share of the one in domain. Both are
+    measured above their floors: `floor` is what the best constant prediction reaches on the same images
+    (docs/reference/metrics.md). The pretrained baseline is scored if the pretrained model has a head for the
+    classes; a new head has no meaning before it is trained. The exit code is 1 if a metric is not a number.
     \f
     The table looks like this:
 
-         model                 domain      images     dice      iou   soft_dice     loss   relative
-         ──────────────────────────────────────────────────────────────────────────────────────────
-         lora, frozen          in domain       16   0.7608   0.6420      0.6401   0.1408          –
-         lora, frozen          textured        16   0.2291   0.1657      0.0890   0.9470     0.3011
-         pretrained baseline   in domain       16   0.7644   0.6482      0.6393   0.1351          –
-         pretrained baseline   textured        16   0.2364   0.1728      0.0893   0.9254     0.3093
+         model                 domain      images     dice      iou   soft_dice     loss    floor   relative
+         ───────────────────────────────────────────────────────────────────────────────────────────────────
+         lora, frozen          in domain       16   0.7188   0.5866      0.6231   0.1449   0.0057          –
+         lora, frozen          textured        16   0.1574   0.0959      0.0910   0.9097   0.0057     0.2127
+         pretrained baseline   in domain       16   0.7429   0.6171      0.6393   0.1351   0.0057          –
+         pretrained baseline   textured        16   0.1672   0.1035      0.0893   0.9254   0.0057     0.2191
 
     ADAPTER is one of:
 
@@ -118,7 +119,10 @@ def run_evaluate(
     - `rows[].images`: the number of images
     - `rows[].figures`: every metric by its name, also for each class (`dice/CLASS`); null for what is not a
       number
-    - `rows[].relative`: shifted ÷ in domain; null in domain, or if that is 0
+    - `rows[].relative`: shifted ÷ in domain, both above their floors; null in domain, or if that is 0
+    - `rows[].floors`: what the best constant predictor reaches on the same images, by metric; empty for AP
+      and AR, where it is 0
+    - `definitions`: what each metric means, as in the experiment that trained the adapter
     """
     from trainables.specs.data import Split
     from tuning.cli.find_adapter import find_adapter, find_baseline
@@ -142,18 +146,26 @@ def _print_scores(
     trained: TrainedAdapter, data: str | None, part: Split, scores: Sequence[DomainScore]
 ) -> None:
     from trainables.specs.data import Split
+    from trainables.specs.definitions import MEANINGS, Definitions
     from tuning.cli.console import console, print_columns
 
     task = trained.workload.task
     names = task.facts.table_metrics
     shifted = any(score.domain is not None for score in scores)
-    columns = ("model", "domain", "images", *names, *(("relative",) if shifted else ()))
+    main = task.facts.main_metric
+    floored = any(main in score.floors for score in scores)
+    columns = (
+        *("model", "domain", "images", *names),
+        *(("floor",) if floored else ()),
+        *(("relative",) if shifted else ()),
+    )
     cells = [
         (
             score.model,
             score.domain or "in domain",
             str(score.images),
             *(_number(score.metrics.get(name)) for name in names),
+            *((_number(score.floors.get(main)),) if floored else ()),
             *((_number(score.relative),) if shifted else ()),
         )
         for score in scores
@@ -162,11 +174,22 @@ def _print_scores(
     if trained.epoch is not None:
         caption += f"; weights of epoch {trained.epoch:g}, chosen on validation images"
     if shifted:
-        caption += f"; relative: {task.facts.main_metric} as a share of the one in domain"
+        above = ", both above their floors" if floored else ""
+        caption += f"; relative: {main} as a share of the one in domain{above}"
+    if floored:
+        caption += f"; floor: {main} of the best constant prediction on the same images"
+    if (old := trained.experiment.definitions.of_metric(main)) != Definitions().of_metric(main) and old:
+        caption += f"; {main} is the {MEANINGS[old[0]][old[1]]}"
     if part is Split.VALIDATION and trained.weights is not None and data is None:
         caption += ". The adapter was chosen on these images: test images give a fairer score"
     numeric = tuple(range(2, len(columns)))
     print_columns(console(), trained.title, columns, cells, caption=caption, numeric=numeric)
+
+
+def _meanings(trained: TrainedAdapter) -> dict[str, str]:
+    from trainables.specs.definition_words import definitions_in_words
+
+    return definitions_in_words(trained.experiment.definitions, trained.workload.task)
 
 
 def _number(value: float | None) -> str:
@@ -186,5 +209,6 @@ def _scores_json(
         "fingerprint": prepared.meta["fingerprint"],
         "classes": list(prepared.classes),
         "main_figure": trained.workload.task.facts.main_metric,
+        "definitions": dict(_meanings(trained)),
         "rows": [score.record() for score in scores],
     }
