@@ -43,7 +43,7 @@ def _recorded(folder: Path, **parts: Any) -> PreparedRecord:
 
 
 def test_floors_are_recorded_for_each_set_of_masks(folder: Path) -> None:
-    found = _recorded(folder, task="segmentation", objective={"metric": "dice/3@rough"})
+    found = _recorded(folder, task="segmentation", objective={"metric": "dice/7@rough"})
     sets = {f"{part}{at}" for part in ("validation", "test") for at in ("", "@blurred", "@rough")}
     assert found.floors.keys() == sets
     for floors in found.floors.values():
