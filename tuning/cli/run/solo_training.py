@@ -16,7 +16,9 @@ from trainables.run_folder import BEST_WEIGHTS, SPLITS
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
+from trainables.training.gradient_audit import grouped
 from trainables.training.solo import train_solo
+from trainables.training.state import TrialState
 from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
 from tuning.exit_codes import FAILED
@@ -47,10 +49,16 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             reports.flush()
             print_lines(out, _report_line(workload, config, report))
 
+        def on_start(state: TrialState) -> None:
+            if state.still:
+                print_lines(out, f"has no gradient and never trains: {', '.join(grouped(state.still))}")
+
         # A trial of a sweep is repeated with its threads; a file that sets none leaves the choice to torch.
         given = experiment.resources.model_fields_set
         threads = experiment.resources.threads if "threads" in given else None
-        last = train_solo(workload, config, folder=folder, on_report=on_report, threads=threads)
+        last = train_solo(
+            workload, config, folder=folder, on_report=on_report, on_start=on_start, threads=threads
+        )
     metric = workload.objective.metric
     if last.outcome == "diverged":
         say(
