@@ -96,8 +96,14 @@ class _Audit:
         trained = {name: p for name, p in copied.named_parameters() if p.requires_grad}
         for parameter in trained.values():
             _replace_zeros(parameter)
-        calls, before = LayerCalls(copied), hidden_state(copied)
+        try:
+            return self._watch(copied, trained)
+        finally:  # a model may refer to itself, and would keep its memory for a while
+            for parameter in trained.values():
+                parameter.grad, parameter.data = None, parameter.new_empty(0)
 
+    def _watch(self, copied: nn.Module, trained: dict[str, nn.Parameter]) -> tuple[str, ...]:
+        calls, before = LayerCalls(copied), hidden_state(copied)
         still = dict(trained)
         batches = list(islice(audit_batches(self.split, min(IMAGES, self.config.batch_size)), TRIES))
         for batch in batches:

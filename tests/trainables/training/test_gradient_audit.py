@@ -16,6 +16,7 @@ from trainables.models.freezing import count_parameters
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task
 from trainables.training import engine as engine_module
+from trainables.training import gradient_audit
 from trainables.training.engine import Engine
 from trainables.training.gradient_audit import grouped
 from trainables.training.state import TrialState
@@ -174,6 +175,25 @@ def test_what_a_checkpoint_or_a_metric_cannot_hold_is_refused(
 ) -> None:
     with pytest.raises(error, match=says):
         engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": arguments}))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_the_copy_leaves_no_memory_behind(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch, task: Task
+) -> None:
+    engine = engine_of(task)
+    monkeypatch.setattr(engine, "_audited", {})
+    made = []
+    real = gradient_audit.clone_module
+    monkeypatch.setattr(
+        gradient_audit, "clone_module", lambda *a, **o: made.append(real(*a, **o)) or made[-1]
+    )
+    state = engine.start(settings({"adapter": "lora", "freezing": "unfrozen"}))
+    (copied,) = made
+    own = {id(p) for p in state.model.parameters()}
+    left = [p for p in copied.parameters() if id(p) not in own]
+    assert left
+    assert all(p.numel() == 0 and p.grad is None for p in left)
 
 
 def test_names_of_all_blocks_are_one() -> None:
