@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.trainables.conftest import config, report_values, run
+from trainables.adapters import rules
 from trainables.adapters.generators import held_generators
 from trainables.errors import AdapterError, ModelError
 from trainables.models.freezing import count_parameters
@@ -163,10 +164,13 @@ def test_too_little_memory_for_the_audit_makes_its_batches_smaller(
     assert sizes == [4, 2, 1, 1, 1, 1]
 
 
+SAMPLES = {"method": "PVERA", "arguments": {"sample_at_inference": True}}
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"method": "PVERA", "arguments": {"sample_at_inference": True}}, ModelError, "sample_at_inference"),
+        (SAMPLES, AdapterError, "sample_at_inference: PVERA would be random in evaluation"),
         ({"method": "LORA", "arguments": {"monteclora_config": {}}}, AdapterError, "monteclora_sampler"),
     ],
 )
@@ -199,6 +203,14 @@ def test_the_copy_leaves_no_memory_behind(
 def test_names_of_all_blocks_are_one() -> None:
     names = ["a.0.query.weight", "a.1.query.weight", "a.10.query.weight", "head.weight", "a.0.2.x"]
     assert grouped(names) == ["a.*.query.weight (3)", "head.weight", "a.*.*.x"]
+
+
+def test_the_audit_finds_a_method_that_samples_in_evaluation_by_itself(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "RULES", {})
+    with pytest.raises(ModelError, match=r"'peft PVERA' is random in evaluation.*sample_at_inference"):
+        engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": SAMPLES}))
 
 
 def test_a_model_that_is_random_in_evaluation_is_refused(
