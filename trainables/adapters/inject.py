@@ -9,7 +9,9 @@ from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import Tensor, nn
 
+from trainables.adapters.bypassed import check_not_bypassed
 from trainables.adapters.family import ADAPTER_NAME, TrainingHook
+from trainables.adapters.generators import held_generators
 from trainables.adapters.layout import Layout
 from trainables.adapters.registry import FAMILIES
 from trainables.adapters.rules import check_adapter_fits
@@ -17,6 +19,7 @@ from trainables.errors import AdapterError
 from trainables.specs.trial import TrialConfig
 
 _FIXED = "fixed/"
+_GENERATOR = "generator/"
 
 
 class Adapted:
@@ -55,13 +58,17 @@ class Adapted:
     def state(self) -> dict[str, Tensor]:
         """The state that a resumed trial needs besides the trained parameters: a flat dict of tensors."""
         fixed = {_FIXED + name: tensor.detach().clone() for name, tensor in self._fixed()}
-        return fixed | self._hook.state()
+        drawn = {_GENERATOR + path: held.get_state() for path, held in held_generators(self.model).items()}
+        return fixed | drawn | self._hook.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from `state()` of the same configuration."""
         with torch.no_grad():
             for name, tensor in self._fixed():
                 tensor.copy_(state[_FIXED + name])
+        for path, held in held_generators(self.model).items():
+            if _GENERATOR + path in state:  # checkpoints of earlier versions have none
+                held.set_state(state[_GENERATOR + path])
         self._hook.load_state(state)
 
     def _fixed(self) -> Iterator[tuple[str, Tensor]]:
@@ -93,6 +100,7 @@ def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, tot
     if peft is None:
         return Adapted(model, None, family.hook(None), base)
     wanted = set(peft.target_modules)
+    check_not_bypassed(model, wanted)
     guarded = _guard(model, wanted) if family.may_rewrite else []
     flags = [parameter.requires_grad for parameter in parameters]
     try:

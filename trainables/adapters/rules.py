@@ -106,8 +106,18 @@ def _indivisible(config: TrialConfig, fit: Fit) -> list[str]:
     return [f"localized_lora.blocks {count} must divide {named}; use {', '.join(map(str, allowed))}"]
 
 
+def _random_in_evaluation(config: TrialConfig, fit: Fit) -> list[str]:
+    if not config.section.arguments.get("sample_at_inference"):
+        return []
+    return [
+        f"peft.arguments.sample_at_inference: {config.section.method} would be random in evaluation, and its"
+        " metrics those of one draw; leave it out"
+    ]
+
+
 RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
     Adapter.ADALORA: _too_few_steps,
     Adapter.LOCALIZED_LORA: _indivisible,
+    Adapter.PEFT: _random_in_evaluation,
 }
 """The rules of families that do not fit every model."""

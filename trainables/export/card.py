@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,9 @@ from trainables.inference.trained_model import TrainedModel
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.tasks.detection import DetectionTask
+
+PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
+"""What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,20 @@ def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
 
 
 def _use(trained: TrainedModel, facts: ExportFacts) -> str:
-    needs = "torch, transformers" + ("" if facts.whole else ", peft") + " and safetensors"
+    also = PACKAGES.get(facts.method or "", ())
+    needs = _listed(["torch", "transformers", *([] if facts.whole else ["peft"]), "safetensors", *also])
+    remote = trained.workload.model.trust_remote_code
     height, width = trained.task.resize.target(480, 640)
     lines = [
-        f"`use.py` in this folder loads it and needs only {needs}:",
+        f"`use.py` in this folder loads it and needs only {needs}"
+        + (f"; PEFT's {facts.method} does not load without {_listed(also)}:" if also else ":"),
         "",
         "```python",
         "from use import load, processor",
         "",
-        "model = load()  # or load('path/to/this/folder')",
+        "model = load(trust_remote_code=True)  # it runs the code of the backbone's repository"
+        if remote
+        else "model = load()  # or load('path/to/this/folder')",
         "inputs = processor()(images=[image], return_tensors='pt')  # needs pillow",
     ]
     if facts.segments:
@@ -137,6 +145,10 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
             "```",
         ]
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _labels(trained: TrainedModel) -> str:

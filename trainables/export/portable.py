@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from trainables.adapters.family import ADAPTER_NAME
 from trainables.adapters.registry import FAMILIES
 from trainables.errors import AdapterError
+from trainables.export.patterns import exact_patterns
 from trainables.export.use import quiet
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Task
@@ -157,15 +158,11 @@ def _relative(config: PeftConfig | None, under: str) -> PeftConfig | None:
     """The configuration with layer names relative to the submodule `under`."""
     if config is None:
         return None
+    exact_patterns(config, config.target_modules, under)
     for field in ("target_modules", "feedforward_modules"):
         names: Iterable[str] | None = getattr(config, field, None)
         if names:
             setattr(config, field, {name.removeprefix(under) for name in names})
-    for field in ("rank_pattern", "alpha_pattern"):
-        pattern: dict[str, Any] | None = getattr(config, field, None)
-        if pattern:
-            own = {name.removeprefix(re.escape(under)).removeprefix(under): v for name, v in pattern.items()}
-            setattr(config, field, own)
     return config
 
 

@@ -1,5 +1,7 @@
 """Loads the model in this folder. It needs only torch, transformers, peft and safetensors.
 
+Some methods of PEFT need one more package; the README names it.
+
     from use import load
 
     model = load()                           # or load("path/to/the/folder"), from anywhere

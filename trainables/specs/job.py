@@ -77,7 +77,8 @@ class Failure(Spec):
 class TrialResult(Spec):
     """What a trainable returns from a step. Ray flattens it; `tuning.run.ray_scheduler` reads it.
 
-    report: None if the trial failed.  built: parameter counts by part, in the first result.
+    report: None if the trial failed.  built: parameter counts by part, in the first result, and with it
+    still: the names of parameters that are set to train but have no gradient, those of all blocks as one.
     baseline: metrics of the pretrained baseline, from the worker that measured it.
     unsaved: why the trial could not be saved, reported once.  done: whether the trial has ended.
     """
@@ -87,6 +88,7 @@ class TrialResult(Spec):
     objective: float = math.nan
     report: Report | None = None
     built: dict[str, int] | None = None
+    still: list[str] = Field(default_factory=list)
     baseline: dict[str, float] | None = None
     unsaved: str | None = None
     failure: Failure | None = None

@@ -18,15 +18,20 @@ from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.engine import Engine, peak_memory_mb
+from trainables.training.gradient_audit import grouped
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """The measured cost of one configuration. The time is that of the faster of two steps."""
+    """The measured cost of one configuration. The time is that of the faster of two steps.
+
+    still: parameters that are set to train but have no gradient, by name; `parameters` does not count them.
+    """
 
     adapter: str
     freezing: str
     parameters: dict[str, int] = field(default_factory=dict)
+    still: tuple[str, ...] = ()
     step_s: float = math.nan
     evaluate_s: float = math.nan
     peak_mb: float = math.nan
@@ -66,7 +71,8 @@ def _measure(engine: Engine, config: TrialConfig) -> DryRun:
     except Exception as error:  # an error of a library about the configuration is a finding too
         return named(error=reason_of(error))
     return named(
-        parameters=count_parameters(state.parts, state.config),
+        parameters=count_parameters(state.parts, state.config, still=state.still),
+        still=tuple(grouped(state.still)),
         step_s=step_s,
         evaluate_s=evaluate_s,
         peak_mb=peak_memory_mb(engine.device),

@@ -28,7 +28,7 @@ from trainables.metrics.intervals import Sampled, interval
 from trainables.metrics.prepared_floors import prepared_floors
 from trainables.metrics.results import Keep, Results
 from trainables.metrics.robustness import under_shift
-from trainables.models.build import build_model
+from trainables.models.build import Built, build_model
 from trainables.models.freezing import Parts, apply_freezing
 from trainables.specs.data import Split
 from trainables.specs.report import Report
@@ -37,6 +37,7 @@ from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Workloa
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.training.evaluation import metrics_of, smaller_batch
+from trainables.training.gradient_audit import audited_kind, parameters_without_gradient
 from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.state import BestReport, Pace, Spent, TrialState
 
@@ -63,6 +64,8 @@ class Engine:
         opened = open_prepared(prepared)
         train = training_part(opened.splits[Split.TRAIN], workload.data)
         self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
+        self._audited: dict[str, tuple[str, ...]] = {}
+        """The parameters without a gradient, by kind of trial."""
         self._shares: dict[float, PreparedSplit] = {}
         """The subsets of the training images for trials with a `train_fraction`."""
         self.domains = open_domains(opened, workload)
@@ -70,7 +73,10 @@ class Engine:
         self.task = load_task(workload, self.data.classes, self.device)
 
     def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
-        """A new trial at step 0. Raises AdapterError if the adapter does not fit the model."""
+        """A new trial at step 0.
+
+        Raises AdapterError if the adapter does not fit the model; see also `parameters_without_gradient`.
+        """
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
         pace = Pace.of(config, len(self._training(config)))
@@ -87,8 +93,20 @@ class Engine:
             pace=pace,
             best=BestReport.start(direction),
             plateau=Plateau.start(direction),
+            still=self._without_gradient(built, config),
             micro_batch=config.batch_size,
         )
+
+    def _without_gradient(self, built: Built, config: TrialConfig) -> tuple[str, ...]:
+        """Audit the first trial of each kind: what trains does not depend on the size of a number."""
+        if config.epochs == 0:
+            return ()
+        kind = audited_kind(config, built.parts)
+        if kind not in self._audited:
+            self._audited[kind] = parameters_without_gradient(
+                self.task, built.model, built.parts, config, self._training(config)
+            )
+        return self._audited[kind]
 
     def advance(
         self, states: Sequence[TrialState], *, steps: int | None = None

@@ -36,6 +36,7 @@ from trainables.specs.workload import Workload
 from trainables.storage_paths import place
 from trainables.training.checkpoint import pack_weights, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
+from trainables.training.gradient_audit import grouped
 from trainables.training.state import TrialState
 
 SAVING_SHARE = 20
@@ -126,7 +127,10 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
                 state = self._engine.start(state.config, number=job.trial)
-        self._state, self._built = state, count_parameters(state.parts, state.config)
+        self._state = state
+        self._built = count_parameters(state.parts, state.config, still=state.still)
+        if state.still:
+            self._log(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
 
     def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
         """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
@@ -236,6 +240,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> dict[str, Any]:
         built, self._built = self._built, None
+        still = grouped(self._state.still) if built is not None and self._state is not None else []
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
         return TrialResult(
@@ -244,6 +249,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             objective=report.objective if report is not None else math.nan,
             report=report if failure is None else None,
             built=built,
+            still=still,
             baseline=baseline,
             unsaved=unsaved,
             failure=failure,

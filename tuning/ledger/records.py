@@ -135,11 +135,15 @@ class StartedRecord(Record):
 
 
 class BuiltRecord(Record):
-    """The number of trainable parameters, now or later, by part (adapter, head, backbone), and the total."""
+    """The number of parameters that train, now or later, by part (adapter, head, backbone), and the total.
+
+    still: parameters that are set to train but have no gradient, by name; the parts do not count them.
+    """
 
     kind: Literal["built"] = "built"
     trial: int
     parameters: dict[str, int]
+    still: list[str] = []
 
 
 class ReportRecord(Record):

@@ -35,6 +35,14 @@ def dry_run(experiment: Experiment) -> None:
         numeric=(2, 3, 4, 5, 6, 7),
     )
     print_lines(
+        out,
+        *(
+            f"{_name(config, run)}, {run.freezing}: has no gradient and never trains: {', '.join(run.still)}"
+            for config, run in zip(configs, runs, strict=True)
+            if run.still
+        ),
+    )
+    print_lines(
         out, *(f"{run.adapter}, {run.freezing}: {run.error}" for run in runs if run.error is not None)
     )
     if all(run.error is not None for run in runs):
@@ -49,8 +57,12 @@ def dry_run(experiment: Experiment) -> None:
         raise typer.Exit(FAILED)
 
 
+def _name(config: TrialConfig, run: DryRun) -> str:
+    return run.adapter if config.peft is None else f"{run.adapter} {config.peft.method}"
+
+
 def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
-    adapter = run.adapter if config.peft is None else f"{run.adapter} {config.peft.method}"
+    adapter = _name(config, run)
     if run.error is not None:
         return (adapter, run.freezing, "–", "–", "–", "–", "–", "cannot run")
     return (

@@ -20,7 +20,9 @@ from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
+from trainables.training.gradient_audit import grouped
 from trainables.training.solo import train_solo
+from trainables.training.state import TrialState
 from tuning.checkpoints.run_definitions import RunDefinitions
 from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
@@ -60,10 +62,16 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             if report.metrics.get(metric) == report.objective or not valued:
                 valued[:] = [report]  # the report that gives the value
 
+        def on_start(state: TrialState) -> None:
+            if state.still:
+                print_lines(out, f"has no gradient and never trains: {', '.join(grouped(state.still))}")
+
         # A trial of a sweep is repeated with its threads; a file that sets none leaves the choice to torch.
         given = experiment.resources.model_fields_set
         threads = experiment.resources.threads if "threads" in given else None
-        last = train_solo(workload, config, folder=folder, on_report=on_report, threads=threads)
+        last = train_solo(
+            workload, config, folder=folder, on_report=on_report, on_start=on_start, threads=threads
+        )
     if last.outcome == "diverged":
         say(
             f"diverged at epoch {last.epoch:g}: the loss or {metric} is no longer a number;"
