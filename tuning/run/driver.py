@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
-from cluster.connect import Cluster, connect
+from cluster.connect import Cluster, RayStartError, connect
 from cluster.packages import PACKAGES
-from trainables.errors import StorageError
+from cluster.ray_folder import NoShortFolderError
+from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
 from tuning.checkpoints.budget import Budget
@@ -88,12 +89,17 @@ class Composition:
 
 
 @contextmanager
-def _as_storage_errors() -> Iterator[None]:
-    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
+def _as_our_errors() -> Iterator[None]:
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk.
+
+    Raises ClusterError if Ray does not start on this machine.
+    """
     try:
         yield
+    except RayStartError as error:
+        raise ClusterError(str(error)) from error
     except OSError as error:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError | NoShortFolderError):
             raise StorageError(str(error)) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
@@ -107,7 +113,7 @@ def drive_sweep(
     of: Composition, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
-    with _as_storage_errors(), absolute_cache(), halted_by_signals() as signals:
+    with _as_our_errors(), absolute_cache(), halted_by_signals() as signals:
         try:
             claim_store_folder(of.experiment, of.recorder.history.header)
             viewed = _viewed(of)

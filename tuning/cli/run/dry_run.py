@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import typer
 
 from cluster.capacity import Capacity, Node
+from cluster.usable_cpus import count_usable_cpus
 from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
@@ -78,7 +77,7 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
 
 def _parallel_trials(experiment: Experiment) -> int:
     """The number of trials that run at once on this machine."""
-    here = Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))
+    here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
     gpus = resources.gpus_of_trial(any_there=here.gpus > 0)
     return Capacity(lambda: [here], resources.cpus, gpus, resources.concurrent)()
