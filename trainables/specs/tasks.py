@@ -14,6 +14,8 @@ COCO_METRICS = (
     "mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large",
 )  # fmt: skip
 """The twelve COCO metrics in COCO's order, with the names of torchmetrics."""
+SCORE_THRESHOLD = "score_threshold"
+"""In a report of a detector: the score at which F1 on validation images is highest; no metric to optimise."""
 
 
 @dataclass(frozen=True)

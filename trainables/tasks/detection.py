@@ -20,7 +20,8 @@ from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.metrics.coco import Detections, coco_metrics, top_detections
 from trainables.metrics.per_image import Keep, box_images
-from trainables.specs.tasks import COCO_METRICS
+from trainables.metrics.threshold import best_f1
+from trainables.specs.tasks import COCO_METRICS, SCORE_THRESHOLD
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -114,8 +115,12 @@ class DetectionTask:
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
-        """COCO_METRICS, `map/CLASS` and `loss`, with boxes in original pixels, without a score threshold."""
+        """COCO_METRICS, `map/CLASS` and `loss`, with boxes in original pixels, without a score threshold.
+
+        choose_threshold: add SCORE_THRESHOLD, which no metric uses, if a box is right.
+        """
         found: list[Detections] = []
         loss = _GroupedLoss(model)
         finite = True
@@ -139,7 +144,10 @@ class DetectionTask:
         truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
             keep(box_images(truths, found, self.classes, split.names))
-        return coco_metrics(truths, found, self.classes) | {"loss": loss.mean()}
+        metrics = coco_metrics(truths, found, self.classes) | {"loss": loss.mean()}
+        if choose_threshold and (chosen := best_f1(truths, found, len(self.classes))) is not None:
+            metrics[SCORE_THRESHOLD] = chosen.threshold
+        return metrics
 
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)

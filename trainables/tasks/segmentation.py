@@ -132,6 +132,7 @@ class SegmentationTask:
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Dice and IoU from one confusion matrix at mask resolution, `soft_dice` (study B) and `loss`."""
         matrix = ConfusionMatrix(self.classes)

@@ -105,23 +105,32 @@ class Engine:
         *,
         batch_size: int = 32,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Metrics of `model` on a split of the data, or on another split with the same classes.
 
-        keep: called with the results of each image.
+        keep: called with the results of each image.  choose_threshold: see `TaskModel.evaluate`.
         """
         part = self.data.splits[split] if isinstance(split, Split) else split
         return metrics_of(
-            self.task, model, part, config, device=self.device, batch_size=batch_size, keep=keep
+            self.task,
+            model,
+            part,
+            config,
+            device=self.device,
+            batch_size=batch_size,
+            keep=keep,
+            choose_threshold=choose_threshold,
         )
 
     def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> dict[str, float]:
         """Metrics on validation images, including those that an objective under shift needs.
 
+        For a task with boxes also SCORE_THRESHOLD, which travels with the adapter as a part of its report.
         The latter are `dice@NAME`, `robustness@NAME` and `robustness`. If the main metric in the own
         domain is 0, robustness is 0.
         """
-        own = self.evaluate(model, config, Split.VALIDATION, batch_size=batch_size)
+        own = self.evaluate(model, config, Split.VALIDATION, batch_size=batch_size, choose_threshold=True)
         watched = self.workload.watched
         if not watched:
             return own

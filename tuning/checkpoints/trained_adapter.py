@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
@@ -78,6 +79,14 @@ class TrainedAdapter:
     def yaml(self) -> str:
         """Its configuration as an experiment file for `train`."""
         return experiment_yaml(self.experiment, self.params)
+
+    @property
+    def score_threshold(self) -> float | None:
+        """For boxes: the score with the highest F1 on its validation images; None if none was right.
+
+        None, too, for a run that was recorded before thresholds were chosen, and for the pretrained baseline.
+        """
+        return self.metrics.get(SCORE_THRESHOLD)
 
     def load(self, device: str | None = None) -> TrainedModel:
         """Load the model. Raises CheckpointError, ModelError, or StorageError if it has no weights."""
