@@ -221,7 +221,7 @@ def _differences(result: AblationResult) -> Table:
             format_p_value(d.p).removeprefix("p ").removeprefix("= "),
             format_p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
             "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
-            "–" if d.detectable is None else rounded(d.detectable, d.detectable),
+            d.detects,
             d.verdict.label,
         )
         for d in result.comparison.differences
@@ -234,6 +234,7 @@ def _differences(result: AblationResult) -> Table:
         f"{result.images} {result.metric}, paired by seed. p: paired t-test; p (Holm): adjusted over all"
         " differences by Holm's method; Hedges' g: effect size of the paired differences; min. detectable:"
         f" the smallest true difference that this number of seeds detects with {percent(POWER)} power"
+        " (none in 0–1: not even the largest that the metric can have; use more seeds)"
     )
     return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
 

@@ -96,10 +96,15 @@ class PairedDifference:
     effect: float | None
     """Hedges' g of the paired differences; None below three pairs or without variance."""
     detectable: float | None
-    """Minimum difference that these seeds detect with power `POWER`, given the observed variance."""
+    """Minimum difference that these seeds detect with power `POWER`, given the observed variance.
+
+    None if it was not computed, or is `out_of_range`.
+    """
     verdict: Verdict
     why: str = ""
     """Why it was not tested."""
+    out_of_range: bool = False
+    """Whether these seeds do not detect even the largest difference that the metric can have."""
 
     @property
     def n(self) -> int:
@@ -110,6 +115,13 @@ class PairedDifference:
     def significant(self) -> bool:
         """Whether the difference is significant."""
         return self.verdict in (Verdict.BETTER, Verdict.WORSE)
+
+    @property
+    def detects(self) -> str:
+        """The minimum detectable difference for a table."""
+        if self.out_of_range:
+            return "none in 0–1"
+        return "–" if self.detectable is None else rounded(self.detectable, self.detectable)
 
     @property
     def sentence(self) -> str:
@@ -185,7 +197,11 @@ def _measured(d: PairedDifference) -> str:
 
 
 def _power(d: PairedDifference) -> str:
-    assert d.detectable is not None
+    if d.detectable is None:
+        return (
+            "with these seeds no difference within the metric's range, 0 to 1, is detected with"
+            f" {percent(POWER)} power; repeat over more seeds"
+        )
     return (
         f"minimum detectable difference with these seeds: {rounded(d.detectable, d.detectable)}"
         f" ({percent(POWER)} power)"
@@ -279,6 +295,7 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
                 "p_wilcoxon": d.p_wilcoxon,
                 "effect": d.effect,
                 "detectable": d.detectable,
+                "out_of_range": d.out_of_range,
                 "verdict": d.verdict.value,
                 "words": d.sentence,
             }

@@ -145,8 +145,8 @@ def _threshold(card: Card) -> str:
         return ""
     return (
         f"\n\nTo draw or count boxes, take those with a score of {score:.4g} or more (`threshold()` in"
-        " `use.py`, from `threshold.json`): on the validation images this gives the highest F1, where a box is"
-        " right if its IoU with a free object of its class is at least 0.5. COCO metrics use no threshold."
+        " `use.py`, from `threshold.json`): on the validation images this gives the highest F1, where a box"
+        " is right if its IoU with a free object of its class is at least 0.5. COCO metrics use no threshold."
     )
 
 

@@ -67,6 +67,11 @@ class MetricName:
         """The name without its domain: `dice`, `dice/cat`."""
         return self.base if self.of_class is None else f"{self.base}/{self.of_class}"
 
+    @property
+    def is_share(self) -> bool:
+        """Whether its values lie between 0 and 1: all metrics but the loss and a robustness, a quotient."""
+        return self.base not in ("loss", ROBUSTNESS)
+
     def direction(self, task: Task) -> Direction:
         """Whether higher or lower values are better."""
         return Direction.MINIMIZE if self.base in task.facts.lower_is_better else Direction.MAXIMIZE
