@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import typer
 
@@ -17,6 +19,10 @@ from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.messages import say
 from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep, trial_seconds
+
+MESSAGES = 8
+"""The most messages of libraries that are shown."""
+MESSAGE_LENGTH = 160
 
 
 def dry_run(experiment: Experiment) -> None:
@@ -43,13 +49,38 @@ def dry_run(experiment: Experiment) -> None:
         experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_parallel_trials(experiment)
     )
     print_lines(out, *_totals(experiment, expected))
+    print_lines(out, *message_lines([(_name(c), run.messages) for c, run in zip(configs, runs, strict=True)]))
     if any(run.error is not None for run in runs):
         say("some adapters cannot run with these settings; their trials would fail")
         raise typer.Exit(FAILED)
 
 
+def message_lines(messages: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """What libraries said, each text once with the adapters that it came from; at most `MESSAGES` of them.
+
+    messages: by the name of the adapter.
+    """
+    origins: dict[str, list[str]] = {}
+    for adapter, texts in messages:
+        for text in texts:
+            origins.setdefault(text, []).append(adapter)
+    lines = []
+    for text, adapters in list(origins.items())[:MESSAGES]:
+        names = list(dict.fromkeys(adapters))
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        short = text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]}…"
+        lines.append(f"  {names[0]}{more}: {short}")
+    if len(origins) > MESSAGES:
+        lines.append(f"  … and {len(origins) - MESSAGES} more")
+    return ["libraries said, while this was measured:", *lines] if lines else []
+
+
+def _name(config: TrialConfig) -> str:
+    return str(config.adapter) if config.peft is None else f"{config.adapter} {config.peft.method}"
+
+
 def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
-    adapter = run.adapter if config.peft is None else f"{run.adapter} {config.peft.method}"
+    adapter = _name(config)
     if run.error is not None:
         return (adapter, run.freezing, "–", "–", "–", "–", "–", "cannot run")
     return (
