@@ -37,10 +37,11 @@ from analysis.statistics.paired import (
     format_p_value,
     rounded,
 )
-from analysis.tables import Table, csv_text, format_count, format_metric, percent, plural, table_markdown
+from analysis.tables import Table, csv_text, format_count, format_metric, percent, table_markdown
 from trainables.errors import DataError
 from trainables.metrics.per_image import PerImage
 from trainables.specs.workload import MetricName
+from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 FINEST = 1e-3

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from analysis.tables import percent
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 
 ALPHA = 0.05
 """Family-wise error rate: how often a family of comparisons without any true difference reports one."""
@@ -178,7 +179,7 @@ def _sentence(d: PairedDifference) -> str:
             )
             return f"{pair}: not tested{seen}: {d.why}"
         case Verdict.IDENTICAL:
-            return f"{pair}: no difference: identical results for all {d.n} seeds"
+            return f"{pair}: no difference: identical results for all {plural(d.n, 'seed')}"
         case Verdict.NOT_SHOWN:
             return f"{pair}: {d.verdict.label}: {_measured(d)}; {_power(d)}"
         case Verdict.BETTER | Verdict.WORSE:
@@ -192,7 +193,7 @@ def _measured(d: PairedDifference) -> str:
     low, high = (rounded(end, width, signed=True) for end in (d.interval.low, d.interval.high))
     return (
         f"mean difference {rounded(d.mean, width, signed=True)} (95 % CI {low} to {high};"
-        f" Holm-adjusted {format_p_value(d.p_holm)}; {d.n} pairs)"
+        f" Holm-adjusted {format_p_value(d.p_holm)}; {plural(d.n, 'pair')})"
     )
 
 
@@ -229,7 +230,7 @@ def _conclusion(c: Comparison) -> str:
     shown = [d for d in c.differences if d.significant]
     if not c.tested:
         return _with_full_stop(f"{c.metric}: no comparison could be tested: {c.differences[0].why}")
-    made = f"{len(c.tested)} comparison{'s' if len(c.tested) > 1 else ''}"
+    made = plural(len(c.tested), "comparison")
     untested = len(c.differences) - len(c.tested)
     rest = f"; {untested} more could not be tested" if untested else ""
     if not shown:

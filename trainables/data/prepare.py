@@ -32,6 +32,7 @@ from trainables.errors import DataError, StorageError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 
 CHUNK_BYTES = 64 * 2**20
 """Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
@@ -288,7 +289,7 @@ def _check_counts(
     needs: Sequence[Split],
 ) -> None:
     """Refuse a data set that cannot be used for training or evaluation."""
-    lost = f"; {len(findings)} errors were found:\n{_listed(findings)}" if findings else ""
+    lost = f"; {plural(len(findings), 'error')} found:\n{_listed(findings)}" if findings else ""
     for split in needs:
         if not counts[split]:
             raise DataError(

@@ -25,6 +25,7 @@ from trainables.metrics.coco import top_detections
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
+from trainables.wording import plural
 
 THRESHOLD = 0.5
 """The lowest score of a reported box, for an adapter without a threshold of its own."""
@@ -79,8 +80,7 @@ class Boxes:
     def summary(self) -> str:
         """A short text: `3 boxes: cat ×2, dog ×1`, or `0 boxes; the highest score is 0.312 (cat)`."""
         counts = Counter(b.label for b in self.found)
-        noun = "box" if len(self.found) == 1 else "boxes"
-        text = f"{len(self.found)} {noun}"
+        text = plural(len(self.found), "box", "boxes")
         if counts:
             return text + ": " + ", ".join(f"{label} ×{n}" for label, n in counts.most_common())
         if self.highest is not None:

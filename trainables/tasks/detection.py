@@ -35,6 +35,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.detectors import DetectorFamily, detector_family
+from trainables.wording import plural
 
 LOSS_GROUP = 16
 """The group size of the evaluation loss, in images: the loss is a mean over the boxes of a group."""
@@ -230,8 +231,8 @@ def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[s
     close = difflib.get_close_matches(unknown[0], labels, n=1)
     meant = f" (did you mean '{close[0]}'?)" if close else ""
     raise ModelError(
-        f"model.name '{spec.name}': its labels must include all of the data's {len(classes)} classes "
-        f"or none, but lack {_few(unknown)}{meant}; "
+        f"model.name '{spec.name}': its labels must include all of the data's "
+        f"{plural(len(classes), 'class', 'classes')} or none, but lack {_few(unknown)}{meant}; "
         "rename the classes in the data, or set model.new_head: true to start with a new head"
     )
 

@@ -21,6 +21,7 @@ from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
+from trainables.wording import plural
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
@@ -126,7 +127,8 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     trial = history.trials.get(number)
     if trial is None:
         raise StorageError(
-            f"{history.name} has no trial {number}; it has {len(history.trials)} trials, numbered from 0"
+            f"{history.name} has no trial {number}; it has {plural(len(history.trials), 'trial')},"
+            " numbered from 0"
         )
     if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
         number = trial.ended.of  # the trial that ran this configuration

@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from trainables.wording import plural
 from tuning.cli.board import Board
 from tuning.cli.console import print_lines
 from tuning.formatting import duration
@@ -80,7 +81,9 @@ class Progress:
                 self._print(line)
         elif isinstance(record, PreparedRecord):
             parts = ", ".join(f"{n} {split}" for split, n in record.counts.items())
-            faults = f"; {len(record.faults)} errors, see `adaptertune status`" if record.faults else ""
+            faults = (
+                f"; {plural(len(record.faults), 'error')}, see `adaptertune status`" if record.faults else ""
+            )
             self._print(f"data ready: {parts or 'no counts'}{faults}")
         elif isinstance(record, BaselineRecord) and self.board.baseline is not None:
             self._print(f"pretrained baseline: {self.board.metric} {self.board.baseline:.4f}")

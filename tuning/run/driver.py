@@ -21,6 +21,7 @@ from cluster.ray_folder import NoShortFolderError
 from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
+from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -260,7 +261,7 @@ def _give_up() -> None:
 
 
 def _log_capacity(before: int, now: int) -> None:
-    say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
+    say(f"nodes have {'joined' if now > before else 'left'}: {plural(now, 'trial')} at once, {before} before")
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:

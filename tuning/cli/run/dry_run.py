@@ -12,6 +12,7 @@ from cluster.usable_cpus import count_usable_cpus
 from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
+from trainables.wording import plural
 from tuning.cli.board import trials_asked
 from tuning.cli.console import console, print_columns, print_lines
 from tuning.exit_codes import FAILED
@@ -98,7 +99,8 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     stops = experiment.scheduler.rule is not None
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
-        f"trials  {number}, {expected.side_by_side} in parallel, at most {expected.epochs:g} epochs each",
+        f"trials  {number}, {expected.side_by_side} in parallel, at most"
+        f" {plural(expected.epochs, 'epoch')} each",
         f"time    {duration(expected.trial_s)} a trial{total}"
         + (", at most: the scheduler stops trials early" if stops else "")
         + "; start-up not counted",

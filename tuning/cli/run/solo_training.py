@@ -17,6 +17,7 @@ from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.solo import train_solo
+from trainables.wording import plural
 from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
 from tuning.exit_codes import FAILED
@@ -71,7 +72,7 @@ def _write_json(path: Path, value: dict[str, JsonValue]) -> None:
 
 
 def _description(config: TrialConfig) -> str:
-    return f"adapter {config.adapter}, freezing {config.mode}, {config.epochs} epochs"
+    return f"adapter {config.adapter}, freezing {config.mode}, {plural(config.epochs, 'epoch')}"
 
 
 def _report_line(workload: Workload, config: TrialConfig, report: Report) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
+from trainables.wording import plural
 from tuning.cli.completion import complete_file, complete_trial
 from tuning.cli.options import Sets, Storage
 
@@ -108,7 +109,8 @@ def sole_config(experiment: Experiment) -> TrialConfig:
     """The configuration of a file that searches nothing. Raises ExperimentFileError if it has a space."""
     if experiment.space:
         raise ExperimentFileError(
-            f"{experiment.name} has a `space` of {len(experiment.space.names)} parameters, and train runs one"
+            f"{experiment.name} has a `space` of {plural(len(experiment.space.names), 'parameter')}, and"
+            " train runs one"
             " configuration: use `adaptertune launch`, or take one with"
             " `adaptertune best NAME --format yaml > FILE` or `adaptertune train --from NAME:best`"
         )
