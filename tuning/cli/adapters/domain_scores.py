@@ -16,9 +16,11 @@ from trainables.inference.trained_model import TrainedModel, load_baseline
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.experiment.file_errors import closest_name
 from tuning.experiment.load import read_data
+from tuning.messages import tell
 
 BASELINE = "pretrained baseline"
 
@@ -99,6 +101,7 @@ def _scores(
 ) -> Iterator[DomainScore]:
     main, here = model.workload.task.facts.main_metric, None
     for domain, split in images.items():
+        tell(f"scoring {label}, {domain or 'in domain'}: {plural(len(split), 'image')}")
         metrics = evaluation_of(model, split)
         if domain is None:
             here = metrics.get(main)
