@@ -79,7 +79,7 @@ class Progress:
             self._report(record)
 
     def beat(self) -> None:
-        """Print a line if nothing was printed for long: while Ray starts, data are prepared, images scored."""
+        """Print a line after a long silence: while Ray starts, data are prepared or images are scored."""
         with self._lock:
             now = self._clock()
             silent = abs(now - self._printed)
