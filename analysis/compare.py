@@ -18,9 +18,10 @@ from analysis.statistics.bootstrap import (
     read_image_results,
 )
 from analysis.statistics.paired import StatisticsError
-from analysis.tables import Table, format_budget, format_count, format_metric, plural
+from analysis.tables import Table, format_budget, format_count, format_metric
 from trainables.errors import AdaptertuneError, DataError
 from trainables.specs.workload import Direction, MetricName
+from trainables.wording import plural
 from tuning.experiment.differences import KeyDifference, find_differences
 from tuning.formatting import format_setting
 from tuning.ledger.records import ScoredRecord
@@ -142,7 +143,7 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
                 " budget than planned"
             )
     if one.trial.finished and other.trial.finished and one.trial.epochs != other.trial.epochs:
-        yield f"The budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
+        yield f"The budgets differ: {one.trial.epochs:g} and {plural(other.trial.epochs, 'epoch')}"
     if one.whole or other.whole:
         yield (
             "An experiment is compared by its best trial, which was selected on validation images, so its"

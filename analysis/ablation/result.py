@@ -37,10 +37,11 @@ from analysis.statistics.paired import (
     format_p_value,
     rounded,
 )
-from analysis.tables import Table, csv_text, format_count, format_metric, percent, plural, table_markdown
+from analysis.tables import Table, csv_text, format_count, format_metric, percent, table_markdown
 from trainables.errors import DataError
 from trainables.metrics.per_image import PerImage
 from trainables.specs.workload import MetricName
+from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 FINEST = 1e-3
@@ -221,7 +222,7 @@ def _differences(result: AblationResult) -> Table:
             format_p_value(d.p).removeprefix("p ").removeprefix("= "),
             format_p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
             "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
-            "–" if d.detectable is None else rounded(d.detectable, d.detectable),
+            d.detects,
             d.verdict.label,
         )
         for d in result.comparison.differences
@@ -234,6 +235,7 @@ def _differences(result: AblationResult) -> Table:
         f"{result.images} {result.metric}, paired by seed. p: paired t-test; p (Holm): adjusted over all"
         " differences by Holm's method; Hedges' g: effect size of the paired differences; min. detectable:"
         f" the smallest true difference that this number of seeds detects with {percent(POWER)} power"
+        " (none in 0–1: not even the largest that the metric can have; use more seeds)"
     )
     return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import QueryError
+from analysis.query.query_errors import explain_sql_error
 from trainables.errors import StorageError
 from tuning.ledger.ledger import LEDGER, read_header
 from tuning.ledger.records import ExperimentRecord
@@ -192,20 +193,13 @@ class Source:
                 raise QueryError("a query is one SELECT; it cannot change the record")
             return how(statements[0].query)
         except duckdb.Error as error:
-            raise QueryError(f"{duckdb_reason(error)}. {self.described()}") from error
-
-    def described(self) -> str:
-        """A sentence that lists the columns of each view."""
-        return ". ".join(f"Columns of {view} are {', '.join(self.columns[view])}" for view in VIEWS)
+            views = named_in(sql) or VIEWS
+            known = {view: self.columns_of(view) for view in views}
+            raise QueryError(explain_sql_error(error, sql, known, VIEWS)) from error
 
 
 def _said(objective: Objective) -> str:
     return f"{objective.metric} ({objective.direction.value}, {objective.rule.value} report)"
-
-
-def duckdb_reason(error: Exception) -> str:
-    """DuckDB's error message without the query and the hints."""
-    return " ".join(str(error).split("\n\n")[0].split("\nLINE")[0].split()).rstrip(".!")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Objective, Standing, Sweep, Trial
 from trainables.specs.workload import Direction, ValueRule
+from trainables.wording import plural
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
@@ -76,7 +77,7 @@ class Ranking:
         if self.early_stopped and self.at is None:
             text += "; trials that were stopped early compete"
         if self.at is None and self.span[0] < self.span[1]:
-            text += f"; budgets differ: they ran {self.span[0]:g} to {self.span[1]:g} epochs"
+            text += f"; budgets differ: they ran {self.span[0]:g} to {plural(self.span[1], 'epoch')}"
         if self.left_out:
             text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
         return text

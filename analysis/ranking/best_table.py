@@ -9,8 +9,9 @@ from pydantic import JsonValue
 from analysis.query.sweep import Scalar, Trial
 from analysis.ranking.best import Ranking
 from analysis.ranking.scored_metrics import scored_json, scored_value
-from analysis.tables import Table, format_budget, format_count, format_metric, plural
+from analysis.tables import Table, format_budget, format_count, format_metric
 from trainables.specs.workload import ValueRule
+from trainables.wording import plural
 from tuning.formatting import format_settings
 
 

@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Objective, Sweep
 from analysis.ranking.cost import Cost
-from analysis.tables import Table, format_count, format_metric, plural
+from analysis.tables import Table, format_count, format_metric
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.formatting import format_settings
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import QueryError
-from analysis.query.sql import Recorded, Source, duckdb_reason, named_in, opened, rows_of, with_quotes
+from analysis.query.query_errors import explain_sql_error
+from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, with_quotes
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
@@ -144,13 +145,13 @@ def _create(source: Source, sql: str, where: str | None) -> None:
     try:
         statements = source.connection.extract_statements(asked)
         if len(statements) != 1:
-            raise QueryError(f"--where {where!r} is one condition; it cannot hold another statement")
+            raise QueryError(f"where {where!r} must be one condition; it cannot hold another statement")
         source.run(statements[0].query)
     except duckdb.Error as error:
-        columns = ", ".join(source.columns_of("trials"))
+        said = explain_sql_error(error, where or "", {"trials": source.columns_of("trials")})
         raise QueryError(
-            f"--where {where!r}: {duckdb_reason(error)}. Columns are {columns}; text goes in single quotes,"
-            " as in \"adapter = 'lora' AND lora.rank >= 8\""
+            f"where {where!r}: {said}{'' if said.endswith('?') else '.'} A condition is SQL, with text in"
+            " single quotes, as in \"adapter = 'lora' AND lora.rank >= 8\""
         ) from error
 
 

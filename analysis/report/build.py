@@ -9,7 +9,7 @@ from analysis.report.document import ReportDocument
 from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
 from analysis.report.on_test_images import classes_section, domains_section
-from analysis.report.phrases import format_time, trials_in_words
+from analysis.report.phrases import format_time
 from analysis.report.settings import importance_section, parallel_section
 from analysis.report.setup import (
     best_section,
@@ -26,6 +26,7 @@ from analysis.report.training import (
     saved_share,
 )
 from analysis.tables import percent
+from trainables.wording import plural
 from tuning.formatting import duration
 
 
@@ -41,7 +42,7 @@ def report_of(m: Material) -> ReportDocument:
     return ReportDocument(
         m.sweep.name,
         f"{experiment.task.value.capitalize()}; backbone {experiment.model.name};"
-        f" {describe_data(experiment.data)}. {trials_in_words(len(m.sweep.trials))}; {describe_state(m)}.",
+        f" {describe_data(experiment.data)}. {plural(len(m.sweep.trials), 'trial')}; {describe_state(m)}.",
         tuple(_highlights(m)),
         tuple(section(m) for section in sections),
         f"Record from {began} to {ended}. Written by `adaptertune report {m.folder.name}`.",

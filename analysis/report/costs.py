@@ -12,7 +12,8 @@ from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.phrases import with_full_stop
 from analysis.report.plots import CostPoint, Costs
-from analysis.tables import Table, format_count, plural
+from analysis.tables import Table, format_count
+from trainables.wording import plural
 
 POINTS = 400
 """Maximum number of trials that are drawn in addition to those on the front."""

@@ -23,6 +23,7 @@ from analysis.statistics.paired import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
 from trainables.specs.workload import MetricName
+from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationStage
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_header, read_history
@@ -154,8 +155,9 @@ class Material:
         if self.best is not None and self.best_score is not None:
             found = self.interval(self.best[0].number, self.metric)
             if found is not None:
-                images = self.images("test") or "the"
-                return found.width, f"the 95 % CI over {images} test images"
+                images = self.images("test")
+                over = "the test images" if images is None else plural(images, "test image")
+                return found.width, f"the 95 % CI over {over}"
         for _, result in self.ablations:
             spreads = [level.sd for level in result.comparison.levels if level.sd]
             if spreads:

@@ -11,9 +11,10 @@ from pydantic import JsonValue
 from analysis.ranking.scored_metrics import scored_value
 from analysis.report.document import Absent, Block, FactList, Listing, Points, Section, Text
 from analysis.report.inputs import Material
-from analysis.tables import Table, format_budget, format_count, plural
+from analysis.tables import Table, format_budget, format_count
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.experiment.alternative import Alternative
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
@@ -91,7 +92,8 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
 def describe_data(data: DataSpec) -> str:
     """The data source in a few words."""
     if data.embedded is not None:
-        return f"embedded scenes of digits, {data.embedded.domain.value}, {data.embedded.side} pixels wide"
+        wide = plural(data.embedded.side, "pixel")
+        return f"embedded scenes of digits, {data.embedded.domain.value}, {wide} wide"
     if data.coco is not None:
         return f"COCO boxes from {data.coco.train.annotations}"
     if data.masks is not None:
@@ -102,7 +104,9 @@ def describe_data(data: DataSpec) -> str:
 def _algorithm(experiment: Experiment) -> str:
     search = experiment.search
     name = "TPE" if search.tpe is not None else search.algorithm
-    more = f", {search.tpe.startup_trials} random trials before it" if search.tpe is not None else ""
+    more = (
+        f", {plural(search.tpe.startup_trials, 'random trial')} before it" if search.tpe is not None else ""
+    )
     first = f", {len(search.first)} given first" if search.first else ""
     earlier = f", learned from {', '.join(search.from_)}" if search.from_ else ""
     return f"{name}, seed {search.seed}{more}{first}{earlier}"
@@ -233,7 +237,7 @@ def _best_text(m: Material) -> str:
     assert m.best is not None
     trial, standing = m.best
     images = m.images("validation")
-    on = "validation images" if images is None else f"{images:,} validation images"
+    on = "validation images" if images is None else plural(images, "validation image")
     text = (
         f"Trial {trial.number}: {m.metric} {m.rounded(standing.value)} on {on}, at epoch"
         f" {standing.epoch:g} of {trial.epochs:g}."
@@ -249,7 +253,8 @@ def _best_text(m: Material) -> str:
         text += f" The pretrained baseline has {m.rounded(before)} on validation images."
     if m.ranking.counted > 1:
         text += (
-            f" The trial was selected from {m.ranking.counted} trials by its validation value, so that value"
+            f" The trial was selected from {plural(m.ranking.counted, 'trial')} by its validation value,"
+            " so that value"
             " is optimistic" + ("; the test value was not used for selection." if tested is not None else ".")
         )
     return text
@@ -296,8 +301,8 @@ def _top(m: Material) -> Table:
 def describe_precision(m: Material) -> str:
     """The reason for the number of decimals of values."""
     if m.error is None:
-        return f"Values have {m.places} decimals; their error is not recorded"
-    return f"Values have {m.places} decimals, because {m.error[1]} is about {m.error[0]:.1g} wide"
+        return f"Values have {plural(m.places, 'decimal')}; their error is not recorded"
+    return f"Values have {plural(m.places, 'decimal')}, because {m.error[1]} is about {m.error[0]:.1g} wide"
 
 
 # --- where it ran -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
 from trainables.inference.trained_model import TrainedModel
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.tasks.detection import DetectionTask
@@ -54,7 +55,7 @@ def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
     parts = [
         _header(trained, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
-        f"## Use\n\n{_use(trained, facts)}",
+        f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
         f"## Labels\n\n{_labels(trained)}",
         f"## Metrics\n\n{_metrics(trained, card)}",
         f"## Data\n\n{_data(trained.workload, card)}",
@@ -149,6 +150,16 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _threshold(card: Card) -> str:
+    if (score := card.metrics.get(SCORE_THRESHOLD)) is None:
+        return ""
+    return (
+        f"\n\nTo draw or count boxes, take those with a score of {score:.4g} or more (`threshold()` in"
+        " `use.py`, from `threshold.json`): on the validation images this gives the highest F1, where a box"
+        " is right if its IoU with a free object of its class is at least 0.5. COCO metrics use no threshold."
+    )
 
 
 def _labels(trained: TrainedModel) -> str:

@@ -23,6 +23,10 @@ def is_coco(base: str) -> bool:
     return base in COCO_METRICS or base == MAP_WORST
 
 
+SCORE_THRESHOLD = "score_threshold"
+"""In a report of a detector: the score at which F1 on validation images is highest; no metric to optimise."""
+
+
 @dataclass(frozen=True)
 class PlainCheckpoint:
     """Checkpoints with an image size that can be read from JSON files, without importing transformers.

@@ -86,6 +86,11 @@ class MetricName:
         """The name with its domain: `dice/cat@blurred`."""
         return self.name if self.domain is None else f"{self.name}@{self.domain}"
 
+    @property
+    def is_share(self) -> bool:
+        """Whether its values lie between 0 and 1: all metrics but the loss and a robustness, a quotient."""
+        return self.base not in ("loss", ROBUSTNESS)
+
     def direction(self, task: Task) -> Direction:
         """Whether higher or lower values are better."""
         return Direction.MINIMIZE if self.base in task.facts.lower_is_better else Direction.MAXIMIZE

@@ -94,10 +94,12 @@ class TaskModel(Protocol):
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """The metrics of a model in evaluation mode; they do not depend on `batch_size`.
 
         keep: called with the results of each image, if they are finite.
+        choose_threshold: add SCORE_THRESHOLD, for a task with boxes if one of them is right.
         Metrics that are undefined on the split are left out; if outputs are not finite, all are NaN.
         """
         ...

@@ -135,6 +135,7 @@ class SegmentationTask:
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Dice and IoU over all pixels at mask resolution, `soft_dice` (study B) and `loss`."""
         measured: list[Measures] = []

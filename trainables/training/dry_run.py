@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 
 from trainables.data.prepared import open_prepared
 from trainables.errors import reason_of
+from trainables.library_messages import collected_messages
 from trainables.metrics.objective_value import check_objective
 from trainables.models.freezing import count_parameters
 from trainables.preparation import prepare_workload
@@ -37,6 +38,8 @@ class DryRun:
     peak_mb: float = math.nan
     steps_per_epoch: int = 0
     error: str | None = None
+    messages: tuple[str, ...] = ()
+    """What libraries warned of and printed meanwhile."""
 
 
 def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
@@ -50,7 +53,12 @@ def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: 
     prepared = prepare_workload(workload, progress=True)
     check_objective(open_prepared(prepared), workload)
     engine = Engine(workload, prepared)
-    return [_measure(engine, config) for config in configs]
+    runs = []
+    for config in configs:
+        with collected_messages() as messages:
+            run = _measure(engine, config)
+        runs.append(replace(run, messages=tuple(messages)))
+    return runs
 
 
 def _at_its_costliest(config: TrialConfig) -> TrialConfig:

@@ -136,14 +136,22 @@ class Engine:
         *,
         batch_size: int = 32,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Metrics of `model` on a split of the data, or on another split with the same classes.
 
-        keep: called with the results of each image.
+        keep: called with the results of each image.  choose_threshold: see `TaskModel.evaluate`.
         """
         part = self.data.splits[split] if isinstance(split, Split) else split
         return metrics_of(
-            self.task, model, part, config, device=self.device, batch_size=batch_size, keep=keep
+            self.task,
+            model,
+            part,
+            config,
+            device=self.device,
+            batch_size=batch_size,
+            keep=keep,
+            choose_threshold=choose_threshold,
         )
 
     @cached_property
@@ -155,7 +163,8 @@ class Engine:
         """Metrics on validation images, including those that an objective under shift needs.
 
         The latter are `dice@NAME`, `dice/CLASS@NAME`, `robustness@NAME` and `robustness`. With them comes the
-        interval of the objective's metric above its floor, over the same images.
+        interval of the objective's metric above its floor, over the same images. For a task with boxes
+        there is also SCORE_THRESHOLD, which travels with the adapter as a part of its report.
         """
         asked, sampled = self._sampled_metric(), dict[str | None, Sampled | None]()
 
@@ -168,7 +177,12 @@ class Engine:
 
             here = asked is not None and (domain in self.workload.watched or not self.workload.watched)
             return self.evaluate(
-                model, config, part[Split.VALIDATION], batch_size=batch_size, keep=keep if here else None
+                model,
+                config,
+                part[Split.VALIDATION],
+                batch_size=batch_size,
+                keep=keep if here else None,
+                choose_threshold=domain is None,
             )
 
         own = metrics_in(None)

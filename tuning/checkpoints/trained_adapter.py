@@ -17,9 +17,11 @@ from pydantic import JsonValue
 
 from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
+from trainables.wording import plural
 from tuning.checkpoints.run_definitions import run_definitions
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
@@ -82,6 +84,14 @@ class TrainedAdapter:
         """Its configuration as an experiment file for `train`."""
         return experiment_yaml(self.experiment, self.params)
 
+    @property
+    def score_threshold(self) -> float | None:
+        """For boxes: the score with the highest F1 on its validation images; None if none was right.
+
+        None, too, for a run that was recorded before thresholds were chosen, and for the pretrained baseline.
+        """
+        return self.metrics.get(SCORE_THRESHOLD)
+
     def load(self, device: str | None = None) -> TrainedModel:
         """Load the model. Raises CheckpointError, ModelError, or StorageError if it has no weights."""
         from trainables.inference.trained_model import load_trained
@@ -120,7 +130,8 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     trial = history.trials.get(number)
     if trial is None:
         raise StorageError(
-            f"{history.name} has no trial {number}; it has {len(history.trials)} trials, numbered from 0"
+            f"{history.name} has no trial {number}; it has {plural(len(history.trials), 'trial')},"
+            " numbered from 0"
         )
     if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
         number = trial.ended.of  # the trial that ran this configuration

@@ -15,6 +15,7 @@ from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.domains import domain_table
 from analysis.ranking.scored_metrics import scored_value
 from analysis.sweep_picture import FIGURE, draw_sweep
+from trainables.wording import plural
 from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
@@ -44,7 +45,8 @@ def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bo
         scored = f", {scores} scored on test images" if scores else ""
         name = shell_name(result.folder)
         say(
-            f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
+            f"interrupted. Kept in {result.folder}: the reports and checkpoints of"
+            f" {plural(len(tried), 'trial')},"
             f" {ended} of them ended{scored}; `adaptertune resume {name}` continues,"
             f" `adaptertune best {name}` and `status` show them"
         )

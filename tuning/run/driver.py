@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
-from cluster.connect import Cluster, connect
+from cluster.connect import Cluster, RayStartError, connect
 from cluster.packages import PACKAGES
-from trainables.errors import StorageError
+from cluster.ray_folder import NoShortFolderError
+from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
+from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -88,12 +90,17 @@ class Composition:
 
 
 @contextmanager
-def _as_storage_errors() -> Iterator[None]:
-    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
+def _as_our_errors() -> Iterator[None]:
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk.
+
+    Raises ClusterError if Ray does not start on this machine.
+    """
     try:
         yield
+    except RayStartError as error:
+        raise ClusterError(str(error)) from error
     except OSError as error:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError | NoShortFolderError):
             raise StorageError(str(error)) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
@@ -108,7 +115,7 @@ def drive_sweep(
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with (
-        _as_storage_errors(),
+        _as_our_errors(),
         absolute_cache(),
         halted_by_signals() as signals,
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
@@ -249,7 +256,7 @@ def _give_up() -> None:
 
 
 def _log_capacity(before: int, now: int) -> None:
-    say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
+    say(f"nodes have {'joined' if now > before else 'left'}: {plural(now, 'trial')} at once, {before} before")
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, LedgerError
 from trainables.specs.trial import TrialConfig
+from trainables.wording import plural
 from tuning.experiment.differences import find_differences
 from tuning.experiment.dotted import dotted_leaves
 from tuning.experiment.space import SECTION_NAMES, config_hash
@@ -53,7 +54,7 @@ def record_earlier_trials(records: Iterable[WarmStartRecord], recorder: Recorder
 def describe_earlier_trials(record: WarmStartRecord) -> list[str]:
     """Describe in lines of text what was taken, what was left out and what differs in that experiment."""
     total = len(record.taken) + len(record.dropped)
-    lines = [f"learns from {record.experiment}: {len(record.taken)} of its {total} trials"]
+    lines = [f"learns from {record.experiment}: {len(record.taken)} of its {plural(total, 'trial')}"]
     reasons = Counter(reason.partition(", got ")[0] for reason in record.dropped.values())
     lines += [f"  left out, {number}: {reason}" for reason, number in reasons.most_common()]
     lines += [f"  differs: {difference}" for difference in record.differs]

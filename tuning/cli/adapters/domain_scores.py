@@ -19,9 +19,11 @@ from trainables.metrics.prepared_floors import true_pixels
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.experiment.file_errors import closest_name
 from tuning.experiment.load import read_data
+from tuning.messages import tell
 
 BASELINE = "pretrained baseline"
 
@@ -106,6 +108,7 @@ def _scores(
     rules, classes = model.task.rules, model.task.classes
     main, here, floor_here = model.workload.task.facts.main_metric, None, 0.0
     for domain, split in images.items():
+        tell(f"scoring {label}, {domain or 'in domain'}: {plural(len(split), 'image')}")
         metrics = evaluation_of(model, split)
         floors: dict[str, float] = {}
         if split.has_masks and rules.definitions.with_floors:

@@ -23,6 +23,7 @@ from trainables.specs.workload import Workload
 from trainables.training.gradient_audit import grouped
 from trainables.training.solo import train_solo
 from trainables.training.state import TrialState
+from trainables.wording import plural
 from tuning.checkpoints.run_definitions import RunDefinitions
 from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
@@ -106,7 +107,7 @@ def _write_json(path: Path, value: dict[str, JsonValue]) -> None:
 
 
 def _description(config: TrialConfig) -> str:
-    return f"adapter {config.adapter}, freezing {config.mode}, {config.epochs} epochs"
+    return f"adapter {config.adapter}, freezing {config.mode}, {plural(config.epochs, 'epoch')}"
 
 
 def _report_line(workload: Workload, config: TrialConfig, report: Report) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
+from trainables.wording import plural
 from tuning.cli.completion import complete_file, complete_trial
 from tuning.cli.options import Sets, Storage
 
@@ -49,7 +49,8 @@ def run_train(
         adaptertune train vit_base_pets_lora
         adaptertune train --from nuclei:best
     \f
-    Without `--into`, the folder is a new one under `trained/` of `--storage`. It holds:
+    Without `--into`, the folder is a new one under `trained/` of `--storage`. After an error before the first
+    report it is gone again, else it holds:
 
     - `best.ckpt`, `last.ckpt`: the weights of the best report; the whole state of the last report
     - `experiment.yaml`: the run as an experiment file, with absolute paths: `adaptertune train
@@ -79,10 +80,12 @@ def run_train(
             "train takes FILE, with --set if needed, or --from NAME:TRIAL;"
             " to change a recorded trial, write its file with `adaptertune best NAME --format yaml`"
         )
-    folder = new_folder(into, storage, experiment.name)
-    from tuning.cli.run.solo_training import train_configuration  # torch
+    from tuning.cli.run.run_folder_of_train import run_folder
 
-    train_configuration(experiment, config, folder, experiment_yaml(experiment, params))
+    with run_folder(into, storage, experiment.name) as folder:
+        from tuning.cli.run.solo_training import train_configuration  # torch
+
+        train_configuration(experiment, config, folder, experiment_yaml(experiment, params))
 
 
 def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
@@ -120,19 +123,9 @@ def sole_config(experiment: Experiment) -> TrialConfig:
     """The configuration of a file that searches nothing. Raises ExperimentFileError if it has a space."""
     if experiment.space:
         raise ExperimentFileError(
-            f"{experiment.name} has a `space` of {len(experiment.space.names)} parameters, and train runs one"
+            f"{experiment.name} has a `space` of {plural(len(experiment.space.names), 'parameter')}, and"
+            " train runs one"
             " configuration: use `adaptertune launch`, or take one with"
             " `adaptertune best NAME --format yaml > FILE` or `adaptertune train --from NAME:best`"
         )
     return experiment.trial_config({})
-
-
-def new_folder(into: Path | None, storage: Path, name: str) -> Path:
-    """An empty folder for the run. Raises StorageError if the folder that was asked for is not empty."""
-    from tuning.checkpoints.trained_adapter import TRAINED
-
-    folder = into if into is not None else storage / TRAINED / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError(f"{folder} already exists and is not empty; choose another with --into")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -7,6 +7,7 @@ import pytest
 from trained_runs import cached, train_here
 from typer.testing import CliRunner, Result
 
+from trainables.export import use
 from tuning.cli import app as cli
 
 
@@ -52,3 +53,13 @@ def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> Non
     assert done.exit_code == 2
     assert "is not empty; choose another folder with --to" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_threshold_that_training_chose_travels_along(run: Path, tmp_path: Path) -> None:
+    (line,) = (run / "reports.jsonl").read_text().splitlines()
+    chosen = json.loads(line)["metrics"]["score_threshold"]
+    assert _export(str(run), "--to", str(tmp_path / "out")).exit_code == 0
+    assert json.loads((tmp_path / "out" / "threshold.json").read_text())["score"] == chosen
+    assert f"a score of {chosen:.4g} or more" in (tmp_path / "out" / "README.md").read_text()
+    assert use.threshold(tmp_path / "out") == chosen
+    assert use.threshold(tmp_path) is None  # a folder without one

@@ -39,3 +39,18 @@ def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], s
     assert json.loads(report)["epoch"] == 1.0
     assert "one configuration" in run("validate", str(into / "experiment.yaml")).stdout
     assert "already exists and is not empty" in run("train", str(file), "--into", str(into), code=2).stderr
+
+
+def test_a_run_that_faults_stop_leaves_no_folder(run: Callable[..., Result], storage: Path) -> None:
+    file = storage / "one.yaml"
+    file.write_text(
+        "name: one\ntask: segmentation\nobjective: {metric: dice}\n"
+        f"data: {{masks: {{folder: {storage / 'absent'}}}}}\ntrial: {{adapter: lora, epochs: 1}}\n"
+    )
+    there = storage / "mine"
+    there.mkdir()
+    for into in ([], ["--into", str(storage / "new" / "into")], ["--into", str(there)]):
+        run("train", str(file), *into, code=2)
+    assert not (storage / "trained").exists()
+    assert not (storage / "new").exists()
+    assert not list(there.iterdir())  # it was there before, so it stays
