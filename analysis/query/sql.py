@@ -123,7 +123,7 @@ class Source:
         names, rest = ["t.*"], ""
         columns = self.columns_of(f"all_{view}")
         if view == "trials":
-            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c == LATENCY]
+            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c in LATENCY]
             if tested:
                 names += ['s.epoch AS "test.epoch"', *(f"s.{sql_name(column)}" for column in tested)]
                 rest = (

@@ -33,4 +33,6 @@ def scored_json(score: ScoredRecord) -> dict[str, JsonValue]:
         "domains": {name: dict(metrics) for name, metrics in score.domains.items()},
         "robustness": dict(score.robustness),
         "latency_ms": score.latency_ms,
+        "latency_low_ms": score.latency_low_ms,
+        "latency_high_ms": score.latency_high_ms,
     }

@@ -255,6 +255,11 @@ def _costs(plot: Costs) -> Canvas:
                 marker=adapter_marker(name), markersize=8 if front else 5, alpha=1.0 if front else 0.85,
                 markerfacecolor=adapter_colour(name) if front else "none", zorder=4 if front else 3,
             )  # fmt: skip
+    for point in plot.points:
+        if point.range is not None:
+            axes.plot(
+                point.range, [point.y, point.y], color=adapter_colour(point.adapter), linewidth=1, zorder=1
+            )
     best = sorted((point.x, point.y, point.trial) for point in plot.points if point.front)
     axes.step(
         [x for x, _, _ in best], [y for _, y, _ in best], where="post", color=OTHER, linewidth=1.2,

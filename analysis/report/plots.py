@@ -119,13 +119,14 @@ class Parallel:
 
 @dataclass(frozen=True)
 class CostPoint:
-    """A trial: its cost, its value, and whether it is Pareto-optimal."""
+    """A trial: its cost, its value, whether it is Pareto-optimal. range: of a cost measured repeatedly."""
 
     trial: int
     adapter: str
     x: float
     y: float
     front: bool
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

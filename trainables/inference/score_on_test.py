@@ -25,13 +25,11 @@ class Scores:
 
     test: in the data's own domain; empty if it has no test images.  domains: by domain.
     robustness: each domain's main metric divided by the one in `test`; left out if the latter is 0.
-    latency_ms: see `trainables.inference.latency`; None if it was not measured.
     """
 
     test: dict[str, float]
     domains: dict[str, dict[str, float]]
     robustness: dict[str, float]
-    latency_ms: float | None = None
 
     @classmethod
     def of(cls, task: Task, test: dict[str, float], domains: Mapping[str, dict[str, float]]) -> Scores:

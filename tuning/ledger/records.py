@@ -222,7 +222,9 @@ class ScoredRecord(Record):
 
     trial: None for the pretrained baseline.  epoch: of the report that the weights belong to.
     domains: the same metrics in each domain.  robustness: shifted ÷ in domain, by domain.
-    latency_ms: of a forward pass over one image, if it was measured.
+    latency_ms: of a forward pass over one image, once it was measured; the median over all turns.
+    latency_low_ms, latency_high_ms: the fastest and the slowest turn; None in records in which each trial
+    was timed on its own.
     reason: why there are no metrics, if scoring failed.
     """
 
@@ -233,6 +235,8 @@ class ScoredRecord(Record):
     domains: dict[str, dict[str, float | None]] = {}
     robustness: dict[str, float | None] = {}
     latency_ms: float | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
     reason: str | None = None
 
 

@@ -88,8 +88,8 @@ KINDS: dict[str, dict[str, str]] = {
 """The columns of every part and their SQL types; the columns of settings and metrics follow them."""
 
 
-LATENCY = "latency_ms"
-"""A column of scores that is not a metric on test images."""
+LATENCY = ("latency_ms", "latency_low_ms", "latency_high_ms")
+"""The columns of scores that are not metrics on test images: fields of `ScoredRecord`."""
 
 
 def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, upto: int) -> Row:
@@ -177,8 +177,9 @@ def score_row(score: ScoredRecord, *, byte: int) -> Row:
         "detail": score.model_dump_json(),
         "byte": byte,
     }
-    if score.latency_ms is not None:
-        row[LATENCY] = score.latency_ms
+    for column in LATENCY:
+        if (milliseconds := getattr(score, column)) is not None:
+            row[column] = milliseconds
     for name, value in score.metrics.items():
         row[f"test.{name}"] = value
     for domain, metrics in score.domains.items():
