@@ -112,13 +112,14 @@ class ScoringJob(Job):
 class ScoringResult(Spec):
     """Metrics of one model on test images, or the reason why there are none.
 
-    metrics: in the data's own domain.  domains: in each shifted domain.  robustness: see
+    metrics: in the data's own domain.  domains: in each shifted domain.  robustness, above_floor: see
     `trainables.inference.score_on_test.Scores`.
     """
 
     metrics: dict[str, float] = Field(default_factory=dict)
     domains: dict[str, dict[str, float]] = Field(default_factory=dict)
     robustness: dict[str, float] = Field(default_factory=dict)
+    above_floor: dict[str, tuple[float, float]] = Field(default_factory=dict)
     reason: str | None = None
 
 

@@ -63,7 +63,7 @@ def wait_for_data(
     meta_file = data / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
     metric = experiment.workload.objective.metric
-    if (error := class_error(metric, meta.get("classes", ()))) is not None:
+    if (error := class_error(experiment.workload.metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {metric}: {error}")
     if (data / SPLITS).is_file():
         _store_splits(data, experiment.workload, folder)
