@@ -9,9 +9,21 @@ import math
 from collections.abc import Mapping
 
 from trainables.specs.definitions import Definitions
+from trainables.specs.tasks import is_coco
+from trainables.specs.workload import ROBUSTNESS, MetricName
 
 Interval = tuple[float, float]
 """(low, high) of a 95 % bootstrap interval of a metric minus its floor."""
+
+
+def metric_floor(metric: MetricName, floors: Mapping[str, float]) -> float | None:
+    """The floor of a metric; None if it has none, as the loss. floors: those of the masks' images.
+
+    0 for AP and AR, and for robustness, which is measured above the floors already.
+    """
+    if metric.base == ROBUSTNESS or is_coco(metric.base):
+        return 0.0
+    return floors.get(metric.name)
 
 
 def above_floor(value: float, floor: float) -> float:

@@ -7,29 +7,17 @@ Metrics of which lower is better have no floor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from trainables.metrics.coco import Array
 from trainables.metrics.mask_means import mask_names, mask_values
 from trainables.metrics.rules import MetricRules
-from trainables.specs.tasks import is_coco
-from trainables.specs.workload import ROBUSTNESS, MetricName
 
 SOFT_DICE = "soft_dice"
 GROUP = 32
 """The group size of `soft_dice`, in images."""
-
-
-def metric_floor(metric: MetricName, floors: Mapping[str, float]) -> float | None:
-    """The floor of a metric; None if it has none, as the loss. floors: those of the masks' images.
-
-    0 for AP and AR, and for robustness, which is measured above the floors already.
-    """
-    if metric.base == ROBUSTNESS or is_coco(metric.base):
-        return 0.0
-    return floors.get(metric.name)
 
 
 def mask_floors(truth: Array, classes: Sequence[str], rules: MetricRules) -> dict[str, float]:

@@ -77,6 +77,7 @@ def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
 class _Reported:
     epoch: float
     metrics: Mapping[str, float | None]
+    above_floor: tuple[float, float] | None = None
 
 
 def best_report(
