@@ -120,7 +120,7 @@ class Material:
         An AP takes long to resample, so a report computes only as many of its intervals as it can afford.
         """
         if domain is None:  # the metric of an objective may name a domain
-            asked = MetricName.of(metric)
+            asked = MetricName.of(metric, self.sweep.experiment.data.domains)
             metric, domain = asked.name, asked.domain
         key = (trial, metric, domain)
         if key not in self._intervals:

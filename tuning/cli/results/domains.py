@@ -34,8 +34,8 @@ def run_domains(
 
     With `--format json`:
 
-    - `experiment`, `metric`, `main`, `domains`: the name, the metric of the table, the task's main metric, the
-      domains in the order of the file
+    - `experiment`, `metric`, `main`, `domains`: the name, the metric of the table, the task's main metric,
+      the domains in the order of the file
     - `definitions`: what `dice`, `iou`, `coco`, `robustness` and `fingerprint` mean in this experiment
     - `floors`: by images (`test`, `test@NAME`, …), then by metric; empty in records of earlier versions
     - `measured_on`, `picked_on`, `picked_by`: `test`, `validation`, and the metric that chose the trials
