@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainables.specs.data import DataSpec
-from trainables.specs.definitions import BEFORE, Definitions
+from trainables.specs.definitions import Definitions
 from trainables.specs.workload import Workload
 
 BACKGROUND = "background"
@@ -17,7 +17,7 @@ BACKGROUND = "background"
 class MetricRules:
     """background: the class that means leave out from definition 2 on; None if the data have none."""
 
-    definitions: Definitions = BEFORE
+    definitions: Definitions = field(default_factory=Definitions)
     background: str | None = None
 
     @classmethod

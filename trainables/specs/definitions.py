@@ -15,10 +15,10 @@ from trainables.specs.base import Spec
 class Definitions(Spec):
     """The number of each definition; those of a new experiment are the defaults."""
 
-    dice: Literal[1, 2] = 1
-    iou: Literal[1, 2] = 1
+    dice: Literal[1, 2] = 2
+    iou: Literal[1, 2] = 2
     coco: Literal[1, 2] = 1
-    robustness: Literal[1, 2] = 1
+    robustness: Literal[1, 2] = 2
     fingerprint: Literal[1, 2] = 1
 
     @property

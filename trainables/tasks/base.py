@@ -17,7 +17,8 @@ from trainables.adapters.layout import Layout
 from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
-from trainables.metrics.per_image import Keep
+from trainables.metrics.results import Keep
+from trainables.metrics.rules import MetricRules
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
 
@@ -43,6 +44,11 @@ class TaskModel(Protocol):
     @property
     def scale(self) -> Scale:
         """How pixels are scaled before they reach the model."""
+        ...
+
+    @property
+    def rules(self) -> MetricRules:
+        """How metrics are computed. A field of a dataclass: `load_task` sets it."""
         ...
 
     @property

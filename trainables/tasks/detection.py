@@ -7,7 +7,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,9 +18,9 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.coco import Detections, coco_metrics, top_detections
-from trainables.metrics.per_image import Keep, box_images
-from trainables.specs.tasks import COCO_METRICS
+from trainables.metrics.coco import Detections, coco_metrics, coco_names, top_detections
+from trainables.metrics.results import BoxResults, Keep
+from trainables.metrics.rules import MetricRules
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -54,6 +54,7 @@ class DetectionTask:
     """The checkpoint's label for each class of the data; None if it does not know all of them."""
     labels: tuple[str, ...]
     """The checkpoint's labels, in its order."""
+    rules: MetricRules = field(default_factory=MetricRules)
 
     @property
     def fresh_head(self) -> bool:
@@ -115,7 +116,8 @@ class DetectionTask:
         config: TrialConfig,
         keep: Keep | None = None,
     ) -> dict[str, float]:
-        """COCO_METRICS, `map/CLASS` and `loss`, with boxes in original pixels, without a score threshold."""
+        """COCO metrics and `loss`, with boxes in original pixels, without a score threshold."""
+        by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
         loss = _GroupedLoss(model)
         finite = True
@@ -134,12 +136,12 @@ class DetectionTask:
                 found.append(detected)
                 loss.add(logits, boxes, target)
         if not finite:
-            names = (*COCO_METRICS, *(f"map/{name}" for name in self.classes), "loss")
-            return dict.fromkeys(names, math.nan)
+            names = coco_names(self.classes, by_class=by_class)
+            return dict.fromkeys((*names, "loss"), math.nan)
         truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
-            keep(box_images(truths, found, self.classes, split.names))
-        return coco_metrics(truths, found, self.classes) | {"loss": loss.mean()}
+            keep(BoxResults(truths, found, self.classes, tuple(split.names)))
+        return coco_metrics(truths, found, self.classes, by_class=by_class) | {"loss": loss.mean()}
 
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)

@@ -7,7 +7,7 @@ from torch import nn
 
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
-from trainables.metrics.per_image import Keep
+from trainables.metrics.results import Keep
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
 

@@ -18,7 +18,8 @@ from trainables.errors import reason_of
 from trainables.inference.examples import draw_examples
 from trainables.inference.score_on_test import Scores, score_baseline, score_model, test_parts
 from trainables.inference.trained_model import rebuild_model
-from trainables.metrics.per_image import PerImage, are_stored, write_per_image
+from trainables.metrics.per_image import are_stored, write_per_image
+from trainables.metrics.results import Results
 from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
 from trainables.specs.job import Job, ScoringJob, ScoringResult
 from trainables.specs.workload import Workload
@@ -52,6 +53,7 @@ def score_trial(job: ScoringJob) -> ScoringResult:
         metrics=scores.test,
         domains=scores.domains,
         robustness=scores.robustness,
+        above_floor=scores.above_floor,
     )
 
 
@@ -71,10 +73,10 @@ def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
     # The results in the folder belong to weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 
-    def keep(domain: str | None, results: PerImage) -> None:
+    def keep(domain: str | None, results: Results) -> None:
         with _optional(folder, "results by test image"):
             if are_stored(len(results.names)):
-                write_per_image(results, image_results(folder, domain))
+                write_per_image(results.by_image(), image_results(folder, domain))
 
     scores = score_model(engine, trained.model, trained.config, keep)
     with _optional(folder, "example predictions"):

@@ -160,6 +160,7 @@ def _record(candidate: Candidate, result: ScoringResult) -> ScoredRecord:
         metrics=_finite(result.metrics),
         domains={name: _finite(metrics) for name, metrics in result.domains.items()},
         robustness=_finite(result.robustness),
+        above_floor=result.above_floor,
         reason=result.reason,
     )
 
