@@ -55,6 +55,11 @@ COLLAPSED = "collapsed"
 """The word for a trial that is no better than a constant predictor."""
 
 
+def marked(text: str, *, is_collapsed: bool | None) -> str:
+    """A value with the word, if the model that has it has collapsed: `0.4407 (collapsed)`."""
+    return f"{text} ({COLLAPSED})" if is_collapsed else text
+
+
 def collapsed_caption(metric: str) -> str:
     """What the word means, for a caption. metric: the one that decides it."""
     return (

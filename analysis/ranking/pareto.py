@@ -11,6 +11,7 @@ from itertools import groupby
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
+from analysis.query.floors import Part, collapsed_caption, marked
 from analysis.query.sweep import Objective, Sweep
 from analysis.ranking.cost import Cost
 from analysis.tables import Table, format_count, format_metric, plural
@@ -28,6 +29,8 @@ class Point:
     params: Mapping[str, JsonValue]
     range: tuple[float, float] | None = None
     """The least and the most that was measured of the cost; None if it is a single number."""
+    collapsed: bool | None = None
+    """Whether its model is no better than a constant predictor; None without a floor."""
 
     @property
     def least(self) -> float:
@@ -52,6 +55,10 @@ class Pareto:
     """The cheapest first; each is better than the one before."""
     left_out: Mapping[str, int]
     """The number of trials that are not compared, by outcome."""
+    floor: str = ""
+    """A sentence with the floor of the metric; empty if it has none."""
+    decided_by: str = ""
+    """The metric that decides which trials have collapsed: the experiment's objective."""
 
 
 def front(points: Iterable[Point], direction: Direction) -> tuple[Point, ...]:
@@ -86,7 +93,14 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
             left_out[trial.outcome] += 1
         else:
             points.append(
-                Point(trial.number, standing.value, spent, trial.params, cost.range_of(sweep, trial))
+                Point(
+                    trial.number,
+                    standing.value,
+                    spent,
+                    trial.params,
+                    cost.range_of(sweep, trial),
+                    standing.collapsed,
+                )
             )
     if not points:
         raise NothingToRankError(
@@ -94,7 +108,14 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
             " so there is nothing to compare"
         )
     return Pareto(
-        sweep.name, objective, cost, tuple(points), front(points, objective.direction), dict(left_out)
+        sweep.name,
+        objective,
+        cost,
+        tuple(points),
+        front(points, objective.direction),
+        dict(left_out),
+        sweep.floors.caption(objective.metric, Part.VALIDATION),
+        sweep.objective.metric,
     )
 
 
@@ -103,7 +124,7 @@ def pareto_table(found: Pareto) -> Table:
     rows = tuple(
         (
             str(point.trial),
-            format_metric(point.value),
+            marked(format_metric(point.value), is_collapsed=point.collapsed),
             format_cost(found.cost, point.cost, point.range),
             format_settings(point.params),
         )
@@ -114,8 +135,7 @@ def pareto_table(found: Pareto) -> Table:
         f" {measured(found.cost)}; none is as good for less than these. A front of single runs: with"
         " another seed, close values may change places"
     )
-    if said := separated(found):
-        caption += f". {said}"
+    caption += "".join(f". {said}" for said in (separated(found), worth_of(found)) if said)
     if found.left_out:
         left = ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.left_out.items()))
         caption += f". Left out, or without {found.cost.label} on record: {left}"
@@ -146,6 +166,7 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
             {
                 "trial": point.trial,
                 "value": point.value,
+                "collapsed": point.collapsed,
                 "cost": point.cost,
                 "cost_range": None if point.range is None else list(point.range),
                 "front": point.trial in on,
@@ -154,6 +175,13 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
             for point in found.points
         ],
     }
+
+
+def worth_of(found: Pareto) -> str:
+    """The floor, and what the word in the table means, for a caption."""
+    parts = [found.floor] if found.floor else []
+    parts += [collapsed_caption(found.decided_by)] if any(p.collapsed for p in found.front) else []
+    return ". ".join(parts)
 
 
 def separated(found: Pareto) -> str:

@@ -79,7 +79,7 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
             turns = Cost.LATENCY.range_of(m.sweep, trial)
             rows.append(
                 (
-                    str(trial.number), trial.adapter, trial.freezing, m.rounded(standing.value),
+                    str(trial.number), trial.adapter, trial.freezing, m.value_of(standing),
                     format_count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
                     "–" if peak is None else f"{peak:,.0f}",
                     "–" if latency is None else format_cost(Cost.LATENCY, latency, turns),
@@ -100,5 +100,6 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
     caption = (
         "Best first, by the value on validation images. seconds: training and evaluation, without start-up."
         " ms/image: forward pass of one image; in brackets the fastest and the slowest of the turns"
+        + m.worth(standings=[standing for _, standing in m.ranking.ranked])
     )
     return Table("Pareto-optimal trials", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6, 7))

@@ -111,6 +111,8 @@ def _curves(plot: Curves) -> Canvas:
         )  # fmt: skip
     if plot.baseline is not None:
         axes.axhline(plot.baseline, color=OTHER, linestyle="-.", linewidth=1.2, zorder=1)
+    if plot.floor is not None:
+        axes.axhline(plot.floor, color=OTHER, linestyle="-", linewidth=1.2, zorder=1)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{plot.metric}, validation images")
     axes.margins(y=0.12)
@@ -142,6 +144,8 @@ def _curve_legend(plot: Curves, names: Sequence[str]) -> list[Any]:
         handles.append(Line2D([], [], color=OTHER, linestyle=(0, (1, 2)), label="rung"))
     if plot.baseline is not None:
         handles.append(Line2D([], [], color=OTHER, linestyle="-.", label="pretrained baseline"))
+    if plot.floor is not None:
+        handles.append(Line2D([], [], color=OTHER, linestyle="-", label="constant predictor"))
     return handles
 
 

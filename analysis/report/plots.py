@@ -31,6 +31,8 @@ class Curves:
     """Epochs at which early stopping decided."""
     baseline: float | None = None
     """The value of the pretrained baseline."""
+    floor: float | None = None
+    """What the best constant predictor reaches."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def run_pareto(
 
     With `--format json`:
 
-    - `trials[]`: every trial that takes part: `trial`, `value`, `cost`, `cost_range` (the fastest and the
-      slowest turn of a latency), `front` (whether it is on the front), `params`
+    - `trials[]`: every trial that takes part: `trial`, `value`, `collapsed`, `cost`, `cost_range` (the
+      fastest and the slowest turn of a latency), `front` (whether it is on the front), `params`
     - `left_out`: the number of other trials, by outcome
     """
     from analysis.query.sweep import Sweep
