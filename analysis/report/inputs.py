@@ -179,7 +179,7 @@ class Material:
         return marked(self.rounded(standing.value), is_collapsed=standing.collapsed)
 
     def worth(self, *parts: Part, standings: Sequence[Standing] = ()) -> str:
-        """The end of a caption: the floor of the metric on `parts`, or validation images; the meaning of marks."""
+        """The end of a caption: the floor on `parts`, by default validation images; the meaning of marks."""
         said = [self.sweep.floors.caption(self.metric, *(parts or (Part.VALIDATION,)))]
         said += [collapsed_caption(self.metric)] if any(s.collapsed for s in standings) else []
         return "".join(f". {text}" for text in said if text)

@@ -63,21 +63,23 @@ def test_a_record_of_before_has_neither_floors_nor_marks(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("metric", "title", "by_class"),
-    [("dice/7@noisy", "dice/7 on test images", "dice by class"), ("dice_worst", "dice_worst on test images", "dice by class"),
-     ("iou", "iou on test images", "iou by class"), ("robustness", "dice on test images", "dice by class")],
-)  # fmt: skip
+    [
+        ("dice/7@noisy", "dice/7 on test images", "dice by class"),
+        ("dice_worst", "dice_worst on test images", "dice by class"),
+        ("iou", "iou on test images", "iou by class"),
+        ("robustness", "dice on test images", "dice by class"),
+    ],
+)
 def test_sections_on_test_images_are_in_the_metric_of_the_objective(
     tmp_path: Path, metric: str, title: str, by_class: str
 ) -> None:
     names = ("dice", "dice/7", "dice_worst", "iou", "iou/7")
-    score = ScoredRecord(
-        trial=0, epoch=1.0, metrics=dict.fromkeys(names, 0.5), domains={"noisy": dict.fromkeys(names, 0.4)}
-    )
+    half = dict.fromkeys(names, 0.5)
+    score = ScoredRecord(trial=0, epoch=1.0, metrics=half, domains={"noisy": half})
     data = {"embedded": {}, "domains": DOMAINS}
     asked = experiment("s", epochs=1, objective={"metric": metric}, data=data)
-    folder = write(
-        tmp_path / "s", [Told(LORA, (0.5,), also={metric: 0.5})], of=asked, scores=[score], floors=FLOORS
-    )
+    trials = [Told(LORA, (0.5,), also={metric: 0.5})]
+    folder = write(tmp_path / "s", trials, of=asked, scores=[score], floors=FLOORS)
     report = report_of(Material.at(folder))
     assert title in said(blocks(report, "domains"))
     assert by_class in said(blocks(report, "classes"))
