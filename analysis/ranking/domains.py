@@ -20,7 +20,7 @@ from analysis.ranking.scored_metrics import scored_json
 from analysis.tables import Table, format_budget, format_metric
 from trainables.metrics.above_floor import collapsed, relative_robustness
 from trainables.specs.definition_words import definitions_in_words
-from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, ValueRule
+from trainables.specs.workload import Direction, MetricName, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.policy import FINISHED_THEN_STOPPED
@@ -61,8 +61,7 @@ class Line:
 
 def shown_metric(sweep: Sweep) -> str:
     """The objective's metric without its domain; the task's main one for an objective on robustness."""
-    asked = sweep.experiment.workload.metric
-    return sweep.experiment.task.facts.main_metric if asked.base == ROBUSTNESS else asked.name
+    return sweep.experiment.workload.metric_in_domain
 
 
 def shares(sweep: Sweep, line: Line, metric: str) -> dict[str, float]:

@@ -29,8 +29,24 @@ def test_evaluate_shows_each_domain_and_the_pretrained_baseline(run: Callable[..
     own, noisy = said["adapter", None], said["adapter", "noisy"]
     assert own["images"] == noisy["images"] == 4
     assert own["relative"] is None
-    assert noisy["relative"] == pytest.approx(noisy["figures"]["dice"] / own["figures"]["dice"])
+    shifted, here = (row["figures"]["dice"] - row["floors"]["dice"] for row in (noisy, own))
+    assert noisy["relative"] == pytest.approx(shifted / here)
+    assert 0 < own["floors"]["dice"] < 0.1
+    assert own["collapsed"] is False
+    assert "each minus its floor; floor: what the best constant predictor reaches" in " ".join(out.split())
     assert "dice/7" in own["figures"] or "dice/3" in own["figures"]
+
+
+def test_relative_is_in_the_metric_of_the_objective_or_the_one_asked_for(run: Callable[..., Result]) -> None:
+    whole = json.loads(run("evaluate", "boxes", "--domain", "blur:5", "--format", "json").stdout)
+    assert whole["main_figure"] == "map_50"
+    own, blurred = (row for row in whole["rows"] if row["model"] == "adapter")
+    assert own["floors"]["map_50"] == 0.0
+    assert blurred["relative"] == pytest.approx(blurred["figures"]["map_50"] / own["figures"]["map_50"])
+    asked = run("evaluate", "cells", "--domain", "noisy", "--metric", "dice_worst").stdout
+    assert "relative: dice_worst as a share" in " ".join(asked.split())
+    refused = run("evaluate", "cells", "--metric", "dise", code=2).stderr
+    assert "no such metric was measured; did you mean 'dice'?" in refused
 
 
 def test_evaluate_repeats_what_training_reported(run: Callable[..., Result], storage: Path) -> None:
