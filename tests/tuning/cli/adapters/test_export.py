@@ -39,7 +39,10 @@ def test_the_card_has_what_the_record_knows(run: Path, tmp_path: Path) -> None:
     assert _export(str(run), "--to", str(tmp_path / "out"), "--merge").exit_code == 0
     card = (tmp_path / "out" / "README.md").read_text()
     last = json.loads((run / "reports.jsonl").read_text().splitlines()[-1])
-    assert f"| validation images, epoch 1 | {last['metrics']['map']:.4f} |" in card
+    metrics = last["metrics"]
+    assert "| | map_50 | map | map_75 |" in card  # the objective first
+    assert f"| validation images, epoch 1 | {metrics['map_50']:.4f} | {metrics['map']:.4f} |" in card
+    assert "for AP and AR it is 0" in card
     assert "library_name: transformers" in card
     assert "  adapter: serial_lora" in card
     assert f"adaptertune train {run / 'experiment.yaml'}" in card
