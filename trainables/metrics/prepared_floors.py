@@ -8,6 +8,7 @@ import numpy as np
 
 from trainables.data.domains import open_domains
 from trainables.data.prepared import IGNORE, Prepared, PreparedSplit
+from trainables.metrics.above_floor import metric_floor
 from trainables.metrics.coco import Array
 from trainables.metrics.floors import mask_floors
 from trainables.metrics.rules import MetricRules
@@ -42,6 +43,14 @@ def true_pixels(split: PreparedSplit, classes: int) -> Array:
     for i in range(len(split)):
         counts[i] = np.bincount(split.mask(i).ravel(), minlength=IGNORE + 1)[:classes]
     return counts
+
+
+def objective_floor(workload: Workload, floors: Floors) -> float | None:
+    """The floor of the objective on the validation images that it is measured on; None without one."""
+    asked = workload.metric
+    if not workload.definitions.with_floors or asked.base in workload.task.facts.lower_is_better:
+        return None
+    return metric_floor(asked, floors.get(set_name(Split.VALIDATION, asked.domain), {}))
 
 
 def set_name(split: Split, domain: str | None = None) -> str:

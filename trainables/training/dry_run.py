@@ -9,7 +9,9 @@ from functools import partial
 
 import torch
 
+from trainables.data.prepared import open_prepared
 from trainables.errors import reason_of
+from trainables.metrics.objective_value import check_objective
 from trainables.models.freezing import count_parameters
 from trainables.preparation import prepare_workload
 from trainables.specs.adapters import Freezing
@@ -35,10 +37,14 @@ class DryRun:
 def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
     """Build each configuration, run steps, evaluate once; one that fails has its reason in its result.
 
+    Raises DataError if the objective can have no value on the validation images.
+
     threads: the number that each trial of the sweep will have.
     """
     torch.set_num_threads(threads)
-    engine = Engine(workload, prepare_workload(workload, progress=True))
+    prepared = prepare_workload(workload, progress=True)
+    check_objective(open_prepared(prepared), workload)
+    engine = Engine(workload, prepared)
     return [_measure(engine, config) for config in configs]
 
 

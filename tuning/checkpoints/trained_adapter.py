@@ -20,6 +20,7 @@ from trainables.run_folder import BEST_WEIGHTS, SPLITS
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
+from tuning.checkpoints.run_definitions import run_definitions
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
@@ -68,6 +69,8 @@ class TrainedAdapter:
     """Metrics on the test images, if it was scored."""
     domains: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The same metrics in each domain."""
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The floors of its data, see `PreparedRecord`; empty if they were not recorded."""
 
     @property
     def workload(self) -> Workload:
@@ -144,6 +147,7 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
         counts=dict(history.prepared.counts) if history.prepared is not None else {},
         test=_numbers(scored.metrics) if scored is not None else {},
         domains={name: _numbers(shifted) for name, shifted in scored.domains.items()} if scored else {},
+        floors=history.prepared.floors if history.prepared is not None else {},
     )
 
 
@@ -151,7 +155,9 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
     """The trained adapter of a run of `train`. Raises StorageError before its first report, and
     ExperimentFileError.
     """
-    experiment = load_experiment(folder / EXPERIMENT)
+    known = run_definitions(folder)
+    written = load_experiment(folder / EXPERIMENT)
+    experiment = written.model_copy(update={"definitions": known.definitions})
     weights = folder / BEST_WEIGHTS
     if not weights.is_file():
         raise StorageError(
@@ -175,6 +181,7 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
         counts={
             part: len(names) for part, names in _json(folder / SPLITS).items() if isinstance(names, list)
         },
+        floors=known.floors,
     )
 
 

@@ -98,6 +98,12 @@ def _refuse_other_objective(name: str, theirs: Experiment, ours: Experiment) -> 
             f"search.from: trials of {name} have another task or objective ({'; '.join(there)}) than this"
             f" experiment ({'; '.join(here)}) and would mislead its search; take {name} out of search.from"
         )
+    metric, main = ours.objective.metric, ours.task.facts.main_metric
+    if (difference := ours.definitions.differs(metric, theirs.definitions, main=main)) is not None:
+        raise ExperimentFileError(
+            f"search.from: values of {metric} in {name} mean something else ({difference}) and would mislead"
+            f" this search; take {name} out of search.from, or launch it again"
+        )
 
 
 def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> EarlierTrial | str:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from trainables.data.prepared import IGNORE
+from trainables.metrics.above_floor import metric_floor
 from trainables.metrics.dice import counts_by_image, mask_metrics
-from trainables.metrics.floors import constant_soft_dice, mask_floors, metric_floor
+from trainables.metrics.floors import constant_soft_dice, mask_floors
 from trainables.metrics.mask_means import mask_names
 from trainables.metrics.rules import MetricRules
 from trainables.specs.definitions import BEFORE

@@ -75,8 +75,9 @@ def run_evaluate(
 
     `relative` is the objective's metric as a share of the one in domain, each minus its floor. The rows
     `floor` show what the best constant predictor reaches on the same images; a model that is no better is
-    marked as collapsed. The pretrained baseline is scored if the pretrained model has a head for the
-    classes; a new head has no meaning before it is trained. The exit code is 1 if a metric is not a number.
+    marked as collapsed (docs/reference/metrics.md). The pretrained baseline is scored if the pretrained
+    model has a head for the classes; a new head has no meaning before it is trained. The exit code is 1 if a
+    metric is not a number.
     \f
     The table looks like this:
 
@@ -153,6 +154,7 @@ def _print_scores(
     from analysis.query.floors import collapsed_caption, marked
     from trainables.metrics.above_floor import metric_floor
     from trainables.specs.data import Split
+    from trainables.specs.definitions import MEANINGS, Definitions
     from trainables.specs.workload import MetricName
     from tuning.cli.adapters.domain_scores import relative_metric
     from tuning.cli.console import console, print_columns
@@ -194,6 +196,8 @@ def _print_scores(
         caption += "; floor: what the best constant predictor reaches on the same images"
     if any(score.collapsed for score in scores):
         caption += f"; {collapsed_caption(measured)}"
+    if (old := trained.workload.definitions.of_metric(measured)) != Definitions().of_metric(measured) and old:
+        caption += f"; {measured} is the {MEANINGS[old[0]][old[1]]}"
     if part is Split.VALIDATION and trained.weights is not None and data is None:
         caption += ". The adapter was chosen on these images: test images give a fairer score"
     numeric = tuple(range(2, len(columns)))

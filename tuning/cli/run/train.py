@@ -57,6 +57,10 @@ def run_train(
     - `reports.jsonl`: one line for each report: epoch, step, metrics, cost
     - `splits.json`: the images of the training, validation and test splits, by name
     - `environment.json`: versions, Python, platform, devices, git revision
+    - `definitions.json`: the definition of each metric, and its floors (docs/reference/metrics.md)
+
+    A trial of a sweep, and the file in the folder of a run, are trained again under the definitions that the
+    sweep or the run began with.
     """
     from tuning.experiment.load import load_experiment
     from tuning.experiment.write import experiment_yaml
@@ -65,7 +69,7 @@ def run_train(
     storage = storage_folder(storage)
     params: dict[str, JsonValue] = {}
     if file is not None and from_ is None:
-        experiment = load_experiment(file, set_ or [])
+        experiment = repeated(load_experiment(file, set_ or []), Path(file))
         config = sole_config(experiment)
     elif from_ is not None and file is None and not set_:
         experiment, params = _recorded_trial(from_, storage)
@@ -100,6 +104,16 @@ def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, Jso
         if trial.number == reference.trial:
             return sweep.experiment, dict(trial.params)
     raise StorageError(f"{sweep.name} has no trial {reference.trial}; it has {len(sweep.trials)}, from 0 on")
+
+
+def repeated(experiment: Experiment, file: Path) -> Experiment:
+    """The experiment under the definitions of the run that `file` repeats, if it lies in a run's folder."""
+    from tuning.checkpoints.run_definitions import run_definitions
+    from tuning.checkpoints.trained_adapter import EXPERIMENT, REPORTS
+
+    if file.name != EXPERIMENT or not (file.parent / REPORTS).is_file():
+        return experiment
+    return experiment.model_copy(update={"definitions": run_definitions(file.parent).definitions})
 
 
 def sole_config(experiment: Experiment) -> TrialConfig:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,31 @@ def test_relative_is_in_the_metric_of_the_objective_or_the_one_asked_for(run: Ca
     assert "relative: dice_worst as a share" in " ".join(asked.split())
     refused = run("evaluate", "cells", "--metric", "dise", code=2).stderr
     assert "no such metric was measured; did you mean 'dice'?" in refused
+
+
+def test_an_adapter_of_before_is_scored_as_it_was_chosen(
+    run: Callable[..., Result], storage: Path, tmp_path: Path
+) -> None:
+    """Its run folder names no definitions: its mean is over all classes, and the table says so."""
+    old = shutil.copytree(storage / "trained" / "cells", tmp_path / "old")
+    (old / "definitions.json").unlink()
+    now, before = (json.loads(run("evaluate", str(of), "--format", "json").stdout) for of in ("cells", old))
+    new, was = (said["rows"][0]["figures"] for said in (now, before))
+    assert was["dice"] == new["dice_with_background"] != new["dice"]
+    assert was["dice/background"] == new["dice/background"]
+    assert before["rows"][1]["relative"] == pytest.approx(before["rows"][1]["figures"]["dice"] / was["dice"])
+    assert not before["rows"][0]["floors"]
+    assert now["definitions"]["dice"] == "2: mean over the foreground classes"
+    assert before["definitions"]["dice"] == "1: mean over all classes, the background included"
+    assert "dice is the mean over all classes, the background included" in flat(run("evaluate", str(old)))
+    assert run("export", str(old), "--to", str(tmp_path / "out")).exit_code == 0
+    (old / "definitions.json").write_text("{")
+    assert "definitions.json cannot be read" in run("evaluate", str(old), code=2).stderr
+
+
+def flat(result: Result) -> str:
+    """What was printed, without line breaks."""
+    return " ".join(result.stdout.split())
 
 
 def test_evaluate_repeats_what_training_reported(run: Callable[..., Result], storage: Path) -> None:

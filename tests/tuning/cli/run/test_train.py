@@ -27,6 +27,11 @@ def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], s
     assert "epoch 1/1  dice" in out
     assert "done: dice" in out
     kept = {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl", "environment.json", "splits.json"}
+    kept |= {"definitions.json"}
+    assert "floor of dice, what the best constant prediction reaches: 0." in out
+    held = json.loads((into / "definitions.json").read_text())
+    assert held["definitions"]["dice"] == 2
+    assert held["floors"].keys() == {"validation", "test"}
     assert {p.name for p in into.iterdir()} == kept
     environment = json.loads((into / "environment.json").read_text())
     assert {"versions", "python", "devices", "processor"} <= environment.keys()
