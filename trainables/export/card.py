@@ -16,8 +16,8 @@ from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import MetricName, Workload
 from trainables.tasks.detection import DetectionTask
 
-VALIDATION = "validation"
-"""The key of the validation images' floors."""
+VALIDATION = "validation images"
+"""The key of the validation images' floors; no domain has a name with a blank."""
 
 
 @dataclass(frozen=True)
