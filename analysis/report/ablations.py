@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.ablation.over_images import image_differences, image_sentence
 from analysis.ablation.result import (
     AblationResult,
-    image_differences,
-    image_sentence,
     result_tables,
     seed_sentences,
 )

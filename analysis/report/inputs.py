@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from analysis.ablation.result import AblationResult, result_of
+from analysis.query.floors import Part, collapsed_caption, marked
 from analysis.query.sweep import Standing, Sweep, Trial, spread
 from analysis.ranking.best import Ranking, finished_first
 from analysis.statistics.bootstrap import (
@@ -121,7 +122,7 @@ class Material:
         An AP takes long to resample, so a report computes only as many of its intervals as it can afford.
         """
         if domain is None:  # the metric of an objective may name a domain
-            asked = MetricName.of(metric)
+            asked = MetricName.of(metric, self.sweep.experiment.data.domains)
             metric, domain = asked.name, asked.domain
         key = (trial, metric, domain)
         if key not in self._intervals:
@@ -174,6 +175,16 @@ class Material:
     def rounded(self, value: float | None) -> str:
         """A value with as many decimals as its error allows."""
         return "–" if value is None else f"{value:.{self.places}f}".replace("-", "−")
+
+    def value_of(self, standing: Standing) -> str:
+        """A trial's value, marked if the trial has collapsed."""
+        return marked(self.rounded(standing.value), is_collapsed=standing.collapsed)
+
+    def worth(self, *parts: Part, standings: Sequence[Standing] = ()) -> str:
+        """The end of a caption: the floor on `parts`, by default validation images; the meaning of marks."""
+        said = [self.sweep.floors.caption(self.metric, *(parts or (Part.VALIDATION,)))]
+        said += [collapsed_caption(self.metric)] if any(s.collapsed for s in standings) else []
+        return "".join(f". {text}" for text in said if text)
 
     def rounded_interval(self, interval: Interval | None) -> str:
         """An interval with as many decimals: `0.61 to 0.68`."""

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from analysis.query.floors import Part, collapsed_caption
+from analysis.ranking.by_adapter import against_baseline
 from analysis.ranking.scored_metrics import scored_value
 from analysis.report.document import Absent, Block, FactList, Listing, Points, Section, Text
 from analysis.report.inputs import Material
 from analysis.tables import Table, format_budget, format_count
 from trainables.specs.data import DataSpec
+from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import Direction
 from trainables.wording import plural
 from tuning.experiment.alternative import Alternative
@@ -81,6 +84,8 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
         f"{objective.metric} on validation images, {better} is best, each trial's"
         f" {objective.rule.value} report",
     )
+    words = definitions_in_words(experiment.workload.definitions, experiment.task)
+    yield "definitions", "; ".join(f"{key} {said}" for key, said in words.items())
     yield "search", _algorithm(experiment)
     yield "early stopping", _scheduler(experiment)
     asked = experiment.search.trials
@@ -242,15 +247,22 @@ def _best_text(m: Material) -> str:
         f"Trial {trial.number}: {m.metric} {m.rounded(standing.value)} on {on}, at epoch"
         f" {standing.epoch:g} of {trial.epochs:g}."
     )
+    if (floor := m.sweep.floors.at(m.metric)) is not None:
+        text += f" The best constant predictor reaches {m.rounded(floor)} on them."
+    if standing.collapsed:
+        text += f" The trial has {collapsed_caption(m.metric)}."
     score = m.best_score
     tested = None if score is None else scored_value(score, m.metric)
     if tested is not None:
         text += f" The same weights on test images: {m.rounded(tested)}"
         interval = m.interval(trial.number, m.metric)
         over = "" if interval is None else f" (95 % CI over test images {m.rounded_interval(interval)})"
-        text += f"{over}."
+        floor = m.sweep.floors.at(m.metric, Part.TEST)
+        text += f"{over}"
+        text += "." if floor is None else f", where a constant predictor reaches {m.rounded(floor)}."
     if (before := m.sweep.baseline.get(m.metric)) is not None:
-        text += f" The pretrained baseline has {m.rounded(before)} on validation images."
+        text += f" The pretrained baseline has {m.rounded(before)} on validation images"
+        text += ", and is no worse." if against_baseline(m.sweep, standing.value).startswith("no") else "."
     if m.ranking.counted > 1:
         text += (
             f" The trial was selected from {plural(m.ranking.counted, 'trial')} by its validation value,"
@@ -269,7 +281,7 @@ def _top(m: Material) -> Table:
         tested |= test is not None
         rows.append(
             (
-                str(place), str(trial.number), m.rounded(standing.value), m.rounded(test),
+                str(place), str(trial.number), m.value_of(standing), m.rounded(test),
                 f"{standing.epoch:g}",
                 format_budget(trial.ran, trial.epochs), format_count(trial.trainable),
                 format_settings(trial.params),
@@ -289,6 +301,8 @@ def _top(m: Material) -> Table:
     caption = m.ranking.caption
     if tested:
         caption += ". Selected on validation images; test: on test images, with the weights of that epoch"
+    parts = (Part.VALIDATION, Part.TEST) if tested else (Part.VALIDATION,)
+    caption += m.worth(*parts, standings=[standing for _, standing in m.ranking.ranked[:TOP]])
     return Table(
         f"The best {min(TOP, m.ranking.counted)} of {plural(m.ranking.counted, 'ranked trial')}",
         tuple(columns[i] for i in kept),

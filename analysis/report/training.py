@@ -60,7 +60,7 @@ def curves_section(m: Material) -> Section:
         "curves",
         "Learning curves",
         text,
-        f"{caption}.",
+        f"{caption}{m.worth()}.",
         Curves(
             m.metric,
             drawn,
@@ -68,6 +68,7 @@ def curves_section(m: Material) -> Section:
             (m.best[1].epoch, m.best[1].value) if m.best is not None else None,
             rungs,
             m.sweep.baseline.get(m.metric),
+            m.sweep.floors.at(m.metric),
         ),
     )
     return Section("curves", title, (figure,))

@@ -11,7 +11,7 @@ from trainables.data.prepared import PreparedSplit
 from trainables.inference.trained_model import TrainedModel
 from trainables.metrics.above_floor import Interval
 from trainables.metrics.intervals import interval
-from trainables.metrics.results import Results
+from trainables.metrics.results import Keep, Results
 from trainables.metrics.robustness import scored_robustness
 from trainables.specs.data import Split
 from trainables.specs.trial import TrialConfig
@@ -29,14 +29,12 @@ class Scores:
     see `trainables.metrics.above_floor.relative_robustness`.
     above_floor: the interval of a metric minus its floor, of the main metric and of the objective's, by
     name: `dice`, `dice@DOMAIN`.
-    latency_ms: see `trainables.inference.latency`; None if it was not measured.
     """
 
     test: dict[str, float]
     domains: dict[str, dict[str, float]]
     robustness: dict[str, float]
     above_floor: dict[str, Interval] = field(default_factory=dict)
-    latency_ms: float | None = None
 
 
 def score_model(
@@ -98,8 +96,19 @@ def score_baseline(engine: Engine) -> Scores | None:
     return score_model(engine, model, config)
 
 
-def evaluation_of(trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32) -> dict[str, float]:
-    """Metrics of a trained model on a split that has the model's classes, in the model's order."""
+def evaluation_of(
+    trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32, keep: Keep | None = None
+) -> dict[str, float]:
+    """Metrics of a trained model on a split that has the model's classes, in the model's order.
+
+    keep: called with the results of each image.
+    """
     return metrics_of(
-        trained.task, trained.model, split, trained.config, device=trained.device, batch_size=batch_size
+        trained.task,
+        trained.model,
+        split,
+        trained.config,
+        device=trained.device,
+        batch_size=batch_size,
+        keep=keep,
     )

@@ -149,6 +149,11 @@ class Workload(Spec):
         return MetricName.of(self.objective.metric, self.data.domains)
 
     @property
+    def metric_in_domain(self) -> str:
+        """The objective's metric without its domain; for an objective on robustness, the task's main one."""
+        return self.task.facts.main_metric if self.metric.base == ROBUSTNESS else self.metric.name
+
+    @property
     def watched(self) -> tuple[str, ...]:
         """The domains in which the objective needs validation metrics."""
         metric = self.metric

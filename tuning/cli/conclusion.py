@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from analysis.ablation.result import result_of
+from analysis.query.floors import Part, collapsed_caption
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
@@ -91,7 +92,11 @@ def _print_best(out: Console, sweep: Sweep, ranking: Ranking) -> None:
     print_lines(out, f"  {ranking.caption}")
     if verdict := against_baseline(sweep, standing.value):
         print_lines(out, f"  {verdict}")
+    if standing.collapsed:
+        print_lines(out, f"  {collapsed_caption(metric)}")
     score = ranking.score(trial, standing)
     if score is not None and (value := scored_value(score, metric)) is not None:
-        print_lines(out, f"  the same weights on test images: {metric} {value:.4f}")
+        floor = sweep.floors.at(metric, Part.TEST)
+        at_least = "" if floor is None else f", where a constant predictor reaches {floor:.4f}"
+        print_lines(out, f"  the same weights on test images: {metric} {value:.4f}{at_least}")
     print_lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))

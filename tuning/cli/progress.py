@@ -153,6 +153,11 @@ class Progress:
         model = "the pretrained baseline" if record.trial is None else f"trial {record.trial}"
         if record.reason is not None:
             return f"{model} could not be scored on test images: {record.reason}"
+        if record.latency_low_ms is not None:
+            measured = (
+                f"{record.latency_ms:.3g} ({record.latency_low_ms:.3g} to {record.latency_high_ms:.3g})"
+            )
+            return f"timed {model}: {measured} ms an image"
         done, of = self.board.scored or (0, 0)
         value = record.metrics.get(self.board.metric)
         metric = "" if value is None else f"  {self.board.metric} {value:.4f}"

@@ -234,7 +234,9 @@ class ScoredRecord(Record):
     above_floor: (low, high), the 95 % bootstrap interval over the test images of a metric minus its
     floor, by the name of the metric: the objective's without its domain, and the main one, as `dice` in
     domain and as `dice@DOMAIN`.
-    latency_ms: of a forward pass over one image, if it was measured.
+    latency_ms: of a forward pass over one image, once it was measured; the median over all turns.
+    latency_low_ms, latency_high_ms: the fastest and the slowest turn; None in records in which each trial
+    was timed on its own.
     reason: why there are no metrics, if scoring failed.
     """
 
@@ -246,6 +248,8 @@ class ScoredRecord(Record):
     robustness: dict[str, float | None] = {}
     above_floor: dict[str, tuple[float, float]] = {}
     latency_ms: float | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
     reason: str | None = None
 
 

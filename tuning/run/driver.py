@@ -37,6 +37,7 @@ from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_backgro
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
+from tuning.run.timing import Timing
 from tuning.scheduling.rule import StoppingRule
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
@@ -328,6 +329,18 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         stopped=control.end_asked,
         scorer=of.scorer,
     ).run(of.recorder)
+    if of.scorer is not None:
+        return  # it may score without weights
+    timing = Timing(
+        of.experiment,
+        of.folder,
+        prepared,
+        cpus=resources.cpus,
+        gpus=gpus,
+        stopped=control.end_asked,
+    )
+    if (reason := timing.run(of.recorder)) is not None:
+        say(f"the latency of the scored trials was not measured: {reason}")
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:

@@ -30,10 +30,24 @@ def test_evaluate_shows_each_domain_and_the_pretrained_baseline(run: Callable[..
     own, noisy = said["adapter", None], said["adapter", "noisy"]
     assert own["images"] == noisy["images"] == 4
     assert own["relative"] is None
-    kept, whole = (max(0.0, row["figures"]["dice"] - row["floors"]["dice"]) for row in (noisy, own))
-    assert noisy["relative"] == pytest.approx(kept / whole if whole else 0.0)
-    assert noisy["floors"] == own["floors"], "the same masks"
+    shifted, here = (row["figures"]["dice"] - row["floors"]["dice"] for row in (noisy, own))
+    assert noisy["relative"] == pytest.approx(shifted / here)
+    assert 0 < own["floors"]["dice"] < 0.1
+    assert own["collapsed"] is False
+    assert "each minus its floor; floor: what the best constant predictor reaches" in " ".join(out.split())
     assert "dice/7" in own["figures"] or "dice/3" in own["figures"]
+
+
+def test_relative_is_in_the_metric_of_the_objective_or_the_one_asked_for(run: Callable[..., Result]) -> None:
+    whole = json.loads(run("evaluate", "boxes", "--domain", "blur:5", "--format", "json").stdout)
+    assert whole["main_figure"] == "map_50"
+    own, blurred = (row for row in whole["rows"] if row["model"] == "adapter")
+    assert own["floors"]["map_50"] == 0.0
+    assert blurred["relative"] == pytest.approx(blurred["figures"]["map_50"] / own["figures"]["map_50"])
+    asked = run("evaluate", "cells", "--domain", "noisy", "--metric", "dice_worst").stdout
+    assert "relative: dice_worst as a share" in " ".join(asked.split())
+    refused = run("evaluate", "cells", "--metric", "dise", code=2).stderr
+    assert "no such metric was measured; did you mean 'dice'?" in refused
 
 
 def test_an_adapter_of_before_is_scored_as_it_was_chosen(

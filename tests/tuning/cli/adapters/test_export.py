@@ -40,11 +40,27 @@ def test_the_card_has_what_the_record_knows(run: Path, tmp_path: Path) -> None:
     assert _export(str(run), "--to", str(tmp_path / "out"), "--merge").exit_code == 0
     card = (tmp_path / "out" / "README.md").read_text()
     last = json.loads((run / "reports.jsonl").read_text().splitlines()[-1])
-    assert f"| validation images, epoch 1 | {last['metrics']['map']:.4f} |" in card
+    metrics = last["metrics"]
+    assert "| | map_50 | map | map_75 |" in card  # the objective first
+    assert f"| validation images, epoch 1 | {metrics['map_50']:.4f} | {metrics['map']:.4f} |" in card
+    assert "for AP and AR it is 0" in card
     assert "library_name: transformers" in card
     assert "  adapter: serial_lora" in card
     assert f"adaptertune train {run / 'experiment.yaml'}" in card
     assert "- devices: " in card
+
+
+def test_the_card_has_the_floors_of_the_recorded_images(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    with cached(tmp_path_factory):
+        folder = train_here(tmp_path_factory.mktemp("runs") / "masks", "segmentation")
+    assert _export(str(folder), "--to", str(tmp_path / "out")).exit_code == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    floors = json.loads((folder / "definitions.json").read_text())["floors"]["validation"]
+    assert f"| floor of these images | {floors['dice']:.4f} | {floors['iou']:.4f} |" in card
+    assert "Definitions: dice 2: mean over the foreground classes" in card
+    assert "collapsed" not in card
 
 
 def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> None:
