@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trainables.errors import AdapterError
-from trainables.specs.adapters import AdaloraSpec, Adapter, Role
+from trainables.specs.adapters import AdaloraSpec, Adapter, LoraInit, Role
 from trainables.specs.trial import TrialConfig
 
 MOST_BLOCKS = 256
@@ -106,8 +106,20 @@ def _indivisible(config: TrialConfig, fit: Fit) -> list[str]:
     return [f"localized_lora.blocks {count} must divide {named}; use {', '.join(map(str, allowed))}"]
 
 
+def _too_high_for_its_start(config: TrialConfig, fit: Fit) -> list[str]:
+    """Both initialisations take 2·rank directions of a layer, which has at most its smaller width."""
+    spec = config.section
+    if spec.init is LoraInit.RANDOM or not fit.hidden or 2 * spec.rank <= fit.hidden:
+        return []
+    return [
+        f"lora.rank {spec.rank} is too high for init '{spec.init}', which needs 2 · rank directions of a "
+        f"layer that has {fit.hidden}; use a rank of at most {fit.hidden // 2}"
+    ]
+
+
 RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
     Adapter.ADALORA: _too_few_steps,
+    Adapter.LORA: _too_high_for_its_start,
     Adapter.LOCALIZED_LORA: _indivisible,
 }
 """The rules of families that do not fit every model."""

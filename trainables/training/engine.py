@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from trainables.specs.workload import Workload
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.training.evaluation import metrics_of, smaller_batch
+from trainables.training.initial_look import TrainingProbe
 from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.state import BestReport, Pace, Spent, TrialState
 
@@ -56,12 +57,20 @@ class Engine:
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
 
-    def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
-        """A new trial at step 0. Raises AdapterError if the adapter does not fit the model."""
+    def start(
+        self, config: TrialConfig, *, number: int = 0, ranks: Mapping[str, int] | None = None
+    ) -> TrialState:
+        """A new trial at step 0. Raises AdapterError if the adapter does not fit the model.
+
+        ranks: those in the checkpoint that the trial will be restored from, so that initial weights are
+        not computed from training images again.
+        """
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
-        pace = Pace.of(config, len(self._training(config)))
-        built = build_model(self.task, config, total_steps=pace.total_steps)
+        training = self._training(config)
+        pace = Pace.of(config, len(training))
+        start = TrainingProbe(self.task, training, config, self.device) if ranks is None else ranks
+        built = build_model(self.task, config, total_steps=pace.total_steps, start=start)
         direction = self.workload.direction
         return TrialState(
             number=number,
