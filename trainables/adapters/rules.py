@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trainables.adapters.peft_arguments import argument_faults
 from trainables.errors import AdapterError
 from trainables.specs.adapters import AdaloraSpec, Adapter, LoraInit, Role
 from trainables.specs.trial import TrialConfig
@@ -117,9 +118,14 @@ def _too_high_for_its_start(config: TrialConfig, fit: Fit) -> list[str]:
     ]
 
 
+def _peft_arguments(config: TrialConfig, fit: Fit) -> list[str]:
+    return argument_faults(config.section.method, config.section.arguments, fit.hidden)
+
+
 RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
     Adapter.ADALORA: _too_few_steps,
     Adapter.LORA: _too_high_for_its_start,
     Adapter.LOCALIZED_LORA: _indivisible,
+    Adapter.PEFT: _peft_arguments,
 }
 """The rules of families that do not fit every model."""
