@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trainables.adapters.peft_arguments import argument_faults
 from trainables.errors import AdapterError
-from trainables.specs.adapters import AdaloraSpec, Adapter, Role
+from trainables.specs.adapters import AdaloraSpec, Adapter, LoraInit, Role
 from trainables.specs.trial import TrialConfig
 from trainables.wording import plural
 
@@ -109,18 +110,25 @@ def _indivisible(config: TrialConfig, fit: Fit) -> list[str]:
     return [f"localized_lora.blocks {count} must divide {named}; use {', '.join(map(str, allowed))}"]
 
 
-def _random_in_evaluation(config: TrialConfig, fit: Fit) -> list[str]:
-    if not config.section.arguments.get("sample_at_inference"):
+def _too_high_for_its_start(config: TrialConfig, fit: Fit) -> list[str]:
+    """Both initialisations take 2·rank directions of a layer, which has at most its smaller width."""
+    spec = config.section
+    if spec.init is LoraInit.RANDOM or not fit.hidden or 2 * spec.rank <= fit.hidden:
         return []
     return [
-        f"peft.arguments.sample_at_inference: {config.section.method} would be random in evaluation, and its"
-        " metrics those of one draw; leave it out"
+        f"lora.rank {spec.rank} is too high for init '{spec.init}', which needs 2 · rank directions of a "
+        f"layer that has {fit.hidden}; use a rank of at most {fit.hidden // 2}"
     ]
+
+
+def _peft_arguments(config: TrialConfig, fit: Fit) -> list[str]:
+    return argument_faults(config.section.method, config.section.arguments, fit.hidden)
 
 
 RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
     Adapter.ADALORA: _too_few_steps,
+    Adapter.LORA: _too_high_for_its_start,
     Adapter.LOCALIZED_LORA: _indivisible,
-    Adapter.PEFT: _random_in_evaluation,
+    Adapter.PEFT: _peft_arguments,
 }
 """The rules of families that do not fit every model."""

@@ -5,6 +5,7 @@
 | lora, loha, lokr, localized_lora, peft | themselves                                     |
 | serial_lora    | LoRA with A, and W·B for B, at scale 1: ΔW = W·B·A                     |
 | adalora        | LoRA with E ⊙ A, scaled, with the ranks that are left in each layer    |
+| init lora_ga   | LoRA of twice the rank: ΔW = s·(B·A − B₀·A₀)                           |
 
 A serial adapter saved without conversion would load as ordinary LoRA, with wrong outputs and no error.
 """
@@ -23,6 +24,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from trainables.adapters.family import ADAPTER_NAME
+from trainables.adapters.from_images import CentredLinear, centred_as_lora
 from trainables.adapters.registry import FAMILIES
 from trainables.errors import AdapterError
 from trainables.export.patterns import exact_patterns
@@ -144,6 +146,8 @@ def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfi
     if trained.adapted.config is None:
         return None, {}
     layers = {name: m for name, m in trained.model.named_modules() if isinstance(m, BaseTunerLayer)}
+    if any(isinstance(layer, CentredLinear) for layer in layers.values()):
+        return centred_as_lora(trained.adapted.config, layers, added)
     exported = FAMILIES[trained.config.adapter].exported
     if exported is not None:
         return exported(trained.config.section, layers, added)

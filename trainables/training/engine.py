@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +38,7 @@ from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.training.evaluation import metrics_of, smaller_batch
 from trainables.training.gradient_audit import audited_kind, parameters_without_gradient
+from trainables.training.initial_look import TrainingProbe
 from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.state import BestReport, Pace, Spent, TrialState
 
@@ -72,15 +73,22 @@ class Engine:
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
 
-    def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
+    def start(
+        self, config: TrialConfig, *, number: int = 0, ranks: Mapping[str, int] | None = None
+    ) -> TrialState:
         """A new trial at step 0.
+
+        ranks: those in the checkpoint that the trial will be restored from, so that initial weights are
+        not computed from training images again.
 
         Raises AdapterError if the adapter does not fit the model; see also `parameters_without_gradient`.
         """
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
-        pace = Pace.of(config, len(self._training(config)))
-        built = build_model(self.task, config, total_steps=pace.total_steps)
+        training = self._training(config)
+        pace = Pace.of(config, len(training))
+        start = TrainingProbe(self.task, training, config, self.device) if ranks is None else ranks
+        built = build_model(self.task, config, total_steps=pace.total_steps, start=start)
         direction = self.workload.direction
         return TrialState(
             number=number,

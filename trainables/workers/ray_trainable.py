@@ -34,7 +34,7 @@ from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
 from trainables.specs.workload import Workload
 from trainables.storage_paths import place
-from trainables.training.checkpoint import pack_weights, restore_state, save_state, write_packed
+from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
 from trainables.training.gradient_audit import grouped
 from trainables.training.state import TrialState
@@ -117,16 +117,20 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if self._engine is None or self._loaded != loaded:
             self._engine, self._loaded = Engine(*loaded), loaded
         self._baseline = self._measured_baseline(job.experiment / BASELINE_CLAIM)
-        state = self._engine.start(job.config, number=job.trial)
         last = self._checkpoints / LAST_STATE
+        state = None
         # So a store that does not answer at this moment does not fail a new trial.
         if (begun or isinstance(last, Path)) and last.exists():
             try:
+                saved = read_state(last)
+                state = self._engine.start(job.config, number=job.trial, ranks=saved.weights.ranks)
                 # The report saved with it may be missing in the record, so it is sent again.
-                self._pending = restore_state(state, last)
+                self._pending = restore_state(state, saved)
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
-                state = self._engine.start(state.config, number=job.trial)
+                state = None
+        if state is None:
+            state = self._engine.start(job.config, number=job.trial)
         self._state = state
         self._built = count_parameters(state.parts, state.config, still=state.still)
         if state.still:

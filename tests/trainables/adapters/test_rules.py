@@ -39,8 +39,8 @@ def test_needs_no_torch() -> None:
         (
             {"adapter": "peft", "peft": {"method": "PVERA", "arguments": {"sample_at_inference": True}}},
             [
-                "peft.arguments.sample_at_inference: PVERA would be random in evaluation, and its metrics "
-                "those of one draw; leave it out"
+                "peft.arguments.sample_at_inference true cannot be used here: the model would be random in "
+                "evaluation, and its metrics those of one draw; remove it"
             ],
         ),
     ],

@@ -165,13 +165,14 @@ def test_too_little_memory_for_the_audit_makes_its_batches_smaller(
 
 
 SAMPLES = {"method": "PVERA", "arguments": {"sample_at_inference": True}}
+DRAWS_FROM_A_BUFFER = {"method": "LORA", "arguments": {"monteclora_config": {}}}
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        (SAMPLES, AdapterError, "sample_at_inference: PVERA would be random in evaluation"),
-        ({"method": "LORA", "arguments": {"monteclora_config": {}}}, AdapterError, "monteclora_sampler"),
+        (SAMPLES, AdapterError, "sample_at_inference true .* random in evaluation"),
+        (DRAWS_FROM_A_BUFFER, AdapterError, "monteclora_config .* no checkpoint holds"),
     ],
 )
 def test_what_a_checkpoint_or_a_metric_cannot_hold_is_refused(
@@ -205,12 +206,23 @@ def test_names_of_all_blocks_are_one() -> None:
     assert grouped(names) == ["a.*.query.weight (3)", "head.weight", "a.*.*.x"]
 
 
-def test_the_audit_finds_a_method_that_samples_in_evaluation_by_itself(
-    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        (SAMPLES, ModelError, r"'peft PVERA' is random in evaluation.*sample_at_inference"),
+        (DRAWS_FROM_A_BUFFER, AdapterError, "a checkpoint does not hold.*monteclora_sampler"),
+    ],
+)
+def test_the_audit_finds_it_by_itself_too(
+    engine_of: EngineOf,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    error: type[Exception],
+    says: str,
 ) -> None:
     monkeypatch.setattr(rules, "RULES", {})
-    with pytest.raises(ModelError, match=r"'peft PVERA' is random in evaluation.*sample_at_inference"):
-        engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": SAMPLES}))
+    with pytest.raises(error, match=says):
+        engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": arguments}))
 
 
 def test_a_model_that_is_random_in_evaluation_is_refused(
