@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -44,11 +44,13 @@ def check_image(
     task: Task,
     size: Resize,
     keep_empty: bool = False,
+    single: bool = False,
 ) -> Checked:
     """Load, check and resize one image; None with a finding if the image is dropped.
 
     keep_empty: a mask with only background is a negative example, not an error. A mask in which
     every pixel is ignored is always an error: nothing can be learned from it.
+    single: round boxes to single precision, as experiments did that began before version 3 of the format.
     """
 
     def gone(fault: Fault, detail: object) -> Checked:
@@ -68,7 +70,9 @@ def check_image(
     findings: list[Finding] = []
     mask = None
     if task.facts.boxes:
+        found = (found.rounded() if single else found).with_areas()
         found, wrong = valid_boxes(found, height=height, width=width, classes=classes)
+        found = found.rounded() if single else found
         findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
     if task.facts.masks:
         try:
@@ -135,4 +139,4 @@ def valid_boxes(
                 boxes[i] = left, top, right - left, bottom - top
             continue
         keep[i] = False
-    return Annotations(boxes[keep], found.labels[keep], found.areas[keep], found.crowds[keep]), faults
+    return replace(found, boxes=boxes).only(keep), faults

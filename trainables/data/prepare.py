@@ -24,7 +24,7 @@ from filelock import FileLock
 from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.domains import domain_identity, read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
-from trainables.data.prepared import COLUMNS, SCHEMA
+from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
 from trainables.data.sources import check_disjoint, read_source, source_identity
@@ -50,7 +50,7 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     """
     splits = workload.data.splits
     depends = {
-        "schema": SCHEMA,
+        "schema": schema_of(workload),
         "task": str(workload.task),
         "source": source_identity(workload.data),
         "splits": splits.model_dump(mode="json", exclude={"folds", "fold"} if splits.folds is None else None),
@@ -58,6 +58,11 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
         "size": size.model_dump(mode="json"),
     }
     return _digest(depends | ({"classes": list(classes)} if classes is not None else {}))
+
+
+def schema_of(workload: Workload) -> int:
+    """The version of the stored format: that of single precision for experiments that began with it."""
+    return SINGLE if workload.definitions.coco == 1 else SCHEMA
 
 
 def prepare_data(
@@ -94,7 +99,7 @@ def prepare_domain(
     """
     try:
         depends = {
-            "schema": SCHEMA,
+            "schema": schema_of(workload),
             "task": str(workload.task),
             "domain": domain_identity(name, domain, workload.data),
             "classes": list(classes),
@@ -196,6 +201,7 @@ def _write(
     findings: list[Finding] = []
     counts: dict[str, int] = {}
     boxes: dict[str, int] = {}
+    schema = schema_of(workload)
     total = sum(len(part.samples) for part in source.parts.values())
     keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
     with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
@@ -209,16 +215,17 @@ def _write(
                 task=workload.task,
                 size=size,
                 keep_empty=keep_empty,
+                single=schema == SINGLE,
             )
             rows = _rows(_ahead(pool, work, part.samples), findings, advance)
             with _storage(folder.parent):
-                counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)
+                counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows, VERSIONS[schema])
     stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
     _check_counts(workload, source, counts, boxes, findings, needs)
     meta = {
-        "schema": SCHEMA,
+        "schema": schema,
         "fingerprint": name,
         "task": str(workload.task),
         "classes": list(source.classes),
@@ -245,24 +252,24 @@ def _rows(
             yield checked.row
 
 
-def _write_split(path: Path, rows: Iterable[StoredImage]) -> tuple[int, int]:
+def _write_split(path: Path, rows: Iterable[StoredImage], schema: Any) -> tuple[int, int]:
     """Write one part; returns its number of images and of boxes."""
     images = boxes = held = 0
     pending: list[StoredImage] = []
-    with path.open("wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
+    with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
         for row in rows:
             images, boxes = images + 1, boxes + len(row.found.boxes)
             pending.append(row)
             held += len(row.planes)
             if held >= CHUNK_BYTES:
-                writer.write_batch(_record_batch(pending))
+                writer.write_batch(_record_batch(pending, schema))
                 pending, held = [], 0
         if pending:
-            writer.write_batch(_record_batch(pending))
+            writer.write_batch(_record_batch(pending, schema))
     return images, boxes
 
 
-def _record_batch(rows: list[StoredImage]) -> Any:
+def _record_batch(rows: list[StoredImage], schema: Any) -> Any:
     columns = {
         "name": [r.name for r in rows],
         "image": [r.planes for r in rows],
@@ -276,7 +283,7 @@ def _record_batch(rows: list[StoredImage]) -> Any:
         "areas": [r.found.areas.tolist() for r in rows],
         "crowds": [r.found.crowds.tolist() for r in rows],
     }
-    return pa.record_batch([pa.array(columns[f.name], f.type) for f in COLUMNS], schema=COLUMNS)
+    return pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
 def _check_counts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -28,8 +28,9 @@ ORIENTATION = 0x0112
 class Annotations:
     """The boxes of one image.
 
-    boxes: (n, 4) float32, absolute xywh in original pixels, NaN for unreadable values.
-    labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64.  crowds: (n,) bool.
+    boxes: (n, 4) float64, absolute xywh in original pixels, NaN for unreadable values.
+    labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64, NaN where the
+    data give none.  crowds: (n,) bool.
     """
 
     boxes: Array
@@ -50,16 +51,27 @@ class Annotations:
         areas: Sequence[float],
         crowds: Sequence[bool],
     ) -> Annotations:
-        """From plain lists; an area that is not a number above 0 is replaced by the box's area."""
-        xywh = np.asarray(boxes, np.float32).reshape(-1, 4)
+        """From plain lists; an area that is not a number above 0 counts as not given."""
         given = np.asarray(areas, np.float64).reshape(-1)
-        own = xywh[:, 2].astype(np.float64) * xywh[:, 3]
         return cls(
-            boxes=xywh,
+            boxes=np.asarray(boxes, np.float64).reshape(-1, 4),
             labels=np.asarray(labels, np.int64).reshape(-1),
-            areas=np.where(np.isfinite(given) & (given > 0), given, own),
+            areas=np.where(np.isfinite(given) & (given > 0), given, np.nan),
             crowds=np.asarray(crowds, bool).reshape(-1),
         )
+
+    def rounded(self) -> Annotations:
+        """The boxes in the values that single precision can hold."""
+        return replace(self, boxes=self.boxes.astype(np.float32).astype(np.float64))
+
+    def with_areas(self) -> Annotations:
+        """Where the data give no area, the box's."""
+        own = self.boxes[:, 2] * self.boxes[:, 3]
+        return replace(self, areas=np.where(np.isnan(self.areas), own, self.areas))
+
+    def only(self, keep: Array) -> Annotations:
+        """The annotations that `keep`, (n,) bool or indices, selects."""
+        return Annotations(self.boxes[keep], self.labels[keep], self.areas[keep], self.crowds[keep])
 
 
 class Sample(Protocol):

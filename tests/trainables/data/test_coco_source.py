@@ -26,7 +26,7 @@ def test_categories_are_named_in_the_order_of_their_ids(tmp_path: Path) -> None:
     found = source.parts[Split.TRAIN].samples[0].annotations()
     assert found.boxes.tolist() == [[4, 5, 12, 10], [20, 8, 16, 24]]
     assert found.labels.tolist() == [0, 1]
-    assert found.areas.tolist() == [120, 384]
+    assert found.with_areas().areas.tolist() == [120, 384]
 
 
 def test_area_and_crowd_are_kept(tmp_path: Path) -> None:
