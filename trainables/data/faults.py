@@ -10,6 +10,8 @@ from trainables.specs.data import FaultRule, FaultRules, Split
 
 SHOWN = 20
 """The number of errors that a message lists by name; it only counts the others."""
+NEAR = "did you mean"
+"""Part of an error's detail if another file is probably meant."""
 SLACK = 1.0
 """Pixels by which annotated boxes may extend beyond the border: this is rounding, not an error."""
 
@@ -36,6 +38,7 @@ class Action(StrEnum):
     BOX_DROPPED = "box dropped"
     BOX_CUT = "box cut to the image"
     IGNORED = "left out"
+    KEPT = "kept as it is"
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,16 @@ def stopping_findings(findings: Iterable[Finding], rules: FaultRules) -> list[Fi
 
 def stop_message(findings: Sequence[Finding]) -> str:
     """The message of all errors that stop a preparation: the first twenty by name, the others as a count."""
+    head = f"data must have no errors with the rule 'stop', got {len(findings)}:"
     lines = [f"  {f.split}  {f.name}  {f.fault}: {f.detail}" for f in findings[:SHOWN]]
     if len(findings) > SHOWN:
         lines.append(f"  … and {len(findings) - SHOWN} more")
+    if all(NEAR in f.detail for f in findings):
+        return "\n".join([head, *lines, "correct the names: other files are meant"])
     kinds = ", ".join(f"faults.{kind}" for kind in sorted({f.fault.value for f in findings}))
     return "\n".join(
         [
-            f"data must have no errors with the rule 'stop', got {len(findings)}:",
+            head,
             *lines,
             f"fix them, or leave them out with data.{kinds.replace(', ', ', data.')}: drop",
         ]

@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from trainables.data.loader import Batch
+from trainables.data.pixels import read_photo
 from trainables.data.prepared import Array
-from trainables.data.sample import open_rgb
 from trainables.errors import DataError, ModelError
 from trainables.inference.drawing import draw_boxes, draw_mask
 from trainables.inference.trained_model import TrainedModel
@@ -195,10 +195,13 @@ class ImageFile:
     path: Path
     name: str
 
-    def open(self) -> Image.Image:
-        """Read it in RGB, with its EXIF rotation applied. Raises DataError if it cannot be read."""
+    def open(self, *, bits: int | None = None) -> Image.Image:
+        """Read it as training does, upright and in RGB. Raises DataError if it cannot be read.
+
+        bits: `data.bits` of the training data.
+        """
         try:
-            return open_rgb(self.path, upright=True)
+            return read_photo(self.path, bits=bits).image
         except MemoryError:
             raise
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error …

@@ -43,7 +43,7 @@ def scene(task: Task, index: int = 0) -> tuple[Image.Image, list[str], list[tupl
 
     sample = DigitSample(EmbeddedData(domain=Domain.CLEAN), Split.TEST, index)
     found = sample.annotations()
-    return sample.image(), [str(n) for n in found.labels], [tuple(b) for b in found.boxes.tolist()]
+    return sample.photo().image, [str(n) for n in found.labels], [tuple(b) for b in found.boxes.tolist()]
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
