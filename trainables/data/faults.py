@@ -12,6 +12,8 @@ SHOWN = 20
 """The number of errors that a message lists by name; it only counts the others."""
 NEAR = "did you mean"
 """Part of an error's detail if another file is probably meant."""
+SETTING = "set data.masks.suffix"
+"""Part of an error's detail if a setting says how names differ."""
 SLACK = 1.0
 """Pixels by which annotated boxes may extend beyond the border: this is rounding, not an error."""
 
@@ -67,8 +69,10 @@ def stop_message(findings: Sequence[Finding]) -> str:
     lines = [f"  {f.split}  {f.name}  {f.fault}: {f.detail}" for f in findings[:SHOWN]]
     if len(findings) > SHOWN:
         lines.append(f"  … and {len(findings) - SHOWN} more")
-    if all(NEAR in f.detail for f in findings):
-        return "\n".join([head, *lines, "correct the names: other files are meant"])
+    if all(f.fault is Fault.MISSING_FILE and (NEAR in f.detail or SETTING in f.detail) for f in findings):
+        # Leaving them all out would leave nothing.
+        setting = any(SETTING in f.detail for f in findings)
+        return "\n".join([head, *lines, "see the setting above" if setting else "correct these names"])
     kinds = ", ".join(f"faults.{kind}" for kind in sorted({f.fault.value for f in findings}))
     return "\n".join(
         [

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data.drawn import Custom, Drawn, Probe, by_size
 from trainables.data.faults import Action, Fault, Finding
+from trainables.data.file_names import file_identity
 from trainables.data.mask_code import MaskCode, mask_code
+from trainables.data.mask_pairs import find_pairs
 from trainables.data.mask_pixels import MaskFile, read_mask
 from trainables.data.pixels import Photo, read_photo, read_size, stored_size, turn_mask
 from trainables.data.sample import (
@@ -25,7 +26,6 @@ from trainables.data.sample import (
     identity_of,
     need_folder,
 )
-from trainables.errors import DataError
 from trainables.specs.data import MaskData, MaskPart, Split
 
 BACK = {6: 8, 8: 6}
@@ -45,11 +45,12 @@ class MaskSample:
     custom: Custom
     tally: Tally
     bits: int | None = None
+    hint: str = ""
 
     @cached_property
     def origin(self) -> str:
-        """The image's path."""
-        return str(self.picture.resolve())
+        """The image file, however it is spelled."""
+        return file_identity(self.picture)
 
     def photo(self) -> Photo:
         """The image, upright."""
@@ -97,7 +98,7 @@ class MaskSample:
         return values if drawn is Drawn.UPRIGHT else turn_mask(values, photo.orientation)
 
     def _absent(self) -> str:
-        return f"no mask has the name {self.name}"
+        return f"no mask has the name of {self.name}" + (f"; {self.hint}" if self.hint else "")
 
 
 Given = Mapping[Split, tuple[str, MaskPart]]
@@ -121,7 +122,10 @@ def read_mask_parts(
 ) -> dict[Split, DataPart]:
     """Parts with the classes and values of `spec`, numbered as in `classes`. Raises DataError."""
     code = mask_code(spec, classes)
-    return {split: _read_part(part, code, split, where, bits) for split, (where, part) in given.items()}
+    return {
+        split: _read_part(part, code, spec.suffix, split, where, bits)
+        for split, (where, part) in given.items()
+    }
 
 
 def masks_identity(spec: MaskData) -> JsonValue:
@@ -145,41 +149,29 @@ def mask_files(part: MaskPart, where: str = "") -> JsonValue:
     ]
 
 
-def _read_part(part: MaskPart, code: MaskCode, split: Split, where: str, bits: int | None) -> DataPart:
-    pictures = _by_stem(need_folder(part.images, what=f"{where}.images"))
-    drawings = _by_stem(need_folder(part.masks, what=f"{where}.masks"))
+def _read_part(
+    part: MaskPart, code: MaskCode, suffix: str | None, split: Split, where: str, bits: int | None
+) -> DataPart:
+    found = find_pairs(part, suffix, where)
     probes: list[Probe] = []
     custom, tally = Custom(probes), Tally()
     samples: list[Sample] = []
-    for stem, path in sorted(pictures.items()):
-        name = path.relative_to(part.images).as_posix()
-        sample = MaskSample(name, path, drawings.get(stem), code, custom, tally, bits)
+    for pair in found.pairs:
+        sample = MaskSample(pair.name, pair.image, pair.mask, code, custom, tally, bits, found.hint)
         samples.append(sample)
         probes.append(sample.probe)
-    if not samples:
-        raise DataError(f"{where}.images must be a folder with images, but {part.images} has none")
-    alone = [
-        drawings[stem].relative_to(part.masks).as_posix() for stem in sorted(set(drawings) - set(pictures))
-    ]
+    ending = f"; {found.hint}" if found.hint else ""
     faults = (
-        Finding(split, name, Fault.MISSING_FILE, Action.IGNORED, "no image has the name of this mask")
-        for name in alone
+        Finding(
+            split, name, Fault.MISSING_FILE, Action.IGNORED, f"no image has the name of this mask{ending}"
+        )
+        for name in found.alone
     )
-    return DataPart(samples, tuple(faults), tally=tally)
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The image files below `folder`, by their path without suffix."""
-    known = Image.registered_extensions()
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or path.suffix.lower() not in known or not path.is_file():
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise DataError(
-                f"image and mask have the same file name, so names must differ by more than the suffix; "
-                f"{found[stem]} and {path} do not"
-            )
-        found[stem] = path
-    return found
+    remarks: tuple[str, ...] = ()
+    if found.doubled:
+        shown = ", ".join(f"{name} is {first}" for name, first in found.doubled[:5])
+        remarks = (
+            f"{where}: {len(found.doubled)} of the images are links to others and count once ({shown}"
+            f"{' …' if len(found.doubled) > 5 else ''})",
+        )
+    return DataPart(samples, tuple(faults), remarks, tally)

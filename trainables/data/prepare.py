@@ -70,7 +70,14 @@ def schema_of(workload: Workload) -> int:
 def reading_of(workload: Workload) -> dict[str, Any]:
     """Settings of how files are read, as far as they are set: without them, the fingerprint is as before."""
     data = workload.data
-    masks = {} if data.masks is None else {"background": data.masks.background}
+    masks = (
+        {}
+        if data.masks is None
+        else {
+            "background": data.masks.background,
+            "suffix": data.masks.suffix,
+        }
+    )
     given = {"bits": data.bits} | masks
     return {key: value for key, value in given.items() if value is not None}
 

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from trainables.data.file_names import walk_files
 from trainables.data.loader import Batch
 from trainables.data.pixels import read_photo
 from trainables.data.prepared import Array
@@ -238,9 +239,6 @@ def _files(path: Path, results: Path) -> list[tuple[Path, str]]:
     known, left_out = Image.registered_extensions(), results.resolve()
     return [
         (file, file.relative_to(path).with_suffix("").as_posix())
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in known
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
-        and not file.resolve().is_relative_to(left_out)
+        for file in walk_files(path)
+        if file.suffix.lower() in known and not file.resolve().is_relative_to(left_out)
     ]

@@ -83,6 +83,8 @@ class MaskData(Spec):
     A mask pixel holds an index into `classes`, or, with `values`, the grey value of its class: `values`
     lists one grey value per class, in the order of `classes`. Pixels with the value `ignore` are not counted.
     background: the class of pixels that show no object; the class named 'background' when absent.
+    suffix: what a mask's name has after its image's name, such as `_mask` or `_mask.png`; images and masks
+    may then be in one folder.
     """
 
     train: MaskPart
@@ -92,6 +94,7 @@ class MaskData(Spec):
     values: tuple[int, ...] | None = None
     ignore: int | None = None
     background: str | None = None
+    suffix: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def background_class(self) -> str | None:
