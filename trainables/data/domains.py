@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -35,16 +36,19 @@ def read_domain(
     source, given = data.source, _given(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
         pairs = {s: (f"{at}.masks", part.masks) for s, (at, part) in given.items() if part.masks is not None}
-        return DataSource(tuple(classes), read_mask_parts(pairs, source, classes))
+        return DataSource(
+            tuple(classes), read_mask_parts(pairs, source, classes, data.bits), source.background_class
+        )
     if domain.coco is not None and data.coco is not None:
         files = {s: (f"{at}.coco", part.coco) for s, (at, part) in given.items() if part.coco is not None}
-        return read_coco_parts(files, classes)
+        return read_coco_parts(files, classes, data.bits)
     if domain.hub is not None and isinstance(source, HubData):
         named = {s: part.hub for s, (_, part) in given.items() if part.hub is not None}
-        return read_hub_parts(source, named, classes, f"data.domains.{name}.hub")
+        return read_hub_parts(source, named, classes, f"data.domains.{name}.hub", data.bits)
     if domain.embedded is not None and isinstance(source, EmbeddedData):
         found = read_digits(source.model_copy(update={"domain": domain.embedded}), task)
-        return DataSource(found.classes, {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)})
+        parts = {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)}
+        return replace(found, parts=parts)
     raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
 
 

@@ -15,9 +15,10 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from trainables.data.file_names import walk_files
 from trainables.data.loader import Batch
+from trainables.data.pixels import read_photo
 from trainables.data.prepared import Array
-from trainables.data.sample import open_rgb
 from trainables.errors import DataError, ModelError
 from trainables.inference.drawing import draw_boxes, draw_mask
 from trainables.inference.trained_model import TrainedModel
@@ -202,10 +203,13 @@ class ImageFile:
     path: Path
     name: str
 
-    def open(self) -> Image.Image:
-        """Read it in RGB, with its EXIF rotation applied. Raises DataError if it cannot be read."""
+    def open(self, *, bits: int | None = None) -> Image.Image:
+        """Read it as training does, upright and in RGB. Raises DataError if it cannot be read.
+
+        bits: `data.bits` of the training data.
+        """
         try:
-            return open_rgb(self.path, upright=True)
+            return read_photo(self.path, bits=bits).image
         except MemoryError:
             raise
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error …
@@ -242,9 +246,6 @@ def _files(path: Path, results: Path) -> list[tuple[Path, str]]:
     known, left_out = Image.registered_extensions(), results.resolve()
     return [
         (file, file.relative_to(path).with_suffix("").as_posix())
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in known
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
-        and not file.resolve().is_relative_to(left_out)
+        for file in walk_files(path)
+        if file.suffix.lower() in known and not file.resolve().is_relative_to(left_out)
     ]

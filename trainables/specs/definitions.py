@@ -17,7 +17,7 @@ class Definitions(Spec):
 
     dice: Literal[1, 2] = 2
     iou: Literal[1, 2] = 2
-    coco: Literal[1, 2] = 1
+    coco: Literal[1, 2] = 2
     robustness: Literal[1, 2] = 2
     fingerprint: Literal[1, 2] = 1
 

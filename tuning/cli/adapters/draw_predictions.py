@@ -45,7 +45,7 @@ def draw_predictions(
     for picture in found:
         assert model is not None
         try:
-            image = picture.open()
+            image = picture.open(bits=trained.workload.data.bits)
         except DataError as error:
             errors.append(str(error))
             continue
