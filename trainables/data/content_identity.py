@@ -21,7 +21,7 @@ from trainables.data.cache_folder import cache_root
 from trainables.data.content_digest import ABSENT, FOLDER, digest_files, digest_of, files_below
 from trainables.data.hub import hub_identity
 from trainables.data.sample import need_folder
-from trainables.errors import DataError
+from trainables.errors import DataError, StorageError
 from trainables.specs.data import (
     CocoData,
     CocoPart,
@@ -92,8 +92,12 @@ def domain_identity_by_content(name: str, domain: DomainSpec, data: DataSpec, di
 
 def write_manifest(folder: Path, content: Content) -> None:
     """Keep the digests with the prepared data, so that a later difference can be named by file."""
-    if content:
+    if not content:
+        return
+    try:
         (folder / MANIFEST).write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write {folder / MANIFEST}: {error.strerror}; free space there") from error
 
 
 def differing_files(prepared: Path, now: Content) -> list[str] | None:

@@ -20,24 +20,22 @@ from typing import Any
 
 import pyarrow as pa
 from filelock import FileLock
-from pydantic import JsonValue
 
 from trainables.data.cache_folder import cache_root
 from trainables.data.check import Checked, StoredImage, check_image
-from trainables.data.content_identity import (
-    Content,
-    domain_content,
-    domain_identity_by_content,
-    source_content,
-    source_identity_by_content,
-    write_manifest,
+from trainables.data.content_identity import domain_content, source_content
+from trainables.data.defined_identity import (
+    identity_of_domain,
+    identity_of_source,
+    keep_content,
+    require_unchanged,
 )
-from trainables.data.domains import domain_identity, read_domain
+from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import COLUMNS, SCHEMA
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
-from trainables.data.sources import check_disjoint, read_source, source_identity
+from trainables.data.sources import check_disjoint, read_source
 from trainables.errors import DataError, StorageError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
@@ -56,7 +54,7 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     depends = {
         "schema": SCHEMA,
         "task": str(workload.task),
-        "source": _identity(workload),
+        "source": identity_of_source(workload),
         "splits": splits.model_dump(mode="json", exclude={"folds", "fold"} if splits.folds is None else None),
         "faults": workload.data.faults.model_dump(mode="json"),
         "size": size.model_dump(mode="json"),
@@ -79,8 +77,8 @@ def prepare_data(
     def write(folder: Path) -> None:
         source = read_source(workload.data, workload.task, classes)
         _write(workload, source, size, folder, name, progress, needs=(Split.TRAIN, Split.VALIDATION))
-        _require_unchanged(fingerprint(workload, size, classes), name)
-        _keep_content(workload, folder, lambda: source_content(workload.data))
+        require_unchanged(fingerprint(workload, size, classes), name)
+        keep_content(workload, folder, lambda: source_content(workload.data))
 
     return _made(name, write)
 
@@ -103,7 +101,7 @@ def prepare_domain(
         depends = {
             "schema": SCHEMA,
             "task": str(workload.task),
-            "domain": _identity_of_domain(workload, name, domain),
+            "domain": identity_of_domain(workload, name, domain),
             "classes": list(classes),
             "faults": workload.data.faults.model_dump(mode="json"),
             "size": size.model_dump(mode="json"),
@@ -116,8 +114,8 @@ def prepare_domain(
         def write(folder: Path) -> None:
             source = read_domain(name, domain, workload.data, workload.task, classes)
             _write(workload, source, size, folder, key, progress, needs=tuple(source.parts))
-            _require_unchanged(print_of(), key)
-            _keep_content(workload, folder, lambda: domain_content(name, domain, workload.data))
+            require_unchanged(print_of(), key)
+            keep_content(workload, folder, lambda: domain_content(name, domain, workload.data))
 
         return _made(key, write)
     except DataError as error:
@@ -149,38 +147,6 @@ def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) 
             (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
     return _made(_digest({"images": images.name, "domains": folders}), write)
-
-
-def _identity(workload: Workload) -> JsonValue:
-    """What the source's content depends on, by the workload's definition of the fingerprint."""
-    data = workload.data
-    if workload.definitions.fingerprint == 1 or data.embedded is not None:  # drawn from its settings
-        return source_identity(data)
-    return source_identity_by_content(data, source_content(data))
-
-
-def _identity_of_domain(workload: Workload, name: str, domain: DomainSpec) -> JsonValue:
-    data = workload.data
-    if workload.definitions.fingerprint == 1 or domain.embedded is not None:
-        return domain_identity(name, domain, data)
-    return domain_identity_by_content(name, domain, data, domain_content(name, domain, data))
-
-
-def _require_unchanged(now: str, name: str) -> None:
-    """Refuse data that changed while they were prepared: the result would bear another content's name."""
-    if now != name:
-        raise DataError(
-            "files of the data changed while they were prepared; wait until they are complete,"
-            " then start again"
-        )
-
-
-def _keep_content(workload: Workload, folder: Path, content: Callable[[], Content]) -> None:
-    if workload.definitions.fingerprint == 1:
-        return
-    found = content()
-    with _storage(folder.parent):
-        write_manifest(folder, found)
 
 
 def _digest(depends: Mapping[str, Any]) -> str:

@@ -113,6 +113,8 @@ class PreparedRecord(Record):
     """Images by split."""
     classes: list[str] = []
     faults: list[JsonValue] = []
+    domains: dict[str, str] = {}
+    """The fingerprints of the domains that have images of their own."""
 
 
 class BaselineRecord(Record):
@@ -237,10 +239,14 @@ class ScoredRecord(Record):
 
 
 class ResumedRecord(Record):
-    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed."""
+    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed.
+
+    moved: where data are now, by the folder or file of the experiment where they were.
+    """
 
     kind: Literal["resumed"] = "resumed"
     trials: int | None = None
+    moved: dict[str, str] = {}
     environment: dict[str, JsonValue] = {}
 
 
