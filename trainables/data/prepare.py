@@ -21,14 +21,22 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
+from trainables.data.cache_folder import cache_root
 from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.consistency import Seen, check_consistency
-from trainables.data.domains import domain_identity, read_domain
+from trainables.data.content_identity import domain_content, source_content
+from trainables.data.defined_identity import (
+    identity_of_domain,
+    identity_of_source,
+    keep_content,
+    require_unchanged,
+)
+from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
-from trainables.data.sources import check_disjoint, read_source, source_identity
+from trainables.data.sources import check_disjoint, read_source
 from trainables.errors import DataError, StorageError
 from trainables.progress import shown_progress
 from trainables.run_folder import SPLITS
@@ -40,12 +48,6 @@ CHUNK_BYTES = 64 * 2**20
 """Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
 
 
-def cache_root() -> Path:
-    """The cache folder: `ADAPTERTUNE_CACHE`, or ~/.cache/adaptertune."""
-    given = os.environ.get("ADAPTERTUNE_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "adaptertune"
-
-
 def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None = None) -> str:
     """The name of the prepared data: a digest of source, task, splits, `faults`, size and stored format.
 
@@ -55,7 +57,7 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     depends = {
         "schema": schema_of(workload),
         "task": str(workload.task),
-        "source": source_identity(workload.data),
+        "source": identity_of_source(workload),
         "splits": splits.model_dump(mode="json", exclude={"folds", "fold"} if splits.folds is None else None),
         "faults": workload.data.faults.model_dump(mode="json"),
         "size": size.model_dump(mode="json"),
@@ -100,6 +102,8 @@ def prepare_data(
         before = schema_of(workload) == SINGLE
         source = read_source(workload.data, workload.task, classes, before=before)
         _write(workload, source, size, folder, name, progress, needs=(Split.TRAIN, Split.VALIDATION))
+        require_unchanged(fingerprint(workload, size, classes), name)
+        keep_content(workload, folder, lambda: source_content(workload.data))
 
     return _made(name, write)
 
@@ -117,20 +121,26 @@ def prepare_domain(
 
     classes: those of the data. Error messages begin with the domain's name.
     """
-    try:
+
+    def print_of() -> str:
         depends = {
             "schema": schema_of(workload),
             "task": str(workload.task),
-            "domain": domain_identity(name, domain, workload.data),
+            "domain": identity_of_domain(workload, name, domain),
             "classes": list(classes),
             "faults": workload.data.faults.model_dump(mode="json"),
             "size": size.model_dump(mode="json"),
         } | reading_of(workload)
-        key = _digest(depends)
+        return _digest(depends)
+
+    try:
+        key = print_of()
 
         def write(folder: Path) -> None:
             source = read_domain(name, domain, workload.data, workload.task, classes)
             _write(workload, source, size, folder, key, progress, needs=tuple(source.parts))
+            require_unchanged(print_of(), key)
+            keep_content(workload, folder, lambda: domain_content(name, domain, workload.data))
 
         return _made(key, write)
     except DataError as error:

@@ -19,7 +19,7 @@ class Definitions(Spec):
     iou: Literal[1, 2] = 2
     coco: Literal[1, 2] = 2
     robustness: Literal[1, 2] = 2
-    fingerprint: Literal[1, 2] = 1
+    fingerprint: Literal[1, 2] = 2
 
     @property
     def with_floors(self) -> bool:
@@ -78,8 +78,8 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
         2: "(shifted − its floor) ÷ (in domain − its floor)",
     },
     "fingerprint": {
-        1: "of mask folders: names, sizes and modification times of the files",
-        2: "content of the files",
+        1: "names, sizes and modification times of the files; content of COCO JSON",
+        2: "names and content of the files, wherever they are",
     },
 }
 """What each number means, by the fields of `Definitions`."""

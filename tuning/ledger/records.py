@@ -116,6 +116,8 @@ class PreparedRecord(Record):
     floors: dict[str, dict[str, float]] = {}
     """What the best constant predictor reaches, by metric, on `validation`, `test`, `validation@DOMAIN`
     and `test@DOMAIN`; see `trainables.metrics.floors`. Empty in records of before."""
+    domains: dict[str, str] = {}
+    """The fingerprints of the domains that have images of their own."""
 
 
 class BaselineRecord(Record):
@@ -254,10 +256,14 @@ class ScoredRecord(Record):
 
 
 class ResumedRecord(Record):
-    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed."""
+    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed.
+
+    moved: where data are now, by the folder or file of the experiment where they were.
+    """
 
     kind: Literal["resumed"] = "resumed"
     trials: int | None = None
+    moved: dict[str, str] = {}
     environment: dict[str, JsonValue] = {}
 
 

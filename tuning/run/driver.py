@@ -29,7 +29,15 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
+from tuning.ledger.records import (
+    ClosedRecord,
+    Ending,
+    Outcome,
+    Record,
+    StartedRecord,
+    StoppedRecord,
+    WarmStartRecord,
+)
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import say
 from tuning.run.control import Control
@@ -39,6 +47,7 @@ from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
 from tuning.run.timing import Timing
 from tuning.scheduling.rule import StoppingRule
+from tuning.search.warm_start import record_earlier_trials
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
 
@@ -79,6 +88,7 @@ class Composition:
     """The parts of a run.
 
     past: the record so far of a resumed experiment.  retry_failed: whether its failed trials start again.
+    earlier: trials of other experiments to learn from that are not recorded yet.
     """
 
     experiment: Experiment
@@ -88,6 +98,7 @@ class Composition:
     scorer: Scorer | None = None
     past: tuple[Record, ...] = ()
     retry_failed: bool = False
+    earlier: tuple[WarmStartRecord, ...] = ()
 
 
 @contextmanager
@@ -132,9 +143,11 @@ def drive_sweep(
                 _close(of.recorder, ending, signals)
             if halt.error is not None:
                 raise halt.error from halt
-    return LaunchResult(
-        of.folder, ending, of.recorder.history, preempted=signals.sigterm, signalled=signals.noted()
-    )
+        finally:
+            if of.recorder.pending is not None:  # nothing is recorded, so there is nothing to show
+                viewed.pop_all()
+    history = of.recorder.before if of.recorder.pending else of.recorder.history
+    return LaunchResult(of.folder, ending, history, preempted=signals.sigterm, signalled=signals.noted())
 
 
 def _viewed(of: Composition) -> Views:
@@ -161,9 +174,13 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
 def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
     """End the trials that still run, and close the record. If the disk is full, both stay as they are.
 
-    From here on signals interrupt nothing: Ray shuts down in any case.
+    From here on signals interrupt nothing: Ray shuts down in any case. A resume that was refused, before
+    anything was recorded, leaves the record as it was; one that was interrupted is recorded, unless its data
+    may be at a new place where they were not checked.
     """
     signals.only_note()
+    if (begins := recorder.pending) is not None and (ending is Ending.FAILED or begins.moved):
+        return
     with suppress(Halt):
         for number in recorder.unfinished():
             recorder.end(number, Outcome.INTERRUPTED)
@@ -180,14 +197,18 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
-    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
-    _settle(of, rule)
-    budget = Budget(experiment, of.folder, of.recorder)
-    budget.begin()
+    # All that may refuse the sweep comes first: until then nothing is recorded of a resume.
     gpus = resources.gpus_of_trial(any_there=any(node.gpus for node in cluster.nodes()))
     _check_nodes(of, cluster)
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
+    control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
+    data = _ready(prepared, of, control)
+    record_earlier_trials(of.earlier, of.recorder)
+    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
+    _settle(of, rule)
+    budget = Budget(experiment, of.folder, of.recorder)
+    budget.begin()
     study = Study(
         experiment.space,
         experiment.search,
@@ -197,14 +218,13 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
     )
-    control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
     scheduler = RecordingScheduler(
         rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.check
     )
     searcher = OptunaSearcher(
         study,
         of.recorder,
-        configure=_Configure(of, _ready(prepared, of, control)),
+        configure=_Configure(of, data),
         capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_log_capacity),
         retries=experiment.retries,
     )
@@ -243,7 +263,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 scheduler.controller._tune_controller.cleanup()
             raise
     with signals.only_noted():
-        _score(of, prepared.result(), gpus, control)
+        _score(of, data, gpus, control)
         budget.finish()
 
 

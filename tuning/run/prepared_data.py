@@ -17,13 +17,16 @@ from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, PreparedRecord
+from tuning.messages import say
+from tuning.run.same_data import domain_fingerprints, fingerprint_of, read_meta, require_same_data
 
 POLL_INTERVAL_S = 0.5
 
 Prepare = Callable[[Workload], Path]
 
 
-def _prepare(workload: Workload) -> Path:
+def prepare_now(workload: Workload) -> Path:
+    """The default preparation."""
     from trainables.preparation import prepare_workload
 
     return prepare_workload(workload, progress=True)
@@ -35,7 +38,7 @@ def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future
 
     def work() -> None:
         try:
-            future.set_result((prepare or _prepare)(workload))
+            future.set_result((prepare or prepare_now)(workload))
         except BaseException as error:
             future.set_exception(error)
 
@@ -60,30 +63,33 @@ def wait_for_data(
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
             raise Halt(Ending.INTERRUPTED)
-    data = prepared.result()
-    meta_file = data / "meta.json"
-    meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
-    workload = experiment.workload
+    return record_data(prepared.result(), experiment, folder, recorder)
+
+
+def record_data(data: Path, experiment: Experiment, folder: Path, recorder: Recorder) -> Path:
+    """Check and record prepared data, as `wait_for_data` does."""
+    meta, workload = read_meta(data), experiment.workload
     if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {workload.objective.metric}: {error}")
+    if (before := recorder.history.prepared) is not None:
+        moved = recorder.pending.moved if recorder.pending is not None else {}
+        note = require_same_data(before, data, experiment, folder, moved=bool(moved))
+        if note is None and moved:
+            note = f"the data at {', '.join(moved.values())} have the content of the launch"
+        if note is not None:
+            say(note)
     floors: dict[str, dict[str, float]] = {}
     if (data / SPLITS).is_file():
         floors = _checked_floors(data, workload)
         _store_splits(data, workload, folder)
-    before, now = recorder.history.prepared, meta.get("fingerprint", data.name)
-    if before is not None and before.fingerprint != now:
-        raise DataError(
-            f"{experiment.name} was launched with other data (fingerprint {before.fingerprint}, now {now}):"
-            " files, their sizes or their modification times have changed, or this version of adaptertune"
-            " prepares them differently; restore the files, or launch a new experiment"
-        )
     recorder.record(
         PreparedRecord(
-            fingerprint=now,
+            fingerprint=fingerprint_of(data, meta),
             counts=meta.get("counts", {}),
             classes=meta.get("classes", []),
             faults=meta.get("faults", []),
             floors=floors,
+            domains=domain_fingerprints(meta),
         )
     )
     return data

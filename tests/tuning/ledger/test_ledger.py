@@ -53,7 +53,7 @@ ONE_OF_EACH: list[Record] = [
     EndedRecord(trial=0, outcome=Outcome.PRUNED, value=0.5, epoch=1.0),
     RemovedRecord(trial=0, files=["last.ckpt"], bytes=1000),
     OverBudgetRecord(bytes=1000, reason="they run"),
-    ResumedRecord(trials=12, environment={"python": "3.12"}),
+    ResumedRecord(trials=12, moved={"/a": "/b"}, environment={"python": "3.12"}),
     ScoringRecord(trials=[0, None]),
     ScoredRecord(
         trial=0, epoch=1.0, metrics={"map": 0.4}, domains={"dim": {"map": 0.2}}, robustness={"dim": 0.5}

@@ -18,6 +18,7 @@ from tuning.cli.console import console, failure_lines, print_lines
 from tuning.cli.run.run_with_progress import resume_sweep, run_sweep
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.experiment.differences import find_differences
+from tuning.experiment.moved_data import with_moved_data
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -122,6 +123,8 @@ def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> P
 
 def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
     """Raise StorageError where `folder` holds another design than the one asked for."""
+    if (folder / LEDGER).exists():  # it may have its data elsewhere since it began
+        asked = with_moved_data(asked, read_history(folder).moves)
     # Notes follow from the design; another version may word them differently.
     changed = [found for found in find_differences(begun, asked) if not found.key.startswith(NOTES)]
     if not changed:
