@@ -26,7 +26,7 @@ KEYS = {
     "^": {r"^backbone\.layers\.0\.attention\.q_proj": 2, "^backbone.layers.[12].*v_proj": 3},
     "end of the name": {"q_proj": 2, "0.attention.v_proj": 3},
     "alternatives": {r"(backbone|model)\.layers\.(0|2)\.attention\.(q|v)_proj": 2, ".*": 3},
-    "first match counts": {".*q_proj": 2, FIRST: 3},
+    "first match counts": {FIRST: 2, ".*q_proj": 3},
 }
 
 

@@ -164,22 +164,31 @@ def test_too_little_memory_for_the_audit_makes_its_batches_smaller(
     assert sizes == [4, 2, 1, 1, 1, 1]
 
 
-SAMPLES = {"method": "PVERA", "arguments": {"sample_at_inference": True}}
-DRAWS_FROM_A_BUFFER = {"method": "LORA", "arguments": {"monteclora_config": {}}}
-
-
 @pytest.mark.parametrize(
-    ("arguments", "error", "says"),
+    ("peft", "error", "says"),
     [
-        (SAMPLES, AdapterError, "sample_at_inference true .* random in evaluation"),
-        (DRAWS_FROM_A_BUFFER, AdapterError, "monteclora_config .* no checkpoint holds"),
+        (
+            {"method": "PVERA", "arguments": {"sample_at_inference": True}},
+            ModelError,
+            r"'peft PVERA' is random in evaluation.*sample_at_inference",
+        ),
+        (
+            {"method": "LORA", "arguments": {"monteclora_config": {}}},
+            AdapterError,
+            r"'peft LORA' changes values in training that a checkpoint does not hold.*monteclora_sampler",
+        ),
     ],
 )
-def test_what_a_checkpoint_or_a_metric_cannot_hold_is_refused(
-    engine_of: EngineOf, arguments: dict[str, Any], error: type[Exception], says: str
+def test_what_a_checkpoint_or_a_metric_cannot_hold_is_found_without_a_rule(
+    engine_of: EngineOf,
+    monkeypatch: pytest.MonkeyPatch,
+    peft: dict[str, Any],
+    error: type[Exception],
+    says: str,
 ) -> None:
+    monkeypatch.setattr(rules, "RULES", {})
     with pytest.raises(error, match=says):
-        engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": arguments}))
+        engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": peft}))
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -204,25 +213,6 @@ def test_the_copy_leaves_no_memory_behind(
 def test_names_of_all_blocks_are_one() -> None:
     names = ["a.0.query.weight", "a.1.query.weight", "a.10.query.weight", "head.weight", "a.0.2.x"]
     assert grouped(names) == ["a.*.query.weight (3)", "head.weight", "a.*.*.x"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "says"),
-    [
-        (SAMPLES, ModelError, r"'peft PVERA' is random in evaluation.*sample_at_inference"),
-        (DRAWS_FROM_A_BUFFER, AdapterError, "a checkpoint does not hold.*monteclora_sampler"),
-    ],
-)
-def test_the_audit_finds_it_by_itself_too(
-    engine_of: EngineOf,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: dict[str, Any],
-    error: type[Exception],
-    says: str,
-) -> None:
-    monkeypatch.setattr(rules, "RULES", {})
-    with pytest.raises(error, match=says):
-        engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": arguments}))
 
 
 def test_a_model_that_is_random_in_evaluation_is_refused(

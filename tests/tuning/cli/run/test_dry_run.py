@@ -22,7 +22,7 @@ def test_a_dry_run_measures_each_kind_of_adapter(run: Callable[..., Result], sto
 
 
 @pytest.mark.usefixtures("training")
-def test_a_dry_run_names_what_never_trains_and_what_cannot_run(run: Callable[..., Result]) -> None:
+def test_a_dry_run_names_what_never_trains_and_refuses_what_is_random(run: Callable[..., Result]) -> None:
     small = ("--set", "data.embedded={train: 8, validation: 4, test: 1}", "--set", "trial.batch_size=4")
     hra = ("--set", "trial.adapter=peft", "--set", "trial.peft={method: HRA}")
     fixed = (
