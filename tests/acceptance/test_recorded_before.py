@@ -11,6 +11,7 @@ from typing import Any
 import command
 import pytest
 
+from trainables.specs.definitions import BEFORE
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 
@@ -128,3 +129,23 @@ def test_it_is_extended_with_the_trials_that_would_have_come(tmp_path: Path) -> 
     shutil.copyfile(FIXTURE / "expected" / "extended.jsonl", wanted / "ledger.jsonl")
     adaptertune(tmp_path, "resume", NAME, "--trials", "8")
     assert_same(essence(folder), essence(wanted))
+
+
+@pytest.mark.slow
+def test_a_trial_of_it_is_trained_again_by_its_definitions(tmp_path: Path) -> None:
+    """`train --from` repeats the trial, and its folder's file repeats the run."""
+    folder = place(tmp_path, "finished")
+    recorded = read_history(folder).trials[0].reports
+    said = adaptertune(tmp_path, "train", "--from", f"{NAME}:0", "--into", str(tmp_path / "again"))
+    assert "dice: mean over all classes, the background included, as when this experiment began" in said
+    assert "floor of dice" not in said
+    again = [json.loads(line) for line in (tmp_path / "again" / "reports.jsonl").read_text().splitlines()]
+    assert [report["epoch"] for report in again[: len(recorded)]] == [report.epoch for report in recorded]
+    for mine, was in zip(again, recorded, strict=False):
+        assert mine["metrics"].keys() == was.metrics.keys()
+        assert math.isclose(mine["metrics"]["dice"], was.metrics["dice"] or 0.0, abs_tol=TOLERANCE)
+    held = json.loads((tmp_path / "again" / "definitions.json").read_text())
+    assert held == {"definitions": BEFORE.model_dump(), "floors": {}}
+    file = str(tmp_path / "again" / "experiment.yaml")
+    adaptertune(tmp_path, "train", file, "--into", str(tmp_path / "repeated"))
+    assert json.loads((tmp_path / "repeated" / "definitions.json").read_text()) == held
