@@ -101,6 +101,8 @@ def _legend(trials: list[Trial], sweep: Sweep) -> list[Any]:
         )  # fmt: skip
     if sweep.objective.metric in sweep.baseline:
         handles.append(Line2D([], [], color=_OTHER, linestyle=":", label="pretrained baseline"))
+    if sweep.floors.at(sweep.objective.metric) is not None:
+        handles.append(Line2D([], [], color=_OTHER, linestyle="-", label="constant predictor"))
     return handles
 
 
@@ -140,3 +142,6 @@ def _baseline(line: Any, sweep: Sweep) -> None:
     value = sweep.baseline.get(sweep.objective.metric)
     if value is not None:
         line(value, color=_OTHER, linestyle=":", linewidth=1.4)
+    floor = sweep.floors.at(sweep.objective.metric)
+    if floor is not None:
+        line(floor, color=_OTHER, linestyle="-", linewidth=1.0)
