@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from trainables.metrics.coco import Array
 from trainables.metrics.floors import mask_floors
 from trainables.metrics.rules import MetricRules
 from trainables.specs.data import Split
-from trainables.specs.workload import Workload
+from trainables.specs.workload import Task, Workload
 
 Floors = Mapping[str, Mapping[str, float]]
 """Floors by metric, by set of images: `validation`, `test`, `validation@DOMAIN`, `test@DOMAIN`."""
@@ -39,9 +41,18 @@ def prepared_floors(prepared: Prepared, workload: Workload) -> dict[str, dict[st
 
 def true_pixels(split: PreparedSplit, classes: int) -> Array:
     """(n, classes) int64: the counted pixels of each class in each mask."""
+    rows = None if split.rows is None else tuple(split.rows)
+    return _true_pixels(split.path, split.task, rows, classes)
+
+
+@lru_cache(maxsize=16)
+def _true_pixels(path: Path, task: Task, rows: tuple[int, ...] | None, classes: int) -> Array:
+    """Kept, because every mask is read, and prepared files do not change."""
+    split = PreparedSplit(path, task, rows)
     counts = np.zeros((len(split), classes), np.int64)
     for i in range(len(split)):
         counts[i] = np.bincount(split.mask(i).ravel(), minlength=IGNORE + 1)[:classes]
+    counts.setflags(write=False)
     return counts
 
 
