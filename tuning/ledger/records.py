@@ -226,7 +226,7 @@ class ScoredRecord(Record):
     """Metrics on the test images, of a trial's kept weights or of the pretrained baseline.
 
     trial: None for the pretrained baseline.  epoch: of the report that the weights belong to.
-    domains: the same metrics in each domain.  robustness: shifted ÷ in domain, by domain.
+    domains: the same metrics in each domain.  robustness: shifted ÷ in domain, both above their floors.
     above_floor: (low, high), the 95 % bootstrap interval over the test images of a metric minus its
     floor, by the name of the metric: the objective's without its domain, and the main one, as `dice` in
     domain and as `dice@DOMAIN`.
