@@ -111,7 +111,11 @@ def test_dice_and_iou_are_scikit_learns_over_the_whole_set(
     assert (counts[:3, :3] > 10).all(), "the rule is right and wrong about every class"
     for name, score in (("dice", f1_score), ("iou", jaccard_score)):
         each = score(truth, called, labels=present, average=None)
-        assert metrics[name] == pytest.approx(each.mean(), abs=1e-12)
+        front = each[[index for index in present if CLASSES[index] != "background"]]
+        assert len(front) == 2
+        assert metrics[name] == pytest.approx(front.mean(), abs=1e-12)
+        assert metrics[f"{name}_worst"] == pytest.approx(front.min(), abs=1e-12)
+        assert metrics[f"{name}_with_background"] == pytest.approx(each.mean(), abs=1e-12)
         for label, value in zip(CLASSES, each, strict=False):
             assert metrics[f"{name}/{label}"] == pytest.approx(value, abs=1e-12)
         assert f"{name}/debris" not in metrics, "an absent class has no metric"
