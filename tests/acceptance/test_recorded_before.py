@@ -137,6 +137,11 @@ def assert_of_before(folder: Path, before: History) -> None:
     for score in scores:
         assert score.metrics.keys() == names
         assert not score.above_floor
+        if score.trial is not None:  # timed in turns with the others
+            assert score.latency_low_ms is not None
+            assert score.latency_ms is not None
+            assert score.latency_high_ms is not None
+            assert 0 < score.latency_low_ms <= score.latency_ms <= score.latency_high_ms
         for name, share in score.robustness.items():
             assert share == score.domains[name]["dice"] / score.metrics["dice"]  # type: ignore[operator]
 
