@@ -14,6 +14,7 @@ from analysis.display import html_of, line_of, states
 from analysis.errors import QueryError
 from analysis.query.sql import opened
 from trainables.errors import AdaptertuneError
+from tuning.messages import say
 
 if TYPE_CHECKING:
     import pandas
@@ -88,8 +89,13 @@ class Results:
     @overload
     def query(self, sql: str, engine: Literal["polars"]) -> polars.DataFrame: ...
     def query(self, sql: str, engine: Engine = "pandas") -> Any:
-        """The rows of one SELECT over trials, epochs and events. Raises QueryError if it is wrong."""
+        """The rows of one SELECT over trials, epochs and events. Raises QueryError if it is wrong.
+
+        Experiments whose metrics mean something else than those of the first one are named on standard error.
+        """
         with opened(self.folders) as source:
+            for difference in source.other_definitions():
+                say(difference)
             return _polars().from_arrow(source.arrow(sql)) if engine == "polars" else source.ask(sql).df()
 
     @overload

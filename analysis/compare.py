@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from analysis.query.floors import Part, collapsed_caption
+from analysis.query.floors import COLLAPSED, Part, collapsed_caption
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import finished_first
 from analysis.ranking.scored_metrics import scored_json, scored_value
@@ -144,9 +144,12 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
         yield "The prepared data differ, so the values are from different images"
     if (why := _other_definition(one, other)) is not None:
         yield f"The values measure different things, although their metric has one name: {why}"
+    lost = [side for side in (one, other) if side.standing is not None and side.standing.collapsed]
+    for side in lost:
+        yield f"{side.label} has {COLLAPSED}"
+    if lost:
+        yield collapsed_caption(lost[0].sweep.objective.metric)
     for each in (one, other):
-        if each.standing is not None and each.standing.collapsed:
-            yield f"{each.label} has {collapsed_caption(each.sweep.objective.metric)}"
         if not each.trial.finished:
             ran = format_budget(each.trial.ran, each.trial.epochs)
             yield (
@@ -252,8 +255,8 @@ def _results(sides: Sides) -> Table:
             f"{shown} on validation images",
             *(format_metric(s.standing.value if s.standing else None) for s in pair),
         ),
-        *_floors(pair, shown, Part.VALIDATION),
         ("at epoch", *(f"{s.standing.epoch:g}" if s.standing else "–" for s in pair)),
+        *_floors(pair, shown, Part.VALIDATION),
         (f"{shown} on test images", *(format_metric(_test(s)) for s in pair)),
         *_floors(pair, shown, Part.TEST),
     ]

@@ -169,6 +169,8 @@ class Source:
 
     def check_definitions(self, metric: str) -> None:
         """Raise QueryError if the experiments define a metric differently."""
+        if len(self.experiments) < 2:
+            return
         first, *others = (recorded.experiment.workload for recorded in self.experiments)
         for recorded, other in zip(self.experiments[1:], others, strict=True):
             why = first.definitions.differs(metric, other.definitions, main=first.task.facts.main_metric)
@@ -181,6 +183,8 @@ class Source:
 
     def other_definitions(self) -> list[str]:
         """A sentence for each experiment with a metric that the first one defines differently."""
+        if len(self.experiments) < 2:
+            return []  # without reading its whole experiment
         found = []
         first, *others = (recorded.experiment.workload for recorded in self.experiments)
         for recorded, other in zip(self.experiments[1:], others, strict=True):

@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 Item = TypeVar("Item")
+MOST_CLASSES = 20
+"""How many classes a message names."""
 
 
 @dataclass(frozen=True)
@@ -171,13 +173,30 @@ def objective_of_metric(experiment: Experiment, metric: str, known: Iterable[str
     """Another metric in its own direction, under the experiment's rule. Raises QueryError if unknown."""
     known = set(known)
     if metric not in known:
-        raise QueryError(
-            f"no metric '{metric}' in {experiment.name};"
-            f" recorded are {', '.join(sorted(known)) or 'none yet'}"
-        )
+        raise QueryError(f"no metric '{metric}' in {experiment.name}; recorded are {names_in_words(known)}")
     return Objective(
         metric, MetricName.of(metric).direction(experiment.workload.task), experiment.workload.objective.value
     )
+
+
+def names_in_words(known: Iterable[str]) -> str:
+    """The names of metrics, without those of classes and domains, which may be hundreds; then what these are.
+
+    `dice, iou, loss; dice and iou of classes 'cat', 'dog'; in domains noisy`.
+    """
+    asked = [MetricName.of(name) for name in sorted(known)]
+    plain = [name.base for name in asked if name.of_class is None and name.domain is None]
+    bases = dict.fromkeys(name.base for name in asked if name.of_class is not None)
+    classes = dict.fromkeys(name.of_class for name in asked if name.of_class is not None)
+    domains = dict.fromkeys(name.domain for name in asked if name.domain is not None)
+    said = [", ".join(plain)] if plain else []
+    if classes:
+        shown = ", ".join(map(str, [*classes][:MOST_CLASSES]))
+        more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
+        said.append(f"by class, as {next(iter(bases))}/CLASS: {shown}{more}")
+    if domains:
+        said.append(f"in domains, as {asked[-1].base}@DOMAIN: {', '.join(map(str, domains))}")
+    return "; ".join(said) or "none yet"
 
 
 def _trial(history: TrialHistory, experiment: Experiment) -> Trial:

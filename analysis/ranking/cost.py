@@ -31,7 +31,7 @@ class Cost(StrEnum):
                 return None if score is None else score.latency_ms
 
     def range_of(self, sweep: Sweep, trial: Trial) -> tuple[float, float] | None:
-        """The least and the most that was measured of a cost; None for a cost that is a single number."""
+        """The range of a cost that was measured repeatedly; None for a cost that is a single number."""
         score = sweep.scores.get(trial.number)
         if self is not Cost.LATENCY or score is None:
             return None

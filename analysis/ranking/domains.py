@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
 from analysis.query.floors import COLLAPSED, Part, collapsed_caption
-from analysis.query.sweep import QueryError, Standing, Sweep, Trial
+from analysis.query.sweep import QueryError, Standing, Sweep, Trial, names_in_words
 from analysis.ranking.best import rank_trials
 from analysis.ranking.by_adapter import PRETRAINED
 from analysis.ranking.scored_metrics import scored_json
@@ -139,8 +139,8 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
     metric = metric or shown_metric(sweep)
     lines = scored_lines(sweep, metric)
     if not any(metric in line.score.metrics for line in lines):
-        known = ", ".join(sorted({name for line in lines for name in line.score.metrics}))
-        raise QueryError(f"no metric '{metric}' on test images in {sweep.name}; there are {known or 'none'}")
+        known = names_in_words({name for line in lines for name in line.score.metrics})
+        raise QueryError(f"no metric '{metric}' on test images in {sweep.name}; there are {known}")
     names = _domains(sweep, lines)
     rows = [_row(sweep, line, metric, names) for line in lines]
     if (floors := _floor_row(sweep, metric, names)) is not None:

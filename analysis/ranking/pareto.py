@@ -29,7 +29,7 @@ class Point:
     cost: float
     params: Mapping[str, JsonValue]
     range: tuple[float, float] | None = None
-    """The least and the most that was measured of the cost; None if it is a single number."""
+    """The range of a cost that was measured repeatedly; None if it is a single number."""
     collapsed: bool | None = None
     """Whether its model is no better than a constant predictor; None without a floor."""
 
@@ -195,8 +195,8 @@ def separated(found: Pareto) -> str:
             " machine's load"
         )
     return (
-        "Measured in turns; in brackets the fastest and the slowest turn. Trials whose ranges overlap count"
-        " as equally fast"
+        "Measured in turns; in brackets the range of the middle five of seven. Trials whose ranges overlap"
+        " count as equally fast"
     )
 
 

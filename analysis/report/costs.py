@@ -100,7 +100,7 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
     )
     caption = (
         "Best first, by the value on validation images. seconds: training and evaluation, without start-up."
-        " ms/image: forward pass of one image; in brackets the fastest and the slowest of the turns"
+        " ms/image: forward pass of one image; in brackets the range of the middle five of seven turns"
         + m.worth(standings=[standing for _, standing in m.ranking.ranked])
     )
     return Table("Pareto-optimal trials", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6, 7))

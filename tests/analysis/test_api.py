@@ -4,9 +4,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from recorded import LORA, SCORES, Told, write
+from recorded import AFTER, BEFORE, LORA, SCORES, TRIALS, Told, experiment, write
 
 import analysis
+from analysis.api import Results
 from analysis.errors import QueryError
 from trainables.errors import LedgerError, StorageError
 from tuning.ledger.ledger import LEDGER, Ledger
@@ -85,3 +86,14 @@ def test_polars_where_it_is_installed(storage: Path) -> None:
         return
     assert digits.query("SELECT trial FROM trials", engine="polars").height == 7
     assert digits.best(k=2, engine="polars")["trial"].to_list() == [0, 4]
+
+
+def test_experiments_whose_metrics_mean_something_else_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = write(tmp_path / "old", of=experiment("old", definitions=BEFORE))
+    new = write(tmp_path / "new", of=experiment("new", definitions=AFTER))
+    assert len(Results((old, new)).query("SELECT * FROM trials")) == 2 * len(TRIALS)
+    assert "new defines metrics differently from old" in capsys.readouterr().err
+    assert len(Results((new,)).query("SELECT * FROM trials")) == len(TRIALS)
+    assert capsys.readouterr().err == ""

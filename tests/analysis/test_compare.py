@@ -170,7 +170,7 @@ def test_floors_stand_below_the_values_and_what_has_collapsed_is_said(tmp_path: 
     assert rows["floor of dice on validation images"] == ("0.3000", "0.3000")
     assert rows["floor of dice on test images"] == ("0.2000", "0.2000")
     said = " ".join(sides.caution)
-    assert "lost has collapsed: no better than a constant predictor" in said
+    assert "lost has collapsed. collapsed: no better than a constant predictor" in ". ".join(sides.caution)
     assert "found has collapsed" not in said
     whole = compare_json(sides)
     assert (whole["a"]["collapsed"], whole["b"]["collapsed"]) == (True, False)  # type: ignore[index,call-overload]

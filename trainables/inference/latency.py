@@ -31,6 +31,9 @@ def in_turns(passes: Sequence[Pass]) -> list[Latency]:
     A turn counts with its fastest pass, because the others had to share the machine. What slows the machine
     for longer than a turn slows all models, and shows in the range over a model's turns. Every other round
     goes backwards, so that no model is always measured after the same one.
+
+    The range is that of the middle turns, without the fastest and the slowest one. Ranges of two models that
+    take equally long lie apart in 3 % of cases (100 of the 3432 orders of 7 and 7 turns).
     """
     for once in passes:
         once()  # the first pass allocates memory and loads kernels
@@ -39,9 +42,11 @@ def in_turns(passes: Sequence[Pass]) -> list[Latency]:
         order = range(len(passes)) if round_number % 2 == 0 else reversed(range(len(passes)))
         for index in order:
             turns[index].append(_turn(passes[index]))
-    return [
-        Latency(median_ms=statistics.median(times), low_ms=min(times), high_ms=max(times)) for times in turns
-    ]
+    return [_summary(sorted(times)) for times in turns]
+
+
+def _summary(times: Sequence[float]) -> Latency:
+    return Latency(median_ms=statistics.median(times), low_ms=times[1], high_ms=times[-2])
 
 
 def _turn(once: Pass) -> float:

@@ -136,7 +136,10 @@ class TimingJob(Job):
 
 
 class Latency(Spec):
-    """Milliseconds of a forward pass over one image: the median over all turns, the least, and the most."""
+    """Milliseconds of a forward pass over one image: the median over all turns, and their range.
+
+    low_ms, high_ms: without the fastest and the slowest turn.
+    """
 
     median_ms: float
     low_ms: float

@@ -237,8 +237,8 @@ class ScoredRecord(Record):
     floor, by the name of the metric: the objective's without its domain, and the main one, as `dice` in
     domain and as `dice@DOMAIN`.
     latency_ms: of a forward pass over one image, once it was measured; the median over all turns.
-    latency_low_ms, latency_high_ms: the fastest and the slowest turn; None in records in which each trial
-    was timed on its own.
+    latency_low_ms, latency_high_ms: the range of the turns without the fastest and the slowest; None where
+    each trial was timed on its own.
     reason: why there are no metrics, if scoring failed.
     """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from recorded import LORA, Told, write
 
-from analysis.query.sweep import QueryError, Sweep
+from analysis.query.sweep import QueryError, Sweep, names_in_words
 from tuning.ledger.records import Outcome
 
 
@@ -18,7 +18,7 @@ def test_config_is_complete_with_defaults_and_the_chosen_section_only(sweep: Swe
 
 
 def test_an_unknown_metric_names_those_recorded(sweep: Sweep) -> None:
-    with pytest.raises(QueryError, match="dice, dice/7, loss"):
+    with pytest.raises(QueryError, match="dice, loss; by class, as dice/CLASS: 7"):
         sweep.objective_for("map")
 
 
@@ -40,3 +40,12 @@ def test_a_running_trial_has_an_outcome_of_its_own(tmp_path: Path) -> None:
     trials = Sweep.at(record).trials
     assert [t.outcome for t in trials] == ["running", "failed"]
     assert trials[1].reason == "why"
+
+
+def test_hundreds_of_names_of_metrics_are_put_in_words() -> None:
+    names = [f"map_50/c{n}{at}" for n in range(30) for at in ("", "@noisy")]
+    said = names_in_words(["map", "loss", "map@noisy", *names])
+    assert said.startswith("loss, map; by class, as map_50/CLASS: c0, c1, c10")
+    assert said.endswith("and 10 more; in domains, as map_50@DOMAIN: noisy")
+    assert names_in_words([]) == "none yet"
+    assert names_in_words(["dice", "loss"]) == "dice, loss"

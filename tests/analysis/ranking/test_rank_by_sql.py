@@ -238,5 +238,6 @@ def chosen(folder: Path, where: str) -> list[int]:
 
 
 def test_an_unknown_figure_names_those_recorded(kept: Path) -> None:
-    with opened([kept]) as source, pytest.raises(QueryError, match="recorded are dice, dice/7, loss"):
+    said = "recorded are dice, loss; by class, as dice/CLASS: 7"
+    with opened([kept]) as source, pytest.raises(QueryError, match=said):
         rank_by_sql(source, 1, metric="map")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,21 @@ def test_equal_models_overlap_on_a_machine_that_gets_busy_or_idle(factor: float)
         one, other = in_turns([machine.model("one", 5.0), machine.model("other", 5.0)])
         assert one.low_ms <= other.high_ms
         assert other.low_ms <= one.high_ms
+
+
+def test_a_single_slow_turn_does_not_widen_the_range() -> None:
+    passes = [5.0] * 1 + [5.0] * 10 * (ROUNDS - 1) + [50.0] * PASSES
+    (found,) = in_turns([iter(passes).__next__])
+    assert (found.low_ms, found.median_ms, found.high_ms) == (5.0, 5.0, 5.0)
+
+
+def test_ranges_of_equally_fast_models_rarely_lie_apart() -> None:
+    orders = list(itertools.combinations(range(2 * ROUNDS), ROUNDS))  # the places of the first one's turns
+    apart = 0
+    for places in orders:
+        others = sorted(set(range(2 * ROUNDS)) - set(places))
+        apart += places[-2] < others[1] or others[-2] < places[1]
+    assert (apart, len(orders)) == (100, 3432)
 
 
 def test_models_take_turns_and_every_other_round_goes_backwards() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue, ValidationError
 
+from analysis.query.sweep import names_in_words
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError, DataError
 from trainables.inference.score_on_test import evaluation_of
@@ -95,7 +96,7 @@ def score_domains(
     known = list(dict.fromkeys(name for score in scores for name in score.metrics))
     if metric is not None and metric not in known:
         guess = closest_name(metric, known)
-        hint = f"; did you mean '{guess}'?" if guess else f"; there are {', '.join(known)}"
+        hint = f"; did you mean '{guess}'?" if guess else f"; there are {names_in_words(known)}"
         raise AdaptertuneError(f"--metric {metric}: no such metric was measured{hint}")
     return prepared, scores
 
@@ -150,6 +151,7 @@ def _scores(
     metric: str,
 ) -> Iterator[DomainScore]:
     definitions, here = model.workload.definitions, None
+    nothing = False  # whether it has collapsed in domain, so that there is nothing to have a share of
     for domain, split in images.items():
         tell(f"scoring {label}, {domain or 'in domain'}: {plural(len(split), 'image')}")
         held: list[Results] = []
@@ -165,8 +167,10 @@ def _scores(
                 own_floor=floors[None].get(metric, 0.0),
                 floors={domain: floors[domain].get(metric, 0.0)},
             ).get(domain)
-        usable = relative is not None and math.isfinite(relative)
         sampled = [found for results in held if (found := results.above_floor(MetricName.of(metric)))]
+        lost = collapsed(interval(sampled))
+        nothing = bool(lost) if domain is None else nothing
+        usable = relative is not None and math.isfinite(relative) and not nothing
         yield DomainScore(
             label,
             domain,
@@ -174,7 +178,7 @@ def _scores(
             metrics,
             relative if usable else None,
             floors[domain],
-            collapsed(interval(sampled)),
+            lost,
         )
 
 

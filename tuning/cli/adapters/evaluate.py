@@ -125,7 +125,8 @@ def run_evaluate(
     - `rows[].images`: the number of images
     - `rows[].figures`: every metric by its name, also for each class (`dice/CLASS`); null for what is not a
       number
-    - `rows[].relative`: shifted ÷ in domain, each minus its floor; null in domain
+    - `rows[].relative`: shifted ÷ in domain, each minus its floor; null in domain, and for a model that has
+      collapsed there
     - `rows[].floors`: what the best constant predictor reaches on the same images, by metric; empty for an
       adapter of an earlier version, whose `relative` is of the metrics as they are
     - `rows[].collapsed`: whether the 95 % interval of the metric minus its floor does not lie above 0

@@ -24,14 +24,14 @@ def run_pareto(
     \f
     `parameters` are those that train. `latency_ms` is that of a forward pass over one image, with the adapter
     in place as it trained. Once all trials are scored on test images, they are timed in turns, in one process
-    on one machine: 7 turns each, of which the table shows the median, the fastest and the slowest. That takes
+    on one machine: 7 turns each, of which the table shows the median and the range of the middle 5. It takes
     less than a second for each architecture of a small model. Trials of one architecture are measured once.
     Where the ranges of two trials overlap they count as equally fast, and the front has only the better one.
 
     With `--format json`:
 
     - `trials[]`: every trial that takes part: `trial`, `value`, `collapsed`, `cost`, `cost_range` (the
-      fastest and the slowest turn of a latency), `front` (whether it is on the front), `params`
+      range of the middle 5 turns of a latency), `front` (whether it is on the front), `params`
     - `left_out`: the number of other trials, by outcome
     """
     from analysis.query.sweep import Sweep
