@@ -27,6 +27,7 @@ from trainables.wording import plural
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
+from tuning.tables.rows import RUNNING
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,28 @@ class Ranking:
     """Whether the trials are from more than one experiment."""
     chosen_on_test: bool = False
     """Whether the filter reads test metrics, so that these select trials after all."""
+    furthest: float = 0.0
+    """The most epochs that any trial has run, ranked or not."""
+    without_driver: frozenset[str] = frozenset()
+    """The experiments that no driver runs: their trials that have not ended do not run either."""
+
+    unfinished: int = 0
+    """Those of `left_out` that are recorded as running, although no driver runs."""
+
+    @property
+    def not_ranked(self) -> dict[str, int]:
+        """`left_out` as it is shown, see `outcome_of`."""
+        shown = Counter(self.left_out)
+        if self.unfinished:
+            shown[UNFINISHED] += self.unfinished
+            shown[RUNNING] -= self.unfinished
+        return {outcome: number for outcome, number in sorted(shown.items()) if number}
+
+    def outcome_of(self, trial: Trial) -> str:
+        """The outcome of a trial as it is shown: `unfinished` if it has not ended and no driver runs."""
+        return (
+            UNFINISHED if trial.outcome == RUNNING and trial.sweep in self.without_driver else trial.outcome
+        )
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
         """The test metrics of the weights from the report that gave the trial's value."""
@@ -79,8 +102,12 @@ class Ranking:
         if self.at is None and self.span[0] < self.span[1]:
             text += f"; budgets differ: they ran {self.span[0]:g} to {plural(self.span[1], 'epoch')}"
         if self.left_out:
-            text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
+            text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in self.not_ranked.items())
         return text
+
+
+UNFINISHED = "unfinished"
+"""The outcome that is shown for a trial that has not ended, and whose driver does not run."""
 
 
 def reads_test(where: str | None) -> bool:
@@ -114,6 +141,7 @@ def rank(
         early_stopped,
         len(ranked),
         (min(ran, default=0.0), max(ran, default=0.0)),
+        furthest=max((trial.ran for trial in sweep.trials), default=0.0),
     )
 
 
@@ -148,15 +176,24 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
         raise NothingToRankError(
             f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
         )
-    counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
-    if ranking.at is not None:
+    counts = ", ".join(f"{n} {what}" for what, n in ranking.not_ranked.items())
+    if ranking.at is not None and ranking.furthest < ranking.at:
+        reason = f"has reached epoch {ranking.at:g}"
+        way_out = (
+            f"the furthest has run {plural(ranking.furthest, 'epoch')}: rank them at epoch"
+            f" {ranking.furthest:g} or an earlier one"
+            if ranking.furthest
+            else "none has a report yet"
+        )
+    elif ranking.at is not None:
         reason, way_out = "can be ranked", "see `adaptertune status`, or rank them at an earlier epoch"
     elif ranking.early_stopped or ranking.left_out.keys() <= NOT_COMPARABLE:
         reason, way_out = "can be ranked", "see `adaptertune status`"
     else:
         reason = "has run to its own end"
+        first = "continue with `adaptertune resume`" if ranking.unfinished else "wait for one"
         way_out = (
-            "wait for one, rank all at one budget with --at EPOCH,"
-            " or include trials that were stopped early with --early-stopped"
+            f"{first}, rank all at one budget (--at EPOCH, in Python at=EPOCH), or include trials that were"
+            " stopped early (--early-stopped, in Python early_stopped=True)"
         )
     raise NothingToRankError(f"{ranking.sweep}: no trial {reason} ({counts}); {way_out}")

@@ -33,7 +33,7 @@ def best_table(ranking: Ranking, top: int) -> Table:
             *((format_metric(tested.get((trial.sweep, trial.number))),) if tested else ()),
             f"{standing.epoch:g}",
             format_budget(trial.ran, trial.epochs),
-            trial.outcome,
+            ranking.outcome_of(trial),
             format_count(trial.trainable),
             format_settings(trial.params),
         )
@@ -63,7 +63,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
         "filtered_on_test": ranking.chosen_on_test,
         "early_stopped_compete": ranking.early_stopped,
         "ranked": ranking.counted,
-        "not_ranked": dict(ranking.left_out),
+        "not_ranked": dict[str, JsonValue](ranking.not_ranked),
         "trials": [
             {
                 "rank": place,
@@ -74,7 +74,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 **_by_rule(ranking, trial),
                 "ran_epochs": trial.ran,
                 "of_epochs": trial.epochs,
-                "outcome": trial.outcome,
+                "outcome": ranking.outcome_of(trial),
                 "params": dict(trial.params),
                 "config": dict(trial.config),
                 "metrics": dict(standing.metrics),
@@ -98,7 +98,7 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
             "rank": place,
             "experiment": trial.sweep,
             "trial": trial.number,
-            "outcome": trial.outcome,
+            "outcome": ranking.outcome_of(trial),
             "metric": ranking.objective.metric,
             "value": standing.value,
             "epoch": standing.epoch,

@@ -71,7 +71,7 @@ def test_every_numeric_library_gets_the_same_number_of_threads() -> None:
 @pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", ":6379", "head:port"])
 def test_an_address_that_no_driver_can_join_is_refused_with_the_way_out(tmp_path: Path, address: str) -> None:
     with (
-        pytest.raises(ConnectionError, match=r"--address must be auto or HOST:PORT, got") as caught,
+        pytest.raises(ConnectionError, match=r"of a cluster must be auto or HOST:PORT, got") as caught,
         connect(address, threads=1, log=tmp_path / "driver.log"),
     ):
         pass
