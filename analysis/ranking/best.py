@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from analysis.errors import NothingToRankError
-from analysis.query.sweep import Objective, Standing, Sweep, Trial
+from analysis.query.sweep import UNFINISHED, Objective, Standing, Sweep, Trial
 from trainables.specs.workload import Direction, ValueRule
 from trainables.wording import plural
 from tuning.ledger.records import ScoredRecord
@@ -55,26 +55,18 @@ class Ranking:
     """Whether the filter reads test metrics, so that these select trials after all."""
     furthest: float = 0.0
     """The most epochs that any trial has run, ranked or not."""
-    without_driver: frozenset[str] = frozenset()
-    """The experiments that no driver runs: their trials that have not ended do not run either."""
 
     unfinished: int = 0
     """Those of `left_out` that are recorded as running, although no driver runs."""
 
     @property
     def not_ranked(self) -> dict[str, int]:
-        """`left_out` as it is shown, see `outcome_of`."""
+        """`left_out` as it is shown, see `Trial.shown`."""
         shown = Counter(self.left_out)
         if self.unfinished:
             shown[UNFINISHED] += self.unfinished
             shown[RUNNING] -= self.unfinished
         return {outcome: number for outcome, number in sorted(shown.items()) if number}
-
-    def outcome_of(self, trial: Trial) -> str:
-        """The outcome of a trial as it is shown: `unfinished` if it has not ended and no driver runs."""
-        return (
-            UNFINISHED if trial.outcome == RUNNING and trial.sweep in self.without_driver else trial.outcome
-        )
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
         """The test metrics of the weights from the report that gave the trial's value."""
@@ -104,10 +96,6 @@ class Ranking:
         if self.left_out:
             text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in self.not_ranked.items())
         return text
-
-
-UNFINISHED = "unfinished"
-"""The outcome that is shown for a trial that has not ended, and whose driver does not run."""
 
 
 def reads_test(where: str | None) -> bool:
@@ -142,6 +130,7 @@ def rank(
         len(ranked),
         (min(ran, default=0.0), max(ran, default=0.0)),
         furthest=max((trial.ran for trial in sweep.trials), default=0.0),
+        unfinished=sum(t.shown == UNFINISHED for t in sweep.trials if t.number not in numbers),
     )
 
 

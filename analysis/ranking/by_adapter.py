@@ -30,7 +30,7 @@ class Group:
     @property
     def endings(self) -> str:
         """How the trials ended, as `2 completed, 1 pruned`."""
-        counts = Counter(trial.outcome for trial in self.trials)
+        counts = Counter(trial.shown for trial in self.trials)
         return ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
 
 

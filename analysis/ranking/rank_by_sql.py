@@ -89,7 +89,6 @@ def rank_by_sql(
         len(source.experiments) > 1,
         reads_test(where),
         furthest or 0.0,
-        idle,
         unfinished,
     )
 
@@ -177,6 +176,7 @@ def _trials(
 ) -> list[tuple[tuple[str, int], Trial]]:
     if not numbers:
         return []
+    idle = not driver_alive(recorded.folder)
     which = f"experiment = {sql_text(recorded.name)} AND trial IN ({', '.join(map(str, numbers))})"
     reported: dict[int, list[ReportRecord]] = {}
     if reports:
@@ -206,6 +206,7 @@ def _trials(
             stopped_by=row["stopped_by"],
             reason=row["reason"],
             sweep=recorded.name,
+            idle=idle,
         )
         found.append(((recorded.name, trial.number), trial))
     return found
