@@ -179,9 +179,10 @@ def _started_here(threads: int, scratch: Path) -> Iterator[Cluster]:
             keep = True
             raise RayStartError(_not_started(error, place)) from error
         yield cluster
-        if keep := cluster.lost():
-            logging.getLogger("ray").warning("the logs of the lost processes are in %s", place)
     finally:
+        if not keep and cluster.lost():
+            keep = True
+            logging.getLogger("ray").warning("the logs of the lost processes are in %s", place)
         ray.shutdown()  # also when interrupted while starting
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
