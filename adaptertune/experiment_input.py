@@ -10,9 +10,10 @@ from typing import Any, TypedDict
 
 from adaptertune.plain_values import plain
 from trainables.errors import AdaptertuneError, ExperimentFileError
+from tuning.experiment.alternative import DOMAIN_KEYS
 from tuning.experiment.file_errors import SET, FileError, dotted_key, file_error, suggestion
 from tuning.experiment.load import load_experiment
-from tuning.experiment.reader import DOMAIN_KEYS, Reader
+from tuning.experiment.reader import Reader
 from tuning.experiment.settings import find_setting
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import Document, dump_yaml

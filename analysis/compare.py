@@ -153,7 +153,7 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
         if not each.trial.finished:
             ran = format_budget(each.trial.ran, each.trial.epochs)
             yield (
-                f"{each.label} is {each.trial.outcome} after {ran} epochs, so its value is from a smaller"
+                f"{each.label} is {each.trial.shown} after {ran} epochs, so its value is from a smaller"
                 " budget than planned"
             )
     if one.trial.finished and other.trial.finished and one.trial.epochs != other.trial.epochs:
@@ -249,7 +249,7 @@ def _results(sides: Sides) -> Table:
         )
     rows += [
         ("trial", *(str(s.trial.number) for s in pair)),
-        ("outcome", *(s.trial.outcome for s in pair)),
+        ("outcome", *(s.trial.shown for s in pair)),
         ("epochs", *(format_budget(s.trial.ran, s.trial.epochs) for s in pair)),
         (
             f"{shown} on validation images",
@@ -372,7 +372,7 @@ def _side_json(side: Side) -> dict[str, JsonValue]:
     return {
         "experiment": side.sweep.name,
         "trial": trial.number,
-        "outcome": trial.outcome,
+        "outcome": trial.shown,
         "metric": side.sweep.objective.metric,
         "definitions": dict(
             definitions_in_words(side.sweep.experiment.workload.definitions, side.sweep.experiment.task)

@@ -66,7 +66,7 @@ def html_of(folders: Sequence[Path]) -> str:
     folder = folders[0]
     sweep = Sweep.at(folder)
     state = state_of(folder)
-    counts = _counts(trial.outcome for trial in sweep.trials)
+    counts = _counts(trial.shown for trial in sweep.trials)
     parts = [f"<p><b>{escape(folder.name)}</b>: {state}, {escape(counts) or 'no trial yet'}</p>"]
     if state in ("interrupted", "died", "failed"):
         parts.append(

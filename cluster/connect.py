@@ -179,9 +179,10 @@ def _started_here(threads: int, scratch: Path) -> Iterator[Cluster]:
             keep = True
             raise RayStartError(_not_started(error, place)) from error
         yield cluster
-        if keep := cluster.lost():
-            logging.getLogger("ray").warning("the logs of the lost processes are in %s", place)
     finally:
+        if not keep and cluster.lost():
+            keep = True
+            logging.getLogger("ray").warning("the logs of the lost processes are in %s", place)
         ray.shutdown()  # also when interrupted while starting
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
@@ -222,12 +223,13 @@ def _must_answer(address: str) -> None:
     """Raise at once if nothing listens at the address; Ray itself would try for minutes."""
     if "://" in address:
         raise ConnectionError(
-            f"--address must be auto or HOST:PORT, got {address}: the driver of a sweep runs on a node of its"
-            " cluster; from elsewhere use `ray job submit -- adaptertune launch … --address auto`"
+            f"the address of a cluster must be auto or HOST:PORT, got {address}: the driver of a sweep runs"
+            " on a node of its cluster; from elsewhere use"
+            " `ray job submit -- adaptertune launch … --address auto`"
         )
     host, _, port = address.rpartition(":")
     if address not in NAMED_ADDRESSES and not (host and port.isdecimal()):
-        raise ConnectionError(f"--address must be auto or HOST:PORT, got {address}")
+        raise ConnectionError(f"the address of a cluster must be auto or HOST:PORT, got {address}")
     if address in NAMED_ADDRESSES:
         return
     try:
@@ -239,7 +241,7 @@ def _must_answer(address: str) -> None:
 def _no_cluster(address: str, error: Exception) -> str:
     return (
         f"no Ray cluster answers at {address} ({error}); start one there with `ray start --head`,"
-        " or omit --address and RAY_ADDRESS to run on this machine"
+        " or give no address, and unset RAY_ADDRESS, to run on this machine"
     )
 
 

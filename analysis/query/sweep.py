@@ -16,7 +16,7 @@ from trainables.specs.workload import MetricName
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.ledger import read_history
+from tuning.ledger.ledger import driver_alive, read_history
 from tuning.ledger.records import RAN_TO_END, Outcome, ReportRecord, ScoredRecord
 from tuning.ranking.order import Entry
 from tuning.ranking.policy import COMPARABLE
@@ -35,6 +35,8 @@ __all__ = [
 Item = TypeVar("Item")
 MOST_CLASSES = 20
 """How many classes a message names."""
+UNFINISHED = "unfinished"
+"""The outcome that is shown for a trial that has not ended, and whose driver does not run."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class Trial:
     reason: str | None = None
     sweep: str = ""
     """The experiment's name."""
+    idle: bool = False
+    """Whether no driver runs its experiment."""
+
+    @property
+    def shown(self) -> str:
+        """Its outcome for people: `unfinished` if it has not ended, but no driver runs it."""
+        return UNFINISHED if self.idle and self.outcome == RUNNING else self.outcome
 
     @property
     def epochs(self) -> float:
@@ -127,14 +136,17 @@ class Sweep:
     @classmethod
     def at(cls, folder: Path) -> Sweep:
         """Read the record in `folder` as it is now. Raises LedgerError."""
-        return cls.of(read_history(folder))
+        return cls.of(read_history(folder), idle=not driver_alive(folder))
 
     @classmethod
-    def of(cls, history: History) -> Sweep:
-        """Convert a record. Raises LedgerError if this version cannot read its experiment."""
+    def of(cls, history: History, *, idle: bool = False) -> Sweep:
+        """Convert a record. Raises LedgerError if this version cannot read its experiment.
+
+        idle: whether no driver runs the experiment.
+        """
         experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
-        trials = tuple(_trial(t, experiment) for _, t in sorted(history.trials.items()))
+        trials = tuple(_trial(t, experiment, idle=idle) for _, t in sorted(history.trials.items()))
         metrics = history.baseline.metrics if history.baseline is not None else {}
         return cls(
             history.name,
@@ -199,7 +211,7 @@ def names_in_words(known: Iterable[str]) -> str:
     return "; ".join(said) or "none yet"
 
 
-def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
+def _trial(history: TrialHistory, experiment: Experiment, *, idle: bool) -> Trial:
     return Trial(
         number=history.number,
         outcome=str(history.outcome or RUNNING),
@@ -212,6 +224,7 @@ def _trial(history: TrialHistory, experiment: Experiment) -> Trial:
         stopped_by=str(history.stopped.by) if history.stopped is not None else None,
         reason=history.ended.reason if history.ended is not None else None,
         sweep=experiment.name,
+        idle=idle,
     )
 
 

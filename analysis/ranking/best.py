@@ -22,13 +22,14 @@ from dataclasses import dataclass, field
 
 from analysis.errors import NothingToRankError
 from analysis.query.floors import Floors, Part
-from analysis.query.sweep import Objective, Standing, Sweep, Trial
+from analysis.query.sweep import UNFINISHED, Objective, Standing, Sweep, Trial
 from trainables.specs.workload import Direction, ValueRule
 from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
+from tuning.tables.rows import RUNNING
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Ranking:
     """The experiments whose trials are ranked, by name."""
     floors: Mapping[str, Floors] = field(default_factory=dict)
     """Their floors, by name."""
+    furthest: float = 0.0
+    """The most epochs that any trial has run, ranked or not."""
+    unfinished: int = 0
+    """Those of `left_out` that are recorded as running, although no driver runs."""
 
     def floor(self, trial: Trial, part: Part = Part.VALIDATION) -> float | None:
         """The floor of the metric on the images that a trial was measured on."""
@@ -74,6 +79,15 @@ class Ranking:
         """Whether all trials have the same floors, so that a caption can name them."""
         metric = self.objective.metric
         return len({tuple(each.at(metric, part) for part in Part) for each in self.floors.values()}) < 2
+
+    @property
+    def not_ranked(self) -> dict[str, int]:
+        """`left_out` as it is shown, see `Trial.shown`."""
+        shown = Counter(self.left_out)
+        if self.unfinished:
+            shown[UNFINISHED] += self.unfinished
+            shown[RUNNING] -= self.unfinished
+        return {outcome: number for outcome, number in sorted(shown.items()) if number}
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
         """The test metrics of the weights from the report that gave the trial's value."""
@@ -101,7 +115,7 @@ class Ranking:
         if self.at is None and self.span[0] < self.span[1]:
             text += f"; budgets differ: they ran {self.span[0]:g} to {plural(self.span[1], 'epoch')}"
         if self.left_out:
-            text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
+            text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in self.not_ranked.items())
         return text
 
 
@@ -138,6 +152,8 @@ def rank(
         (min(ran, default=0.0), max(ran, default=0.0)),
         experiments={sweep.name: sweep.experiment},
         floors={sweep.name: sweep.floors},
+        furthest=max((trial.ran for trial in sweep.trials), default=0.0),
+        unfinished=sum(t.shown == UNFINISHED for t in sweep.trials if t.number not in numbers),
     )
 
 
@@ -172,15 +188,24 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
         raise NothingToRankError(
             f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
         )
-    counts = ", ".join(f"{n} {what}" for what, n in sorted(ranking.left_out.items()))
-    if ranking.at is not None:
+    counts = ", ".join(f"{n} {what}" for what, n in ranking.not_ranked.items())
+    if ranking.at is not None and ranking.furthest < ranking.at:
+        reason = f"has reached epoch {ranking.at:g}"
+        way_out = (
+            f"the furthest has run {plural(ranking.furthest, 'epoch')}: rank them at epoch"
+            f" {ranking.furthest:g} or an earlier one"
+            if ranking.furthest
+            else "none has a report yet"
+        )
+    elif ranking.at is not None:
         reason, way_out = "can be ranked", "see `adaptertune status`, or rank them at an earlier epoch"
     elif ranking.early_stopped or ranking.left_out.keys() <= NOT_COMPARABLE:
         reason, way_out = "can be ranked", "see `adaptertune status`"
     else:
         reason = "has run to its own end"
+        first = "continue with `adaptertune resume`" if ranking.unfinished else "wait for one"
         way_out = (
-            "wait for one, rank all at one budget with --at EPOCH,"
-            " or include trials that were stopped early with --early-stopped"
+            f"{first}, rank all at one budget (--at EPOCH, in Python at=EPOCH), or include trials that were"
+            " stopped early (--early-stopped, in Python early_stopped=True)"
         )
     raise NothingToRankError(f"{ranking.sweep}: no trial {reason} ({counts}); {way_out}")

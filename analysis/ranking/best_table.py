@@ -68,7 +68,7 @@ def best_table(ranking: Ranking, top: int) -> Table:
 
 def outcome_in_words(trial: Trial, standing: Standing) -> str:
     """How a trial ended, and whether it has collapsed: `completed, collapsed`."""
-    return f"{trial.outcome}, {COLLAPSED}" if standing.collapsed else trial.outcome
+    return f"{trial.shown}, {COLLAPSED}" if standing.collapsed else trial.shown
 
 
 def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
@@ -87,7 +87,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
         "filtered_on_test": ranking.chosen_on_test,
         "early_stopped_compete": ranking.early_stopped,
         "ranked": ranking.counted,
-        "not_ranked": dict(ranking.left_out),
+        "not_ranked": dict[str, JsonValue](ranking.not_ranked),
         "trials": [
             {
                 "rank": place,
@@ -101,7 +101,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 **_by_rule(ranking, trial),
                 "ran_epochs": trial.ran,
                 "of_epochs": trial.epochs,
-                "outcome": trial.outcome,
+                "outcome": trial.shown,
                 "params": dict(trial.params),
                 "config": dict(trial.config),
                 "metrics": dict(standing.metrics),
@@ -126,7 +126,7 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
             "rank": place,
             "experiment": trial.sweep,
             "trial": trial.number,
-            "outcome": trial.outcome,
+            "outcome": trial.shown,
             "metric": ranking.objective.metric,
             "value": standing.value,
             "epoch": standing.epoch,

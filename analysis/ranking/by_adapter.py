@@ -34,7 +34,7 @@ class Group:
     @property
     def endings(self) -> str:
         """How the trials ended, as `2 completed, 1 pruned`, and how many have collapsed."""
-        counts = Counter(trial.outcome for trial in self.trials)
+        counts = Counter(trial.shown for trial in self.trials)
         said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
         return f"{said}; {self.collapsed} {COLLAPSED}" if self.collapsed else said
 

@@ -114,7 +114,7 @@ def cut_short(lines: Iterable[Line]) -> str:
     if not found:
         return ""
     said = ", ".join(
-        f"trial {t.number} ({t.outcome} after {format_budget(t.ran, t.epochs)} epochs)" for t in found
+        f"trial {t.number} ({t.shown} after {format_budget(t.ran, t.epochs)} epochs)" for t in found
     )
     return f". No trial of its kind ran to its own end, so with a smaller budget than the others: {said}"
 
@@ -248,7 +248,7 @@ def _line_json(line: Line) -> dict[str, JsonValue]:
         "freezing": None if trial is None else trial.freezing,
         "untouched": trial is None,
         "trial": None if trial is None else trial.number,
-        "outcome": None if trial is None else trial.outcome,
+        "outcome": None if trial is None else trial.shown,
         "ran_epochs": None if trial is None else trial.ran,
         "of_epochs": None if trial is None else trial.epochs,
         "epoch": line.score.epoch,

@@ -91,7 +91,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
     for trial in sweep.trials:
         standing, spent = trial.standing(objective), cost.of(sweep, trial)
         if not trial.finished or standing is None or spent is None:
-            left_out[trial.outcome] += 1
+            left_out[trial.shown] += 1
         else:
             points.append(
                 Point(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, with
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
+from tuning.ledger.ledger import driver_alive
 from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ranking.policy import ANY_BUDGET, asked_policy
 from tuning.tables.relations import sql_name, sql_text
-from tuning.tables.rows import PARTS, settings_of
+from tuning.tables.rows import PARTS, RUNNING, settings_of
 
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
@@ -51,7 +53,16 @@ def rank_by_sql(
         f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, {ranked_sql(policy)} AS ranked FROM ({asked})",
         where,
     )
-    left_out = run("SELECT outcome, count(*) FROM considered WHERE NOT ranked GROUP BY outcome").fetchall()
+    lost = run(
+        "SELECT experiment, outcome, count(*) FROM considered WHERE NOT ranked GROUP BY experiment, outcome"
+    ).fetchall()
+    idle = frozenset(each.name for each in source.experiments if not driver_alive(each.folder))
+    left_out: Counter[str] = Counter()
+    unfinished = 0
+    for name, outcome, number in lost:
+        left_out[outcome] += number
+        unfinished += number if outcome == RUNNING and name in idle else 0
+    ((furthest,),) = run("SELECT max(ran) FROM considered").fetchall()
     spans = run("SELECT count(*), min(ran), max(ran) FROM considered WHERE ranked")
     ((counted, least, most),) = spans.fetchall()
     first = run(
@@ -81,8 +92,10 @@ def rank_by_sql(
         (least or 0.0, most or 0.0),
         len(source.experiments) > 1,
         reads_test(where),
-        {recorded.name: recorded.experiment for recorded in source.experiments},
-        {recorded.name: recorded.floors for recorded in source.experiments},
+        experiments={recorded.name: recorded.experiment for recorded in source.experiments},
+        floors={recorded.name: recorded.floors for recorded in source.experiments},
+        furthest=furthest or 0.0,
+        unfinished=unfinished,
     )
 
 
@@ -170,6 +183,7 @@ def _trials(
 ) -> list[tuple[tuple[str, int], Trial]]:
     if not numbers:
         return []
+    idle = not driver_alive(recorded.folder)
     which = f"experiment = {sql_text(recorded.name)} AND trial IN ({', '.join(map(str, numbers))})"
     reported: dict[int, list[ReportRecord]] = {}
     if reports:
@@ -199,6 +213,7 @@ def _trials(
             stopped_by=row["stopped_by"],
             reason=row["reason"],
             sweep=recorded.name,
+            idle=idle,
         )
         found.append(((recorded.name, trial.number), trial))
     return found

@@ -178,7 +178,7 @@ def _shown(value: JsonValue) -> str:
 def _outcomes(m: Material) -> Block:
     if not m.sweep.trials:
         return Absent("No trial has started yet, so there are no results to report.")
-    counts = Counter(trial.outcome for trial in m.sweep.trials)
+    counts = Counter(trial.shown for trial in m.sweep.trials)
     rows = tuple((OUTCOMES.get(what, what), str(n)) for what, n in counts.most_common())
     return Table("Trials by outcome", ("outcome", "trials"), rows, numeric=(1,))
 

@@ -73,12 +73,13 @@ def node_errors(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
         elif node.record is None:
             found.append(
                 f"node {node.node} does not see the experiment's folder {folder}: storage must be on a file"
-                " system that every node mounts at the same path; mount it there, or use --storage"
+                " system that every node mounts at the same path; mount it there, or choose another storage"
+                " folder"
             )
         elif node.record != here.record:
             found.append(
                 f"node {node.node} has another folder at {folder}, not that of this experiment: mount the"
-                " shared file system there, or use --storage"
+                " shared file system there, or choose another storage folder"
             )
     return found
 

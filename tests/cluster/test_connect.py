@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.connect import RAY_SETTINGS, RayStartError, _ray_logs_to, connect, worker_environment
+from cluster.connect import RAY_SETTINGS, Cluster, RayStartError, _ray_logs_to, connect, worker_environment
 from cluster.packages import PACKAGES
 from cluster.usable_cpus import count_usable_cpus
 
@@ -71,7 +71,7 @@ def test_every_numeric_library_gets_the_same_number_of_threads() -> None:
 @pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", ":6379", "head:port"])
 def test_an_address_that_no_driver_can_join_is_refused_with_the_way_out(tmp_path: Path, address: str) -> None:
     with (
-        pytest.raises(ConnectionError, match=r"--address must be auto or HOST:PORT, got") as caught,
+        pytest.raises(ConnectionError, match=r"of a cluster must be auto or HOST:PORT, got") as caught,
         connect(address, threads=1, log=tmp_path / "driver.log"),
     ):
         pass
@@ -131,3 +131,28 @@ def test_ray_starts_although_the_temporary_folder_is_too_long_for_sockets(
         assert session.is_dir()
     assert not session.parent.exists()
     assert f"{name}={place} is too long" in (tmp_path / "ray.log").read_text()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_rays_own_logs_are_kept_only_if_one_of_its_processes_was_lost(
+    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    monkeypatch.setattr(Cluster, "lost", lambda _: lost)
+    error = ValueError("the sweep ended")
+
+    def use() -> None:
+        with connect(None, threads=1, log=tmp_path / "ray.log"):
+            raise error
+
+    with pytest.raises(ValueError, match="the sweep ended"):
+        use()
+    place = Path(given["_temp_dir"])
+    assert place.exists() == lost
+    assert given["num_cpus"] == count_usable_cpus()
+    if lost:
+        assert str(place) in (tmp_path / "ray.log").read_text()
+        place.rmdir()

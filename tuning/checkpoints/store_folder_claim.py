@@ -35,7 +35,7 @@ def claim_store_folder(experiment: Experiment, header: ExperimentRecord) -> None
     if theirs is not None:
         raise StorageError(
             f"{root} belongs to another experiment '{experiment.name}', launched {_day(theirs)};"
-            " set checkpoints.to to another folder, launch under another name with --name, or remove it"
+            " set checkpoints.to to another folder, launch under another name, or remove it"
             f" (it contains only {MARK} if that experiment saved nothing)"
         )
     (root / MARK).write_bytes(json.dumps(ours).encode())

@@ -13,6 +13,8 @@ from pydantic import Field, JsonValue, model_serializer, model_validator
 
 from trainables.specs.base import Positive, Spec
 
+DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
+"""The keys of a domain in the file."""
 Values = dict[str, JsonValue]
 """Parameter values by dotted name."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from tuning.experiment.alternative import Alternative
-from tuning.experiment.file_errors import SET, FileError, Path
+from tuning.experiment.alternative import DOMAIN_KEYS, Alternative
+from tuning.experiment.file_errors import SET, FileError, Path, suggestion
 from tuning.experiment.settings import SettingKind, find_setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Space
 from tuning.experiment.yaml_lines import Document, read_yaml
@@ -42,7 +42,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> frozenset[s
             _take_out(document, "trial" if steps[0] == "space" else "space", name)
         try:
             _put(document, steps, value.value)
-        except IndexError as error:
+        except (IndexError, _NotThereError) as error:
             document.errors.append(FileError(SET, key, str(error)))
     return frozenset(touched)
 
@@ -123,7 +123,11 @@ def _steps(key: str) -> list[str | int]:
 
 
 def _put(document: Document, steps: list[str | int], value: Any) -> None:
-    """Set a value. Raises IndexError for an item that a list does not have, or that is not in a list."""
+    """Set a value, or remove what null removes: a parameter of `space`, a domain of the data.
+
+    Raises IndexError for an item that a list does not have, or that is not in a list, and _NotThereError
+    for a parameter or a domain that is to be removed and is not there.
+    """
     node: Any = document.value
     path: Path = ()
     while True:
@@ -137,10 +141,36 @@ def _put(document: Document, steps: list[str | int], value: Any) -> None:
             inner = node[key] = {}
         node = inner
     _forget(document, path)
-    if value is None and path[0] == "space" and isinstance(node, dict):
+    if value is None and isinstance(node, dict) and isinstance(key, str):
+        if path[0] == "space" and len(path) > 1:
+            _remove(node, key, path)
+            return
+        if path[:2] == ("data", "domains") and len(path) == 3:
+            _require(key, node, "the data has no such domain, so it cannot be removed")
+    node[key] = value
+
+
+class _NotThereError(ValueError):
+    """What null would remove is not there."""
+
+
+def _remove(node: dict[str, Any], key: str, path: Path) -> None:
+    """Remove a parameter, a key of its domain, or all parameters of a section."""
+    inside = [name for name in node if name.startswith(f"{key}.")]
+    if key not in node and inside:
+        for name in inside:
+            del node[name]
+        return
+    if path[1:] != (key,) and any(part in DOMAIN_KEYS for part in path[1:]):
         node.pop(key, None)
         return
-    node[key] = value
+    _require(key, node, "the space has no such parameter, so it cannot be removed")
+    del node[key]
+
+
+def _require(key: str, node: Mapping[str, Any], rule: str) -> None:
+    if key not in node:
+        raise _NotThereError(f"{rule}{suggestion(key, node)}")
 
 
 def _next(node: Any, steps: list[str | int]) -> tuple[str | int, list[str | int]]:

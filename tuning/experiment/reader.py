@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from trainables.specs.data import DomainSpec
-from tuning.experiment.alternative import Alternative, as_list, listed_when
+from tuning.experiment.alternative import DOMAIN_KEYS, Alternative, as_list, listed_when
 from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.checks.sections import check_first, check_parts
@@ -38,7 +38,6 @@ from tuning.experiment.space import Space
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import Document
 
-DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
 PARTS = tuple(n for n in Experiment.model_fields if n not in NOT_IN_FILES | {"trial", "space"})
 """Parts of the file that are validated as a whole; `trial` and `space` are read setting by setting."""
 _HINTS = {
@@ -86,7 +85,10 @@ class Reader:
         value.pop("trial", None)
         value.pop("space", None)
         parts = self._parts(value)
-        draft = Draft(**parts, trial=trial, space=space, written=written, touched=self._touched)
+        invalid = frozenset(str(name) for part, name in self._places if part == "trial") - trial.keys()
+        draft = Draft(
+            **parts, trial=trial, invalid=invalid, space=space, written=written, touched=self._touched
+        )
         first = [self._flat(params, space) for params in getattr(draft.search, "first", ())]
         outside = self._touched.union(*first) if self._new_space else self._touched
         draft.first = drop_first_outside(first, space, trial, outside)
@@ -230,7 +232,7 @@ class Reader:
             return Alternative.model_validate_json(json.dumps(listed_when(value)))
         except ValidationError as error:
             self._violations += [
-                Violation((*path, *m.path), m.rule) for m in translate_errors(error, {(): DOMAIN_KEYS})
+                Violation((*path, *v.path), v.rule) for v in _domain_violations(value, error)
             ]
             return None
 
@@ -314,6 +316,23 @@ class Reader:
             if path[:length] in self._document.where:
                 return self._document.where[path[:length]]
         return 1
+
+
+def _domain_violations(value: dict[str, Any], error: ValidationError) -> list[Violation]:
+    """All errors of a domain. pydantic checks bounds and steps together only if each key is valid by itself.
+
+    So they are checked once more without the keys that are not.
+    """
+    found = translate_errors(error, {(): DOMAIN_KEYS})
+    wrong = {v.path[0] for v in found if v.path}
+    rest = {key: inner for key, inner in value.items() if key not in wrong}
+    if not wrong or wrong & {"choice", "int", "float"} or not rest.keys() & {"choice", "int", "float"}:
+        return found
+    try:
+        Alternative.model_validate_json(json.dumps(listed_when(rest)))
+    except ValidationError as more:
+        found += translate_errors(more, {(): DOMAIN_KEYS})
+    return found
 
 
 def _touches_settings(key: str) -> bool:

@@ -140,7 +140,7 @@ def _cannot_write(folder: Path, error: OSError) -> str:
     )
     return (
         f"cannot write the record in {folder}: {what}; what was recorded so far is kept."
-        " Use --storage DIR for another folder"
+        " Another storage folder is --storage DIR, in Python storage=DIR"
     )
 
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, TypeVar
 from trainables.errors import StorageError
 from trainables.run_folder import LOG
 from trainables.storage_paths import Place, StorePath
+from trainables.wording import plural
 from tuning.experiment.spec import Experiment
-from tuning.ledger.ledger import DRIVER_LOG, LEDGER
+from tuning.ledger.ledger import DRIVER_LOG, LEDGER, read_history
+from tuning.ledger.records import Outcome
 
 if TYPE_CHECKING:
     from tuning.experiment.spec import Experiment
@@ -112,13 +114,28 @@ def read_log(reference: Reference) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         if number is not None:
-            raise StorageError(
-                f"trial {number} of {name} has no log: it has not started, or it ran on another machine"
-            ) from error
+            raise StorageError(_no_log(reference, number)) from error
         raise StorageError(
             f"the driver of {name} wrote no log; show the log of a trial with"
             f" `adaptertune logs {shell_name(reference.folder)}:NUMBER`"
         ) from error
+
+
+def _no_log(reference: Reference, number: int) -> str:
+    known = read_history(reference.folder).trials
+    if number not in known:
+        has = f"{plural(len(known), 'trial')}, numbered from 0" if known else "none yet"
+        return f"{reference.name} has no trial {number}; it has {has}"
+    ended = known[number].ended
+    if ended is not None and ended.outcome is Outcome.REUSED:
+        return (
+            f"trial {number} of {reference.name} did not run: it reuses trial {ended.of}, which has the same"
+            " configuration"
+        )
+    return (
+        f"trial {number} of {reference.name} has no log here: its worker has not written one yet, or it ran"
+        " on a machine that does not share this folder"
+    )
 
 
 def list_experiments(storage: Path) -> list[Path]:
@@ -137,7 +154,8 @@ def find_experiment(name: str, storage: Path) -> Path:
         if (folder / LEDGER).is_file():
             return folder
     raise StorageError(
-        f"no experiment '{name}' in {storage}; {_available(storage)}. Use --storage DIR for another folder"
+        f"no experiment '{name}' in {storage}; {_available(storage)}. Another storage folder is"
+        " --storage DIR, in Python storage=DIR"
     )
 
 
@@ -164,6 +182,6 @@ def refuse_existing(folder: Path, name: str) -> None:
         known = shell_name(folder)
         raise StorageError(
             f"an experiment '{name}' already exists in {folder.parent}; see it with"
-            f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name with"
-            f" `--name {name}-2`, or remove {folder}"
+            f" `adaptertune status {known}` or `adaptertune best {known}`, launch under another name, such as"
+            f" {name}-2 (--name, in Python name=), or remove {folder}"
         )

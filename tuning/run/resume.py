@@ -125,8 +125,8 @@ def _idle(
     there = len(history.trials)
     if trials is not None and trials < there:
         raise StorageError(
-            f"{history.name} has {plural(there, 'trial')} already, so --trials must be at least that,"
-            f" got {trials}"
+            f"{history.name} has {plural(there, 'trial')} already, so the total number of trials must be at"
+            f" least that, got {trials}"
         )
     asked = experiment.search.trials
     grows = trials is not None and trials > max(there, asked or 0)
@@ -134,10 +134,14 @@ def _idle(
     if not history.finished or grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
         return None
     name = shell_name(folder)
-    again = f", or `--retry-failed` starts its {plural(failed, 'failed trial')} once more" if failed else ""
+    again = ""
+    if failed:
+        again = (
+            f", or `--retry-failed` (retry_failed=True) starts its {plural(failed, 'failed trial')} once more"
+        )
     return (
         f"{history.name} is finished, with {plural(there, 'trial')};"
-        f" `adaptertune resume {name} --trials N` adds more{again}"
+        f" `adaptertune resume {name} --trials N` (in Python trials=N) adds more{again}"
     )
 
 

@@ -153,6 +153,7 @@ def test_before_the_first_report_nothing_is_ranked(tmp_path: Path, how: dict[str
     with opened([folder]) as source:
         found = rank_by_sql(source, 3, **how)
     assert best_json(found, 3) == best_json(rank(Sweep.at(folder), **how), 3)
+    assert found.not_ranked == {"unfinished": 1}
     assert (found.ranked, found.left_out) == ((), {"running": 1})
 
 

@@ -55,7 +55,7 @@ def test_a_folder_on_the_store_belongs_to_one_experiment(to: str, tmp_path: Path
     claim_store_folder(asked, header(asked, 1.0))
     claim_store_folder(asked, header(asked, 1.0))
     # The first one has saved nothing yet, but may do so.
-    with pytest.raises(StorageError, match=r"to another experiment 'sweep', launched 1970-.*--name"):
+    with pytest.raises(StorageError, match=r"to another experiment 'sweep', launched 1970-.*another name"):
         claim_store_folder(asked, header(asked, 2.0))
     release_store_folder(asked, header(asked, 2.0))  # it is not its own
     assert (tmp_path / "store" / "sweep" / MARK).exists()

@@ -86,6 +86,21 @@ CASES = [
         space="space: {learning_rate: {float: [1e-2, 1e-4]}}",
     ),
     case(
+        "line 5  space.learning_rate.step   must be above 0, got -1",
+        "line 5  space.learning_rate.float  must run from low to high, got [0.01, 0.0001]",
+        space="space: {learning_rate: {float: [1e-2, 1e-4], step: -1}}",
+    ),
+    case(
+        "line 5  space.lora.rank.steps  unknown key; did you mean 'step'?",
+        "line 5  space.lora.rank.int    must run from low to high, got [8, 1]",
+        space="space: {lora.rank: {int: [8, 1], steps: 2}}",
+    ),
+    case(
+        "line 5  space.lora.rank.steps  unknown key; did you mean 'step'?",
+        "line 5  space.lora.rank        needs exactly one of choice, int, float; got choice and int",
+        space="space: {lora.rank: {int: [1, 8], choice: [4], steps: 2}}",
+    ),
+    case(
         "line 5  space.weight_decay.float  must be above 0 with log: true, got [0, 0.01]",
         space="space: {weight_decay: {float: [0, 1e-2], log: true}}",
     ),

@@ -122,7 +122,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     before = (result.folder / "ledger.jsonl").read_bytes()
     with pytest.raises(StorageError) as refused:
         sweep()
-    for way in (f"adaptertune status {result.folder}", f"best {result.folder}", "--name sweep-2"):
+    for way in (f"adaptertune status {result.folder}", f"best {result.folder}", "sweep-2 (--name"):
         assert way in str(refused.value)
     assert (result.folder / "ledger.jsonl").read_bytes() == before
 

@@ -11,6 +11,7 @@ from scripted import Scripted, essence, experiment, prepared_in
 
 from trainables.errors import DataError, LedgerError, StorageError
 from trainables.specs.job import Failure, ScoringJob, ScoringResult
+from trainables.wording import plural
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
 from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, StoppedRecord
 from tuning.run.driver import LaunchResult
@@ -102,7 +103,7 @@ def test_more_trials_extend_a_finished_sweep_as_if_asked_for_at_once(
     short = launched(tmp_path, prepared, search=PARTS["search"] | {"trials": 4}).folder
     with pytest.raises(StorageError, match=r"is finished, with 4 trials; .*--trials N"):
         resumed(short, prepared, trials=4)
-    with pytest.raises(StorageError, match="--trials must be at least that, got 3"):
+    with pytest.raises(StorageError, match="the total number of trials must be at least that, got 3"):
         resumed(short, prepared, trials=3)
     resumed(short, prepared, trials=10)
     assert essence(short) == essence(whole)
@@ -173,7 +174,7 @@ def test_failed_trials_start_once_more_when_asked(
     failed = [n for n, t in first.history.trials.items() if t.outcome is Outcome.FAILED]
     assert failed
     resumed(first.folder, prepared, FailsOnce)
-    assert f"--retry-failed` starts its {len(failed)} failed trials" in capsys.readouterr().err
+    assert f"(retry_failed=True) starts its {plural(len(failed), 'failed trial')}" in capsys.readouterr().err
     again = resumed(first.folder, prepared, FailsOnce, retry_failed=True)
     assert {t.outcome for t in again.history.trials.values()} == {Outcome.COMPLETED}
     assert len(again.history.trials) == 10

@@ -30,6 +30,8 @@ class Draft:
     scheduler: SchedulerSpec | None = None
     trial: dict[str, JsonValue] = field(default_factory=dict)
     """Fixed settings by dotted name."""
+    invalid: frozenset[str] = frozenset()
+    """Fixed settings with an invalid value, which is unknown and not the default."""
     space: Space = field(default_factory=Space)
     written: frozenset[str] = frozenset()
     """Every parameter of the file, including invalid ones."""
@@ -47,7 +49,7 @@ class Draft:
     def possible_values(self, name: str) -> list[JsonValue] | None:
         """The values that a parameter or fixed setting can have; None if they cannot be listed."""
         if name not in self.written:
-            return [self.fixed_value(name)]
+            return None if name in self.invalid else [self.fixed_value(name)]
         domains = self.space.root.get(name, ())
         if not domains or any(d.size is None or d.size > 10_000 for d in domains):
             return None

@@ -163,7 +163,7 @@ def most_epochs(draft: Draft) -> float | None:
     if "epochs" in draft.written:
         for domain in draft.space.root.get("epochs", ()):
             values += domain.choice if domain.choice is not None else [domain.highest]
-    else:
+    elif "epochs" not in draft.invalid:
         values = [draft.trial.get("epochs", 10)]
     numbers = [v for v in values if isinstance(v, int | float)]
     return max(numbers) if numbers else None

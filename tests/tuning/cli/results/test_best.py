@@ -70,7 +70,7 @@ def test_best_of_several_experiments(run: Run, storage: Path) -> None:
 def test_trials_that_were_stopped_compete_only_where_asked(run: Run, storage: Path) -> None:
     write(storage / "young", (Told(LORA, (0.4,), Outcome.PRUNED), Told(LORA, (0.5,), None)), closed=None)
     said = run("best", "young", code=2).stderr
-    assert "no trial has run to its own end (1 pruned, 1 running)" in said
+    assert "no trial has run to its own end (1 pruned, 1 unfinished)" in said
     assert "--early-stopped" in said
     out = run("best", "young", "--early-stopped").stdout
     assert "trials that were stopped early compete" in out
@@ -91,3 +91,21 @@ def test_the_best_by_name_is_of_those_that_were_stopped_only_where_none_finished
 
 def test_best_of_a_scored_sweep_shows_test_metrics(run: Callable[..., Result], shifted: Path) -> None:
     assert "test dice" in run("best", "shifted").stdout
+
+
+def test_an_epoch_that_no_trial_has_reached_is_said_with_the_furthest(run: Callable[..., Result]) -> None:
+    said = run("best", "digits", "--at", "9", code=2).stderr
+    assert "no trial has reached epoch 9" in said
+    assert "the furthest has run 6 epochs: rank them at epoch 6 or an earlier one" in said
+
+
+def test_trials_of_a_dead_driver_do_not_run(run: Callable[..., Result], storage: Path) -> None:
+    write(storage / "dead", (Told(LORA, (0.2, 0.3), None), Told(LORA, (0.1,), None)), closed=None)
+    said = run("best", "dead", code=2).stderr
+    assert "(2 unfinished)" in said
+    assert "continue with `adaptertune resume`" in said
+    out = run("best", "dead", "--early-stopped").stdout
+    assert "unfinished" in out
+    assert "running" not in out
+    rows = json.loads(run("best", "dead", "--early-stopped", "--format", "json").stdout)
+    assert {row["outcome"] for row in rows["trials"]} == {"unfinished"}
