@@ -13,6 +13,7 @@ from typing import Any
 from analysis.query.sweep import Standing, Sweep, Trial
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 
 FIGURE = "learning_curves.png"
 
@@ -50,7 +51,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> Path | None:
     _curves(curves, sweep, [trial for trial, _ in shown])
     _scores(scores, sweep, shown)
     figure.suptitle(
-        f"{sweep.name}: {sweep.objective.metric} on validation images, {len(sweep.trials)} trials",
+        f"{sweep.name}: {sweep.objective.metric} on validation images, {plural(len(sweep.trials), 'trial')}",
         fontsize=11,
     )
     figure.savefig(path)

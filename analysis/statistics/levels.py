@@ -17,8 +17,9 @@ from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Scalar, Sweep, Trial
 from analysis.ranking.by_adapter import common_epoch
 from analysis.statistics.paired import mean_interval
-from analysis.tables import Table, format_metric, plural
+from analysis.tables import Table, format_metric
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.formatting import format_setting
 
 BINS = 4

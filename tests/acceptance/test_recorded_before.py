@@ -11,6 +11,7 @@ from typing import Any
 import command
 import pytest
 
+from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "recorded_before"
@@ -92,11 +93,31 @@ def assert_same(found: dict[int, dict[str, Any]], wanted: dict[int, dict[str, An
             assert math.isclose(value, before, abs_tol=TOLERANCE)
 
 
+def assert_of_before(folder: Path, before: History) -> None:
+    """What is trained and scored now has the metrics of before, by the definitions of before."""
+    names = next(report.metrics.keys() for trial in before.trials.values() for report in trial.reports)
+    after = read_history(folder)
+    reports = [report for trial in after.trials.values() for report in trial.reports]
+    assert {frozenset(report.metrics) for report in reports} == {frozenset(names)}
+    assert {report.above_floor for report in reports} == {None}
+    assert after.prepared is not None
+    assert after.prepared.floors == {}
+    scores = [score for number, score in after.scores.items() if number not in before.scores]
+    assert scores
+    for score in scores:
+        assert score.metrics.keys() == names
+        assert not score.above_floor
+        for name, share in score.robustness.items():
+            assert share == score.domains[name]["dice"] / score.metrics["dice"]  # type: ignore[operator]
+
+
 @pytest.mark.slow
 def test_it_is_resumed_with_the_result_of_the_uninterrupted_one(tmp_path: Path) -> None:
     folder = place(tmp_path, "interrupted")
+    before = read_history(folder)
     adaptertune(tmp_path, "resume", NAME)
     assert_same(essence(folder), essence(FIXTURE / "finished"))
+    assert_of_before(folder, before)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from trainables.errors import AdapterError
 from trainables.specs.adapters import AdaloraSpec, Adapter, Role
 from trainables.specs.trial import TrialConfig
+from trainables.wording import plural
 
 MOST_BLOCKS = 256
 """The largest block count that a LocalizedLoraSpec accepts."""
@@ -29,11 +30,12 @@ def check_adapter_fits(
     found = []
     if config.blocks is not None and config.blocks[1] >= blocks:
         found.append(
-            f"blocks {list(config.blocks)}: the model has {blocks} blocks; use numbers from 0 to {blocks - 1}"
+            f"blocks {list(config.blocks)}: the model has {plural(blocks, 'block')}; use numbers from 0"
+            f" to {blocks - 1}"
         )
     if config.frozen_blocks > blocks:
         found.append(
-            f"frozen_blocks {config.frozen_blocks}: the model has {blocks} blocks; "
+            f"frozen_blocks {config.frozen_blocks}: the model has {plural(blocks, 'block')}; "
             f"use a number from 0 to {blocks}"
         )
     rule = RULES.get(config.adapter)
@@ -73,7 +75,8 @@ def adalora_steps(spec: AdaloraSpec, total_steps: int) -> AdaloraSteps:
     if left < needed:
         raise AdapterError(
             f"adalora needs at least {needed} optimizer steps between tinit and tfinal to shrink its ranks "
-            f"(interval {spec.interval}); of this trial's {total_steps} steps, tinit {spec.tinit} and tfinal "
+            f"(interval {spec.interval}); of this trial's {plural(total_steps, 'step')}, tinit"
+            f" {spec.tinit} and tfinal "
             f"{spec.tfinal} leave {left}: train for more epochs, use a smaller batch_size or accumulate, "
             "or lower adalora.interval, tinit or tfinal"
         )

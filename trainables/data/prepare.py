@@ -13,7 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
 from trainables.data.sources import check_disjoint, read_source, source_identity
 from trainables.errors import DataError, StorageError
+from trainables.progress import shown_progress
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 
 CHUNK_BYTES = 64 * 2**20
 """Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
@@ -66,7 +68,7 @@ def prepare_data(
     """The folder of prepared data, made if it does not exist; concurrent processes make only one.
 
     classes: the names to number classes by, instead of the data's own order: those of a trained model.
-    progress: show a progress bar on the terminal.
+    progress: show the progress, as a bar or as lines on stderr.
     Raises DataError for a source that cannot be read, or for errors with the rule to stop, listed by
     name; StorageError if the cache cannot be written. Neither leaves a folder behind.
     """
@@ -198,7 +200,8 @@ def _write(
     boxes: dict[str, int] = {}
     total = sum(len(part.samples) for part in source.parts.values())
     keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
-    with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
+    bar = shown_progress("preparing data", total) if progress else nullcontext(lambda: None)
+    with bar as advance, ThreadPoolExecutor(_workers()) as pool:
         for split in Split:
             part = source.parts.get(split, DataPart([]))
             findings += part.faults
@@ -288,7 +291,7 @@ def _check_counts(
     needs: Sequence[Split],
 ) -> None:
     """Refuse a data set that cannot be used for training or evaluation."""
-    lost = f"; {len(findings)} errors were found:\n{_listed(findings)}" if findings else ""
+    lost = f"; {plural(len(findings), 'error')} found:\n{_listed(findings)}" if findings else ""
     for split in needs:
         if not counts[split]:
             raise DataError(
@@ -337,19 +340,3 @@ def _storage(root: Path) -> Iterator[None]:
             f"prepared data must be written to {root}, but that failed: {error.strerror or error}; "
             "free space there, or point ADAPTERTUNE_CACHE at another folder"
         ) from error
-
-
-@contextmanager
-def _bar(total: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each image; the bar is drawn only on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not progress or not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("preparing data"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

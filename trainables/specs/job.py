@@ -114,12 +114,37 @@ class ScoringJob(Job):
 class ScoringResult(Spec):
     """Metrics of one model on test images, or the reason why there are none.
 
-    metrics: in the data's own domain.  domains: in each shifted domain.  robustness: see
+    metrics: in the data's own domain.  domains: in each shifted domain.  robustness, above_floor: see
     `trainables.inference.score_on_test.Scores`.
     """
 
     metrics: dict[str, float] = Field(default_factory=dict)
     domains: dict[str, dict[str, float]] = Field(default_factory=dict)
     robustness: dict[str, float] = Field(default_factory=dict)
-    latency_ms: float | None = None
+    above_floor: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    reason: str | None = None
+
+
+class TimingJob(Job):
+    """Time the forward passes of several trials in turns.
+
+    weights: the path or URI of each trial's weights.  folders: of each trial, for its log.
+    """
+
+    weights: dict[int, str]
+    folders: dict[int, Path]
+
+
+class Latency(Spec):
+    """Milliseconds of a forward pass over one image: the median over all turns, the least, and the most."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+
+
+class TimingResult(Spec):
+    """The latency by trial, or the reason why there is none."""
+
+    latency: dict[int, Latency] = Field(default_factory=dict)
     reason: str | None = None

@@ -206,7 +206,9 @@ class Board:
 
     def _scoring(self) -> str:
         done, of = self.scored or (0, 0)
-        return f"scoring {min(done + 1, of)} of {of} on test images"
+        if done == of:
+            return "timing the scored trials"
+        return f"scoring {done + 1} of {of} on test images"
 
     # --- what is shown ------------------------------------------------------------------------------
 

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
-from cluster.connect import Cluster, connect
+from cluster.connect import Cluster, RayStartError, connect
 from cluster.packages import PACKAGES
-from trainables.errors import StorageError
+from cluster.ray_folder import NoShortFolderError
+from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
+from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -35,6 +37,7 @@ from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_backgro
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
+from tuning.run.timing import Timing
 from tuning.scheduling.rule import StoppingRule
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
@@ -88,12 +91,17 @@ class Composition:
 
 
 @contextmanager
-def _as_storage_errors() -> Iterator[None]:
-    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
+def _as_our_errors() -> Iterator[None]:
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk.
+
+    Raises ClusterError if Ray does not start on this machine.
+    """
     try:
         yield
+    except RayStartError as error:
+        raise ClusterError(str(error)) from error
     except OSError as error:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError | NoShortFolderError):
             raise StorageError(str(error)) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
@@ -108,7 +116,7 @@ def drive_sweep(
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with (
-        _as_storage_errors(),
+        _as_our_errors(),
         absolute_cache(),
         halted_by_signals() as signals,
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
@@ -249,7 +257,7 @@ def _give_up() -> None:
 
 
 def _log_capacity(before: int, now: int) -> None:
-    say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
+    say(f"nodes have {'joined' if now > before else 'left'}: {plural(now, 'trial')} at once, {before} before")
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:
@@ -321,6 +329,18 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         stopped=control.end_asked,
         scorer=of.scorer,
     ).run(of.recorder)
+    if of.scorer is not None:
+        return  # it may score without weights
+    timing = Timing(
+        of.experiment,
+        of.folder,
+        prepared,
+        cpus=resources.cpus,
+        gpus=gpus,
+        stopped=control.end_asked,
+    )
+    if (reason := timing.run(of.recorder)) is not None:
+        say(f"the latency of the scored trials was not measured: {reason}")
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:

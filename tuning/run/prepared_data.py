@@ -54,7 +54,8 @@ def wait_for_data(
 ) -> Path:
     """Wait for the prepared data, record them, and store their splits in the experiment's `folder`.
 
-    Raises Halt when `stopped()` is true, and DataError for an unknown class or if the data have changed.
+    Raises Halt when `stopped()` is true, and DataError for an objective without a value, or if the data
+    have changed.
     """
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
@@ -62,11 +63,13 @@ def wait_for_data(
     data = prepared.result()
     meta_file = data / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
-    metric = experiment.workload.objective.metric
-    if (error := class_error(metric, meta.get("classes", ()))) is not None:
-        raise DataError(f"objective.metric {metric}: {error}")
+    workload = experiment.workload
+    if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {workload.objective.metric}: {error}")
+    floors: dict[str, dict[str, float]] = {}
     if (data / SPLITS).is_file():
-        _store_splits(data, experiment.workload, folder)
+        floors = _checked_floors(data, workload)
+        _store_splits(data, workload, folder)
     before, now = recorder.history.prepared, meta.get("fingerprint", data.name)
     if before is not None and before.fingerprint != now:
         raise DataError(
@@ -80,9 +83,21 @@ def wait_for_data(
             counts=meta.get("counts", {}),
             classes=meta.get("classes", []),
             faults=meta.get("faults", []),
+            floors=floors,
         )
     )
     return data
+
+
+def _checked_floors(prepared: Path, workload: Workload) -> dict[str, dict[str, float]]:
+    """The floors. Raises DataError if the objective can have no value on the validation images."""
+    from trainables.data.prepared import open_prepared
+    from trainables.metrics.objective_value import check_objective
+    from trainables.metrics.prepared_floors import prepared_floors
+
+    opened = open_prepared(prepared)
+    check_objective(opened, workload)
+    return prepared_floors(opened, workload)
 
 
 def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:

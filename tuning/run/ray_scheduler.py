@@ -133,6 +133,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
             epoch=float(result["epoch"]),
             objective=objective,
             metrics=nested_part(report, "metrics"),
+            above_floor=report.get("above_floor"),
             outcome=report.get("outcome"),
             **{key: report[key] for key in _COSTS if key in report},
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from tuning.cli.run.dry_run import MESSAGE_LENGTH, MESSAGES, message_lines
+
 
 @pytest.mark.usefixtures("training")
 def test_a_dry_run_measures_each_kind_of_adapter(run: Callable[..., Result], storage: Path) -> None:
@@ -36,3 +38,25 @@ def test_a_dry_run_names_what_never_trains_and_refuses_what_is_random(run: Calla
     sampled = ("--set", "trial.peft={method: PVERA, arguments: {sample_at_inference: true}}")
     refused = run("launch", "quickstart", "--dry-run", *small, *fixed, *sampled, code=2).stderr
     assert "PVERA would be random in evaluation" in " ".join(refused.split())
+
+
+@pytest.mark.usefixtures("training")
+def test_what_libraries_say_is_shown_once_and_after_the_table(run: Callable[..., Result]) -> None:
+    small = ("--set", "data.embedded={train: 16, validation: 4, test: 1}", "--set", "trial.batch_size=4")
+    space = ("--set", "space={adapter: {choice: [peft]}, peft.method: {choice: [BOFT, LN_TUNING]}}")
+    result = run("launch", "quickstart", "--dry-run", "--trials", "4", *small, *space, code=0)
+    before, _, after = result.stdout.partition("libraries said, while this was measured:")
+    assert "peft BOFT" in before
+    assert "memory " in before
+    assert after.count("boft_n_butterfly_factor to 1") == 1
+    assert "Warning" not in result.stderr
+
+
+def test_messages_are_named_by_their_adapters_and_cut() -> None:
+    long = "x" * 500
+    lines = message_lines([("lora", ["same"]), ("lora", ["same"]), ("peft OFT", ["same", long])])
+    assert lines[1:] == ["  lora and 1 more: same", f"  peft OFT: {'x' * MESSAGE_LENGTH}…"]
+    assert message_lines([("lora", [])]) == []
+    many = message_lines([("lora", [str(n) for n in range(MESSAGES + 2)])])
+    assert len(many) == MESSAGES + 2
+    assert many[-1] == "  … and 2 more"
