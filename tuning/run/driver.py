@@ -39,7 +39,12 @@ from tuning.ledger.records import (
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import say
 from tuning.run.control import Control
-from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_background, wait_for_data
+from tuning.run.prepared_data import (
+    Prepare,
+    absolute_cache,
+    prepare_in_background,
+    wait_for_data,
+)
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
@@ -195,7 +200,10 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
-    data = _ready(prepared, of, control)
+    asked_gpus = gpus if cluster.joined else None
+    data = wait_for_data(
+        prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus
+    )
     record_earlier_trials(of.earlier, of.recorder)
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
     _settle(of, rule)
@@ -341,10 +349,6 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         stopped=control.end_asked,
         scorer=of.scorer,
     ).run(of.recorder)
-
-
-def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:
-    return wait_for_data(prepared, of.experiment, of.folder, of.recorder, stopped=control.end_asked)
 
 
 def _name(trial: Any) -> str:
