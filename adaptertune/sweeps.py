@@ -18,6 +18,7 @@ from adaptertune.errors import NoResultsError
 from adaptertune.experiment_input import Given, Overrides, read_experiment
 from analysis.api import Results
 from trainables.errors import AdaptertuneError, ClusterError, StorageError
+from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_header
@@ -180,10 +181,14 @@ def _kept(result: LaunchResult) -> str:
     if not (result.folder / LEDGER).exists():
         return "nothing is kept, and its name is free"
     known, tried = python_name(result.folder), result.history.trials.values()
-    kept = f"{len(tried)} trials are recorded in {result.folder}, {sum(t.over for t in tried)} of them ended"
+    kept = f"{_recorded(len(tried))} in {result.folder}, {sum(t.over for t in tried)} of them ended"
     if result.outcome is Ending.FINISHED:
         return f"{kept}; adaptertune.open({known}) reads them"
     return f"{kept}; adaptertune.resume({known}) continues, adaptertune.open({known}) reads them"
+
+
+def _recorded(trials: int) -> str:
+    return f"{plural(trials, 'trial')} {'is' if trials == 1 else 'are'} recorded"
 
 
 def _why(result: LaunchResult) -> str:

@@ -252,7 +252,7 @@ def picture(root: Path) -> Any:
     for number, (height, width) in enumerate([(160, 160), (160, 240), (230, 160), (180, 200)] * 2):
         sample = DigitSample(EmbeddedData(domain=Domain.CLEAN, side=160), Split.TRAIN, 3 * number)
         canvas = Pictures.new("RGB", (width, height), "#bbbbbb")
-        canvas.paste(sample.image(), (width - 160, height - 160))
+        canvas.paste(sample.photo().image, (width - 160, height - 160))
         canvas.save(root / "images" / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
         found = sample.annotations()

@@ -20,7 +20,7 @@ def write_masks(root: Path, classes: str, order: tuple[int, ...]) -> Path:
         (root / split / "masks").mkdir()
         for index in range(count):
             sample = DigitSample(spec, split, index)
-            sample.image().save(root / split / "images" / f"{index}.png")
+            sample.photo().image.save(root / split / "images" / f"{index}.png")
             mask = np.array(order, np.uint8)[np.asarray(sample.mask())]
             Image.fromarray(mask).save(root / split / "masks" / f"{index}.png")
         lines.append(f"    {split}: {{images: {split}/images, masks: {split}/masks}}")

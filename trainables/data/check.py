@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
+from trainables.data.evidence import Evidence, contradictions, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.prepared import IGNORE
 from trainables.data.resize import Resize
 from trainables.data.sample import Annotations, Array, Sample
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
+
+CONTRADICTION = "does not agree with its own area or polygon"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Checked:
 
     row: StoredImage | None
     findings: list[Finding]
+    evidence: Evidence | None = None
 
 
 def check_image(
@@ -43,20 +47,25 @@ def check_image(
     classes: Sequence[str],
     task: Task,
     size: Resize,
+    background: int = 0,
     keep_empty: bool = False,
+    single: bool = False,
 ) -> Checked:
     """Load, check and resize one image; None with a finding if the image is dropped.
 
+    background: the class index of pixels that show no object.
     keep_empty: a mask with only background is a negative example, not an error. A mask in which
     every pixel is ignored is always an error: nothing can be learned from it.
+    single: round boxes to single precision, as experiments did that began before version 3 of the format.
     """
 
     def gone(fault: Fault, detail: object) -> Checked:
         return Checked(None, [Finding(split, sample.name, fault, Action.IMAGE_DROPPED, str(detail))])
 
     try:
-        image = sample.image()
-        found = sample.annotations() if task.facts.boxes else Annotations.none()
+        photo = sample.photo()
+        image = photo.image
+        found = sample.annotations(photo) if task.facts.boxes else Annotations.none()
     except FileNotFoundError as error:
         return gone(Fault.MISSING_FILE, error)
     except MemoryError:
@@ -66,13 +75,20 @@ def check_image(
     height, width = image.height, image.width
     target = size.target(height, width)
     findings: list[Finding] = []
-    mask = None
+    mask, as_read = None, None
     if task.facts.boxes:
+        as_read = found
+        findings += [
+            Finding(split, sample.name, Fault.BAD_BOX, Action.KEPT, f"box {i} {CONTRADICTION}")
+            for i in np.flatnonzero(contradictions(found)).tolist()
+        ]
+        found = (found.rounded() if single else found).with_areas()
         found, wrong = valid_boxes(found, height=height, width=width, classes=classes)
-        findings = [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
+        found = found.rounded() if single else found
+        findings += [Finding(split, sample.name, Fault.BAD_BOX, action, detail) for action, detail in wrong]
     if task.facts.masks:
         try:
-            mask = sample.mask()
+            mask = sample.mask(photo)
         except FileNotFoundError as error:
             return gone(Fault.MISSING_FILE, error)
         except MemoryError:
@@ -84,12 +100,11 @@ def check_image(
             return gone(Fault.BAD_MASK, f"{shape} pixels for an image of {width}×{height}")
         if (mask == IGNORE).all():
             return gone(Fault.EMPTY_MASK, "it holds nothing but ignored pixels")
-        if not keep_empty and not ((mask != 0) & (mask != IGNORE)).any():
-            return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[0]}")
-    row = StoredImage(
-        sample.name, _planes(image, target), _nearest(mask, target), target, (height, width), found
-    )
-    return Checked(row, findings)
+        if not keep_empty and not ((mask != background) & (mask != IGNORE)).any():
+            return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[background]}")
+    planes = _planes(image, target)
+    row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found)
+    return Checked(row, findings, evidence_of(photo, planes, as_read))
 
 
 def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:
@@ -135,4 +150,4 @@ def valid_boxes(
                 boxes[i] = left, top, right - left, bottom - top
             continue
         keep[i] = False
-    return Annotations(boxes[keep], found.labels[keep], found.areas[keep], found.crowds[keep]), faults
+    return replace(found, boxes=boxes).only(keep), faults

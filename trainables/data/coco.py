@@ -3,102 +3,151 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
+import numpy as np
 from pydantic import JsonValue
 
-from trainables.data.faults import Action, Fault, Finding
+from trainables.data.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
+from trainables.data.drawn import Custom, Drawn, Probe, by_size
+from trainables.data.faults import SLACK, Action, Fault, Finding
+from trainables.data.file_names import Folder, file_identity
+from trainables.data.pixels import Photo, read_photo, read_size, stored_size, turn_boxes
 from trainables.data.sample import (
     Annotations,
+    Array,
     DataPart,
     DataSource,
     Sample,
+    check_names_alike,
+    fold_name,
     identity_of,
     need_folder,
-    open_rgb,
     unknown_classes,
 )
 from trainables.errors import DataError
 from trainables.specs.data import CocoData, CocoPart, Split
 
-Key = int | str
-"""The id of an image or a category."""
-NOT_A_BOX = [math.nan] * 4
-LARGEST = 1e9
-"""The largest valid side of a box, in pixels."""
-SHOWN = 60
-"""Characters of a wrong value that a message shows."""
-
 
 @dataclass(frozen=True, eq=False)
 class CocoSample:
-    """One entry of `images` with its annotations. declared: (height, width), if the file declares them."""
+    """One image with its annotations. declared: (height, width), if the file declares them."""
 
     name: str
     path: Path
     declared: tuple[int, int] | None
     found: Annotations
+    folder: Folder
+    custom: Custom = field(default_factory=Custom)
+    bits: int | None = None
 
     @cached_property
     def origin(self) -> str:
-        """The image's path."""
-        return str(self.path.resolve())
+        """The image file, however it is spelled."""
+        return file_identity(self.path)
 
-    def image(self) -> Image.Image:
-        """The image. Raises ValueError if its size is not the declared one."""
-        return open_rgb(self.path, declared=self.declared)
+    def photo(self) -> Photo:
+        """The image, upright. Raises ValueError if its size is not the declared one."""
+        try:
+            photo = read_photo(self.path, bits=self.bits)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"there is no file {self.path}{self.folder.hint(self.name)}") from error
+        by_size(self.declared, photo.upright, photo.stored)
+        return photo
 
-    def annotations(self) -> Annotations:
-        """The image's boxes, including crowds."""
-        return self.found
+    def annotations(self, photo: Photo | None = None) -> Annotations:
+        """The boxes, including crowds, on the upright image. Raises ValueError if that cannot be told."""
+        photo = photo or self.photo()
+        if photo.orientation == 1:
+            return self.found
+        own = self._said(photo.upright, photo.stored)
+        if self.custom.settle(own) is Drawn.UPRIGHT:
+            return self.found
+        return replace(self.found, boxes=turn_boxes(self.found.boxes, photo.orientation, photo.stored))
 
-    def mask(self) -> None:
+    def mask(self, photo: Photo | None = None) -> None:
         """No mask."""
+
+    def probe(self) -> Drawn | None:
+        """Which way round the boxes were drawn, if this photo's own sizes say so."""
+        try:
+            orientation, upright = read_size(self.path)
+            return None if orientation == 1 else self._said(upright, stored_size(upright, orientation))
+        except Exception:  # any error of the decoder; it is reported where the image is read
+            return None
+
+    def _said(self, upright: tuple[int, int], stored: tuple[int, int]) -> Drawn | None:
+        """By the declared size; without one, by the only way round in which all boxes lie in the image."""
+        if self.declared is not None:
+            return by_size(self.declared, upright, stored)
+        inside = [_lie_inside(self.found.boxes, size) for size in (upright, stored)]
+        if inside[0] == inside[1]:
+            return None
+        return Drawn.UPRIGHT if inside[0] else Drawn.STORED
+
+
+def _lie_inside(boxes: Array, size: tuple[int, int]) -> bool:
+    known = boxes[np.isfinite(boxes).all(axis=1)]
+    ends = known[:, :2] + known[:, 2:]
+    return bool((ends <= np.array(size[::-1]) + SLACK).all())
 
 
 Given = Mapping[Split, tuple[str, CocoPart]]
 """The parts to read, each with its key in the experiment file."""
 
 
-def read_coco(spec: CocoData, classes: Sequence[str] | None = None) -> DataSource:
+def read_coco(
+    spec: CocoData, classes: Sequence[str] | None = None, bits: int | None = None, *, roots: bool = False
+) -> DataSource:
     """Read the given parts. Classes are the names of the categories in all files, those of train first.
 
+    A category without a box that is others' `supercategory`, such as an export's root, is no class.
+
     classes: used instead of the files' categories; every box must then have one of them.
+    bits: those that deep images use.  roots: count such categories as classes, as experiments did before.
     """
     parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
-    return read_coco_parts({s: (f"data.coco.{s}", part) for s, part in parts.items()}, classes)
+    given = {s: (f"data.coco.{s}", part) for s, part in parts.items()}
+    return read_coco_parts(given, classes, bits, roots=roots)
 
 
-def read_coco_parts(given: Given, classes: Sequence[str] | None = None) -> DataSource:
+def read_coco_parts(
+    given: Given, classes: Sequence[str] | None = None, bits: int | None = None, *, roots: bool = False
+) -> DataSource:
     """See `read_coco`. Raises DataError."""
-    files = {split: (where, part, _load(part)) for split, (where, part) in given.items()}
+    files = {split: (where, part, load_coco_file(part.annotations)) for split, (where, part) in given.items()}
     if classes is None:
-        names = dict.fromkeys(name for *_, file in files.values() for name in _categories(file).values())
-        classes = tuple(names)
+        classes = _class_names([file for *_, file in files.values()], roots)
+        own = [(where, tuple(file.categories.values())) for where, _, file in files.values()]
+        check_names_alike(own)
     else:
         for where, _, file in files.values():
             _only_of(classes, file, where)
     parts = {
-        split: _read_part(part, file, classes, split, where) for split, (where, part, file) in files.items()
+        split: _read_part(part, file, classes, split, where, bits)
+        for split, (where, part, file) in files.items()
     }
     return DataSource(tuple(classes), parts)
 
 
-def _only_of(classes: Sequence[str], file: dict[str, Any], where: str) -> None:
+def _class_names(files: Sequence[CocoFile], roots: bool) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for file in files for name in file.categories.values()))
+    if roots:
+        return names
+    used = {name for file in files for name in file.used}
+    parents = {name for file in files for name in file.parents}
+    kept = tuple(name for name in names if name in used or fold_name(name) not in parents)
+    return kept or names
+
+
+def _only_of(classes: Sequence[str], file: CocoFile, where: str) -> None:
     """Refuse boxes of other classes; the file may declare other categories without boxes."""
-    names = _categories(file)
-    used = {entry.get("category_id") for entry in file["annotations"] if _is_key(entry.get("category_id"))}
-    if unknown := [name for key, name in names.items() if key in used and name not in classes]:
-        raise DataError(unknown_classes(f"{where}.annotations", unknown, classes))
+    if unknown := [name for name in file.categories.values() if name in file.used and name not in classes]:
+        raise DataError(unknown_classes(f"{where}.annotations", list(dict.fromkeys(unknown)), classes))
 
 
 def coco_identity(spec: CocoData) -> JsonValue:
@@ -116,143 +165,86 @@ def coco_files(part: CocoPart, where: str = "") -> JsonValue:
     return [content, identity_of(need_folder(part.images, what=f"{prefix}images"))]
 
 
-def _load(part: CocoPart) -> dict[str, Any]:
-    """The content of the file, checked to have its three lists. Raises DataError."""
-    try:
-        file = json.loads(Path(part.annotations).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"annotations must be a COCO JSON file, but {part.annotations}: {error}") from error
-    for key, needed in (
-        ("images", ("id", "file_name")),
-        ("annotations", ("image_id",)),
-        ("categories", ("id", "name")),
-    ):
-        entries = file.get(key) if isinstance(file, dict) else None
-        if not isinstance(entries, list):
-            raise DataError(f"{part.annotations} must hold a list '{key}', as COCO JSON does")
-        for place, entry in enumerate(entries):
-            absent = [n for n in needed if not isinstance(entry, dict) or n not in entry]
-            if absent:
-                raise DataError(f"{part.annotations}: {key}[{place}] must have {' and '.join(absent)}")
-    if not file["images"]:
-        raise DataError(f"{part.annotations} must list images, got none")
-    if not file["categories"]:
-        raise DataError(f"{part.annotations} must list categories, got none")
-    for problem in _problems(file):
-        raise DataError(f"{part.annotations}: {problem}")
-    return dict(file)
-
-
-def _problems(file: dict[str, Any]) -> Iterator[str]:
-    """Yield the errors in ids and names, which must be unique."""
-    for key in ("images", "categories"):
-        seen: dict[Key, int] = {}
-        for place, entry in enumerate(file[key]):
-            if not _is_key(entry["id"]):
-                yield f"{key}[{place}].id must be a whole number or a string, got {_shown(entry['id'])}"
-            elif entry["id"] in seen:
-                yield (
-                    f"{key} must have unique ids, but {key}[{seen[entry['id']]}] and {key}[{place}] "
-                    f"both have {_shown(entry['id'])}"
-                )
-            else:
-                seen[entry["id"]] = place
-    if len({type(entry["id"]) for entry in file["categories"]}) > 1:
-        yield "ids of categories must be all whole numbers or all strings, got both"
-    for place, entry in enumerate(file["categories"]):
-        if not _is_key(entry["name"]):
-            yield f"categories[{place}].name must be a string, got {_shown(entry['name'])}"
-    for place, entry in enumerate(file["images"]):
-        if not _is_file_name(entry["file_name"]):
-            yield f"images[{place}].file_name must be a file's name, got {_shown(entry['file_name'])}"
-    for place, entry in enumerate(file["annotations"]):
-        if not _is_key(entry["image_id"]):
-            yield (
-                f"annotations[{place}].image_id must be a whole number or a string, "
-                f"got {_shown(entry['image_id'])}"
-            )
-
-
-def _is_key(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool)
-
-
-def _is_file_name(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and value not in ("", ".", "..") and b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
-def _categories(file: dict[str, Any]) -> dict[Key, str]:
-    return {entry["id"]: str(entry["name"]) for entry in sorted(file["categories"], key=lambda e: e["id"])}
-
-
 def _read_part(
-    part: CocoPart, file: dict[str, Any], classes: Sequence[str], split: Split, where: str
+    part: CocoPart, file: CocoFile, classes: Sequence[str], split: Split, where: str, bits: int | None
 ) -> DataPart:
-    folder = need_folder(part.images, what=f"{where}.images")
+    folder = Folder(need_folder(part.images, what=f"{where}.images"))
     place = {name: i for i, name in enumerate(classes)}
-    label = {key: place[name] for key, name in _categories(file).items() if name in place}
-    by_image: dict[Key, list[dict[str, Any]]] = defaultdict(list)
-    for entry in file["annotations"]:
-        by_image[entry["image_id"]].append(entry)
     samples: list[Sample] = []
-    # The order of images decides between equal scores: pycocotools sorts by id.
-    for image in sorted(file["images"], key=lambda i: (isinstance(i["id"], str), i["id"])):
-        entries = by_image.pop(image["id"], [])
-        name = str(image["file_name"])
-        samples.append(CocoSample(name, folder / name, _declared(image), _annotations(entries, label)))
-    faults = [
-        Finding(
-            split,
-            f"annotation {entry.get('id')}",
-            Fault.BAD_BOX,
-            Action.BOX_DROPPED,
-            f"it belongs to image {entry['image_id']}, which the file does not list",
-        )
-        for entries in by_image.values()
-        for entry in entries
-    ]
-    return DataPart(samples, tuple(faults))
+    probes: list[Probe] = []
+    custom = Custom(probes)
+    groups = _by_file(file, folder, part.annotations)
+    for path, images in groups.items():
+        entries = _distinct([entry for image in images for entry in file.entries.get(image.id, ())])
+        declared = next((image.declared for image in images if image.declared is not None), None)
+        labels = [
+            place.get(file.categories[e.category], -1) if e.category is not None else -1 for e in entries
+        ]
+        found = _annotations(entries, labels)
+        sample = CocoSample(images[0].file_name, path, declared, found, folder, custom, bits)
+        samples.append(sample)
+        probes.append(sample.probe)
+    return DataPart(samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where)))
 
 
-def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = image.get("height"), image.get("width")
-    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
-        return height, width
-    return None
+def _by_file(file: CocoFile, folder: Folder, where: str) -> dict[Path, list[ImageEntry]]:
+    """The entries of `images` by their file: one that is listed or spelled several times is one image."""
+    first: dict[str, Path] = {}
+    groups: dict[Path, list[ImageEntry]] = {}
+    for image in file.images:
+        path = folder.find(image.file_name)
+        path = first.setdefault(file_identity(path), path)
+        group = groups.setdefault(path, [])
+        sizes = {each.declared for each in [*group, image] if each.declared is not None}
+        if len(sizes) > 1:
+            raise DataError(
+                f"{where}: a file must have one size, but images {group[0].id} and {image.id} are both "
+                f"{image.file_name} and declare different ones"
+            )
+        group.append(image)
+    return groups
 
 
-def _annotations(entries: list[dict[str, Any]], label: dict[Key, int]) -> Annotations:
+def _distinct(entries: Sequence[Entry]) -> list[Entry]:
+    """The annotations of one image, which may be listed under several ids, each once."""
+    known: dict[str, Entry] = {}
+    for entry in entries:
+        known.setdefault(repr(replace(entry, name=entry.name if np.isnan(entry.box).any() else "")), entry)
+    return list(known.values())
+
+
+def _annotations(entries: Sequence[Entry], labels: Sequence[int]) -> Annotations:
     """The boxes unchanged; `check` lists one without four numbers or without a category as an error."""
     return Annotations.of(
-        [_box(entry.get("bbox")) for entry in entries],
-        [_label(entry.get("category_id"), label) for entry in entries],
-        [_number(entry.get("area")) for entry in entries],
-        [bool(entry.get("iscrowd", 0)) for entry in entries],
+        [entry.box for entry in entries],
+        labels,
+        [entry.area for entry in entries],
+        [entry.crowd for entry in entries],
+        outlines=[entry.outline for entry in entries],
     )
 
 
-def _label(key: Any, label: dict[Key, int]) -> int:
-    return label.get(key, -1) if _is_key(key) else -1
+def _faults(file: CocoFile, split: Split) -> Iterator[Finding]:
+    names = {image.id: image.file_name for image in file.images}
+    for name, image in file.stray:
+        detail = f"it belongs to image {image}, which the file does not list"
+        yield Finding(split, name, Fault.BAD_BOX, Action.BOX_DROPPED, detail)
+    for key, name in file.twice:
+        detail = f"{name} is listed twice"
+        yield Finding(split, names[key], Fault.BAD_BOX, Action.IGNORED, detail)
 
 
-def _box(value: Any) -> list[float]:
-    if not isinstance(value, list) or len(value) != 4:
-        return NOT_A_BOX
-    numbers = [_number(v) for v in value]
-    return numbers if all(abs(v) < LARGEST for v in numbers) else NOT_A_BOX
-
-
-def _number(value: Any) -> float:
-    """The value as a float; NaN if it is no number, or too large for a float."""
-    try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        return math.nan
+def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str) -> Iterator[str]:
+    doubled = [images[0].file_name for images in groups.values() if len(images) > 1]
+    if doubled:
+        shown = ", ".join(doubled[:5]) + (" …" if len(doubled) > 5 else "")
+        yield (
+            f"{where}: {len(doubled)} image file{'s are' if len(doubled) > 1 else ' is'} listed more than "
+            f"once; the annotations of each were put together ({shown})"
+        )
+    drawn = Counter(entry.drawn for entries in file.entries.values() for entry in entries)
+    if drawn[True]:
+        yield (
+            f"{where}: {drawn[True]} of {drawn.total()} objects have a polygon or mask but no bbox, so their "
+            "boxes were taken from it"
+        )

@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data import embedded
+from trainables.data.pixels import Photo
 from trainables.data.sample import Annotations, Array, DataPart, DataSource
 from trainables.specs.data import EmbeddedData, Split
 from trainables.specs.workload import Task
@@ -34,11 +35,11 @@ class DigitSample:
         """Split and index."""
         return self.name
 
-    def image(self) -> Image.Image:
+    def photo(self) -> Photo:
         """The scene."""
-        return Image.fromarray(self._scene().image)
+        return Photo(Image.fromarray(self._scene().image))
 
-    def annotations(self) -> Annotations:
+    def annotations(self, photo: Photo | None = None) -> Annotations:
         """Boxes tight around the ink."""
         scene = self._scene()
         boxes = scene.boxes.tolist()
@@ -46,7 +47,7 @@ class DigitSample:
             boxes, scene.labels.tolist(), [w * h for _, _, w, h in boxes], [False] * len(boxes)
         )
 
-    def mask(self) -> Array:
+    def mask(self, photo: Photo | None = None) -> Array:
         """0 for background, d + 1 for digit d."""
         return self._scene().mask
 
@@ -67,6 +68,7 @@ def read_digits(spec: EmbeddedData, task: Task) -> DataSource:
     return DataSource(
         classes,
         {split: DataPart([DigitSample(spec, split, i) for i in range(n)]) for split, n in counts.items()},
+        background=BACKGROUND if task.facts.background else None,
     )
 
 

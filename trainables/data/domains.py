@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -17,7 +17,7 @@ from trainables.data.sample import DataSource
 from trainables.data.sources import sort_by_digest
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
-from trainables.specs.workload import ROBUSTNESS, Task, Workload
+from trainables.specs.workload import Task, Workload
 
 Parts = dict[Split, PreparedSplit]
 """A domain's test images, and its validation images if it has any."""
@@ -36,16 +36,19 @@ def read_domain(
     source, given = data.source, _given(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
         pairs = {s: (f"{at}.masks", part.masks) for s, (at, part) in given.items() if part.masks is not None}
-        return DataSource(tuple(classes), read_mask_parts(pairs, source, classes))
+        return DataSource(
+            tuple(classes), read_mask_parts(pairs, source, classes, data.bits), source.background_class
+        )
     if domain.coco is not None and data.coco is not None:
         files = {s: (f"{at}.coco", part.coco) for s, (at, part) in given.items() if part.coco is not None}
-        return read_coco_parts(files, classes)
+        return read_coco_parts(files, classes, data.bits)
     if domain.hub is not None and isinstance(source, HubData):
         named = {s: part.hub for s, (_, part) in given.items() if part.hub is not None}
-        return read_hub_parts(source, named, classes, f"data.domains.{name}.hub")
+        return read_hub_parts(source, named, classes, f"data.domains.{name}.hub", data.bits)
     if domain.embedded is not None and isinstance(source, EmbeddedData):
         found = read_digits(source.model_copy(update={"domain": domain.embedded}), task)
-        return DataSource(found.classes, {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)})
+        parts = {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)}
+        return replace(found, parts=parts)
     raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
 
 
@@ -135,49 +138,3 @@ def split_names(prepared: Prepared, workload: Workload) -> dict[str, JsonValue]:
             for name, parts in open_domains(prepared, workload).items()
         }
     return named
-
-
-# --- metrics ----------------------------------------------------------------------------------
-
-
-def robustness(
-    task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]]
-) -> dict[str, float]:
-    """Each domain's main metric divided by the one in the data's own domain.
-
-    A domain is left out if either metric is absent or not finite, or the one in the own domain is 0.
-    """
-    main = task.facts.main_metric
-    base = own.get(main, 0.0)
-    if not base or not math.isfinite(base):
-        return {}
-    return {
-        name: figures[main] / base
-        for name, figures in domains.items()
-        if math.isfinite(figures.get(main, math.nan))
-    }
-
-
-def under_shift(
-    task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]], *, every: bool
-) -> dict[str, float]:
-    """Metrics in domains by the names an objective may have: `dice@NAME`, `robustness@NAME`, `robustness`.
-
-    every: whether these are all domains, so that there is a mean over them. Metrics of single
-    classes are left out. If the main metric in the own domain is 0, robustness is 0, the worst
-    value: an objective must have a value. NaN stays NaN.
-    """
-    found = {
-        f"{figure}@{name}": value
-        for name, figures in domains.items()
-        for figure, value in figures.items()
-        if "/" not in figure
-    }
-    main = task.facts.main_metric
-    base = own.get(main, 0.0)
-    shares = {
-        name: figures.get(main, 0.0) / base if base else 0.0 * figures.get(main, 0.0)
-        for name, figures in domains.items()
-    }
-    found |= {f"{ROBUSTNESS}@{name}": share for name, share in shares.items()}
-    return found | ({ROBUSTNESS: sum(shares.values()) / len(shares)} if every else {})

@@ -10,6 +10,10 @@ from trainables.specs.data import FaultRule, FaultRules, Split
 
 SHOWN = 20
 """The number of errors that a message lists by name; it only counts the others."""
+NEAR = "did you mean"
+"""Part of an error's detail if another file is probably meant."""
+SETTING = "set data.masks.suffix"
+"""Part of an error's detail if a setting says how names differ."""
 SLACK = 1.0
 """Pixels by which annotated boxes may extend beyond the border: this is rounding, not an error."""
 
@@ -36,6 +40,7 @@ class Action(StrEnum):
     BOX_DROPPED = "box dropped"
     BOX_CUT = "box cut to the image"
     IGNORED = "left out"
+    KEPT = "kept as it is"
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,18 @@ def stopping_findings(findings: Iterable[Finding], rules: FaultRules) -> list[Fi
 
 def stop_message(findings: Sequence[Finding]) -> str:
     """The message of all errors that stop a preparation: the first twenty by name, the others as a count."""
+    head = f"data must have no errors with the rule 'stop', got {len(findings)}:"
     lines = [f"  {f.split}  {f.name}  {f.fault}: {f.detail}" for f in findings[:SHOWN]]
     if len(findings) > SHOWN:
         lines.append(f"  … and {len(findings) - SHOWN} more")
+    if all(f.fault is Fault.MISSING_FILE and (NEAR in f.detail or SETTING in f.detail) for f in findings):
+        # Leaving them all out would leave nothing.
+        setting = any(SETTING in f.detail for f in findings)
+        return "\n".join([head, *lines, "see the setting above" if setting else "correct these names"])
     kinds = ", ".join(f"faults.{kind}" for kind in sorted({f.fault.value for f in findings}))
     return "\n".join(
         [
-            f"data must have no errors with the rule 'stop', got {len(findings)}:",
+            head,
             *lines,
             f"fix them, or leave them out with data.{kinds.replace(', ', ', data.')}: drop",
         ]

@@ -12,27 +12,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image
 from pydantic import JsonValue
 
-from trainables.data.content_digest import digest_files, digest_of, files_below
+from trainables.data.content.digests import digest_files, digest_of, files_below
+from trainables.data.pixels import Photo, read_photo
 from trainables.data.sample import (
     Annotations,
     DataPart,
     DataSource,
     Sample,
     identity_of,
-    open_rgb,
     unknown_classes,
 )
 from trainables.errors import DataError
 from trainables.specs.data import HubData, Split
-
-PROBED = 100
-"""Images that are checked to find out whether boxes are given by their corners."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +40,20 @@ class HubSample:
     rows: Any
     row: int
     labels: dict[Any, int]
+    bits: int | None = None
 
-    def image(self) -> Image.Image:
+    def photo(self) -> Photo:
         """The image, upright, as `datasets` decodes it."""
         held = self.rows.select_columns(["image"])[self.row]["image"]
         if held is None or (held["bytes"] is None and not held["path"]):
             raise FileNotFoundError("the row holds no image")
         if held["bytes"] is not None:
-            return open_rgb(io.BytesIO(held["bytes"]), upright=True)
+            return read_photo(io.BytesIO(held["bytes"]), bits=self.bits)
         if "://" not in held["path"]:
-            return open_rgb(held["path"], upright=True)
-        picture: Image.Image = self.rows.features["image"].decode_example(held)
-        return picture.convert("RGB")
+            return read_photo(held["path"], bits=self.bits)
+        return read_photo(_fetched(held["path"]), bits=self.bits)
 
-    def annotations(self) -> Annotations:
+    def annotations(self, photo: Photo | None = None) -> Annotations:
         """The image's boxes, converted from corners to xywh."""
         objects = _columns(self.rows.select_columns(["objects"])[self.row]["objects"])
         corners = [_corners(box) for box in objects["bbox"]]
@@ -67,22 +63,36 @@ class HubSample:
             [self.labels.get(value, -1) for value in objects["category"]],
             [math.nan if a is None else a for a in objects.get("area", [math.nan] * count)],
             [bool(c) for c in objects.get("iscrowd", [False] * count)],
+            corners=True,
         )
 
-    def mask(self) -> None:
+    def mask(self, photo: Photo | None = None) -> None:
         """No mask."""
 
 
-def read_hub(spec: HubData, classes: Sequence[str] | None = None) -> DataSource:
+def _fetched(path: str) -> IO[bytes]:
+    """A file that the data set only links to."""
+    from datasets.download.streaming_download_manager import xopen
+
+    with xopen(path, "rb") as file:
+        return io.BytesIO(file.read())
+
+
+def read_hub(spec: HubData, classes: Sequence[str] | None = None, bits: int | None = None) -> DataSource:
     """Load the named parts. Raises DataError if that fails or the format is wrong.
 
     classes: used instead of the data's own; every box must then have one of them.
     """
-    return read_hub_parts(spec, {s: part for s in Split if (part := getattr(spec, s)) is not None}, classes)
+    named = {s: part for s in Split if (part := getattr(spec, s)) is not None}
+    return read_hub_parts(spec, named, classes, bits=bits)
 
 
 def read_hub_parts(
-    spec: HubData, named: Mapping[Split, str], classes: Sequence[str] | None = None, where: str = "data.hub"
+    spec: HubData,
+    named: Mapping[Split, str],
+    classes: Sequence[str] | None = None,
+    where: str = "data.hub",
+    bits: int | None = None,
 ) -> DataSource:
     """The parts of `spec`'s data set by their names in it. where: the key that names them."""
     tables = {split: _load(spec, part) for split, part in named.items()}
@@ -94,7 +104,7 @@ def read_hub_parts(
     else:
         for table in tables.values():
             _only_of(classes, table, spec.path, where)
-    parts = {split: _part(table, classes, named[split], spec.path) for split, table in tables.items()}
+    parts = {split: _part(table, classes, named[split], spec.path, bits) for split, table in tables.items()}
     return DataSource(tuple(classes), parts)
 
 
@@ -220,7 +230,7 @@ def _names(table: Any, where: str) -> list[str]:
     )
 
 
-def _part(table: Any, classes: Sequence[str], part: str, where: str) -> DataPart:
+def _part(table: Any, classes: Sequence[str], part: str, where: str, bits: int | None) -> DataPart:
     place = {name: i for i, name in enumerate(classes)}
     feature = _category(table)
     if hasattr(feature, "names"):
@@ -236,12 +246,11 @@ def _part(table: Any, classes: Sequence[str], part: str, where: str) -> DataPart
     if all(isinstance(key, int) for key in ids):  # pycocotools' order, which decides between equal scores
         order.sort(key=ids.__getitem__)
     samples: list[Sample] = [
-        HubSample(name=str(ids[row]), origin=origins[row], rows=table, row=row, labels=labels)
+        HubSample(name=str(ids[row]), origin=origins[row], rows=table, row=row, labels=labels, bits=bits)
         for row in order
     ]
     if not samples:
         raise DataError(f"{where} must hold images, but its part '{part}' is empty")
-    _check_corners(table, where)
     return DataPart(samples)
 
 
@@ -260,22 +269,6 @@ def _row_origins(table: Any, part: str) -> list[str]:
         pieces = []
     origins = [f"{piece.splitname}/{row}" for piece in pieces for row in range(piece.from_, piece.to)]
     return origins if len(origins) == table.num_rows else [f"{part}/{row}" for row in range(table.num_rows)]
-
-
-def _check_corners(table: Any, where: str) -> None:
-    """Refuse boxes that their areas show to be [x, y, width, height]."""
-    as_sizes = as_corners = 0
-    for row in table.select(range(min(PROBED, table.num_rows))).select_columns(["objects"]):
-        objects = _columns(row["objects"])
-        for box, area in zip(objects["bbox"], objects.get("area", []), strict=False):
-            x0, y0, x1, y1 = _corners(box)
-            as_sizes += bool(area) and math.isclose(area, x1 * y1, rel_tol=0.01)
-            as_corners += bool(area) and math.isclose(area, (x1 - x0) * (y1 - y0), rel_tol=0.01)
-    if as_sizes > 10 * max(1, as_corners):
-        raise DataError(
-            f"{where}: boxes must be [x0, y0, x1, y1] as in detection-datasets/coco, but by their areas they "
-            "are [x, y, width, height]; convert them, or use data.coco with COCO JSON"
-        )
 
 
 def _columns(objects: Any) -> dict[str, list[Any]]:

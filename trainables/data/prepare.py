@@ -13,7 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,28 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from trainables.data.cache_folder import cache_root
 from trainables.data.check import Checked, StoredImage, check_image
-from trainables.data.content_identity import domain_content, source_content
-from trainables.data.defined_identity import (
+from trainables.data.consistency import Seen, check_consistency
+from trainables.data.content.by_definition import (
     identity_of_domain,
     identity_of_source,
     keep_content,
     require_unchanged,
 )
+from trainables.data.content.cache_folder import cache_root
+from trainables.data.content.identity import domain_content, source_content
 from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
-from trainables.data.prepared import COLUMNS, SCHEMA
+from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
 from trainables.data.sources import check_disjoint, read_source
 from trainables.errors import DataError, StorageError
+from trainables.progress import shown_progress
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 
 CHUNK_BYTES = 64 * 2**20
 """Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
@@ -52,14 +55,35 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     """
     splits = workload.data.splits
     depends = {
-        "schema": SCHEMA,
+        "schema": schema_of(workload),
         "task": str(workload.task),
         "source": identity_of_source(workload),
         "splits": splits.model_dump(mode="json", exclude={"folds", "fold"} if splits.folds is None else None),
         "faults": workload.data.faults.model_dump(mode="json"),
         "size": size.model_dump(mode="json"),
     }
+    depends |= reading_of(workload)
     return _digest(depends | ({"classes": list(classes)} if classes is not None else {}))
+
+
+def schema_of(workload: Workload) -> int:
+    """The version of the stored format: that of single precision for experiments that began with it."""
+    return SINGLE if workload.definitions.coco == 1 else SCHEMA
+
+
+def reading_of(workload: Workload) -> dict[str, Any]:
+    """Settings of how files are read, as far as they are set: without them, the fingerprint is as before."""
+    data = workload.data
+    masks = (
+        {}
+        if data.masks is None
+        else {
+            "background": data.masks.background,
+            "suffix": data.masks.suffix,
+        }
+    )
+    given = {"bits": data.bits} | masks
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def prepare_data(
@@ -68,14 +92,15 @@ def prepare_data(
     """The folder of prepared data, made if it does not exist; concurrent processes make only one.
 
     classes: the names to number classes by, instead of the data's own order: those of a trained model.
-    progress: show a progress bar on the terminal.
+    progress: show the progress, as a bar or as lines on stderr.
     Raises DataError for a source that cannot be read, or for errors with the rule to stop, listed by
     name; StorageError if the cache cannot be written. Neither leaves a folder behind.
     """
     name = fingerprint(workload, size, classes)
 
     def write(folder: Path) -> None:
-        source = read_source(workload.data, workload.task, classes)
+        before = schema_of(workload) == SINGLE
+        source = read_source(workload.data, workload.task, classes, before=before)
         _write(workload, source, size, folder, name, progress, needs=(Split.TRAIN, Split.VALIDATION))
         require_unchanged(fingerprint(workload, size, classes), name)
         keep_content(workload, folder, lambda: source_content(workload.data))
@@ -99,13 +124,13 @@ def prepare_domain(
 
     def print_of() -> str:
         depends = {
-            "schema": SCHEMA,
+            "schema": schema_of(workload),
             "task": str(workload.task),
             "domain": identity_of_domain(workload, name, domain),
             "classes": list(classes),
             "faults": workload.data.faults.model_dump(mode="json"),
             "size": size.model_dump(mode="json"),
-        }
+        } | reading_of(workload)
         return _digest(depends)
 
     try:
@@ -141,6 +166,10 @@ def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) 
             for finding in of["faults"]
         ]
         meta |= {"images": images.name, "domains": folders, "faults": meta["faults"] + found}
+        meta["warnings"] = [
+            *meta.get("warnings", []),
+            *(f"domain {n}: {warning}" for n, of in held.items() for warning in of.get("warnings", [])),
+        ]
         meta["domain_counts"] = {n: {s: c for s, c in of["counts"].items() if c} for n, of in held.items()}
         with _storage(folder.parent):
             shutil.copyfile(images / SPLITS, folder / SPLITS)
@@ -157,7 +186,7 @@ def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
     own = {n: d for n, d in workload.data.domains.items() if n in domains and d.kind != "embedded"}
     if not own:
         return
-    source = read_source(workload.data, workload.task)
+    source = read_source(workload.data, workload.task, before=schema_of(workload) == SINGLE)
     seen = {str(split): source.parts[split] for split in (Split.TRAIN, Split.VALIDATION)}
     for name, domain in own.items():
         parts = read_domain(name, domain, workload.data, workload.task, source.classes).parts
@@ -206,9 +235,13 @@ def _write(
     findings: list[Finding] = []
     counts: dict[str, int] = {}
     boxes: dict[str, int] = {}
+    crowds: dict[str, int] = {}
+    seen = {split: Seen() for split in Split}
+    schema = schema_of(workload)
     total = sum(len(part.samples) for part in source.parts.values())
     keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
-    with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
+    bar = shown_progress("preparing data", total) if progress else nullcontext(lambda: None)
+    with bar as advance, ThreadPoolExecutor(_workers()) as pool:
         for split in Split:
             part = source.parts.get(split, DataPart([]))
             findings += part.faults
@@ -218,23 +251,31 @@ def _write(
                 classes=source.classes,
                 task=workload.task,
                 size=size,
+                background=source.classes.index(source.background) if source.background is not None else 0,
                 keep_empty=keep_empty,
+                single=schema == SINGLE,
             )
-            rows = _rows(_ahead(pool, work, part.samples), findings, advance)
+            rows = _rows(_ahead(pool, work, part.samples), findings, seen[split], advance)
             with _storage(folder.parent):
-                counts[split], boxes[split] = _write_split(folder / f"{split}.arrow", rows)
+                counts[split], boxes[split], crowds[split] = _write_split(
+                    folder / f"{split}.arrow", rows, VERSIONS[schema]
+                )
+    corners = workload.data.kind == "hub"
+    warnings = check_consistency(source, seen, bits=workload.data.bits, corners=corners)
     stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
     _check_counts(workload, source, counts, boxes, findings, needs)
     meta = {
-        "schema": SCHEMA,
+        "schema": schema,
         "fingerprint": name,
         "task": str(workload.task),
         "classes": list(source.classes),
         "size": size.model_dump(mode="json", exclude_none=True),
         "counts": counts,
         "boxes": boxes,
+        "crowds": crowds,
+        "warnings": warnings,
         "faults": [finding.record() for finding in findings],
     }
     splits = {str(split): [s.name for s in part.samples] for split, part in source.parts.items()}
@@ -245,34 +286,37 @@ def _write(
 
 
 def _rows(
-    results: Iterable[Checked], findings: list[Finding], advance: Callable[[], None]
+    results: Iterable[Checked], findings: list[Finding], seen: Seen, advance: Callable[[], None]
 ) -> Iterator[StoredImage]:
-    """Yield the rows among `results`; their errors are added to `findings`."""
+    """Yield the rows among `results`; their errors are added to `findings`, what they say to `seen`."""
     for checked in results:
         advance()
         findings.extend(checked.findings)
         if checked.row is not None:
+            if checked.evidence is not None:
+                seen.add(checked.row.name, checked.evidence)
             yield checked.row
 
 
-def _write_split(path: Path, rows: Iterable[StoredImage]) -> tuple[int, int]:
-    """Write one part; returns its number of images and of boxes."""
-    images = boxes = held = 0
+def _write_split(path: Path, rows: Iterable[StoredImage], schema: Any) -> tuple[int, int, int]:
+    """Write one part; returns its number of images, of boxes, and of those that are crowds."""
+    images = boxes = crowds = held = 0
     pending: list[StoredImage] = []
-    with path.open("wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
+    with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
         for row in rows:
             images, boxes = images + 1, boxes + len(row.found.boxes)
+            crowds += int(row.found.crowds.sum())
             pending.append(row)
             held += len(row.planes)
             if held >= CHUNK_BYTES:
-                writer.write_batch(_record_batch(pending))
+                writer.write_batch(_record_batch(pending, schema))
                 pending, held = [], 0
         if pending:
-            writer.write_batch(_record_batch(pending))
-    return images, boxes
+            writer.write_batch(_record_batch(pending, schema))
+    return images, boxes, crowds
 
 
-def _record_batch(rows: list[StoredImage]) -> Any:
+def _record_batch(rows: list[StoredImage], schema: Any) -> Any:
     columns = {
         "name": [r.name for r in rows],
         "image": [r.planes for r in rows],
@@ -286,7 +330,7 @@ def _record_batch(rows: list[StoredImage]) -> Any:
         "areas": [r.found.areas.tolist() for r in rows],
         "crowds": [r.found.crowds.tolist() for r in rows],
     }
-    return pa.record_batch([pa.array(columns[f.name], f.type) for f in COLUMNS], schema=COLUMNS)
+    return pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
 def _check_counts(
@@ -298,7 +342,7 @@ def _check_counts(
     needs: Sequence[Split],
 ) -> None:
     """Refuse a data set that cannot be used for training or evaluation."""
-    lost = f"; {len(findings)} errors were found:\n{_listed(findings)}" if findings else ""
+    lost = f"; {plural(len(findings), 'error')} found:\n{_listed(findings)}" if findings else ""
     for split in needs:
         if not counts[split]:
             raise DataError(
@@ -347,19 +391,3 @@ def _storage(root: Path) -> Iterator[None]:
             f"prepared data must be written to {root}, but that failed: {error.strerror or error}; "
             "free space there, or point ADAPTERTUNE_CACHE at another folder"
         ) from error
-
-
-@contextmanager
-def _bar(total: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each image; the bar is drawn only on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not progress or not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("preparing data"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -23,33 +23,43 @@ from trainables.specs.workload import Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the stored format, a part of the fingerprint."""
+SINGLE = 2
+"""The version that stored boxes in single precision; it is still read, and written for old experiments."""
 IGNORE = 255
 """The mask value of pixels that are not counted."""
 
-COLUMNS = pa.schema(
-    [
-        ("name", pa.string()),
-        ("image", pa.large_binary()),  # planar: 3 · height · width bytes, so that stacking gives (B, 3, H, W)
-        ("mask", pa.large_binary()),  # height · width bytes, or null
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("original_height", pa.int32()),
-        ("original_width", pa.int32()),
-        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xywh in ORIGINAL pixels
-        ("labels", pa.list_(pa.int64())),
-        ("areas", pa.list_(pa.float64())),
-        ("crowds", pa.list_(pa.bool_())),
-    ]
-)
+
+def _columns(number: Any) -> Any:
+    """The columns of a split's file; boxes are of type `number`."""
+    return pa.schema(
+        [
+            ("name", pa.string()),
+            ("image", pa.large_binary()),  # planar: 3 · height · width bytes: stacking gives (B, 3, H, W)
+            ("mask", pa.large_binary()),  # height · width bytes, or null
+            ("height", pa.int32()),
+            ("width", pa.int32()),
+            ("original_height", pa.int32()),
+            ("original_width", pa.int32()),
+            ("boxes", pa.list_(pa.list_(number, 4))),  # xywh in ORIGINAL pixels
+            ("labels", pa.list_(pa.int64())),
+            ("areas", pa.list_(pa.float64())),
+            ("crowds", pa.list_(pa.bool_())),
+        ]
+    )
+
+
+COLUMNS = _columns(pa.float64())
+VERSIONS = {SINGLE: _columns(pa.float32()), SCHEMA: COLUMNS}
+"""The columns of each version that can be read."""
 
 
 @dataclass(frozen=True)
 class Truth:
     """The ground truth of one image, in its original pixels; detections are evaluated against it.
 
-    boxes: (n, 4) float32, absolute xywh.  labels: (n,) int64 class indices.  areas: (n,) float64
+    boxes: (n, 4) float64, absolute xywh.  labels: (n,) int64 class indices.  areas: (n,) float64
     as annotated.  crowds: (n,) bool.
     """
 
@@ -153,7 +163,7 @@ class PreparedSplit:
         return None if self._mask_block is None else self._mask_block[self._places(indices)]
 
     def boxes(self, i: int) -> Array:
-        """(n, 4) float32 xywh in original pixels."""
+        """(n, 4) float64 xywh in original pixels."""
         offsets, values = self._boxes
         return values[offsets[i] : offsets[i + 1]]
 
@@ -178,6 +188,8 @@ class PreparedSplit:
         in STORED pixels, cut to the image; their (N,) labels. Crowds are left out.
         """
         offsets, boxes = self._boxes
+        # Models train in single precision: so are the targets, which do not depend on the stored version.
+        boxes = boxes.astype(np.float32)
         owner = np.repeat(np.arange(len(self)), np.diff(offsets))
         wanted = ~self._crowds[1]
         owner, boxes, labels = owner[wanted], boxes[wanted], self._labels[1][wanted]
@@ -239,13 +251,14 @@ class PreparedSplit:
         return len(self) > 0 and bool((sizes == self.sizes[0]).all())
 
     def _lists(self, column: str) -> tuple[Array, Any]:
-        joined = pa.concat_arrays(self._table[column].chunks or [pa.array([], COLUMNS.field(column).type)])
+        joined = pa.concat_arrays(self._table[column].chunks or [pa.array([], self._table[column].type)])
         return joined.offsets.to_numpy(), joined.values
 
     @cached_property
     def _boxes(self) -> tuple[Array, Array]:
         offsets, values = self._lists("boxes")
-        return offsets, values.values.to_numpy().reshape(-1, 4)
+        # Folders of the older version hold single precision; their values stay as they were rounded then.
+        return offsets, values.values.to_numpy().reshape(-1, 4).astype(np.float64, copy=False)
 
     @cached_property
     def _labels(self) -> tuple[Array, Array]:
@@ -311,9 +324,9 @@ def open_prepared(path: Path) -> Prepared:
         classes, task = tuple(meta["classes"]), Task(meta["task"])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} must be a folder of prepared data ({error}); prepare again") from error
-    if version != SCHEMA:
+    if version not in VERSIONS:
         raise DataError(
-            f"{path} must hold prepared data of version {SCHEMA}, got {version}; "
+            f"{path} must hold prepared data of version {SINGLE} or {SCHEMA}, got {version}; "
             "remove the folder and prepare again"
         )
     # A folder that links domains to a data set names the data set, and holds no images itself.

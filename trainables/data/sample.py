@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
+import threading
+import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from trainables.data.pixels import Photo
 from trainables.errors import DataError
 from trainables.specs.data import Split
 
@@ -20,22 +24,23 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ORIENTATION = 0x0112
-"""The EXIF tag for the orientation of the camera."""
-
 
 @dataclass(frozen=True)
 class Annotations:
     """The boxes of one image.
 
-    boxes: (n, 4) float32, absolute xywh in original pixels, NaN for unreadable values.
-    labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64.  crowds: (n,) bool.
+    boxes: (n, 4) float64, absolute xywh in original pixels, NaN for unreadable values.
+    labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64, NaN where the
+    data give none.  crowds: (n,) bool.  outlines: (n, 4) float64 xywh around each object's polygon or mask,
+    NaN where there is none.  corners: whether the data give boxes as [x0, y0, x1, y1].
     """
 
     boxes: Array
     labels: Array
     areas: Array
     crowds: Array
+    outlines: Array
+    corners: bool = False
 
     @classmethod
     def none(cls) -> Annotations:
@@ -49,17 +54,36 @@ class Annotations:
         labels: Sequence[int],
         areas: Sequence[float],
         crowds: Sequence[bool],
+        *,
+        outlines: Sequence[Sequence[float]] | None = None,
+        corners: bool = False,
     ) -> Annotations:
-        """From plain lists; an area that is not a number above 0 is replaced by the box's area."""
-        xywh = np.asarray(boxes, np.float32).reshape(-1, 4)
+        """From plain lists; an area that is not a number above 0 counts as not given."""
         given = np.asarray(areas, np.float64).reshape(-1)
-        own = xywh[:, 2].astype(np.float64) * xywh[:, 3]
         return cls(
-            boxes=xywh,
+            boxes=np.asarray(boxes, np.float64).reshape(-1, 4),
             labels=np.asarray(labels, np.int64).reshape(-1),
-            areas=np.where(np.isfinite(given) & (given > 0), given, own),
+            areas=np.where(np.isfinite(given) & (given > 0), given, np.nan),
             crowds=np.asarray(crowds, bool).reshape(-1),
+            outlines=np.asarray(
+                [[np.nan] * 4] * len(boxes) if outlines is None else outlines, np.float64
+            ).reshape(-1, 4),
+            corners=corners,
         )
+
+    def rounded(self) -> Annotations:
+        """The boxes in the values that single precision can hold."""
+        return replace(self, boxes=self.boxes.astype(np.float32).astype(np.float64))
+
+    def with_areas(self) -> Annotations:
+        """Where the data give no area, the box's."""
+        own = self.boxes[:, 2] * self.boxes[:, 3]
+        return replace(self, areas=np.where(np.isnan(self.areas), own, self.areas))
+
+    def only(self, keep: Array) -> Annotations:
+        """The annotations that `keep`, (n,) bool or indices, selects."""
+        columns = ("boxes", "labels", "areas", "crowds", "outlines")
+        return replace(self, **{name: getattr(self, name)[keep] for name in columns})
 
 
 class Sample(Protocol):
@@ -75,25 +99,55 @@ class Sample(Protocol):
         """The file's path, or the row; it must not be in two splits."""
         ...
 
-    def image(self) -> Image.Image:
-        """The image in RGB. Raises FileNotFoundError, or any error of the decoder."""
+    def photo(self) -> Photo:
+        """The image, upright. Raises FileNotFoundError, or any error of the decoder."""
         ...
 
-    def annotations(self) -> Annotations:
-        """The image's boxes; none for segmentation."""
+    def annotations(self, photo: Photo | None = None) -> Annotations:
+        """The boxes on the upright image; none for segmentation. photo: the image, if it is already read.
+
+        Raises ValueError if it cannot be told which way round they were drawn.
+        """
         ...
 
-    def mask(self) -> Array | None:
-        """(height, width) uint8 class indices, 255 for ignored. Raises FileNotFoundError or ValueError."""
+    def mask(self, photo: Photo | None = None) -> Array | None:
+        """(height, width) uint8 class indices on the upright image, 255 for ignored.
+
+        Raises FileNotFoundError or ValueError.
+        """
         ...
+
+
+class Tally:
+    """What was noticed while the images of a part were read, with the names of the images."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._lock = threading.Lock()
+        self._names: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, what: str, name: str) -> None:
+        """Note `what` of the image `name`."""
+        with self._lock:
+            self._names[what].append(name)
+
+    def names(self) -> dict[str, list[str]]:
+        """The images in their order by name, by what was noticed of them."""
+        with self._lock:
+            return {what: sorted(names) for what, names in sorted(self._names.items())}
 
 
 @dataclass(frozen=True)
 class DataPart:
-    """One part of a source, and the errors that belong to no sample."""
+    """One part of a source, and the errors that belong to no sample.
+
+    remarks: what the user should know of its files.  tally: what is noticed as they are read.
+    """
 
     samples: Sequence[Sample]
     faults: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True)
@@ -102,39 +156,8 @@ class DataSource:
 
     classes: tuple[str, ...]
     parts: dict[Split, DataPart] = field(default_factory=dict)
-
-
-def open_rgb(
-    file: str | Path | IO[bytes], *, declared: tuple[int, int] | None = None, upright: bool = False
-) -> Image.Image:
-    """Decode an image to RGB.
-
-    declared: the (height, width) that the annotations refer to.  A photo with an EXIF rotation is rotated
-    only if that gives it the declared size, or always with `upright`: annotation tools differ.
-    Raises ValueError for another size than declared, and whatever Pillow raises.
-    """
-    with Image.open(file) as picture:
-        picture.load()
-        sideways = picture.getexif().get(ORIENTATION, 1) >= 5
-        size = (picture.height, picture.width)
-        if upright or (declared is not None and size != declared and sideways):
-            turned = ImageOps.exif_transpose(picture)
-            size = (turned.height, turned.width)
-        else:
-            turned = picture
-        if declared is not None and size != declared:
-            raise ValueError(f"it is {size[1]}×{size[0]} pixels but annotated as {declared[1]}×{declared[0]}")
-        return _rgb(turned)
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):
-        # Pillow would clip 16-bit values at 255.
-        high = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
-        return Image.fromarray(high).convert("RGB")
-    if picture.mode in {"I", "F"}:
-        raise ValueError(f"pixels of mode '{picture.mode}' have no known range; store 8 or 16 bits")
-    return picture.convert("RGB")
+    background: str | None = None
+    """The class of pixels that show no object, if the data name one."""
 
 
 def need_folder(path: str, *, what: str) -> Path:
@@ -145,14 +168,51 @@ def need_folder(path: str, *, what: str) -> Path:
     return folder
 
 
+def fold_name(name: str) -> str:
+    """A class name for comparison: without case, and without blanks at its ends or repeated ones."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def near_name(name: str, known: Sequence[str]) -> str | None:
+    """The known class that a name probably means: the same after folding, or a close one."""
+    by_fold = {fold_name(each): each for each in reversed(known)}
+    if (same := by_fold.get(fold_name(name))) is not None:
+        return same
+    close = difflib.get_close_matches(fold_name(name), list(by_fold), n=1)
+    return by_fold[close[0]] if close else None
+
+
 def unknown_classes(where: str, unknown: Sequence[str], known: Sequence[str]) -> str:
     """The message for classes that the model, or its training data, does not have."""
     has = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
     names = " or ".join(f"'{name}'" for name in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+    near = near_name(unknown[0], known)
+    meant = f"; did you mean '{near}'?" if near is not None else ""
     return (
-        f"{where}: the model has no class {names}; it has {has}; "
+        f"{where}: the model has no class {names}; it has {has}{meant}; "
         "rename the class to one of these, or remove it"
     )
+
+
+def check_names_alike(parts: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Refuse a class that is spelled otherwise than in the first part, which is training. Raises DataError.
+
+    parts: each part's key and its class names. Two names that differ in case only are two classes if the
+    first part has both, as for letters.
+    """
+    if not parts:
+        return
+    (_, first), *others = parts
+    by_fold = {fold_name(name): name for name in reversed(first)}
+    for where, names in others:
+        spelled = {name: by_fold[fold_name(name)] for name in names if fold_name(name) in by_fold}
+        wrong = [(name, own) for name, own in spelled.items() if name not in first]
+        if wrong:
+            listed = ", ".join(f"'{name}' (did you mean '{own}'?)" for name, own in wrong[:5])
+            raise DataError(
+                f"{where}: classes must be spelled as in training, but these are not: {listed}; "
+                "rename them, so that they are one class"
+            )
 
 
 def identity_of(folder: Path) -> str:

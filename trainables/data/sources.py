@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from pydantic import JsonValue
@@ -27,10 +28,13 @@ from trainables.specs.data import (
 from trainables.specs.workload import Task
 
 
-def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None) -> DataSource:
+def read_source(
+    data: DataSpec, task: Task, classes: Sequence[str] | None = None, *, before: bool = False
+) -> DataSource:
     """Read the source of the section and divide it into all its parts. Raises DataError.
 
     classes: the names to number classes by, instead of the data's own order.
+    before: find the classes as experiments did that began with version 2 of prepared data.
     """
     source, fitting = data.source, task.facts.sources
     if data.kind not in fitting:
@@ -42,15 +46,15 @@ def read_source(data: DataSpec, task: Task, classes: Sequence[str] | None = None
             if classes is not None and tuple(classes) != found.classes:
                 raise DataError(unknown_classes("data.embedded", found.classes, classes))
         case CocoData():
-            found = read_coco(source, classes)
+            found = read_coco(source, classes, data.bits, roots=before)
         case MaskData():
-            found = read_masks(source, classes)
+            found = read_masks(source, classes, data.bits)
         case HubData():
-            found = read_hub(source, classes)
+            found = read_hub(source, classes, data.bits)
         case _:
             assert_never(source)
     check_disjoint({str(split): part for split, part in found.parts.items()})
-    return DataSource(found.classes, divide_parts(found.parts, data.splits))
+    return replace(found, parts=divide_parts(found.parts, data.splits))
 
 
 def source_identity(data: DataSpec) -> JsonValue:
@@ -83,7 +87,8 @@ def divide_parts(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, D
     def split_off(split: Split, taken: Sequence[str]) -> None:
         chosen.update(taken)
         inside = set(taken)
-        out[split] = DataPart([s for s in train.samples if s.name in inside])
+        # What is noticed of the files is noticed of the whole part.
+        out[split] = DataPart([s for s in train.samples if s.name in inside], tally=train.tally)
 
     if Split.TEST not in parts:
         split_off(Split.TEST, names[: _count(spec.test, len(names))])
@@ -102,7 +107,7 @@ def divide_parts(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, D
     kept = [s for s in train.samples if s.name not in chosen]
     if not kept:
         raise DataError(f"train must keep images after its parts are split off, but it has only {len(names)}")
-    out[Split.TRAIN] = DataPart(kept, train.faults)
+    out[Split.TRAIN] = replace(train, samples=kept)
     return {split: out[split] for split in Split}
 
 

@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from trainables.specs.base import Count, Share, Spec
 
+BACKGROUND = "background"
+"""The name of a class, cases aside, that is the background unless the data say otherwise."""
 DOMAIN_NAME = r"[A-Za-z0-9_-]+"
 """The pattern of a shifted domain's name."""
 
@@ -80,6 +82,9 @@ class MaskData(Spec):
 
     A mask pixel holds an index into `classes`, or, with `values`, the grey value of its class: `values`
     lists one grey value per class, in the order of `classes`. Pixels with the value `ignore` are not counted.
+    background: the class of pixels that show no object; the class named 'background' when absent.
+    suffix: what a mask's name has after its image's name, such as `_mask` or `_mask.png`; images and masks
+    may then be in one folder.
     """
 
     train: MaskPart
@@ -88,6 +93,23 @@ class MaskData(Spec):
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     values: tuple[int, ...] | None = None
     ignore: int | None = None
+    background: str | None = None
+    suffix: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def background_class(self) -> str | None:
+        """The background's name in `classes`; None if the data name none."""
+        if self.background is not None:
+            return self.background
+        return next((name for name in self.classes if name.strip().casefold() == BACKGROUND), None)
+
+    @model_validator(mode="after")
+    def _background_is_a_class(self) -> Self:
+        if self.background is not None and self.background not in self.classes:
+            raise ValueError(
+                f"background must be one of classes ({', '.join(self.classes)}), got '{self.background}'"
+            )
+        return self
 
 
 class HubData(Spec):
@@ -248,6 +270,8 @@ class FaultRules(Spec):
 class DataSpec(Spec):
     """Exactly one source, how it is split and checked, and the shifted domains that models are tested on.
 
+    bits: how many bits the grey values of images with more than 8 bits use, such as 12 for many cameras and
+    scanners; 16 when absent. `predict` scales its images in the same way.
     train_fraction: the share of the training images that trials use. It is drawn with a seed, a smaller
     share is a subset of a larger one, and validation and test do not depend on it.
     """
@@ -258,6 +282,7 @@ class DataSpec(Spec):
     hub: HubData | None = None
     splits: SplitSpec = SplitSpec()
     faults: FaultRules = FaultRules()
+    bits: Annotated[int, Field(ge=9, le=31)] | None = None
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     domains: dict[str, DomainSpec] = Field(default_factory=dict)
     """Shifted test sets by name."""

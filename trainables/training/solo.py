@@ -14,6 +14,7 @@ from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.checkpoint import save_state, save_weights
 from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 
 def train_solo(
@@ -22,10 +23,12 @@ def train_solo(
     *,
     folder: Path,
     on_report: Callable[[Report], None],
+    on_start: Callable[[TrialState], None] = lambda _: None,
     threads: int | None = None,
 ) -> Report:
     """Train `config`; save the state (`last.ckpt`) and the best weights (`best.ckpt`) in `folder`.
 
+    on_start: called with the state before the first step.
     threads: torch's default if None. With the same number as a sweep's trial, the curve is the same.
 
     Returns the last report. Raises AdaptertuneError for errors that the user can fix.
@@ -34,6 +37,7 @@ def train_solo(
         torch.set_num_threads(threads)
     engine = Engine(workload, prepare_workload(workload, progress=True))
     state = engine.start(config)
+    on_start(state)
     while True:
         for _, report in engine.advance([state]):
             on_report(report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
-from cluster.connect import Cluster, connect
-from cluster.packages import PACKAGES
-from trainables.errors import StorageError
+from cluster.connect import Cluster, RayStartError, connect
+from cluster.ray_folder import NoShortFolderError
+from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
+from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -47,7 +47,9 @@ from tuning.run.prepared_data import (
 )
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
+from tuning.run.sent_code import send_along, trainable_of
 from tuning.run.signals import Signals, halted_by_signals
+from tuning.run.timing import Timing
 from tuning.scheduling.rule import StoppingRule
 from tuning.search.warm_start import record_earlier_trials
 from tuning.views.followers import Views
@@ -104,12 +106,17 @@ class Composition:
 
 
 @contextmanager
-def _as_storage_errors() -> Iterator[None]:
-    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
+def _as_our_errors() -> Iterator[None]:
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk.
+
+    Raises ClusterError if Ray does not start on this machine.
+    """
     try:
         yield
+    except RayStartError as error:
+        raise ClusterError(str(error)) from error
     except OSError as error:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError | NoShortFolderError):
             raise StorageError(str(error)) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
@@ -124,7 +131,7 @@ def drive_sweep(
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with (
-        _as_storage_errors(),
+        _as_our_errors(),
         absolute_cache(),
         halted_by_signals() as signals,
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
@@ -231,7 +238,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(of.trainable), {"CPU": resources.cpus, "GPU": gpus}),
+            tune.with_resources(trainable_of(of.trainable), {"CPU": resources.cpus, "GPU": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -277,7 +284,7 @@ def _give_up() -> None:
 
 
 def _log_capacity(before: int, now: int) -> None:
-    say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
+    say(f"nodes have {'joined' if now > before else 'left'}: {plural(now, 'trial')} at once, {before} before")
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:
@@ -337,7 +344,7 @@ def _save_running(of: Composition) -> None:
 
 def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> None:
     if of.scorer is not None:
-        _send_along(of.scorer.__module__)
+        send_along(of.scorer.__module__)
     resources = of.experiment.resources
     Scoring(
         of.experiment,
@@ -349,28 +356,22 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         stopped=control.end_asked,
         scorer=of.scorer,
     ).run(of.recorder)
+    if of.scorer is not None:
+        return  # it may score without weights
+    timing = Timing(
+        of.experiment,
+        of.folder,
+        prepared,
+        cpus=resources.cpus,
+        gpus=gpus,
+        stopped=control.end_asked,
+    )
+    if (reason := timing.run(of.recorder)) is not None:
+        say(f"the latency of the scored trials was not measured: {reason}")
 
 
 def _name(trial: Any) -> str:
     return f"{trial.config['trial']:04d}"
-
-
-def _trainable(given: type[Any] | None) -> type[Any]:
-    if given is None:
-        from cluster.ray_worker import Worker
-
-        return Worker
-    for base in given.__mro__:
-        _send_along(base.__module__)
-    return given
-
-
-def _send_along(module: str) -> None:
-    """Pickle by value what this module defines, unless workers can import the module."""
-    from ray import cloudpickle
-
-    if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
-        cloudpickle.register_pickle_by_value(sys.modules[module])
 
 
 @dataclass(frozen=True)

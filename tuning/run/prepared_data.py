@@ -62,7 +62,8 @@ def wait_for_data(
 
     nodes_gpus: GPUs of a trial, on a cluster that others started; its nodes are asked for the data before
     a resume is recorded.
-    Raises Halt when `stopped()` is true, and DataError for an unknown class or if the data have changed.
+    Raises Halt when `stopped()` is true, and DataError for an objective without a value, or if the data
+    have changed.
     """
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
@@ -100,10 +101,9 @@ def record_data(
     accept: Callable[[Path], None] | None = None,
 ) -> Path:
     """Check and record prepared data, as `wait_for_data` does. accept: may refuse them by an error."""
-    meta = read_meta(data)
-    metric = experiment.workload.objective.metric
-    if (error := class_error(metric, meta.get("classes", ()))) is not None:
-        raise DataError(f"objective.metric {metric}: {error}")
+    meta, workload = read_meta(data), experiment.workload
+    if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {workload.objective.metric}: {error}")
     if (before := recorder.history.prepared) is not None:
         moved = recorder.pending.moved if recorder.pending is not None else {}
         note = require_same_data(before, data, experiment, folder, moved=bool(moved))
@@ -113,18 +113,32 @@ def record_data(
             say(note)
     if accept is not None:
         accept(data)
+    floors: dict[str, dict[str, float]] = {}
     if (data / SPLITS).is_file():
-        _store_splits(data, experiment.workload, folder)
+        floors = _checked_floors(data, workload)
+        _store_splits(data, workload, folder)
     recorder.record(
         PreparedRecord(
             fingerprint=fingerprint_of(data, meta),
             counts=meta.get("counts", {}),
             classes=meta.get("classes", []),
             faults=meta.get("faults", []),
+            floors=floors,
             domains=domain_fingerprints(meta),
         )
     )
     return data
+
+
+def _checked_floors(prepared: Path, workload: Workload) -> dict[str, dict[str, float]]:
+    """The floors. Raises DataError if the objective can have no value on the validation images."""
+    from trainables.data.prepared import open_prepared
+    from trainables.metrics.objective_value import check_objective
+    from trainables.metrics.prepared_floors import prepared_floors
+
+    opened = open_prepared(prepared)
+    check_objective(opened, workload)
+    return prepared_floors(opened, workload)
 
 
 def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from trainables.errors import DataError, StorageError
 from trainables.run_folder import BASELINE_CLAIM, CONTROL, HALTED
+from trainables.wording import plural
 from tuning.experiment.moved_data import absent_paths, check_moves, shared_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.environment import describe_environment
@@ -124,7 +125,8 @@ def _idle(
     there = len(history.trials)
     if trials is not None and trials < there:
         raise StorageError(
-            f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
+            f"{history.name} has {plural(there, 'trial')} already, so --trials must be at least that,"
+            f" got {trials}"
         )
     asked = experiment.search.trials
     grows = trials is not None and trials > max(there, asked or 0)
@@ -132,9 +134,9 @@ def _idle(
     if not history.finished or grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
         return None
     name = shell_name(folder)
-    again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
+    again = f", or `--retry-failed` starts its {plural(failed, 'failed trial')} once more" if failed else ""
     return (
-        f"{history.name} is finished, with {there} trials;"
+        f"{history.name} is finished, with {plural(there, 'trial')};"
         f" `adaptertune resume {name} --trials N` adds more{again}"
     )
 

@@ -46,4 +46,4 @@ def test_rounding_at_the_border_is_no_fault() -> None:
 def test_an_absent_area_is_the_box_s() -> None:
     assert Annotations.of(
         [[0, 0, 3, 4], [0, 0, 3, 4]], [0, 0], [math.nan, 5.0], [False] * 2
-    ).areas.tolist() == [12, 5]
+    ).with_areas().areas.tolist() == [12, 5]

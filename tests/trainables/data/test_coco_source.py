@@ -26,7 +26,7 @@ def test_categories_are_named_in_the_order_of_their_ids(tmp_path: Path) -> None:
     found = source.parts[Split.TRAIN].samples[0].annotations()
     assert found.boxes.tolist() == [[4, 5, 12, 10], [20, 8, 16, 24]]
     assert found.labels.tolist() == [0, 1]
-    assert found.areas.tolist() == [120, 384]
+    assert found.with_areas().areas.tolist() == [120, 384]
 
 
 def test_area_and_crowd_are_kept(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_faults_are_listed_by_name(tmp_path: Path) -> None:
     assert size == "it is 30×20 pixels but annotated as 60×40"
 
 
-def test_a_photo_is_turned_only_to_its_declared_size(tmp_path: Path) -> None:
+def test_photos_are_upright_whatever_size_is_declared(tmp_path: Path) -> None:
     part = coco_folder(tmp_path, 8)
     file = json.loads(Path(part["annotations"]).read_text())
     exif = Image.Exif()
@@ -112,8 +112,10 @@ def test_a_photo_is_turned_only_to_its_declared_size(tmp_path: Path) -> None:
         file["images"][i]["file_name"] = name
     Path(part["annotations"]).write_text(json.dumps(file))
     samples = {s.name: s for s in read_coco(_spec(part)).parts[Split.TRAIN].samples}
-    assert samples["turned.jpg"].image().size == (60, 40)
-    assert samples["as_stored.jpg"].image().size == (60, 40)
+    assert samples["turned.jpg"].photo().image.size == (60, 40)
+    assert samples["as_stored.jpg"].photo().image.size == (40, 60)
+    assert samples["turned.jpg"].annotations().boxes[0].tolist() == [4, 5, 12, 10]
+    assert samples["as_stored.jpg"].annotations().boxes[0].tolist() == [25, 4, 10, 12]
 
 
 def test_the_parts_share_one_list_of_classes(tmp_path: Path) -> None:
@@ -190,12 +192,12 @@ def test_ids_may_be_strings(tmp_path: Path) -> None:
     [
         {"bbox": bbox}
         for bbox in (
-            None, 7, "1 2 3 4", {}, [], [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, "4"], [1, 2, 3, None],
+            None, 7, "1 2 3 4", {}, [], [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, "four"], [1, 2, 3, None],
             [[1], 2, 3, 4], [1, 2, float("nan"), 4], [1, 2, float("inf"), 4],
             [1, 2, 3, 10**400], [1e300, 2, 3, 4],
             [True, True, True, True],
         )
-    ] + [{"category_id": key} for key in (None, [3], {}, "3", 3.5, True, float("nan"))],
+    ] + [{"category_id": key} for key in (None, [3], {}, "three", 3.5, True, float("nan"))],
 )  # fmt: skip
 def test_a_box_of_another_type_is_listed(tmp_path: Path, wrong: dict[str, Any]) -> None:
     part = _changed(tmp_path, lambda f: f["annotations"][0].update(wrong), 8)

@@ -95,7 +95,7 @@ def test_faults_are_listed_by_name(tmp_path: Path) -> None:
         "cell_007.jpg": "bad_mask",
     }
     assert seen["cell_001.jpg"][1] == "a mask of 60×20 pixels for an image of 60×60"
-    assert seen["cell_002.jpg"][1] == "values without a class: 7"
+    assert seen["cell_002.jpg"][1].startswith("values without a class: 7; every value needs a class")
     assert sum(held.meta["counts"].values()) == 22
 
 
@@ -149,7 +149,7 @@ def test_16_bit_images_keep_their_high_byte(tmp_path: Path) -> None:
     part = mask_folder(tmp_path, 1)
     Path(part["images"], "cell_000.jpg").unlink()
     save_mask(Path(part["images"]) / "cell_000.png", np.full((40, 40), 0x80FF, np.uint16))
-    assert _read(part)["cell_000.png"].image().getpixel((3, 3)) == (0x80,) * 3
+    assert _read(part)["cell_000.png"].photo().image.getpixel((3, 3)) == (0x80,) * 3
 
 
 def test_negative_images_are_kept_on_demand(tmp_path: Path) -> None:

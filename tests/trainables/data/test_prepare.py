@@ -154,8 +154,8 @@ def test_a_file_that_cannot_grow_leaves_nothing(cache: Path) -> None:
 def test_a_full_disk_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = preparing._write_split
 
-    def full(path: Path, rows: Any) -> tuple[int, int]:
-        write(path, rows)
+    def full(path: Path, rows: Any, schema: Any) -> tuple[int, int]:
+        write(path, rows, schema)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(preparing, "_write_split", full)

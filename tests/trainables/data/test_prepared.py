@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from data_makers import SMALL, coco_folder, mask_folder, prepared, workload
+from data_makers import SMALL, box, coco_folder, mask_folder, prepared, workload
 
 from trainables.data import prepare as preparing
 from trainables.data.prepare import prepare_data
@@ -14,6 +15,7 @@ from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.resize import Resize
 from trainables.errors import DataError
 from trainables.specs.data import Split
+from trainables.specs.definitions import BEFORE
 from trainables.specs.workload import Task
 
 
@@ -85,11 +87,40 @@ def test_what_is_damaged_says_so(tmp_path: Path) -> None:
         open_prepared(tmp_path)
     path = prepare_data(workload(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8)}}), size=SMALL)
     meta = (path / "meta.json").read_text()
-    (path / "meta.json").write_text(meta.replace('"schema": 2', '"schema": 0'))
-    with pytest.raises(DataError, match="version 2, got 0"):
+    (path / "meta.json").write_text(meta.replace('"schema": 3', '"schema": 0'))
+    with pytest.raises(DataError, match="version 2 or 3, got 0"):
         open_prepared(path)
     (path / "meta.json").write_text(meta)
     file = path / "train.arrow"
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(DataError, match="remove the folder"):
         PreparedSplit(file, Task.DETECTION)
+
+
+UNEVEN = [4.1, 5.3, 12.7, 10.9]
+"""No value that single precision holds."""
+
+
+def test_boxes_are_stored_as_annotated(tmp_path: Path) -> None:
+    entries = [box(i, UNEVEN) for i in range(8)] + [box(i, UNEVEN, area=12.7 * 10.9) for i in range(8)]
+    data = {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}}
+    split = prepared(Task.DETECTION, data).splits[Split.TRAIN]
+    assert split.boxes(0).tolist() == [UNEVEN, UNEVEN]
+    assert split.areas(0).tolist() == [12.7 * 10.9] * 2
+
+
+def test_an_experiment_that_began_with_single_precision_keeps_it(tmp_path: Path) -> None:
+    """Its data have the format, the values and thus the fingerprint that they had then."""
+    entries = [box(i, UNEVEN) for i in range(8)] + [box(i, UNEVEN, area=12.7 * 10.9) for i in range(8)]
+    now = workload(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}})
+    before = now.model_copy(update={"definitions": BEFORE})
+    paths = [prepare_data(asked, size=SMALL) for asked in (now, before)]
+    assert paths[0] != paths[1]
+    new, old = (open_prepared(path).splits[Split.TRAIN] for path in paths)
+    rounded = np.array(UNEVEN, np.float32).astype(np.float64)
+    assert open_prepared(paths[1]).meta["schema"] == 2
+    assert old._table["boxes"].type.value_type.value_type == pa.float32()
+    assert old.boxes(0).tolist() == [rounded.tolist()] * 2
+    assert old.areas(0).tolist() == [rounded[2] * rounded[3], 12.7 * 10.9]
+    for mine, theirs in zip(new.trainable, old.trainable, strict=True):
+        assert mine.tolist() == theirs.tolist()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_makers import coco_folder, mask_folder, workload
@@ -22,9 +23,9 @@ class Named:
     def origin(self) -> str:
         return self.name
 
-    def image(self) -> None: ...
-    def mask(self) -> None: ...
-    def annotations(self) -> Annotations:
+    def photo(self) -> Any: ...
+    def mask(self, photo: Any = None) -> None: ...
+    def annotations(self, photo: Any = None) -> Annotations:
         return Annotations.none()
 
 

@@ -43,7 +43,7 @@ def scene(task: Task, index: int = 0) -> tuple[Image.Image, list[str], list[tupl
 
     sample = DigitSample(EmbeddedData(domain=Domain.CLEAN), Split.TEST, index)
     found = sample.annotations()
-    return sample.image(), [str(n) for n in found.labels], [tuple(b) for b in found.boxes.tolist()]
+    return sample.photo().image, [str(n) for n in found.labels], [tuple(b) for b in found.boxes.tolist()]
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
@@ -89,7 +89,8 @@ def test_the_threshold_leaves_out_what_lies_below_it(model_of: Callable[[Task], 
     assert counts[0.0] == 10
     assert 0 < counts[0.5] < 10
     assert counts[1.0] == 0
-    assert found[1.0].summary() == "0 boxes"
+    assert found[1.0].summary().startswith("0 boxes; the highest score is 0.9")
+    assert found[0.5].summary().startswith(f"{counts[0.5]} box")
 
 
 def test_boxes_are_cut_to_the_image_and_written_as_coco_does(
@@ -198,3 +199,22 @@ def test_a_photo_held_sideways_is_turned_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     (picture,), _ = image_files([save(tmp_path / "a.jpg", exif=exif)], results=tmp_path / "out")
     assert picture.open().size == (10, 20)
+
+
+def test_linked_folders_are_predicted_and_circles_end(tmp_path: Path) -> None:
+    pictures, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    for folder in (pictures, elsewhere):
+        folder.mkdir()
+        Image.new("RGB", (8, 8)).save(folder / "a.png")
+    (pictures / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(pictures)
+    found, faults = image_files([pictures], results=tmp_path / "results")
+    assert [file.name for file in found] == ["a", "linked/a"]
+    assert not faults
+
+
+def test_deep_images_are_scaled_as_in_training(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "a.png")
+    (picture,) = image_files([tmp_path / "a.png"], results=tmp_path)[0]
+    assert picture.open().getpixel((0, 0)) == (15,) * 3
+    assert picture.open(bits=12).getpixel((0, 0)) == (255,) * 3

@@ -46,7 +46,7 @@ ONE_OF_EACH: list[Record] = [
     PreparedRecord(fingerprint="f", counts={"train": 3}, faults=[{"name": "x.png"}]),
     STARTED,
     BaselineRecord(metrics={"map": 0.1}),
-    BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}),
+    BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}, still=["a.b"]),
     report(1, 0.5),
     UnsavedRecord(trial=0, reason="the disk is full"),
     StoppedRecord(trial=0, by=StoppedBy.ASHA, epoch=1.0),

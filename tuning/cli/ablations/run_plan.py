@@ -12,6 +12,7 @@ from analysis.ablation.design import Plan
 from analysis.ablation.studies import describe_level
 from analysis.query.sweep import Sweep
 from trainables.errors import StorageError
+from trainables.wording import plural
 from tuning.cli.ablations.plan import begun_experiment
 from tuning.cli.console import console, failure_lines, print_lines
 from tuning.cli.run.run_with_progress import resume_sweep, run_sweep
@@ -48,7 +49,8 @@ def check_begun(plan: Plan, storage: Path) -> AblationSpec | None:
         # The same number of other seeds means another base, which differs in more than that.
         if begun.ablation is not None and len(begun.ablation.seeds) != len(plan.spec.seeds):
             raise StorageError(
-                f"{folder.name} has begun with {len(begun.ablation.seeds)} seeds, and --seeds asks for"
+                f"{folder.name} has begun with {plural(len(begun.ablation.seeds), 'seed')}, and --seeds"
+                " asks for"
                 f" {len(plan.spec.seeds)}. The number of seeds is fixed in advance: seeds that are added"
                 " after a result is seen find differences where there are none. Use --name for a new ablation"
             )

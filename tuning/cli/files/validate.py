@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from trainables.wording import plural
 from tuning.cli.options import File, Sets
 
 
@@ -18,13 +19,13 @@ def run_validate(file: File, set_: Sets = None) -> None:
     experiment = load_experiment(file, set_ or [])
     size, trials = experiment.space.size(), trials_asked(experiment)
     search = (
-        f"{len(experiment.space.names)} parameters"
-        f" ({'infinitely many' if size is None else f'{size:,}'} configurations),"
-        f" {'an unlimited number of' if trials is None else trials} trials"
+        f"{plural(len(experiment.space.names), 'parameter')}"
+        f" ({'infinitely many configurations' if size is None else plural(size, 'configuration')}),"
+        f" {'an unlimited number of trials' if trials is None else plural(trials, 'trial')}"
         if experiment.space
         else "one configuration"
     )
     typer.echo(
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
-        f" of at most {experiment.max_epochs} epochs"
+        f" of at most {plural(experiment.max_epochs, 'epoch')}"
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trainables.wording import plural
 from tuning.cli.options import Name, Storage
 
 
@@ -37,7 +38,7 @@ def run_status(
         print_lines(out, "the driver died; everything that it had recorded is kept", style="yellow")
     errors = board.prepared.faults if board.prepared is not None else []
     if errors:
-        print_lines(out, f"data: {len(errors)} errors")
+        print_lines(out, f"data: {plural(len(errors), 'error')}")
     for error in errors[:10]:
         print_lines(out, f"  {'  '.join(map(str, error.values())) if isinstance(error, dict) else error}")
     print_lines(out, *failure_lines(Sweep.at(folder), folder, most=50))

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from data_makers import box, coco_folder, mask_folder, noise, prepared
+from PIL import Image
+
+from trainables.data.consistency import wrong_form
+from trainables.data.evidence import BoxForm, box_form
+from trainables.data.sample import Annotations
+from trainables.errors import DataError
+from trainables.specs.workload import Task
+
+SOUND = [[4, 5, 12, 10], [20, 8, 16, 24], [30, 2, 20, 9]]
+
+
+def refused(tmp_path: Path, annotations: list[dict[str, Any]], count: int = 8) -> str:
+    with pytest.raises(DataError) as error:
+        prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, count, annotations=annotations)}})
+    return str(error.value)
+
+
+def corners(b: list[int]) -> list[int]:
+    return [b[0], b[1], b[0] + b[2], b[1] + b[3]]
+
+
+def polygon(b: list[int]) -> list[list[int]]:
+    x0, y0, x1, y1 = corners(b)
+    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
+
+
+@pytest.mark.parametrize("told_by", ["area", "segmentation", "borders"])
+def test_corners_are_refused_whatever_shows_them(tmp_path: Path, told_by: str) -> None:
+    entries = []
+    for i in range(8):
+        for b in SOUND:
+            more: dict[str, Any] = {}
+            if told_by == "area":
+                more["area"] = b[2] * b[3]
+            if told_by == "segmentation":
+                more |= {"segmentation": polygon(b), "area": 1.5}
+            entries.append(box(i, corners(b), **more))
+    message = refused(tmp_path, entries)
+    assert "boxes must be [x, y, width, height], but" in message
+    assert "[x0, y0, x1, y1]" in message
+    assert "convert them" in message
+
+
+def test_corners_in_one_split_are_seen(tmp_path: Path) -> None:
+    train = coco_folder(tmp_path / "a", 40)
+    wrong = [box(i, corners(b), area=b[2] * b[3]) for i in range(50, 53) for b in SOUND]
+    validation = coco_folder(tmp_path / "b", 3, annotations=wrong, start=50)
+    with pytest.raises(DataError, match=r"validation: boxes must be \[x, y, width, height\]"):
+        prepared(Task.DETECTION, {"coco": {"train": train, "validation": validation}})
+
+
+def test_shares_are_refused(tmp_path: Path) -> None:
+    entries = [box(i, [0.1, 0.2, 0.3, 0.4]) for i in range(8)]
+    message = refused(tmp_path, entries)
+    assert "8 of 8 lie within 0 to 1, as shares of the image do; multiply them" in message
+
+
+def test_areas_of_another_size_are_refused(tmp_path: Path) -> None:
+    entries = [box(i, b, area=16 * b[2] * b[3]) for i in range(8) for b in SOUND]
+    assert "must agree with their own areas and polygons, but 24 of 24 do not" in refused(tmp_path, entries)
+
+
+def test_single_contradictions_are_listed_and_kept(tmp_path: Path) -> None:
+    entries = [box(i, b, area=0.7 * b[2] * b[3]) for i in range(8) for b in SOUND]
+    entries[4]["segmentation"] = polygon([40, 30, 6, 6])
+    held = prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}})
+    assert [(f["name"], f["fault"], f["action"]) for f in held.meta["faults"]] == [
+        ("image_001.png", "bad_box", "kept as it is")
+    ]
+    assert sum(held.meta["boxes"].values()) == 24
+
+
+@pytest.mark.parametrize("area", [1.0, 0.6, None])
+def test_sound_boxes_pass(tmp_path: Path, area: float | None) -> None:
+    entries = [
+        box(i, b, **({} if area is None else {"area": area * b[2] * b[3]}), segmentation=polygon(b))
+        for i in range(8)
+        for b in SOUND
+    ]
+    held = prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}})
+    assert not held.meta["faults"]
+    assert not held.meta["warnings"]
+
+
+@pytest.mark.parametrize("areas", [None, "polygons"])
+def test_hub_boxes_with_sides_are_refused_with_and_without_areas(tmp_path: Path, areas: str | None) -> None:
+    rows = []
+    for i in range(12):
+        noise(i).save(tmp_path / f"{i}.png")
+        objects: dict[str, Any] = {
+            "bbox": [[30.0, 12.0, 14.0, 9.0], [6.0, 20.0, 20.0, 6.0]],
+            "category": [0, 1],
+        }
+        if areas is not None:
+            objects["area"] = [70.0, 80.0]
+        rows.append({"image": str(tmp_path / f"{i}.png"), "image_id": i, "objects": objects})
+    inside: dict[str, Any] = {
+        "bbox": datasets.List(datasets.List(datasets.Value("float64"), 4)),
+        "category": datasets.List(datasets.ClassLabel(names=["a", "b"])),
+    }
+    if areas is not None:
+        inside["area"] = datasets.List(datasets.Value("float64"))
+    features = datasets.Features(
+        {"image": datasets.Image(), "image_id": datasets.Value("int64"), "objects": inside}
+    )
+    datasets.DatasetDict({"train": datasets.Dataset.from_list(rows, features)}).save_to_disk(
+        tmp_path / "saved"
+    )
+    with pytest.raises(DataError, match=r"must be \[x0, y0, x1, y1\], but .* as \[x, y, width, height\]"):
+        prepared(Task.DETECTION, {"hub": {"path": str(tmp_path / "saved")}})
+
+
+def test_few_boxes_prove_nothing() -> None:
+    assert wrong_form(BoxForm(count=2, fit=0, fit_otherwise=2), corners=False) is None
+    assert wrong_form(BoxForm(), corners=True) is None
+
+
+def test_a_box_that_fits_both_forms_speaks_for_neither() -> None:
+    found = Annotations.of([[0, 0, 8, 8]], [0], [64.0], [False])
+    form = box_form(found, (40, 60))
+    assert (form.fit, form.fit_otherwise, form.agree, form.agree_otherwise) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize(("bits", "warned"), [(None, True), (12, False)])
+def test_deep_images_that_use_few_bits_are_told_how_many(
+    tmp_path: Path, bits: int | None, warned: bool
+) -> None:
+    part = coco_folder(tmp_path, 8)
+    for path in Path(part["images"]).iterdir():
+        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) << 4).save(path)
+    held = prepared(Task.DETECTION, {"coco": {"train": part}} | ({} if bits is None else {"bits": bits}))
+    assert bool(held.meta["warnings"]) is warned
+    if warned:
+        assert held.meta["warnings"][0].endswith("set data.bits: 12 to use the whole range")
+    else:
+        assert max(int(s.image(i).max()) for s in held.splits.values() for i in range(len(s))) > 200
+
+
+def test_a_dark_data_set_is_doubted(tmp_path: Path) -> None:
+    part = mask_folder(tmp_path, 8)
+    for path in Path(part["images"]).iterdir():
+        Image.new("RGB", (40, 40), (1, 1, 1)).save(path)
+    held = prepared(Task.SEGMENTATION, {"masks": {"train": part, "classes": ["background", "thing"]}})
+    assert held.meta["warnings"][0].startswith("no pixel of any image is above 1 of 255")
+
+
+def test_one_picture_under_two_names_in_two_splits_is_told(tmp_path: Path) -> None:
+    train, test = coco_folder(tmp_path / "a", 6), coco_folder(tmp_path / "b", 2, start=50)
+    shutil.copyfile(Path(train["images"]) / "image_001.png", Path(test["images"]) / "image_050.png")
+    splits = {"train": 0.85, "validation": 0.15, "test": 0.0}
+    held = prepared(Task.DETECTION, {"coco": {"train": train, "test": test}, "splits": splits})
+    (warning,) = held.meta["warnings"]
+    assert warning.startswith("1 image is in two splits, in different files with the same pixels")
+    assert "image_001.png" in warning
+    assert "image_050.png" in warning
+
+
+def test_a_palette_with_white_first_is_told(tmp_path: Path) -> None:
+    part = mask_folder(tmp_path, 8)
+    for path in Path(part["masks"]).iterdir():
+        mask = Image.fromarray(np.asarray(Image.open(path)), "P")
+        mask.putpalette([255] * 3 + [0] * 3)
+        mask.save(path)
+    source = {"masks": {"train": part, "classes": ["background", "thing"]}}
+    (warning,) = prepared(Task.SEGMENTATION, source).meta["warnings"]
+    assert warning.startswith("8 masks have a palette of two greys with the lighter one first")
+    json.dumps(warning)

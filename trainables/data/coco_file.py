@@ -1,0 +1,236 @@
+"""A COCO JSON file as values: its images, each with its annotations, and its categories."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.data.coco_fields import (
+    Key,
+    Keys,
+    box,
+    flag,
+    key,
+    kind_of,
+    number,
+    shown,
+    whole_number,
+)
+from trainables.data.outlines import is_box, outline_box
+from trainables.data.sample import fold_name
+from trainables.errors import DataError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One annotation. box: xywh; NOT_A_BOX if unreadable.  category: None if it is not declared.
+
+    drawn: whether the box was taken from the polygon or mask, because the file gives none.
+    """
+
+    name: str
+    category: Key | None
+    box: tuple[float, ...]
+    outline: tuple[float, ...]
+    area: float
+    crowd: bool
+    drawn: bool
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One entry of `images`. declared: (height, width) if the file gives them."""
+
+    id: Key
+    file_name: str
+    declared: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """The content of a file, in the order of its ids.
+
+    entries: the annotations by the image's id.  twice: the names of annotations that repeat another one.
+    stray: annotations of images that are not listed, with their `image_id`.
+    parents: the folded names of categories that are others' `supercategory`.
+    """
+
+    images: tuple[ImageEntry, ...]
+    categories: Mapping[Key, str]
+    parents: frozenset[str]
+    entries: Mapping[Key, tuple[Entry, ...]]
+    twice: tuple[tuple[Key, str], ...]
+    stray: tuple[tuple[str, str], ...]
+
+    @property
+    def used(self) -> set[str]:
+        """The names of the categories that annotations have."""
+        return {
+            self.categories[entry.category]
+            for entries in self.entries.values()
+            for entry in entries
+            if entry.category is not None
+        }
+
+
+def load_coco_file(path: str) -> CocoFile:
+    """Read and check a file. Raises DataError for what is not COCO JSON, with the field's name."""
+    file = _lists(path)
+    for problem in _problems(file):
+        raise DataError(f"{path}: {problem}")
+    # The order of images decides between equal scores: pycocotools sorts by id.
+    images = sorted(file["images"], key=lambda i: (isinstance(key(i["id"]), str), key(i["id"])))
+    listed = tuple(ImageEntry(_id(image), str(image["file_name"]), _declared(image)) for image in images)
+    categories = {_id(entry): str(entry["name"]) for entry in sorted(file["categories"], key=_id)}
+    found, twice, stray = _annotations(path, file, Keys(i.id for i in listed), Keys(categories))
+    parents = {
+        fold_name(str(entry["supercategory"]))
+        for entry in file["categories"]
+        if entry.get("supercategory") is not None
+        and fold_name(str(entry["supercategory"])) != fold_name(str(entry["name"]))
+    }
+    return CocoFile(listed, categories, frozenset(parents), found, twice, stray)
+
+
+def _lists(path: str) -> Json:
+    try:
+        file = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"annotations must be a COCO JSON file, but {path}: {error}") from error
+    for name, needed in (
+        ("images", ("id", "file_name")),
+        ("annotations", ("image_id",)),
+        ("categories", ("id", "name")),
+    ):
+        entries = file.get(name) if isinstance(file, dict) else None
+        if not isinstance(entries, list):
+            raise DataError(f"{path} must hold a list '{name}', as COCO JSON does")
+        for place, entry in enumerate(entries):
+            absent = [n for n in needed if not isinstance(entry, dict) or n not in entry]
+            if absent:
+                raise DataError(f"{path}: {name}[{place}] must have {' and '.join(absent)}")
+    for name in ("images", "categories"):
+        if not file[name]:
+            raise DataError(f"{path} must list {name}, got none")
+    return dict(file)
+
+
+def _problems(file: Json) -> Iterator[str]:
+    """Yield the errors in ids and names, which must be unique."""
+    for name in ("images", "categories"):
+        seen: dict[Key, int] = {}
+        for place, entry in enumerate(file[name]):
+            own = key(entry["id"])
+            if own is None:
+                yield f"{name}[{place}].id must be a whole number or a string, got {shown(entry['id'])}"
+            elif own in seen:
+                yield (
+                    f"{name} must have unique ids, but {name}[{seen[own]}] and {name}[{place}] "
+                    f"both have {shown(entry['id'])}"
+                )
+            else:
+                seen[own] = place
+    if len({type(key(entry["id"])) for entry in file["categories"]}) > 1:
+        yield "ids of categories must be all whole numbers or all strings, got both"
+    for place, entry in enumerate(file["categories"]):
+        if not _is_name(entry["name"]):
+            yield f"categories[{place}].name must be a string, got {shown(entry['name'])}"
+    for place, entry in enumerate(file["images"]):
+        if not _is_file_name(entry["file_name"]):
+            yield f"images[{place}].file_name must be a file's name, got {shown(entry['file_name'])}"
+    for place, entry in enumerate(file["annotations"]):
+        if key(entry["image_id"]) is None:
+            yield (
+                f"annotations[{place}].image_id must be a whole number or a string, "
+                f"got {shown(entry['image_id'])}"
+            )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_file_name(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and value not in ("", ".", "..") and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _id(entry: Json) -> Any:
+    return key(entry["id"])
+
+
+def _declared(image: Json) -> tuple[int, int] | None:
+    height, width = whole_number(image.get("height")), whole_number(image.get("width"))
+    return (height, width) if height and width and height > 0 and width > 0 else None
+
+
+Found = tuple[dict[Key, tuple[Entry, ...]], tuple[tuple[Key, str], ...], tuple[tuple[str, str], ...]]
+
+
+def _annotations(path: str, file: Json, images: Keys, categories: Keys) -> Found:
+    """The annotations by image; those that repeat another one; those of images that are not listed."""
+    by_image: dict[Key, list[Entry]] = defaultdict(list)
+    twice: list[tuple[Key, str]] = []
+    stray: list[tuple[str, str]] = []
+    seen: dict[Key, set[str]] = defaultdict(set)
+    for place, given in enumerate(file["annotations"]):
+        name = f"annotation {given.get('id')}"
+        image = images.find(given["image_id"])
+        entry = _entry(name, given, categories, f"{path}: annotations[{place}]")
+        if image is None:
+            stray.append((name, shown(given["image_id"])))
+            continue
+        content = repr((entry.category, entry.box, entry.outline, entry.area, entry.crowd))
+        if content in seen[image] and is_box(list(entry.box)):
+            twice.append((image, name))
+            continue
+        seen[image].add(content)
+        by_image[image].append(entry)
+    _check_ids(path, file, images, categories, bool(by_image or twice))
+    return {image: tuple(entries) for image, entries in by_image.items()}, tuple(twice), tuple(stray)
+
+
+def _check_ids(path: str, file: Json, images: Keys, categories: Keys, any_image: bool) -> None:
+    """Raise DataError if no annotation at all names a listed image, or a declared category."""
+    entries = file["annotations"]
+    if not entries:
+        return
+    if not any_image:
+        raise DataError(
+            f"{path}: annotations must name listed images, but none of {len(entries)} does: their image_id "
+            f"is of type {kind_of(e['image_id'] for e in entries)}, such as {shown(entries[0]['image_id'])}; "
+            f"images have ids of type {images.kind}, such as {shown(file['images'][0]['id'])}"
+        )
+    given = [e["category_id"] for e in entries if e.get("category_id") is not None]
+    if given and all(categories.find(value) is None for value in given):
+        raise DataError(
+            f"{path}: annotations must name declared categories, but none of {len(given)} does: their "
+            f"category_id is of type {kind_of(given)}, such as {shown(given[0])}; categories have ids of "
+            f"type {categories.kind}, such as {shown(file['categories'][0]['id'])}"
+        )
+
+
+def _entry(name: str, given: Json, categories: Keys, where: str) -> Entry:
+    outline = outline_box(given.get("segmentation"))
+    read = box(given.get("bbox"))
+    # Tools that draw polygons leave the box out, empty, or all zero.
+    absent = given.get("bbox") in (None, []) or read == [0.0] * 4
+    drawn = absent and is_box(outline)
+    return Entry(
+        name=name,
+        category=categories.find(given.get("category_id")),
+        box=tuple(outline if drawn else read),
+        outline=tuple(outline),
+        area=number(given.get("area")),
+        crowd=flag(given.get("iscrowd"), f"{where}.iscrowd"),
+        drawn=drawn,
+    )

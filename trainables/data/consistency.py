@@ -1,0 +1,159 @@
+"""Whether a data set agrees with itself: one check of all images, made whenever data are prepared.
+
+It refuses boxes that are given in another form than the format has, and warns of what is probably a mistake.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+
+from trainables.data.evidence import BoxForm, Evidence
+from trainables.data.masks import FALLING
+from trainables.data.sample import DataSource
+from trainables.errors import DataError
+from trainables.specs.data import Split
+
+DARK = 32
+"""A data set whose brightest value is below this, of 255, is probably scaled wrongly."""
+MOST = 0.5
+"""The share of boxes from which a contradiction is one of the whole file."""
+FEWEST = 3
+"""The boxes that a judgement needs at least."""
+CLEAR = 10
+"""How many times as many boxes must speak for one form as for the other."""
+LISTED = 5
+"""Names that a warning lists."""
+
+
+@dataclass
+class Seen:
+    """What the images of one split said, by their names in order."""
+
+    names: list[str] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def add(self, name: str, evidence: Evidence) -> None:
+        """Note one image."""
+        self.names.append(name)
+        self.evidence.append(evidence)
+
+    @property
+    def form(self) -> BoxForm:
+        """The counts of its boxes."""
+        return reduce(add, (e.form for e in self.evidence), BoxForm())
+
+
+def check_consistency(
+    source: DataSource, seen: Mapping[Split, Seen], *, bits: int | None, corners: bool
+) -> list[str]:
+    """The warnings about a data set. Raises DataError if its boxes are in another form than they must be.
+
+    bits: those that deep images were read with.  corners: whether boxes must be [x0, y0, x1, y1].
+    """
+    forms = {str(split): form for split, part in seen.items() if (form := part.form).count}
+    wrong = {split: why for split, form in forms.items() if (why := wrong_form(form, corners=corners))}
+    whole = wrong_form(reduce(add, forms.values(), BoxForm()), corners=corners)
+    # One file may be wrong among others, or each split too small to show what all of them show.
+    if wrong and (len(wrong) < len(forms) or whole is None):
+        raise DataError(f"{' and '.join(wrong)}: {next(iter(wrong.values()))}")
+    if whole is not None:
+        raise DataError(f"data: {whole}")
+    remarks = dict.fromkeys(remark for part in source.parts.values() for remark in part.remarks)
+    return [*remarks, *_palettes(source), *_dark(seen, bits), *_twins(seen)]
+
+
+def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
+    """Why the boxes cannot be in the form that they are read in; None if they can."""
+    must, other = "[x0, y0, x1, y1]", "[x, y, width, height]"
+    if not corners:
+        must, other = other, must
+    way_out = f"convert them to {must} in pixels" + (
+        ", or use data.coco with COCO JSON" if corners else ", such as [x0, y0, x1 - x0, y1 - y0]"
+    )
+    if form.count and form.unit >= 0.9 * form.count:
+        return (
+            f"boxes must be {must} in pixels, but {form.unit} of {form.count} lie within 0 to 1, as shares "
+            f"of the image do; {way_out if corners else 'multiply them by the width and height of the image'}"
+        )
+    if form.agree_otherwise >= max(FEWEST - 1, MOST * form.told) and (
+        form.agree_otherwise > CLEAR * form.agree
+    ):
+        return (
+            f"boxes must be {must}, but by the areas or polygons of {form.agree_otherwise} of {form.told} "
+            f"they are {other}; {way_out}"
+        )
+    misfits = form.count - form.fit
+    if form.count >= FEWEST and misfits >= 0.3 * form.count and form.fit_otherwise >= 0.95 * form.count:
+        return (
+            f"boxes must be {must}, but {misfits} of {form.count} have no extent or pass the border so, and "
+            f"as {other} {'all' if form.fit_otherwise == form.count else form.fit_otherwise} lie in their "
+            f"images; {way_out}"
+        )
+    if form.told >= FEWEST and form.contradicted >= MOST * form.told:
+        return (
+            f"boxes must agree with their own areas and polygons, but {form.contradicted} of {form.told} do "
+            "not: they may belong to images of another size; correct them, or remove `area` and "
+            "`segmentation` if only the boxes are right"
+        )
+    return None
+
+
+def _palettes(source: DataSource) -> list[str]:
+    tallies = {id(part.tally): part.tally for part in source.parts.values()}
+    names = [name for tally in tallies.values() for name in tally.names().get(FALLING, [])]
+    if not names:
+        return []
+    return [
+        f"{_counted(names, 'mask')} a palette of two greys with the lighter one first, so a viewer shows "
+        "class 0 light and class 1 dark; the stored indices count; if the greys are meant, set "
+        f"data.masks.values, such as [0, 255] ({_few(names)})"
+    ]
+
+
+def _dark(seen: Mapping[Split, Seen], bits: int | None) -> list[str]:
+    all_ = [e for part in seen.values() for e in part.evidence]
+    if not all_:
+        return []
+    deep = [e.deepest for e in all_ if e.deepest is not None]
+    brightest = max(e.brightest for e in all_)
+    used = max(max(deep, default=0).bit_length(), 9)
+    if deep and used < (bits or 16):
+        return [
+            f"no pixel of the {len(deep)} images with more than 8 bits is above {max(deep)}, which takes "
+            f"{used} bits, but they are read as {bits or 16} bits (brightest value {brightest} of 255); "
+            f"set data.bits: {used} to use the whole range"
+        ]
+    if brightest < DARK:
+        return [
+            f"no pixel of any image is above {brightest} of 255: are these images, or values to be scaled?"
+        ]
+    return []
+
+
+def _twins(seen: Mapping[Split, Seen]) -> list[str]:
+    """Images with the same pixels in two splits."""
+    places: dict[bytes, list[tuple[Split, str]]] = defaultdict(list)
+    for split, part in seen.items():
+        for name, evidence in zip(part.names, part.evidence, strict=True):
+            places[evidence.digest].append((split, name))
+    twice = [found for found in places.values() if len({split for split, _ in found}) > 1]
+    if not twice:
+        return []
+    shown = ["  and  ".join(f"{split} {name}" for split, name in found[:3]) for found in twice[:LISTED]]
+    more = f" and {len(twice) - LISTED} more" if len(twice) > LISTED else ""
+    return [
+        f"{len(twice)} image{'s are' if len(twice) > 1 else ' is'} in two splits, in different files with "
+        f"the same pixels, so that metrics there are too good: {'; '.join(shown)}{more}"
+    ]
+
+
+def _counted(names: Sequence[str], noun: str) -> str:
+    return f"1 {noun} has" if len(names) == 1 else f"{len(names)} {noun}s have"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (" …" if len(names) > LISTED else "")

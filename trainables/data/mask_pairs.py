@@ -1,0 +1,166 @@
+"""Which mask belongs to which image: by their names, in two folders or in one."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from trainables.data.file_names import file_identity, walk_files
+from trainables.data.sample import need_folder
+from trainables.errors import DataError
+from trainables.specs.data import MaskPart
+
+OFTEN = 0.5
+"""The share of the images from which a difference of names is a habit of the data set."""
+
+
+PROBED = 50
+"""Masks that are compared with all images to find out how names differ."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, with its mask if there is one. name: the image's path below its folder."""
+
+    name: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of one part, by name.
+
+    alone: masks without an image, by name.  hint: how the names of both probably differ, as a setting.
+    doubled: images that are the same file as an earlier one, with that one's name.
+    """
+
+    pairs: tuple[Pair, ...]
+    alone: tuple[str, ...]
+    hint: str
+    doubled: tuple[tuple[str, str], ...]
+
+
+def find_pairs(part: MaskPart, suffix: str | None, where: str) -> Pairs:
+    """Pair the images and masks of a part.
+
+    suffix: what a mask's name has after the image's name: `_mask`, `_mask.png`, or, for images and masks in
+    one folder, only an ending such as `.png`.  Raises DataError if files cannot be told apart.
+    """
+    images = need_folder(part.images, what=f"{where}.images")
+    masks = need_folder(part.masks, what=f"{where}.masks")
+    if images.samefile(masks) and suffix is None:
+        raise DataError(
+            f"{where}: images and masks are in one folder, {part.images}, so their names must say which is "
+            "which: set data.masks.suffix to what the masks' names end with, such as _mask or .png"
+        )
+    drawings = _masks_by_stem(masks, suffix)
+    taken = set(drawings.values())
+    pictures: dict[str, Path] = {}
+    for path in _image_files(images):
+        if suffix is not None and path in taken:
+            continue
+        stem = _stem(path.relative_to(images).as_posix())
+        if stem in pictures:
+            raise DataError(_collision(pictures[stem], path))
+        pictures[stem] = path
+    if not pictures:
+        more = ", other than masks," if suffix is not None and taken else ""
+        raise DataError(f"{where}.images must be a folder with images, but {part.images} has none{more}")
+    kept, doubled = _each_once(pictures, drawings, images)
+    pairs = tuple(
+        Pair(path.relative_to(images).as_posix(), path, drawings.get(stem)) for stem, path in kept.items()
+    )
+    alone = [stem for stem in sorted(drawings) if stem not in pictures]
+    hint = "" if suffix is not None else _habit([s for s in kept if s not in drawings], alone)
+    return Pairs(pairs, tuple(drawings[s].relative_to(masks).as_posix() for s in alone), hint, doubled)
+
+
+def _masks_by_stem(folder: Path, suffix: str | None) -> dict[str, Path]:
+    """The masks by the stem of their image."""
+    found: dict[str, Path] = {}
+    for path in _image_files(folder):
+        name = path.relative_to(folder).as_posix()
+        stem = _stem(name) if suffix is None else _without(name, suffix)
+        if stem is None:
+            continue
+        if stem in found:
+            raise DataError(_collision(found[stem], path))
+        found[stem] = path
+    return found
+
+
+def _image_files(folder: Path) -> list[Path]:
+    known = Image.registered_extensions()
+    return [path for path in walk_files(folder) if path.suffix.lower() in known]
+
+
+def _stem(name: str) -> str:
+    """A name without its suffix, with composed letters, as other systems may store them apart."""
+    return unicodedata.normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())
+
+
+def _without(name: str, suffix: str) -> str | None:
+    """The stem of a mask's image; None for a file whose name does not end so."""
+    whole = unicodedata.normalize("NFC", name if "." in suffix else _stem(name))
+    if not whole.casefold().endswith(suffix.casefold()):
+        return None
+    stem = whole[: len(whole) - len(suffix)]
+    return stem if stem and not stem.endswith("/") else None
+
+
+def _collision(first: Path, second: Path) -> str:
+    return (
+        "an image and its mask have the same file name, so the names of images, and those of masks, must "
+        f"differ by more than the suffix; {first} and {second} do not: rename one, or remove it"
+    )
+
+
+def _each_once(
+    pictures: Mapping[str, Path], drawings: Mapping[str, Path], folder: Path
+) -> tuple[dict[str, Path], tuple[tuple[str, str], ...]]:
+    """The images without those that are the same file as another, through a link; one with a mask is kept."""
+    first: dict[str, str] = {}
+    for stem in sorted(pictures, key=lambda s: (s not in drawings, s)):
+        first.setdefault(file_identity(pictures[stem]), stem)
+    kept, doubled = {}, []
+    for stem, path in sorted(pictures.items()):
+        own = first[file_identity(path)]
+        if own == stem:
+            kept[stem] = path
+        else:
+            doubled.append(
+                (path.relative_to(folder).as_posix(), pictures[own].relative_to(folder).as_posix())
+            )
+    return kept, tuple(doubled)
+
+
+def _habit(images: Sequence[str], masks: Sequence[str]) -> str:
+    """How the names of images without a mask differ from those of masks without an image."""
+    ends: Counter[str] = Counter()
+    starts: Counter[str] = Counter()
+    longest_first = sorted(images, key=len, reverse=True)
+    some = masks[:PROBED]
+    for mask in some:
+        for image in longest_first:
+            name, own = PurePosixPath(mask).name, PurePosixPath(image).name
+            if mask.startswith(image):
+                ends[mask[len(image) :]] += 1
+                break
+            if name.endswith(own):
+                starts[name[: -len(own)]] += 1
+                break
+    end, front = (counts.most_common(1)[0] if counts else ("", 0) for counts in (ends, starts))
+    if end[1] >= max(1, OFTEN * len(some)):
+        return f"masks are named like their image with '{end[0]}': set data.masks.suffix: {end[0]}"
+    if front[1] >= max(1, OFTEN * len(some)):
+        return (
+            f"masks are named like their image with '{front[0]}' in front: rename them, or link them into a "
+            "folder under the images' names"
+        )
+    return ""
