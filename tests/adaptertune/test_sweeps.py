@@ -107,6 +107,10 @@ def test_a_finished_sweep_is_extended(storage: Path) -> None:
         adaptertune.resume("sweep", trials=1)
     with pytest.raises(adaptertune.AdaptertuneError, match="from 1 on, got '3'"):
         adaptertune.resume("sweep", trials="3")  # type: ignore[arg-type]
+    with pytest.raises(adaptertune.AdaptertuneError, match=r"move_data must be a mapping.*got str"):
+        adaptertune.resume("sweep", move_data="/old=/new")  # type: ignore[arg-type]
+    with pytest.raises(adaptertune.AdaptertuneError, match="it has no data in files"):
+        adaptertune.resume("sweep", trials=3, move_data={"/old": "/new"})
     with pytest.raises(adaptertune.StorageError, match="available: sweep"):
         adaptertune.resume("sweeep")
     with pytest.raises(adaptertune.StorageError, match="not one of its trials"):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from data_makers import mask_folder
 from scripted import experiment, trial_job
 
 from cluster.node_setup import UnfitNodeError, node_name, with_local_data
@@ -13,6 +15,7 @@ from cluster.ray_worker import Worker
 from cluster.remote_call import call_by_name
 from trainables.data import prepare
 from trainables.preparation import prepare_workload
+from trainables.specs.definitions import BEFORE
 from trainables.specs.job import TrialJob
 
 DATA = {"embedded": {"train": 4, "validation": 2, "test": 2, "side": 32}}
@@ -72,6 +75,37 @@ def test_other_data_than_the_sweep_began_on_is_refused_with_both_fingerprints(jo
         with_local_data(job.with_prepared(Path("/elsewhere/0123456789")))
     for part in (node_name(), "0123456789", job.prepared.name, "ADAPTERTUNE_CACHE"):
         assert part in str(caught.value)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialJob:
+    """A job of a driver whose data of the node have other times; each has a cache of its own."""
+    masks = {"train": mask_folder(tmp_path / "data", 6), "classes": ["ground", "cell"]}
+    asked = experiment(task="segmentation", objective={"metric": "dice"}, data={"masks": masks}).workload
+    monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "drivers"))
+    there = tmp_path / "elsewhere" / prepare_workload(asked).name
+    monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "nodes"))
+    for path in (tmp_path / "data").rglob("*.*"):
+        os.utime(path, ns=(1, 1))
+    (tmp_path / "sweep").mkdir()
+    return trial_job(tmp_path / "sweep", 3, workload=asked, prepared=there)
+
+
+def test_a_node_whose_files_have_other_times_has_the_same_data(drawn: TrialJob, tmp_path: Path) -> None:
+    assert with_local_data(drawn).prepared == tmp_path / "nodes" / "prepared" / drawn.prepared.name
+
+
+def test_a_node_whose_files_have_another_content_is_refused(drawn: TrialJob, tmp_path: Path) -> None:
+    one, other = sorted((tmp_path / "data" / "masks").iterdir())[:2]
+    shutil.copyfile(other, one)
+    with pytest.raises(UnfitNodeError, match="their names or their content differ; copy the driver's files"):
+        with_local_data(drawn)
+
+
+def test_under_the_definition_before_times_must_be_equal_too(drawn: TrialJob, tmp_path: Path) -> None:
+    before = drawn.workload.model_copy(update={"definitions": BEFORE})
+    with pytest.raises(UnfitNodeError, match="copy the files with their times"):
+        with_local_data(drawn.model_copy(update={"workload": before}))
 
 
 def test_an_experiments_folder_that_is_not_there_names_node_and_folder(job: TrialJob) -> None:

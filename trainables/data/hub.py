@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from pydantic import JsonValue
 
-from trainables.data.content_digest import digest_files, digest_of, files_below
+from trainables.data.content.digests import digest_files, digest_of, files_below
 from trainables.data.pixels import Photo, read_photo
 from trainables.data.sample import (
     Annotations,

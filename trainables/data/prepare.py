@@ -21,16 +21,16 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from trainables.data.cache_folder import cache_root
 from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.consistency import Seen, check_consistency
-from trainables.data.content_identity import domain_content, source_content
-from trainables.data.defined_identity import (
+from trainables.data.content.by_definition import (
     identity_of_domain,
     identity_of_source,
     keep_content,
     require_unchanged,
 )
+from trainables.data.content.cache_folder import cache_root
+from trainables.data.content.identity import domain_content, source_content
 from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS

@@ -66,9 +66,9 @@ def read_moves(texts: Sequence[str], experiment: Experiment) -> dict[str, str]:
         pairs = [(old, new) for old, new in pairs if old and new]
         if not pairs:
             raise AdaptertuneError(f"{SYNTAX}, got '{text}'")
-        leading = [pair for pair in pairs if any(_below(path, _plain(pair[0])) for path in paths)]
+        leading = [pair for pair in pairs if any(_below(path, plain_path(pair[0])) for path in paths)]
         old, new = (leading or pairs)[0]
-        if _plain(old) in map(_plain, found):
+        if plain_path(old) in map(plain_path, found):
             raise AdaptertuneError(f"--move-data names {old} twice; each folder can be at one place only")
         found[old] = new
     return found
@@ -83,7 +83,7 @@ def check_moves(given: Mapping[Any, str | os.PathLike[str]], experiment: Experim
     for old, new in given.items():
         if not all(isinstance(path, str | os.PathLike) and os.fspath(path) for path in (old, new)):
             raise AdaptertuneError(f"moved data need two paths, OLD and NEW, got {old!r} and {new!r}")
-        old, new = _plain(os.fspath(old)), _plain(os.fspath(new))
+        old, new = plain_path(os.fspath(old)), plain_path(os.fspath(new))
         if not any(_below(path, old) for path in paths.values()):
             raise AdaptertuneError(
                 f"--move-data: {old} is not where data of {experiment.name} were; {_listed(paths)}"
@@ -120,7 +120,8 @@ def _listed(paths: Mapping[str, str]) -> str:
     return "its paths are" + "".join(f"\n  {key}: {path}" for key, path in paths.items())
 
 
-def _plain(path: str) -> str:
+def plain_path(path: str) -> str:
+    """The absolute path, as the record holds paths."""
     return os.path.abspath(Path(path).expanduser())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
 from cluster.connect import Cluster, RayStartError, connect
-from cluster.packages import PACKAGES
 from cluster.ray_folder import NoShortFolderError
 from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
@@ -41,9 +39,15 @@ from tuning.ledger.records import (
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import say
 from tuning.run.control import Control
-from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_background, wait_for_data
+from tuning.run.prepared_data import (
+    Prepare,
+    absolute_cache,
+    prepare_in_background,
+    wait_for_data,
+)
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
+from tuning.run.sent_code import send_along, trainable_of
 from tuning.run.signals import Signals, halted_by_signals
 from tuning.run.timing import Timing
 from tuning.scheduling.rule import StoppingRule
@@ -203,7 +207,10 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
     control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
-    data = _ready(prepared, of, control)
+    asked_gpus = gpus if cluster.joined else None
+    data = wait_for_data(
+        prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus
+    )
     record_earlier_trials(of.earlier, of.recorder)
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
     _settle(of, rule)
@@ -231,7 +238,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(of.trainable), {"CPU": resources.cpus, "GPU": gpus}),
+            tune.with_resources(trainable_of(of.trainable), {"CPU": resources.cpus, "GPU": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -337,7 +344,7 @@ def _save_running(of: Composition) -> None:
 
 def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> None:
     if of.scorer is not None:
-        _send_along(of.scorer.__module__)
+        send_along(of.scorer.__module__)
     resources = of.experiment.resources
     Scoring(
         of.experiment,
@@ -363,30 +370,8 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         say(f"the latency of the scored trials was not measured: {reason}")
 
 
-def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:
-    return wait_for_data(prepared, of.experiment, of.folder, of.recorder, stopped=control.end_asked)
-
-
 def _name(trial: Any) -> str:
     return f"{trial.config['trial']:04d}"
-
-
-def _trainable(given: type[Any] | None) -> type[Any]:
-    if given is None:
-        from cluster.ray_worker import Worker
-
-        return Worker
-    for base in given.__mro__:
-        _send_along(base.__module__)
-    return given
-
-
-def _send_along(module: str) -> None:
-    """Pickle by value what this module defines, unless workers can import the module."""
-    from ray import cloudpickle
-
-    if module.split(".")[0] not in (*PACKAGES, "ray", "builtins"):
-        cloudpickle.register_pickle_by_value(sys.modules[module])
 
 
 @dataclass(frozen=True)

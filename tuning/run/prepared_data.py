@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from trainables.errors import DataError
+from trainables.errors import ClusterError, DataError
 from trainables.run_folder import SPLITS
+from trainables.specs.job import Job
 from trainables.specs.workload import Workload
 from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
@@ -54,20 +56,51 @@ def wait_for_data(
     recorder: Recorder,
     *,
     stopped: Callable[[], bool],
+    nodes_gpus: float | None = None,
 ) -> Path:
     """Wait for the prepared data, record them, and store their splits in the experiment's `folder`.
 
+    nodes_gpus: GPUs of a trial, on a cluster that others started; its nodes are asked for the data before
+    a resume is recorded.
     Raises Halt when `stopped()` is true, and DataError for an objective without a value, or if the data
     have changed.
     """
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
             raise Halt(Ending.INTERRUPTED)
-    return record_data(prepared.result(), experiment, folder, recorder)
+    data, accept = prepared.result(), None
+    if recorder.pending is not None and nodes_gpus is not None:
+        accept = partial(
+            require_on_nodes, experiment=experiment, folder=folder, gpus=nodes_gpus, stopped=stopped
+        )
+    return record_data(data, experiment, folder, recorder, accept=accept)
 
 
-def record_data(data: Path, experiment: Experiment, folder: Path, recorder: Recorder) -> Path:
-    """Check and record prepared data, as `wait_for_data` does."""
+def require_on_nodes(
+    data: Path, experiment: Experiment, folder: Path, gpus: float, stopped: Callable[[], bool]
+) -> None:
+    """Raise ClusterError if a node of the joined cluster cannot use the data; Halt when `stopped()`."""
+    from cluster.health.node_data import data_errors
+
+    def look() -> None:
+        if stopped():
+            raise Halt(Ending.INTERRUPTED)
+
+    resources = experiment.resources
+    job = Job(experiment=folder, workload=experiment.workload, prepared=data, threads=resources.threads)
+    if errors := data_errors(job, cpus=resources.cpus, gpus=gpus, look=look):
+        raise ClusterError("\n".join(errors))
+
+
+def record_data(
+    data: Path,
+    experiment: Experiment,
+    folder: Path,
+    recorder: Recorder,
+    *,
+    accept: Callable[[Path], None] | None = None,
+) -> Path:
+    """Check and record prepared data, as `wait_for_data` does. accept: may refuse them by an error."""
     meta, workload = read_meta(data), experiment.workload
     if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {workload.objective.metric}: {error}")
@@ -78,6 +111,8 @@ def record_data(data: Path, experiment: Experiment, folder: Path, recorder: Reco
             note = f"the data at {', '.join(moved.values())} have the content of the launch"
         if note is not None:
             say(note)
+    if accept is not None:
+        accept(data)
     floors: dict[str, dict[str, float]] = {}
     if (data / SPLITS).is_file():
         floors = _checked_floors(data, workload)

@@ -118,7 +118,7 @@ def _refusal(differing: list[tuple[str | None, str, str]], prepared: Path, exper
 
 def _named(domain: str | None, was: str, prepared: Path, experiment: Experiment) -> list[str]:
     """The files that differ, if the data before are still in the cache."""
-    from trainables.data.content_identity import differing_files, domain_content, source_content
+    from trainables.data.content.identity import differing_files, domain_content, source_content
 
     data = experiment.data
     if domain is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,23 +110,29 @@ def recorded(folder: Path) -> bytes:
 # --- data that moved --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [drawn, pytest.param(boxed, marks=pytest.mark.slow)])
-def test_moved_data_of_the_same_content_are_read_at_their_new_place_from_then_on(
-    tmp_path: Path,
-    launched: Begun,
-    make: Callable[[Path], dict[str, Any]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = launched(tmp_path, make)
+def goes_on_elsewhere(folder: Path, tmp_path: Path, said: pytest.CaptureFixture[str]) -> None:
     places = moved(tmp_path)
     assert resumed(folder, trials=3, move_data=places).outcome is Ending.FINISHED
-    assert f"the data at {tmp_path}/job2 have the content of the launch" in capsys.readouterr().err
+    assert f"the data at {tmp_path}/job2 have the content of the launch" in said.readouterr().err
     history = read_history(folder)
     assert history.moves == (places,)
     assert all("/job2/" in path for path in data_paths(experiment_of(history.header)).values())
     with pytest.raises(StorageError, match="is finished, with 3 trials"):  # found without saying it again
         resumed(folder, trials=3)
     assert [trial.outcome for trial in read_history(folder).trials.values()] == ["completed"] * 3
+
+
+def test_moved_data_of_the_same_content_are_read_at_their_new_place_from_then_on(
+    tmp_path: Path, launched: Begun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goes_on_elsewhere(launched(tmp_path), tmp_path, capsys)
+
+
+@pytest.mark.slow
+def test_moved_coco_data_are_read_at_their_new_place_too(
+    tmp_path: Path, launched: Begun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goes_on_elsewhere(launched(tmp_path, boxed), tmp_path, capsys)
 
 
 @pytest.mark.slow
@@ -334,6 +341,32 @@ def test_an_interrupted_sweep_that_is_refused_stays_interrupted(tmp_path: Path, 
         resumed(folder, trials=changed(tmp_path)["trials"])
     assert recorded(folder) == before
     assert read_history(folder).trials[1].outcome is None
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_stop_while_data_are_prepared_is_recorded_unless_the_data_are_at_an_unchecked_place(
+    tmp_path: Path, launched: Begun, *, elsewhere: bool
+) -> None:
+    folder = launched(tmp_path)
+    asked = {"move_data": moved(tmp_path)} if elsewhere else {}
+    before, over = recorded(folder), threading.Event()
+
+    def prepare(workload: object) -> Path:
+        (folder / "control").mkdir(exist_ok=True)
+        (folder / "control" / "stop").touch()
+        over.wait(60)
+        return tmp_path
+
+    try:
+        result = resumed(folder, trials=3, prepare=prepare, **asked)
+    finally:
+        over.set()
+    assert result.outcome is Ending.INTERRUPTED
+    assert (recorded(folder) == before) is elsewhere
+    closed = read_history(folder).closed
+    assert closed is not None
+    assert closed.reason is (Ending.FINISHED if elsewhere else Ending.INTERRUPTED)
+    assert read_history(folder).moves == ()
 
 
 def test_views_of_a_refused_sweep_are_not_touched(

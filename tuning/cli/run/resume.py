@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +55,7 @@ def run_resume(
     - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials,
       that is as `--trials`. If anything else differs, except the name, each key is shown as `was → is` and
       nothing runs. `--set` changes the file as for `launch`. Only paths of data may differ too: that is
-      as `--move-data`.
+      as `--move-data`, unless the experiment was recorded before content was part of the fingerprint.
     - `--move-data OLD=NEW`: images, masks, annotations, domains, a local copy of a hub data set and a local
       model whose paths were OLD or below it are read at NEW from now on, also by later commands. Their
       content is compared with that of the launch, except the model's; other content is refused, with the
@@ -108,21 +107,27 @@ def changes_of_file(
     """
     from tuning.experiment.differences import find_differences
     from tuning.experiment.load import load_experiment
-    from tuning.experiment.moved_data import data_paths, moves_between, with_moved_data
+    from tuning.experiment.moved_data import (
+        data_paths,
+        moves_between,
+        plain_path,
+        with_moved_data,
+    )
     from tuning.ledger.header import experiment_of
     from tuning.ledger.ledger import read_history
     from tuning.ledger.storage import shell_name
 
     history, now = read_history(folder), load_experiment(file, overrides)
-    begun = experiment_of(history.header)
-    all_moves = [*history.moves, {os.path.abspath(old): os.path.abspath(new) for old, new in moves.items()}]
-    asked = with_moved_data(now, all_moves)  # the file may still name the first place
+    given = {plain_path(old): plain_path(new) for old, new in moves.items()}
+    begun = with_moved_data(experiment_of(history.header), [given])
+    asked = with_moved_data(now, [*history.moves, given])  # the file may still name the first place
     changed = {difference.key: difference for difference in find_differences(begun, asked)}
     wanted = asked.search.trials
     if wanted is not None and changed.pop("search.trials", None) is None:
         wanted = None
     by_file: dict[str, str] = {}
-    if changed.keys() & data_paths(begun).keys() and not moves:
+    # Without content in its fingerprint, only names may be compared: that must be asked for with --move-data.
+    if changed.keys() & data_paths(begun).keys() and not moves and begun.definitions.fingerprint > 1:
         by_file = moves_between(begun, asked) or {}
         changed = {d.key: d for d in find_differences(with_moved_data(begun, [by_file]), asked)}
         changed.pop("search.trials", None)

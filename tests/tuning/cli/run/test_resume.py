@@ -147,6 +147,28 @@ def test_a_file_beside_the_moved_data_says_where_they_are(
     assert [(each["trials"], each["move_data"]) for each in asked] == [(9, wanted)]
 
 
+def test_a_file_that_names_the_old_place_and_the_new_place_go_together(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[dict[str, Any]]
+) -> None:
+    (drawn / "job1").mkdir()
+    (drawn / "job1" / "nuclei.yaml").write_text((drawn / "job2" / "nuclei.yaml").read_text())
+    move = {f"{drawn}/job1": f"{drawn}/job2"}
+    for place in ("job1", "job2"):
+        file = f"{drawn}/{place}/nuclei.yaml"
+        run("resume", "drawn", "--file", file, "--move-data", f"{drawn}/job1={drawn}/job2")
+    assert [each["move_data"] for each in asked] == [move, move]
+
+
+def test_of_an_experiment_before_content_counted_a_file_does_not_move_the_data(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
+) -> None:
+    ledger = storage / "drawn" / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"fingerprint":2', '"fingerprint":1'))
+    out = run("resume", "drawn", "--file", f"{drawn}/job2/nuclei.yaml", code=2).stderr
+    assert f"data.masks.train.images: {drawn}/job1/images → {drawn}/job2/images" in out
+    assert not asked
+
+
 def test_a_file_with_moved_data_and_another_change_is_refused_for_the_change(
     run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from trainables.data.content_identity import (
+from trainables.data.content.identity import (
     Content,
     domain_content,
     domain_identity_by_content,

@@ -17,8 +17,8 @@ from typing import Any
 from PIL import Image
 from pydantic import JsonValue
 
-from trainables.data.cache_folder import cache_root
-from trainables.data.content_digest import ABSENT, FOLDER, digest_files, digest_of, files_below
+from trainables.data.content.cache_folder import cache_root
+from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_of, files_below
 from trainables.data.hub import hub_identity
 from trainables.data.sample import need_folder
 from trainables.errors import DataError, StorageError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data import content_digest
-from trainables.data.content_digest import ABSENT, UNREADABLE, digest_files, digest_of, files_below
+from trainables.data.content import digests as content_digest
+from trainables.data.content.digests import ABSENT, UNREADABLE, digest_files, digest_of, files_below
 from trainables.errors import DataError
 
 

@@ -15,7 +15,7 @@ from data_makers import SMALL, coco_folder, mask_folder, prepared, workload
 from PIL import Image
 
 from trainables.data import prepare as preparing
-from trainables.data.content_identity import differing_files, source_content
+from trainables.data.content.identity import differing_files, source_content
 from trainables.data.prepare import fingerprint, prepare_data
 from trainables.errors import DataError
 from trainables.specs.data import Split

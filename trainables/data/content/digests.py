@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from trainables.data.cache_folder import cache_root
+from trainables.data.content.cache_folder import cache_root
 from trainables.errors import DataError
 
 FOLDER = "digests"
