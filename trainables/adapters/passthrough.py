@@ -71,6 +71,8 @@ def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftCo
         own["target_modules"] = list(layout.norms_in(config.blocks))
     if kind is PeftType.IA3:
         own["feedforward_modules"] = [t for t in targets if t in layout.linears.get(Role.MLP_OUT, ())]
+    if spec.arguments.get("init_lora_weights") == "eva" and "eva_config" not in spec.arguments:
+        own["eva_config"] = {}  # PEFT warns that it takes the defaults
     if kind is PeftType.FROD and "progressbar" not in spec.arguments:
         own["progressbar"] = False
     made = PEFT_TYPE_TO_CONFIG_MAPPING[kind]

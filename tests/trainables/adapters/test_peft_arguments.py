@@ -166,8 +166,10 @@ def test_validate_refuses_before_any_work(tmp_path) -> None:
     ):
         peft = json.dumps({"method": "LORA", "arguments": arguments})
         file.write_text(text.replace("PEFT", peft), encoding="utf-8")
-        with pytest.raises(ExperimentFileError, match=says):
+        with pytest.raises(ExperimentFileError, match=says) as raised:
             load_experiment(str(file))
+        assert str(raised.value).count(says) == 1
+        assert "trial.peft.arguments" in str(raised.value)
     good = json.dumps({"method": "LORA", "arguments": {"init_lora_weights": "eva"}})
     file.write_text(text.replace("PEFT", good), encoding="utf-8")
     load_experiment(str(file))
