@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORAGE ?= experiments
 
-.PHONY: setup quickstart test test-slow test-exhaustive check format bench bench-trials bench-query docs wheel clean
+.PHONY: setup quickstart test test-slow test-exhaustive check format bench bench-trials bench-query docs docs-peft wheel clean
 
 setup: $(VENV)/.dev
 
@@ -51,6 +51,9 @@ bench-query: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.generate_commands
+
+docs-peft: $(VENV)/.dev  # a quarter of an hour: it runs every PEFT method
+	$(BIN)/python -m docs.generate_peft_methods
 
 wheel: $(VENV)/.dev
 	rm -rf build

@@ -295,7 +295,16 @@ def _attach_gradients(model: nn.Module, config: LoraConfig, ranks: Mapping[str, 
         preprocess_loraga(model, config, all_batches)
     try:
         for name, layer in layers.items():
-            _check_gradient(name, getattr(layer, "_peft_loraga_grad", None), ranks[name], probe)
+            gradient = getattr(layer, "_peft_loraga_grad", None)
+            if gradient is not None and not bool(gradient.any()):
+                # Its inputs are zero, as in the first self-attention of DETR's decoder: plain LoRA.
+                del layer._peft_loraga_grad
+            elif gradient is not None:
+                _check_gradient(name, gradient, ranks[name], probe)
+        if not any(hasattr(layer, "_peft_loraga_grad") for layer in layers.values()):
+            raise AdapterError(
+                "init lora_ga: the loss has no gradient for any of the adapted layers; choose other targets"
+            )
     except AdapterError:
         for layer in layers.values():
             if hasattr(layer, "_peft_loraga_grad"):
@@ -317,12 +326,8 @@ def _kept_gradients(model: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
-def _check_gradient(name: str, gradient: Tensor | None, rank: int, probe: Probe) -> None:
-    """PEFT would fall back to plain LoRA without a gradient, and to fewer columns in a narrow layer."""
-    if gradient is None or not bool(gradient.any()):
-        raise AdapterError(
-            f"init lora_ga: the loss has no gradient for {name}; leave the layer out of targets or blocks"
-        )
+def _check_gradient(name: str, gradient: Tensor, rank: int, probe: Probe) -> None:
+    """PEFT would take fewer columns than the rank from a narrow layer, and arbitrary ones from few images."""
     if not bool(torch.isfinite(gradient).all()):
         raise AdapterError(f"init lora_ga: the gradient for {name} is not finite")
     sizes = torch.linalg.svdvals(gradient.double().cpu())

@@ -19,7 +19,7 @@ from trainables.errors import AdapterError
 from trainables.specs.adapters import PeftSpec, Role
 from trainables.specs.trial import TrialConfig
 
-_OWN = {field.name for field in dataclasses.fields(PeftConfig)} | {
+OWN = {field.name for field in dataclasses.fields(PeftConfig)} | {
     "target_modules",
     "feedforward_modules",
     "exclude_modules",
@@ -71,6 +71,8 @@ def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftCo
         own["target_modules"] = list(layout.norms_in(config.blocks))
     if kind is PeftType.IA3:
         own["feedforward_modules"] = [t for t in targets if t in layout.linears.get(Role.MLP_OUT, ())]
+    if spec.arguments.get("init_lora_weights") == "eva" and "eva_config" not in spec.arguments:
+        own["eva_config"] = {}  # PEFT warns that it takes the defaults
     if kind is PeftType.FROD and "progressbar" not in spec.arguments:
         own["progressbar"] = False
     made = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
@@ -94,6 +96,17 @@ def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftCo
         raise AdapterError(f"peft.arguments: {spec.method} rejects them: {error}") from error
 
 
+def method_fault(method: str) -> str | None:
+    """Why one of PEFT's methods cannot be used; None if it can."""
+    name = method.upper()
+    if name in offered_methods():
+        return None
+    return next(
+        (why for kind, why in _UNFIT.items() if kind.value == name),
+        "it learns prompt tokens, which a vision backbone does not accept",
+    )
+
+
 def _kind(spec: PeftSpec) -> PeftType:
     name = spec.method.upper()
     kind = next((k for k in PEFT_TYPE_TO_CONFIG_MAPPING if k.value == name), None)
@@ -101,24 +114,21 @@ def _kind(spec: PeftSpec) -> PeftType:
         raise AdapterError(
             f"peft.method: PEFT has no method '{spec.method}'{did_you_mean(name, offered_methods())}"
         )
-    if kind in _UNFIT:
-        raise AdapterError(f"peft.method: {name} cannot be used here: {_UNFIT[kind]}")
-    if name not in offered_methods():
+    if (fault := method_fault(name)) is not None:
         raise AdapterError(
-            f"peft.method: {name} learns prompt tokens, which a vision backbone does not accept; "
-            f"use one of {', '.join(offered_methods())}"
+            f"peft.method: {name} cannot be used here: {fault}; use one of {', '.join(offered_methods())}"
         )
     return kind
 
 
 def _argument_fault(method: str, name: str, known: Sequence[str]) -> str | None:
-    if name in _OWN:
+    if name in OWN:
         return (
             f"peft.arguments.{name} cannot be set in the file: "
             "targets, blocks and freezing determine what is adapted and what trains"
         )
     if name not in known:
-        usable = [n for n in known if n not in _OWN]
+        usable = [n for n in known if n not in OWN]
         return f"peft.arguments.{name}: {method.upper()} has no such argument{did_you_mean(name, usable)}"
     return None
 

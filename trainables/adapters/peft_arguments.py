@@ -30,6 +30,10 @@ def _false(value: JsonValue) -> bool:
     return value is False
 
 
+def _more_than_one(value: JsonValue) -> bool:
+    return isinstance(value, int) and value > 1
+
+
 def _one_of(*names: str) -> Holds:
     return lambda value: isinstance(value, str) and value.lower().startswith(names)
 
@@ -125,7 +129,10 @@ REFUSED: tuple[Refused, ...] = (
     Refused("HIRA", "rank_pattern", "PEFT reads it and then gives every layer rank r", _true),
     Refused("LOHA", "use_effective_conv2d", _CONVOLUTIONS, _true),
     Refused("LOKR", "use_effective_conv2d", _CONVOLUTIONS, _true),
+    Refused("OFT", "module_dropout", "PEFT makes the layer for it and never calls it", _true),
     Refused("OSF", "target_svd_config", "PEFT accepts and ignores it"),
+    Refused("PVERA", "sample_at_inference", "the model would be random in evaluation", _true),
+    Refused("PVERA", "generator_seed", "the state of its generator is in no checkpoint"),
     Refused("PSOFT", "psoft_alpha", "it is divided out again, so the scale is always 1"),
     Refused("TINYLORA", "init_weights", "PEFT leaves the weights uninitialised then", _false),
 )
@@ -134,6 +141,7 @@ NEEDS: tuple[Needs, ...] = (
     Needs("LORA", "eva_config", "init_lora_weights", True, _one_of("eva"), "eva"),
     Needs("LORA", "lora_ga_config", "init_lora_weights", True, _one_of("lora_ga"), "lora_ga"),
     Needs("ADAMSS", "svd_threshold", "use_dynamic_rank", False, _true, True),
+    Needs("ADAMSS", "svd_threshold", "subspace_rank", 1, _more_than_one, 4),
     Needs("DEFT", "init_scale", "init_weights", True, _false, False),
     Needs("LOKR", "rank_dropout_scale", "rank_dropout", 0.0, _true, 0.5),
     Needs("MISS", "mini_r", "init_weights", True, _one_of("mini"), "mini"),
@@ -204,6 +212,12 @@ def _lora(arguments: Arguments, hidden: int) -> Iterator[str]:
     blocks = arguments.get("use_bdlora")
     if isinstance(blocks, dict) and blocks.get("nblocks", 1) == 1:
         yield "peft.arguments.use_bdlora with nblocks 1 is plain LoRA; set nblocks to 2 or more"
+    compressed = arguments.get("velora_config")
+    if isinstance(compressed, dict) and compressed.get("init_type") == "batch_average_once":
+        yield (
+            "peft.arguments.velora_config.init_type batch_average_once notes that it was computed where no "
+            "checkpoint holds it; use batch_average or random"
+        )
     rank = arguments.get("r", 8)
     if init == "lora_ga" and hidden and isinstance(rank, int) and 2 * rank > hidden:
         yield (
@@ -218,24 +232,6 @@ def _adamss(arguments: Arguments, hidden: int) -> Iterator[str]:
         yield (
             f"peft.arguments.r {rank} is the same as {hidden}, the rank of the narrowest layer; "
             f"use at most {hidden}"
-        )
-
-
-def _oft(arguments: Arguments, hidden: int) -> Iterator[str]:
-    share = arguments.get("module_dropout")
-    if not isinstance(share, float) or not share:
-        return
-    if arguments.get("block_share"):
-        yield "peft.arguments.module_dropout has no effect with block_share; remove one of them"
-        return
-    size, count = arguments.get("oft_block_size", 32), arguments.get("r", 0)
-    blocks = count if isinstance(count, int) and count else 0
-    if not blocks and hidden and isinstance(size, int) and size > 0:
-        blocks = hidden // size
-    if blocks and int(share * blocks) < 1:
-        yield (
-            f"peft.arguments.module_dropout {share:g} drops no block of {blocks}; "
-            f"use at least {1 / blocks:.2g}, or smaller blocks"
         )
 
 
@@ -261,7 +257,6 @@ def _osf(arguments: Arguments, hidden: int) -> Iterator[str]:
 _BY_METHOD: Mapping[str, Callable[[Arguments, int], Iterator[str]]] = {
     "ADAMSS": _adamss,
     "LORA": _lora,
-    "OFT": _oft,
     "OSF": _osf,
 }
 

@@ -50,6 +50,10 @@ class LoraInit(StrEnum):
     LORA_GA = "lora_ga"
 
 
+def _is_random(init: LoraInit) -> bool:
+    return init is LoraInit.RANDOM
+
+
 class LoraSpec(AdapterSpec):
     """LoRA: W x + scale · B(A x), scale alpha/rank or `rslora`: alpha/√rank (Hu 2021, Kalajdzievski 2023).
 
@@ -62,7 +66,8 @@ class LoraSpec(AdapterSpec):
     dropout: Probability = 0.0
     rslora: bool = False
     dora: bool = False
-    init: LoraInit = LoraInit.RANDOM
+    # Left out of records at its default: those made before it existed answer as they did.
+    init: Annotated[LoraInit, Field(exclude_if=_is_random)] = LoraInit.RANDOM
 
     @model_validator(mode="after")
     def _one_decomposition(self) -> Self:

@@ -248,11 +248,22 @@ def test_directions_that_never_settle_are_refused(
     assert not any(m._forward_hooks for m in model.modules())
 
 
-def test_a_layer_without_a_gradient_is_named(pristine_vit, clone, trial, probe: Probe) -> None:
+def test_a_layer_whose_inputs_are_zero_starts_as_plain_lora(pristine_vit, clone, trial, probe: Probe) -> None:
+    model = clone(pristine_vit)
+    name = layout_of(model).targets(("value",))[0]
+    model.get_submodule(name).register_forward_pre_hook(lambda _, given: (torch.zeros_like(given[0]),))
+    put(model, trial(**LORA_GA, targets=["value"]), probe)
+    plain, other = layers_of(model).values()
+    assert not plain.lora_B[ADAPTER_NAME].weight.any()
+    assert plain.lora_A[ADAPTER_NAME].weight.any()
+    assert other.lora_B[ADAPTER_NAME].weight.any()
+
+
+def test_a_loss_without_any_gradient_is_refused(pristine_vit, clone, trial, probe: Probe) -> None:
     class Blind(Probe):
         def backward(self, model: nn.Module, number: int) -> None:
             model.embeddings(self.batch(number))
 
     model = clone(pristine_vit)
-    with pytest.raises(AdapterError, match=r"no gradient for layers\.0\.attention"):
+    with pytest.raises(AdapterError, match="no gradient for any of the adapted layers"):
         put(model, trial(**LORA_GA), Blind(probe.given))

@@ -59,8 +59,8 @@ def test_the_table_is_of_arguments_that_peft_has() -> None:
         ("VERA", {"fan_in_fan_out": True}, "store their weights transposed"),
         ("HIRA", {"rank_pattern": {"q_proj": 2}}, "gives every layer rank r"),
         ("MISS", {"mini_r": 2}, "no effect without init_weights"),
-        ("OFT", {"module_dropout": 0.2, "oft_block_size": 8}, "drops no block of 4; use at least 0.25"),
-        ("OFT", {"module_dropout": 0.9, "block_share": True}, "no effect with block_share"),
+        ("OFT", {"module_dropout": 0.2}, "never calls it"),
+        ("LORA", {"velora_config": {"init_type": "batch_average_once"}}, "use batch_average or random"),
         ("OSF", {"effective_rank": 32}, "less than 32"),
         ("OSF", {"effective_rank": 1.0}, "freezes every direction"),
         ("OSF", {"rank_pattern": {"q_proj": 40}}, r"rank_pattern\.q_proj 40 freezes every direction"),
@@ -78,8 +78,8 @@ def test_what_would_do_nothing_is_refused(method: str, arguments: dict[str, Any]
         ("LORA", {"init_lora_weights": "eva", "eva_config": {"rho": 1.5}}),
         ("LORA", {"init_lora_weights": "lora_ga", "lora_ga_config": {"scale": "unit"}}),
         ("LORA", {"fan_in_fan_out": False, "use_qalora": False, "alora_invocation_tokens": None}),
-        ("ADAMSS", {"r": 32, "use_dynamic_rank": True, "svd_threshold": 0.5}),
-        ("OFT", {"module_dropout": 0.25, "oft_block_size": 8}),
+        ("ADAMSS", {"r": 32, "use_dynamic_rank": True, "subspace_rank": 2, "svd_threshold": 0.5}),
+        ("OFT", {"module_dropout": 0.0, "coft": True, "eps": 1e-4}),
         ("OSF", {"effective_rank": 31}),
         ("OSF", {"effective_rank": 0.5}),
         ("SUPERTUNING", {"r": 2, "lora_dropout": 0.1}),
@@ -166,8 +166,10 @@ def test_validate_refuses_before_any_work(tmp_path) -> None:
     ):
         peft = json.dumps({"method": "LORA", "arguments": arguments})
         file.write_text(text.replace("PEFT", peft), encoding="utf-8")
-        with pytest.raises(ExperimentFileError, match=says):
+        with pytest.raises(ExperimentFileError, match=says) as raised:
             load_experiment(str(file))
+        assert str(raised.value).count(says) == 1
+        assert "trial.peft.arguments" in str(raised.value)
     good = json.dumps({"method": "LORA", "arguments": {"init_lora_weights": "eva"}})
     file.write_text(text.replace("PEFT", good), encoding="utf-8")
     load_experiment(str(file))

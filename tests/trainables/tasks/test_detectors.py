@@ -31,11 +31,13 @@ from trainables.adapters.inject import inject_adapter
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
+from trainables.models.build import build_model
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import pixels
 from trainables.tasks.detectors import DETECTOR_FAMILIES, DetectorFamily
 from trainables.tasks.registry import resize_of
+from trainables.training.initial_look import TrainingProbe
 
 LABELS = {0: "cat", 1: "N/A", 2: "dog"}
 CLASSES = ("dog", "cat")
@@ -177,6 +179,23 @@ def test_adapters_fit_and_train(
     assert own
     assert all(p.grad is not None for p in own)
     assert any(bool(p.grad.any()) for p in own)
+
+
+@pytest.mark.parametrize("init", ["eva", "lora_ga"])
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_initial_weights_from_images_fit_every_kind(
+    tmp_path: Path, split: PreparedSplit, kind: str, changes: dict[str, Any], init: str
+) -> None:
+    task: Any = load(Task.DETECTION, str(save(tmp_path / "model", kind, changes)), CLASSES)
+    given = {"adapter": "lora", "targets": ["value"], "lora": {"init": init, "rank": 2}}
+    config = TrialConfig.model_validate_json(json.dumps(given))
+    plain = task.outputs(task.assemble(PLAIN, share=True), eval_batches(split, batch_size=4)[0])
+    start = TrainingProbe(task, split, config, CPU)
+    built = build_model(task, config, total_steps=10, start=start)
+    assert sum(built.adapted.ranks().values()) == 2 * len(task.layout.targets(config.roles))
+    with torch.no_grad():
+        ours = task.outputs(built.model, eval_batches(split, batch_size=4)[0])
+    torch.testing.assert_close(ours, plain, atol=1e-3, rtol=1e-3)
 
 
 def test_only_known_labels_answer_by_sigmoid() -> None:

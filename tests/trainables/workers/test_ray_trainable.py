@@ -12,6 +12,7 @@ from trainables.specs.job import TrialJob
 from trainables.specs.report import Report
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
+from trainables.training.initial_look import TrainingProbe
 from trainables.workers.ray_trainable import AdapterTrainable
 
 LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8}'
@@ -97,6 +98,22 @@ def test_after_a_workers_death_no_report_is_missing(
     curve = [Report.model_validate(r["report"]) for r in [*before[:-1], *again]]
     assert [r["report"] for r in again][:1] == [before[-1]["report"]]
     assert [report.epoch for report in curve] == [1.0, 2.0, 3.0]
+
+
+def test_a_restored_trial_does_not_look_at_the_training_images_again(
+    asked: TrialJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eva = '{"adapter": "lora", "lora": {"init": "eva", "rank": 4}, "epochs": 2, "batch_size": 8}'
+    whole = steps(actor_of(trial_job(asked.experiment, eva, 1)))
+    died = trial_job(asked.experiment, eva, 2)
+    actor_of(died).step()
+
+    def looked(*_: Any) -> None:
+        raise AssertionError("the trial looked again")
+
+    monkeypatch.setattr(TrainingProbe, "forward", looked)
+    again = steps(actor_of(died))
+    assert [r["report"]["metrics"] for r in again] == [r["report"]["metrics"] for r in whole]
 
 
 def test_a_failing_baseline_fails_no_trial_and_is_tried_again(

@@ -237,7 +237,9 @@ class _Finder:
         """
         begins = re.match(r"[a-z_.]+", rule)
         word = begins[0].rstrip(".") if begins else ""
-        named = [name for name in (f"{where}.{word}" if where else word, where) if name]
+        parts = word.split(".")  # of peft.arguments.r the file may have peft.arguments as a whole
+        words = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        named = [name for name in (*(f"{where}.{w}" if where else w for w in words), where) if name]
         related = next((g for name in named for g in GROUPS if name in g), group)
         known = [*self._draft.space.root, *self._draft.trial]
         return next((name for name in (*named, *related) if name in known), ""), related
