@@ -18,6 +18,7 @@ from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.metrics.per_image import Keep
+from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
 
@@ -48,6 +49,19 @@ class TaskModel(Protocol):
     @property
     def fresh_head(self) -> bool:
         """Whether the checkpoint has no head for these classes, so that an untrained model is meaningless."""
+        ...
+
+    @property
+    def head_fault(self) -> str | None:
+        """Why the checkpoint's head does not fit these classes, if that is probably a mistake."""
+        ...
+
+    def with_head_as_before(self) -> TaskModel:
+        """The task with the head that it had by the first definition, see `MEANINGS`."""
+        ...
+
+    def head_source(self, config: TrialConfig) -> HeadSource:
+        """Where the head of a trial with this configuration comes from."""
         ...
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:

@@ -20,6 +20,7 @@ from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.metrics.coco import Detections, coco_metrics, top_detections
 from trainables.metrics.per_image import Keep, box_images
+from trainables.specs.heads import HeadSource
 from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
@@ -34,6 +35,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.detectors import DetectorFamily, detector_family
+from trainables.tasks.head_names import head_source, spelled_otherwise
 
 LOSS_GROUP = 16
 """The group size of the evaluation loss, in images: the loss is a mean over the boxes of a group."""
@@ -54,11 +56,20 @@ class DetectionTask:
     """The checkpoint's label for each class of the data; None if it does not know all of them."""
     labels: tuple[str, ...]
     """The checkpoint's labels, in its order."""
+    head_fault: str | None = None
 
     @property
     def fresh_head(self) -> bool:
         """Whether the checkpoint does not know these classes."""
         return self.ids is None
+
+    def with_head_as_before(self) -> DetectionTask:
+        """Heads were always matched by name."""
+        return self
+
+    def head_source(self, config: TrialConfig) -> HeadSource:
+        """The same for all trials."""
+        return head_source(None if self.ids is None else self.ids.tolist(), len(self.labels))
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """The detector; for unknown classes, the last layer of the classifier is new."""
@@ -182,8 +193,10 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     model.loss_function = _InFloat32(model.loss_function)
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
     ids = None if spec.new_head else _ids(model.config.id2label, classes)
+    fault = None
     if ids is None and not spec.new_head:
         _check_none_known(spec, labels, classes)
+        fault = spelled_otherwise(classes, labels)
     if ids is None:
         model.config.id2label = dict(enumerate(classes))
         model.config.label2id = {name: i for i, name in enumerate(classes)}
@@ -196,6 +209,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
         scale=hub.scale_from(processor),
         ids=None if ids is None else torch.tensor(ids, device=device),
         labels=labels,
+        head_fault=fault,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from trainables.data.resize import Resize
+from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks import detection, segmentation
 from trainables.tasks.base import RegisteredTask, TaskModel
@@ -20,7 +21,12 @@ TASKS: Mapping[Task, RegisteredTask] = {
 
 def load_task(workload: Workload, classes: tuple[str, ...], device: torch.device) -> TaskModel:
     """Load the backbone onto `device`. classes: those of the data. Raises ModelError."""
-    return TASKS[workload.task].load(workload.model, classes, device)
+    task = TASKS[workload.task].load(workload.model, classes, device)
+    if workload.definitions.head == 1:
+        return task.with_head_as_before()
+    if task.head_fault is not None:
+        raise ModelError(f"model.name '{workload.model.name}': {task.head_fault}")
+    return task
 
 
 def resize_of(model: ModelSpec, task: Task) -> Resize:

@@ -9,6 +9,7 @@ import torch
 
 from trainables.preparation import prepare_workload
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables.specs.heads import HeadSource
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
@@ -22,10 +23,12 @@ def train_solo(
     *,
     folder: Path,
     on_report: Callable[[Report], None],
+    on_head: Callable[[HeadSource], None] = lambda head: None,
     threads: int | None = None,
 ) -> Report:
     """Train `config`; save the state (`last.ckpt`) and the best weights (`best.ckpt`) in `folder`.
 
+    on_head: called before training with the origin of the head.
     threads: torch's default if None. With the same number as a sweep's trial, the curve is the same.
 
     Returns the last report. Raises AdaptertuneError for errors that the user can fix.
@@ -34,6 +37,7 @@ def train_solo(
         torch.set_num_threads(threads)
     engine = Engine(workload, prepare_workload(workload, progress=True))
     state = engine.start(config)
+    on_head(engine.task.head_source(state.config))
     while True:
         for _, report in engine.advance([state]):
             on_report(report)

@@ -30,6 +30,7 @@ from trainables.run_folder import (
     STOPPED,
     append_to_log,
 )
+from trainables.specs.heads import HeadSource
 from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
 from trainables.specs.workload import Workload
@@ -90,6 +91,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._checkpoints = place(job.checkpoints)
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
+        self._head: HeadSource | None = None
         self._baseline: dict[str, float] | None = None
         self._state: TrialState | None = None
         self._pending: Report | None = None
@@ -127,6 +129,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
                 self._log(f"starting over: {error}")
                 state = self._engine.start(state.config, number=job.trial)
         self._state, self._built = state, count_parameters(state.parts, state.config)
+        self._head = self._engine.task.head_source(state.config)
 
     def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
         """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
@@ -236,6 +239,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> dict[str, Any]:
         built, self._built = self._built, None
+        head, self._head = self._head, None
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
         return TrialResult(
@@ -244,6 +248,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             objective=report.objective if report is not None else math.nan,
             report=report if failure is None else None,
             built=built,
+            head=head,
             baseline=baseline,
             unsaved=unsaved,
             failure=failure,

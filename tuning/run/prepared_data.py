@@ -79,7 +79,10 @@ def wait_for_data(
             fingerprint=now,
             counts=meta.get("counts", {}),
             classes=meta.get("classes", []),
+            boxes=meta.get("boxes", {}),
+            crowds=meta.get("crowds", {}),
             faults=meta.get("faults", []),
+            warnings=meta.get("warnings", []),
         )
     )
     return data

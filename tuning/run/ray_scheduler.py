@@ -108,7 +108,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
     def _take(self, trial: Any, result: Mapping[str, Any]) -> bool:
         number = trial.config["trial"]
         if built := nested_part(result, "built"):
-            self._recorder.record(BuiltRecord(trial=number, parameters=built))
+            self._recorder.record(BuiltRecord(trial=number, parameters=built, head=result.get("head")))
         if (baseline := nested_part(result, "baseline")) and self._recorder.history.baseline is None:
             self._recorder.record(BaselineRecord(metrics=baseline))
         if unsaved := result.get("unsaved"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import JsonValue
@@ -17,8 +18,9 @@ from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.solo import train_solo
-from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
+from tuning.checkpoints.trained_adapter import DATA, ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
+from tuning.cli.data_summary import error_count, error_lines, prepared_line
 from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
@@ -38,6 +40,7 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
     out = console()
     print_lines(out, f"{experiment.name}: {_description(config)} in {folder}")
     prepared = open_prepared(prepare_workload(workload, progress=True))
+    _show_data(folder, prepared.meta)
     _write_json(folder / SPLITS, split_names(prepared, workload))
     started = time.monotonic()
     with (folder / REPORTS).open("a", encoding="utf-8") as reports:
@@ -50,7 +53,14 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
         # A trial of a sweep is repeated with its threads; a file that sets none leaves the choice to torch.
         given = experiment.resources.model_fields_set
         threads = experiment.resources.threads if "threads" in given else None
-        last = train_solo(workload, config, folder=folder, on_report=on_report, threads=threads)
+        last = train_solo(
+            workload,
+            config,
+            folder=folder,
+            on_report=on_report,
+            on_head=lambda head: print_lines(out, head.value),
+            threads=threads,
+        )
     metric = workload.objective.metric
     if last.outcome == "diverged":
         say(
@@ -64,6 +74,17 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
         f"{ended}: {metric} {last.objective:.4f} on validation images ({workload.objective.value} report)"
         f" after {duration(time.monotonic() - started)}; weights in {folder / BEST_WEIGHTS}",
     )
+
+
+def _show_data(folder: Path, meta: dict[str, Any]) -> None:
+    """Print what was prepared, as `launch` does, and keep it in `folder`."""
+    kept = ("fingerprint", "classes", "counts", "boxes", "crowds", "warnings", "faults")
+    _write_json(folder / DATA, {key: meta[key] for key in kept if key in meta})
+    faults = meta.get("faults", [])
+    counted = f"; {error_count(faults)}:" if faults else ""
+    line = prepared_line(meta.get("counts", {}), meta.get("boxes", {}), meta.get("crowds", {}))
+    print_lines(console(), f"data ready: {line}{counted}", *error_lines(faults, f"see {folder / DATA}"))
+    print_lines(console(), *(f"warning: {text}" for text in meta.get("warnings", [])), style="yellow")
 
 
 def _write_json(path: Path, value: dict[str, JsonValue]) -> None:
