@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.faults import SLACK
-from trainables.data.pixels import Photo
+from trainables.data.files.pixels import Photo
 from trainables.data.sample import Annotations
 
 Array = np.ndarray[Any, np.dtype[Any]]

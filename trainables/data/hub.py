@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from pydantic import JsonValue
 
-from trainables.data.pixels import Photo, read_photo
+from trainables.data.files.pixels import Photo, read_photo
 from trainables.data.sample import (
     Annotations,
     DataPart,
