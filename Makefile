@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORAGE ?= experiments
 
-.PHONY: setup quickstart test test-slow check format bench bench-trials bench-query docs wheel clean
+.PHONY: setup quickstart test test-slow test-exhaustive check format bench bench-trials bench-query docs wheel clean
 
 setup: $(VENV)/.dev
 
@@ -22,10 +22,13 @@ quickstart: $(VENV)/.base
 	$(BIN)/adaptertune launch quickstart --storage $(STORAGE) --name "quickstart-$$(date +%Y%m%d-%H%M%S)" --then-ablate freezing
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not exhaustive" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow
+
+test-exhaustive: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m exhaustive
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

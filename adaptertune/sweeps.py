@@ -7,6 +7,7 @@ KeyboardInterrupt: the sweep can be resumed.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from adaptertune.errors import NoResultsError
 from adaptertune.experiment_input import Given, Overrides, read_experiment
 from analysis.api import Results
 from trainables.errors import AdaptertuneError, ClusterError, StorageError
+from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_header
@@ -97,6 +99,7 @@ def resume(
     *,
     trials: int | None = None,
     retry_failed: bool = False,
+    move_data: Mapping[Any, str | os.PathLike[str]] | None = None,
     storage: str | Path | None = None,
     address: str | None = None,
     progress: bool = True,
@@ -104,14 +107,21 @@ def resume(
     """Continue a sweep after an interruption or a crash, as if nothing had happened.
 
     name: an experiment's name, or its folder.  trials: trials in all from now on, also of a finished
-    sweep.  retry_failed: start failed trials again.  The other arguments are those of `launch`.
+    sweep.  retry_failed: start failed trials again.  move_data: where data are now, by the folder or file
+    where they were, as `{"/scratch/1": "/scratch/2"}`; their content must be the same, and later calls and
+    commands read them there.  The other arguments are those of `launch`.
 
     If the sweep is finished and `trials` is not given, scores that had failed are computed again, or views
     are brought up to date. Raises what `launch` raises, except errors of a file; LedgerError if another
-    process runs the sweep; StorageError if there is no such experiment, or nothing to do of what is asked.
+    process runs the sweep; StorageError if there is no such experiment, or nothing to do of what is asked;
+    DataError if the data are gone or have another content. What is refused leaves the experiment as it was.
     """
     if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
         raise AdaptertuneError(f"trials must be a whole number from 1 on, got {trials!r}")
+    if move_data is not None and not isinstance(move_data, Mapping):
+        raise AdaptertuneError(
+            f"move_data must be a mapping such as {{'/old': '/new'}}, got {type(move_data).__name__}"
+        )
     reference = parse_reference(str(name), storage_folder(storage))
     if reference.trial is not None:
         raise StorageError(f"resume takes an experiment, not one of its trials, got {name}")
@@ -124,6 +134,7 @@ def resume(
             folder,
             trials=trials,
             retry_failed=retry_failed,
+            move_data=move_data,
             address=address,
             on_past=on_past,
             on_event=on_event,
@@ -170,10 +181,14 @@ def _kept(result: LaunchResult) -> str:
     if not (result.folder / LEDGER).exists():
         return "nothing is kept, and its name is free"
     known, tried = python_name(result.folder), result.history.trials.values()
-    kept = f"{len(tried)} trials are recorded in {result.folder}, {sum(t.over for t in tried)} of them ended"
+    kept = f"{_recorded(len(tried))} in {result.folder}, {sum(t.over for t in tried)} of them ended"
     if result.outcome is Ending.FINISHED:
         return f"{kept}; adaptertune.open({known}) reads them"
     return f"{kept}; adaptertune.resume({known}) continues, adaptertune.open({known}) reads them"
+
+
+def _recorded(trials: int) -> str:
+    return f"{plural(trials, 'trial')} {'is' if trials == 1 else 'are'} recorded"
 
 
 def _why(result: LaunchResult) -> str:

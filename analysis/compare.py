@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from analysis.query.floors import Part, collapsed_caption
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import finished_first
 from analysis.ranking.scored_metrics import scored_json, scored_value
@@ -18,9 +19,11 @@ from analysis.statistics.bootstrap import (
     read_image_results,
 )
 from analysis.statistics.paired import StatisticsError
-from analysis.tables import Table, format_budget, format_count, format_metric, plural
+from analysis.tables import Table, format_budget, format_count, format_metric
 from trainables.errors import AdaptertuneError, DataError
+from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import Direction, MetricName
+from trainables.wording import plural
 from tuning.experiment.differences import KeyDifference, find_differences
 from tuning.formatting import format_setting
 from tuning.ledger.records import ScoredRecord
@@ -56,6 +59,11 @@ class Side:
     def score(self) -> ScoredRecord | None:
         """Its metrics on test images."""
         return self.sweep.scores.get(self.trial.number)
+
+    @property
+    def asked(self) -> MetricName:
+        """The parts of its objective's metric."""
+        return self.sweep.experiment.workload.metric
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,11 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
         )
     if one.fingerprint != other.fingerprint and None not in (one.fingerprint, other.fingerprint):
         yield "The prepared data differ, so the values are from different images"
+    if (why := _other_definition(one, other)) is not None:
+        yield f"The values measure different things, although their metric has one name: {why}"
     for each in (one, other):
+        if each.standing is not None and each.standing.collapsed:
+            yield f"{each.label} has {collapsed_caption(each.sweep.objective.metric)}"
         if not each.trial.finished:
             ran = format_budget(each.trial.ran, each.trial.epochs)
             yield (
@@ -142,7 +154,7 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
                 " budget than planned"
             )
     if one.trial.finished and other.trial.finished and one.trial.epochs != other.trial.epochs:
-        yield f"The budgets differ: {one.trial.epochs:g} and {other.trial.epochs:g} epochs"
+        yield f"The budgets differ: {one.trial.epochs:g} and {plural(other.trial.epochs, 'epoch')}"
     if one.whole or other.whole:
         yield (
             "An experiment is compared by its best trial, which was selected on validation images, so its"
@@ -150,13 +162,22 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
         )
 
 
+def _other_definition(one: Side, other: Side) -> str | None:
+    """How the definitions of the compared metric differ, in words; None if they do not."""
+    ours, theirs = (side.sweep.experiment.workload for side in (one, other))
+    main = ours.task.facts.main_metric
+    return ours.definitions.differs(ours.objective.metric, theirs.definitions, main=main)
+
+
 def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
     metric = one.sweep.objective.metric
     if other.sweep.objective.metric != metric:
         return None, "their objectives are different metrics"
+    if (why := _other_definition(one, other)) is not None:
+        return None, why
     if (one.folder, one.trial.number) == (other.folder, other.trial.number):
         return None, "both are the same trial"
-    asked = MetricName.of(metric)
+    asked = one.asked
     if why := _other_images(one, other, asked.domain):
         return None, why
     try:
@@ -231,12 +252,15 @@ def _results(sides: Sides) -> Table:
             f"{shown} on validation images",
             *(format_metric(s.standing.value if s.standing else None) for s in pair),
         ),
+        *_floors(pair, shown, Part.VALIDATION),
         ("at epoch", *(f"{s.standing.epoch:g}" if s.standing else "–" for s in pair)),
         (f"{shown} on test images", *(format_metric(_test(s)) for s in pair)),
+        *_floors(pair, shown, Part.TEST),
     ]
     domains = dict.fromkeys(name for s in pair if s.score is not None for name in s.score.domains)
     for name in domains:
         rows.append((f"{shown} in {name}", *(format_metric(_test(s, name)) for s in pair)))
+        rows += _floors(pair, shown, Part.TEST, name)
     rows += [
         ("trainable parameters", *(format_count(s.trial.trainable) for s in pair)),
         ("seconds", *(f"{s.trial.seconds:.1f}" for s in pair)),
@@ -251,6 +275,22 @@ def _results(sides: Sides) -> Table:
     )
 
 
+def _floors(
+    pair: tuple[Side, Side], shown: str, part: Part, domain: str | None = None
+) -> list[tuple[str, ...]]:
+    """A row with the floors of both sides; none if neither has one."""
+    found = [
+        side.sweep.floors.at(
+            side.sweep.objective.metric if domain is None else f"{side.asked.name}@{domain}", part
+        )
+        for side in pair
+    ]
+    if all(floor is None for floor in found):
+        return []
+    where = f"on {part} images" if domain is None else f"in {domain}"
+    return [(f"floor of {shown} {where}", *map(format_metric, found))]
+
+
 def _counts(side: Side) -> str:
     return f"{len(side.sweep.trials)} ({sum(t.finished for t in side.sweep.trials)})"
 
@@ -259,7 +299,7 @@ def _test(side: Side, domain: str | None = None) -> float | None:
     if side.score is None:
         return None
     metric = side.sweep.objective.metric
-    return scored_value(side.score, metric if domain is None else f"{MetricName.of(metric).name}@{domain}")
+    return scored_value(side.score, metric if domain is None else f"{side.asked.name}@{domain}")
 
 
 def _peak(trial: Trial) -> str:
@@ -274,6 +314,7 @@ def _curves(sides: Sides) -> Table:
         epochs = [epochs[round(i * (len(epochs) - 1) / (POINTS - 1))] for i in range(POINTS)]
     direction = sides.one.sweep.objective.direction
     same = sides.one.sweep.objective.metric == sides.other.sweep.objective.metric
+    same = same and _other_definition(sides.one, sides.other) is None
     rows = []
     for epoch in epochs if same else ():
         a, b = curves[0][epoch], curves[1][epoch]
@@ -330,9 +371,15 @@ def _side_json(side: Side) -> dict[str, JsonValue]:
         "trial": trial.number,
         "outcome": trial.outcome,
         "metric": side.sweep.objective.metric,
+        "definitions": dict(
+            definitions_in_words(side.sweep.experiment.workload.definitions, side.sweep.experiment.task)
+        ),
         "validation": standing.value if standing else None,
+        "floor": side.sweep.floors.at(side.sweep.objective.metric),
+        "collapsed": standing.collapsed if standing else None,
         "epoch": standing.epoch if standing else None,
         "test": scored_json(side.score) if side.score is not None else None,
+        "test_floor": side.sweep.floors.at(side.sweep.objective.metric, Part.TEST),
         "ran_epochs": trial.ran,
         "of_epochs": trial.epochs,
         "parameters": dict(trial.parameters),

@@ -15,7 +15,8 @@ from analysis.query.sweep import Sweep, failure_lines
 from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.rank_by_sql import best_in
-from analysis.tables import Table, plural
+from analysis.tables import Table
+from trainables.wording import plural
 from tuning.formatting import format_setting
 from tuning.ledger.ledger import LEDGER, driver_alive
 from tuning.ledger.storage import python_name

@@ -13,6 +13,7 @@ from typing import Any
 from analysis.query.sweep import Standing, Sweep, Trial
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 
 FIGURE = "learning_curves.png"
 
@@ -50,7 +51,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> Path | None:
     _curves(curves, sweep, [trial for trial, _ in shown])
     _scores(scores, sweep, shown)
     figure.suptitle(
-        f"{sweep.name}: {sweep.objective.metric} on validation images, {len(sweep.trials)} trials",
+        f"{sweep.name}: {sweep.objective.metric} on validation images, {plural(len(sweep.trials), 'trial')}",
         fontsize=11,
     )
     figure.savefig(path)
@@ -100,6 +101,8 @@ def _legend(trials: list[Trial], sweep: Sweep) -> list[Any]:
         )  # fmt: skip
     if sweep.objective.metric in sweep.baseline:
         handles.append(Line2D([], [], color=_OTHER, linestyle=":", label="pretrained baseline"))
+    if sweep.floors.at(sweep.objective.metric) is not None:
+        handles.append(Line2D([], [], color=_OTHER, linestyle="-", label="constant predictor"))
     return handles
 
 
@@ -139,3 +142,6 @@ def _baseline(line: Any, sweep: Sweep) -> None:
     value = sweep.baseline.get(sweep.objective.metric)
     if value is not None:
         line(value, color=_OTHER, linestyle=":", linewidth=1.4)
+    floor = sweep.floors.at(sweep.objective.metric)
+    if floor is not None:
+        line(floor, color=_OTHER, linestyle="-", linewidth=1.0)

@@ -53,11 +53,6 @@ def format_budget(ran: float, of: float) -> str:
     return f"{ran:g} of {of:g}"
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def percent(share: float) -> str:
     """`62 %`."""
     return f"{share:.0%}".replace("%", " %")

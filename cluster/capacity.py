@@ -37,8 +37,8 @@ def does_not_fit(nodes: Iterable[Node], *, cpus: float, gpus: float) -> str | No
     most_cpus = max((n.cpus for n in known), default=0)
     most_gpus = max((n.gpus for n in known), default=0)
     return (
-        f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but the largest machine has"
-        f" {most_cpus:g} and {most_gpus:g}; lower resources.cpus or resources.gpus"
+        f"a trial needs CPUs: {cpus:g}, GPUs: {gpus:g} on one machine, but the largest machine has CPUs:"
+        f" {most_cpus:g}, GPUs: {most_gpus:g}; lower resources.cpus or resources.gpus"
     )
 
 

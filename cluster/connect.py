@@ -18,6 +18,8 @@ from typing import Any
 from cluster.capacity import Node
 from cluster.liveness import Watch, listens
 from cluster.packages import stage_packages
+from cluster.ray_folder import new_ray_folder
+from cluster.usable_cpus import count_usable_cpus
 
 ANSWERS_WITHIN_S = 5.0
 NAMED_ADDRESSES = ("auto", "local")
@@ -37,6 +39,13 @@ RAY_SETTINGS = {
 }
 
 
+class RayStartError(RuntimeError):
+    """Ray did not start on this machine."""
+
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+
+
 @dataclass(frozen=True)
 class Cluster:
     """The cluster that a sweep runs on."""
@@ -44,7 +53,7 @@ class Cluster:
     owned: bool
     """Whether this sweep has connected Ray, and must disconnect it."""
     scratch: Path
-    """The folder of Ray's own files; removed at the end."""
+    """The folder for files of this sweep that nobody needs later; removed at the end."""
     watch: Watch | None = None
     """The watch over a cluster that existed before."""
 
@@ -112,7 +121,8 @@ def connect(
     1.2 s that a `runtime_env` costs for each new worker; packages are sent to other machines.
     If this process already uses Ray, that connection is used and not closed.
 
-    Raises ConnectionError if no cluster answers at the address.
+    Raises ConnectionError if no cluster answers at the address, and for a Ray on this machine RayStartError
+    if it does not start, NoShortFolderError if there is no folder for its sockets.
     """
     scratch = Path(tempfile.mkdtemp(prefix="adaptertune-"))
     try:
@@ -120,9 +130,15 @@ def connect(
             import ray  # sets up its loggers, so it must be before they are redirected
         with _environment(RAY_SETTINGS), _ray_logs_to(log):
             owned, watch = not ray.is_initialized(), None
+            address = address or os.environ.get("RAY_ADDRESS")
+            if owned and address in (None, "local"):
+                with _started_here(threads, scratch) as cluster:
+                    yield cluster
+                return
             try:
                 if owned:
-                    watch = _bring_up(address or os.environ.get("RAY_ADDRESS"), threads, scratch, give_up)
+                    assert address is not None
+                    watch = _join(address, threads, scratch, give_up)
                 yield Cluster(owned, scratch, watch)
             finally:
                 if watch is not None:
@@ -136,30 +152,59 @@ def connect(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _bring_up(address: str | None, threads: int, scratch: Path, give_up: Callable[[], None]) -> Watch | None:
-    """Connect; returns the watch over a cluster that existed before."""
+@contextmanager
+def _started_here(threads: int, scratch: Path) -> Iterator[Cluster]:
+    """Start Ray on this machine, with the CPUs that this process may use; stop it at the end.
+
+    Ray's own files are removed at the end, unless it did not start or was lost.
+    """
     import ray
 
-    common = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if address is not None and address != "local":
-        _must_answer(address)
-        folder = stage_packages(scratch / "packages", link=False)
-        runtime = {"working_dir": str(folder), "env_vars": worker_environment(threads)}
+    place, unused = new_ray_folder()
+    if unused is not None:
+        logging.getLogger("ray").warning("Ray's files are in %s: %s", place, unused)
+    cluster, keep = Cluster(True, scratch), False
+    try:
+        packages = stage_packages(scratch / "packages", link=True)
         try:
-            ray.init(address=address, runtime_env=runtime, **common)
-        except (ConnectionError, ValueError) as error:
-            say = _no_cluster if address in NAMED_ADDRESSES else _turned_away
-            raise ConnectionError(say(address, error)) from error
-        except RuntimeError as error:
-            raise ConnectionError(_not_let_in(address, error)) from error
-        needed = _what_it_needs()
-        watch = Watch(lambda: listens(needed), give_up)
-        watch.begin()
-        return watch
-    folder = stage_packages(scratch / "packages", link=True)
-    with _environment(worker_environment(threads)), _inside(folder):
-        ray.init(address="local", include_dashboard=False, **common)
-    return None
+            with _environment(worker_environment(threads)), _inside(packages):
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    num_cpus=count_usable_cpus(),
+                    _temp_dir=str(place),
+                    **_QUIET,
+                )
+        except Exception as error:
+            keep = True
+            raise RayStartError(_not_started(error, place)) from error
+        yield cluster
+        if keep := cluster.lost():
+            logging.getLogger("ray").warning("the logs of the lost processes are in %s", place)
+    finally:
+        ray.shutdown()  # also when interrupted while starting
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _join(address: str, threads: int, scratch: Path, give_up: Callable[[], None]) -> Watch:
+    """Connect to a cluster that exists; returns the watch over it."""
+    import ray
+
+    _must_answer(address)
+    folder = stage_packages(scratch / "packages", link=False)
+    runtime = {"working_dir": str(folder), "env_vars": worker_environment(threads)}
+    try:
+        ray.init(address=address, runtime_env=runtime, **_QUIET)
+    except (ConnectionError, ValueError) as error:
+        say = _no_cluster if address in NAMED_ADDRESSES else _turned_away
+        raise ConnectionError(say(address, error)) from error
+    except RuntimeError as error:
+        raise ConnectionError(_not_let_in(address, error)) from error
+    needed = _what_it_needs()
+    watch = Watch(lambda: listens(needed), give_up)
+    watch.begin()
+    return watch
 
 
 def _what_it_needs() -> list[tuple[str, int]]:
@@ -213,6 +258,18 @@ def _not_let_in(address: str, error: Exception) -> str:
     else:
         way = "see Ray's messages in ray.log, and its logs below /tmp/ray"
     return f"the Ray cluster at {address} refuses this driver ({said}); {way}"
+
+
+def _not_started(error: Exception, ray_folder: Path) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "timed out" in said.lower():
+        why = (
+            "Ray did not start within its time limit on this machine, which is usually too busy, or short of"
+            " memory; try again when it does less"
+        )
+    else:
+        why = "Ray did not start on this machine"
+    return f"{why}. Ray's message: {said.rstrip('.')}. Its logs are in {ray_folder}"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ AdaptertuneError
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
 ├── LedgerError           a record that cannot be read, or has another writer
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
-└── ClusterError          Ray died during the sweep, which can be resumed
+└── ClusterError          Ray did not start, or died during the sweep, which can be resumed
 """
 
 from __future__ import annotations
@@ -52,4 +52,4 @@ class StorageError(AdaptertuneError):
 
 
 class ClusterError(AdaptertuneError):
-    """The cluster of the sweep is lost; continue with `adaptertune resume`."""
+    """Ray did not start, or the cluster of the sweep is lost; `adaptertune resume` continues then."""

@@ -46,10 +46,14 @@ def prepared_here(job: Job) -> Path:
     """
     found = prepare_workload(job.workload)
     if found.name != job.prepared.name:
+        how = (
+            "files, sizes or modification times differ; copy the files with their times"
+            if job.workload.definitions.fingerprint == 1
+            else "files, their names or their content differ; copy the driver's files to this node"
+        )
         raise DataError(
             f"the data here (fingerprint {found.name}) must be the data that the sweep started with"
-            f" ({job.prepared.name}): files, sizes or modification times differ; copy the files with their"
-            " times, or put ADAPTERTUNE_CACHE on a file system that every node mounts"
+            f" ({job.prepared.name}): {how}, or put ADAPTERTUNE_CACHE on a file system that every node mounts"
         )
     return found
 

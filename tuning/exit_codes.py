@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FAILED = 1
-"""The run failed: no trial has a value, or the cluster was lost."""
+"""The run failed: no trial has a value, the cluster was lost, or Ray did not start."""
 USER_ERROR = 2
 """The user can correct it: a wrong file, name or option, or a disk that cannot be written."""
 INTERNAL_ERROR = 70

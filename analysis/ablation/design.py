@@ -15,10 +15,10 @@ from pydantic import JsonValue
 
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import rank
-from analysis.tables import plural
 from trainables.errors import AdaptertuneError
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
+from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 from tuning.experiment.settings import SettingKind, find_setting, unknown_setting
 from tuning.experiment.space import SECTION_NAMES, config_hash

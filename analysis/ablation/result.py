@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from analysis.ablation.design import AblationError, level_of
 from analysis.ablation.studies import describe_level
 from analysis.ablation.study_names import Images
+from analysis.query.floors import COLLAPSED, Part, collapsed_caption
 from analysis.query.sweep import Sweep, Trial
 from analysis.ranking.scored_metrics import scored_value
-from analysis.statistics.bootstrap import (
-    CURVES,
-    FEWEST,
-    RESAMPLES,
-    ImageDifference,
-    compare_over_images,
-    curve_count,
-    image_difference_json,
-    read_image_results,
-)
 from analysis.statistics.paired import (
     POWER,
     Comparison,
     Interval,
     LevelSummary,
     PairedDifference,
-    StatisticsError,
     compare_levels,
-    comparison_json,
     format_p_value,
     rounded,
 )
-from analysis.tables import Table, csv_text, format_count, format_metric, percent, plural, table_markdown
-from trainables.errors import DataError
-from trainables.metrics.per_image import PerImage
+from analysis.tables import Table, format_count, format_metric, percent
 from trainables.specs.workload import MetricName
+from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 FINEST = 1e-3
@@ -58,6 +44,8 @@ class Run:
     """`not run` if its trial has not started."""
     value: float | None = None
     """Its objective on validation images."""
+    collapsed: bool | None = None
+    """Whether `value` is no better than a constant predictor's."""
     epoch: float | None = None
     test: float | None = None
     """The same metric on test images."""
@@ -80,6 +68,15 @@ class AblationResult:
     comparison: Comparison
     """On these images."""
     validation: Comparison
+    domains: tuple[str, ...] = ()
+    """Those of the data."""
+    floor: float | None = None
+    """What the best constant predictor reaches on `images`; None if it is not recorded."""
+
+    @property
+    def asked(self) -> MetricName:
+        """The parts of the metric."""
+        return MetricName.of(self.metric, self.domains)
 
     @property
     def missing(self) -> int:
@@ -124,7 +121,17 @@ def result_of(sweep: Sweep, images: Images | None = None) -> AblationResult:
 
     validation = compared(False)
     comparison = compared(True) if chosen is Images.TEST else validation
-    return AblationResult(sweep.name, spec, metric, runs, chosen, comparison, validation)
+    return AblationResult(
+        sweep.name,
+        spec,
+        metric,
+        runs,
+        chosen,
+        comparison,
+        validation,
+        tuple(sweep.experiment.data.domains),
+        sweep.floors.at(metric, Part(chosen.value)),
+    )
 
 
 def _runs(sweep: Sweep, spec: AblationSpec) -> Iterator[Run]:
@@ -152,6 +159,7 @@ def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
         trial.number,
         trial.outcome,
         standing.value if standing else None,
+        standing.collapsed if standing else None,
         standing.epoch if standing else None,
         scored_value(score, sweep.objective.metric) if score is not None else None,
         trial.trainable,
@@ -181,7 +189,7 @@ def _levels(result: AblationResult) -> Table:
         rows.append(
             (
                 name,
-                str(level.n),
+                _counted(level.n, done),
                 _mean(level),
                 _interval(level.interval),
                 *((_mean(own[level.name]),) if both else ()),
@@ -203,12 +211,22 @@ def _levels(result: AblationResult) -> Table:
         f"designed: all other settings as in trial {spec.trial} of {spec.of}. Means over seeds {which}."
         " 95 % CI: confidence interval of the mean (Student's t)"
     )
+    if result.floor is not None:
+        caption += f". Floor, what the best constant predictor reaches on the same images: {result.floor:.4f}"
+    if any(run.collapsed for run in result.runs):
+        caption += f". {collapsed_caption(result.metric)} (validation images)"
     if len(spec.levels) > 1 and not any("learning_rate" in level.whole for level in spec.levels):
         caption += (
             ". All levels use the learning rate of that trial, which may suit some better than others;"
             " --retune learning_rate tunes it for each level"
         )
     return Table(title, columns, tuple(rows), caption, numeric=tuple(range(1, 7 + both)))
+
+
+def _counted(number: int, runs: Sequence[Run]) -> str:
+    """The number of runs, and how many of them have collapsed."""
+    lost = sum(bool(run.collapsed) for run in runs)
+    return f"{number} ({lost} {COLLAPSED})" if lost else str(number)
 
 
 def _differences(result: AblationResult) -> Table:
@@ -221,7 +239,7 @@ def _differences(result: AblationResult) -> Table:
             format_p_value(d.p).removeprefix("p ").removeprefix("= "),
             format_p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
             "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
-            "–" if d.detectable is None else rounded(d.detectable, d.detectable),
+            d.detects,
             d.verdict.label,
         )
         for d in result.comparison.differences
@@ -234,59 +252,9 @@ def _differences(result: AblationResult) -> Table:
         f"{result.images} {result.metric}, paired by seed. p: paired t-test; p (Holm): adjusted over all"
         " differences by Holm's method; Hedges' g: effect size of the paired differences; min. detectable:"
         f" the smallest true difference that this number of seeds detects with {percent(POWER)} power"
+        " (none in 0–1: not even the largest that the metric can have; use more seeds)"
     )
     return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
-
-
-def image_differences(result: AblationResult, folder: Path) -> dict[str, ImageDifference]:
-    """The bootstrap over test images of each level against the reference: the mean of its models.
-
-    Both sides have the same seeds. Levels without results by image are left out. The variance over seeds
-    is not included, and p is not adjusted for several levels: the comparison over seeds decides.
-    """
-    if result.images is not Images.TEST:
-        return {}
-    asked = MetricName.of(result.metric)
-    # Cached, because every difference has the reference in it.
-    load = cache(lambda trial: read_image_results(folder, trial, asked.domain))
-    found: dict[str, ImageDifference] = {}
-    for d in result.comparison.differences:
-        pairs = [
-            [run.trial for run in result.at(name) if run.trial is not None and run.seed in d.seeds]
-            for name in (d.level, d.reference)
-        ]
-        try:
-            if (image := _by_image(result, asked.name, pairs, load)) is not None:
-                found[d.level] = image
-        except (DataError, StatisticsError):
-            continue
-    return found
-
-
-def _by_image(
-    result: AblationResult, metric: str, pairs: Sequence[Sequence[int]], load: Callable[[int], PerImage]
-) -> ImageDifference | None:
-    """The bootstrap with as many models and resamples as are affordable; None if not even one model is.
-
-    Raises DataError if a model has no results by image, StatisticsError for a metric that they do not give.
-    """
-    if not all(pairs):
-        return None
-    one = curve_count(load(pairs[0][0]), metric)
-    # For two models; all differences share the affordable curves.
-    each = max(1, 2 * one * len(result.comparison.differences))
-    if FEWEST * each > 3 * CURVES:
-        return None
-    seeds = min(len(pairs[0]), max(1, CURVES // (FEWEST * each)))
-    resamples = min(RESAMPLES, max(FEWEST, CURVES // (seeds * each)))
-    a, b = ([load(trial) for trial in side[:seeds]] for side in pairs)
-    return compare_over_images(a, b, metric, direction=result.comparison.direction, resamples=resamples)
-
-
-def image_sentence(level: str, reference: str, d: ImageDifference) -> str:
-    """The result over test images, with the names of the levels."""
-    models = f"mean of {plural(d.models[0], 'model')} each"
-    return f"Over test images, {models}: {d.sentence_for(level, reference)}."
 
 
 def seed_sentences(result: AblationResult) -> tuple[str, ...]:
@@ -336,60 +304,3 @@ def _average(values: Sequence[float | None]) -> str:
 
 def _most(values: Sequence[float | None]) -> str:
     return f"{max(known):.0f}" if (known := [v for v in values if v is not None]) else "–"
-
-
-# --- for programs -----------------------------------------------------------------------------
-
-
-def result_json(result: AblationResult, folder: Path) -> dict[str, JsonValue]:
-    """Design, runs, the comparisons over seeds and over images, and the sentences, for JSON."""
-    by_image = image_differences(result, folder)
-    return {
-        "experiment": result.name,
-        "design": result.spec.model_dump(mode="json"),
-        "images": result.images.value,
-        "comparison": comparison_json(result.comparison),
-        "validation": comparison_json(result.validation),
-        "over_images": {level: image_difference_json(d) for level, d in by_image.items()},
-        "runs": [_run_json(run) for run in result.runs],
-        "words": list(_sentences(result, by_image)),
-    }
-
-
-def _run_json(run: Run) -> dict[str, JsonValue]:
-    return {
-        "level": run.level,
-        "seed": run.seed,
-        "trial": run.trial,
-        "outcome": run.outcome,
-        "validation": run.value,
-        "epoch": run.epoch,
-        "test": run.test,
-        "trainable": run.trainable,
-        "seconds": run.seconds,
-        "peak_mb": run.peak_mb,
-    }
-
-
-def result_csv(result: AblationResult) -> str:
-    """A CSV line for each run."""
-    rows = [_run_json(run) for run in result.runs]
-    return csv_text(list(rows[0]), (list(row.values()) for row in rows))
-
-
-def all_sentences(result: AblationResult, folder: Path) -> tuple[str, ...]:
-    """The result as sentences: over seeds, then over images."""
-    return _sentences(result, image_differences(result, folder))
-
-
-def _sentences(result: AblationResult, by_image: Mapping[str, ImageDifference]) -> tuple[str, ...]:
-    over_images = (image_sentence(level, result.spec.reference, d) for level, d in by_image.items())
-    return (*seed_sentences(result), *over_images)
-
-
-def result_markdown(result: AblationResult, folder: Path) -> str:
-    """The tables and the sentences as Markdown."""
-    parts = [table_markdown(table) for table in result_tables(result)]
-    return (
-        "\n\n".join([*parts, "\n".join(f"- {sentence}" for sentence in all_sentences(result, folder))]) + "\n"
-    )

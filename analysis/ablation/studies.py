@@ -26,6 +26,7 @@ from trainables.adapters.rules import check_adapter_fits
 from trainables.errors import AdapterError
 from trainables.specs.adapters import TRAINS_BACKBONE, WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.specs.trial import TrialConfig
+from trainables.wording import plural
 from tuning.experiment.checks.combinations import shape_of
 from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
@@ -254,7 +255,7 @@ def at_equal_parameters(
         found.append(matched)
         off = weights / target - 1
         far = ", and no rank comes nearer: not at equal parameters" if abs(off) > FAR else ""
-        notes.append(f"{level.name}: {weights:,} adapter parameters, {off:+.1%} off {target:,}{far}")
+        notes.append(f"{level.name}: {plural(weights, 'adapter parameter')}, {off:+.1%} off {target:,}{far}")
     return tuple(found), tuple(notes)
 
 

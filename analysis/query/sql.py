@@ -11,13 +11,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import QueryError
+from analysis.query.floors import Floors
+from analysis.query.query_errors import explain_sql_error
 from trainables.errors import StorageError
-from tuning.ledger.ledger import LEDGER, read_header
-from tuning.ledger.records import ExperimentRecord
+from trainables.specs.workload import ROBUSTNESS
+from tuning.ledger.ledger import LEDGER, read_header, read_records
+from tuning.ledger.records import ExperimentRecord, PreparedRecord, StartedRecord
 from tuning.ranking.standing import Objective
 from tuning.tables.parquet_parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
 from tuning.tables.relations import connect_duckdb, create_table, sql_name, sql_parquet, sql_text
@@ -62,6 +66,14 @@ class Recorded:
     def objective(self) -> Objective:
         """The objective by which its trials are compared."""
         return Objective.of(self.experiment.workload)
+
+    @cached_property
+    def floors(self) -> Floors:
+        """What the best constant predictor reaches on its images."""
+        lines = read_records(self.folder)
+        early = takewhile(lambda record: not isinstance(record, StartedRecord), lines)
+        prepared = next((record for record in early if isinstance(record, PreparedRecord)), None)
+        return Floors.of(self.experiment.workload, prepared)
 
 
 class Source:
@@ -123,7 +135,7 @@ class Source:
         names, rest = ["t.*"], ""
         columns = self.columns_of(f"all_{view}")
         if view == "trials":
-            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c == LATENCY]
+            tested = [c for c in self.columns_of("all_scores") if c.startswith("test.") or c in LATENCY]
             if tested:
                 names += ['s.epoch AS "test.epoch"', *(f"s.{sql_name(column)}" for column in tested)]
                 rest = (
@@ -154,6 +166,35 @@ class Source:
                     " Name experiments with the same objective"
                 )
         return first.objective
+
+    def check_definitions(self, metric: str) -> None:
+        """Raise QueryError if the experiments define a metric differently."""
+        first, *others = (recorded.experiment.workload for recorded in self.experiments)
+        for recorded, other in zip(self.experiments[1:], others, strict=True):
+            why = first.definitions.differs(metric, other.definitions, main=first.task.facts.main_metric)
+            if why is not None:
+                raise QueryError(
+                    f"{metric} means one thing in {self.experiments[0].name} and another in {recorded.name}"
+                    f" ({why}); their trials cannot be ranked together. Rank each experiment on its own, or"
+                    " name a metric that both define alike with --metric"
+                )
+
+    def other_definitions(self) -> list[str]:
+        """A sentence for each experiment with a metric that the first one defines differently."""
+        found = []
+        first, *others = (recorded.experiment.workload for recorded in self.experiments)
+        for recorded, other in zip(self.experiments[1:], others, strict=True):
+            differs = [
+                why
+                for name in (*first.task.facts.metrics, ROBUSTNESS)
+                if (why := other.definitions.differs(name, first.definitions)) is not None
+            ]
+            if differs and other.task is first.task:
+                found.append(
+                    f"{recorded.name} defines metrics differently from {self.experiments[0].name}, so do not"
+                    f" compare their values: {'; '.join(dict.fromkeys(differs))}"
+                )
+        return found
 
     def ask(self, sql: str) -> duckdb.DuckDBPyConnection:
         """Run one SELECT; a dotted column needs no quotes. Raises QueryError if it is wrong."""
@@ -192,20 +233,13 @@ class Source:
                 raise QueryError("a query is one SELECT; it cannot change the record")
             return how(statements[0].query)
         except duckdb.Error as error:
-            raise QueryError(f"{duckdb_reason(error)}. {self.described()}") from error
-
-    def described(self) -> str:
-        """A sentence that lists the columns of each view."""
-        return ". ".join(f"Columns of {view} are {', '.join(self.columns[view])}" for view in VIEWS)
+            views = named_in(sql) or VIEWS
+            known = {view: self.columns_of(view) for view in views}
+            raise QueryError(explain_sql_error(error, sql, known, VIEWS)) from error
 
 
 def _said(objective: Objective) -> str:
     return f"{objective.metric} ({objective.direction.value}, {objective.rule.value} report)"
-
-
-def duckdb_reason(error: Exception) -> str:
-    """DuckDB's error message without the query and the hints."""
-    return " ".join(str(error).split("\n\n")[0].split("\nLINE")[0].split()).rstrip(".!")
 
 
 @contextmanager

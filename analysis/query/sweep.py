@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from analysis.errors import QueryError
+from analysis.query.floors import Floors
 from trainables.specs.workload import MetricName
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -118,6 +119,8 @@ class Sweep:
     """Metrics on test images of the trials that were chosen for scoring; None is the pretrained baseline."""
     unscored: Mapping[int | None, str] = field(default_factory=dict)
     """Why scoring failed, by trial."""
+    floors: Floors = field(default_factory=Floors)
+    """What the best constant predictor reaches on the same images."""
 
     @classmethod
     def at(cls, folder: Path) -> Sweep:
@@ -139,6 +142,7 @@ class Sweep:
             {name: value for name, value in metrics.items() if value is not None},
             {number: score for number, score in history.scores.items() if score.reason is None},
             {number: score.reason for number, score in history.scores.items() if score.reason is not None},
+            Floors.of(experiment.workload, history.prepared),
         )
 
     def objective_for(self, metric: str | None) -> Objective:

@@ -21,8 +21,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from analysis.errors import NothingToRankError
+from analysis.query.floors import Floors, Part
 from analysis.query.sweep import Objective, Standing, Sweep, Trial
 from trainables.specs.workload import Direction, ValueRule
+from trainables.wording import plural
+from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
@@ -51,6 +54,26 @@ class Ranking:
     """Whether the trials are from more than one experiment."""
     chosen_on_test: bool = False
     """Whether the filter reads test metrics, so that these select trials after all."""
+    experiments: Mapping[str, Experiment] = field(default_factory=dict)
+    """The experiments whose trials are ranked, by name."""
+    floors: Mapping[str, Floors] = field(default_factory=dict)
+    """Their floors, by name."""
+
+    def floor(self, trial: Trial, part: Part = Part.VALIDATION) -> float | None:
+        """The floor of the metric on the images that a trial was measured on."""
+        return self.floors.get(trial.sweep, Floors()).at(self.objective.metric, part)
+
+    @property
+    def decided_by(self) -> str:
+        """The metric that decides which trials have collapsed: the objective of the experiments."""
+        experiment = next(iter(self.experiments.values()), None)
+        return self.objective.metric if experiment is None else experiment.objective.metric
+
+    @property
+    def same_floors(self) -> bool:
+        """Whether all trials have the same floors, so that a caption can name them."""
+        metric = self.objective.metric
+        return len({tuple(each.at(metric, part) for part in Part) for each in self.floors.values()}) < 2
 
     def score(self, trial: Trial, standing: Standing) -> ScoredRecord | None:
         """The test metrics of the weights from the report that gave the trial's value."""
@@ -76,7 +99,7 @@ class Ranking:
         if self.early_stopped and self.at is None:
             text += "; trials that were stopped early compete"
         if self.at is None and self.span[0] < self.span[1]:
-            text += f"; budgets differ: they ran {self.span[0]:g} to {self.span[1]:g} epochs"
+            text += f"; budgets differ: they ran {self.span[0]:g} to {plural(self.span[1], 'epoch')}"
         if self.left_out:
             text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in sorted(self.left_out.items()))
         return text
@@ -113,6 +136,8 @@ def rank(
         early_stopped,
         len(ranked),
         (min(ran, default=0.0), max(ran, default=0.0)),
+        experiments={sweep.name: sweep.experiment},
+        floors={sweep.name: sweep.floors},
     )
 
 

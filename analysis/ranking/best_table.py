@@ -6,11 +6,14 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from analysis.query.sweep import Scalar, Trial
+from analysis.query.floors import COLLAPSED, Floors, Part, collapsed_caption
+from analysis.query.sweep import Scalar, Standing, Trial
 from analysis.ranking.best import Ranking
 from analysis.ranking.scored_metrics import scored_json, scored_value
-from analysis.tables import Table, format_budget, format_count, format_metric, plural
+from analysis.tables import Table, format_budget, format_count, format_metric
+from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import ValueRule
+from trainables.wording import plural
 from tuning.formatting import format_settings
 
 
@@ -23,16 +26,18 @@ def best_table(ranking: Ranking, top: int) -> Table:
         for trial, standing in first
         if (score := ranking.score(trial, standing)) is not None
     }
+    apart = not ranking.same_floors
     rows = tuple(
         (
             str(place),
             *((trial.sweep,) if ranking.several else ()),
             str(trial.number),
             format_metric(standing.value),
+            *((format_metric(ranking.floor(trial)),) if apart else ()),
             *((format_metric(tested.get((trial.sweep, trial.number))),) if tested else ()),
             f"{standing.epoch:g}",
             format_budget(trial.ran, trial.epochs),
-            trial.outcome,
+            outcome_in_words(trial, standing),
             format_count(trial.trainable),
             format_settings(trial.params),
         )
@@ -40,14 +45,30 @@ def best_table(ranking: Ranking, top: int) -> Table:
     )
     test = (f"test {metric}",) if tested else ()
     names = ("experiment",) if ranking.several else ()
-    columns = ("", *names, "trial", metric, *test, "at epoch", "ran", "outcome", "trainable", "settings")
+    floor = ("floor",) if apart else ()
+    columns = (
+        "", *names, "trial", metric, *floor, *test, "at epoch", "ran", "outcome", "trainable", "settings",
+    )  # fmt: skip
     title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
     caption = ranking.caption
     if tested:
         picked = "Picked by test metrics too" if ranking.chosen_on_test else "Picked on validation images"
         caption += f". {picked}; test: other images, with the weights of that epoch"
-    numeric = ("", "trial", metric, *test, "at epoch", "ran", "trainable")
+    if not apart and first:
+        parts = (Part.VALIDATION, Part.TEST) if tested else (Part.VALIDATION,)
+        floors = ranking.floors.get(first[0][0].sweep, Floors())
+        caption += f". {said}" if (said := floors.caption(metric, *parts)) else ""
+    elif apart:
+        caption += ". floor: what the best constant predictor reaches on the same validation images"
+    if any(standing.collapsed for _, standing in first):
+        caption += f". {collapsed_caption(ranking.decided_by)}"
+    numeric = ("", "trial", metric, *floor, *test, "at epoch", "ran", "trainable")
     return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
+
+
+def outcome_in_words(trial: Trial, standing: Standing) -> str:
+    """How a trial ended, and whether it has collapsed: `completed, collapsed`."""
+    return f"{trial.outcome}, {COLLAPSED}" if standing.collapsed else trial.outcome
 
 
 def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
@@ -59,6 +80,10 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
         "value_rule": ranking.objective.rule.value,
         "at_epoch": ranking.at,
         "measured_on": "validation",
+        "definitions": {
+            name: dict(definitions_in_words(each.workload.definitions, each.task))
+            for name, each in ranking.experiments.items()
+        },
         "filtered_on_test": ranking.chosen_on_test,
         "early_stopped_compete": ranking.early_stopped,
         "ranked": ranking.counted,
@@ -69,6 +94,9 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 "experiment": trial.sweep,
                 "trial": trial.number,
                 "value": standing.value,
+                "floor": ranking.floor(trial),
+                "above_floor": None if standing.above_floor is None else list(standing.above_floor),
+                "collapsed": standing.collapsed,
                 "epoch": standing.epoch,
                 **_by_rule(ranking, trial),
                 "ran_epochs": trial.ran,
@@ -78,6 +106,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 "config": dict(trial.config),
                 "metrics": dict(standing.metrics),
                 "test": None if (score := ranking.score(trial, standing)) is None else scored_json(score),
+                "test_floor": ranking.floor(trial, Part.TEST),
                 "parameters": dict(trial.parameters),
                 "seconds": trial.seconds,
             }
@@ -102,6 +131,8 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
             "value": standing.value,
             "epoch": standing.epoch,
             **_by_rule(ranking, trial),
+            "floor": ranking.floor(trial),
+            "collapsed": standing.collapsed,
             "at_budget": None if ranking.at is None else standing.value,
             "budget": ranking.at,
             "ran": trial.ran,

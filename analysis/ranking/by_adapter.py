@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.query.floors import COLLAPSED, Part, collapsed_caption
 from analysis.query.sweep import Objective, Standing, Sweep, Trial
 from analysis.ranking.best import rank
 from analysis.tables import Table, format_count, format_metric
+from trainables.metrics.above_floor import better_than_baseline
 from trainables.specs.workload import ValueRule
 
 PRETRAINED = "pretrained baseline"
@@ -26,12 +28,15 @@ class Group:
     """The best trial that ran to its own end; None if none has."""
     median: float | None
     """The median value at the epoch that all trials of the sweep reached."""
+    collapsed: int = 0
+    """How many of the trials have a value that is no better than a constant predictor's."""
 
     @property
     def endings(self) -> str:
-        """How the trials ended, as `2 completed, 1 pruned`."""
+        """How the trials ended, as `2 completed, 1 pruned`, and how many have collapsed."""
         counts = Counter(trial.outcome for trial in self.trials)
-        return ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+        said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+        return f"{said}; {self.collapsed} {COLLAPSED}" if self.collapsed else said
 
 
 def common_epoch(trials: Sequence[Trial]) -> float | None:
@@ -50,9 +55,20 @@ def groups(sweep: Sweep) -> tuple[Group, ...]:
         best.setdefault((trial.adapter, trial.freezing), (trial, standing))
     epoch = common_epoch(sweep.trials)
     return tuple(
-        Group(*key, tuple(members[key]), best.get(key), _median(members[key], sweep.objective, epoch))
+        Group(
+            *key,
+            tuple(members[key]),
+            best.get(key),
+            _median(members[key], sweep.objective, epoch),
+            _collapsed(members[key], sweep.objective),
+        )
         for key in dict.fromkeys([*best, *members])
     )
+
+
+def _collapsed(trials: Sequence[Trial], objective: Objective) -> int:
+    standings = (trial.standing(objective) for trial in trials if trial.comparable)
+    return sum(bool(standing and standing.collapsed) for standing in standings)
 
 
 def _median(trials: Sequence[Trial], objective: Objective, epoch: float | None) -> float | None:
@@ -71,7 +87,8 @@ def adapter_table(sweep: Sweep) -> Table:
     change it. The best is that of trials that ran to their own end, under the experiment's rule.
     """
     metric, sign = sweep.objective.metric, sweep.objective.direction.sign
-    lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in groups(sweep)]
+    grouped = groups(sweep)
+    lines = [(sign * g.best[1].value if g.best else float("inf"), _row(g)) for g in grouped]
     if (before := sweep.baseline.get(metric)) is not None:
         baseline = (PRETRAINED, "", "", format_metric(before), "", "", "0", "0", "0", "not trained")
         lines.append((sign * before, baseline))
@@ -79,6 +96,8 @@ def adapter_table(sweep: Sweep) -> Table:
     epoch = common_epoch(sweep.trials)
     median = f"median at epoch {epoch:g}" if epoch else "median"
     rule = "the best report" if sweep.objective.rule is ValueRule.BEST else "the last report"
+    worth = [sweep.floors.caption(metric, Part.VALIDATION)]
+    worth += [collapsed_caption(metric)] if any(g.collapsed for g in grouped) else []
     return Table(
         f"{sweep.name}: by adapter and freezing",
         ("adapter", "freezing", "trials", f"best {metric}", "at epoch", median,
@@ -86,7 +105,8 @@ def adapter_table(sweep: Sweep) -> Table:
         tuple(row for _, row in lines),
         f"{metric} on validation images. best: {rule} of trials that ran to their own end;"
         " median: all trials at the same budget."
-        " trains: the best trial's parameters that train",
+        " trains: the best trial's parameters that train"
+        + "".join(f". {said}" for said in worth if said),
         numeric=(2, 3, 4, 5, 6, 7, 8),
     )  # fmt: skip
 
@@ -111,6 +131,13 @@ def against_baseline(sweep: Sweep, best: float) -> str:
     before = sweep.baseline.get(metric)
     if before is None:
         return ""
-    verdict = "better" if sweep.objective.direction.better(best, before) else "no better"
+    floor = sweep.floors.at(metric)
+    better = (
+        sweep.objective.direction.better(best, before)
+        if floor is None
+        else better_than_baseline(best, floor, before)
+    )
     values = f"{metric} {format_metric(before)} before, {format_metric(best)} after"
-    return f"{verdict} than the pretrained baseline: {values}"
+    if floor is not None:
+        values += f", where a constant predictor reaches {format_metric(floor)}"
+    return f"{'better' if better else 'no better'} than the pretrained baseline: {values}"

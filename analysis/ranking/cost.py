@@ -30,6 +30,14 @@ class Cost(StrEnum):
                 score = sweep.scores.get(trial.number)
                 return None if score is None else score.latency_ms
 
+    def range_of(self, sweep: Sweep, trial: Trial) -> tuple[float, float] | None:
+        """The least and the most that was measured of a cost; None for a cost that is a single number."""
+        score = sweep.scores.get(trial.number)
+        if self is not Cost.LATENCY or score is None:
+            return None
+        low, high = score.latency_low_ms, score.latency_high_ms
+        return None if low is None or high is None else (low, high)
+
     @property
     def label(self) -> str:
         """Its name with its unit."""

@@ -6,24 +6,28 @@ The trials were picked by their values on validation images, so test metrics did
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
+from analysis.query.floors import COLLAPSED, Part, collapsed_caption
 from analysis.query.sweep import QueryError, Standing, Sweep, Trial
 from analysis.ranking.best import rank_trials
 from analysis.ranking.by_adapter import PRETRAINED
-from analysis.ranking.scored_metrics import scored_json, scored_value
+from analysis.ranking.scored_metrics import scored_json
 from analysis.tables import Table, format_budget, format_metric
+from trainables.metrics.above_floor import collapsed, relative_robustness
+from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import Direction, MetricName, ValueRule
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.policy import FINISHED_THEN_STOPPED
 
 TELLING = 0.05
-"""A model with a lower metric in domain has learned nothing that a shift could reduce."""
+"""In records without floors: a model with a lower metric in domain has learned nothing that a shift could
+reduce."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,37 @@ class Line:
     def freezing(self) -> str:
         """The freezing mode."""
         return "" if self.trial is None else self.trial.freezing
+
+    def value(self, metric: str, domain: str | None = None) -> float | None:
+        """A metric such as `dice/cat` in a domain; None: in the data's own."""
+        metrics = self.score.metrics if domain is None else self.score.domains.get(domain, {})
+        return metrics.get(metric)
+
+    def collapsed(self, metric: str, domain: str | None = None) -> bool | None:
+        """Whether the model is no better there than a constant predictor; None if that is not recorded."""
+        return collapsed(self.score.above_floor.get(metric if domain is None else f"{metric}@{domain}"))
+
+
+def shown_metric(sweep: Sweep) -> str:
+    """The objective's metric without its domain; the task's main one for an objective on robustness."""
+    return sweep.experiment.workload.metric_in_domain
+
+
+def shares(sweep: Sweep, line: Line, metric: str) -> dict[str, float]:
+    """The relative robustness by domain: the metric there as a share of the one in domain.
+
+    With floors both are measured above them. A metric of which lower is better has no shares, and nor has
+    a model that has collapsed in domain: what is left of nothing says nothing.
+    """
+    own, definitions = line.value(metric), sweep.experiment.workload.definitions
+    shifted = {name: line.value(metric, name) for name in line.score.domains}
+    if not definitions.with_floors:
+        return {n: v / own for n, v in shifted.items() if own and own >= TELLING and v is not None}
+    floor = sweep.floors.at(metric, Part.TEST)
+    if floor is None or line.collapsed(metric):
+        return {}
+    floors = {name: sweep.floors.at(f"{metric}@{name}", Part.TEST) or 0.0 for name in shifted}
+    return relative_robustness(own, shifted, definitions=definitions, own_floor=floor, floors=floors)
 
 
 def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
@@ -67,7 +102,7 @@ def scored_lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
     up = MetricName.of(metric).direction(sweep.experiment.task) is Direction.MAXIMIZE
 
     def place(line: Line) -> float:
-        value = scored_value(line.score, metric)
+        value = line.value(metric)
         return math.inf if value is None else -value if up else value
 
     return tuple(sorted(lines, key=place))
@@ -99,15 +134,17 @@ def _why_none(sweep: Sweep) -> str:
 def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
     """One row for each adapter and freezing mode: the metric in domain, and in each domain with its share.
 
-    metric: by default the task's main one. Raises NothingToRankError, QueryError if it is unknown.
+    metric: by default that of the objective. Raises NothingToRankError, QueryError if it is unknown.
     """
-    metric = metric or sweep.experiment.task.facts.main_metric
+    metric = metric or shown_metric(sweep)
     lines = scored_lines(sweep, metric)
     if not any(metric in line.score.metrics for line in lines):
         known = ", ".join(sorted({name for line in lines for name in line.score.metrics}))
         raise QueryError(f"no metric '{metric}' on test images in {sweep.name}; there are {known or 'none'}")
     names = _domains(sweep, lines)
-    rows = tuple(_row(line, metric, names) for line in lines)
+    rows = [_row(sweep, line, metric, names) for line in lines]
+    if (floors := _floor_row(sweep, metric, names)) is not None:
+        rows.append(floors)
     picked = f"validation {sweep.objective.metric}"
     columns = ("adapter", "freezing", "trial", "at epoch", picked, "in domain", *names)
     caption = (
@@ -115,15 +152,43 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
         f" ({sweep.objective.metric})"
     )
     caption += cut_short(lines)
-    if names:
-        caption += f". In brackets: relative robustness, shifted ÷ in domain, from {TELLING} in domain on"
+    caption += what_marks_mean(sweep, lines, metric, names)
     return Table(
         f"{sweep.name}: {metric} {'in domain and shifted' if names else 'on test images'}",
         columns,
-        rows,
+        tuple(rows),
         caption,
         numeric=tuple(range(2, len(columns))),
     )
+
+
+def what_marks_mean(sweep: Sweep, lines: Iterable[Line], metric: str, names: Iterable[str]) -> str:
+    """The part of a caption on the brackets and on the row of floors."""
+    names, text = tuple(names), ""
+    if not sweep.experiment.workload.definitions.with_floors:
+        how = f"relative robustness, shifted ÷ in domain, from {TELLING} in domain on"
+        return f". In brackets: {how}" if names else ""
+    if (floor := sweep.floors.at(metric, Part.TEST)) is not None and names:
+        text += ". In brackets: relative robustness, shifted ÷ in domain"
+        text += ", each minus its floor" if floor or sweep.floors.recorded else ""
+    if floor is not None:
+        text += f". {FLOOR}: what the best constant predictor reaches on the same images"
+    if any(line.collapsed(metric, part) for line in lines for part in (None, *names)):
+        text += f". {collapsed_caption(metric)}"
+    return text
+
+
+FLOOR = "floor"
+"""The name of the row of floors."""
+
+
+def _floor_row(sweep: Sweep, metric: str, names: tuple[str, ...]) -> tuple[str, ...] | None:
+    found = [sweep.floors.at(metric, Part.TEST)]
+    found += [sweep.floors.at(f"{metric}@{name}", Part.TEST) for name in names]
+    if all(floor is None for floor in found):
+        return None
+    picked = sweep.floors.at(sweep.objective.metric)
+    return (FLOOR, "", "", "", format_metric(picked), *map(format_metric, found))
 
 
 def _domains(sweep: Sweep, lines: tuple[Line, ...]) -> tuple[str, ...]:
@@ -133,42 +198,50 @@ def _domains(sweep: Sweep, lines: tuple[Line, ...]) -> tuple[str, ...]:
     )
 
 
-def _row(line: Line, metric: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    inside = scored_value(line.score, metric)
+def _row(sweep: Sweep, line: Line, metric: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    found = shares(sweep, line, metric)
     return (
         line.adapter,
         line.freezing,
         "" if line.trial is None else str(line.trial.number),
         "" if line.score.epoch is None else f"{line.score.epoch:g}",
         "" if line.standing is None else format_metric(line.standing.value),
-        format_metric(inside),
-        *(_shifted(line.score.domains.get(name, {}).get(metric), inside) for name in names),
+        *(
+            format_metric(line.value(metric, part)) + marks(line, metric, part, found)
+            for part in (None, *names)
+        ),
     )
 
 
-def _shifted(value: float | None, inside: float | None) -> str:
-    if value is None or not inside or inside < TELLING:
-        return format_metric(value)
-    return f"{format_metric(value)} ({value / inside:.2f})"
+def marks(line: Line, metric: str, domain: str | None, found: Mapping[str, float]) -> str:
+    """The brackets after a value: its share of the one in domain, and whether it has collapsed."""
+    said = [f"{found[domain]:.2f}"] if domain is not None and domain in found else []
+    said += [COLLAPSED] if line.collapsed(metric, domain) else []
+    return f" ({', '.join(said)})" if said else ""
 
 
-def domain_json(sweep: Sweep) -> dict[str, JsonValue]:
+def domain_json(sweep: Sweep, metric: str | None = None) -> dict[str, JsonValue]:
     """The same rows for programs, with every metric. Raises NothingToRankError."""
-    main = sweep.experiment.task.facts.main_metric
-    lines = scored_lines(sweep, main)
+    metric, main = metric or shown_metric(sweep), sweep.experiment.task.facts.main_metric
+    lines = scored_lines(sweep, metric)
     return {
         "experiment": sweep.name,
         "measured_on": "test",
         "picked_on": "validation",
         "picked_by": sweep.objective.metric,
+        "metric": metric,
         "main": main,
+        "definitions": dict(
+            definitions_in_words(sweep.experiment.workload.definitions, sweep.experiment.task)
+        ),
+        "floors": {images: dict(floors) for images, floors in sweep.floors.recorded.items()},
         "domains": list(_domains(sweep, lines)),
-        "rows": [_line_json(line) for line in lines],
+        "rows": [_line_json(line) | {"relative": dict(shares(sweep, line, metric))} for line in lines],
         "failed": [{"trial": number, "reason": why} for number, why in sweep.unscored.items()],
     }
 
 
-def _line_json(line: Line) -> JsonValue:
+def _line_json(line: Line) -> dict[str, JsonValue]:
     trial = line.trial
     return {
         "adapter": None if trial is None else trial.adapter,
@@ -181,4 +254,5 @@ def _line_json(line: Line) -> JsonValue:
         "epoch": line.score.epoch,
         "validation": None if line.standing is None else line.standing.value,
         **scored_json(line.score),
+        "collapsed": {name: collapsed(interval) for name, interval in line.score.above_floor.items()},
     }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
+from analysis.query.floors import Part, collapsed_caption, marked
 from analysis.query.sweep import Objective, Sweep
 from analysis.ranking.cost import Cost
-from analysis.tables import Table, format_count, format_metric, plural
+from analysis.tables import Table, format_count, format_metric
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.formatting import format_settings
 
 
@@ -24,6 +28,20 @@ class Point:
     value: float
     cost: float
     params: Mapping[str, JsonValue]
+    range: tuple[float, float] | None = None
+    """The least and the most that was measured of the cost; None if it is a single number."""
+    collapsed: bool | None = None
+    """Whether its model is no better than a constant predictor; None without a floor."""
+
+    @property
+    def least(self) -> float:
+        """The low end of the cost."""
+        return self.cost if self.range is None else self.range[0]
+
+    @property
+    def most(self) -> float:
+        """The high end of the cost."""
+        return self.cost if self.range is None else self.range[1]
 
 
 @dataclass(frozen=True)
@@ -38,19 +56,28 @@ class Pareto:
     """The cheapest first; each is better than the one before."""
     left_out: Mapping[str, int]
     """The number of trials that are not compared, by outcome."""
+    floor: str = ""
+    """A sentence with the floor of the metric; empty if it has none."""
+    decided_by: str = ""
+    """The metric that decides which trials have collapsed: the experiment's objective."""
 
 
 def front(points: Iterable[Point], direction: Direction) -> tuple[Point, ...]:
     """The points that no other point matches in value and cost and beats in one; the cheapest first.
 
-    Of equal points only the one with the lowest trial number is returned.
+    A cost is lower only if its whole range is: where ranges overlap, the costs count as equal. Of equal
+    points only the first is returned, in the order of cost and trial number.
     """
     sign = direction.sign
     held: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.cost, sign * p.value, p.trial)):
-        if not held or direction.better(point.value, held[-1].value):
-            held.append(point)
-    return tuple(held)
+    ceiling = math.inf  # the least cost of all points with a better value
+    for _, equals in groupby(sorted(points, key=lambda p: sign * p.value), key=lambda p: p.value):
+        group = sorted(equals, key=lambda p: (p.cost, p.trial))
+        cheaper = next((point for point in group if point.most < ceiling), None)
+        if cheaper is not None:
+            held.append(cheaper)
+        ceiling = min(ceiling, *(point.least for point in group))
+    return tuple(sorted(held, key=lambda p: p.cost))
 
 
 def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = None) -> Pareto:
@@ -66,14 +93,30 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
         if not trial.finished or standing is None or spent is None:
             left_out[trial.outcome] += 1
         else:
-            points.append(Point(trial.number, standing.value, spent, trial.params))
+            points.append(
+                Point(
+                    trial.number,
+                    standing.value,
+                    spent,
+                    trial.params,
+                    cost.range_of(sweep, trial),
+                    standing.collapsed,
+                )
+            )
     if not points:
         raise NothingToRankError(
             f"{sweep.name}: no trial has run to its own end with {cost.label} on record,"
             " so there is nothing to compare"
         )
     return Pareto(
-        sweep.name, objective, cost, tuple(points), front(points, objective.direction), dict(left_out)
+        sweep.name,
+        objective,
+        cost,
+        tuple(points),
+        front(points, objective.direction),
+        dict(left_out),
+        sweep.floors.caption(objective.metric, Part.VALIDATION),
+        sweep.objective.metric,
     )
 
 
@@ -82,8 +125,8 @@ def pareto_table(found: Pareto) -> Table:
     rows = tuple(
         (
             str(point.trial),
-            format_metric(point.value),
-            _cost(found.cost, point.cost),
+            marked(format_metric(point.value), is_collapsed=point.collapsed),
+            format_cost(found.cost, point.cost, point.range),
             format_settings(point.params),
         )
         for point in found.front
@@ -93,6 +136,7 @@ def pareto_table(found: Pareto) -> Table:
         f" {measured(found.cost)}; none is as good for less than these. A front of single runs: with"
         " another seed, close values may change places"
     )
+    caption += "".join(f". {said}" for said in (separated(found), worth_of(found)) if said)
     if found.left_out:
         left = ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.left_out.items()))
         caption += f". Left out, or without {found.cost.label} on record: {left}"
@@ -123,7 +167,9 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
             {
                 "trial": point.trial,
                 "value": point.value,
+                "collapsed": point.collapsed,
                 "cost": point.cost,
+                "cost_range": None if point.range is None else list(point.range),
                 "front": point.trial in on,
                 "params": dict(point.params),
             }
@@ -132,5 +178,30 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
     }
 
 
-def _cost(cost: Cost, value: float) -> str:
-    return format_count(round(value)) if cost is Cost.PARAMETERS else f"{value:,.3g}"
+def worth_of(found: Pareto) -> str:
+    """The floor, and what the word in the table means, for a caption."""
+    parts = [found.floor] if found.floor else []
+    parts += [collapsed_caption(found.decided_by)] if any(p.collapsed for p in found.front) else []
+    return ". ".join(parts)
+
+
+def separated(found: Pareto) -> str:
+    """What the ranges of a latency mean, for a caption; empty for other costs."""
+    if found.cost is not Cost.LATENCY:
+        return ""
+    if any(point.range is None for point in found.points):
+        return (
+            "Some trials were timed one by one, by an earlier version, so a difference may be that of the"
+            " machine's load"
+        )
+    return (
+        "Measured in turns; in brackets the fastest and the slowest turn. Trials whose ranges overlap count"
+        " as equally fast"
+    )
+
+
+def format_cost(cost: Cost, value: float, within: tuple[float, float] | None) -> str:
+    """A cost with its range, if it has one: `5.4 (5.2 to 6.1)`."""
+    if cost is Cost.PARAMETERS:
+        return format_count(round(value))
+    return f"{value:,.3g}" + ("" if within is None else f" ({within[0]:,.3g} to {within[1]:,.3g})")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import QueryError
-from analysis.query.sql import Recorded, Source, duckdb_reason, named_in, opened, rows_of, with_quotes
+from analysis.query.query_errors import explain_sql_error
+from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, with_quotes
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
@@ -57,6 +58,7 @@ def rank_by_sql(
         f"SELECT experiment, trial, value, epoch FROM considered WHERE ranked"
         f" ORDER BY {order_sql(policy, objective.direction)} LIMIT {few}"
     ).fetchall()
+    intervals = _intervals(source, first, whole=at is None and objective == source.objective)
     trials = {
         key: trial
         for recorded in source.experiments
@@ -68,7 +70,10 @@ def rank_by_sql(
         source.name,
         objective,
         at,
-        tuple((trials[name, n], _standing(trials[name, n], value, epoch)) for name, n, value, epoch in first),
+        tuple(
+            (trials[name, n], _standing(trials[name, n], value, epoch, intervals.get((name, n))))
+            for name, n, value, epoch in first
+        ),
         dict(left_out),
         _scores(source, [(name, n) for name, n, *_ in first]),
         early_stopped,
@@ -76,6 +81,8 @@ def rank_by_sql(
         (least or 0.0, most or 0.0),
         len(source.experiments) > 1,
         reads_test(where),
+        {recorded.name: recorded.experiment for recorded in source.experiments},
+        {recorded.name: recorded.floors for recorded in source.experiments},
     )
 
 
@@ -99,6 +106,7 @@ def best_number(folder: Path) -> int:
 
 def _objective(source: Source, metric: str | None) -> Objective:
     own = source.objective
+    source.check_definitions(metric or own.metric)
     if metric is None or metric == own.metric:
         return own
     known = [c.removeprefix("metrics.") for c in source.columns_of("epochs") if c.startswith("metrics.")]
@@ -144,13 +152,13 @@ def _create(source: Source, sql: str, where: str | None) -> None:
     try:
         statements = source.connection.extract_statements(asked)
         if len(statements) != 1:
-            raise QueryError(f"--where {where!r} is one condition; it cannot hold another statement")
+            raise QueryError(f"where {where!r} must be one condition; it cannot hold another statement")
         source.run(statements[0].query)
     except duckdb.Error as error:
-        columns = ", ".join(source.columns_of("trials"))
+        said = explain_sql_error(error, where or "", {"trials": source.columns_of("trials")})
         raise QueryError(
-            f"--where {where!r}: {duckdb_reason(error)}. Columns are {columns}; text goes in single quotes,"
-            " as in \"adapter = 'lora' AND lora.rank >= 8\""
+            f"where {where!r}: {said}{'' if said.endswith('?') else '.'} A condition is SQL, with text in"
+            " single quotes, as in \"adapter = 'lora' AND lora.rank >= 8\""
         ) from error
 
 
@@ -203,13 +211,38 @@ def _report(row: dict[str, Any]) -> ReportRecord:
         if name.startswith("metrics.") and value is not None
     }
     plain = {name: value for name, value in row.items() if name in ReportRecord.model_fields}
-    return ReportRecord(**plain | {"metrics": metrics})
+    low, high = (row.get(name) for name in ("above_floor_low", "above_floor_high"))
+    interval = None if low is None or high is None else (low, high)
+    return ReportRecord(**plain | {"metrics": metrics, "above_floor": interval})
 
 
-def _standing(trial: Trial, value: float, epoch: float) -> Standing:
+def _intervals(
+    source: Source, first: Sequence[tuple[str, int, float, float]], *, whole: bool
+) -> dict[tuple[str, int], tuple[float, float]]:
+    """The interval above the floor of the report that gives each trial's value, where it has one.
+
+    whole: whether these are the values of the trials' rows, so that the rows of epochs need not be read.
+    """
+    view = "trials" if whole else "epochs"
+    if not first or "above_floor_low" not in source.columns_of(view):
+        return {}
+    numbers = ", ".join(str(number) for _, number, *_ in first)
+    found = source.run(
+        f"SELECT experiment, trial, epoch, above_floor_low, above_floor_high FROM {view}"
+        f" WHERE trial IN ({numbers}) AND above_floor_low IS NOT NULL"
+    ).fetchall()
+    wanted = {(name, number): epoch for name, number, _, epoch in first}
+    return {
+        (name, number): (low, high)
+        for name, number, epoch, low, high in found
+        if wanted.get((name, number)) == epoch
+    }
+
+
+def _standing(trial: Trial, value: float, epoch: float, above_floor: tuple[float, float] | None) -> Standing:
     report = next((report for report in trial.reports if report.epoch == epoch), None)
     metrics = report.metrics.items() if report is not None else ()
-    return Standing(value, epoch, {name: v for name, v in metrics if v is not None})
+    return Standing(value, epoch, {name: v for name, v in metrics if v is not None}, above_floor)
 
 
 def _scores(source: Source, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], ScoredRecord]:

@@ -11,8 +11,8 @@ from tuning.ledger.records import ScoredRecord
 
 
 def scored_value(score: ScoredRecord, metric: str) -> float | None:
-    """A metric on test images: `dice`, `dice/cat`, `dice@noisy`, `robustness@noisy`, `robustness`."""
-    asked = MetricName.of(metric)
+    """A metric on test images: `dice`, `dice/cat@noisy`, `robustness@noisy`, `robustness`."""
+    asked = MetricName.of(metric, score.domains)
     if asked.base == ROBUSTNESS:
         return _robustness(score.robustness, asked.domain)
     metrics = score.metrics if asked.domain is None else score.domains.get(asked.domain, {})
@@ -32,5 +32,8 @@ def scored_json(score: ScoredRecord) -> dict[str, JsonValue]:
         "metrics": dict(score.metrics),
         "domains": {name: dict(metrics) for name, metrics in score.domains.items()},
         "robustness": dict(score.robustness),
+        "above_floor": {name: list(interval) for name, interval in score.above_floor.items()},
         "latency_ms": score.latency_ms,
+        "latency_low_ms": score.latency_low_ms,
+        "latency_high_ms": score.latency_high_ms,
     }

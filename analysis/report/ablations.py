@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.ablation.over_images import image_differences, image_sentence
 from analysis.ablation.result import (
     AblationResult,
-    image_differences,
-    image_sentence,
     result_tables,
     seed_sentences,
 )
@@ -17,7 +16,6 @@ from analysis.query.sweep import Sweep, spread
 from analysis.ranking.by_adapter import common_epoch
 from analysis.report.document import Absent, Block, Figure, Heading, Points, Section, Text
 from analysis.report.inputs import Material
-from analysis.report.phrases import trials_in_words
 from analysis.report.plots import (
     Ablation,
     DifferenceMark,
@@ -29,9 +27,10 @@ from analysis.report.plots import (
 from analysis.statistics.levels import LevelsAtBudget as LevelBlock
 from analysis.statistics.levels import ObservedLevel, levels_at_budgets
 from analysis.statistics.paired import Interval, rounded
-from analysis.tables import Table, format_metric, plural
+from analysis.tables import Table, format_metric
 from trainables.specs.workload import ROBUSTNESS
 from trainables.specs.workload import MetricName as Figure_
+from trainables.wording import plural
 
 PANELS = 5
 """Maximum number of settings in the figure of levels."""
@@ -169,7 +168,7 @@ def _observed(m: Material) -> list[Block]:
     caption = (
         "Observational: the search selected the trials, so the values of a level may be due to other"
         f" settings that it was tried with. {metric} on validation images, the budget that every trial"
-        f" reached; {trials_in_words(counted)}. ◆: mean with its 95 % confidence interval (Student's t), from"
+        f" reached; {plural(counted, 'trial')}. ◆: mean with its 95 % confidence interval (Student's t), from"
         " 3 trials on; ○: single trials"
     )
     caption += "." if len(m.sweep.trials) <= MANY else ", a sample if there are many."

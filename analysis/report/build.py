@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from analysis.ranking.scored_metrics import scored_value
 from analysis.report.ablations import ablations_section
+from analysis.report.by_class import classes_section
 from analysis.report.costs import pareto_section
 from analysis.report.document import ReportDocument
 from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
-from analysis.report.on_test_images import classes_section, domains_section
-from analysis.report.phrases import format_time, trials_in_words
+from analysis.report.on_test_images import domains_section
+from analysis.report.phrases import format_time
 from analysis.report.settings import importance_section, parallel_section
 from analysis.report.setup import (
     best_section,
@@ -26,6 +27,7 @@ from analysis.report.training import (
     saved_share,
 )
 from analysis.tables import percent
+from trainables.wording import plural
 from tuning.formatting import duration
 
 
@@ -41,7 +43,7 @@ def report_of(m: Material) -> ReportDocument:
     return ReportDocument(
         m.sweep.name,
         f"{experiment.task.value.capitalize()}; backbone {experiment.model.name};"
-        f" {describe_data(experiment.data)}. {trials_in_words(len(m.sweep.trials))}; {describe_state(m)}.",
+        f" {describe_data(experiment.data)}. {plural(len(m.sweep.trials), 'trial')}; {describe_state(m)}.",
         tuple(_highlights(m)),
         tuple(section(m) for section in sections),
         f"Record from {began} to {ended}. Written by `adaptertune report {m.folder.name}`.",
@@ -52,9 +54,10 @@ def _highlights(m: Material) -> list[tuple[str, str, str]]:
     found = []
     if m.best is not None:
         trial, standing = m.best
-        found.append(
-            (f"best {m.metric}", m.rounded(standing.value), f"validation images, trial {trial.number}")
-        )
+        found.append((f"best {m.metric}", m.value_of(standing), f"validation images, trial {trial.number}"))
+        if (floor := m.sweep.floors.at(m.metric)) is not None:
+            note = "what the best constant predictor reaches on validation images"
+            found.append((f"floor of {m.metric}", m.rounded(floor), note))
         score = m.best_score
         if score is not None and (value := scored_value(score, m.metric)) is not None:
             interval = m.interval(trial.number, m.metric)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Trial
 from analysis.ranking.cost import Cost
-from analysis.ranking.pareto import Pareto, measured, pareto
+from analysis.ranking.pareto import Pareto, format_cost, measured, pareto, separated
 from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.phrases import with_full_stop
 from analysis.report.plots import CostPoint, Costs
-from analysis.tables import Table, format_count, plural
+from analysis.tables import Table, format_count
+from trainables.wording import plural
 
 POINTS = 400
 """Maximum number of trials that are drawn in addition to those on the front."""
@@ -48,7 +49,7 @@ def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> 
     ended = sample_trials([by_number[p.trial] for p in found.points], POINTS)
     kept = on | {trial.number for trial in ended}
     points = tuple(
-        CostPoint(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on)
+        CostPoint(p.trial, by_number[p.trial].adapter, p.cost, p.value, p.trial in on, p.range)
         for p in found.points
         if p.trial in kept
     )
@@ -60,7 +61,8 @@ def _cost_figure(m: Material, found: Pareto, by_number: Mapping[int, Trial]) -> 
         f" {', '.join(f'trial {p.trial}' for p in found.front)}",
         f"Trials that {measured(found.cost)} ({len(found.points)}{sample}),"
         f" {m.metric} on validation images. Filled: Pareto-optimal, no other trial is as good at lower cost."
-        f" Each trial is a single run: differences smaller than {_close(m)} may reverse with another seed.",
+        f" Each trial is a single run: differences smaller than {_close(m)} may reverse with another seed."
+        + (f" {said}." if (said := separated(found)) else ""),
         Costs(m.metric, words, found.cost is Cost.PARAMETERS, points),
     )
 
@@ -75,12 +77,13 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
         on = [name for name, numbers in fronts.items() if trial.number in numbers]
         if on:
             peak, latency = (cost.of(m.sweep, trial) for cost in (Cost.MEMORY, Cost.LATENCY))
+            turns = Cost.LATENCY.range_of(m.sweep, trial)
             rows.append(
                 (
-                    str(trial.number), trial.adapter, trial.freezing, m.rounded(standing.value),
+                    str(trial.number), trial.adapter, trial.freezing, m.value_of(standing),
                     format_count(trial.trainable), f"{trial.seconds:,.{1 if trial.seconds < 100 else 0}f}",
                     "–" if peak is None else f"{peak:,.0f}",
-                    "–" if latency is None else f"{latency:.3g}",
+                    "–" if latency is None else format_cost(Cost.LATENCY, latency, turns),
                     " and ".join(name.split(" of ")[0] for name in on),
                 )
             )  # fmt: skip
@@ -97,6 +100,7 @@ def _front_table(m: Material, fronts: Mapping[str, list[int]]) -> Table:
     )
     caption = (
         "Best first, by the value on validation images. seconds: training and evaluation, without start-up."
-        " ms/image: forward pass of one image, on the machine that scored the trial"
+        " ms/image: forward pass of one image; in brackets the fastest and the slowest of the turns"
+        + m.worth(standings=[standing for _, standing in m.ranking.ranked])
     )
     return Table("Pareto-optimal trials", columns, tuple(rows[:20]), caption, numeric=(0, 3, 4, 5, 6, 7))

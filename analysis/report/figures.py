@@ -111,6 +111,8 @@ def _curves(plot: Curves) -> Canvas:
         )  # fmt: skip
     if plot.baseline is not None:
         axes.axhline(plot.baseline, color=OTHER, linestyle="-.", linewidth=1.2, zorder=1)
+    if plot.floor is not None:
+        axes.axhline(plot.floor, color=OTHER, linestyle="-", linewidth=1.2, zorder=1)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{plot.metric}, validation images")
     axes.margins(y=0.12)
@@ -142,6 +144,8 @@ def _curve_legend(plot: Curves, names: Sequence[str]) -> list[Any]:
         handles.append(Line2D([], [], color=OTHER, linestyle=(0, (1, 2)), label="rung"))
     if plot.baseline is not None:
         handles.append(Line2D([], [], color=OTHER, linestyle="-.", label="pretrained baseline"))
+    if plot.floor is not None:
+        handles.append(Line2D([], [], color=OTHER, linestyle="-", label="constant predictor"))
     return handles
 
 
@@ -255,6 +259,11 @@ def _costs(plot: Costs) -> Canvas:
                 marker=adapter_marker(name), markersize=8 if front else 5, alpha=1.0 if front else 0.85,
                 markerfacecolor=adapter_colour(name) if front else "none", zorder=4 if front else 3,
             )  # fmt: skip
+    for point in plot.points:
+        if point.range is not None:
+            axes.plot(
+                point.range, [point.y, point.y], color=adapter_colour(point.adapter), linewidth=1, zorder=1
+            )
     best = sorted((point.x, point.y, point.trial) for point in plot.points if point.front)
     axes.step(
         [x for x, _, _ in best], [y for _, y, _ in best], where="post", color=OTHER, linewidth=1.2,

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from analysis.ablation.result import AblationResult, result_of
+from analysis.query.floors import Part, collapsed_caption, marked
 from analysis.query.sweep import Standing, Sweep, Trial, spread
 from analysis.ranking.best import Ranking, finished_first
 from analysis.statistics.bootstrap import (
@@ -23,6 +24,7 @@ from analysis.statistics.paired import Interval
 from trainables.errors import AdaptertuneError
 from trainables.metrics.per_image import PerImage
 from trainables.specs.workload import MetricName
+from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationStage
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_header, read_history
@@ -120,7 +122,7 @@ class Material:
         An AP takes long to resample, so a report computes only as many of its intervals as it can afford.
         """
         if domain is None:  # the metric of an objective may name a domain
-            asked = MetricName.of(metric)
+            asked = MetricName.of(metric, self.sweep.experiment.data.domains)
             metric, domain = asked.name, asked.domain
         key = (trial, metric, domain)
         if key not in self._intervals:
@@ -154,8 +156,9 @@ class Material:
         if self.best is not None and self.best_score is not None:
             found = self.interval(self.best[0].number, self.metric)
             if found is not None:
-                images = self.images("test") or "the"
-                return found.width, f"the 95 % CI over {images} test images"
+                images = self.images("test")
+                over = "the test images" if images is None else plural(images, "test image")
+                return found.width, f"the 95 % CI over {over}"
         for _, result in self.ablations:
             spreads = [level.sd for level in result.comparison.levels if level.sd]
             if spreads:
@@ -172,6 +175,16 @@ class Material:
     def rounded(self, value: float | None) -> str:
         """A value with as many decimals as its error allows."""
         return "–" if value is None else f"{value:.{self.places}f}".replace("-", "−")
+
+    def value_of(self, standing: Standing) -> str:
+        """A trial's value, marked if the trial has collapsed."""
+        return marked(self.rounded(standing.value), is_collapsed=standing.collapsed)
+
+    def worth(self, *parts: Part, standings: Sequence[Standing] = ()) -> str:
+        """The end of a caption: the floor on `parts`, by default validation images; the meaning of marks."""
+        said = [self.sweep.floors.caption(self.metric, *(parts or (Part.VALIDATION,)))]
+        said += [collapsed_caption(self.metric)] if any(s.collapsed for s in standings) else []
+        return "".join(f". {text}" for text in said if text)
 
     def rounded_interval(self, interval: Interval | None) -> str:
         """An interval with as many decimals: `0.61 to 0.68`."""

@@ -10,11 +10,6 @@ def format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
-def trials_in_words(number: int) -> str:
-    """A number of trials: `1 trial`, `10,000 trials`."""
-    return "1 trial" if number == 1 else f"{number:,} trials"
-
-
 def with_full_stop(text: str) -> str:
     """The text as a sentence that ends with a full stop or a question mark."""
     return text if text.endswith((".", "?")) else f"{text}."

@@ -31,6 +31,8 @@ class Curves:
     """Epochs at which early stopping decided."""
     baseline: float | None = None
     """The value of the pretrained baseline."""
+    floor: float | None = None
+    """What the best constant predictor reaches."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,14 @@ class Parallel:
 
 @dataclass(frozen=True)
 class CostPoint:
-    """A trial: its cost, its value, and whether it is Pareto-optimal."""
+    """A trial: its cost, its value, whether it is Pareto-optimal. range: of a cost measured repeatedly."""
 
     trial: int
     adapter: str
     x: float
     y: float
     front: bool
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

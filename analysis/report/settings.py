@@ -13,7 +13,7 @@ from analysis.query.sweep import Scalar, Trial
 from analysis.ranking.best import rank_trials
 from analysis.report.document import Absent, Block, Figure, Section, Text
 from analysis.report.inputs import Material, sample_trials
-from analysis.report.phrases import trials_in_words, with_full_stop
+from analysis.report.phrases import with_full_stop
 from analysis.report.plots import (
     Axis,
     Bars,
@@ -28,7 +28,8 @@ from analysis.statistics.importance import (
     interactions,
     no_interaction,
 )
-from analysis.tables import Table, plural
+from analysis.tables import Table
+from trainables.wording import plural
 from tuning.experiment.alternative import Alternative
 from tuning.ranking.policy import ANY_BUDGET
 
@@ -128,9 +129,10 @@ def parallel_section(m: Material) -> Section:
         " skips the axis of a setting that the trial does not have"
     )
     caption += (
-        f". {len(chosen)} of {total:,} trials: the best {LINES // 2} and an even sample of the others."
+        f". {len(chosen)} of {plural(total, 'trial')}: the best {LINES // 2} and an even sample of the"
+        " others."
         if total > len(chosen)
-        else f". {trials_in_words(total)}."
+        else f". {plural(total, 'trial')}."
     )
     left = [name for name in m.searched if name not in names]
     if left:

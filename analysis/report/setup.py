@@ -8,12 +8,16 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from analysis.query.floors import Part, collapsed_caption
+from analysis.ranking.by_adapter import against_baseline
 from analysis.ranking.scored_metrics import scored_value
 from analysis.report.document import Absent, Block, FactList, Listing, Points, Section, Text
 from analysis.report.inputs import Material
-from analysis.tables import Table, format_budget, format_count, plural
+from analysis.tables import Table, format_budget, format_count
 from trainables.specs.data import DataSpec
+from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.experiment.alternative import Alternative
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
@@ -80,6 +84,8 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
         f"{objective.metric} on validation images, {better} is best, each trial's"
         f" {objective.rule.value} report",
     )
+    words = definitions_in_words(experiment.workload.definitions, experiment.task)
+    yield "definitions", "; ".join(f"{key} {said}" for key, said in words.items())
     yield "search", _algorithm(experiment)
     yield "early stopping", _scheduler(experiment)
     asked = experiment.search.trials
@@ -91,7 +97,8 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
 def describe_data(data: DataSpec) -> str:
     """The data source in a few words."""
     if data.embedded is not None:
-        return f"embedded scenes of digits, {data.embedded.domain.value}, {data.embedded.side} pixels wide"
+        wide = plural(data.embedded.side, "pixel")
+        return f"embedded scenes of digits, {data.embedded.domain.value}, {wide} wide"
     if data.coco is not None:
         return f"COCO boxes from {data.coco.train.annotations}"
     if data.masks is not None:
@@ -102,7 +109,9 @@ def describe_data(data: DataSpec) -> str:
 def _algorithm(experiment: Experiment) -> str:
     search = experiment.search
     name = "TPE" if search.tpe is not None else search.algorithm
-    more = f", {search.tpe.startup_trials} random trials before it" if search.tpe is not None else ""
+    more = (
+        f", {plural(search.tpe.startup_trials, 'random trial')} before it" if search.tpe is not None else ""
+    )
     first = f", {len(search.first)} given first" if search.first else ""
     earlier = f", learned from {', '.join(search.from_)}" if search.from_ else ""
     return f"{name}, seed {search.seed}{more}{first}{earlier}"
@@ -233,23 +242,31 @@ def _best_text(m: Material) -> str:
     assert m.best is not None
     trial, standing = m.best
     images = m.images("validation")
-    on = "validation images" if images is None else f"{images:,} validation images"
+    on = "validation images" if images is None else plural(images, "validation image")
     text = (
         f"Trial {trial.number}: {m.metric} {m.rounded(standing.value)} on {on}, at epoch"
         f" {standing.epoch:g} of {trial.epochs:g}."
     )
+    if (floor := m.sweep.floors.at(m.metric)) is not None:
+        text += f" The best constant predictor reaches {m.rounded(floor)} on them."
+    if standing.collapsed:
+        text += f" The trial has {collapsed_caption(m.metric)}."
     score = m.best_score
     tested = None if score is None else scored_value(score, m.metric)
     if tested is not None:
         text += f" The same weights on test images: {m.rounded(tested)}"
         interval = m.interval(trial.number, m.metric)
         over = "" if interval is None else f" (95 % CI over test images {m.rounded_interval(interval)})"
-        text += f"{over}."
+        floor = m.sweep.floors.at(m.metric, Part.TEST)
+        text += f"{over}"
+        text += "." if floor is None else f", where a constant predictor reaches {m.rounded(floor)}."
     if (before := m.sweep.baseline.get(m.metric)) is not None:
-        text += f" The pretrained baseline has {m.rounded(before)} on validation images."
+        text += f" The pretrained baseline has {m.rounded(before)} on validation images"
+        text += ", and is no worse." if against_baseline(m.sweep, standing.value).startswith("no") else "."
     if m.ranking.counted > 1:
         text += (
-            f" The trial was selected from {m.ranking.counted} trials by its validation value, so that value"
+            f" The trial was selected from {plural(m.ranking.counted, 'trial')} by its validation value,"
+            " so that value"
             " is optimistic" + ("; the test value was not used for selection." if tested is not None else ".")
         )
     return text
@@ -264,7 +281,7 @@ def _top(m: Material) -> Table:
         tested |= test is not None
         rows.append(
             (
-                str(place), str(trial.number), m.rounded(standing.value), m.rounded(test),
+                str(place), str(trial.number), m.value_of(standing), m.rounded(test),
                 f"{standing.epoch:g}",
                 format_budget(trial.ran, trial.epochs), format_count(trial.trainable),
                 format_settings(trial.params),
@@ -284,6 +301,8 @@ def _top(m: Material) -> Table:
     caption = m.ranking.caption
     if tested:
         caption += ". Selected on validation images; test: on test images, with the weights of that epoch"
+    parts = (Part.VALIDATION, Part.TEST) if tested else (Part.VALIDATION,)
+    caption += m.worth(*parts, standings=[standing for _, standing in m.ranking.ranked[:TOP]])
     return Table(
         f"The best {min(TOP, m.ranking.counted)} of {plural(m.ranking.counted, 'ranked trial')}",
         tuple(columns[i] for i in kept),
@@ -296,8 +315,8 @@ def _top(m: Material) -> Table:
 def describe_precision(m: Material) -> str:
     """The reason for the number of decimals of values."""
     if m.error is None:
-        return f"Values have {m.places} decimals; their error is not recorded"
-    return f"Values have {m.places} decimals, because {m.error[1]} is about {m.error[0]:.1g} wide"
+        return f"Values have {plural(m.places, 'decimal')}; their error is not recorded"
+    return f"Values have {plural(m.places, 'decimal')}, because {m.error[1]} is about {m.error[0]:.1g} wide"
 
 
 # --- where it ran -----------------------------------------------------------------------------

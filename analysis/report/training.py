@@ -11,8 +11,9 @@ from analysis.report.inputs import Material, sample_trials
 from analysis.report.phrases import format_time
 from analysis.report.plots import Curve, Curves
 from analysis.report.setup import rungs_of
-from analysis.tables import Table, percent, plural
+from analysis.tables import Table, percent
 from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.wording import plural
 from tuning.formatting import duration
 
 CURVES = 150
@@ -49,7 +50,8 @@ def curves_section(m: Material) -> Section:
         caption += ". Trials worse than the median of the others were stopped"
     if total > len(chosen):
         caption += (
-            f". {len(chosen)} of {total:,} trials: the best {CURVES // 2} and an even sample of the others"
+            f". {len(chosen)} of {plural(total, 'trial')}: the best {CURVES // 2} and an even sample of"
+            " the others"
         )
     text = f"Learning curves of {plural(len(drawn), 'trial')}: {m.metric} on validation images by epoch"
     if m.best is not None:
@@ -58,7 +60,7 @@ def curves_section(m: Material) -> Section:
         "curves",
         "Learning curves",
         text,
-        f"{caption}.",
+        f"{caption}{m.worth()}.",
         Curves(
             m.metric,
             drawn,
@@ -66,6 +68,7 @@ def curves_section(m: Material) -> Section:
             (m.best[1].epoch, m.best[1].value) if m.best is not None else None,
             rungs,
             m.sweep.baseline.get(m.metric),
+            m.sweep.floors.at(m.metric),
         ),
     )
     return Section("curves", title, (figure,))
@@ -103,7 +106,7 @@ def failures_section(m: Material) -> Section:
             groups.setdefault((trial.outcome, reason), []).append(trial.number)
         order = sorted(groups.items(), key=lambda item: (-len(item[1]), item[1][0]))
         rows = tuple((outcome, str(len(n)), _numbers(n), reason) for (outcome, reason), n in order[:REASONS])
-        left = f"{len(order) - REASONS} more reasons are in the ledger" if len(order) > REASONS else ""
+        left = f"{plural(len(order) - REASONS, 'more reason')} in the ledger" if len(order) > REASONS else ""
         held.append(Table("Reasons", ("outcome", "trials", "numbers", "reason"), rows, left, numeric=(1,)))
         name = m.folder.name
         held.append(Text(f"`adaptertune logs {name}:{lost[0].number}` shows the output of a trial."))

@@ -18,10 +18,10 @@ from pydantic import JsonValue
 
 from analysis.statistics.paired import CONFIDENCE, Array, Interval, StatisticsError, Verdict, rounded
 from analysis.statistics.verdicts import interval_json
-from analysis.tables import plural
 from trainables.metrics.per_image import AP_METRICS, BoxImages, PerImage, read_per_image
 from trainables.run_folder import image_results
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.ledger.storage import trial_folder
 
 RESAMPLES = 2000
@@ -138,7 +138,8 @@ def _same(models: Sequence[PerImage], metric: str) -> None:
         if other.names != base.names:
             raise StatisticsError(
                 f"models must have been scored on the same test images, got {len(base.names)} and"
-                f" {len(other.names)} images, of which {len(set(base.names) & set(other.names))} are shared;"
+                f" {plural(len(other.names), 'image')}, of which"
+                f" {len(set(base.names) & set(other.names))} are shared;"
                 " compare models of the same data and split"
             )
         if other.classes != base.classes:

@@ -24,8 +24,9 @@ from analysis.query.sweep import Objective, Sweep, Trial, spread
 from analysis.ranking.by_adapter import common_epoch
 from analysis.statistics.levels import level_names
 from analysis.statistics.paired import ALPHA, Array, format_p_value, holm_adjusted
-from analysis.tables import Table, percent, plural
+from analysis.tables import Table, percent
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.experiment.alternative import as_scalar
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def importance_table(found: Importances) -> Table:
     if found.left_out:
         caption += f". Excluded: {plural(found.left_out, 'trial')} without a value at that epoch"
     if found.among > MAX_TRIALS:
-        caption += f". Computed from {MAX_TRIALS} of {found.among:,} trials, evenly sampled"
+        caption += f". Computed from {MAX_TRIALS} of {plural(found.among, 'trial')}, evenly sampled"
     return Table(
         f"{found.sweep}: importance for {found.objective.metric} (observational)",
         ("setting", "importance", "trials", "p", "significant"),

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.errors import NothingToRankError
+from analysis.query.floors import Part
 from analysis.query.sweep import QueryError, Scalar, Sweep, Trial
 from analysis.ranking.by_adapter import common_epoch
 from analysis.statistics.paired import mean_interval
-from analysis.tables import Table, format_metric, plural
+from analysis.tables import Table, format_metric
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 from tuning.formatting import format_setting
 
 BINS = 4
@@ -122,6 +124,8 @@ def level_tables(sweep: Sweep, by: str, at: float | None = None) -> tuple[Table,
         )
         if having < len(sweep.trials):
             caption += f". Excluded: {plural(len(sweep.trials) - having, 'trial')} without {by}"
+        if floor := sweep.floors.caption(sweep.objective.metric, Part.VALIDATION):
+            caption += f". {floor}"
         rows = tuple(_row(level, sweep.objective.direction) for level in levels)
         columns = (by, "trials", "mean", "95 % CI", "best", "failed")
         title = f"{sweep.name}: {sweep.objective.metric} by {by} at epoch {block.epoch:g} (observational)"

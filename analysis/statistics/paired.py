@@ -19,7 +19,7 @@ import gc
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from analysis.statistics.verdicts import (
     rounded,
 )
 from trainables.errors import AdaptertuneError
-from trainables.specs.workload import Direction
+from trainables.specs.workload import Direction, MetricName
 
 __all__ = [
     "ALPHA",
@@ -97,7 +97,10 @@ def compare_levels(
         base = next(level for level in found if level.name == reference)
         pairs = [(level, base) for level in found if level is not base]
     drafts = [_paired(level, base) for level, base in pairs]
-    return Comparison(metric, direction, reference, found, _tested(drafts, direction, alpha), alpha)
+    tested = _tested(drafts, direction, alpha)
+    if _lies_between_0_and_1(metric, found):
+        tested = tuple(_within_range(each, base) for each, (_, base) in zip(tested, pairs, strict=True))
+    return Comparison(metric, direction, reference, found, tested, alpha)
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
@@ -230,6 +233,19 @@ def _difference(
         verdict,
         draft.why,
     )
+
+
+def _lies_between_0_and_1(metric: str, levels: Sequence[LevelSummary]) -> bool:
+    seen = [value for level in levels for value in level.values.values()]
+    return MetricName.of(metric).is_share and all(0 <= value <= 1 for value in seen)
+
+
+def _within_range(difference: PairedDifference, base: LevelSummary) -> PairedDifference:
+    """Without a detectable difference that the metric, from 0 to 1, cannot have from the reference's mean."""
+    found, mean = difference.detectable, base.mean
+    if found is None or mean is None or found <= max(mean, 1 - mean):
+        return difference
+    return replace(difference, detectable=None, out_of_range=True)
 
 
 def _wilcoxon(x: Array) -> float | None:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from analysis.tables import percent
 from trainables.specs.workload import Direction
+from trainables.wording import plural
 
 ALPHA = 0.05
 """Family-wise error rate: how often a family of comparisons without any true difference reports one."""
@@ -96,10 +97,15 @@ class PairedDifference:
     effect: float | None
     """Hedges' g of the paired differences; None below three pairs or without variance."""
     detectable: float | None
-    """Minimum difference that these seeds detect with power `POWER`, given the observed variance."""
+    """Minimum difference that these seeds detect with power `POWER`, given the observed variance.
+
+    None if it was not computed, or is `out_of_range`.
+    """
     verdict: Verdict
     why: str = ""
     """Why it was not tested."""
+    out_of_range: bool = False
+    """Whether these seeds do not detect even the largest difference that the metric can have."""
 
     @property
     def n(self) -> int:
@@ -110,6 +116,13 @@ class PairedDifference:
     def significant(self) -> bool:
         """Whether the difference is significant."""
         return self.verdict in (Verdict.BETTER, Verdict.WORSE)
+
+    @property
+    def detects(self) -> str:
+        """The minimum detectable difference for a table."""
+        if self.out_of_range:
+            return "none in 0–1"
+        return "–" if self.detectable is None else rounded(self.detectable, self.detectable)
 
     @property
     def sentence(self) -> str:
@@ -166,7 +179,7 @@ def _sentence(d: PairedDifference) -> str:
             )
             return f"{pair}: not tested{seen}: {d.why}"
         case Verdict.IDENTICAL:
-            return f"{pair}: no difference: identical results for all {d.n} seeds"
+            return f"{pair}: no difference: identical results for all {plural(d.n, 'seed')}"
         case Verdict.NOT_SHOWN:
             return f"{pair}: {d.verdict.label}: {_measured(d)}; {_power(d)}"
         case Verdict.BETTER | Verdict.WORSE:
@@ -180,12 +193,16 @@ def _measured(d: PairedDifference) -> str:
     low, high = (rounded(end, width, signed=True) for end in (d.interval.low, d.interval.high))
     return (
         f"mean difference {rounded(d.mean, width, signed=True)} (95 % CI {low} to {high};"
-        f" Holm-adjusted {format_p_value(d.p_holm)}; {d.n} pairs)"
+        f" Holm-adjusted {format_p_value(d.p_holm)}; {plural(d.n, 'pair')})"
     )
 
 
 def _power(d: PairedDifference) -> str:
-    assert d.detectable is not None
+    if d.detectable is None:
+        return (
+            "with these seeds no difference within the metric's range, 0 to 1, is detected with"
+            f" {percent(POWER)} power; repeat over more seeds"
+        )
     return (
         f"minimum detectable difference with these seeds: {rounded(d.detectable, d.detectable)}"
         f" ({percent(POWER)} power)"
@@ -213,7 +230,7 @@ def _conclusion(c: Comparison) -> str:
     shown = [d for d in c.differences if d.significant]
     if not c.tested:
         return _with_full_stop(f"{c.metric}: no comparison could be tested: {c.differences[0].why}")
-    made = f"{len(c.tested)} comparison{'s' if len(c.tested) > 1 else ''}"
+    made = plural(len(c.tested), "comparison")
     untested = len(c.differences) - len(c.tested)
     rest = f"; {untested} more could not be tested" if untested else ""
     if not shown:
@@ -279,6 +296,7 @@ def comparison_json(c: Comparison) -> dict[str, JsonValue]:
                 "p_wilcoxon": d.p_wilcoxon,
                 "effect": d.effect,
                 "detectable": d.detectable,
+                "out_of_range": d.out_of_range,
                 "verdict": d.verdict.value,
                 "words": d.sentence,
             }

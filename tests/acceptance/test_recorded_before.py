@@ -11,6 +11,8 @@ from typing import Any
 import command
 import pytest
 
+from trainables.specs.definitions import BEFORE
+from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "recorded_before"
@@ -92,11 +94,31 @@ def assert_same(found: dict[int, dict[str, Any]], wanted: dict[int, dict[str, An
             assert math.isclose(value, before, abs_tol=TOLERANCE)
 
 
+def assert_of_before(folder: Path, before: History) -> None:
+    """What is trained and scored now has the metrics of before, by the definitions of before."""
+    names = next(report.metrics.keys() for trial in before.trials.values() for report in trial.reports)
+    after = read_history(folder)
+    reports = [report for trial in after.trials.values() for report in trial.reports]
+    assert {frozenset(report.metrics) for report in reports} == {frozenset(names)}
+    assert {report.above_floor for report in reports} == {None}
+    assert after.prepared is not None
+    assert after.prepared.floors == {}
+    scores = [score for number, score in after.scores.items() if number not in before.scores]
+    assert scores
+    for score in scores:
+        assert score.metrics.keys() == names
+        assert not score.above_floor
+        for name, share in score.robustness.items():
+            assert share == score.domains[name]["dice"] / score.metrics["dice"]  # type: ignore[operator]
+
+
 @pytest.mark.slow
 def test_it_is_resumed_with_the_result_of_the_uninterrupted_one(tmp_path: Path) -> None:
     folder = place(tmp_path, "interrupted")
+    before = read_history(folder)
     adaptertune(tmp_path, "resume", NAME)
     assert_same(essence(folder), essence(FIXTURE / "finished"))
+    assert_of_before(folder, before)
 
 
 @pytest.mark.slow
@@ -107,3 +129,23 @@ def test_it_is_extended_with_the_trials_that_would_have_come(tmp_path: Path) -> 
     shutil.copyfile(FIXTURE / "expected" / "extended.jsonl", wanted / "ledger.jsonl")
     adaptertune(tmp_path, "resume", NAME, "--trials", "8")
     assert_same(essence(folder), essence(wanted))
+
+
+@pytest.mark.slow
+def test_a_trial_of_it_is_trained_again_by_its_definitions(tmp_path: Path) -> None:
+    """`train --from` repeats the trial, and its folder's file repeats the run."""
+    folder = place(tmp_path, "finished")
+    recorded = read_history(folder).trials[0].reports
+    said = adaptertune(tmp_path, "train", "--from", f"{NAME}:0", "--into", str(tmp_path / "again"))
+    assert "dice: mean over all classes, the background included, as when this experiment began" in said
+    assert "floor of dice" not in said
+    again = [json.loads(line) for line in (tmp_path / "again" / "reports.jsonl").read_text().splitlines()]
+    assert [report["epoch"] for report in again[: len(recorded)]] == [report.epoch for report in recorded]
+    for mine, was in zip(again, recorded, strict=False):
+        assert mine["metrics"].keys() == was.metrics.keys()
+        assert math.isclose(mine["metrics"]["dice"], was.metrics["dice"] or 0.0, abs_tol=TOLERANCE)
+    held = json.loads((tmp_path / "again" / "definitions.json").read_text())
+    assert held == {"definitions": BEFORE.model_dump(), "floors": {}}
+    file = str(tmp_path / "again" / "experiment.yaml")
+    adaptertune(tmp_path, "train", file, "--into", str(tmp_path / "repeated"))
+    assert json.loads((tmp_path / "repeated" / "definitions.json").read_text()) == held

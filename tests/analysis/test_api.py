@@ -68,7 +68,7 @@ def test_faults_are_told(storage: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no experiment matches 'x\*'"):
         analysis.open("x*", storage)
     digits = analysis.open("digits", storage)
-    with pytest.raises(QueryError, match="Columns of trials"):
+    with pytest.raises(QueryError, match="the columns of trials"):
         digits.query("SELECT nope FROM trials")
     with pytest.raises(QueryError, match="from 1 on, got 0"):
         digits.best(k=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ablations import sweep_in
-from recorded import LORA, SCORES, TRIALS, Told, experiment, write
+from recorded import AFTER, BEFORE, FLOORS, LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.compare import (
     CompareError,
@@ -23,7 +23,7 @@ from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
 from tuning.ledger.ledger import LEDGER
-from tuning.ledger.records import Outcome
+from tuning.ledger.records import Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 
@@ -153,3 +153,39 @@ def test_json_holds_the_whole_comparison(digits: Path) -> None:
     assert whole["a"]["validation"] == 0.75  # type: ignore[index,call-overload]
     assert whole["settings_differ"]["adapter"] == {"a": "lora", "b": "serial_lora"}  # type: ignore[index,call-overload]
     assert whole["over_test_images"] is None
+
+
+def _worth(folder: Path, definitions: dict[str, int], above: tuple[float, float] | None = None) -> Path:
+    asked = experiment(folder.name, definitions=definitions)
+    told = Told(LORA, (0.31,) * 6, above_floor=() if above is None else (above,) * 6)
+    scores = [ScoredRecord(trial=0, epoch=1.0, metrics={"dice": 0.3})]
+    floors = None if definitions == BEFORE else FLOORS
+    return write(folder, [told], of=asked, scores=scores, floors=floors)
+
+
+def test_floors_stand_below_the_values_and_what_has_collapsed_is_said(tmp_path: Path) -> None:
+    lost = one(_worth(tmp_path / "lost", AFTER, (-0.1, 0.1)))
+    sides = compare_sides(lost, one(_worth(tmp_path / "found", AFTER, (0.01, 0.1))))
+    rows = cells(compare_tables(sides)[0].rows)
+    assert rows["floor of dice on validation images"] == ("0.3000", "0.3000")
+    assert rows["floor of dice on test images"] == ("0.2000", "0.2000")
+    said = " ".join(sides.caution)
+    assert "lost has collapsed: no better than a constant predictor" in said
+    assert "found has collapsed" not in said
+    whole = compare_json(sides)
+    assert (whole["a"]["collapsed"], whole["b"]["collapsed"]) == (True, False)  # type: ignore[index,call-overload]
+    assert whole["a"]["test_floor"] == 0.2  # type: ignore[index,call-overload]
+
+
+def test_a_metric_under_two_definitions_is_not_compared(tmp_path: Path) -> None:
+    old, new = _worth(tmp_path / "old", BEFORE), _worth(tmp_path / "new", AFTER, (0.01, 0.1))
+    sides = compare_sides(one(old), one(new))
+    assert "The values measure different things, although their metric has one name: dice is defined as" in (
+        " ".join(sides.caution)
+    )
+    assert sides.no_images.startswith("dice is defined as")
+    assert not any("equal epochs" in table.title for table in compare_tables(sides))
+    assert "floor of dice on validation images" in cells(compare_tables(sides)[0].rows)
+    both = compare_sides(one(old), one(_worth(tmp_path / "older", BEFORE)))
+    assert not any("different things" in caution for caution in both.caution)
+    assert "floor of dice on validation images" not in cells(compare_tables(both)[0].rows)

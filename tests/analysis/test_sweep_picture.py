@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
-from recorded import LORA, Told, experiment, write
+from recorded import FLOORS, LORA, Told, experiment, write
 
 from analysis.query.sweep import Sweep
 from analysis.sweep_picture import COLOURS, draw_sweep
@@ -23,6 +23,15 @@ def test_the_picture_is_a_png_of_readable_size(sweep: Sweep, tmp_path: Path) -> 
         assert image.format == "PNG"
         assert image.width >= 1200
         assert len(image.convert("RGB").getcolors(1 << 20) or []) > 50
+
+
+def test_a_floor_is_a_line_of_the_picture(tmp_path: Path) -> None:
+    drawn = [
+        draw_sweep(Sweep.at(write(tmp_path / name / "s", floors=floors)), tmp_path / f"{name}.png")
+        for name, floors in (("with", FLOORS), ("without", None))
+    ]
+    one, other = (path.read_bytes() for path in drawn if path is not None)
+    assert one != other
 
 
 def test_no_picture_without_a_report(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from analysis.tables import format_budget, format_count, format_metric, plural
+from analysis.tables import format_budget, format_count, format_metric
+from trainables.wording import plural
 from tuning.formatting import format_setting, format_settings
 
 

@@ -31,7 +31,7 @@ def test_what_does_not_fit_says_what_there_is_and_which_key_to_lower() -> None:
     assert does_not_fit([BOX], cpus=1, gpus=1) is None
     message = does_not_fit([LAPTOP], cpus=4, gpus=1)
     assert message is not None
-    for part in ("4 CPUs", "1 GPUs", "largest machine has 2 and 0", "resources.cpus"):
+    for part in ("CPUs: 4", "GPUs: 1", "largest machine has CPUs: 2, GPUs: 0", "resources.cpus"):
         assert part in message
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from cluster.connect import RAY_SETTINGS, _ray_logs_to, connect, worker_environment
+from cluster.connect import RAY_SETTINGS, RayStartError, _ray_logs_to, connect, worker_environment
 from cluster.packages import PACKAGES
+from cluster.usable_cpus import count_usable_cpus
 
 
 @pytest.fixture
@@ -33,14 +34,13 @@ def test_workers_see_our_packages_and_not_those_of_the_users_folder(
     own_packages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import ray
-    from ray._private.utils import get_num_cpus
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ours = {**RAY_SETTINGS, **worker_environment(3)}
     before = {key: os.environ.get(key) for key in ours}
     with connect(None, threads=3, log=tmp_path / "driver.log") as cluster:
         assert cluster.owned
-        assert sum(n.cpus for n in cluster.nodes()) == get_num_cpus()
+        assert sum(n.cpus for n in cluster.nodes()) == count_usable_cpus()
         seen = ray.get(ray.remote(_look).remote())
         scratch = cluster.scratch
     root = Path(__file__).parents[2].resolve()
@@ -89,3 +89,45 @@ def test_what_ray_says_of_nodes_goes_to_its_log_and_not_to_the_terminal(
     assert worker.print_to_stdstream is spoken
     assert "WARNING ray: (raylet) node 3 died" in log.read_text()
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (Exception("The current node timed out during startup. This could happen"), "usually too busy"),
+        (RuntimeError("Failed to start the\ncontrol process."), "Ray did not start on this machine"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_why_ray_did_not_start_is_said_and_its_logs_are_kept(
+    failure: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def fail(**_: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(RayStartError, match=said) as caught, connect(None, threads=1, log=tmp_path / "r.log"):
+        pass
+    message = str(caught.value)
+    assert " ".join(str(failure).split()).rstrip(".") in message
+    logs = Path(message.rpartition("Its logs are in ")[2])
+    assert logs.is_dir()
+    logs.rmdir()
+
+
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_ray_starts_although_the_temporary_folder_is_too_long_for_sockets(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    place = tmp_path / ("a" * 60) / ("b" * 60)
+    place.mkdir(parents=True)
+    monkeypatch.setenv(name, str(place))
+    with connect(None, threads=1, log=tmp_path / "ray.log"):
+        session = Path(ray._private.worker._global_node.get_session_dir_path())
+        assert session.is_dir()
+    assert not session.parent.exists()
+    assert f"{name}={place} is too long" in (tmp_path / "ray.log").read_text()

@@ -51,6 +51,10 @@ class Told:
     reason: str | None = None
     of: int | None = None
     losses: Sequence[float] = ()
+    above_floor: Sequence[tuple[float, float]] = ()
+    """Of each report; empty in a record without floors."""
+    also: Mapping[str, float] = field(default_factory=dict)
+    """Other metrics of each report."""
     parameters: Mapping[str, int] = field(
         default_factory=lambda: {"adapter": 1024, "head": 2000, "backbone": 0, "total": 1_000_000}
     )
@@ -138,13 +142,18 @@ def write(
     closed: Ending | None = Ending.FINISHED,
     began: float = 1000.0,
     scores: Sequence[ScoredRecord] = (),
+    floors: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Write a record into `folder`; trials follow one another, an epoch takes 10 s and 160 images."""
     asked = of or experiment(folder.name)
     header = ExperimentRecord(time=began, name=asked.name, file="", experiment=asked.model_dump(mode="json"))
     now = began
     with Ledger.create(folder, header) as ledger:
-        ledger.append(PreparedRecord(time=now, fingerprint="f", counts={"train": 160, "validation": 32}))
+        prepared = PreparedRecord(time=now, fingerprint="f", counts={"train": 160, "validation": 32})
+        if floors is not None:
+            recorded = {images: dict(found) for images, found in floors.items()}
+            prepared = prepared.model_copy(update={"floors": recorded})
+        ledger.append(prepared)
         if baseline is not None:
             ledger.append(BaselineRecord(time=now, metrics={"dice": baseline, "loss": 3.0}))
         for number, told in enumerate(trials):
@@ -162,7 +171,8 @@ def write(
                 ledger.append(
                     ReportRecord(
                         time=now, trial=number, epoch=float(epoch), step=epoch * 10, objective=best,
-                        metrics={"dice": value, "loss": loss, "dice/7": value / 2}, train_s=8.0,
+                        metrics={"dice": value, "loss": loss, "dice/7": value / 2} | dict(told.also),
+                        above_floor=told.above_floor[epoch - 1] if told.above_floor else None, train_s=8.0,
                         evaluate_s=1.0, wait_s=0.1, samples=160, peak_mb=100.0,
                     )
                 )  # fmt: skip
@@ -185,6 +195,18 @@ def write(
         if closed is not None:
             ledger.append(ClosedRecord(time=now, reason=closed))
     return folder
+
+
+BEFORE = {"dice": 1, "iou": 1, "coco": 1, "robustness": 1, "fingerprint": 1}
+"""The definitions of a record of an earlier version, for `experiment(definitions=…)`."""
+AFTER = BEFORE | {"dice": 2, "iou": 2, "robustness": 2}
+"""Definitions under which floors are recorded."""
+FLOORS = {
+    "validation": {"dice": 0.3, "dice/7": 0.1, "dice_worst": 0.0},
+    "test": {"dice": 0.2, "dice/7": 0.1},
+    "test@noisy": {"dice": 0.3},
+    "test@dim": {"dice": 0.2},
+}
 
 
 def compacted(folder: Path, share: float) -> Path:

@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 from ablations import ran
 from PIL import Image
-from recorded import DOMAINS, Told, experiment, write
+from recorded import DOMAINS, FLOORS, Told, experiment, write
 
+from analysis.report.document import (
+    Absent,
+    Block,
+    FactList,
+    Figure,
+    Listing,
+    Points,
+    ReportDocument,
+    Text,
+)
+from analysis.tables import Table
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import EXAMPLES, TEST_RESULTS, image_results
@@ -46,7 +57,9 @@ def told(count: int, epochs: int = 6, seed: int = 0) -> list[Told]:
         curve = [top * (1 - 0.5**epoch) for epoch in range(1, ran_ + 1)]
         outcome = Outcome.COMPLETED if ran_ == epochs else Outcome.PRUNED
         size = {"adapter": 0 if adapter == "none" else 1000 * (number % 5 + 1), "head": 2000, "total": 10**6}
-        trials.append(Told(params, curve, outcome, parameters={**size, "backbone": 0}))
+        above = [(value - 0.35, value - 0.25) for value in curve]  # the floor is 0.3
+        parts = {**size, "backbone": 0}
+        trials.append(Told(params, curve, outcome, parameters=parts, above_floor=above))
     return trials
 
 
@@ -66,7 +79,7 @@ def rich(storage: Path, **parts: Any) -> Path:
     ]  # fmt: skip
     scores.append(ScoredRecord(trial=None, metrics={"dice": 0.01}, domains={"dim": {"dice": 0.01}}))
     asked = experiment("digits", data={"embedded": {}, "domains": DOMAINS}, **parts)
-    folder = write(storage / "digits", trials, of=asked, scores=scores)
+    folder = write(storage / "digits", trials, of=asked, scores=scores, floors=FLOORS)
     for number in scored:
         write_images(_by_image(number), image_results(trial_folder(folder, number)))
         _pictures(trial_folder(folder, number) / TEST_RESULTS)
@@ -107,3 +120,30 @@ def _pictures(folder: Path) -> None:
 def many(storage: Path, count: int) -> Path:
     """A finished sweep of so many trials, without anything else."""
     return write(storage / "many", told(count), of=experiment("many", trials=count), closed=Ending.FINISHED)
+
+
+def blocks(report: ReportDocument, anchor: str) -> tuple[Block, ...]:
+    return next(section.blocks for section in report.sections if section.anchor == anchor)
+
+
+def said(blocks: tuple[Block, ...]) -> str:
+    parts = []
+    for block in blocks:
+        match block:
+            case Text() | Absent():
+                parts.append(block.text)
+            case Points():
+                parts += block.items
+            case FactList():
+                parts += [f"{name}: {value}" for name, value in block.pairs]
+            case Listing():
+                parts.append(block.text)
+            case Table():
+                parts += [block.title, *(" | ".join(row) for row in block.rows), block.caption]
+            case Figure():
+                parts += [block.title, block.alt, block.caption]
+    return "\n".join(parts)
+
+
+def figure(report: ReportDocument, name: str) -> Figure:
+    return next(found for found in report.figures if found.name == name)

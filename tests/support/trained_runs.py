@@ -37,12 +37,13 @@ def file(path: Path, task: str, *, data: str = DATA, trial: str = "adapter: lora
 
 def train_here(into: Path, task: str, **options: Any) -> Path:
     """The folder of a run."""
+    from tuning.cli.run.run_folder_of_train import run_folder
     from tuning.cli.run.solo_training import train_configuration
-    from tuning.cli.run.train import new_folder, sole_config
+    from tuning.cli.run.train import sole_config
     from tuning.experiment.load import load_experiment
     from tuning.experiment.write import experiment_yaml
 
     experiment = load_experiment(file(into.with_suffix(".yaml"), task, **options))
-    folder = new_folder(into, into, experiment.name)
-    train_configuration(experiment, sole_config(experiment), folder, experiment_yaml(experiment, {}))
+    with run_folder(into, into, experiment.name) as folder:
+        train_configuration(experiment, sole_config(experiment), folder, experiment_yaml(experiment, {}))
     return folder

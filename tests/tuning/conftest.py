@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from recorded import DOMAINS, SCORES, TRIALS, experiment, write
+from recorded import BEFORE, DOMAINS, SCORES, TRIALS, experiment, write
 from scripted import Sweeps, prepared_in
 from typer.testing import CliRunner, Result
 
@@ -42,7 +42,8 @@ def storage(tmp_path: Path) -> Path:
 @pytest.fixture
 def shifted(storage: Path) -> Path:
     """An experiment with domains, in which the best trials were scored."""
-    asked = experiment("shifted", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
+    data = {"embedded": {"domain": "inverted"}, "domains": DOMAINS}
+    asked = experiment("shifted", data=data, definitions=BEFORE)
     return write(storage / "shifted", TRIALS, of=asked, scores=SCORES)
 
 

@@ -9,7 +9,10 @@ from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import Tensor, nn
 
+from trainables.adapters.bypassed import check_not_bypassed
 from trainables.adapters.family import ADAPTER_NAME, TrainingHook
+from trainables.adapters.from_images import Start, finish_lora, init_of, prepare_lora
+from trainables.adapters.generators import held_generators
 from trainables.adapters.layout import Layout
 from trainables.adapters.registry import FAMILIES
 from trainables.adapters.rules import check_adapter_fits
@@ -17,6 +20,7 @@ from trainables.errors import AdapterError
 from trainables.specs.trial import TrialConfig
 
 _FIXED = "fixed/"
+_GENERATOR = "generator/"
 
 
 class Adapted:
@@ -55,13 +59,17 @@ class Adapted:
     def state(self) -> dict[str, Tensor]:
         """The state that a resumed trial needs besides the trained parameters: a flat dict of tensors."""
         fixed = {_FIXED + name: tensor.detach().clone() for name, tensor in self._fixed()}
-        return fixed | self._hook.state()
+        drawn = {_GENERATOR + path: held.get_state() for path, held in held_generators(self.model).items()}
+        return fixed | drawn | self._hook.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from `state()` of the same configuration."""
         with torch.no_grad():
             for name, tensor in self._fixed():
                 tensor.copy_(state[_FIXED + name])
+        for path, held in held_generators(self.model).items():
+            if _GENERATOR + path in state:  # checkpoints of earlier versions have none
+                held.set_state(state[_GENERATOR + path])
         self._hook.load_state(state)
 
     def _fixed(self) -> Iterator[tuple[str, Tensor]]:
@@ -73,10 +81,18 @@ class Adapted:
                 yield name, buffer
 
 
-def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, total_steps: int) -> Adapted:
+def inject_adapter(
+    model: nn.Module,
+    config: TrialConfig,
+    layout: Layout,
+    *,
+    total_steps: int,
+    start: Start | None = None,
+) -> Adapted:
     """Inject the adapter of `config` into `model`, in place.
 
     layout: of `model`, names relative to it.  total_steps: optimizer steps of the trial, for AdaLoRA.
+    start: for initial weights that are computed from training images; see `from_images.prepare_lora`.
     Initial weights are drawn from torch's global generator. The model's own tensors are neither
     overwritten nor replaced, so other models may share them; their `requires_grad` does not change.
     Raises AdapterError if the adapter does not fit the model.
@@ -92,8 +108,12 @@ def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, tot
     base = {id(tensor) for tensor in (*parameters, *model.buffers())}
     if peft is None:
         return Adapted(model, None, family.hook(None), base)
+    prepared = prepare_lora(model, peft, start) if init_of(peft) is not None else None
+    if prepared is not None:
+        peft = prepared.config
     wanted = set(peft.target_modules)
-    guarded = _guard(model, wanted) if family.may_rewrite else []
+    check_not_bypassed(model, wanted)
+    guarded = _guard(model, wanted) if family.may_rewrite or prepared is not None else []
     flags = [parameter.requires_grad for parameter in parameters]
     try:
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft.peft_type](model, peft, adapter_name=ADAPTER_NAME)
@@ -103,7 +123,7 @@ def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, tot
         for parameter, flag in zip(parameters, flags, strict=True):
             parameter.requires_grad_(flag)
         rewritten = _restore(guarded)
-    if rewritten:
+    if rewritten and init_of(peft) is None:
         raise AdapterError(
             f"adapter '{family.title(config)}' overwrites backbone weights when it is injected, "
             "and other trials share them; use another method, or another initialisation in its arguments"
@@ -113,6 +133,8 @@ def inject_adapter(model: nn.Module, config: TrialConfig, layout: Layout, *, tot
         raise AdapterError(
             f"adapter '{family.title(config)}' would adapt other layers than the targets: {', '.join(extra)}"
         )
+    if prepared is not None:
+        finish_lora(model, prepared)
     family.after_injection(model, config, layout)
     return Adapted(model, peft, family.hook(tuner), base)
 

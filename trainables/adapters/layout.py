@@ -14,6 +14,7 @@ from torch import nn
 
 from trainables.errors import AdapterError
 from trainables.specs.adapters import Role
+from trainables.wording import plural
 
 
 def _ends(names: str) -> re.Pattern[str]:
@@ -101,7 +102,8 @@ class Layout:
             return 0, last
         if not 0 <= span[0] <= span[1] <= last:
             raise AdapterError(
-                f"blocks {list(span)}: the model has {last + 1} blocks; use numbers from 0 to {last}"
+                f"blocks {list(span)}: the model has {plural(last + 1, 'block')}; use numbers from 0 to"
+                f" {last}"
             )
         return span
 

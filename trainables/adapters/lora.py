@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from peft import LoraConfig
 
 from trainables.adapters.family import AdapterFamily, over_targets
-from trainables.specs.adapters import LoraSpec
+from trainables.specs.adapters import LoraInit, LoraSpec
 
 
 def lora(spec: LoraSpec, targets: list[str]) -> LoraConfig:
     """Hu et al. 2021; scale alpha/rank, with `rslora` alpha/√rank (Kalajdzievski 2023).
 
     With `dora` the sum W + scale·BA is renormalised to trained column norms (Liu et al. 2024).
+    The initial weights of `init` are computed in `from_images`.
     """
-    return LoraConfig(
+    made = LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,
         lora_dropout=spec.dropout,
@@ -24,6 +25,10 @@ def lora(spec: LoraSpec, targets: list[str]) -> LoraConfig:
         use_dora=spec.dora,
         target_modules=targets,
     )
+    if spec.init is not LoraInit.RANDOM:
+        # Set afterwards: PEFT's constructor warns that the settings of the initialisation are its defaults.
+        made.init_lora_weights = spec.init.value
+    return made
 
 
 def lora_at_scale_one(ranks: Mapping[str, int], dropout: float) -> LoraConfig:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_type_hints
 
 from peft import PeftConfig, PeftType, PromptLearningConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.lily import LilyModel
+from torch import nn
 
-from trainables.adapters.family import AdapterFamily
+from trainables.adapters.family import ADAPTER_NAME, AdapterFamily
 from trainables.adapters.layout import Layout
+from trainables.adapters.peft_arguments import pattern_faults
+from trainables.adapters.peft_types import did_you_mean, misfit
 from trainables.errors import AdapterError
 from trainables.specs.adapters import PeftSpec, Role
 from trainables.specs.trial import TrialConfig
@@ -68,11 +71,21 @@ def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftCo
         own["target_modules"] = list(layout.norms_in(config.blocks))
     if kind is PeftType.IA3:
         own["feedforward_modules"] = [t for t in targets if t in layout.linears.get(Role.MLP_OUT, ())]
+    if kind is PeftType.FROD and "progressbar" not in spec.arguments:
+        own["progressbar"] = False
     made = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
     known = [field.name for field in dataclasses.fields(made) if field.init]
     faults = [
         fault for name in spec.arguments if (fault := _argument_fault(spec.method, name, known)) is not None
     ]
+    if not faults:
+        hints = get_type_hints(made)
+        faults = [
+            f"peft.arguments.{name}{fault}"
+            for name, value in spec.arguments.items()
+            if (fault := misfit(value, hints[name], name)) is not None
+        ]
+        faults += pattern_faults(spec.method, spec.arguments, targets)
     if faults:
         raise AdapterError("; ".join(faults))
     try:
@@ -86,7 +99,7 @@ def _kind(spec: PeftSpec) -> PeftType:
     kind = next((k for k in PEFT_TYPE_TO_CONFIG_MAPPING if k.value == name), None)
     if kind is None:
         raise AdapterError(
-            f"peft.method: PEFT has no method '{spec.method}'{_meant(name, offered_methods())}"
+            f"peft.method: PEFT has no method '{spec.method}'{did_you_mean(name, offered_methods())}"
         )
     if kind in _UNFIT:
         raise AdapterError(f"peft.method: {name} cannot be used here: {_UNFIT[kind]}")
@@ -106,13 +119,22 @@ def _argument_fault(method: str, name: str, known: Sequence[str]) -> str | None:
         )
     if name not in known:
         usable = [n for n in known if n not in _OWN]
-        return f"peft.arguments.{name}: {method.upper()} has no such argument{_meant(name, usable)}"
+        return f"peft.arguments.{name}: {method.upper()} has no such argument{did_you_mean(name, usable)}"
     return None
 
 
-def _meant(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; it has {', '.join(known)}"
+def _share_lily(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
+    """Share LILY's A and B between layers of the same role, as the method does.
+
+    PEFT groups layers by the name in `target_modules` that they end with. Here those are full names, of
+    exactly the targets, so that each layer would be a group of its own.
+    """
+    if config.section.method.upper() != PeftType.LILY.value:
+        return
+    names = layout.targets(config.roles, config.blocks)
+    inside = {name.removeprefix(f"{layout.blocks[layout.block_of(name) or 0]}.") for name in names}
+    grouped = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.LILY](**config.section.arguments, target_modules=inside)
+    LilyModel._post_injection_hook(None, model, grouped, ADAPTER_NAME)
 
 
 def _title(config: TrialConfig) -> str:
@@ -120,4 +142,4 @@ def _title(config: TrialConfig) -> str:
 
 
 # Some PEFT methods overwrite the weights that they adapt: PiSSA, OLoRA, KaSA.
-FAMILY = AdapterFamily(peft_config=passthrough, may_rewrite=True, title=_title)
+FAMILY = AdapterFamily(peft_config=passthrough, after_injection=_share_lily, may_rewrite=True, title=_title)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trainables.adapters.peft_arguments import argument_faults
 from trainables.errors import AdapterError
-from trainables.specs.adapters import AdaloraSpec, Adapter, Role
+from trainables.specs.adapters import AdaloraSpec, Adapter, LoraInit, Role
 from trainables.specs.trial import TrialConfig
+from trainables.wording import plural
 
 MOST_BLOCKS = 256
 """The largest block count that a LocalizedLoraSpec accepts."""
@@ -29,11 +31,12 @@ def check_adapter_fits(
     found = []
     if config.blocks is not None and config.blocks[1] >= blocks:
         found.append(
-            f"blocks {list(config.blocks)}: the model has {blocks} blocks; use numbers from 0 to {blocks - 1}"
+            f"blocks {list(config.blocks)}: the model has {plural(blocks, 'block')}; use numbers from 0"
+            f" to {blocks - 1}"
         )
     if config.frozen_blocks > blocks:
         found.append(
-            f"frozen_blocks {config.frozen_blocks}: the model has {blocks} blocks; "
+            f"frozen_blocks {config.frozen_blocks}: the model has {plural(blocks, 'block')}; "
             f"use a number from 0 to {blocks}"
         )
     rule = RULES.get(config.adapter)
@@ -73,7 +76,8 @@ def adalora_steps(spec: AdaloraSpec, total_steps: int) -> AdaloraSteps:
     if left < needed:
         raise AdapterError(
             f"adalora needs at least {needed} optimizer steps between tinit and tfinal to shrink its ranks "
-            f"(interval {spec.interval}); of this trial's {total_steps} steps, tinit {spec.tinit} and tfinal "
+            f"(interval {spec.interval}); of this trial's {plural(total_steps, 'step')}, tinit"
+            f" {spec.tinit} and tfinal "
             f"{spec.tfinal} leave {left}: train for more epochs, use a smaller batch_size or accumulate, "
             "or lower adalora.interval, tinit or tfinal"
         )
@@ -106,8 +110,25 @@ def _indivisible(config: TrialConfig, fit: Fit) -> list[str]:
     return [f"localized_lora.blocks {count} must divide {named}; use {', '.join(map(str, allowed))}"]
 
 
+def _too_high_for_its_start(config: TrialConfig, fit: Fit) -> list[str]:
+    """Both initialisations take 2·rank directions of a layer, which has at most its smaller width."""
+    spec = config.section
+    if spec.init is LoraInit.RANDOM or not fit.hidden or 2 * spec.rank <= fit.hidden:
+        return []
+    return [
+        f"lora.rank {spec.rank} is too high for init '{spec.init}', which needs 2 · rank directions of a "
+        f"layer that has {fit.hidden}; use a rank of at most {fit.hidden // 2}"
+    ]
+
+
+def _peft_arguments(config: TrialConfig, fit: Fit) -> list[str]:
+    return argument_faults(config.section.method, config.section.arguments, fit.hidden)
+
+
 RULES: Mapping[Adapter, Callable[[TrialConfig, Fit], list[str]]] = {
     Adapter.ADALORA: _too_few_steps,
+    Adapter.LORA: _too_high_for_its_start,
     Adapter.LOCALIZED_LORA: _indivisible,
+    Adapter.PEFT: _peft_arguments,
 }
 """The rules of families that do not fit every model."""

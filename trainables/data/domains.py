@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -18,7 +17,7 @@ from trainables.data.sample import DataSource
 from trainables.data.sources import sort_by_digest
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
-from trainables.specs.workload import ROBUSTNESS, Task, Workload
+from trainables.specs.workload import Task, Workload
 
 Parts = dict[Split, PreparedSplit]
 """A domain's test images, and its validation images if it has any."""
@@ -139,49 +138,3 @@ def split_names(prepared: Prepared, workload: Workload) -> dict[str, JsonValue]:
             for name, parts in open_domains(prepared, workload).items()
         }
     return named
-
-
-# --- metrics ----------------------------------------------------------------------------------
-
-
-def robustness(
-    task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]]
-) -> dict[str, float]:
-    """Each domain's main metric divided by the one in the data's own domain.
-
-    A domain is left out if either metric is absent or not finite, or the one in the own domain is 0.
-    """
-    main = task.facts.main_metric
-    base = own.get(main, 0.0)
-    if not base or not math.isfinite(base):
-        return {}
-    return {
-        name: figures[main] / base
-        for name, figures in domains.items()
-        if math.isfinite(figures.get(main, math.nan))
-    }
-
-
-def under_shift(
-    task: Task, own: Mapping[str, float], domains: Mapping[str, Mapping[str, float]], *, every: bool
-) -> dict[str, float]:
-    """Metrics in domains by the names an objective may have: `dice@NAME`, `robustness@NAME`, `robustness`.
-
-    every: whether these are all domains, so that there is a mean over them. Metrics of single
-    classes are left out. If the main metric in the own domain is 0, robustness is 0, the worst
-    value: an objective must have a value. NaN stays NaN.
-    """
-    found = {
-        f"{figure}@{name}": value
-        for name, figures in domains.items()
-        for figure, value in figures.items()
-        if "/" not in figure
-    }
-    main = task.facts.main_metric
-    base = own.get(main, 0.0)
-    shares = {
-        name: figures.get(main, 0.0) / base if base else 0.0 * figures.get(main, 0.0)
-        for name, figures in domains.items()
-    }
-    found |= {f"{ROBUSTNESS}@{name}": share for name, share in shares.items()}
-    return found | ({ROBUSTNESS: sum(shares.values()) / len(shares)} if every else {})

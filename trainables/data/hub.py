@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from pydantic import JsonValue
 
+from trainables.data.content_digest import digest_files, digest_of, files_below
 from trainables.data.files.coco_fields import flag, number
 from trainables.data.files.pixels import Photo, read_photo
 from trainables.data.sample import (
@@ -148,7 +150,8 @@ def _load(spec: HubData, part: str) -> Any:
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             loaded = _saved(datasets.load_from_disk(str(path)), part)
         else:
-            loaded = datasets.load_dataset(spec.path, spec.name, revision=spec.revision, split=part)
+            of = {"revision": spec.revision, "split": part} | _cache_by_content(path)
+            loaded = datasets.load_dataset(spec.path, spec.name, **of)
     except DataError:
         raise
     # `datasets` raises the errors of its many readers, which have no common base class.
@@ -160,6 +163,18 @@ def _load(spec: HubData, part: str) -> Any:
     if "image" in loaded.features and isinstance(loaded.features["image"], datasets.Image):
         loaded = loaded.cast_column("image", datasets.Image(decode=False))
     return loaded.with_format(None)
+
+
+def _cache_by_content(folder: Path) -> dict[str, str]:
+    """Where `datasets` keeps its tables of a local copy: it tells files apart by path and time alone, so a
+    mended file with the time of the old one would give the old rows.
+    """
+    import datasets
+
+    if not folder.is_dir():
+        return {}
+    digest = digest_of(digest_files(files_below(folder), os.path.realpath(folder)))
+    return {"cache_dir": str(Path(datasets.config.HF_DATASETS_CACHE) / "adaptertune" / digest)}
 
 
 def _saved(held: Any, part: str) -> Any:

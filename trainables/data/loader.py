@@ -117,6 +117,11 @@ def eval_batches(split: PreparedSplit, *, batch_size: int) -> Batches:
     return Batches(split, batch_size)
 
 
+def batch_of(split: PreparedSplit, indices: list[int]) -> Batch:
+    """These images as stored, without augmentation."""
+    return _assemble(split, indices)
+
+
 @lru_cache(maxsize=16)
 def _order(count: int, seed: int, epoch: int) -> Array:
     # A seed sequence ends in implied zeros, so a number above 0 distinguishes the streams.

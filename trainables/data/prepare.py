@@ -13,7 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,31 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
+from trainables.data.cache_folder import cache_root
 from trainables.data.check import Checked, StoredImage, check_image
 from trainables.data.consistency import Seen, check_consistency
-from trainables.data.domains import domain_identity, read_domain
+from trainables.data.content_identity import domain_content, source_content
+from trainables.data.defined_identity import (
+    identity_of_domain,
+    identity_of_source,
+    keep_content,
+    require_unchanged,
+)
+from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
-from trainables.data.sources import check_disjoint, read_source, source_identity
+from trainables.data.sources import check_disjoint, read_source
 from trainables.errors import DataError, StorageError
+from trainables.progress import shown_progress
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 
 CHUNK_BYTES = 64 * 2**20
 """Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
-
-
-def cache_root() -> Path:
-    """The cache folder: `ADAPTERTUNE_CACHE`, or ~/.cache/adaptertune."""
-    given = os.environ.get("ADAPTERTUNE_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "adaptertune"
 
 
 def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None = None) -> str:
@@ -53,7 +57,7 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
     depends = {
         "schema": schema_of(workload),
         "task": str(workload.task),
-        "source": source_identity(workload.data),
+        "source": identity_of_source(workload),
         "splits": splits.model_dump(mode="json", exclude={"folds", "fold"} if splits.folds is None else None),
         "faults": workload.data.faults.model_dump(mode="json"),
         "size": size.model_dump(mode="json"),
@@ -88,7 +92,7 @@ def prepare_data(
     """The folder of prepared data, made if it does not exist; concurrent processes make only one.
 
     classes: the names to number classes by, instead of the data's own order: those of a trained model.
-    progress: show a progress bar on the terminal.
+    progress: show the progress, as a bar or as lines on stderr.
     Raises DataError for a source that cannot be read, or for errors with the rule to stop, listed by
     name; StorageError if the cache cannot be written. Neither leaves a folder behind.
     """
@@ -98,6 +102,8 @@ def prepare_data(
         before = schema_of(workload) == SINGLE
         source = read_source(workload.data, workload.task, classes, before=before)
         _write(workload, source, size, folder, name, progress, needs=(Split.TRAIN, Split.VALIDATION))
+        require_unchanged(fingerprint(workload, size, classes), name)
+        keep_content(workload, folder, lambda: source_content(workload.data))
 
     return _made(name, write)
 
@@ -115,20 +121,26 @@ def prepare_domain(
 
     classes: those of the data. Error messages begin with the domain's name.
     """
-    try:
+
+    def print_of() -> str:
         depends = {
             "schema": schema_of(workload),
             "task": str(workload.task),
-            "domain": domain_identity(name, domain, workload.data),
+            "domain": identity_of_domain(workload, name, domain),
             "classes": list(classes),
             "faults": workload.data.faults.model_dump(mode="json"),
             "size": size.model_dump(mode="json"),
         } | reading_of(workload)
-        key = _digest(depends)
+        return _digest(depends)
+
+    try:
+        key = print_of()
 
         def write(folder: Path) -> None:
             source = read_domain(name, domain, workload.data, workload.task, classes)
             _write(workload, source, size, folder, key, progress, needs=tuple(source.parts))
+            require_unchanged(print_of(), key)
+            keep_content(workload, folder, lambda: domain_content(name, domain, workload.data))
 
         return _made(key, write)
     except DataError as error:
@@ -228,7 +240,8 @@ def _write(
     schema = schema_of(workload)
     total = sum(len(part.samples) for part in source.parts.values())
     keep_empty = workload.data.faults.empty_mask is FaultRule.KEEP
-    with _bar(total, progress) as advance, ThreadPoolExecutor(_workers()) as pool:
+    bar = shown_progress("preparing data", total) if progress else nullcontext(lambda: None)
+    with bar as advance, ThreadPoolExecutor(_workers()) as pool:
         for split in Split:
             part = source.parts.get(split, DataPart([]))
             findings += part.faults
@@ -329,7 +342,7 @@ def _check_counts(
     needs: Sequence[Split],
 ) -> None:
     """Refuse a data set that cannot be used for training or evaluation."""
-    lost = f"; {len(findings)} errors were found:\n{_listed(findings)}" if findings else ""
+    lost = f"; {plural(len(findings), 'error')} found:\n{_listed(findings)}" if findings else ""
     for split in needs:
         if not counts[split]:
             raise DataError(
@@ -378,19 +391,3 @@ def _storage(root: Path) -> Iterator[None]:
             f"prepared data must be written to {root}, but that failed: {error.strerror or error}; "
             "free space there, or point ADAPTERTUNE_CACHE at another folder"
         ) from error
-
-
-@contextmanager
-def _bar(total: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each image; the bar is drawn only on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not progress or not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("preparing data"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
 from trainables.inference.trained_model import TrainedModel
+from trainables.metrics.above_floor import metric_floor
+from trainables.specs.definition_words import definitions_in_words
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
-from trainables.specs.workload import Workload
+from trainables.specs.workload import MetricName, Workload
 from trainables.tasks.detection import DetectionTask
+
+PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
+"""What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
+VALIDATION = "validation images"
+"""The key of the validation images' floors; no domain has a name with a blank."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,8 @@ class Card:
     """The recorded facts about a trained model.
 
     metrics: on validation images, at `epoch`.  test: on test images, by domain, `in domain` first.
+    floors: what the best constant predictor reaches, by metric; by the keys of `test`, and `VALIDATION`.
+    collapsed: whether the objective is no better than a constant predictor's; None without a floor.
     counts: images by split.  file: its configuration as an experiment file.
     reproduce: the command that trains it again.  environment: hardware and software that trained it.
     """
@@ -28,6 +38,8 @@ class Card:
     metrics: Mapping[str, float] = field(default_factory=dict)
     epoch: float | None = None
     test: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    collapsed: bool | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     file: str = ""
     reproduce: str = ""
@@ -51,7 +63,7 @@ def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
     parts = [
         _header(trained, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
-        f"## Use\n\n{_use(trained, facts)}",
+        f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
         f"## Labels\n\n{_labels(trained)}",
         f"## Metrics\n\n{_metrics(trained, card)}",
         f"## Data\n\n{_data(trained.workload, card)}",
@@ -91,15 +103,20 @@ def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
 
 
 def _use(trained: TrainedModel, facts: ExportFacts) -> str:
-    needs = "torch, transformers" + ("" if facts.whole else ", peft") + " and safetensors"
+    also = PACKAGES.get(facts.method or "", ())
+    needs = _listed(["torch", "transformers", *([] if facts.whole else ["peft"]), "safetensors", *also])
+    remote = trained.workload.model.trust_remote_code
     height, width = trained.task.resize.target(480, 640)
     lines = [
-        f"`use.py` in this folder loads it and needs only {needs}:",
+        f"`use.py` in this folder loads it and needs only {needs}"
+        + (f"; PEFT's {facts.method} does not load without {_listed(also)}:" if also else ":"),
         "",
         "```python",
         "from use import load, processor",
         "",
-        "model = load()  # or load('path/to/this/folder')",
+        "model = load(trust_remote_code=True)  # it runs the code of the backbone's repository"
+        if remote
+        else "model = load()  # or load('path/to/this/folder')",
         "inputs = processor()(images=[image], return_tensors='pt')  # needs pillow",
     ]
     if facts.segments:
@@ -139,6 +156,20 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
     )
 
 
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _threshold(card: Card) -> str:
+    if (score := card.metrics.get(SCORE_THRESHOLD)) is None:
+        return ""
+    return (
+        f"\n\nTo draw or count boxes, take those with a score of {score:.4g} or more (`threshold()` in"
+        " `use.py`, from `threshold.json`): on the validation images this gives the highest F1, where a box"
+        " is right if its IoU with a free object of its class is at least 0.5. COCO metrics use no threshold."
+    )
+
+
 def _labels(trained: TrainedModel) -> str:
     task = trained.task
     if isinstance(task, DetectionTask) and task.ids is not None:
@@ -152,14 +183,16 @@ def _numbered(labels: Iterable[tuple[int, str]]) -> str:
 
 
 def _metrics(trained: TrainedModel, card: Card) -> str:
-    main = trained.workload.task.facts.card_metrics
+    workload = trained.workload
+    main = tuple(dict.fromkeys((workload.metric_in_domain, *workload.task.facts.card_metrics)))
     if not card.metrics and not card.test:
         return "No metrics are recorded."
     rows: list[tuple[str, Mapping[str, float]]] = []
     if card.metrics:
         at = f", epoch {card.epoch:g}" if card.epoch is not None else ""
-        rows.append((f"validation images{at}", card.metrics))
-    rows += [(f"test images, {name}", metrics) for name, metrics in card.test.items()]
+        rows += [(f"validation images{at}", card.metrics), *_floors(workload, card, VALIDATION, main)]
+    for name, metrics in card.test.items():
+        rows += [(f"test images, {name}", metrics), *_floors(workload, card, name, main)]
     lines = ["| | " + " | ".join(main) + " |", "|---" * (len(main) + 1) + "|"]
     for name, metrics in rows:
         cells = [f"{metrics[key]:.4f}" if key in metrics else "–" for key in main]
@@ -168,8 +201,40 @@ def _metrics(trained: TrainedModel, card: Card) -> str:
         "",
         "The configuration was selected on the validation images, so its validation metrics are optimistic.",
     ]
-    known = {k: v for k, v in card.metrics.items() if "/" not in k}
-    return "\n".join(lines) + f"\n\nAll metrics on validation images: `{json.dumps(_rounded(known))}`"
+    known = {k: v for k, v in card.metrics.items() if "/" not in k or k == workload.objective.metric}
+    parts = ["\n".join(lines), *_worth(workload, card)]
+    parts.append(f"All metrics on validation images: `{json.dumps(_rounded(known))}`")
+    return "\n\n".join(parts)
+
+
+def _floors(
+    workload: Workload, card: Card, images: str, names: Iterable[str]
+) -> list[tuple[str, Mapping[str, float]]]:
+    """The row below the metrics on some images; none without floors, or for boxes, where all are 0."""
+    if not workload.definitions.with_floors or not workload.task.facts.masks:
+        return []
+    floors = card.floors.get(images, {})
+    found = {name: metric_floor(MetricName.of(name), floors) for name in names}
+    known = {name: floor for name, floor in found.items() if floor is not None}
+    return [("floor of these images", known)] if known else []
+
+
+def _worth(workload: Workload, card: Card) -> list[str]:
+    """What the floors are, whether the model is better, and what the metrics mean."""
+    parts = []
+    if workload.definitions.with_floors:
+        what = "what the best constant predictor reaches on the same images"
+        zero = "" if workload.task.facts.masks else "; for AP and AR it is 0"
+        parts.append(f"Floor: {what}{zero}.")
+    if card.collapsed:
+        parts.append(
+            f"**This model has collapsed**: the 95 % interval of its {workload.objective.metric} minus the"
+            " floor, over the validation images, does not lie above 0. It is no better than a constant"
+            " predictor."
+        )
+    words = definitions_in_words(workload.definitions, workload.task)
+    parts.append("Definitions: " + "; ".join(f"{key} {said}" for key, said in words.items()) + ".")
+    return parts
 
 
 def _data(workload: Workload, card: Card) -> str:

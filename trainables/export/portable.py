@@ -5,6 +5,7 @@
 | lora, loha, lokr, localized_lora, peft | themselves                                     |
 | serial_lora    | LoRA with A, and W·B for B, at scale 1: ΔW = W·B·A                     |
 | adalora        | LoRA with E ⊙ A, scaled, with the ranks that are left in each layer    |
+| init lora_ga   | LoRA of twice the rank: ΔW = s·(B·A − B₀·A₀)                           |
 
 A serial adapter saved without conversion would load as ordinary LoRA, with wrong outputs and no error.
 """
@@ -23,8 +24,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from trainables.adapters.family import ADAPTER_NAME
+from trainables.adapters.from_images import CentredLinear, centred_as_lora
 from trainables.adapters.registry import FAMILIES
 from trainables.errors import AdapterError
+from trainables.export.patterns import exact_patterns
 from trainables.export.use import quiet
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Task
@@ -143,6 +146,8 @@ def _adapter(trained: TrainedModel, added: dict[str, Tensor]) -> tuple[PeftConfi
     if trained.adapted.config is None:
         return None, {}
     layers = {name: m for name, m in trained.model.named_modules() if isinstance(m, BaseTunerLayer)}
+    if any(isinstance(layer, CentredLinear) for layer in layers.values()):
+        return centred_as_lora(trained.adapted.config, layers, added)
     exported = FAMILIES[trained.config.adapter].exported
     if exported is not None:
         return exported(trained.config.section, layers, added)
@@ -157,15 +162,11 @@ def _relative(config: PeftConfig | None, under: str) -> PeftConfig | None:
     """The configuration with layer names relative to the submodule `under`."""
     if config is None:
         return None
+    exact_patterns(config, config.target_modules, under)
     for field in ("target_modules", "feedforward_modules"):
         names: Iterable[str] | None = getattr(config, field, None)
         if names:
             setattr(config, field, {name.removeprefix(under) for name in names})
-    for field in ("rank_pattern", "alpha_pattern"):
-        pattern: dict[str, Any] | None = getattr(config, field, None)
-        if pattern:
-            own = {name.removeprefix(re.escape(under)).removeprefix(under): v for name, v in pattern.items()}
-            setattr(config, field, own)
     return config
 
 

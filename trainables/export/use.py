@@ -1,5 +1,7 @@
 """Loads the model in this folder. It needs only torch, transformers, peft and safetensors.
 
+Some methods of PEFT need one more package; the README names it.
+
     from use import load
 
     model = load()                           # or load("path/to/the/folder"), from anywhere
@@ -27,6 +29,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForObjectDetection
 from transformers.utils import logging
 
 HERE = Path(__file__).resolve().parent
+THRESHOLD = "threshold.json"
 
 
 def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options: Any) -> nn.Module:
@@ -60,6 +63,12 @@ def processor(folder: str | Path = HERE) -> Any:
     from transformers import AutoImageProcessor
 
     return AutoImageProcessor.from_pretrained(Path(folder), backend="pil")
+
+
+def threshold(folder: str | Path = HERE) -> float | None:
+    """For a detector: the lowest score of a box to draw or count; None if training chose none."""
+    path = Path(folder) / THRESHOLD
+    return float(json.loads(path.read_text(encoding="utf-8"))["score"]) if path.exists() else None
 
 
 def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,8 @@
 | no adapter, or a trained backbone   | the same; for a method that PEFT cannot merge: PEFT's files,    |
 |                                     | the head, and the trained backbone in `base`                    |
 
-The folder also has config, image processor, `use.py` (a loader), and a model card.
+The folder also has config, image processor, `use.py` (a loader), a model card, and for detectors
+`threshold.json`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from trainables.export.card import Card, ExportFacts, card_text
 from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
 from trainables.tasks.segmentation import Segmenter
@@ -45,6 +47,7 @@ TOLERANCE = 1e-4
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base"
 """The folder of an exported base model."""
+THRESHOLD_RULE = "the highest F1 on validation images, boxes of all classes together, at IoU 0.5"
 PROBE = 2
 """The number of images that both models' outputs are compared for."""
 
@@ -96,6 +99,9 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
             difference=difference,
         )
         (folder / "README.md").write_text(card_text(trained, card, facts), encoding="utf-8")
+        if (score := card.metrics.get(SCORE_THRESHOLD)) is not None:
+            text = json.dumps({"score": score, "chosen": THRESHOLD_RULE}, indent=2) + "\n"
+            (folder / use.THRESHOLD).write_text(text, encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in files:  # safetensors makes files readable only for the owner
             path.chmod((folder / "README.md").stat().st_mode)

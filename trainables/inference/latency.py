@@ -1,39 +1,92 @@
-"""Measures how long a trained model takes for one image."""
+"""Measures how long trained models take for one image, in turns, so that a busy machine slows all alike."""
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
 import torch
 from PIL import Image
-from torch.utils.benchmark import Timer
 
 from trainables.inference.predict import batch_of
 from trainables.inference.trained_model import TrainedModel
+from trainables.specs.job import Latency
 from trainables.tasks.base import autocast
 
-MIN_RUN_S = 0.3
-"""The least duration of a measurement in seconds."""
+ROUNDS = 7
+"""How many turns each model has."""
+PASSES = 3
+"""The fewest forward passes in a turn."""
+TURN_MS = 50.0
+"""The least duration of a turn in milliseconds."""
+
+Pass = Callable[[], float]
+"""Runs a model once over its image, and returns the milliseconds that this took."""
 
 
-def latency_ms(trained: TrainedModel, image: Image.Image) -> float:
-    """Milliseconds of a forward pass over one RGB image, on the model's device, in its precision.
+def in_turns(passes: Sequence[Pass]) -> list[Latency]:
+    """The latency of each model, measured turn by turn: all models have a turn before one has its next.
 
-    The image is already resized and on the device. The adapter is not merged; after merging, it would
-    cost nothing. The fastest of all passes counts, because other passes had to share
-    the machine. Source: torch.utils.benchmark, which warms up and waits for a GPU.
+    A turn counts with its fastest pass, because the others had to share the machine. What slows the machine
+    for longer than a turn slows all models, and shows in the range over a model's turns. Every other round
+    goes backwards, so that no model is always measured after the same one.
+    """
+    for once in passes:
+        once()  # the first pass allocates memory and loads kernels
+    turns: list[list[float]] = [[] for _ in passes]
+    for round_number in range(ROUNDS):
+        order = range(len(passes)) if round_number % 2 == 0 else reversed(range(len(passes)))
+        for index in order:
+            turns[index].append(_turn(passes[index]))
+    return [
+        Latency(median_ms=statistics.median(times), low_ms=min(times), high_ms=max(times)) for times in turns
+    ]
+
+
+def _turn(once: Pass) -> float:
+    times: list[float] = []
+    while len(times) < PASSES or sum(times) < TURN_MS:
+        times.append(once())
+    return min(times)
+
+
+def forward_pass(trained: TrainedModel, image: Image.Image) -> Pass:
+    """A forward pass over one RGB image, already resized and on the model's device, in its precision.
+
+    The adapter is not merged; after merging, it would cost nothing.
     """
     batch = batch_of(trained, image)
-    with torch.inference_mode():
-        timer = Timer(
-            # A context for each pass, as in a prediction: it caches bf16 copies of trained weights.
-            "with autocast(device, precision):\n    task.outputs(model, batch)",
-            globals={
-                "autocast": autocast,
-                "device": trained.device,
-                "precision": trained.config.precision,
-                "task": trained.task,
-                "model": trained.model,
-                "batch": batch,
-            },
-            num_threads=torch.get_num_threads(),
+    on_gpu = trained.device.type == "cuda"
+
+    def once() -> float:
+        # A context for each pass, as in a prediction: it caches bf16 copies of trained weights.
+        began = time.perf_counter()
+        with torch.inference_mode(), autocast(trained.device, trained.config.precision):
+            trained.task.outputs(trained.model, batch)
+        if on_gpu:
+            torch.cuda.synchronize(trained.device)
+        return (time.perf_counter() - began) * 1000
+
+    return once
+
+
+def architecture(trained: TrainedModel) -> str:
+    """A text that is equal for models that do the same computation, whatever their weights.
+
+    It holds the modules, the shapes of all tensors, the settings of the adapter, and the precision.
+    """
+    section = trained.config.section
+    tensors = (
+        (name, tuple(tensor.shape), str(tensor.dtype))
+        for name, tensor in (*trained.model.named_parameters(), *trained.model.named_buffers())
+    )
+    return repr(
+        (
+            str(trained.model),
+            tuple(tensors),
+            trained.config.adapter.value,
+            None if section is None else section.model_dump_json(),
+            str(trained.config.precision),
         )
-        return float(min(timer.blocked_autorange(min_run_time=MIN_RUN_S).times) * 1000)
+    )

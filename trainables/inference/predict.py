@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ from trainables.metrics.coco import top_detections
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
+from trainables.wording import plural
 
 THRESHOLD = 0.5
-"""The lowest score of a reported box."""
+"""The lowest score of a reported box, for an adapter without a threshold of its own."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Boxes:
-    """The objects of an image that reach the threshold, by decreasing score."""
+    """The objects of an image that reach the threshold, by decreasing score.
+
+    highest: the box with the highest score, whether it reaches the threshold or not.
+    """
 
     found: tuple[Box, ...]
     threshold: float
+    highest: Box | None = None
 
     def drawn(self, image: Image.Image) -> Image.Image:
         """The image with its boxes; the highest score is on top."""
@@ -73,12 +79,16 @@ class Boxes:
         }
 
     def summary(self) -> str:
-        """A short text: `3 boxes: cat ×2, dog ×1`."""
+        """A short text: `3 boxes: cat ×2, dog ×1`, or `0 boxes; the highest score is 0.312 (cat)`."""
         counts = Counter(b.label for b in self.found)
-        noun = "box" if len(self.found) == 1 else "boxes"
-        return f"{len(self.found)} {noun}" + (
-            ": " + ", ".join(f"{label} ×{n}" for label, n in counts.most_common()) if counts else ""
-        )
+        text = plural(len(self.found), "box", "boxes")
+        if counts:
+            return text + ": " + ", ".join(f"{label} ×{n}" for label, n in counts.most_common())
+        if self.highest is not None:
+            # Rounded down, so that it is not shown as the threshold that it does not reach.
+            score = math.floor(self.highest.score * 10_000) / 10_000
+            return f"{text}; the highest score is {score:g} ({self.highest.label})"
+        return text
 
 
 @dataclass(frozen=True)
@@ -154,14 +164,11 @@ def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: fl
     near = np.clip((found.boxes[:, :2] - found.boxes[:, 2:] / 2) * size, 0, size)
     far = np.clip((found.boxes[:, :2] + found.boxes[:, 2:] / 2) * size, 0, size)
     rows = zip(found.scores.tolist(), found.labels.tolist(), near.tolist(), far.tolist(), strict=True)
-    return Boxes(
-        tuple(
-            Box(task.classes[label], label, score, (x0, y0, x1 - x0, y1 - y0))
-            for score, label, (x0, y0), (x1, y1) in rows
-            if score >= threshold
-        ),
-        threshold,
+    every = tuple(
+        Box(task.classes[label], label, score, (x0, y0, x1 - x0, y1 - y0))
+        for score, label, (x0, y0), (x1, y1) in rows
     )
+    return Boxes(tuple(box for box in every if box.score >= threshold), threshold, next(iter(every), None))
 
 
 def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: float) -> Mask:

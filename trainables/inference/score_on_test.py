@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from torch import nn
 
-from trainables.data.domains import robustness
 from trainables.data.prepared import PreparedSplit
 from trainables.inference.trained_model import TrainedModel
-from trainables.metrics.per_image import PerImage
+from trainables.metrics.above_floor import Interval
+from trainables.metrics.intervals import interval
+from trainables.metrics.results import Keep, Results
+from trainables.metrics.robustness import scored_robustness
 from trainables.specs.data import Split
 from trainables.specs.trial import TrialConfig
-from trainables.specs.workload import Task
+from trainables.specs.workload import ROBUSTNESS, MetricName, Workload
 from trainables.training.engine import Engine
 from trainables.training.evaluation import metrics_of
 
@@ -24,39 +25,59 @@ class Scores:
     """Metrics on test images.
 
     test: in the data's own domain; empty if it has no test images.  domains: by domain.
-    robustness: each domain's main metric divided by the one in `test`; left out if the latter is 0.
-    latency_ms: see `trainables.inference.latency`; None if it was not measured.
+    robustness: the main metric in each domain as a share of the one in `test`, both above their floors;
+    see `trainables.metrics.above_floor.relative_robustness`.
+    above_floor: the interval of a metric minus its floor, of the main metric and of the objective's, by
+    name: `dice`, `dice@DOMAIN`.
     """
 
     test: dict[str, float]
     domains: dict[str, dict[str, float]]
     robustness: dict[str, float]
-    latency_ms: float | None = None
-
-    @classmethod
-    def of(cls, task: Task, test: dict[str, float], domains: Mapping[str, dict[str, float]]) -> Scores:
-        """The scores, with robustness computed from the metrics."""
-        return cls(test, dict(domains), robustness(task, test, domains))
+    above_floor: dict[str, Interval] = field(default_factory=dict)
 
 
 def score_model(
     engine: Engine,
     model: nn.Module,
     config: TrialConfig,
-    keep: Callable[[str | None, PerImage], None] | None = None,
+    keep: Callable[[str | None, Results], None] | None = None,
 ) -> Scores:
     """Metrics of `model` on the test images and in each of `engine.domains`.
 
     keep: called with each domain (None: the data's own) and the results on its images.
     """
-    figures = {
-        domain: engine.evaluate(model, config, part, keep=keep and partial(keep, domain))
-        for domain, part in test_parts(engine).items()
-    }
-    test = figures.pop(None, {})
-    return Scores.of(
-        engine.workload.task, test, {name: found for name, found in figures.items() if name is not None}
-    )
+    wanted = sampled_metrics(engine.workload)
+    intervals: dict[str, Interval] = {}
+
+    def metrics_in(domain: str | None, part: PreparedSplit) -> dict[str, float]:
+        def kept(results: Results) -> None:
+            for metric in wanted:
+                sampled = results.above_floor(metric)
+                found = interval([sampled] if sampled is not None else [])
+                if found is not None:
+                    intervals[MetricName(metric.base, metric.of_class, domain).whole] = found
+            if keep is not None:
+                keep(domain, results)
+
+        return engine.evaluate(model, config, part, keep=kept)
+
+    metrics = {domain: metrics_in(domain, part) for domain, part in test_parts(engine).items()}
+    test = metrics.pop(None, {})
+    domains = {name: found for name, found in metrics.items() if name is not None}
+    shares = scored_robustness(engine.workload, test, domains, engine.floors)
+    return Scores(test, domains, shares, intervals)
+
+
+def sampled_metrics(workload: Workload) -> list[MetricName]:
+    """The metrics whose intervals are kept: the main one, and the objective's, without its domain."""
+    if not workload.definitions.with_floors:
+        return []
+    asked, main = workload.metric, MetricName(workload.task.facts.main_metric)
+    lower = asked.base in workload.task.facts.lower_is_better
+    if asked.base == ROBUSTNESS or lower or asked.name == main.name:
+        return [main]
+    return [main, MetricName(asked.base, asked.of_class)]
 
 
 def test_parts(engine: Engine) -> dict[str | None, PreparedSplit]:
@@ -75,8 +96,19 @@ def score_baseline(engine: Engine) -> Scores | None:
     return score_model(engine, model, config)
 
 
-def evaluation_of(trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32) -> dict[str, float]:
-    """Metrics of a trained model on a split that has the model's classes, in the model's order."""
+def evaluation_of(
+    trained: TrainedModel, split: PreparedSplit, *, batch_size: int = 32, keep: Keep | None = None
+) -> dict[str, float]:
+    """Metrics of a trained model on a split that has the model's classes, in the model's order.
+
+    keep: called with the results of each image.
+    """
     return metrics_of(
-        trained.task, trained.model, split, trained.config, device=trained.device, batch_size=batch_size
+        trained.task,
+        trained.model,
+        split,
+        trained.config,
+        device=trained.device,
+        batch_size=batch_size,
+        keep=keep,
     )

@@ -15,9 +15,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.errors import AdaptertuneError
-from trainables.specs.tasks import COCO_METRICS
+from trainables.specs.tasks import COCO_METRICS, MAP_WORST
 
 Array = np.ndarray[Any, np.dtype[Any]]
+AREAS = {
+    "all": (0.0, 1e5**2),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e5**2),
+}
+"""COCO's ranges of annotated areas, in square pixels, both ends included."""
 LIMIT = 100
 """The number of detections that count for an image, by decreasing score."""
 
@@ -62,9 +69,11 @@ def coco_metrics(
     classes: Sequence[str],
     *,
     backend: Backend = Backend.HOTCOCO,
+    by_class: bool = True,
 ) -> dict[str, float]:
-    """COCO_METRICS and `map/CLASS`, images in the same order in both sequences.
+    """COCO_METRICS, each of them by class, and `map_worst`; images in the same order in both sequences.
 
+    by_class: False for `map/CLASS` only, and no `map_worst`, as in records without floors.
     A metric without a single object (COCO's -1) is left out, except `map`, which is then 0.
     """
     if backend is Backend.PYCOCOTOOLS:
@@ -72,6 +81,7 @@ def coco_metrics(
     else:
         precision, recall = _hotcoco(truths, detections, classes)
     # precision: (IoU, recall, class, size, limit), recall: (IoU, class, size, limit); -1 where undefined.
+    # Once IoU, size and limit are chosen, the class is the last axis.
     # Sizes are all, small, medium, large; limits 1, 10, 100; IoU .5, .55, … .95.
     values = [
         precision[..., 0, 2], precision[0, ..., 0, 2], precision[5, ..., 0, 2],
@@ -79,11 +89,22 @@ def coco_metrics(
         recall[..., 0, 0], recall[..., 0, 1], recall[..., 0, 2],
         recall[..., 1, 2], recall[..., 2, 2], recall[..., 3, 2],
     ]  # fmt: skip
-    metrics = dict(zip(COCO_METRICS, map(_mean, values), strict=True))
-    for index, name in enumerate(classes):
-        metrics[f"map/{name}"] = _mean(precision[:, :, index, 0, 2])
+    named = dict(zip(COCO_METRICS, values, strict=True))
+    metrics = {name: _mean(value) for name, value in named.items()}
+    for base, value in named.items() if by_class else [("map", named["map"])]:
+        metrics |= {f"{base}/{name}": _mean(value[..., index]) for index, name in enumerate(classes)}
     found = {name: value for name, value in metrics.items() if value is not None}
+    alone = [found[f"map/{name}"] for name in classes if f"map/{name}" in found]
+    if by_class and alone:
+        found[MAP_WORST] = min(alone)
     return {"map": 0.0} | found
+
+
+def coco_names(classes: Sequence[str], *, by_class: bool = True) -> tuple[str, ...]:
+    """The names of all metrics of `coco_metrics`."""
+    bases = COCO_METRICS if by_class else ("map",)
+    worst = (MAP_WORST,) if by_class else ()
+    return (*COCO_METRICS, *worst, *(f"{base}/{name}" for base in bases for name in classes))
 
 
 def _mean(values: Array) -> float | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.metrics.coco import Array, CocoTruth, Detections, match_with_hotcoco
+from trainables.metrics.mask_means import mask_names, mask_values
+from trainables.metrics.rules import MetricRules
+from trainables.specs.definitions import BEFORE, Definitions
+from trainables.specs.tasks import MAP_WORST
 
 THRESHOLDS = 10
 """The number of IoU thresholds: .5, .55, … .95."""
@@ -53,34 +57,25 @@ class _Images(ABC):
 
 @dataclass(frozen=True)
 class MaskImages(_Images):
-    """Pixel counts. counts: (n, 3, classes) int64: correct, true, predicted."""
+    """Pixel counts. counts: (n, 3, classes) int64: correct, true, predicted.  rules: of the metrics."""
 
     counts: Array
+    rules: MetricRules = field(default_factory=MetricRules)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics that can be computed."""
-        return tuple(f"{name}{part}" for name in ("dice", "iou") for part in _parts(self.classes))
+        return mask_names(self.classes, self.rules)
 
     def resampled(self, name: str, weights: Array) -> Array:
         """(R,) metrics for (R, n) weights."""
-        base, label = _taken_apart(name, self.metrics)
+        if name not in self.metrics:
+            raise KeyError(name)
         total = np.einsum(
             "rn,nkc->krc", weights.astype(np.float64), self.counts.astype(np.float64), optimize=True
         )
         right, truth, predicted = total
-        both = truth + predicted
-        over = both if base == "dice" else both - right
-        with np.errstate(invalid="ignore"):
-            values = (2 if base == "dice" else 1) * right / over
-        values = np.where(both > 0, values, np.nan)
-        if label is not None:
-            picked: Array = values[:, self.classes.index(label)]
-            return picked
-        present = (both > 0).sum(axis=1)
-        # Without a single counted pixel the means are 0, as reported.
-        whole: Array = np.where(present > 0, np.nansum(values, axis=1) / np.maximum(present, 1), 0.0)
-        return whole
+        return mask_values(right, truth, predicted, name, self.classes, self.rules)
 
 
 @dataclass(frozen=True)
@@ -102,13 +97,13 @@ class BoxImages(_Images):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics that can be computed."""
-        return (*AP_METRICS, *(f"map/{name}" for name in self.classes))
+        return (*AP_METRICS, MAP_WORST, *(f"{base}/{name}" for base in AP_METRICS for name in self.classes))
 
     def resampled(self, name: str, weights: Array) -> Array:
         """(R,) metrics for (R, n) weights."""
         base, label = _taken_apart(name, self.metrics)
         wanted = range(len(self.classes)) if label is None else [self.classes.index(label)]
-        places = range(THRESHOLDS)[AP_METRICS[base]]
+        places = range(THRESHOLDS)[AP_METRICS["map" if base == MAP_WORST else base]]
         found = np.full((len(weights), len(wanted)), np.nan)
         for column, index in enumerate(wanted):
             curves = [self._curves[index][place] for place in places]
@@ -117,6 +112,9 @@ class BoxImages(_Images):
                 if objects > 0:
                     found[row, column] = np.mean([curve.precision(weight, objects) for curve in curves])
         defined = ~np.isnan(found)
+        if base == MAP_WORST:
+            least: Array = np.where(defined, found, np.inf).min(axis=1)
+            return np.where(np.isfinite(least), least, np.nan)
         sums = np.where(defined, found, 0.0).sum(axis=1)
         means: Array = np.where(defined.any(axis=1), sums / np.maximum(defined.sum(axis=1), 1), np.nan)
         # `map` of images without a single object is 0, as reported; others are left out.
@@ -166,8 +164,6 @@ class _Curve:
 
 
 PerImage = MaskImages | BoxImages
-Keep = Callable[[PerImage], None]
-"""Receives the results of the images of a split at the end of an evaluation."""
 
 
 def box_images(
@@ -199,10 +195,6 @@ def box_images(
     return BoxImages(tuple(classes), tuple(names), objects, image, label, score, hit, ignored)
 
 
-def _parts(classes: Sequence[str]) -> list[str]:
-    return ["", *(f"/{name}" for name in classes)]
-
-
 def _taken_apart(name: str, known: Sequence[str]) -> tuple[str, str | None]:
     if name not in known:
         raise KeyError(name)
@@ -218,7 +210,10 @@ def write_per_image(results: PerImage, path: Path) -> None:
     held: dict[str, Any] = {"classes": np.array(results.classes), "names": np.array(results.names)}
     match results:
         case MaskImages():
-            held |= {"counts": results.counts}
+            rules = results.rules
+            held |= {"counts": results.counts, "definitions": np.array(rules.definitions.model_dump_json())}
+            if rules.background is not None:
+                held |= {"background": np.array(rules.background)}
         case BoxImages():
             held |= {
                 "objects": results.objects.astype(np.int32),
@@ -245,7 +240,8 @@ def read_per_image(path: Path) -> PerImage:
             held = {name: file[name] for name in file.files}
         classes, names = (tuple(str(item) for item in held.pop(key)) for key in ("classes", "names"))
         if "counts" in held:
-            return MaskImages(classes, names, held["counts"].reshape(len(names), 3, len(classes)))
+            counts = held["counts"].reshape(len(names), 3, len(classes))
+            return MaskImages(classes, names, counts, _rules(held))
         for key in ("hit", "ignored"):
             held[key] = np.unpackbits(held[key], axis=1, count=THRESHOLDS).astype(bool)
         results = BoxImages(classes, names, **held)
@@ -261,6 +257,14 @@ def read_per_image(path: Path) -> PerImage:
         raise DataError(
             f"{path}: cannot be read as results by image ({error}); score the trial again"
         ) from error
+
+
+def _rules(held: dict[str, Any]) -> MetricRules:
+    """The rules in a file of masks; a file without any is of before."""
+    if "definitions" not in held:
+        return MetricRules(BEFORE)
+    background = str(held["background"]) if "background" in held else None
+    return MetricRules(Definitions.model_validate_json(str(held["definitions"])), background)
 
 
 def are_stored(images: int) -> bool:

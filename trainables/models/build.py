@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trainables.adapters.from_images import Start
 from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.models.freezing import Parts, apply_freezing, parts_of
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -22,16 +23,22 @@ class Built:
     parts: Parts
 
 
-def build_model(task: TaskModel, config: TrialConfig, *, total_steps: int) -> Built:
+def build_model(
+    task: TaskModel, config: TrialConfig, *, total_steps: int, start: Start | None = None
+) -> Built:
     """Assemble the model of `config` on the task's device.
 
-    total_steps: optimizer steps of the trial, for AdaLoRA.  Frozen weights are shared with the task;
-    new weights are drawn from torch's global generator. Raises AdapterError or ModelError.
+    total_steps: optimizer steps of the trial, for AdaLoRA.  start: training images, or the ranks in a
+    checkpoint, for initial weights that are computed from images; None to count parameters.
+
+    Frozen weights are shared with the task; new weights are drawn from torch's global generator.
+    Raises AdapterError or ModelError.
     """
     model = task.assemble(config, share=config.mode not in TRAINS_BACKBONE)
     device = next(model.parameters()).device
     base = {id(p) for p in model.parameters()}
-    adapted = inject_adapter(model, config, task.layout_in(model), total_steps=total_steps)
+    model.to(device)  # a new head; images may pass through it before the adapter is injected
+    adapted = inject_adapter(model, config, task.layout_in(model), total_steps=total_steps, start=start)
     model.to(device)
     parts = parts_of(model, base=base, head=task.head_names(model), layout=task.layout_in(model))
     apply_freezing(parts, config, epoch=0.0)

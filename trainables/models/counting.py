@@ -1,4 +1,7 @@
-"""Counts the weights that a configuration trains, without training or data, by building the model."""
+"""Counts the weights that a configuration sets to train, without training or data, by building the model.
+
+Whether each of them has a gradient is found on images, when a trial starts (`training.gradient_audit`).
+"""
 
 from __future__ import annotations
 

@@ -79,17 +79,20 @@ def apply_freezing(parts: Parts, config: TrialConfig, epoch: float) -> None:
         parameter.requires_grad_(name in moves)
 
 
-def count_parameters(parts: Parts, config: TrialConfig) -> dict[str, int]:
-    """Numbers of weights that train, at the start or later: adapter, head, backbone; `total` counts all."""
+def count_parameters(parts: Parts, config: TrialConfig, *, still: Collection[str] = ()) -> dict[str, int]:
+    """Numbers of weights that train, at the start or later: adapter, head, backbone; `total` counts all.
 
-    def count(group: dict[str, nn.Parameter]) -> int:
-        return sum(p.numel() for p in group.values())
+    still: names of parameters that are set to train but have no gradient; only `total` counts them.
+    """
+
+    def count(group: dict[str, nn.Parameter], less: Collection[str] = ()) -> int:
+        return sum(p.numel() for name, p in group.items() if name not in less)
 
     everything = count(parts.adapter) + count(parts.head) + count(parts.backbone) + count(parts.fixed)
     return {
-        "adapter": count(parts.adapter),
-        "head": 0 if config.freeze_head else count(parts.head),
-        "backbone": count(parts.movable(config)),
+        "adapter": count(parts.adapter, still),
+        "head": 0 if config.freeze_head else count(parts.head, still),
+        "backbone": count(parts.movable(config), still),
         "total": everything,
     }
 

@@ -42,14 +42,33 @@ class AdapterSpec(Spec):
     """Layers to adapt when `targets` is absent."""
 
 
+class LoraInit(StrEnum):
+    """The initial weights of LoRA: random, or computed from training images before training."""
+
+    RANDOM = "random"
+    EVA = "eva"
+    LORA_GA = "lora_ga"
+
+
 class LoraSpec(AdapterSpec):
-    """LoRA: W x + scale · B(A x), scale alpha/rank or `rslora`: alpha/√rank (Hu 2021, Kalajdzievski 2023)."""
+    """LoRA: W x + scale · B(A x), scale alpha/rank or `rslora`: alpha/√rank (Hu 2021, Kalajdzievski 2023).
+
+    init: `eva`: A from principal directions of the layers' inputs, ranks redistributed (Paischer 2024);
+    `lora_ga`: A and B from the loss's gradient (Wang 2024).
+    """
 
     rank: Rank = 8
     alpha: Positive = 16.0
     dropout: Probability = 0.0
     rslora: bool = False
     dora: bool = False
+    init: LoraInit = LoraInit.RANDOM
+
+    @model_validator(mode="after")
+    def _one_decomposition(self) -> Self:
+        if self.dora and self.init is LoraInit.LORA_GA:
+            raise ValueError("init 'lora_ga' cannot be combined with dora; use one of them")
+        return self
 
 
 class AdaloraSpec(AdapterSpec):

@@ -15,12 +15,47 @@ from trainables.specs.base import Spec
 class Definitions(Spec):
     """The number of each definition; those of a new experiment are the defaults."""
 
-    dice: Literal[1, 2] = 1
-    iou: Literal[1, 2] = 1
+    dice: Literal[1, 2] = 2
+    iou: Literal[1, 2] = 2
     coco: Literal[1, 2] = 2
     head: Literal[1, 2] = 2
-    robustness: Literal[1, 2] = 1
-    fingerprint: Literal[1, 2] = 1
+    robustness: Literal[1, 2] = 2
+    fingerprint: Literal[1, 2] = 2
+
+    @property
+    def with_floors(self) -> bool:
+        """Whether floors are recorded, and with them worst classes and all COCO metrics by class."""
+        return self.robustness >= 2
+
+    def of_metric(self, name: str) -> tuple[str, int] | None:
+        """The definition behind a metric's name, as (field, number): ("dice", 2) for `dice@stain`.
+
+        None for a metric that every definition computes in the same way: `loss`, `soft_dice`, `dice/cat`.
+        """
+        whole, slash, _ = name.partition("/")
+        base = whole.partition("@")[0]
+        if base in ("dice", "iou"):
+            return None if slash else (base, getattr(self, base))
+        if base == "robustness":
+            return base, self.robustness
+        return ("coco", self.coco) if base.startswith(("map", "mar")) else None
+
+    def differs(self, metric: str, other: Definitions, *, main: str | None = None) -> str | None:
+        """How the meaning of `metric` here differs from its meaning under `other`, in words; None if equal.
+
+        main: the task's main metric, which robustness is computed from.
+        """
+        names = [metric]
+        if metric.partition("@")[0] == "robustness" and main is not None:
+            names.append(main)
+        for name in names:
+            here, there = self.of_metric(name), other.of_metric(name)
+            if here is not None and there is not None and here != there:
+                (key, ours), (_, theirs) = here, there
+                return (
+                    f'{key} is defined as "{MEANINGS[key][ours]}" here and as "{MEANINGS[key][theirs]}" there'
+                )
+        return None
 
 
 BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1)
@@ -48,8 +83,8 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
         2: "(shifted − its floor) ÷ (in domain − its floor)",
     },
     "fingerprint": {
-        1: "of mask folders: names, sizes and modification times of the files",
-        2: "content of the files",
+        1: "names, sizes and modification times of the files; content of COCO JSON",
+        2: "names and content of the files, wherever they are",
     },
 }
 """What each number means, by the fields of `Definitions`."""

@@ -78,7 +78,8 @@ class Failure(Spec):
 class TrialResult(Spec):
     """What a trainable returns from a step. Ray flattens it; `tuning.run.ray_scheduler` reads it.
 
-    report: None if the trial failed.  built: parameter counts by part, in the first result.
+    report: None if the trial failed.  built: parameter counts by part, in the first result, and with it
+    still: the names of parameters that are set to train but have no gradient, those of all blocks as one.
     head: where the model's head comes from, in the first result.
     baseline: metrics of the pretrained baseline, from the worker that measured it.
     unsaved: why the trial could not be saved, reported once.  done: whether the trial has ended.
@@ -90,6 +91,7 @@ class TrialResult(Spec):
     report: Report | None = None
     built: dict[str, int] | None = None
     head: HeadSource | None = None
+    still: list[str] = Field(default_factory=list)
     baseline: dict[str, float] | None = None
     unsaved: str | None = None
     failure: Failure | None = None
@@ -115,12 +117,37 @@ class ScoringJob(Job):
 class ScoringResult(Spec):
     """Metrics of one model on test images, or the reason why there are none.
 
-    metrics: in the data's own domain.  domains: in each shifted domain.  robustness: see
+    metrics: in the data's own domain.  domains: in each shifted domain.  robustness, above_floor: see
     `trainables.inference.score_on_test.Scores`.
     """
 
     metrics: dict[str, float] = Field(default_factory=dict)
     domains: dict[str, dict[str, float]] = Field(default_factory=dict)
     robustness: dict[str, float] = Field(default_factory=dict)
-    latency_ms: float | None = None
+    above_floor: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    reason: str | None = None
+
+
+class TimingJob(Job):
+    """Time the forward passes of several trials in turns.
+
+    weights: the path or URI of each trial's weights.  folders: of each trial, for its log.
+    """
+
+    weights: dict[int, str]
+    folders: dict[int, Path]
+
+
+class Latency(Spec):
+    """Milliseconds of a forward pass over one image: the median over all turns, the least, and the most."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+
+
+class TimingResult(Spec):
+    """The latency by trial, or the reason why there is none."""
+
+    latency: dict[int, Latency] = Field(default_factory=dict)
     reason: str | None = None

@@ -14,6 +14,17 @@ COCO_METRICS = (
     "mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large",
 )  # fmt: skip
 """The twelve COCO metrics in COCO's order, with the names of torchmetrics."""
+MAP_WORST = "map_worst"
+"""The least `map` of a class that has objects."""
+
+
+def is_coco(base: str) -> bool:
+    """Whether a metric's name without class and domain is a COCO metric, or `map_worst`."""
+    return base in COCO_METRICS or base == MAP_WORST
+
+
+SCORE_THRESHOLD = "score_threshold"
+"""In a report of a detector: the score at which F1 on validation images is highest; no metric to optimise."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +79,8 @@ class TaskFacts:
 
 TASK_FACTS: Mapping[str, TaskFacts] = {
     "detection": TaskFacts(
-        metrics=(*COCO_METRICS, "loss"),
-        class_metrics=("map",),
+        metrics=(*COCO_METRICS, MAP_WORST, "loss"),
+        class_metrics=COCO_METRICS,
         table_metrics=("map", "map_50", "map_75", "mar_100", "loss"),
         card_metrics=("map", "map_50", "map_75"),
         sources=("embedded", "coco", "hub"),
@@ -81,7 +92,16 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         boxes=True,
     ),
     "segmentation": TaskFacts(
-        metrics=("dice", "iou", "soft_dice", "loss"),
+        metrics=(
+            "dice",
+            "iou",
+            "soft_dice",
+            "loss",
+            "dice_with_background",
+            "iou_with_background",
+            "dice_worst",
+            "iou_worst",
+        ),
         class_metrics=("dice", "iou"),
         table_metrics=("dice", "iou", "soft_dice", "loss"),
         card_metrics=("dice", "iou"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,28 +46,50 @@ class Direction(StrEnum):
 
 
 ROBUSTNESS = "robustness"
-"""A model's main metric in a shifted domain divided by that in its own domain, or the mean over domains."""
+"""A model's main metric in a shifted domain divided by that in its own domain, both above their floors;
+without a domain's name, the mean over all domains."""
 
 
 @dataclass(frozen=True)
 class MetricName:
-    """The parts of a metric's name: `dice`, `dice/cat`, `dice@blurred`, `robustness@blurred`."""
+    """The parts of a metric's name: `dice`, `dice/cat`, `dice@blurred`, `dice/cat@blurred`, `robustness`."""
 
     base: str
     of_class: str | None = None
     domain: str | None = None
 
     @classmethod
-    def of(cls, metric: str) -> MetricName:
-        """The parts of `metric`. All that follows a '/' is the class name, even if it contains '@'."""
-        base, slash, of_class = metric.partition("/")
-        base, at, domain = base.partition("@")
-        return cls(base, of_class if slash else None, domain if at else None)
+    def of(cls, metric: str, domains: Container[str] | None = None) -> MetricName:
+        """The parts of `metric`.
+
+        domains: those of the data. A class name may contain '@' ("a@b"), a domain's name may not: with
+        `domains`, the text after the last '@' of `dice/a@b` is a domain only if it is one of them.
+        """
+        base, slash, rest = metric.partition("/")
+        if not slash:
+            base, at, domain = base.partition("@")
+            return cls(base, None, domain if at else None)
+        if "@" in base:  # `dice@blurred/cat` is no name; its base is unknown to every task
+            return cls(base, rest)
+        of_class, at, domain = rest.rpartition("@")
+        if at and of_class and (domains is None or domain in domains):
+            return cls(base, of_class, domain)
+        return cls(base, rest)
 
     @property
     def name(self) -> str:
         """The name without its domain: `dice`, `dice/cat`."""
         return self.base if self.of_class is None else f"{self.base}/{self.of_class}"
+
+    @property
+    def whole(self) -> str:
+        """The name with its domain: `dice/cat@blurred`."""
+        return self.name if self.domain is None else f"{self.name}@{self.domain}"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether its values lie between 0 and 1: all metrics but the loss and a robustness, a quotient."""
+        return self.base not in ("loss", ROBUSTNESS)
 
     def direction(self, task: Task) -> Direction:
         """Whether higher or lower values are better."""
@@ -83,8 +106,9 @@ class ValueRule(StrEnum):
 class ObjectiveSpec(Spec):
     """What a sweep optimises, always on validation images.
 
-    metric: a metric of the task, of one class (`dice/cat`), in a domain (`dice@blurred`), or a
-    robustness: `robustness@blurred`, or `robustness` for the mean over all domains.
+    metric: a metric of the task, of one class (`dice/cat`), in a domain (`dice@blurred`,
+    `dice/cat@blurred`), or a robustness: `robustness@blurred`, or `robustness` for the mean over all
+    domains.
     """
 
     metric: str
@@ -117,12 +141,22 @@ class Workload(Spec):
     @property
     def direction(self) -> Direction:
         """The direction of the objective: `mode` if given, otherwise the default of the metric."""
-        return self.objective.mode or MetricName.of(self.objective.metric).direction(self.task)
+        return self.objective.mode or self.metric.direction(self.task)
+
+    @property
+    def metric(self) -> MetricName:
+        """The parts of the objective's metric."""
+        return MetricName.of(self.objective.metric, self.data.domains)
+
+    @property
+    def metric_in_domain(self) -> str:
+        """The objective's metric without its domain; for an objective on robustness, the task's main one."""
+        return self.task.facts.main_metric if self.metric.base == ROBUSTNESS else self.metric.name
 
     @property
     def watched(self) -> tuple[str, ...]:
         """The domains in which the objective needs validation metrics."""
-        metric = MetricName.of(self.objective.metric)
+        metric = self.metric
         if metric.domain is not None:
             return (metric.domain,)
         return tuple(self.data.domains) if metric.base == ROBUSTNESS else ()

@@ -17,7 +17,8 @@ from trainables.adapters.layout import Layout
 from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
-from trainables.metrics.per_image import Keep
+from trainables.metrics.results import Keep
+from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
@@ -44,6 +45,11 @@ class TaskModel(Protocol):
     @property
     def scale(self) -> Scale:
         """How pixels are scaled before they reach the model."""
+        ...
+
+    @property
+    def rules(self) -> MetricRules:
+        """How metrics are computed. A field of a dataclass: `load_task` sets it."""
         ...
 
     @property
@@ -102,10 +108,12 @@ class TaskModel(Protocol):
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """The metrics of a model in evaluation mode; they do not depend on `batch_size`.
 
         keep: called with the results of each image, if they are finite.
+        choose_threshold: add SCORE_THRESHOLD, for a task with boxes if one of them is right.
         Metrics that are undefined on the split are left out; if outputs are not finite, all are NaN.
         """
         ...

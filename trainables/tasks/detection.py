@@ -7,7 +7,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,10 +18,12 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.coco import Detections, coco_metrics, top_detections
-from trainables.metrics.per_image import Keep, box_images
+from trainables.metrics.coco import Detections, coco_metrics, coco_names, top_detections
+from trainables.metrics.results import BoxResults, Keep
+from trainables.metrics.rules import MetricRules
+from trainables.metrics.threshold import best_f1
 from trainables.specs.heads import HeadSource
-from trainables.specs.tasks import COCO_METRICS
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -36,6 +38,7 @@ from trainables.tasks.base import (
 )
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import head_source, spelled_otherwise
+from trainables.wording import plural
 
 LOSS_GROUP = 16
 """The group size of the evaluation loss, in images: the loss is a mean over the boxes of a group."""
@@ -57,6 +60,7 @@ class DetectionTask:
     labels: tuple[str, ...]
     """The checkpoint's labels, in its order."""
     head_fault: str | None = None
+    rules: MetricRules = field(default_factory=MetricRules)
 
     @property
     def fresh_head(self) -> bool:
@@ -125,8 +129,13 @@ class DetectionTask:
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
-        """COCO_METRICS, `map/CLASS` and `loss`, with boxes in original pixels, without a score threshold."""
+        """COCO metrics and `loss`, with boxes in original pixels, without a score threshold.
+
+        choose_threshold: add SCORE_THRESHOLD, which no metric uses, if a box is right.
+        """
+        by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
         loss = _GroupedLoss(model)
         finite = True
@@ -145,12 +154,15 @@ class DetectionTask:
                 found.append(detected)
                 loss.add(logits, boxes, target)
         if not finite:
-            names = (*COCO_METRICS, *(f"map/{name}" for name in self.classes), "loss")
-            return dict.fromkeys(names, math.nan)
+            names = coco_names(self.classes, by_class=by_class)
+            return dict.fromkeys((*names, "loss"), math.nan)
         truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
-            keep(box_images(truths, found, self.classes, split.names))
-        return coco_metrics(truths, found, self.classes) | {"loss": loss.mean()}
+            keep(BoxResults(truths, found, self.classes, tuple(split.names)))
+        metrics = coco_metrics(truths, found, self.classes, by_class=by_class) | {"loss": loss.mean()}
+        if choose_threshold and (chosen := best_f1(truths, found, len(self.classes))) is not None:
+            metrics[SCORE_THRESHOLD] = chosen.threshold
+        return metrics
 
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)
@@ -236,8 +248,8 @@ def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[s
     close = difflib.get_close_matches(unknown[0], labels, n=1)
     meant = f" (did you mean '{close[0]}'?)" if close else ""
     raise ModelError(
-        f"model.name '{spec.name}': its labels must include all of the data's {len(classes)} classes "
-        f"or none, but lack {_few(unknown)}{meant}; "
+        f"model.name '{spec.name}': its labels must include all of the data's "
+        f"{plural(len(classes), 'class', 'classes')} or none, but lack {_few(unknown)}{meant}; "
         "rename the classes in the data, or set model.new_head: true to start with a new head"
     )
 

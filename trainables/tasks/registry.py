@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
+from trainables.metrics.rules import MetricRules
 from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks import detection, segmentation
 from trainables.tasks.base import RegisteredTask, TaskModel
@@ -21,7 +24,8 @@ TASKS: Mapping[Task, RegisteredTask] = {
 
 def load_task(workload: Workload, classes: tuple[str, ...], device: torch.device) -> TaskModel:
     """Load the backbone onto `device`. classes: those of the data. Raises ModelError."""
-    task = TASKS[workload.task].load(workload.model, classes, device)
+    loaded: Any = TASKS[workload.task].load(workload.model, classes, device)
+    task: TaskModel = replace(loaded, rules=MetricRules.of(workload, classes))
     if workload.definitions.head == 1:
         return task.with_head_as_before()
     if task.head_fault is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,10 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.dice import ConfusionMatrix, counts_by_image
-from trainables.metrics.per_image import Keep, MaskImages
+from trainables.metrics.dice import counts_by_image, mask_metrics
+from trainables.metrics.per_image import MaskImages
+from trainables.metrics.results import Keep, MaskResults
+from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
@@ -82,6 +84,7 @@ class SegmentationTask:
     """The checkpoint's head, its outputs in the order of `classes`."""
     pretrained_source: HeadSource = HeadSource.NEW
     head_fault: str | None = None
+    rules: MetricRules = field(default_factory=MetricRules)
 
     @property
     def fresh_head(self) -> bool:
@@ -152,9 +155,9 @@ class SegmentationTask:
         precision: Precision,
         config: TrialConfig,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
-        """Dice and IoU from one confusion matrix at mask resolution, `soft_dice` (study B) and `loss`."""
-        matrix = ConfusionMatrix(self.classes)
+        """Dice and IoU over all pixels at mask resolution, `soft_dice` (study B) and `loss`."""
         measured: list[Measures] = []
         counts: dict[int, Tensor] = {}
         for batch in eval_batches(split, batch_size=batch_size):
@@ -163,24 +166,23 @@ class SegmentationTask:
                 assert piece.masks is not None
                 with autocast(device, precision):
                     logits = self.outputs(model, piece)
-                predicted = logits.argmax(1)
-                matrix.update(predicted, piece.masks)
-                if keep is not None:
-                    each = counts_by_image(predicted, piece.masks, len(self.classes)).cpu()
-                    counts |= dict(zip(piece.indices, each, strict=True))
+                each = counts_by_image(logits.argmax(1), piece.masks, len(self.classes))
+                counts |= dict(zip(piece.indices, each, strict=True))
                 parts.append(measure_images(logits, piece.masks))
                 places += piece.indices
             # Pieces are formed by size, but groups of images by their order in the split.
             measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
         whole = Measures.join(measured)
-        metrics = matrix.metrics() | {
+        counted = torch.stack([counts[place] for place in sorted(counts)]).cpu()
+        metrics = mask_metrics(counted, self.classes, self.rules) | {
             "soft_dice": soft_dice(whole),
             "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
         }
         finite = bool(torch.isfinite(whole.entropy).all())
         if keep is not None and finite:
-            each = torch.stack([counts[place] for place in sorted(counts)])
-            keep(MaskImages(self.classes, tuple(split.names), each.numpy()))
+            images = MaskImages(self.classes, tuple(split.names), counted.numpy(), self.rules)
+            soft = torch.stack([whole.overlap, whole.predicted, whole.true], dim=1).cpu().double()
+            keep(MaskResults(images, soft.numpy()))
         return metrics if finite else dict.fromkeys(metrics, math.nan)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainables.adapters.family import ADAPTER_NAME
 from trainables.adapters.inject import Adapted
 from trainables.errors import CheckpointError, StorageError
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -59,14 +60,31 @@ def pack_weights(state: TrialState) -> bytes:
     return _packed(_weights(state))
 
 
-def restore_state(state: TrialState, path: Place) -> Report | None:
+@dataclass(frozen=True)
+class SavedState:
+    """What `save_state` wrote."""
+
+    weights: Weights
+    held: dict[str, Any]
+
+
+def read_state(path: Place) -> SavedState:
+    """A saved state, on the CPU. Raises CheckpointError for a damaged file, StorageError."""
+    held = _read(path)
+    return SavedState(_parsed(held, path), held)
+
+
+def restore_state(state: TrialState, saved: Place | SavedState) -> Report | None:
     """Restore a newly started `state` from a checkpoint; returns the report saved with it.
 
-    Raises CheckpointError if the file is damaged or of another configuration, StorageError if its
-    store does not answer.
+    A state whose initial weights came from training images must have been started with the checkpoint's
+    `weights.ranks`. Raises CheckpointError if the file is damaged or of another configuration,
+    StorageError if its store does not answer.
     """
-    held = _read(path)
-    weights = _parsed(held, path)
+    if not isinstance(saved, SavedState):
+        saved = read_state(saved)
+    held, weights = saved.held, saved.weights
+    path = weights.path
     if weights.config != state.config:
         raise CheckpointError(f"{path}: belongs to another configuration than this trial's")
     load_weights(state.model, state.adapted, weights)
@@ -90,6 +108,12 @@ class Weights:
     total_steps: int
     tensors: dict[str, torch.Tensor]
     adapted: dict[str, torch.Tensor]
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """The rank of each layer that LoRA adapts: some initialisations redistribute ranks."""
+        end = f".lora_A.{ADAPTER_NAME}.weight"
+        return {n.removesuffix(end): len(t) for n, t in self.tensors.items() if n.endswith(end)}
 
 
 def read_weights(path: Place) -> Weights:

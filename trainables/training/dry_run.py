@@ -4,42 +4,61 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 
+from trainables.data.prepared import open_prepared
 from trainables.errors import reason_of
+from trainables.library_messages import collected_messages
+from trainables.metrics.objective_value import check_objective
 from trainables.models.freezing import count_parameters
 from trainables.preparation import prepare_workload
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.engine import Engine, peak_memory_mb
+from trainables.training.gradient_audit import grouped
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """The measured cost of one configuration. The time is that of the faster of two steps."""
+    """The measured cost of one configuration. The time is that of the faster of two steps.
+
+    still: parameters that are set to train but have no gradient, by name; `parameters` does not count them.
+    """
 
     adapter: str
     freezing: str
     parameters: dict[str, int] = field(default_factory=dict)
+    still: tuple[str, ...] = ()
     step_s: float = math.nan
     evaluate_s: float = math.nan
     peak_mb: float = math.nan
     steps_per_epoch: int = 0
     error: str | None = None
+    messages: tuple[str, ...] = ()
+    """What libraries warned of and printed meanwhile."""
 
 
 def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: int = 1) -> list[DryRun]:
     """Build each configuration, run steps, evaluate once; one that fails has its reason in its result.
 
+    Raises DataError if the objective can have no value on the validation images.
+
     threads: the number that each trial of the sweep will have.
     """
     torch.set_num_threads(threads)
-    engine = Engine(workload, prepare_workload(workload, progress=True))
-    return [_measure(engine, config) for config in configs]
+    prepared = prepare_workload(workload, progress=True)
+    check_objective(open_prepared(prepared), workload)
+    engine = Engine(workload, prepared)
+    runs = []
+    for config in configs:
+        with collected_messages() as messages:
+            run = _measure(engine, config)
+        runs.append(replace(run, messages=tuple(messages)))
+    return runs
 
 
 def _at_its_costliest(config: TrialConfig) -> TrialConfig:
@@ -60,7 +79,8 @@ def _measure(engine: Engine, config: TrialConfig) -> DryRun:
     except Exception as error:  # an error of a library about the configuration is a finding too
         return named(error=reason_of(error))
     return named(
-        parameters=count_parameters(state.parts, state.config),
+        parameters=count_parameters(state.parts, state.config, still=state.still),
+        still=tuple(grouped(state.still)),
         step_s=step_s,
         evaluate_s=evaluate_s,
         peak_mb=peak_memory_mb(engine.device),

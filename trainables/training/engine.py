@@ -9,35 +9,50 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from trainables.data.domains import open_domains, training_part, under_shift
+from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError
-from trainables.metrics.per_image import Keep
-from trainables.models.build import build_model
+from trainables.metrics.above_floor import Interval
+from trainables.metrics.intervals import Sampled, interval
+from trainables.metrics.prepared_floors import prepared_floors
+from trainables.metrics.results import Keep, Results
+from trainables.metrics.robustness import under_shift
+from trainables.models.build import Built, build_model
 from trainables.models.freezing import Parts, apply_freezing
 from trainables.specs.data import Split
 from trainables.specs.report import Report
 from trainables.specs.trial import Optimizer, Schedule, TrialConfig
-from trainables.specs.workload import Workload
+from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Workload
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.training.evaluation import metrics_of, smaller_batch
+from trainables.training.gradient_audit import audited_kind, parameters_without_gradient
+from trainables.training.initial_look import TrainingProbe
 from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.state import BestReport, Pace, Spent, TrialState
 
 _STATUS = Path("/proc/self/status")
 CHECK_LOSS_EVERY = 32
 """Steps between checks of the loss on a GPU, where a check waits for the device."""
+
+
+@dataclass(frozen=True)
+class Validated:
+    """metrics: on validation images.  above_floor: see `Report`."""
+
+    metrics: dict[str, float]
+    above_floor: Interval | None
 
 
 class Engine:
@@ -50,18 +65,30 @@ class Engine:
         opened = open_prepared(prepared)
         train = training_part(opened.splits[Split.TRAIN], workload.data)
         self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
+        self._audited: dict[str, tuple[str, ...]] = {}
+        """The parameters without a gradient, by kind of trial."""
         self._shares: dict[float, PreparedSplit] = {}
         """The subsets of the training images for trials with a `train_fraction`."""
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
 
-    def start(self, config: TrialConfig, *, number: int = 0) -> TrialState:
-        """A new trial at step 0. Raises AdapterError if the adapter does not fit the model."""
+    def start(
+        self, config: TrialConfig, *, number: int = 0, ranks: Mapping[str, int] | None = None
+    ) -> TrialState:
+        """A new trial at step 0.
+
+        ranks: those in the checkpoint that the trial will be restored from, so that initial weights are
+        not computed from training images again.
+
+        Raises AdapterError if the adapter does not fit the model; see also `parameters_without_gradient`.
+        """
         reset_peak_memory(self.device)
         self._draw_from(_seed(config.seed, 0, stream=1))
-        pace = Pace.of(config, len(self._training(config)))
-        built = build_model(self.task, config, total_steps=pace.total_steps)
+        training = self._training(config)
+        pace = Pace.of(config, len(training))
+        start = TrainingProbe(self.task, training, config, self.device) if ranks is None else ranks
+        built = build_model(self.task, config, total_steps=pace.total_steps, start=start)
         direction = self.workload.direction
         return TrialState(
             number=number,
@@ -74,8 +101,20 @@ class Engine:
             pace=pace,
             best=BestReport.start(direction),
             plateau=Plateau.start(direction),
+            still=self._without_gradient(built, config),
             micro_batch=config.batch_size,
         )
+
+    def _without_gradient(self, built: Built, config: TrialConfig) -> tuple[str, ...]:
+        """Audit the first trial of each kind: what trains does not depend on the size of a number."""
+        if config.epochs == 0:
+            return ()
+        kind = audited_kind(config, built.parts)
+        if kind not in self._audited:
+            self._audited[kind] = parameters_without_gradient(
+                self.task, built.model, built.parts, config, self._training(config)
+            )
+        return self._audited[kind]
 
     def advance(
         self, states: Sequence[TrialState], *, steps: int | None = None
@@ -105,37 +144,77 @@ class Engine:
         *,
         batch_size: int = 32,
         keep: Keep | None = None,
+        choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Metrics of `model` on a split of the data, or on another split with the same classes.
 
-        keep: called with the results of each image.
+        keep: called with the results of each image.  choose_threshold: see `TaskModel.evaluate`.
         """
         part = self.data.splits[split] if isinstance(split, Split) else split
         return metrics_of(
-            self.task, model, part, config, device=self.device, batch_size=batch_size, keep=keep
+            self.task,
+            model,
+            part,
+            config,
+            device=self.device,
+            batch_size=batch_size,
+            keep=keep,
+            choose_threshold=choose_threshold,
         )
 
-    def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> dict[str, float]:
+    @cached_property
+    def floors(self) -> dict[str, dict[str, float]]:
+        """See `prepared_floors`; computed once, from the masks."""
+        return prepared_floors(self.data, self.workload)
+
+    def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> Validated:
         """Metrics on validation images, including those that an objective under shift needs.
 
-        The latter are `dice@NAME`, `robustness@NAME` and `robustness`. If the main metric in the own
-        domain is 0, robustness is 0.
+        The latter are `dice@NAME`, `dice/CLASS@NAME`, `robustness@NAME` and `robustness`. With them comes the
+        interval of the objective's metric above its floor, over the same images. For a task with boxes
+        there is also SCORE_THRESHOLD, which travels with the adapter as a part of its report.
         """
-        own = self.evaluate(model, config, Split.VALIDATION, batch_size=batch_size)
-        watched = self.workload.watched
-        if not watched:
-            return own
-        shifted = {
-            name: self.evaluate(model, config, self.domains[name][Split.VALIDATION], batch_size=batch_size)
-            for name in watched
-        }
-        return own | under_shift(self.workload.task, own, shifted, every=len(shifted) == len(self.domains))
+        asked, sampled = self._sampled_metric(), dict[str | None, Sampled | None]()
+
+        def metrics_in(domain: str | None) -> dict[str, float]:
+            part = self.data.splits if domain is None else self.domains[domain]
+
+            def keep(results: Results) -> None:
+                assert asked is not None
+                sampled[domain] = results.above_floor(asked)
+
+            here = asked is not None and (domain in self.workload.watched or not self.workload.watched)
+            return self.evaluate(
+                model,
+                config,
+                part[Split.VALIDATION],
+                batch_size=batch_size,
+                keep=keep if here else None,
+                choose_threshold=domain is None,
+            )
+
+        own = metrics_in(None)
+        watched = {name: metrics_in(name) for name in self.workload.watched}
+        metrics = own | under_shift(self.workload, own, watched, self.floors) if watched else own
+        return Validated(metrics, interval([part for part in sampled.values() if part is not None]))
+
+    def _sampled_metric(self) -> MetricName | None:
+        """The metric that the interval above the floor is computed of, without its domain; None if none.
+
+        A robustness lies above 0 where the main metric in the domain lies above its floor.
+        """
+        asked = self.workload.metric
+        if not self.workload.definitions.with_floors or self.workload.direction is Direction.MINIMIZE:
+            return None
+        if asked.base == ROBUSTNESS:
+            return MetricName(self.workload.task.facts.main_metric)
+        return MetricName(asked.base, asked.of_class)
 
     def baseline_metrics(self) -> dict[str, float] | None:
         """Validation metrics of the pretrained baseline; None if its head is new and so meaningless."""
         if self.task.fresh_head:
             return None
-        return self.validate(*self.baseline_model())
+        return self.validate(*self.baseline_model()).metrics
 
     def baseline_model(self) -> tuple[nn.Module, TrialConfig]:
         """The pretrained baseline and its configuration."""
@@ -246,7 +325,8 @@ class Engine:
     def _report(self, state: TrialState) -> Report:
         started = time.perf_counter()
         squeezed = state.micro_batch < state.config.batch_size
-        metrics = self.validate(state.model, state.config, batch_size=state.micro_batch if squeezed else 32)
+        found = self.validate(state.model, state.config, batch_size=state.micro_batch if squeezed else 32)
+        metrics = found.metrics
         evaluate_s = time.perf_counter() - started
         value = metrics.get(self.workload.objective.metric)
         if value is None:
@@ -270,6 +350,7 @@ class Engine:
             state,
             metrics=metrics,
             objective=state.best.objective(value, self.workload.objective.value),
+            above_floor=found.above_floor,
             epoch=epoch,
             evaluate_s=evaluate_s,
             outcome=("early_stopped" if stopped else "completed") if state.done else None,
@@ -281,6 +362,7 @@ class Engine:
             state,
             metrics={},
             objective=math.nan,
+            above_floor=None,
             epoch=state.pace.epoch_of(state.step),
             evaluate_s=0.0,
             outcome="diverged",
@@ -292,6 +374,7 @@ class Engine:
         *,
         metrics: dict[str, float],
         objective: float,
+        above_floor: Interval | None,
         epoch: float,
         evaluate_s: float,
         outcome: str | None,
@@ -302,6 +385,7 @@ class Engine:
             step=state.step,
             metrics=metrics,
             objective=objective,
+            above_floor=above_floor,
             train_s=spent.train_s,
             evaluate_s=evaluate_s,
             wait_s=spent.wait_s,

@@ -7,7 +7,7 @@ from torch import nn
 
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
-from trainables.metrics.per_image import Keep
+from trainables.metrics.results import Keep
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
 
@@ -21,10 +21,11 @@ def metrics_of(
     device: torch.device,
     batch_size: int = 32,
     keep: Keep | None = None,
+    choose_threshold: bool = False,
 ) -> dict[str, float]:
     """The task's metrics of `model`, which is left in evaluation mode. Raises ModelError.
 
-    keep: called with the results of each image.
+    keep: called with the results of each image.  choose_threshold: see `TaskModel.evaluate`.
     """
     model.eval()
     while True:
@@ -38,6 +39,7 @@ def metrics_of(
                     precision=config.precision,
                     config=config,
                     keep=keep,
+                    choose_threshold=choose_threshold,
                 )
         except (torch.OutOfMemoryError, RuntimeError) as error:
             batch_size = smaller_batch(batch_size, error, device)

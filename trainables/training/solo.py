@@ -15,6 +15,7 @@ from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.checkpoint import save_state, save_weights
 from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 
 def train_solo(
@@ -24,11 +25,13 @@ def train_solo(
     folder: Path,
     on_report: Callable[[Report], None],
     on_head: Callable[[HeadSource], None] = lambda head: None,
+    on_start: Callable[[TrialState], None] = lambda _: None,
     threads: int | None = None,
 ) -> Report:
     """Train `config`; save the state (`last.ckpt`) and the best weights (`best.ckpt`) in `folder`.
 
     on_head: called before training with the origin of the head.
+    on_start: called with the state before the first step.
     threads: torch's default if None. With the same number as a sweep's trial, the curve is the same.
 
     Returns the last report. Raises AdaptertuneError for errors that the user can fix.
@@ -38,6 +41,7 @@ def train_solo(
     engine = Engine(workload, prepare_workload(workload, progress=True))
     state = engine.start(config)
     on_head(engine.task.head_source(state.config))
+    on_start(state)
     while True:
         for _, report in engine.advance([state]):
             on_report(report)

@@ -110,6 +110,8 @@ class TrialState:
     pace: Pace
     best: BestReport
     plateau: Plateau
+    still: tuple[str, ...]
+    """Parameters that are set to train, but have no gradient."""
     micro_batch: int
     """The number of images in one forward pass; halved when memory runs out."""
     step: int = 0

@@ -35,8 +35,9 @@ from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
 from trainables.specs.workload import Workload
 from trainables.storage_paths import place
-from trainables.training.checkpoint import pack_weights, restore_state, save_state, write_packed
+from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
+from trainables.training.gradient_audit import grouped
 from trainables.training.state import TrialState
 
 SAVING_SHARE = 20
@@ -118,17 +119,24 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if self._engine is None or self._loaded != loaded:
             self._engine, self._loaded = Engine(*loaded), loaded
         self._baseline = self._measured_baseline(job.experiment / BASELINE_CLAIM)
-        state = self._engine.start(job.config, number=job.trial)
         last = self._checkpoints / LAST_STATE
+        state = None
         # So a store that does not answer at this moment does not fail a new trial.
         if (begun or isinstance(last, Path)) and last.exists():
             try:
+                saved = read_state(last)
+                state = self._engine.start(job.config, number=job.trial, ranks=saved.weights.ranks)
                 # The report saved with it may be missing in the record, so it is sent again.
-                self._pending = restore_state(state, last)
+                self._pending = restore_state(state, saved)
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
-                state = self._engine.start(state.config, number=job.trial)
-        self._state, self._built = state, count_parameters(state.parts, state.config)
+                state = None
+        if state is None:
+            state = self._engine.start(job.config, number=job.trial)
+        self._state = state
+        self._built = count_parameters(state.parts, state.config, still=state.still)
+        if state.still:
+            self._log(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
         self._head = self._engine.task.head_source(state.config)
 
     def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
@@ -240,6 +248,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> dict[str, Any]:
         built, self._built = self._built, None
         head, self._head = self._head, None
+        still = grouped(self._state.still) if built is not None and self._state is not None else []
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
         return TrialResult(
@@ -249,6 +258,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             report=report if failure is None else None,
             built=built,
             head=head,
+            still=still,
             baseline=baseline,
             unsaved=unsaved,
             failure=failure,

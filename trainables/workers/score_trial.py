@@ -9,22 +9,19 @@ import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from trainables.errors import reason_of
 from trainables.inference.examples import draw_examples
-from trainables.inference.latency import latency_ms
 from trainables.inference.score_on_test import Scores, score_baseline, score_model, test_parts
 from trainables.inference.trained_model import rebuild_model
-from trainables.metrics.per_image import PerImage, are_stored, write_per_image
+from trainables.metrics.per_image import are_stored, write_per_image
+from trainables.metrics.results import Results
 from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
-from trainables.specs.job import ScoringJob, ScoringResult
+from trainables.specs.job import Job, ScoringJob, ScoringResult
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, place
 from trainables.training.checkpoint import read_weights
@@ -39,7 +36,7 @@ def score_trial(job: ScoringJob) -> ScoringResult:
     torch.set_num_threads(job.threads)
     folder = job.folder
     try:
-        engine = _engine(job.workload.model_dump_json(), job.prepared)
+        engine = shared_engine(job)
         if folder is None or job.weights is None:
             scores = score_baseline(engine)
         else:
@@ -56,13 +53,18 @@ def score_trial(job: ScoringJob) -> ScoringResult:
         metrics=scores.test,
         domains=scores.domains,
         robustness=scores.robustness,
-        latency_ms=scores.latency_ms,
+        above_floor=scores.above_floor,
     )
+
+
+def shared_engine(job: Job) -> Engine:
+    """The engine of the last job of the same experiment in this process, or a new one."""
+    return _engine(job.workload.model_dump_json(), job.prepared)
 
 
 @lru_cache(maxsize=1)
 def _engine(workload: str, prepared: Path) -> Engine:
-    """The engine of the last job. workload: as JSON, because it contains dictionaries."""
+    # workload: as JSON, because it contains dictionaries.
     return Engine(Workload.model_validate_json(workload), prepared)
 
 
@@ -71,18 +73,14 @@ def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
     # The results in the folder belong to weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 
-    def keep(domain: str | None, results: PerImage) -> None:
+    def keep(domain: str | None, results: Results) -> None:
         with _optional(folder, "results by test image"):
             if are_stored(len(results.names)):
-                write_per_image(results, image_results(folder, domain))
+                write_per_image(results.by_image(), image_results(folder, domain))
 
     scores = score_model(engine, trained.model, trained.config, keep)
-    parts = test_parts(engine)
     with _optional(folder, "example predictions"):
-        draw_examples(trained, parts, folder / TEST_RESULTS)
-    with _optional(folder, "milliseconds an image"):
-        first = Image.fromarray(np.ascontiguousarray(next(iter(parts.values())).image(0)))
-        return replace(scores, latency_ms=latency_ms(trained, first))
+        draw_examples(trained, test_parts(engine), folder / TEST_RESULTS)
     return scores
 
 

@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
 from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
+from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
+from trainables.wording import plural
+from tuning.checkpoints.run_definitions import run_definitions
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
@@ -28,7 +31,7 @@ from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Outcome
 from tuning.ledger.storage import Reference, checkpoint_root, parse_reference, shell_name, trial_folder
-from tuning.ranking.finalists import best_report
+from tuning.ranking.finalists import RunReport, best_report
 
 if TYPE_CHECKING:
     from trainables.inference.trained_model import TrainedModel
@@ -69,6 +72,10 @@ class TrainedAdapter:
     """Metrics on the test images, if it was scored."""
     domains: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The same metrics in each domain."""
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The floors of its data, see `PreparedRecord`; empty if they were not recorded."""
+    collapsed: bool | None = None
+    """Whether its objective is no better than a constant predictor's; None if that is not recorded."""
 
     @property
     def workload(self) -> Workload:
@@ -79,6 +86,14 @@ class TrainedAdapter:
     def yaml(self) -> str:
         """Its configuration as an experiment file for `train`."""
         return experiment_yaml(self.experiment, self.params)
+
+    @property
+    def score_threshold(self) -> float | None:
+        """For boxes: the score with the highest F1 on its validation images; None if none was right.
+
+        None, too, for a run that was recorded before thresholds were chosen, and for the pretrained baseline.
+        """
+        return self.metrics.get(SCORE_THRESHOLD)
 
     def load(self, device: str | None = None) -> TrainedModel:
         """Load the model. Raises CheckpointError, ModelError, or StorageError if it has no weights."""
@@ -118,7 +133,8 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     trial = history.trials.get(number)
     if trial is None:
         raise StorageError(
-            f"{history.name} has no trial {number}; it has {len(history.trials)} trials, numbered from 0"
+            f"{history.name} has no trial {number}; it has {plural(len(history.trials), 'trial')},"
+            " numbered from 0"
         )
     if trial.ended is not None and trial.ended.outcome is Outcome.REUSED and trial.ended.of is not None:
         number = trial.ended.of  # the trial that ran this configuration
@@ -127,9 +143,7 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     weights = trial_folder(root, number) / BEST_WEIGHTS
     if not weights.is_file():
         raise StorageError(_no_weights(folder, root, history, number))
-    metric, direction = experiment.objective.metric, experiment.workload.direction
-    reports = [(report.epoch, report.metrics) for report in trial.reports]
-    epoch, metrics = best_report(reports, metric, direction)
+    kept = best_report(trial.reports, experiment.objective.metric, experiment.workload.direction)
     scored = history.scores.get(number)
     return TrainedAdapter(
         title=f"{history.name}, trial {number}",
@@ -138,13 +152,15 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
         config=experiment.trial_config(dict(trial.params)),
         weights=weights,
         classes=_classes(weights),
-        metrics=metrics,
-        epoch=epoch,
+        metrics={} if kept is None else kept.metrics,
+        epoch=None if kept is None else kept.epoch,
+        collapsed=None if kept is None else kept.collapsed,
         reproduce=f"adaptertune train --from {shell_name(folder)}:{number}",
         environment=history.header.environment,
         counts=dict(history.prepared.counts) if history.prepared is not None else {},
         test=_numbers(scored.metrics) if scored is not None else {},
         domains={name: _numbers(shifted) for name, shifted in scored.domains.items()} if scored else {},
+        floors=history.prepared.floors if history.prepared is not None else {},
     )
 
 
@@ -152,16 +168,16 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
     """The trained adapter of a run of `train`. Raises StorageError before its first report, and
     ExperimentFileError.
     """
-    experiment = load_experiment(folder / EXPERIMENT)
+    known = run_definitions(folder)
+    written = load_experiment(folder / EXPERIMENT)
+    experiment = written.model_copy(update={"definitions": known.definitions})
     weights = folder / BEST_WEIGHTS
     if not weights.is_file():
         raise StorageError(
             f"{folder} contains no {BEST_WEIGHTS}: the run ended before its first report; train it again with"
             f" `adaptertune train {quote(str(folder / EXPERIMENT))}`"
         )
-    epoch, metrics = best_report(
-        _reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction
-    )
+    kept = best_report(_reports(folder / REPORTS), experiment.objective.metric, experiment.workload.direction)
     return TrainedAdapter(
         title=f"{experiment.name} in {folder.name}",
         experiment=experiment,
@@ -169,13 +185,15 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
         config=experiment.trial_config({}),
         weights=weights,
         classes=_classes(weights),
-        metrics=metrics,
-        epoch=epoch,
+        metrics={} if kept is None else kept.metrics,
+        epoch=None if kept is None else kept.epoch,
+        collapsed=None if kept is None else kept.collapsed,
         reproduce=f"adaptertune train {quote(str(folder / EXPERIMENT))}",
         environment=_json(folder / ENVIRONMENT),
         counts={
             part: len(names) for part, names in _json(folder / SPLITS).items() if isinstance(names, list)
         },
+        floors=known.floors,
     )
 
 
@@ -235,14 +253,21 @@ def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if value is not None}
 
 
-def _reports(path: Path) -> list[tuple[float, Mapping[str, float | None]]]:
-    """The epoch and metrics of every report; the last line may be incomplete, from a run that was killed."""
+def _reports(path: Path) -> list[RunReport]:
+    """Every report; the last line may be incomplete, from a run that was killed."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         reports = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [(float(report["epoch"]), dict(report["metrics"])) for report in reports]
+        return [
+            RunReport(float(report["epoch"]), dict(report["metrics"]), _pair(report.get("above_floor")))
+            for report in reports
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{path} cannot be read ({error}); train again into another folder") from error
+
+
+def _pair(ends: Any) -> tuple[float, float] | None:
+    return None if ends is None else (float(ends[0]), float(ends[1]))
 
 
 def _json(path: Path) -> dict[str, JsonValue]:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import typer
 
-from analysis.tables import Table, csv_text, plural
+from analysis.tables import Table, csv_text
 from trainables.errors import AdaptertuneError
+from trainables.wording import plural
 from tuning.cli.console import console, print_table
 from tuning.cli.options import AnswerFormat, OutputFormat
 from tuning.formatting import format_setting

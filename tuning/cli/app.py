@@ -45,7 +45,9 @@ COMMANDS = {
         "Print the JSON Schema of experiment files, for completion in an editor.",
     ),
     "spaces": CommandEntry(
-        "tuning.cli.files.spaces", FILES, "List the experiment files that ship with adaptertune."
+        "tuning.cli.files.spaces",
+        FILES,
+        "List the experiment files that ship, or print one of them.",
     ),
     "launch": CommandEntry(
         "tuning.cli.run.launch", RUN, "Run an experiment: search for the best configuration."

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from analysis.query.floors import COLLAPSED, Floors, collapsed_caption
 from trainables.errors import AdaptertuneError
 from trainables.specs.workload import ValueRule
 from tuning.experiment.spec import Experiment
@@ -30,6 +31,7 @@ from tuning.ledger.records import (
     UnsavedRecord,
 )
 from tuning.ranking.best_so_far import BestSoFar, BestTrial
+from tuning.ranking.standing import Objective, standing
 
 WINDOW_S = 60.0
 """The throughput is measured over this many seconds."""
@@ -159,6 +161,19 @@ class Board:
         return self._best_so_far.best
 
     @property
+    def floor(self) -> float | None:
+        """What the best constant predictor reaches on the validation images; None without a floor."""
+        return Floors.of(self._experiment.workload, self._history.prepared).at(self.metric)
+
+    @property
+    def _best_has_collapsed(self) -> bool:
+        best = self.best
+        if best is None:
+            return False
+        found = standing(self.trials[best.trial].reports, Objective.of(self._experiment.workload))
+        return found is not None and bool(found.collapsed)
+
+    @property
     def scored(self) -> tuple[int, int] | None:
         """How many trials are scored on test images, and of how many; None before scoring begins."""
         begun = self._history.scoring
@@ -206,7 +221,9 @@ class Board:
 
     def _scoring(self) -> str:
         done, of = self.scored or (0, 0)
-        return f"scoring {min(done + 1, of)} of {of} on test images"
+        if done == of:
+            return "timing the scored trials"
+        return f"scoring {done + 1} of {of} on test images"
 
     # --- what is shown ------------------------------------------------------------------------------
 
@@ -215,7 +232,8 @@ class Board:
         parts = [f"{self.ended}" + (f" of {self.total}" if self.total else "") + " trials ended"]
         parts += [f"{n} {s}" for s, n in self.states.items() if s in ("running", "failed", "diverged")]
         if (best := self.best) is not None:
-            parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial})")
+            lost = f", {COLLAPSED}" if self._best_has_collapsed else ""
+            parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial}{lost})")
         if self.scored is not None and not self._over:
             parts.append(self._scoring())
         elif not self._over:
@@ -237,6 +255,10 @@ class Board:
             f"best {self.metric}",
             "–" if best is None else f"{best.value:.4f}  trial {best.trial}  (validation, {rule})",
         )
+        if best is not None and self._best_has_collapsed:
+            head.add_row("", Text(collapsed_caption(self.metric)))
+        if (floor := self.floor) is not None:
+            head.add_row("floor", f"{floor:.4f}  what the best constant predictor reaches")
         if self.baseline is not None:
             head.add_row("baseline", f"{self.baseline:.4f}  the pretrained model before training")
         pace, left = self.images_per_s(now), self.left_s(now)

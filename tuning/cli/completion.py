@@ -67,6 +67,13 @@ def complete_file(incomplete: str) -> list[str | tuple[str, str]]:
     return []
 
 
+def complete_shipped(incomplete: str) -> list[str | tuple[str, str]]:
+    """The experiment files that ship with adaptertune."""
+    with suppress(Exception):
+        return list(_shipped(incomplete))
+    return []
+
+
 # --- what there is ----------------------------------------------------------------------------
 
 

@@ -9,12 +9,14 @@ import typer
 from rich.console import Console
 
 from analysis.ablation.result import result_of
+from analysis.query.floors import Part, collapsed_caption
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.domains import domain_table
 from analysis.ranking.scored_metrics import scored_value
 from analysis.sweep_picture import FIGURE, draw_sweep
+from trainables.wording import plural
 from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
@@ -44,7 +46,8 @@ def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bo
         scored = f", {scores} scored on test images" if scores else ""
         name = shell_name(result.folder)
         say(
-            f"interrupted. Kept in {result.folder}: the reports and checkpoints of {len(tried)} trials,"
+            f"interrupted. Kept in {result.folder}: the reports and checkpoints of"
+            f" {plural(len(tried), 'trial')},"
             f" {ended} of them ended{scored}; `adaptertune resume {name}` continues,"
             f" `adaptertune best {name}` and `status` show them"
         )
@@ -89,7 +92,11 @@ def _print_best(out: Console, sweep: Sweep, ranking: Ranking) -> None:
     print_lines(out, f"  {ranking.caption}")
     if verdict := against_baseline(sweep, standing.value):
         print_lines(out, f"  {verdict}")
+    if standing.collapsed:
+        print_lines(out, f"  {collapsed_caption(metric)}")
     score = ranking.score(trial, standing)
     if score is not None and (value := scored_value(score, metric)) is not None:
-        print_lines(out, f"  the same weights on test images: {metric} {value:.4f}")
+        floor = sweep.floors.at(metric, Part.TEST)
+        at_least = "" if floor is None else f", where a constant predictor reaches {floor:.4f}"
+        print_lines(out, f"  the same weights on test images: {metric} {value:.4f}{at_least}")
     print_lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))

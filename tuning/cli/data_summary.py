@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainables.wording import plural
+
 SHOWN = 10
 """The errors that are listed by name; the others are only counted."""
 
@@ -21,7 +23,7 @@ def prepared_line(counts: Mapping[str, int], boxes: Mapping[str, int], crowds: M
 
 def error_count(faults: Sequence[Any]) -> str:
     """`1 error`, `3 errors`."""
-    return f"{len(faults)} error{'' if len(faults) == 1 else 's'}"
+    return plural(len(faults), "error")
 
 
 def error_lines(faults: Sequence[Any], rest: str) -> list[str]:

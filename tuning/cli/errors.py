@@ -1,7 +1,7 @@
 """Turns the exceptions of every command into a message and an exit code, never a traceback.
 
 2   an error that the user can correct: a wrong file, name or option, or a disk that cannot be written
-1   the run itself failed, or the cluster that it ran on
+1   the run itself failed, or the cluster that it ran on, or Ray did not start
 130 Ctrl-C
 75  SIGTERM, as from a scheduler that needs the machine: `adaptertune resume` continues
 70  an error in adaptertune; the traceback is saved in a file, and its path is printed

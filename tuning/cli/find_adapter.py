@@ -17,7 +17,7 @@ from tuning.checkpoints.trained_adapter import (
 )
 from tuning.experiment.load import load_experiment
 from tuning.ledger.header import experiment_of
-from tuning.ledger.ledger import read_header
+from tuning.ledger.ledger import read_history
 from tuning.ledger.storage import storage_folder
 
 
@@ -42,4 +42,4 @@ def find_baseline(text: str, storage: Path | None) -> TrainedAdapter:
         return pretrained_baseline(load_experiment(text))
     if isinstance(found, Path):
         return pretrained_baseline(load_experiment(found / EXPERIMENT))
-    return pretrained_baseline(experiment_of(read_header(found.folder)))
+    return pretrained_baseline(experiment_of(read_history(found.folder).header))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +32,11 @@ from tuning.search.warm_start import describe_earlier_trials
 
 QUIET_S = 20.0
 """Without a terminal: seconds between two lines about the progress."""
+FIRST_LINE_S = 3.0
+"""Seconds until it is said what a sweep waits for that has not begun."""
+STARTING_S = 60.0
+"""Seconds between two such lines; the preparation of data has lines or a bar of its own."""
+BEAT_S = 1.0
 
 
 class Progress:
@@ -46,14 +52,25 @@ class Progress:
         self._wants_live = live and console.is_terminal
         self._console = console
         self._clock = clock
-        self._reported = clock()
+        self._began = self._reported = self._printed = clock()
+        self._waits = True
+        """Whether the data are not ready yet."""
+        self._told = False
         self._best: BestTrial | None = None
         self._head: str | None = None
         self._live: Live | None = None
+        self._lock = RLock()
+        self._left = Event()
+        self._thread = Thread(target=self._beats, name="progress", daemon=True)
 
     def __call__(self, record: Any) -> None:
         """Show the next record; a listener of `tuning.run.launch`."""
+        with self._lock:
+            self._show(record)
+
+    def _show(self, record: Any) -> None:
         self.board.observe(record)
+        self._waits = self._waits and not isinstance(record, PreparedRecord)
         if self._wants_live and self._live is None and isinstance(record, PreparedRecord):
             # Not before: the preparation has a bar of its own, and two would write over each other.
             self._live = Live(
@@ -63,12 +80,35 @@ class Progress:
         if self._live is None:
             self._report(record)
 
+    def beat(self) -> None:
+        """Print a line after a long silence: while Ray starts, data are prepared or images are scored."""
+        with self._lock:
+            now = self._clock()
+            silent = abs(now - self._printed)
+            if self._waits:
+                # On a terminal the preparation draws a bar, which further lines would disturb.
+                if silent >= (STARTING_S if self._told else FIRST_LINE_S) and not (
+                    self._told and self._wants_live
+                ):
+                    still = "still " if self._told else ""
+                    self._told = True
+                    self._print(f"{still}starting Ray and preparing the data", since=self._began)
+            elif self._live is None and silent >= QUIET_S and self.board.closed is None:
+                self._print_summary(now)
+
+    def _beats(self) -> None:
+        while not self._left.wait(BEAT_S):
+            self.beat()
+
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left.set()
+        self._thread.join()
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -117,6 +157,11 @@ class Progress:
         model = "the pretrained baseline" if record.trial is None else f"trial {record.trial}"
         if record.reason is not None:
             return f"{model} could not be scored on test images: {record.reason}"
+        if record.latency_low_ms is not None:
+            measured = (
+                f"{record.latency_ms:.3g} ({record.latency_low_ms:.3g} to {record.latency_high_ms:.3g})"
+            )
+            return f"timed {model}: {measured} ms an image"
         done, of = self.board.scored or (0, 0)
         value = record.metrics.get(self.board.metric)
         metric = "" if value is None else f"  {self.board.metric} {value:.4f}"
@@ -135,6 +180,8 @@ class Progress:
         self._reported = now
         self._print(self.board.summary(now))
 
-    def _print(self, text: str) -> None:
-        stamp = duration(self.board.elapsed_s(self._clock()))
+    def _print(self, text: str, since: float | None = None) -> None:
+        """Print a line with the time since the first trial began, or since another time."""
+        now = self._printed = self._clock()
+        stamp = duration(self.board.elapsed_s(now) if since is None else now - since)
         print_lines(self._console, f"[{stamp}] {text}")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trainables.errors import ExperimentFileError
+from trainables.wording import plural
 
 Path = tuple[str | int, ...]
 """The keys and list positions that lead to a value in the file."""
@@ -63,7 +64,7 @@ def file_error(file: str, errors: Iterable[FileError], note: str = "") -> Experi
         f"  {place:<{wide}}  {f.key:<{wider}}  {f.rule}" if wider else f"  {place:<{wide}}  {f.rule}"
         for place, f in zip(places, known, strict=True)
     ]
-    count = f"{len(known)} error{'s' if len(known) > 1 else ''}"
+    count = plural(len(known), "error")
     return ExperimentFileError("\n".join([f"{file}: {count}", *lines, *([note] if note else [])]))
 
 
@@ -130,7 +131,10 @@ def translate_errors(
             continue  # pydantic has counted the valid items only
         if detail["type"] == "missing" and path and isinstance(path[-1], int):
             found.append(
-                Violation(path[:-1], f"must have {path[-1] + 1} items, got {describe_value(detail['input'])}")
+                Violation(
+                    path[:-1],
+                    f"must have {plural(path[-1] + 1, 'item')}, got {describe_value(detail['input'])}",
+                )
             )
             continue
         inner = getattr((detail.get("ctx") or {}).get("error"), "faults", None)

@@ -58,10 +58,15 @@ def _find(source: str | FilePath) -> FilePath:
         raise ExperimentFileError(f"{source} is a folder; name the experiment file in it")
     if (known := find_shipped(str(source))) is not None:
         return known
+    raise unknown_file(f"there is no file {source}, and no shipped experiment of that name", str(source))
+
+
+def unknown_file(said: str, name: str) -> ExperimentFileError:
+    """The error for a `name` that no shipped experiment has, with the one that was meant or a list of all."""
     names = [space.name for space in shipped_experiments()]
-    close = closest_name(str(source), names)
+    close = closest_name(name, names)
     guess = f"did you mean '{close}'?" if close else f"shipped experiments: {', '.join(names)}"
-    raise ExperimentFileError(f"there is no file {source}, and no shipped experiment of that name; {guess}")
+    return ExperimentFileError(f"{said}; {guess}")
 
 
 def _text(path: FilePath) -> str:

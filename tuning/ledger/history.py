@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 
 from trainables.errors import LedgerError
+from tuning.experiment.moved_data import move_values
 from tuning.ledger.records import (
     NOT_OVER,
     BaselineRecord,
@@ -97,6 +98,8 @@ class History:
     closed: ClosedRecord | None = None
     earlier: tuple[WarmStartRecord, ...] = ()
     """Finished trials of other experiments."""
+    moves: tuple[Mapping[str, str], ...] = ()
+    """Where data have moved since the launch, one after the other; `header` has them at their last place."""
 
     @classmethod
     def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
@@ -132,9 +135,9 @@ class History:
                 self.scores[record.trial] = record
                 return self
             case ResumedRecord():
-                return replace(
-                    self, header=_with_trials(self.header, record.trials), scoring=None, closed=None
-                )
+                moves = (*self.moves, record.moved) if record.moved else self.moves
+                header = _resumed(self.header, record)
+                return replace(self, header=header, moves=moves, scoring=None, closed=None)
             case UnsavedRecord() | OverBudgetRecord():
                 return self
             case ClosedRecord():
@@ -157,14 +160,14 @@ class History:
                 raise LedgerError(f"unexpected record {type(record).__name__}")
 
 
-def _with_trials(header: ExperimentRecord, trials: int | None) -> ExperimentRecord:
-    """The header with a new number of trials."""
-    search = header.experiment.get("search")
-    if trials is None or not isinstance(search, dict):
-        return header
-    return header.model_copy(
-        update={"experiment": {**header.experiment, "search": search | {"trials": trials}}}
-    )
+def _resumed(header: ExperimentRecord, record: ResumedRecord) -> ExperimentRecord:
+    """The header with a new number of trials, and with data at their new place."""
+    experiment = dict(header.experiment)
+    if record.trials is not None and isinstance(search := experiment.get("search"), dict):
+        experiment["search"] = search | {"trials": record.trials}
+    if record.moved:
+        experiment = move_values(experiment, record.moved)
+    return header if experiment == header.experiment else header.model_copy(update={"experiment": experiment})
 
 
 def _with(

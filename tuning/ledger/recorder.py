@@ -8,7 +8,7 @@ from collections.abc import Callable
 from trainables.errors import AdaptertuneError, StorageError
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import Ledger
-from tuning.ledger.records import EndedRecord, Ending, Outcome, Record
+from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, ResumedRecord
 
 Listener = Callable[[Record], None]
 """Called with every record after it is written; the records are the sweep's events."""
@@ -27,22 +27,49 @@ class Halt(BaseException):
 
 
 class Recorder:
-    """The record on disk and its history in memory. A record is written, then published, then acted upon."""
+    """The record on disk and its history in memory. A record is written, then published, then acted upon.
 
-    def __init__(self, ledger: Ledger, history: History, listener: Listener | None = None) -> None:
-        self.history = history
+    resumed: the record with which a resumed sweep begins. The history holds it at once, but it is written
+    only before the next record, so that a resume that is refused by then leaves the ledger as it was.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        history: History,
+        listener: Listener | None = None,
+        *,
+        resumed: ResumedRecord | None = None,
+    ) -> None:
+        self.before = history
+        self.history = history if resumed is None else history.with_record(resumed)
+        self._pending = resumed
         self._ledger = ledger
         self._listeners = [] if listener is None else [listener]
+        self._first = tuple(self._listeners)
+
+    @property
+    def pending(self) -> ResumedRecord | None:
+        """The record with which a resumed sweep begins, while nothing is written."""
+        return self._pending
 
     def record(self, record: Record) -> None:
         """Write a record, then call the listeners. Raises Halt if the disk cannot be written."""
+        if (pending := self._pending) is not None:
+            self._append(pending)
+            self._pending = None
+            for listener in self._first:  # the others began with a history that holds it
+                listener(pending)
+        self._append(record)
+        self.history = self.history.with_record(record)
+        for listener in self._listeners:
+            listener(record)
+
+    def _append(self, record: Record) -> None:
         try:
             self._ledger.append(record)
         except StorageError as error:
             raise Halt(Ending.FAILED, error) from error
-        self.history = self.history.with_record(record)
-        for listener in self._listeners:
-            listener(record)
 
     def listen(self, listener: Listener) -> None:
         """Add a listener for every record from now on."""

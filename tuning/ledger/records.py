@@ -117,6 +117,11 @@ class PreparedRecord(Record):
     classes: list[str] = []
     faults: list[JsonValue] = []
     warnings: list[str] = []
+    floors: dict[str, dict[str, float]] = {}
+    """What the best constant predictor reaches, by metric, on `validation`, `test`, `validation@DOMAIN`
+    and `test@DOMAIN`; see `trainables.metrics.floors`. Empty in records of before."""
+    domains: dict[str, str] = {}
+    """The fingerprints of the domains that have images of their own."""
 
 
 class BaselineRecord(Record):
@@ -136,13 +141,17 @@ class StartedRecord(Record):
 
 
 class BuiltRecord(Record):
-    """The number of trainable parameters, now or later, by part (adapter, head, backbone), and the total."""
+    """The number of parameters that train, now or later, by part (adapter, head, backbone), and the total.
+
+    still: parameters that are set to train but have no gradient, by name; the parts do not count them.
+    """
 
     kind: Literal["built"] = "built"
     trial: int
     parameters: dict[str, int]
     head: str | None = None
     """Where the model's head comes from: `trainables.specs.heads`; None in records of before."""
+    still: list[str] = []
 
 
 class ReportRecord(Record):
@@ -155,6 +164,8 @@ class ReportRecord(Record):
     objective: float | None
     """The running objective by its rule: the best so far, or that of this report."""
     metrics: dict[str, float | None] = {}
+    above_floor: tuple[float, float] | None = None
+    """(low, high) of the objective minus its floor, see `Report`."""
     train_s: float = 0.0
     evaluate_s: float = 0.0
     wait_s: float = 0.0
@@ -228,7 +239,12 @@ class ScoredRecord(Record):
 
     trial: None for the pretrained baseline.  epoch: of the report that the weights belong to.
     domains: the same metrics in each domain.  robustness: shifted ÷ in domain, by domain.
-    latency_ms: of a forward pass over one image, if it was measured.
+    above_floor: (low, high), the 95 % bootstrap interval over the test images of a metric minus its
+    floor, by the name of the metric: the objective's without its domain, and the main one, as `dice` in
+    domain and as `dice@DOMAIN`.
+    latency_ms: of a forward pass over one image, once it was measured; the median over all turns.
+    latency_low_ms, latency_high_ms: the fastest and the slowest turn; None in records in which each trial
+    was timed on its own.
     reason: why there are no metrics, if scoring failed.
     """
 
@@ -238,15 +254,22 @@ class ScoredRecord(Record):
     metrics: dict[str, float | None] = {}
     domains: dict[str, dict[str, float | None]] = {}
     robustness: dict[str, float | None] = {}
+    above_floor: dict[str, tuple[float, float]] = {}
     latency_ms: float | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
     reason: str | None = None
 
 
 class ResumedRecord(Record):
-    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed."""
+    """Another driver resumes the experiment here. trials: the new number of trials, if it has changed.
+
+    moved: where data are now, by the folder or file of the experiment where they were.
+    """
 
     kind: Literal["resumed"] = "resumed"
     trials: int | None = None
+    moved: dict[str, str] = {}
     environment: dict[str, JsonValue] = {}
 
 

@@ -11,7 +11,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ranking.order import best_first, recorded_entry
 from tuning.ranking.policy import FINISHED, Policy, finalist_policy
-from tuning.ranking.standing import Objective, kept_report
+from tuning.ranking.standing import Objective, Reported, Standing, kept_report
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,14 @@ def kept_epoch(experiment: Experiment, trial: TrialHistory) -> float | None:
 
 
 @dataclass(frozen=True)
-class _Reported:
+class RunReport:
+    """A report of a run without a ledger."""
+
     epoch: float
     metrics: Mapping[str, float | None]
+    above_floor: tuple[float, float] | None = None
 
 
-def best_report(
-    reports: Iterable[tuple[float, Mapping[str, float | None]]], metric: str, direction: Direction
-) -> tuple[float | None, dict[str, float]]:
-    """Epoch and metrics of the report whose weights the engine keeps, of a run without a ledger."""
-    objective = Objective(metric, direction, ValueRule.BEST)
-    kept = kept_report((_Reported(*report) for report in reports), objective)
-    return (None, {}) if kept is None else (kept.epoch, dict(kept.metrics))
+def best_report(reports: Iterable[Reported], metric: str, direction: Direction) -> Standing | None:
+    """The report whose weights the engine keeps, of a run without a ledger; None before the first."""
+    return kept_report(reports, Objective(metric, direction, ValueRule.BEST))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from trainables.metrics.above_floor import collapsed
 from trainables.specs.workload import Direction, ValueRule, Workload
 
 NEARLY = 1e-9
@@ -34,6 +35,13 @@ class Standing:
     value: float
     epoch: float
     metrics: Mapping[str, float]
+    above_floor: tuple[float, float] | None = None
+    """(low, high), the 95 % interval of the experiment's objective minus its floor, from the same report."""
+
+    @property
+    def collapsed(self) -> bool | None:
+        """Whether the model is no better than a constant predictor; None for an objective without a floor."""
+        return collapsed(self.above_floor)
 
 
 class Reported(Protocol):
@@ -46,6 +54,10 @@ class Reported(Protocol):
     @property
     def metrics(self) -> Mapping[str, float | None]:
         """The validation metrics by name; None for one that was no number."""
+
+    @property
+    def above_floor(self) -> tuple[float, float] | None:
+        """The 95 % interval of the objective minus its floor; None if it has no floor."""
 
 
 def standing(reports: Iterable[Reported], objective: Objective, upto: float | None = None) -> Standing | None:
@@ -63,7 +75,8 @@ def standing(reports: Iterable[Reported], objective: Objective, upto: float | No
             value, found = new, report
     if found is None:
         return None
-    return Standing(value, found.epoch, {name: v for name, v in found.metrics.items() if v is not None})
+    metrics = {name: v for name, v in found.metrics.items() if v is not None}
+    return Standing(value, found.epoch, metrics, found.above_floor)
 
 
 def kept_report(reports: Iterable[Reported], objective: Objective) -> Standing | None:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from cluster.capacity import Capacity, does_not_fit
-from cluster.connect import Cluster, connect
+from cluster.connect import Cluster, RayStartError, connect
 from cluster.packages import PACKAGES
-from trainables.errors import StorageError
+from cluster.ray_folder import NoShortFolderError
+from trainables.errors import ClusterError, StorageError
 from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
+from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -27,7 +29,15 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, StartedRecord, StoppedRecord
+from tuning.ledger.records import (
+    ClosedRecord,
+    Ending,
+    Outcome,
+    Record,
+    StartedRecord,
+    StoppedRecord,
+    WarmStartRecord,
+)
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import say
 from tuning.run.control import Control
@@ -35,7 +45,9 @@ from tuning.run.prepared_data import Prepare, absolute_cache, prepare_in_backgro
 from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
 from tuning.run.scoring import Scorer, Scoring
 from tuning.run.signals import Signals, halted_by_signals
+from tuning.run.timing import Timing
 from tuning.scheduling.rule import StoppingRule
+from tuning.search.warm_start import record_earlier_trials
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
 
@@ -76,6 +88,7 @@ class Composition:
     """The parts of a run.
 
     past: the record so far of a resumed experiment.  retry_failed: whether its failed trials start again.
+    earlier: trials of other experiments to learn from that are not recorded yet.
     """
 
     experiment: Experiment
@@ -85,15 +98,21 @@ class Composition:
     scorer: Scorer | None = None
     past: tuple[Record, ...] = ()
     retry_failed: bool = False
+    earlier: tuple[WarmStartRecord, ...] = ()
 
 
 @contextmanager
-def _as_storage_errors() -> Iterator[None]:
-    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk."""
+def _as_our_errors() -> Iterator[None]:
+    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk.
+
+    Raises ClusterError if Ray does not start on this machine.
+    """
     try:
         yield
+    except RayStartError as error:
+        raise ClusterError(str(error)) from error
     except OSError as error:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError | NoShortFolderError):
             raise StorageError(str(error)) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(
@@ -108,7 +127,7 @@ def drive_sweep(
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with (
-        _as_storage_errors(),
+        _as_our_errors(),
         absolute_cache(),
         halted_by_signals() as signals,
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
@@ -124,9 +143,11 @@ def drive_sweep(
                 _close(of.recorder, ending, signals)
             if halt.error is not None:
                 raise halt.error from halt
-    return LaunchResult(
-        of.folder, ending, of.recorder.history, preempted=signals.sigterm, signalled=signals.noted()
-    )
+        finally:
+            if of.recorder.pending is not None:  # nothing is recorded, so there is nothing to show
+                viewed.pop_all()
+    history = of.recorder.before if of.recorder.pending else of.recorder.history
+    return LaunchResult(of.folder, ending, history, preempted=signals.sigterm, signalled=signals.noted())
 
 
 def _viewed(of: Composition) -> Views:
@@ -153,9 +174,13 @@ def _run(of: Composition, prepared: Future[Path], address: str | None, signals: 
 def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
     """End the trials that still run, and close the record. If the disk is full, both stay as they are.
 
-    From here on signals interrupt nothing: Ray shuts down in any case.
+    From here on signals interrupt nothing: Ray shuts down in any case. A resume that was refused, before
+    anything was recorded, leaves the record as it was; one that was interrupted is recorded, unless its data
+    may be at a new place where they were not checked.
     """
     signals.only_note()
+    if (begins := recorder.pending) is not None and (ending is Ending.FAILED or begins.moved):
+        return
     with suppress(Halt):
         for number in recorder.unfinished():
             recorder.end(number, Outcome.INTERRUPTED)
@@ -172,14 +197,18 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
-    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
-    _settle(of, rule)
-    budget = Budget(experiment, of.folder, of.recorder)
-    budget.begin()
+    # All that may refuse the sweep comes first: until then nothing is recorded of a resume.
     gpus = resources.gpus_of_trial(any_there=any(node.gpus for node in cluster.nodes()))
     _check_nodes(of, cluster)
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
+    control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
+    data = _ready(prepared, of, control)
+    record_earlier_trials(of.earlier, of.recorder)
+    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
+    _settle(of, rule)
+    budget = Budget(experiment, of.folder, of.recorder)
+    budget.begin()
     study = Study(
         experiment.space,
         experiment.search,
@@ -189,14 +218,13 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
     )
-    control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
     scheduler = RecordingScheduler(
         rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.check
     )
     searcher = OptunaSearcher(
         study,
         of.recorder,
-        configure=_Configure(of, _ready(prepared, of, control)),
+        configure=_Configure(of, data),
         capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_log_capacity),
         retries=experiment.retries,
     )
@@ -235,7 +263,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 scheduler.controller._tune_controller.cleanup()
             raise
     with signals.only_noted():
-        _score(of, prepared.result(), gpus, control)
+        _score(of, data, gpus, control)
         budget.finish()
 
 
@@ -249,7 +277,7 @@ def _give_up() -> None:
 
 
 def _log_capacity(before: int, now: int) -> None:
-    say(f"nodes have {'joined' if now > before else 'left'}: {now} trials at once, {before} before")
+    say(f"nodes have {'joined' if now > before else 'left'}: {plural(now, 'trial')} at once, {before} before")
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:
@@ -321,6 +349,18 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         stopped=control.end_asked,
         scorer=of.scorer,
     ).run(of.recorder)
+    if of.scorer is not None:
+        return  # it may score without weights
+    timing = Timing(
+        of.experiment,
+        of.folder,
+        prepared,
+        cpus=resources.cpus,
+        gpus=gpus,
+        stopped=control.end_asked,
+    )
+    if (reason := timing.run(of.recorder)) is not None:
+        say(f"the latency of the scored trials was not measured: {reason}")
 
 
 def _ready(prepared: Future[Path], of: Composition, control: Control) -> Path:

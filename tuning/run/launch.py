@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trainables.errors import AdaptertuneError
 from tuning.checkpoints.store_folder_claim import release_store_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.environment import describe_environment
@@ -69,7 +68,8 @@ def launch_experiment(
 def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) -> Iterator[None]:
     """Empty the folder if an error or interrupt comes before the first trial, so that its name is free again.
 
-    The log of a launch in the background stays.
+    Also after an error in adaptertune, whose traceback is stored elsewhere. The log of a launch in the
+    background stays.
     """
 
     def leave() -> None:
@@ -79,7 +79,7 @@ def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) ->
 
     try:
         yield
-    except (AdaptertuneError, OSError, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt):
         leave()
         raise
     leave()  # if it was interrupted

@@ -17,13 +17,16 @@ from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, PreparedRecord
+from tuning.messages import say
+from tuning.run.same_data import domain_fingerprints, fingerprint_of, read_meta, require_same_data
 
 POLL_INTERVAL_S = 0.5
 
 Prepare = Callable[[Workload], Path]
 
 
-def _prepare(workload: Workload) -> Path:
+def prepare_now(workload: Workload) -> Path:
+    """The default preparation."""
     from trainables.preparation import prepare_workload
 
     return prepare_workload(workload, progress=True)
@@ -35,7 +38,7 @@ def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future
 
     def work() -> None:
         try:
-            future.set_result((prepare or _prepare)(workload))
+            future.set_result((prepare or prepare_now)(workload))
         except BaseException as error:
             future.set_exception(error)
 
@@ -54,38 +57,56 @@ def wait_for_data(
 ) -> Path:
     """Wait for the prepared data, record them, and store their splits in the experiment's `folder`.
 
-    Raises Halt when `stopped()` is true, and DataError for an unknown class or if the data have changed.
+    Raises Halt when `stopped()` is true, and DataError for an objective without a value, or if the data
+    have changed.
     """
     while not wait([prepared], timeout=POLL_INTERVAL_S).done:
         if stopped():
             raise Halt(Ending.INTERRUPTED)
-    data = prepared.result()
-    meta_file = data / "meta.json"
-    meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
-    metric = experiment.workload.objective.metric
-    if (error := class_error(metric, meta.get("classes", ()))) is not None:
-        raise DataError(f"objective.metric {metric}: {error}")
+    return record_data(prepared.result(), experiment, folder, recorder)
+
+
+def record_data(data: Path, experiment: Experiment, folder: Path, recorder: Recorder) -> Path:
+    """Check and record prepared data, as `wait_for_data` does."""
+    meta, workload = read_meta(data), experiment.workload
+    if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
+        raise DataError(f"objective.metric {workload.objective.metric}: {error}")
+    if (before := recorder.history.prepared) is not None:
+        moved = recorder.pending.moved if recorder.pending is not None else {}
+        note = require_same_data(before, data, experiment, folder, moved=bool(moved))
+        if note is None and moved:
+            note = f"the data at {', '.join(moved.values())} have the content of the launch"
+        if note is not None:
+            say(note)
+    floors: dict[str, dict[str, float]] = {}
     if (data / SPLITS).is_file():
-        _store_splits(data, experiment.workload, folder)
-    before, now = recorder.history.prepared, meta.get("fingerprint", data.name)
-    if before is not None and before.fingerprint != now:
-        raise DataError(
-            f"{experiment.name} was launched with other data (fingerprint {before.fingerprint}, now {now}):"
-            " files, their sizes or their modification times have changed, or this version of adaptertune"
-            " prepares them differently; restore the files, or launch a new experiment"
-        )
+        floors = _checked_floors(data, workload)
+        _store_splits(data, workload, folder)
     recorder.record(
         PreparedRecord(
-            fingerprint=now,
+            fingerprint=fingerprint_of(data, meta),
             counts=meta.get("counts", {}),
             classes=meta.get("classes", []),
             boxes=meta.get("boxes", {}),
             crowds=meta.get("crowds", {}),
             faults=meta.get("faults", []),
             warnings=meta.get("warnings", []),
+            floors=floors,
+            domains=domain_fingerprints(meta),
         )
     )
     return data
+
+
+def _checked_floors(prepared: Path, workload: Workload) -> dict[str, dict[str, float]]:
+    """The floors. Raises DataError if the objective can have no value on the validation images."""
+    from trainables.data.prepared import open_prepared
+    from trainables.metrics.objective_value import check_objective
+    from trainables.metrics.prepared_floors import prepared_floors
+
+    opened = open_prepared(prepared)
+    check_objective(opened, workload)
+    return prepared_floors(opened, workload)
 
 
 def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:

@@ -108,7 +108,14 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
     def _take(self, trial: Any, result: Mapping[str, Any]) -> bool:
         number = trial.config["trial"]
         if built := nested_part(result, "built"):
-            self._recorder.record(BuiltRecord(trial=number, parameters=built, head=result.get("head")))
+            self._recorder.record(
+                BuiltRecord(
+                    trial=number,
+                    parameters=built,
+                    still=result.get("still") or [],
+                    head=result.get("head"),
+                )
+            )
         if (baseline := nested_part(result, "baseline")) and self._recorder.history.baseline is None:
             self._recorder.record(BaselineRecord(metrics=baseline))
         if unsaved := result.get("unsaved"):
@@ -131,6 +138,7 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
             epoch=float(result["epoch"]),
             objective=objective,
             metrics=nested_part(report, "metrics"),
+            above_floor=report.get("above_floor"),
             outcome=report.get("outcome"),
             **{key: report[key] for key in _COSTS if key in report},
         )

@@ -7,26 +7,30 @@ decisions are carried out, and unfinished trials continue under their own number
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from trainables.errors import StorageError
+from trainables.errors import DataError, StorageError
 from trainables.run_folder import BASELINE_CLAIM, CONTROL, HALTED
+from trainables.wording import plural
+from tuning.experiment.moved_data import absent_paths, check_moves, shared_folder
 from tuning.experiment.spec import Experiment
 from tuning.ledger.environment import describe_environment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
 from tuning.ledger.recorder import Listener, Recorder
-from tuning.ledger.records import Ending, Outcome, ResumedRecord
+from tuning.ledger.records import ClosedRecord, Ending, Outcome, ResumedRecord
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 from tuning.run.driver import Composition, LaunchResult, drive_sweep
-from tuning.run.prepared_data import Prepare
+from tuning.run.prepared_data import Prepare, absolute_cache, prepare_now, record_data
 from tuning.run.scoring import Scorer, has_scores_to_retry
-from tuning.search.warm_start import read_earlier_trials, record_earlier_trials
+from tuning.search.warm_start import read_earlier_trials
 from tuning.views.followers import bring_up_to_date
 from tuning.views.registry import views_of
 
@@ -36,6 +40,7 @@ def resume_experiment(
     *,
     trials: int | None = None,
     retry_failed: bool = False,
+    move_data: Mapping[Any, str | os.PathLike[str]] | None = None,
     address: str | None = None,
     trainable: type[Any] | None = None,
     prepare: Prepare | None = None,
@@ -46,13 +51,15 @@ def resume_experiment(
     """Continue an experiment to its end. Arguments that are not listed are those of `launch_experiment`.
 
     trials: the total number of trials; at least as many as exist.  retry_failed: failed trials start
-    again, from their checkpoints if there are any.  on_past: called with each existing record.
+    again, from their checkpoints if there are any.  move_data: where data are now, by the folder or file
+    where they were; the same content must be there.  on_past: called with each existing record.
 
     A finished experiment trains nothing: scores that had failed are computed again; if there are none, its
     views are brought up to date, without Ray.
 
     Raises LedgerError if another driver runs it, StorageError if `trials` or `retry_failed` leave nothing
-    to do or the disk is full, DataError if the data has changed.
+    to do or the disk is full, AdaptertuneError if `move_data` names no data, DataError if the data are gone
+    or have changed. Until all of this is checked, nothing is recorded.
     """
     folder = folder.absolute()
     with Ledger.open(folder) as ledger:
@@ -60,12 +67,19 @@ def resume_experiment(
             past = tuple(read_records(folder))
             history = read_history(folder, past)
             begun = experiment_of(history.header)
+            moved = check_moves(move_data or {}, begun)
             idle = _idle(begun, history, folder, trials, retry_failed)
             _forget_requests(folder, history)
             if on_past is not None:
                 for each in past:
                     on_past(each)
+        record = ResumedRecord(trials=trials, moved=moved, environment=describe_environment())
+        recorder = Recorder(ledger, history, on_event, resumed=record)
         if idle is not None:
+            if moved:
+                _record_move(recorder, folder, prepare)
+                say(f"{history.name} is finished; its data are now at {', '.join(moved.values())}")
+                return LaunchResult(folder, Ending.FINISHED, recorder.history)
             _show_the_rest(begun, history, folder)
             if trials is not None or retry_failed:
                 raise StorageError(idle)
@@ -75,21 +89,18 @@ def resume_experiment(
         earlier = (
             [] if history.trials else read_earlier_trials(begun, folder.parent, known=len(history.earlier))
         )
-        record = ResumedRecord(trials=trials, environment=describe_environment())
-        ledger.append(record)
-        if on_event is not None:
-            on_event(record)
-        recorder = Recorder(ledger, history.with_record(record), on_event)
-        record_earlier_trials(earlier, recorder)
+        now = experiment_of(recorder.history.header)
+        _require_data(now, folder)
         return drive_sweep(
             Composition(
-                begun if trials is None else experiment_of(recorder.history.header),
+                now,
                 folder,
                 recorder,
                 trainable=trainable,
                 scorer=scorer,
                 past=past,
                 retry_failed=retry_failed,
+                earlier=tuple(earlier),
             ),
             prepare=prepare,
             address=address,
@@ -114,7 +125,8 @@ def _idle(
     there = len(history.trials)
     if trials is not None and trials < there:
         raise StorageError(
-            f"{history.name} has {there} trials already, so --trials must be at least that, got {trials}"
+            f"{history.name} has {plural(there, 'trial')} already, so --trials must be at least that,"
+            f" got {trials}"
         )
     asked = experiment.search.trials
     grows = trials is not None and trials > max(there, asked or 0)
@@ -122,11 +134,35 @@ def _idle(
     if not history.finished or grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
         return None
     name = shell_name(folder)
-    again = f", or `--retry-failed` starts its {failed} failed trials once more" if failed else ""
+    again = f", or `--retry-failed` starts its {plural(failed, 'failed trial')} once more" if failed else ""
     return (
-        f"{history.name} is finished, with {there} trials;"
+        f"{history.name} is finished, with {plural(there, 'trial')};"
         f" `adaptertune resume {name} --trials N` adds more{again}"
     )
+
+
+def _require_data(experiment: Experiment, folder: Path) -> None:
+    """Raise DataError for data that are not where they were, with the way to say where they are."""
+    if not (absent := absent_paths(experiment)):
+        return
+    lines = "".join(f"\n  {key}: nothing is at {path}" for key, path in absent.items())
+    old = shared_folder(absent.values())
+    raise DataError(
+        f"{experiment.name} needs its data where they were:{lines}\n"
+        f"If they are elsewhere now: `adaptertune resume {shell_name(folder)} --move-data {quote(old)}=NEW`;"
+        " their content is compared with that of the launch"
+    )
+
+
+def _record_move(recorder: Recorder, folder: Path, prepare: Prepare | None) -> None:
+    """Check the data of a finished sweep at their new place, and record the place. Nothing else changes."""
+    now, scoring = experiment_of(recorder.history.header), recorder.before.scoring
+    _require_data(now, folder)
+    with absolute_cache():
+        record_data((prepare or prepare_now)(now.workload), now, folder, recorder)
+    if scoring is not None:
+        recorder.record(scoring)
+    recorder.record(ClosedRecord(reason=Ending.FINISHED))
 
 
 def _show_the_rest(experiment: Experiment, history: History, folder: Path) -> None:

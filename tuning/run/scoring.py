@@ -33,7 +33,7 @@ def has_scores_to_retry(experiment: Experiment, history: History) -> bool:
     """Whether a trial could not be scored, and should be tried again on resume."""
     failed = {number for number, score in history.scores.items() if score.reason is not None}
     return bool(failed) and any(
-        candidate.trial in failed and not _is_removed(history, candidate)
+        candidate.trial in failed and not is_removed(history, candidate.trial)
         for candidate in candidates(experiment, history)
     )
 
@@ -43,8 +43,9 @@ def _is_scored(history: History, candidate: Candidate) -> bool:
     return known is not None and known.reason is None and known.epoch == candidate.epoch
 
 
-def _is_removed(history: History, candidate: Candidate) -> bool:
-    return candidate.trial is not None and BEST_WEIGHTS in history.trials[candidate.trial].removed
+def is_removed(history: History, trial: int | None) -> bool:
+    """Whether a trial's weights were removed to keep the budget; False for the pretrained baseline."""
+    return trial is not None and BEST_WEIGHTS in history.trials[trial].removed
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Scoring:
 
     def _is_gone(self, history: History, candidate: Candidate) -> bool:
         """Whether the weights are really removed: a store that did not answer may still have them."""
-        if candidate.trial is None or not _is_removed(history, candidate):
+        if candidate.trial is None or not is_removed(history, candidate.trial):
             return False
         kept = trial_folder(checkpoint_root(self.experiment, self.folder), candidate.trial)
         return not (kept / BEST_WEIGHTS).exists()
@@ -135,14 +136,21 @@ def _outcome(task: Any) -> ScoringResult:
 
     try:
         result: ScoringResult = ray.get(task)
-    except ray.exceptions.RayTaskError as error:
-        cause = getattr(error, "cause", error)
-        return ScoringResult(reason=f"{type(cause).__name__}: {cause}".splitlines()[0])
-    except ray.exceptions.OutOfMemoryError:
-        return ScoringResult(reason="its worker process was killed: the machine ran out of memory")
-    except ray.exceptions.RayError:
-        return ScoringResult(reason="its worker process died")
+    except ray.exceptions.RayError as error:
+        return ScoringResult(reason=reason_of_loss(error))
     return result
+
+
+def reason_of_loss(error: Exception) -> str:
+    """Why a Ray task has no result."""
+    import ray
+
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = getattr(error, "cause", error)
+        return f"{type(cause).__name__}: {cause}".splitlines()[0]
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "its worker process was killed: the machine ran out of memory"
+    return "its worker process died"
 
 
 def _record(candidate: Candidate, result: ScoringResult) -> ScoredRecord:
@@ -152,7 +160,7 @@ def _record(candidate: Candidate, result: ScoringResult) -> ScoredRecord:
         metrics=_finite(result.metrics),
         domains={name: _finite(metrics) for name, metrics in result.domains.items()},
         robustness=_finite(result.robustness),
-        latency_ms=result.latency_ms,
+        above_floor=result.above_floor,
         reason=result.reason,
     )
 

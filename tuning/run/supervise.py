@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from trainables.errors import LedgerError
+from trainables.wording import plural
 from tuning.exit_codes import INTERRUPTED, PREEMPTED, USER_ERROR
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import Ending, ReportRecord
@@ -50,7 +51,10 @@ def supervise(
                 break
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             if restarts == len(pauses):
-                tell(f"the driver {how}, {restarts} times in a row without a new report; it is not restarted")
+                tell(
+                    f"the driver {how}, {plural(restarts, 'time')} in a row without a new report; it is"
+                    " not restarted"
+                )
                 break
             tell(f"the driver {how}; it resumes in {pauses[restarts]:g} s")
             driver.pause(pauses[restarts])

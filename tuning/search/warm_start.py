@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, LedgerError
 from trainables.specs.trial import TrialConfig
+from trainables.wording import plural
 from tuning.experiment.differences import find_differences
 from tuning.experiment.dotted import dotted_leaves
 from tuning.experiment.space import SECTION_NAMES, config_hash
@@ -53,7 +54,7 @@ def record_earlier_trials(records: Iterable[WarmStartRecord], recorder: Recorder
 def describe_earlier_trials(record: WarmStartRecord) -> list[str]:
     """Describe in lines of text what was taken, what was left out and what differs in that experiment."""
     total = len(record.taken) + len(record.dropped)
-    lines = [f"learns from {record.experiment}: {len(record.taken)} of its {total} trials"]
+    lines = [f"learns from {record.experiment}: {len(record.taken)} of its {plural(total, 'trial')}"]
     reasons = Counter(reason.partition(", got ")[0] for reason in record.dropped.values())
     lines += [f"  left out, {number}: {reason}" for reason, number in reasons.most_common()]
     lines += [f"  differs: {difference}" for difference in record.differs]
@@ -97,6 +98,12 @@ def _refuse_other_objective(name: str, theirs: Experiment, ours: Experiment) -> 
         raise ExperimentFileError(
             f"search.from: trials of {name} have another task or objective ({'; '.join(there)}) than this"
             f" experiment ({'; '.join(here)}) and would mislead its search; take {name} out of search.from"
+        )
+    metric, main = ours.objective.metric, ours.task.facts.main_metric
+    if (difference := ours.definitions.differs(metric, theirs.definitions, main=main)) is not None:
+        raise ExperimentFileError(
+            f"search.from: values of {metric} in {name} mean something else ({difference}) and would mislead"
+            f" this search; take {name} out of search.from, or launch it again"
         )
 
 

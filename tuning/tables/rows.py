@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import AdaptertuneError
+from trainables.metrics.above_floor import collapsed
 from trainables.specs.workload import ValueRule
 from tuning.ledger.history import TrialHistory
 from tuning.ledger.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
@@ -88,8 +89,12 @@ KINDS: dict[str, dict[str, str]] = {
 """The columns of every part and their SQL types; the columns of settings and metrics follow them."""
 
 
-LATENCY = "latency_ms"
-"""A column of scores that is not a metric on test images."""
+LATENCY = ("latency_ms", "latency_low_ms", "latency_high_ms")
+"""The columns of scores that are not metrics on test images: fields of `ScoredRecord`."""
+
+
+WORTH = ("above_floor_low", "above_floor_high", "collapsed")
+"""Columns of trials and epochs with a floor: of the report that gave the value, and of each report."""
 
 
 def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, upto: int) -> Row:
@@ -130,7 +135,7 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
         row.setdefault(name, setting)
     for name, metric in (value.metrics if value else {}).items():
         row[f"metrics.{name}"] = metric
-    return row
+    return row | _worth(value.above_floor if value else None)
 
 
 def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
@@ -149,7 +154,15 @@ def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
         "replaces": replaces,
         "byte": byte,
     }
-    return row | {f"metrics.{name}": value for name, value in report.metrics.items()}
+    row |= {f"metrics.{name}": value for name, value in report.metrics.items()}
+    return row | _worth(report.above_floor)
+
+
+def _worth(interval: tuple[float, float] | None) -> Row:
+    """The interval of an objective minus its floor, and whether it says that the trial has collapsed."""
+    if interval is None:
+        return {}
+    return dict(zip(WORTH, (*interval, collapsed(interval)), strict=True))
 
 
 def event_row(record: Record, *, byte: int) -> Row:
@@ -177,8 +190,9 @@ def score_row(score: ScoredRecord, *, byte: int) -> Row:
         "detail": score.model_dump_json(),
         "byte": byte,
     }
-    if score.latency_ms is not None:
-        row[LATENCY] = score.latency_ms
+    for column in LATENCY:
+        if (milliseconds := getattr(score, column)) is not None:
+            row[column] = milliseconds
     for name, value in score.metrics.items():
         row[f"test.{name}"] = value
     for domain, metrics in score.domains.items():

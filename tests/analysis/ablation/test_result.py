@@ -14,15 +14,12 @@ import pytest
 from ablations import ran, ranks, sweep_in
 from recorded import Told, write
 
-from analysis.ablation import result as ablation_result
+from analysis.ablation import over_images
+from analysis.ablation.answers import all_sentences, result_csv, result_json, result_markdown
 from analysis.ablation.design import AblationError, choose_base
+from analysis.ablation.over_images import image_differences
 from analysis.ablation.result import (
     AblationResult,
-    all_sentences,
-    image_differences,
-    result_csv,
-    result_json,
-    result_markdown,
     result_of,
     result_tables,
     seed_sentences,
@@ -168,12 +165,12 @@ def test_resampling_images_of_an_ap_takes_fewer_models_where_all_would_take_minu
         return compare_over_images(first, second, metric, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablation_result, "compare_over_images", counted)
+        patch.setattr(over_images, "compare_over_images", counted)
         assert "over_images" in result_json(found, folder)
     assert drawn == ["map_50"]  # computed once, though both the values and the sentences use it
-    monkeypatch.setattr(ablation_result, "CURVES", 2 * 2 * 2 * ablation_result.FEWEST)
+    monkeypatch.setattr(over_images, "CURVES", 2 * 2 * 2 * over_images.FEWEST)
     few = image_differences(found, folder)["4"]
     assert few.models == (2, 2)
     assert few.verdict is Verdict.WORSE
-    monkeypatch.setattr(ablation_result, "CURVES", 1)
+    monkeypatch.setattr(over_images, "CURVES", 1)
     assert image_differences(found, folder) == {}

@@ -9,6 +9,7 @@ from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.errors import QueryError
 from analysis.query import sql as reader
+from analysis.query.query_errors import MOST_LISTED, explain_sql_error
 from analysis.query.sql import Source, opened, with_quotes
 from trainables.errors import LedgerError
 from tuning.ledger.ledger import LEDGER, Ledger, read_header, read_history
@@ -100,11 +101,33 @@ def test_a_question_cannot_read_other_files(scored: Path, tmp_path: Path) -> Non
             asked(scored, sql)
 
 
-def test_a_wrong_column_says_which_there_are(scored: Path) -> None:
-    with pytest.raises(
-        QueryError, match=r'"nope".*Columns of trials are experiment, trial.*lora\.rank.*of epochs'
-    ):
-        asked(scored, "SELECT nope FROM trials")
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (
+            "SELECT nope FROM trials",
+            r"no column 'nope'; the columns of trials are experiment, trial, ",
+        ),
+        ("SELECT lora.rnk FROM trials", r"no column 'lora\.rnk'; did you mean 'lora\.rank'\?$"),
+        ("SELECT t.lora.rnk FROM trials AS t", r"did you mean 'lora\.rank'\?$"),
+        ("SELECT t.outcom FROM trials AS t", r"no column 'outcom'; did you mean 'outcome'\?$"),
+        ("SELECT * FROM trails", r"^there is no table 'trails'; did you mean 'trials'\?$"),
+        ("SELECT * FROM epochs JOIN trails USING (trial)", r"did you mean 'trials'\?$"),
+        ("SELECT * FROM nothing", r"no table 'nothing'; the tables are trials, epochs, events$"),
+        ("SELECT trial FRM trials", "syntax error"),
+    ],
+)
+def test_a_wrong_name_is_said_with_the_one_that_was_meant(scored: Path, sql: str, said: str) -> None:
+    with pytest.raises(QueryError, match=said) as caught:
+        asked(scored, sql)
+    assert "LINE" not in str(caught.value)
+
+
+def test_a_long_list_of_columns_is_cut() -> None:
+    columns = [f"space.setting_{n}" for n in range(MOST_LISTED + 5)]
+    error = ValueError('Referenced column "nope" not found in FROM clause!')
+    said = explain_sql_error(error, "SELECT nope FROM trials", {"trials": columns})
+    assert f"setting_{MOST_LISTED - 1}, and 5 more" in said
 
 
 def test_names_are_quoted_where_they_are_columns_and_nowhere_else() -> None:

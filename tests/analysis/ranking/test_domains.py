@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
+from recorded import BEFORE, DOMAINS, LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Sweep
@@ -14,7 +14,9 @@ from analysis.ranking.domains import domain_json, domain_table
 from analysis.ranking.scored_metrics import scored_value
 from tuning.ledger.records import Outcome, ScoredRecord
 
-SHIFTED = experiment("digits", data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
+DATA = {"embedded": {"domain": "inverted"}, "domains": DOMAINS}
+SHIFTED = experiment("digits", data=DATA, definitions=BEFORE)
+"""Recorded without floors; `test_floors.py` has records with them."""
 
 
 @pytest.fixture(scope="module")

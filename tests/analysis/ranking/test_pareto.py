@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from recorded import LORA, Told, write
 from analysis.errors import NothingToRankError, QueryError
 from analysis.query.sweep import Sweep
 from analysis.ranking.cost import Cost
-from analysis.ranking.pareto import Point, front, pareto
+from analysis.ranking.pareto import Point, front, pareto, pareto_json, pareto_table
 from trainables.specs.workload import Direction
 from tuning.ledger.records import Outcome, ScoredRecord
 
@@ -85,6 +86,56 @@ def test_latency_is_that_of_the_trials_that_were_scored(tmp_path: Path) -> None:
     found = pareto(Sweep.at(folder), Cost.LATENCY)
     assert [(p.trial, p.cost) for p in found.front] == [(1, 1.5), (0, 2.5)]
     assert found.left_out == {"completed": 1}
+    assert "timed one by one, by an earlier version" in pareto_table(found).caption
+
+
+def timed(number: int, low: float, middle: float, high: float) -> ScoredRecord:
+    return ScoredRecord(
+        trial=number,
+        epoch=6,
+        metrics={"dice": 0.4},
+        latency_ms=middle,
+        latency_low_ms=low,
+        latency_high_ms=high,
+    )
+
+
+def test_latencies_whose_ranges_overlap_are_no_step_of_the_front(tmp_path: Path) -> None:
+    trials = [told(4, 0.5, 100), told(8, 0.6, 200), told(16, 0.4, 300), told(2, 0.3, 400)]
+    # Trial 0 is no faster than 1 beyond the ranges, trial 2 is; 3 is as fast as 2 and worse.
+    scores = [
+        timed(0, 5.0, 5.4, 6.0),
+        timed(1, 5.9, 6.1, 6.4),
+        timed(2, 3.0, 3.5, 4.0),
+        timed(3, 2.0, 3.0, 3.1),
+    ]
+    found = pareto(Sweep.at(write(tmp_path / "s", trials, scores=scores)), Cost.LATENCY)
+    assert [p.trial for p in found.front] == [2, 1]
+    table = pareto_table(found)
+    assert [row[2] for row in table.rows] == ["3.5 (3 to 4)", "6.1 (5.9 to 6.4)"]
+    assert "count as equally fast" in table.caption
+    assert '"cost_range": [5.0, 6.0]' in json.dumps(pareto_json(found))
+
+
+def test_the_front_with_ranges_holds_what_no_pair_rules_out() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        points = []
+        for number in range(12):
+            low, middle, high = sorted(float(x) for x in rng.integers(0, 12, size=3))
+            points.append(Point(number, float(rng.integers(5)), middle, {}, (low, high)))
+        for direction in Direction:
+            found = front(points, direction)
+            for point in points:
+                beaten = any(
+                    direction.better(other.value, point.value) and other.least <= point.most
+                    for other in points
+                )
+                assert not (beaten and point in found)
+                assert beaten or any(kept.value == point.value and kept.cost <= point.cost for kept in found)
+            assert all(
+                a.most < b.least and direction.better(b.value, a.value) for a, b in itertools.pairwise(found)
+            )
 
 
 def test_a_cost_that_is_not_on_record_is_said(tmp_path: Path) -> None:

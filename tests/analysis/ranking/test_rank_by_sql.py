@@ -185,9 +185,31 @@ def test_a_copy_is_an_experiment_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "where", ["no_such > 1", "adapter =", "adapter = lora", "1); DROP TABLE considered; --", "SELECT"]
 )
-def test_a_wrong_condition_names_the_columns(kept: Path, where: str) -> None:
+def test_a_wrong_condition_is_refused_with_an_example(kept: Path, where: str) -> None:
     with opened([kept]) as source, pytest.raises(QueryError, match=r"lora\.rank|one condition"):
         rank_by_sql(source, 1, where=where)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("lora.rnk >= 8", "no column 'lora.rnk'; did you mean 'lora.rank'?"),
+        ("rank >= 8", "no column 'rank'; did you mean "),
+        ("adaptr = 'lora'", "no column 'adaptr'; did you mean 'adapter'?"),
+        ('adapter = "lora"', "if it is text, write 'lora' in single quotes"),
+        ("no_such > 1", "no column 'no_such'; the columns of trials are experiment, trial, "),
+        ("adapter =", "syntax error"),
+    ],
+)
+def test_a_wrong_name_in_a_condition_is_said_with_the_one_that_was_meant(
+    kept: Path, where: str, said: str
+) -> None:
+    with opened([kept]) as source, pytest.raises(QueryError) as caught:
+        rank_by_sql(source, 1, where=where)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"where {where!r}")  # the name of the argument in Python, too
+    if "did you mean" in said:
+        assert "the columns of" not in str(caught.value)
 
 
 def test_a_condition_cannot_read_files(kept: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ablations import spec_of, sweep_in
 from recorded import LORA, Told, experiment, write
-from reports import HOSTILE, many, rich, told
+from reports import HOSTILE, blocks, figure, many, rich, said, told
 
 from analysis.ablation.design import choose_base, levels_over
 from analysis.ablation.experiment import retuning_experiment
@@ -17,19 +17,13 @@ from analysis.report import inputs as material_
 from analysis.report.build import report_of
 from analysis.report.document import (
     Absent,
-    Block,
-    FactList,
     Figure,
     Gallery,
-    Listing,
-    Points,
     ReportDocument,
-    Text,
 )
 from analysis.report.inputs import Material, sample_trials
 from analysis.report.plots import Ablation, Costs, Curves, Dots, Parallel
 from analysis.report.training import saved_share
-from analysis.tables import Table
 from trainables.metrics.per_image import BoxImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
@@ -50,33 +44,6 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 @pytest.fixture(scope="module")
 def report(material: Material) -> ReportDocument:
     return report_of(material)
-
-
-def blocks(report: ReportDocument, anchor: str) -> tuple[Block, ...]:
-    return next(section.blocks for section in report.sections if section.anchor == anchor)
-
-
-def said(blocks: tuple[Block, ...]) -> str:
-    parts = []
-    for block in blocks:
-        match block:
-            case Text() | Absent():
-                parts.append(block.text)
-            case Points():
-                parts += block.items
-            case FactList():
-                parts += [f"{name}: {value}" for name, value in block.pairs]
-            case Listing():
-                parts.append(block.text)
-            case Table():
-                parts += [block.title, *(" | ".join(row) for row in block.rows), block.caption]
-            case Figure():
-                parts += [block.title, block.alt, block.caption]
-    return "\n".join(parts)
-
-
-def figure(report: ReportDocument, name: str) -> Figure:
-    return next(found for found in report.figures if found.name == name)
 
 
 # --- a record that has everything -------------------------------------------------------------
@@ -220,8 +187,16 @@ def test_test_values_are_shown_in_domain_and_shifted(report: ReportDocument) -> 
     assert first[0] is not None
     assert first[0].interval is not None
     assert first[0].interval[0] < first[0].value < first[0].interval[1]
-    assert plot.series[-1].name == "pretrained baseline"
-    assert "0.630 (0.90)" in said(blocks(report, "domains"))
+    assert [series.name for series in plot.series[-2:]] == [
+        "pretrained baseline",
+        "floor (constant predictor)",
+    ]
+    assert [mark and mark.value for mark in plot.series[-1].marks] == [0.2, 0.3, 0.2]
+    share = (0.63 - 0.2) / (first[0].value - 0.2)
+    text = said(blocks(report, "domains"))
+    assert f"0.630 ({share:.2f})" in text
+    assert "floor |  |  | 0.300 | 0.200 |  | 0.300 | 0.200" in text
+    assert "each minus its floor" in text
 
 
 def test_classes_have_intervals_over_test_images(report: ReportDocument) -> None:

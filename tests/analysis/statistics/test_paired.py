@@ -185,6 +185,31 @@ def test_two_seeds_are_tested_without_an_effect_size() -> None:
     assert d.detectable > 11 * d.sd
 
 
+@pytest.mark.parametrize("metric", ["dice", "iou/cat", "map_50@night", "dice_worst"])
+def test_no_difference_outside_the_range_of_the_metric_is_called_detectable(metric: str) -> None:
+    wild = {"a": {0: 0.1, 1: 0.9, 2: 0.6}, "b": {0: 0.8, 1: 0.2, 2: 0.5}}
+    (d,) = compare_levels(wild, metric=metric, direction=UP, reference="a").differences
+    assert d.sd is not None
+    assert detectable_difference(d.sd, 3) > 1
+    assert (d.detectable, d.out_of_range, d.detects) == (None, True, "none in 0–1")
+    assert "no difference within the metric's range, 0 to 1, is detected" in d.sentence
+    # From a mean of 0.6 a difference of 0.7 is as impossible as one of 1.3.
+    near = {"a": {0: 0.4, 1: 0.8, 2: 0.6}, "b": {0: 0.7, 1: 0.6, 2: 0.5}}
+    (d,) = compare_levels(near, metric=metric, direction=UP, reference="a").differences
+    assert d.sd is not None
+    assert 0.6 < detectable_difference(d.sd, 3) < 1
+    assert d.out_of_range
+
+
+@pytest.mark.parametrize("metric", ["loss", "robustness", "robustness@night"])
+def test_a_metric_without_an_upper_end_has_no_such_range(metric: str) -> None:
+    wild = {"a": {0: 0.1, 1: 0.9, 2: 0.6}, "b": {0: 0.8, 1: 0.2, 2: 0.5}}
+    (d,) = compare_levels(wild, metric=metric, direction=UP, reference="a").differences
+    assert d.detectable is not None
+    assert d.detectable > 1
+    assert not d.out_of_range
+
+
 def test_wilcoxon_is_reported_from_six_pairs_on() -> None:
     six = {seed: 0.7 + 0.01 * seed for seed in range(6)}
     more = {seed: v + 0.02 + 0.001 * seed for seed, v in six.items()}

@@ -97,5 +97,5 @@ def test_shares_become_steps(total: int, tinit: int, tfinal: int) -> None:
 
 
 def test_too_few_steps_say_so() -> None:
-    with pytest.raises(AdapterError, match=r"of this trial's 1 steps, tinit 0.1 and tfinal 0.3 leave 1"):
+    with pytest.raises(AdapterError, match=r"of this trial's 1 step, tinit 0.1 and tfinal 0.3 leave 1"):
         adalora_steps(AdaloraSpec(), 1)

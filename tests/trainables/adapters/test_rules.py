@@ -35,6 +35,14 @@ def test_needs_no_torch() -> None:
                 "use 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256"
             ],
         ),
+        ({"adapter": "peft", "peft": {"method": "PVERA", "arguments": {"sample_at_inference": False}}}, []),
+        (
+            {"adapter": "peft", "peft": {"method": "PVERA", "arguments": {"sample_at_inference": True}}},
+            [
+                "peft.arguments.sample_at_inference true cannot be used here: the model would be random in "
+                "evaluation, and its metrics those of one draw; remove it"
+            ],
+        ),
     ],
 )
 def test_names_the_values_that_fit(fields: dict[str, Any], faults: list[str], trial) -> None:

@@ -12,7 +12,7 @@ from data_makers import box, coco_folder, mask_folder, noise, save_mask, workloa
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Sequence, Value
 
 from trainables.backbones import EMBEDDED
-from trainables.data.domains import open_domains, robustness, split_names, training_part, under_shift
+from trainables.data.domains import open_domains, split_names, training_part
 from trainables.data.prepared import Prepared, open_prepared
 from trainables.errors import DataError
 from trainables.preparation import domain_split, prepare_workload
@@ -354,31 +354,6 @@ def test_what_is_stored_with_an_experiment_names_domains_too(tmp_path: Path) -> 
         "far": {"validation": [], "test": ["cell_000.jpg", "cell_001.jpg"]},
         "soft": {"validation": names["validation"], "test": names["test"]},
     }
-
-
-# --- metrics ----------------------------------------------------------------------------------
-
-
-def test_robustness_is_the_share_kept() -> None:
-    shifted = {"a": {"dice": 0.4, "iou": 0.1}, "b": {"dice": 0.6}}
-    assert robustness(Task.SEGMENTATION, {"dice": 0.8}, shifted) == pytest.approx({"a": 0.5, "b": 0.75})
-    assert robustness(Task.SEGMENTATION, {"dice": 0.0}, shifted) == {}
-    assert robustness(Task.SEGMENTATION, {}, shifted) == {}
-    assert robustness(Task.SEGMENTATION, {"dice": 0.8}, {"a": {}, "b": {"dice": float("nan")}}) == {}
-    assert robustness(Task.DETECTION, {"map": 0.5}, {"a": {"map": 0.25}}) == {"a": 0.5}
-
-
-def test_names_of_metrics_under_shift() -> None:
-    shifted = {"a": {"dice": 0.4, "dice/cat": 0.1}, "b": {"dice": 0.6}}
-    found = under_shift(Task.SEGMENTATION, {"dice": 0.8}, shifted, every=True)
-    assert found == pytest.approx(
-        {"dice@a": 0.4, "dice@b": 0.6, "robustness@a": 0.5, "robustness@b": 0.75, "robustness": 0.625}
-    )
-    assert "robustness" not in under_shift(Task.SEGMENTATION, {"dice": 0.8}, shifted, every=False)
-    nothing = under_shift(Task.SEGMENTATION, {"dice": 0.0}, shifted, every=True)
-    assert (nothing["robustness@a"], nothing["robustness"]) == (0.0, 0.0)
-    wrong = under_shift(Task.SEGMENTATION, {"dice": 0.8}, {"a": {"dice": float("nan")}}, every=True)
-    assert np.isnan(wrong["robustness"])
 
 
 def test_the_embedded_backbones_sizes_are_those_of_their_domains() -> None:

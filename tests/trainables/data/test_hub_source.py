@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,28 @@ def test_a_changed_copy_is_another_data_set(saved: dict[str, Any]) -> None:
     changed = next(p for p in Path(saved["path"]).rglob("*") if p.is_file())
     changed.write_bytes(changed.read_bytes() + b" ")
     assert fingerprint(asked, Resize.fixed(8, 8)) != before
+
+
+@pytest.mark.parametrize("kind", ["parquet", "save_to_disk"])
+def test_rows_of_a_mended_copy_with_the_old_time_are_read(tmp_path: Path, kind: str) -> None:
+    """`datasets` itself would give the old rows from its cache."""
+    copy = tmp_path / "copy"
+
+    def boxes_with(box: list[float]) -> list[list[float]]:
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        table = _table([_row(i, boxes=[box]) for i in range(10)])
+        if kind == "parquet":
+            table.to_parquet(str(copy / "train-00000-of-00001.parquet"))
+        else:
+            table.save_to_disk(str(copy))
+        for path in copy.rglob("*"):
+            os.utime(path, ns=(10**18, 10**18))
+        train = prepared(Task.DETECTION, {"hub": {"path": str(copy)}}).splits[Split.TRAIN]
+        return [[float(v) for v in train.boxes(i)[0]] for i in range(len(train))]
+
+    assert boxes_with([4, 5, 16, 15]) == [[4, 5, 12, 10]] * 6
+    assert boxes_with([5, 4, 15, 16]) == [[5, 4, 10, 12]] * 6
 
 
 def _without_ids(count: int = 10) -> Dataset:

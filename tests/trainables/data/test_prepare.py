@@ -19,6 +19,7 @@ from trainables.data.prepare import cache_root, fingerprint, prepare_data
 from trainables.data.resize import Resize
 from trainables.errors import DataError, StorageError
 from trainables.specs.data import Split
+from trainables.specs.definitions import BEFORE
 from trainables.specs.workload import Task
 
 DIGITS = {"embedded": {"train": 6, "validation": 3, "test": 2, "side": 32}}
@@ -74,11 +75,30 @@ def test_what_the_fingerprint_depends_on(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     moved = {k: v.replace("/one/", "/two/") for k, v in part.items()}
     assert fingerprint(workload(Task.DETECTION, {"coco": {"train": moved}}), SMALL) == name
-    os.utime(Path(part["images"]) / "image_003.png", ns=(1, 1))
-    touched = fingerprint(base, SMALL)
-    assert touched != name
+    os.utime(Path(part["images"]) / "image_003.png", ns=(1, 1))  # nor do times
+    assert fingerprint(base, SMALL) == name
     Path(part["annotations"]).write_text(Path(part["annotations"]).read_text() + " ")
-    assert fingerprint(base, SMALL) != touched
+    assert fingerprint(base, SMALL) != name
+
+
+def test_an_experiment_that_began_before_keeps_its_fingerprint_of_sizes_and_times(tmp_path: Path) -> None:
+    """The names as the version before wrote them, so that its prepared data are found again."""
+    for name, content in {"images/a.png": "1", "masks/a.png": "22", "list.json": "[]"}.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        os.utime(path, ns=(10**18, 10**18))
+    images, masks = str(tmp_path / "images"), str(tmp_path / "masks")
+    coco = {"coco": {"train": {"images": images, "annotations": str(tmp_path / "list.json")}}}
+    drawn = {"masks": {"train": {"images": images, "masks": masks}, "classes": ["ground", "cell"]}}
+
+    def before(task: Task, data: dict[str, Any]) -> str:
+        return fingerprint(workload(task, data).model_copy(update={"definitions": BEFORE}), SMALL)
+
+    assert before(Task.DETECTION, coco) == "0552c9444fb121c5aeb2"
+    assert before(Task.SEGMENTATION, drawn) == "d9b0d90823c3f042fdf0"
+    os.utime(tmp_path / "images" / "a.png", ns=(1, 1))
+    assert before(Task.SEGMENTATION, drawn) != "d9b0d90823c3f042fdf0"
 
 
 def test_a_mended_fault_prepares_anew(tmp_path: Path) -> None:

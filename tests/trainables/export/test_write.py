@@ -259,6 +259,8 @@ def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
         metrics={"dice": 0.81234, "iou": 0.7, "dice/cat": 0.5},
         epoch=4.0,
         test={"in domain": {"dice": 0.8}, "noisy": {"dice": 0.4}},
+        floors={"validation images": {"dice": 0.25, "iou": 0.125}, "noisy": {"dice": 0.375}},
+        collapsed=True,
         counts={"train": 256, "validation": 64},
         file="name: digits\ntask: segmentation\n",
         reproduce="adaptertune train --from digits:3",
@@ -270,8 +272,12 @@ def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     assert text.startswith("---\nlibrary_name: peft\n")
     for said in (
         "# digits, trial 3",
-        "| validation images, epoch 4 | 0.8123 | 0.7000 |",
-        "| test images, noisy | 0.4000 | – |",
+        "| | loss | dice | iou |",  # the objective first
+        "| validation images, epoch 4 | – | 0.8123 | 0.7000 |\n| floor of these images | – | 0.2500 | 0.12",
+        "| test images, noisy | – | 0.4000 | – |\n| floor of these images | – | 0.3750 | – |",
+        "Floor: what the best constant predictor reaches on the same images.",
+        "**This model has collapsed**: the 95 % interval of its loss minus the floor",
+        "Definitions: dice 2: mean over the foreground classes; ",
         "Images: 256 train, 64 validation.",
         "adaptertune train --from digits:3",
         "name: digits",

@@ -12,6 +12,7 @@ from tests.trainables.conftest import config, run
 from trainables.errors import DataError
 from trainables.inference.score_on_test import evaluation_of, score_baseline, score_model
 from trainables.inference.trained_model import load_baseline, load_trained
+from trainables.metrics.above_floor import above_floor
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Split
 from trainables.specs.workload import Direction, Task, Workload
@@ -53,7 +54,11 @@ def test_scores_are_of_test_images_in_domain_and_under_each_shift(task: Task) ->
         assert len(split) == 6
         assert metrics == engine.evaluate(state.model, state.config, split)
         assert metrics != scores.test
-        assert scores.robustness[name] == metrics[main] / scores.test[main]
+        floors = [engine.floors.get(part, {}).get(main, 0.0) for part in (f"test@{name}", "test")]
+        assert bool(floors[1]) is task.facts.masks
+        kept = above_floor(metrics[main], floors[0]), above_floor(scores.test[main], floors[1])
+        assert scores.robustness[name] == kept[0] / kept[1] > 0
+        assert set(scores.above_floor) == {main, f"{main}@rough", f"{main}@soft"}
     other = json.loads(engine.workload.data.model_dump_json(exclude={"domains"}))
     other["embedded"]["domain"] = "textured"
     textured = _engine(task, main, **other | {"domains": {}})
@@ -119,7 +124,12 @@ def test_an_objective_under_shift_is_measured_on_validation_images(
         shifted = engine.evaluate(state.model, state.config, engine.domains[name][Split.VALIDATION])
         assert report.metrics[f"dice@{name}"] == shifted["dice"]
         assert report.metrics[f"iou@{name}"] == shifted["iou"]
-        assert report.metrics[f"robustness@{name}"] == shifted["dice"] / plain["dice"]
+        assert report.metrics[f"dice/7@{name}"] == shifted["dice/7"]
+        floor, floor_here = (engine.floors[part]["dice"] for part in (f"validation@{name}", "validation"))
+        kept = above_floor(shifted["dice"], floor), above_floor(plain["dice"], floor_here)
+        assert report.metrics[f"robustness@{name}"] == kept[0] / kept[1]
+    assert report.above_floor is not None
+    assert report.above_floor[0] < report.above_floor[1]
     baseline = engine.baseline_metrics()
     assert baseline is None or metric in baseline
 

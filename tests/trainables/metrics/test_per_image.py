@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sample_scenes import CLASSES, Boxes
+from sample_scenes import box_scene as scene
 
 from trainables.data.prepared import IGNORE
 from trainables.errors import DataError
-from trainables.metrics.coco import Array, Backend, Detections, coco_metrics
-from trainables.metrics.dice import ConfusionMatrix, counts_by_image
+from trainables.metrics.coco import Backend, Detections, coco_metrics
+from trainables.metrics.dice import counts_by_image, mask_metrics
 from trainables.metrics.per_image import BoxImages, MaskImages, box_images, read_per_image, write_per_image
+from trainables.metrics.rules import MetricRules
 
-CLASSES = ("ground", "cat", "dog")
-
-
-@dataclass(frozen=True)
-class Boxes:
-    boxes: Array
-    labels: Array
-    areas: Array
-    crowds: Array
-
-
-def scene(seed: int, images: int = 40) -> tuple[list[Boxes], list[Detections]]:
-    """Objects, some of them crowds, some images without any; detections near them and elsewhere."""
-    rng = np.random.default_rng(seed)
-    truths, found = [], []
-    for _ in range(images):
-        n = int(rng.integers(0, 6))
-        boxes = np.hstack([rng.uniform(0, 50, (n, 2)), rng.uniform(5, 60, (n, 2))])
-        labels = rng.integers(0, 3, n)
-        truths.append(Boxes(boxes, labels, boxes[:, 2] * boxes[:, 3], rng.random(n) < 0.15))
-        astray = np.hstack([rng.uniform(0, 50, (20, 2)), rng.uniform(5, 60, (20, 2))])
-        near = boxes + rng.normal(0, 2, boxes.shape)
-        found.append(
-            Detections(
-                np.concatenate([near, astray]),
-                rng.random(n + 20),
-                np.concatenate([labels, rng.integers(0, 3, 20)]),
-            )
-        )
-    return truths, found
+RULES = MetricRules(background=CLASSES[0])
 
 
 def names(n: int) -> list[str]:
@@ -64,7 +37,8 @@ def masks(seed: int = 0, images: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def mask_images(predicted: torch.Tensor, target: torch.Tensor) -> MaskImages:
-    return MaskImages(CLASSES, tuple(names(len(target))), counts_by_image(predicted, target, 3).numpy())
+    counts = counts_by_image(predicted, target, 3).numpy()
+    return MaskImages(CLASSES, tuple(names(len(target))), counts, RULES)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -75,7 +49,10 @@ def test_ap_over_all_images_is_the_reported_one(seed: int, backend: Backend) -> 
     truths, found = scene(seed)
     reported = coco_metrics(truths, found, CLASSES, backend=backend)
     results = box_images(truths, found, CLASSES, names(40))
-    assert set(results.metrics) == {"map", "map_50", "map_75", "map/ground", "map/cat", "map/dog"}
+    bases = ("map", "map_50", "map_75")
+    assert set(results.metrics) == {
+        *bases, "map_worst", *(f"{base}/{name}" for base in bases for name in CLASSES)
+    }  # fmt: skip
     for name in results.metrics:
         assert results.metric(name) == pytest.approx(reported[name], abs=1e-12)
 
@@ -111,10 +88,8 @@ def test_ap_without_detections_or_objects() -> None:
 
 def test_dice_and_iou_over_all_images_are_the_reported_ones() -> None:
     predicted, target = masks()
-    matrix = ConfusionMatrix(CLASSES)
-    matrix.update(predicted, target)
     results = mask_images(predicted, target)
-    reported = matrix.metrics()
+    reported = mask_metrics(counts_by_image(predicted, target, 3), CLASSES, RULES)
     assert set(results.metrics) == set(reported)
     for name, value in reported.items():
         assert results.metric(name) == pytest.approx(value, abs=1e-12)
@@ -123,18 +98,18 @@ def test_dice_and_iou_over_all_images_are_the_reported_ones() -> None:
 def test_dice_over_a_resample_is_that_of_its_images() -> None:
     predicted, target = masks()
     drawn = [0, 0, 3, 5, 5, 5]
-    matrix = ConfusionMatrix(CLASSES)
-    matrix.update(predicted[drawn], target[drawn])
+    reported = mask_metrics(counts_by_image(predicted[drawn], target[drawn], 3), CLASSES, RULES)
     results = mask_images(predicted, target)
     weights = np.stack([np.bincount(drawn, minlength=12), np.ones(12, int)])
-    for name, value in matrix.metrics().items():
+    for name, value in reported.items():
         assert results.resampled(name, weights) == pytest.approx([value, results.metric(name)], abs=1e-12)
 
 
 def test_a_class_that_is_nowhere_has_no_dice_and_no_part_in_the_mean() -> None:
     same = torch.zeros(2, 4, 4, dtype=torch.int64)
     results = mask_images(same, same)
-    assert results.metric("dice") == 1
+    assert results.metric("dice_with_background") == 1
+    assert results.metric("dice") == 0
     assert np.isnan(results.metric("dice/cat"))
     unseen = mask_images(same, torch.full_like(same, IGNORE))
     assert unseen.metric("dice") == 0

@@ -21,6 +21,8 @@ CONFIGS = [
     '{"adapter": "lora", "freezing": "unfreeze_at", "unfreeze_epoch": 1, "epochs": 3, "batch_size": 4}',
     '{"adapter": "none", "freezing": "full", "epochs": 2, "batch_size": 4, "schedule": "plateau"}',
     '{"adapter": "none", "epochs": 2, "batch_size": 4, "head": {"norm": true, "dropout": 0.1}}',
+    '{"adapter": "peft", "epochs": 3, "batch_size": 4,'
+    ' "peft": {"method": "PVERA", "arguments": {"generator_seed": 7}}}',
 ]
 
 

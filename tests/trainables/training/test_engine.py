@@ -10,6 +10,7 @@ import torch
 from tests.trainables.conftest import config, report_values, run
 from trainables.errors import ModelError
 from trainables.specs.data import Split
+from trainables.specs.definitions import BEFORE
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
 
@@ -55,6 +56,28 @@ def test_an_unfrozen_trial_leaves_the_shared_backbone_alone(engine_of: EngineOf)
     before = report_values(run(engine, engine.start(config(LORA))))
     run(engine, engine.start(config('{"adapter": "none", "freezing": "full", "epochs": 1}')))
     assert report_values(run(engine, engine.start(config(LORA)))) == before
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_floors_and_intervals_leave_training_and_its_random_state_alone(
+    engine_of: EngineOf, task: Task
+) -> None:
+    """The same curve to the bit as under the definitions of before, which know no floors."""
+    engine = engine_of(task)
+    before = Engine(
+        engine.workload.model_copy(update={"definitions": BEFORE}), engine.data.path, device="cpu"
+    )
+    now, old = (run(one, one.start(config(LORA))) for one in (engine, before))
+    assert [r.metrics["loss"] for r in now] == [r.metrics["loss"] for r in old]
+    assert {r.above_floor for r in old} == {None}
+    for new, was in zip(now, old, strict=True):
+        assert new.above_floor is not None
+        assert new.above_floor[0] <= new.above_floor[1]
+        shared = was.metrics.keys() - {"dice", "iou"}
+        assert {name: new.metrics[name] for name in shared} == {name: was.metrics[name] for name in shared}
+        if task is Task.SEGMENTATION:
+            assert was.metrics["dice"] == new.metrics["dice_with_background"]
+            assert new.metrics["dice_worst"] <= new.metrics["dice"]
 
 
 def test_reports_at_fractions_of_an_epoch(engine_of: EngineOf) -> None:

@@ -43,6 +43,26 @@ def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor:
     assert all(r["head"] is None for r in results[1:])
     assert results[0]["baseline"]["dice"] < 0.1
     assert all(r["built"] is None and r["baseline"] is None for r in results[1:])
+    assert all(r["still"] == [] for r in results)
+
+
+def test_weights_without_a_gradient_are_not_counted_and_are_named(
+    actor: AdapterTrainable, asked: TrialJob
+) -> None:
+    hra = '{"adapter": "peft", "peft": {"method": "HRA"}, "freezing": "unfrozen", "epochs": 2}'
+    whole = '{"adapter": "none", "freezing": "full", "epochs": 2}'
+    built = {}
+    for trial, text in enumerate((hra, whole), start=1):
+        swap(actor, trial_job(asked.experiment, text, trial))
+        first, second = steps(actor)
+        built[text] = first["built"]["backbone"]
+        assert second["still"] == []
+        assert (first["still"] != []) == (text == hra)
+    blocks, width = 4, 96
+    assert built[whole] - built[hra] == 2 * blocks * width * width
+    log = (asked.experiment / "trials" / "0001" / "log.txt").read_text()
+    assert "has no gradient and never trains: " in log
+    assert "q_proj.base_layer.weight (4)" in log
 
 
 def test_a_swapped_in_trial_equals_one_in_a_fresh_engine(actor: AdapterTrainable, asked: TrialJob) -> None:

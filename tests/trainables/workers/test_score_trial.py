@@ -60,17 +60,15 @@ def test_kept_weights_score_as_the_model_did(engine: Engine, tmp_path: Path, tex
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     expected = score_model(engine, state.model, state.config)
-    assert said.latency_ms is not None
-    assert 0 < said.latency_ms < 10_000
     assert said == ScoringResult(
         metrics=expected.test,
         domains=expected.domains,
         robustness=expected.robustness,
-        latency_ms=said.latency_ms,
+        above_floor=expected.above_floor,
     )
     assert set(said.domains) == {"noise"}
     assert said.metrics["dice"] > 0
-    assert said.robustness["noise"] == said.domains["noise"]["dice"] / said.metrics["dice"]
+    assert said.robustness.keys() == {"noise"}
     assert "domain noise" in (tmp_path / "log.txt").read_text()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from recorded import LORA, TRIALS, Told, experiment, write
+from recorded import FLOORS, LORA, TRIALS, Told, experiment, write
 from trained_runs import cached, train_here
 
 from trainables.errors import CheckpointError, StorageError
@@ -87,6 +87,22 @@ def test_scores_on_test_images_come_along(storage: Path) -> None:
         )
     found = trained.adapter_of_trial(storage / "digits", 0)
     assert (found.test, found.domains) == ({"dice": 0.7}, {"dark": {"dice": 0.3}})
+
+
+def test_floors_and_whether_it_has_collapsed_come_along_from_a_trial_and_from_a_run(storage: Path) -> None:
+    low, high = (-0.1, 0.1), (0.1, 0.2)
+    told = [Told(LORA, (0.31, 0.5), above_floor=(low, high)), Told(LORA, (0.31,), above_floor=(low,))]
+    folder = write(storage / "worth", told, floors=FLOORS)
+    for number in (0, 1):
+        (folder / "trials" / f"{number:04d}").mkdir(parents=True)
+        shutil.copy(storage / "digits" / "trials" / "0000" / "best.ckpt", folder / "trials" / f"{number:04d}")
+    found, lost = (trained.adapter_of_trial(folder, number) for number in (0, 1))
+    assert found.floors == lost.floors == FLOORS
+    assert (found.collapsed, lost.collapsed) == (False, True)
+    assert trained.adapter_of_trial(storage / "digits", 0).collapsed is None  # recorded without
+    run = trained.adapter_of_folder(storage / "trained" / "one")
+    assert set(run.floors) == {"validation", "test"}
+    assert run.collapsed is False
 
 
 def test_a_trial_without_weights_says_which_have_some(storage: Path) -> None:

@@ -61,7 +61,7 @@ def test_best_in_each_format_tells_best_last_and_budget_apart(run: Run, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("query", "digits", "SELECT nope FROM trials"), "Columns of trials are"),
+        (("query", "digits", "SELECT nope FROM trials"), "the columns of trials are"),
         (("query", "digits", "DROP VIEW trials"), "one SELECT"),
         (("query", "digits", GROUPED, "--to", "x.txt"), "--to needs --format"),
         (("query", "digits", GROUPED, "--format", "csv", "--to", "no/such/x.csv"), "there is no folder"),

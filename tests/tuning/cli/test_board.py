@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from boards import board_of, text_of
-from recorded import LORA, TRIALS, Told, experiment, write
+from recorded import BEFORE, FLOORS, LORA, TRIALS, Told, experiment, write
 
 from tuning.cli.board import Board, trials_asked
 from tuning.ledger.ledger import read_records
@@ -22,6 +22,21 @@ def test_counts_by_state_and_what_is_waiting(live: Path) -> None:
 
 def test_the_best_so_far_may_be_running(live: Path) -> None:
     assert board_of(live).best == BestTrial(2, 0.8, 2.0)
+
+
+def test_the_floor_and_a_best_trial_that_is_no_better_are_shown(tmp_path: Path) -> None:
+    lost = [Told(LORA, (0.31,), above_floor=((-0.1, 0.1),))]
+    board = board_of(write(tmp_path / "lost", lost, floors=FLOORS))
+    assert "(trial 0, collapsed)" in board.summary(1000.0)
+    text = " ".join(text_of(board, 1000.0).split())
+    assert "floor 0.3000 what the best constant predictor reaches" in text
+    assert "collapsed: no better than a constant predictor" in text
+    found = [Told(LORA, (0.31,), above_floor=((0.01, 0.1),))]
+    board = board_of(write(tmp_path / "found", found, floors=FLOORS))
+    assert "(trial 0)" in board.summary(1000.0)
+    assert "collapsed" not in text_of(board, 1000.0)
+    old = experiment("old", definitions=BEFORE)
+    assert "floor" not in text_of(board_of(write(tmp_path / "old", TRIALS, of=old), of=old), 1000.0)
 
 
 def test_under_rule_last_only_finished_trials_are_best(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tuning.cli.board import Board
 from tuning.cli.console import LastingConsole
-from tuning.cli.progress import Progress
+from tuning.cli.progress import FIRST_LINE_S, QUIET_S, STARTING_S, Progress
 from tuning.ledger.ledger import read_records
 from tuning.ledger.records import Ending
 
@@ -87,3 +87,58 @@ def test_a_reader_that_ends_does_not_end_the_sweep(live: Path) -> None:
                 progress(entry)
         assert console.quiet
         assert progress.board.trials
+
+
+def silent(*, terminal: bool = False) -> tuple[Progress, list[float], io.StringIO]:
+    """A progress whose clock is moved by hand, and whose thread is not started."""
+    out, now = io.StringIO(), [1000.0]
+    console = Console(file=out, width=200, force_terminal=terminal, color_system=None)
+    return Progress(Board(experiment("slow")), console, clock=lambda: now[0]), now, out
+
+
+def test_while_ray_starts_and_data_are_prepared_it_is_said_what_is_waited_for() -> None:
+    progress, now, out = silent()
+    progress.beat()
+    assert not out.getvalue()  # most sweeps start at once
+    for seconds in (FIRST_LINE_S, 30.0, FIRST_LINE_S + STARTING_S):
+        now[0] = 1000.0 + seconds
+        progress.beat()
+    assert out.getvalue().splitlines() == [
+        "[3 s] starting Ray and preparing the data",
+        "[1 min 03 s] still starting Ray and preparing the data",
+    ]
+
+
+def test_on_a_terminal_it_is_said_once_because_the_preparation_has_a_bar() -> None:
+    progress, now, out = silent(terminal=True)
+    for seconds in (FIRST_LINE_S, 200.0, 400.0):
+        now[0] = 1000.0 + seconds
+        progress.beat()
+    assert out.getvalue().count("starting Ray") == 1
+
+
+def test_while_images_are_scored_there_is_a_line_now_and_then(tmp_path: Path) -> None:
+    record = write(tmp_path / "slow", TRIALS, scores=SCORES, closed=None)
+    progress, now, out = silent()
+    for entry in read_records(record):
+        now[0] = max(now[0], entry.time)
+        progress(entry)
+        if entry.kind == "scored" and entry.trial == 0:
+            break
+    before = len(out.getvalue().splitlines())
+    progress.beat()
+    assert len(out.getvalue().splitlines()) == before  # something was said just now
+    now[0] += QUIET_S
+    progress.beat()
+    assert "scoring 3 of 5 on test images" in out.getvalue().splitlines()[-1]
+
+
+def test_after_the_end_nothing_more_is_said(tmp_path: Path) -> None:
+    record = write(tmp_path / "slow", TRIALS, closed=Ending.FINISHED)
+    progress, now, out = silent()
+    for entry in read_records(record):
+        progress(entry)
+    before = out.getvalue()
+    now[0] += 1e6
+    progress.beat()
+    assert out.getvalue() == before

@@ -10,7 +10,7 @@ from malformed import VALID, Case, case, label, lines_of, loaded, message_of
 
 CASES = [
     case(
-        "line 3  objective.metric  segmentation has no metric 'mAP'; it has dice, iou, soft_dice, loss, dice/CLASS, iou/CLASS",
+        "line 3  objective.metric  segmentation has no metric 'mAP'; it has dice, iou, soft_dice, loss, dice_with_background, iou_with_background, dice_worst, iou_worst, dice/CLASS, iou/CLASS",
         objective="objective: {metric: mAP}",
     ),
     case(

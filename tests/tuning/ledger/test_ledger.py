@@ -46,14 +46,14 @@ ONE_OF_EACH: list[Record] = [
     PreparedRecord(fingerprint="f", counts={"train": 3}, faults=[{"name": "x.png"}]),
     STARTED,
     BaselineRecord(metrics={"map": 0.1}),
-    BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}),
+    BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}, still=["a.b"]),
     report(1, 0.5),
     UnsavedRecord(trial=0, reason="the disk is full"),
     StoppedRecord(trial=0, by=StoppedBy.ASHA, epoch=1.0),
     EndedRecord(trial=0, outcome=Outcome.PRUNED, value=0.5, epoch=1.0),
     RemovedRecord(trial=0, files=["last.ckpt"], bytes=1000),
     OverBudgetRecord(bytes=1000, reason="they run"),
-    ResumedRecord(trials=12, environment={"python": "3.12"}),
+    ResumedRecord(trials=12, moved={"/a": "/b"}, environment={"python": "3.12"}),
     ScoringRecord(trials=[0, None]),
     ScoredRecord(
         trial=0, epoch=1.0, metrics={"map": 0.4}, domains={"dim": {"map": 0.2}}, robustness={"dim": 0.5}

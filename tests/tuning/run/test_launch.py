@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray._private.utils import get_num_cpus
 from scripted import Scripted, Slow, Sweeps, experiment
 
+from cluster.usable_cpus import count_usable_cpus
 from trainables.errors import ClusterError, DataError, ExperimentFileError, StorageError
 from trainables.specs.job import Failure, TrialJob
 from trainables.specs.workload import Workload
@@ -136,7 +136,7 @@ def test_as_many_trials_run_at_once_as_the_cluster_or_the_file_says(sweep: Sweep
         return most
 
     everything = sweep(Slow, name="all", search={"trials": 5}, trial={"epochs": 3})
-    assert most_at_once(everything) == min(5, get_num_cpus())
+    assert most_at_once(everything) == min(5, count_usable_cpus())
     one = sweep(
         Slow, name="one", search={"trials": 3}, trial={"epochs": 3}, resources={"concurrent": 1, "cpus": 1.0}
     )

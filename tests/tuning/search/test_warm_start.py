@@ -11,6 +11,7 @@ from scripted import Scripted, experiment, prepared_in
 
 from cluster.connect import connect
 from trainables.errors import ExperimentFileError, StorageError
+from trainables.specs.definitions import BEFORE
 from trainables.specs.workload import Direction
 from tuning.experiment.load import load_experiment as read_experiment
 from tuning.experiment.space import config_hash
@@ -154,6 +155,25 @@ def test_other_objectives_are_refused(tmp_path: Path, parts: dict[str, Any], the
     ) as caught:
         after(tmp_path)
     assert "take old out of search.from" in str(caught.value)
+
+
+def test_values_that_mean_something_else_are_refused(tmp_path: Path) -> None:
+    """The objective's metric under another definition; that of one class means the same in both."""
+    task = {"task": "segmentation", "objective": {"metric": "dice"}}
+    old = {"definitions": BEFORE.model_dump()}
+    record(tmp_path, [(LORA, Outcome.COMPLETED)], **task, **old)
+    with pytest.raises(ExperimentFileError, match="values of dice in old mean something else") as caught:
+        after(tmp_path, **task)
+    assert "mean over the foreground classes" in str(caught.value)
+    assert "take old out of search.from" in str(caught.value)
+    assert len(after(tmp_path, **task, **old).taken) == 1, "both of before"
+    shutil.rmtree(tmp_path / "old")
+    of_class = {"task": "segmentation", "objective": {"metric": "dice/cat"}, "data": MASKS}
+    record(tmp_path, [(LORA, Outcome.COMPLETED)], **of_class, **old)
+    assert len(after(tmp_path, **of_class).taken) == 1
+
+
+MASKS = {"masks": {"train": {"images": "i", "masks": "m"}, "classes": ["background", "cat"]}}
 
 
 def test_an_experiment_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.ablation.study_names import StudyName
+from trainables.wording import plural
 from tuning.cli.ablations.options import On
 from tuning.cli.completion import complete_trial
 from tuning.cli.options import Address, OutputFormat, Storage
@@ -126,7 +127,7 @@ def print_plan(plan: Plan) -> None:
     seeds = ", ".join(map(str, spec.seeds))
     caption = f"all other settings as in trial {base.trial} of {spec.of}{value}; seeds {seeds}"
     print_table(console(), Table(f"{plan.name}: the plan", (spec.factor, "settings"), rows, caption))
-    count = f"{plan.runs} of {base.config.epochs} epochs, without early stopping by a scheduler"
+    count = f"{plan.runs} of {plural(base.config.epochs, 'epoch')}, without early stopping by a scheduler"
     if plan.retune:
         count = f"up to {plan.retuning_runs} to retune {', '.join(plan.retune)}, then {count}"
     cost = ""

@@ -15,6 +15,7 @@ from analysis.ablation import design, studies
 from analysis.ablation.design import AblationError, Base, Plan
 from analysis.ablation.study_names import StudyName
 from analysis.query.sweep import Sweep
+from trainables.specs.definitions import Definitions
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
@@ -80,6 +81,8 @@ def plan_ablation(options: AblateOptions, folder: Path, number: int | None) -> P
     if design.has_patience(base.settings) and not design.has_patience(varied):
         left_out = f"early_stopping of trial {base.trial} is left out, so that all runs have the same budget"
         notes = (*notes, left_out)
+    if (said := _other_definition(base)) is not None:
+        notes = (*notes, said)
     spec = AblationSpec(
         of=sweep.name,
         trial=base.trial,
@@ -90,6 +93,16 @@ def plan_ablation(options: AblateOptions, folder: Path, number: int | None) -> P
         notes=notes,
     )
     return Plan(base, spec, options.retune, options.trials, name)
+
+
+def _other_definition(base: design.Base) -> str | None:
+    """How runs of the ablation are measured otherwise than the trial they vary; None if they are not."""
+    workload = base.experiment.workload
+    metric, main = workload.objective.metric, workload.task.facts.main_metric
+    why = Definitions().differs(metric, workload.definitions, main=main)
+    if why is None:
+        return None
+    return f"values of {metric} cannot be compared with those of trial {base.trial}: {why}"
 
 
 def begun_experiment(folder: Path) -> Experiment | None:

@@ -7,12 +7,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from analysis.ablation.answers import all_sentences, result_csv, result_json, result_markdown
 from analysis.ablation.result import (
     AblationResult,
-    all_sentences,
-    result_csv,
-    result_json,
-    result_markdown,
     result_of,
     result_tables,
 )

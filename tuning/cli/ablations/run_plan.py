@@ -12,11 +12,13 @@ from analysis.ablation.design import Plan
 from analysis.ablation.studies import describe_level
 from analysis.query.sweep import Sweep
 from trainables.errors import StorageError
+from trainables.wording import plural
 from tuning.cli.ablations.plan import begun_experiment
 from tuning.cli.console import console, failure_lines, print_lines
 from tuning.cli.run.run_with_progress import resume_sweep, run_sweep
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.experiment.differences import find_differences
+from tuning.experiment.moved_data import with_moved_data
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -47,7 +49,8 @@ def check_begun(plan: Plan, storage: Path) -> AblationSpec | None:
         # The same number of other seeds means another base, which differs in more than that.
         if begun.ablation is not None and len(begun.ablation.seeds) != len(plan.spec.seeds):
             raise StorageError(
-                f"{folder.name} has begun with {len(begun.ablation.seeds)} seeds, and --seeds asks for"
+                f"{folder.name} has begun with {plural(len(begun.ablation.seeds), 'seed')}, and --seeds"
+                " asks for"
                 f" {len(plan.spec.seeds)}. The number of seeds is fixed in advance: seeds that are added"
                 " after a result is seen find differences where there are none. Use --name for a new ablation"
             )
@@ -120,6 +123,8 @@ def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> P
 
 def _refuse_other(begun: Experiment, asked: Experiment, folder: Path) -> None:
     """Raise StorageError where `folder` holds another design than the one asked for."""
+    if (folder / LEDGER).exists():  # it may have its data elsewhere since it began
+        asked = with_moved_data(asked, read_history(folder).moves)
     # Notes follow from the design; another version may word them differently.
     changed = [found for found in find_differences(begun, asked) if not found.key.startswith(NOTES)]
     if not changed:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue, ValidationError
 
@@ -13,12 +13,21 @@ from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError, DataError
 from trainables.inference.score_on_test import evaluation_of
 from trainables.inference.trained_model import TrainedModel, load_baseline
+from trainables.metrics.above_floor import collapsed, relative_robustness
+from trainables.metrics.floors import mask_floors
+from trainables.metrics.intervals import interval
+from trainables.metrics.prepared_floors import true_pixels
+from trainables.metrics.results import Results
+from trainables.metrics.rules import MetricRules
 from trainables.preparation import domain_split, prepare_workload
 from trainables.specs.data import Corruption, CorruptionSpec, DomainSpec, Split
-from trainables.specs.workload import Workload
+from trainables.specs.tasks import COCO_METRICS, MAP_WORST
+from trainables.specs.workload import MetricName, Workload
+from trainables.wording import plural
 from tuning.checkpoints.trained_adapter import TrainedAdapter
 from tuning.experiment.file_errors import closest_name
 from tuning.experiment.load import read_data
+from tuning.messages import tell
 
 BASELINE = "pretrained baseline"
 
@@ -32,7 +41,11 @@ class DomainScore:
     images: int
     metrics: dict[str, float]
     relative: float | None
-    """The task's main metric as a share of the one in domain."""
+    """A metric as a share of the one in domain, both above their floors; see `relative_metric`."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """What the best constant predictor reaches on the same images, by metric."""
+    collapsed: bool | None = None
+    """Whether the model is no better there than a constant predictor; None if its metric has no floor."""
 
     def record(self) -> dict[str, JsonValue]:
         """For JSON; what is not a number is null."""
@@ -42,6 +55,8 @@ class DomainScore:
             "images": self.images,
             "figures": {name: v if math.isfinite(v) else None for name, v in self.metrics.items()},
             "relative": self.relative,
+            "floors": dict(self.floors),
+            "collapsed": self.collapsed,
         }
 
 
@@ -54,12 +69,18 @@ class Shift:
 
 
 def score_domains(
-    trained: TrainedAdapter, *, data: str | None, part: Split, domains: Sequence[str]
+    trained: TrainedAdapter,
+    *,
+    data: str | None,
+    part: Split,
+    domains: Sequence[str],
+    metric: str | None = None,
 ) -> tuple[Prepared, list[DomainScore]]:
     """The data, and a score for each model and domain.
 
     data: a file with a `data` section; the adapter's own data when None.  domains: all that the data names
-    when empty.  Raises DataError for classes that the adapter does not know.
+    when empty.  metric: of `relative` and `collapsed`; that of the objective when None.
+    Raises DataError for classes that the adapter does not know, AdaptertuneError for an unknown metric.
     """
     workload = trained.workload
     if data is not None:
@@ -67,8 +88,35 @@ def score_domains(
     shifts = [_shift(text, workload) for text in domains] or _all_domains(workload, part)
     prepared = _prepared(workload, trained.classes, foreign=data is not None)
     images = _images(prepared, workload, part, shifts)
+    floors = {domain: _floors(trained.workload, prepared.classes, split) for domain, split in images.items()}
+    measured = relative_metric(trained.workload, metric)
     models = _models(trained, prepared.classes)
-    return prepared, [score for label, model in models for score in _scores(label, model, images)]
+    scores = [score for label, model in models for score in _scores(label, model, images, floors, measured)]
+    known = list(dict.fromkeys(name for score in scores for name in score.metrics))
+    if metric is not None and metric not in known:
+        guess = closest_name(metric, known)
+        hint = f"; did you mean '{guess}'?" if guess else f"; there are {', '.join(known)}"
+        raise AdaptertuneError(f"--metric {metric}: no such metric was measured{hint}")
+    return prepared, scores
+
+
+def relative_metric(workload: Workload, metric: str | None) -> str:
+    """The metric of `relative`: the one asked for, or the objective's without its domain.
+
+    Of a metric of which lower is better there is no share, so then it is the task's main one.
+    """
+    asked = metric or workload.metric_in_domain
+    facts = workload.task.facts
+    return facts.main_metric if MetricName.of(asked).base in facts.lower_is_better else asked
+
+
+def _floors(workload: Workload, classes: tuple[str, ...], split: PreparedSplit) -> dict[str, float]:
+    """The floors on a split by metric; empty for an adapter of before there were floors."""
+    if not workload.definitions.with_floors:
+        return {}
+    if not workload.task.facts.masks:
+        return dict.fromkeys((*COCO_METRICS, MAP_WORST), 0.0)
+    return mask_floors(true_pixels(split, len(classes)), classes, MetricRules.of(workload, classes))
 
 
 # --- models -----------------------------------------------------------------------------------
@@ -95,17 +143,39 @@ def _models(trained: TrainedAdapter, classes: tuple[str, ...]) -> Iterator[tuple
 
 
 def _scores(
-    label: str, model: TrainedModel, images: dict[str | None, PreparedSplit]
+    label: str,
+    model: TrainedModel,
+    images: dict[str | None, PreparedSplit],
+    floors: Mapping[str | None, dict[str, float]],
+    metric: str,
 ) -> Iterator[DomainScore]:
-    main, here = model.workload.task.facts.main_metric, None
+    definitions, here = model.workload.definitions, None
     for domain, split in images.items():
-        metrics = evaluation_of(model, split)
+        tell(f"scoring {label}, {domain or 'in domain'}: {plural(len(split), 'image')}")
+        held: list[Results] = []
+        metrics = evaluation_of(model, split, keep=held.append if floors[domain] else None)
         if domain is None:
-            here = metrics.get(main)
-        shifted = metrics.get(main)
-        relative = shifted / here if domain is not None and here and shifted is not None else None
+            here = metrics.get(metric)
+        relative = None
+        if domain is not None and here is not None and (here or definitions.with_floors):
+            relative = relative_robustness(
+                here,
+                {domain: metrics.get(metric)},
+                definitions=definitions,
+                own_floor=floors[None].get(metric, 0.0),
+                floors={domain: floors[domain].get(metric, 0.0)},
+            ).get(domain)
         usable = relative is not None and math.isfinite(relative)
-        yield DomainScore(label, domain, len(split), metrics, relative if usable else None)
+        sampled = [found for results in held if (found := results.above_floor(MetricName.of(metric)))]
+        yield DomainScore(
+            label,
+            domain,
+            len(split),
+            metrics,
+            relative if usable else None,
+            floors[domain],
+            collapsed(interval(sampled)),
+        )
 
 
 # --- images -----------------------------------------------------------------------------------

@@ -55,6 +55,10 @@ def run_evaluate(
     untouched: Annotated[
         bool, typer.Option("--untouched", help="Score the pretrained baseline alone, before any training.")
     ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="The metric of `relative`, instead of the objective's, such as iou or dice/cat."),
+    ] = None,
     format_: Annotated[
         TableOrJson, typer.Option("--format", help="json: every metric.")
     ] = OutputFormat.TABLE,
@@ -69,9 +73,11 @@ def run_evaluate(
         adaptertune evaluate nuclei:best --data other.yaml      # other images, the same classes
         adaptertune evaluate nuclei.yaml --untouched            # the pretrained baseline
 
-    `relative` is the task's main metric (`map` or `dice`) as a share of the one in domain. The pretrained
-    baseline is scored if the pretrained model has a head for the classes; a new head has no meaning
-    before it is trained. The exit code is 1 if a metric is not a number.
+    `relative` is the objective's metric as a share of the one in domain, each minus its floor. The rows
+    `floor` show what the best constant predictor reaches on the same images; a model that is no better is
+    marked as collapsed (docs/reference/metrics.md). The pretrained baseline is scored if the pretrained
+    model has a head for the classes; a new head has no meaning before it is trained. The exit code is 1 if a
+    metric is not a number.
     \f
     The table looks like this:
 
@@ -112,13 +118,17 @@ def run_evaluate(
     - `split`: `test` or `validation`
     - `fingerprint`: identifies the prepared data: equal fingerprints mean equal images, splits and sizes
     - `classes`: names, in the order of the model
-    - `main_figure`: the metric of `relative`: `map` or `dice`
+    - `main_figure`: the metric of `relative` and `collapsed`, as `map_50` or `dice/cat`
+    - `definitions`: what `dice`, `iou`, `coco`, `robustness` and `fingerprint` mean for this adapter
     - `rows[].model`: `adapter` or `untouched`
     - `rows[].domain`: the name, or `KIND:SEVERITY`; null in domain
     - `rows[].images`: the number of images
     - `rows[].figures`: every metric by its name, also for each class (`dice/CLASS`); null for what is not a
       number
-    - `rows[].relative`: shifted ÷ in domain; null in domain, or if that is 0
+    - `rows[].relative`: shifted ÷ in domain, each minus its floor; null in domain
+    - `rows[].floors`: what the best constant predictor reaches on the same images, by metric; empty for an
+      adapter of an earlier version, whose `relative` is of the metrics as they are
+    - `rows[].collapsed`: whether the 95 % interval of the metric minus its floor does not lie above 0
     """
     from trainables.specs.data import Split
     from tuning.cli.find_adapter import find_adapter, find_baseline
@@ -128,29 +138,36 @@ def run_evaluate(
     from tuning.cli.adapters.domain_scores import score_domains  # torch
 
     part = Split(split.value)
-    prepared, scores = score_domains(found, data=data, part=part, domains=domain or [])
+    prepared, scores = score_domains(found, data=data, part=part, domains=domain or [], metric=metric)
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(_scores_json(found, prepared, part, scores)))
+        typer.echo(json_text(_scores_json(found, prepared, part, scores, metric)))
     else:
-        _print_scores(found, data, part, scores)
+        _print_scores(found, data, part, scores, metric)
     if any(not math.isfinite(value) for score in scores for value in score.metrics.values()):
         say("the outputs of the model are not numbers; its training has probably diverged")
         raise typer.Exit(FAILED)
 
 
 def _print_scores(
-    trained: TrainedAdapter, data: str | None, part: Split, scores: Sequence[DomainScore]
+    trained: TrainedAdapter, data: str | None, part: Split, scores: Sequence[DomainScore], metric: str | None
 ) -> None:
+    from analysis.query.floors import collapsed_caption, marked
+    from trainables.metrics.above_floor import metric_floor
     from trainables.specs.data import Split
+    from trainables.specs.definitions import MEANINGS, Definitions
+    from trainables.specs.workload import MetricName
+    from tuning.cli.adapters.domain_scores import relative_metric
     from tuning.cli.console import console, print_columns
 
     task = trained.workload.task
-    names = task.facts.table_metrics
+    measured = relative_metric(trained.workload, metric)
+    asked = metric or trained.workload.metric_in_domain
+    names = tuple(dict.fromkeys((asked, *task.facts.table_metrics)))
     shifted = any(score.domain is not None for score in scores)
     columns = ("model", "domain", "images", *names, *(("relative",) if shifted else ()))
     cells = [
         (
-            score.model,
+            marked(score.model, is_collapsed=score.collapsed),
             score.domain or "in domain",
             str(score.images),
             *(_number(score.metrics.get(name)) for name in names),
@@ -158,11 +175,29 @@ def _print_scores(
         )
         for score in scores
     ]
+    floors = {score.domain: score for score in scores if score.floors}
+    cells += [
+        (
+            "floor",
+            score.domain or "in domain",
+            str(score.images),
+            *(_number(metric_floor(MetricName.of(name), score.floors)) for name in names),
+            *(("–",) if shifted else ()),
+        )
+        for score in floors.values()
+    ]
     caption = f"on {part} images of {'its own data' if data is None else data}"
     if trained.epoch is not None:
         caption += f"; weights of epoch {trained.epoch:g}, chosen on validation images"
     if shifted:
-        caption += f"; relative: {task.facts.main_metric} as a share of the one in domain"
+        above = ", each minus its floor" if floors else ""
+        caption += f"; relative: {measured} as a share of the one in domain{above}"
+    if floors:
+        caption += "; floor: what the best constant predictor reaches on the same images"
+    if any(score.collapsed for score in scores):
+        caption += f"; {collapsed_caption(measured)}"
+    if (old := trained.workload.definitions.of_metric(measured)) != Definitions().of_metric(measured) and old:
+        caption += f"; {measured} is the {MEANINGS[old[0]][old[1]]}"
     if part is Split.VALIDATION and trained.weights is not None and data is None:
         caption += ". The adapter was chosen on these images: test images give a fairer score"
     numeric = tuple(range(2, len(columns)))
@@ -174,8 +209,15 @@ def _number(value: float | None) -> str:
 
 
 def _scores_json(
-    trained: TrainedAdapter, prepared: Prepared, part: Split, scores: Sequence[DomainScore]
+    trained: TrainedAdapter,
+    prepared: Prepared,
+    part: Split,
+    scores: Sequence[DomainScore],
+    metric: str | None,
 ) -> dict[str, JsonValue]:
+    from trainables.specs.definition_words import definitions_in_words
+    from tuning.cli.adapters.domain_scores import relative_metric
+
     config: JsonValue = trained.config.model_dump(mode="json", exclude_none=True)
     return {
         "adapter": trained.title,
@@ -185,6 +227,7 @@ def _scores_json(
         "split": part.value,
         "fingerprint": prepared.meta["fingerprint"],
         "classes": list(prepared.classes),
-        "main_figure": trained.workload.task.facts.main_metric,
+        "main_figure": relative_metric(trained.workload, metric),
+        "definitions": dict(definitions_in_words(trained.workload.definitions, trained.workload.task)),
         "rows": [score.record() for score in scores],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,8 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
         metrics=trained.metrics,
         epoch=trained.epoch,
         test={**in_domain, **trained.domains},
+        floors=_floors_of(trained.floors),
+        collapsed=trained.collapsed,
         counts=trained.counts,
         file=trained.yaml,
         reproduce=trained.reproduce,
@@ -70,6 +73,16 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
         f"the outputs equal those of the trained model; largest difference {done.largest_difference:.1e}",
         "load it with `from use import load` in that folder; README.md explains how, and how it was made",
     )
+
+
+def _floors_of(recorded: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    """The floors by the names that a card has for images, from those by `validation`, `test`, `test@NAME`."""
+    names = {"validation": "validation images", "test": "in domain"}
+    return {
+        names.get(images, images.removeprefix("test@")): floors
+        for images, floors in recorded.items()
+        if not images.startswith("validation@")
+    }
 
 
 def _base_model(base: str | None) -> str:

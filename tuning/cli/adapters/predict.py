@@ -18,8 +18,15 @@ def run_predict(
     ] = Path("predictions"),
     threshold: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="The lowest score of a box that is drawn. Default: 0.5."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="The lowest score of a box that is drawn. Default: the adapter's own, chosen in training.",
+        ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write over results that are there already.")
+    ] = False,
     storage: Storage = None,
 ) -> None:
     """Draw the predictions of a trained adapter on images: boxes or masks, each with a JSON file.
@@ -35,13 +42,18 @@ def run_predict(
 
     Each image gives files in `--to`, under its own name, or its path below the folder: `NAME.png`, the image
     with boxes, or masks and a legend, in colours that colour-blind readers can tell apart (small images are
-    enlarged); `NAME.json`; and for masks `NAME.mask.png`, class indices at the size of the image. Files of
-    these names are replaced, but never an image that was given.
+    enlarged); `NAME.json`; and for masks `NAME.mask.png`, class indices at the size of the image. If one of
+    these files is there already, nothing is drawn, unless `--replace` is given; an image that was given is
+    never replaced.
 
     Images are resized and scaled as in training; the results are in the pixels of the image itself. A photo
     with an EXIF orientation is turned upright first, and pixels count in the turned image.
 
-    `--threshold` (0.5) affects only what is drawn and written here: evaluation uses all scores.
+    `--threshold` affects only what is drawn and written here: evaluation uses all scores. Its default is the
+    score with the highest F1 on the adapter's validation images: a box is right if its IoU with a free object
+    of its class is at least 0.5; boxes and objects of all classes are counted together. It was computed at
+    the report whose weights are kept, and is `score_threshold` among that report's metrics. Adapters without
+    one (no box was right, or the run was recorded by an earlier version) use 0.5.
 
     Every `NAME.json` has `image` (the path as given), `width`, `height` and `adapter`. Boxes:
 
@@ -65,4 +77,4 @@ def run_predict(
     trained = find_adapter(adapter, storage)
     from tuning.cli.adapters.draw_predictions import draw_predictions  # torch
 
-    draw_predictions(trained, images, to, threshold=threshold)
+    draw_predictions(trained, images, to, threshold=threshold, replace=replace)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from tuning.cli.completion import complete_shipped
 
-def run_spaces() -> None:
-    """List the experiment files that ship with adaptertune."""
-    from search_spaces.catalog import shipped_experiments
 
+def run_spaces(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Print this file instead of the list.", autocompletion=complete_shipped
+        ),
+    ] = None,
+) -> None:
+    """List the experiment files that ship, or print one of them.
+
+    Examples:
+
+        adaptertune spaces
+        adaptertune spaces mask_folder > mine.yaml    # a file of your own to start from
+    """
+    from search_spaces.catalog import find_shipped, shipped_experiments
+    from tuning.experiment.load import unknown_file
+
+    if name is not None:
+        if (path := find_shipped(name)) is None:
+            raise unknown_file(f"no experiment file that ships is called {name}", name)
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
     files = shipped_experiments()
     width = max(len(file.name) for file in files)
     for title, command, searches in (
@@ -19,3 +42,4 @@ def run_spaces() -> None:
         for file in files:
             if file.searches is searches:
                 typer.echo(f"  {file.name:{width}s}  {file.headline}")
+    typer.echo("`adaptertune spaces NAME` prints a file")

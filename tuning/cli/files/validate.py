@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from trainables.errors import ExperimentFileError
+from trainables.wording import plural
 from tuning.cli.options import File, Sets
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ def run_validate(file: File, set_: Sets = None) -> None:
     _check_surroundings(experiment, file)
     size, trials = experiment.space.size(), trials_asked(experiment)
     search = (
-        f"{len(experiment.space.names)} parameters"
-        f" ({'infinitely many' if size is None else f'{size:,}'} configurations),"
-        f" {'an unlimited number of' if trials is None else trials} trials"
+        f"{plural(len(experiment.space.names), 'parameter')}"
+        f" ({'infinitely many configurations' if size is None else plural(size, 'configuration')}),"
+        f" {'an unlimited number of trials' if trials is None else plural(trials, 'trial')}"
         if experiment.space
         else "one configuration"
     )
     typer.echo(
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
-        f" of at most {experiment.max_epochs} epochs"
+        f" of at most {plural(experiment.max_epochs, 'epoch')}"
     )
 
 
@@ -45,10 +46,8 @@ def _check_surroundings(experiment: Experiment, file: str) -> None:
 
     workload = experiment.workload
     faults = quick_faults(workload)
-    metric = workload.objective.metric
-    if not faults and (error := class_error(metric, quick_classes(workload))) is not None:
+    if not faults and (error := class_error(workload.metric, quick_classes(workload))) is not None:
         faults = [("objective.metric", error)]
     if faults:
         lines = [f"  {key}  {reason}" for key, reason in faults]
-        count = "1 error" if len(faults) == 1 else f"{len(faults)} errors"
-        raise ExperimentFileError("\n".join([f"{file}: {count}", *lines]))
+        raise ExperimentFileError("\n".join([f"{file}: {plural(len(faults), 'error')}", *lines]))

@@ -12,7 +12,7 @@ from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
 def run_domains(
     name: Name,
     metric: Annotated[
-        str | None, typer.Option(help="Another metric than the task's main one, such as iou or dice/cat.")
+        str | None, typer.Option(help="Another metric than the objective's, such as iou or dice/cat.")
     ] = None,
     format_: Annotated[
         TableOrJson, typer.Option("--format", help="json: every metric, with the relative robustness.")
@@ -23,15 +23,21 @@ def run_domains(
 
     One row for each adapter and freezing mode: its scored trial that is best on validation images, among
     those that ran to their own end if there are any. One more row for the pretrained baseline, if the
-    pretrained model has a head for the classes. The relative robustness (shifted ÷ in domain) is in
-    brackets.
+    pretrained model has a head for the classes, and one for the floor: what the best constant predictor
+    reaches on the same images. In brackets: the relative robustness (shifted ÷ in domain, each minus its
+    floor), and `collapsed` where a model is no better than a constant predictor.
     \f
     The metrics are those that a sweep has recorded (`scoring` in docs/reference/experiment-file.md), in
-    domain and in each of `data.domains`.
+    domain and in each of `data.domains`. The metric is that of the objective without its domain (`dice/cat`
+    for `dice/cat@stained`), the task's main one for an objective on robustness. Records of earlier versions
+    have no floors; their shares are of the metrics as they are.
 
     With `--format json`:
 
-    - `experiment`, `main`, `domains`: the name, the task's main metric, the domains in the order of the file
+    - `experiment`, `metric`, `main`, `domains`: the name, the metric of the table, the task's main metric,
+      the domains in the order of the file
+    - `definitions`: what `dice`, `iou`, `coco`, `robustness` and `fingerprint` mean in this experiment
+    - `floors`: by images (`test`, `test@NAME`, …), then by metric; empty in records of earlier versions
     - `measured_on`, `picked_on`, `picked_by`: `test`, `validation`, and the metric that chose the trials
     - `rows[].adapter`, `.freezing`, `.trial`, `.epoch`: the weights; null for the pretrained baseline, which
       has `untouched` true
@@ -39,7 +45,9 @@ def run_domains(
       represents its kind only if no other ran to its own end
     - `rows[].validation`: its value of `picked_by` on validation images
     - `rows[].metrics`, `rows[].domains.NAME`: every metric on test images, and in a domain
-    - `rows[].robustness.NAME`: the relative robustness, by `main`
+    - `rows[].robustness.NAME`: the relative robustness, by `main`; `rows[].relative.NAME`: by `metric`
+    - `rows[].above_floor`: the 95 % interval of a metric minus its floor, by the metric (`dice@NAME` in a
+      domain); `rows[].collapsed`: whether it does not lie above 0
     - `failed[]`: `trial` and `reason` of trials that could not be scored
     """
     from analysis.query.sweep import Sweep
@@ -50,6 +58,6 @@ def run_domains(
 
     sweep = Sweep.at(parse_reference(name, storage_folder(storage)).folder)
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(domain_json(sweep)))
+        typer.echo(json_text(domain_json(sweep, metric)))
     else:
         print_table(console(), domain_table(sweep, metric))

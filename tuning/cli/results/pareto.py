@@ -22,13 +22,16 @@ def run_pareto(
     The trials that no other trial equals at a lower cost, the cheapest first, among those that ran to their
     own end.
     \f
-    `parameters` are those that train. `latency_ms` is the fastest of many forward passes over one image,
-    measured when a trial was scored on test images, with its adapter in place as it trained.
+    `parameters` are those that train. `latency_ms` is that of a forward pass over one image, with the adapter
+    in place as it trained. Once all trials are scored on test images, they are timed in turns, in one process
+    on one machine: 7 turns each, of which the table shows the median, the fastest and the slowest. That takes
+    less than a second for each architecture of a small model. Trials of one architecture are measured once.
+    Where the ranges of two trials overlap they count as equally fast, and the front has only the better one.
 
     With `--format json`:
 
-    - `trials[]`: every trial that takes part: `trial`, `value`, `cost`, `front` (whether it is on the
-      front), `params`
+    - `trials[]`: every trial that takes part: `trial`, `value`, `collapsed`, `cost`, `cost_range` (the
+      fastest and the slowest turn of a latency), `front` (whether it is on the front), `params`
     - `left_out`: the number of other trials, by outcome
     """
     from analysis.query.sweep import Sweep

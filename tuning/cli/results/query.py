@@ -35,6 +35,8 @@ def run_query(
 
     check_target(format_, to)
     with opened(find_experiments(name, storage_folder(storage)), tell=say) as source:
+        for difference in source.other_definitions():
+            say(difference)
         if sql is None:
             rows = [(view, column) for view, names in source.columns.items() for column in names]
             write_answer(("table", "column"), rows, format_, to, source.name)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 
 import torch
 import typer
 
 from cluster.capacity import Capacity, Node
+from cluster.usable_cpus import count_usable_cpus
 from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
+from trainables.wording import plural
 from tuning.cli.board import trials_asked
 from tuning.cli.console import console, print_columns, print_lines
 from tuning.exit_codes import FAILED
@@ -18,6 +20,10 @@ from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.messages import say
 from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep, trial_seconds
+
+MESSAGES = 8
+"""The most messages of libraries that are shown."""
+MESSAGE_LENGTH = 160
 
 
 def dry_run(experiment: Experiment) -> None:
@@ -35,6 +41,14 @@ def dry_run(experiment: Experiment) -> None:
         numeric=(2, 3, 4, 5, 6, 7),
     )
     print_lines(
+        out,
+        *(
+            f"{_name(config)}, {run.freezing}: has no gradient and never trains: {', '.join(run.still)}"
+            for config, run in zip(configs, runs, strict=True)
+            if run.still
+        ),
+    )
+    print_lines(
         out, *(f"{run.adapter}, {run.freezing}: {run.error}" for run in runs if run.error is not None)
     )
     if all(run.error is not None for run in runs):
@@ -44,13 +58,38 @@ def dry_run(experiment: Experiment) -> None:
         experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_parallel_trials(experiment)
     )
     print_lines(out, *_totals(experiment, expected))
+    print_lines(out, *message_lines([(_name(c), run.messages) for c, run in zip(configs, runs, strict=True)]))
     if any(run.error is not None for run in runs):
         say("some adapters cannot run with these settings; their trials would fail")
         raise typer.Exit(FAILED)
 
 
+def message_lines(messages: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """What libraries said, each text once with the adapters that it came from; at most `MESSAGES` of them.
+
+    messages: by the name of the adapter.
+    """
+    origins: dict[str, list[str]] = {}
+    for adapter, texts in messages:
+        for text in texts:
+            origins.setdefault(text, []).append(adapter)
+    lines = []
+    for text, adapters in list(origins.items())[:MESSAGES]:
+        names = list(dict.fromkeys(adapters))
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        short = text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]}…"
+        lines.append(f"  {names[0]}{more}: {short}")
+    if len(origins) > MESSAGES:
+        lines.append(f"  … and {len(origins) - MESSAGES} more")
+    return ["libraries said, while this was measured:", *lines] if lines else []
+
+
+def _name(config: TrialConfig) -> str:
+    return str(config.adapter) if config.peft is None else f"{config.adapter} {config.peft.method}"
+
+
 def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
-    adapter = run.adapter if config.peft is None else f"{run.adapter} {config.peft.method}"
+    adapter = _name(config)
     if run.error is not None:
         return (adapter, run.freezing, "–", "–", "–", "–", "–", "cannot run")
     return (
@@ -68,7 +107,8 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     stops = experiment.scheduler.rule is not None
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
-        f"trials  {number}, {expected.side_by_side} in parallel, at most {expected.epochs:g} epochs each",
+        f"trials  {number}, {expected.side_by_side} in parallel, at most"
+        f" {plural(expected.epochs, 'epoch')} each",
         f"time    {duration(expected.trial_s)} a trial{total}"
         + (", at most: the scheduler stops trials early" if stops else "")
         + "; start-up not counted",
@@ -78,7 +118,7 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
 
 def _parallel_trials(experiment: Experiment) -> int:
     """The number of trials that run at once on this machine."""
-    here = Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))
+    here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
     gpus = resources.gpus_of_trial(any_there=here.gpus > 0)
     return Capacity(lambda: [here], resources.cpus, gpus, resources.concurrent)()

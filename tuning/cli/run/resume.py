@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,14 @@ def run_resume(
         ),
     ] = None,
     set_: Sets = None,
+    move_data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--move-data",
+            metavar="OLD=NEW",
+            help="Data that were below OLD are below NEW now, with the same content. Repeatable.",
+        ),
+    ] = None,
     address: Address = None,
     then_ablate: ThenAblate = None,
     storage: Storage = None,
@@ -40,12 +49,22 @@ def run_resume(
         adaptertune resume nuclei                       # after Ctrl-C, SIGTERM or a crash
         adaptertune resume nuclei --trials 60           # 60 in all, also of a finished sweep
         adaptertune resume nuclei --file nuclei.yaml    # as many trials as the file now has
+        adaptertune resume nuclei --move-data /scratch/1=/scratch/2    # the data are elsewhere now
     \f
     - `--trials N`: the total number of trials from now on, at least as many as there are.
     - `--retry-failed`: failed trials run again, from their checkpoints if there are any.
     - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials,
       that is as `--trials`. If anything else differs, except the name, each key is shown as `was → is` and
-      nothing runs. `--set` changes the file as for `launch`.
+      nothing runs. `--set` changes the file as for `launch`. Only paths of data may differ too: that is
+      as `--move-data`.
+    - `--move-data OLD=NEW`: images, masks, annotations, domains, a local copy of a hub data set and a local
+      model whose paths were OLD or below it are read at NEW from now on, also by later commands. Their
+      content is compared with that of the launch, except the model's; other content is refused, with the
+      files that differ if the prepared data are still in the cache. Of an experiment that was recorded
+      before content was part of the fingerprint, the prepared images are compared if the cache has them, or
+      else the names and numbers of images and classes.
+
+    What is refused leaves the experiment as it was.
 
     For a finished sweep, plain `resume` trains nothing: it tries again to compute test scores that had
     failed, or else brings the views of docs/how-to/dashboards.md up to date, without Ray.
@@ -54,16 +73,18 @@ def run_resume(
     (docs/reference/experiment-file.md) to learn from the trials that are finished.
     """
     from tuning.cli.run.run_with_progress import require_parameter, resume_sweep
+    from tuning.experiment.moved_data import read_moves
     from tuning.ledger.header import experiment_of
-    from tuning.ledger.ledger import read_header
+    from tuning.ledger.ledger import read_header, read_history
     from tuning.ledger.storage import parse_reference, storage_folder
 
     reference = parse_reference(name, storage_folder(storage))
     if reference.trial is not None:
         raise StorageError("resume takes an experiment, not one of its trials")
     folder = reference.folder
+    moves = read_moves(move_data, experiment_of(read_history(folder).header)) if move_data else {}
     if file is not None:
-        wanted = added_trials(file, set_ or [], folder)
+        wanted, moves = changes_of_file(file, set_ or [], folder, moves)
         trials = wanted if trials is None else trials
     elif set_:
         raise AdaptertuneError(
@@ -71,30 +92,42 @@ def run_resume(
         )
     if then_ablate is not None:
         require_parameter(then_ablate, experiment_of(read_header(folder)))
-    result = resume_sweep(folder, trials=trials, retry_failed=retry_failed, address=address)
+    result = resume_sweep(folder, trials=trials, retry_failed=retry_failed, address=address, move_data=moves)
     from tuning.cli.conclusion import conclude_sweep  # numpy
 
     conclude_sweep(result, then_ablate, resumed=True)
 
 
-def added_trials(file: str, overrides: Sequence[str], folder: Path) -> int | None:
-    """The number of trials that a file asks for; None if it is the recorded number.
+def changes_of_file(
+    file: str, overrides: Sequence[str], folder: Path, moves: Mapping[str, str]
+) -> tuple[int | None, dict[str, str]]:
+    """The number of trials that a file asks for, None if it is the recorded number; and `moves`, with those
+    of its paths to data.
 
     Raises ExperimentFileError if anything else differs.
     """
     from tuning.experiment.differences import find_differences
     from tuning.experiment.load import load_experiment
+    from tuning.experiment.moved_data import data_paths, moves_between, with_moved_data
     from tuning.ledger.header import experiment_of
     from tuning.ledger.ledger import read_history
     from tuning.ledger.storage import shell_name
 
-    begun, now = experiment_of(read_history(folder).header), load_experiment(file, overrides)
-    changed = {difference.key: difference for difference in find_differences(begun, now)}
-    wanted = now.search.trials
+    history, now = read_history(folder), load_experiment(file, overrides)
+    begun = experiment_of(history.header)
+    all_moves = [*history.moves, {os.path.abspath(old): os.path.abspath(new) for old, new in moves.items()}]
+    asked = with_moved_data(now, all_moves)  # the file may still name the first place
+    changed = {difference.key: difference for difference in find_differences(begun, asked)}
+    wanted = asked.search.trials
     if wanted is not None and changed.pop("search.trials", None) is None:
         wanted = None
+    by_file: dict[str, str] = {}
+    if changed.keys() & data_paths(begun).keys() and not moves:
+        by_file = moves_between(begun, asked) or {}
+        changed = {d.key: d for d in find_differences(with_moved_data(begun, [by_file]), asked)}
+        changed.pop("search.trials", None)
     if not changed:
-        return wanted
+        return wanted, dict(moves) | by_file
     shown = "".join(f"\n  {difference}" for difference in changed.values())
     raise ExperimentFileError(
         f"{file} differs from what {begun.name} was started with, and only search.trials may change:{shown}\n"

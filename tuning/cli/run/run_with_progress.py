@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,12 @@ def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> Lau
 
 
 def resume_sweep(
-    folder: Path, *, trials: int | None, retry_failed: bool, address: str | None
+    folder: Path,
+    *,
+    trials: int | None,
+    retry_failed: bool,
+    address: str | None,
+    move_data: Mapping[str, str] | None = None,
 ) -> LaunchResult:
     """Continue the sweep in `folder` from where its ledger ends, with the same live table."""
     board = Board(experiment_of(read_header(folder)))
@@ -35,6 +41,7 @@ def resume_sweep(
             folder,
             trials=trials,
             retry_failed=retry_failed,
+            move_data=move_data,
             address=address,
             on_past=board.observe,
             on_event=progress,

@@ -12,12 +12,20 @@ from pydantic import JsonValue
 
 from trainables.data.domains import split_names
 from trainables.data.prepared import open_prepared
+from trainables.metrics.above_floor import collapsed
+from trainables.metrics.objective_value import check_objective
+from trainables.metrics.prepared_floors import objective_floor, prepared_floors
 from trainables.preparation import prepare_workload
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
+from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
+from trainables.training.gradient_audit import grouped
 from trainables.training.solo import train_solo
+from trainables.training.state import TrialState
+from trainables.wording import plural
+from tuning.checkpoints.run_definitions import RunDefinitions
 from tuning.checkpoints.trained_adapter import DATA, ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
 from tuning.cli.data_summary import error_count, error_lines, prepared_line
@@ -41,14 +49,26 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
     print_lines(out, f"{experiment.name}: {_description(config)} in {folder}")
     prepared = open_prepared(prepare_workload(workload, progress=True))
     _show_data(folder, prepared.meta)
+    check_objective(prepared, workload)
+    floors = prepared_floors(prepared, workload)
+    RunDefinitions(workload.definitions, floors).write(folder)
+    if (old := _other_definition(workload)) is not None:
+        print_lines(out, old)
     _write_json(folder / SPLITS, split_names(prepared, workload))
     started = time.monotonic()
+    metric, valued = workload.objective.metric, list[Report]()
     with (folder / REPORTS).open("a", encoding="utf-8") as reports:
 
         def on_report(report: Report) -> None:
             reports.write(report.model_dump_json() + "\n")
             reports.flush()
             print_lines(out, _report_line(workload, config, report))
+            if report.metrics.get(metric) == report.objective or not valued:
+                valued[:] = [report]  # the report that gives the value
+
+        def on_start(state: TrialState) -> None:
+            if state.still:
+                print_lines(out, f"has no gradient and never trains: {', '.join(grouped(state.still))}")
 
         # A trial of a sweep is repeated with its threads; a file that sets none leaves the choice to torch.
         given = experiment.resources.model_fields_set
@@ -58,10 +78,10 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             config,
             folder=folder,
             on_report=on_report,
+            on_start=on_start,
             on_head=lambda head: print_lines(out, head.value),
             threads=threads,
         )
-    metric = workload.objective.metric
     if last.outcome == "diverged":
         say(
             f"diverged at epoch {last.epoch:g}: the loss or {metric} is no longer a number;"
@@ -73,6 +93,21 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
         out,
         f"{ended}: {metric} {last.objective:.4f} on validation images ({workload.objective.value} report)"
         f" after {duration(time.monotonic() - started)}; weights in {folder / BEST_WEIGHTS}",
+    )
+    if (floor := objective_floor(workload, floors)) is not None:
+        worth = "; it does not lie above it" if collapsed(valued[0].above_floor) else ""
+        print_lines(out, f"floor of {metric}, what the best constant prediction reaches: {floor:.4f}{worth}")
+
+
+def _other_definition(workload: Workload) -> str | None:
+    """What the objective's metric means here, if a new experiment would mean something else by it."""
+    here, now = (d.of_metric(workload.objective.metric) for d in (workload.definitions, Definitions()))
+    if here is None or now is None or here == now:
+        return None
+    (key, number), (_, newest) = here, now
+    return (
+        f"{key}: {MEANINGS[key][number]}, as when this experiment began;"
+        f" in a new one: {MEANINGS[key][newest]}"
     )
 
 
@@ -92,7 +127,7 @@ def _write_json(path: Path, value: dict[str, JsonValue]) -> None:
 
 
 def _description(config: TrialConfig) -> str:
-    return f"adapter {config.adapter}, freezing {config.mode}, {config.epochs} epochs"
+    return f"adapter {config.adapter}, freezing {config.mode}, {plural(config.epochs, 'epoch')}"
 
 
 def _report_line(workload: Workload, config: TrialConfig, report: Report) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
+from trainables.wording import plural
 from tuning.cli.completion import complete_file, complete_trial
 from tuning.cli.options import Sets, Storage
 
@@ -49,7 +49,8 @@ def run_train(
         adaptertune train vit_base_pets_lora
         adaptertune train --from nuclei:best
     \f
-    Without `--into`, the folder is a new one under `trained/` of `--storage`. It holds:
+    Without `--into`, the folder is a new one under `trained/` of `--storage`. After an error before the first
+    report it is gone again, else it holds:
 
     - `best.ckpt`, `last.ckpt`: the weights of the best report; the whole state of the last report
     - `experiment.yaml`: the run as an experiment file, with absolute paths: `adaptertune train
@@ -58,6 +59,10 @@ def run_train(
     - `data.json`: what was prepared: counts of images, boxes and crowds, classes, warnings, and all errors
     - `splits.json`: the images of the training, validation and test splits, by name
     - `environment.json`: versions, Python, platform, devices, git revision
+    - `definitions.json`: the definition of each metric, and its floors (docs/reference/metrics.md)
+
+    A trial of a sweep, and the file in the folder of a run, are trained again under the definitions that the
+    sweep or the run began with.
     """
     from tuning.experiment.load import load_experiment
     from tuning.experiment.write import experiment_yaml
@@ -66,7 +71,7 @@ def run_train(
     storage = storage_folder(storage)
     params: dict[str, JsonValue] = {}
     if file is not None and from_ is None:
-        experiment = load_experiment(file, set_ or [])
+        experiment = repeated(load_experiment(file, set_ or []), Path(file))
         config = sole_config(experiment)
     elif from_ is not None and file is None and not set_:
         experiment, params = _recorded_trial(from_, storage)
@@ -76,10 +81,12 @@ def run_train(
             "train takes FILE, with --set if needed, or --from NAME:TRIAL;"
             " to change a recorded trial, write its file with `adaptertune best NAME --format yaml`"
         )
-    folder = new_folder(into, storage, experiment.name)
-    from tuning.cli.run.solo_training import train_configuration  # torch
+    from tuning.cli.run.run_folder_of_train import run_folder
 
-    train_configuration(experiment, config, folder, experiment_yaml(experiment, params))
+    with run_folder(into, storage, experiment.name) as folder:
+        from tuning.cli.run.solo_training import train_configuration  # torch
+
+        train_configuration(experiment, config, folder, experiment_yaml(experiment, params))
 
 
 def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
@@ -103,23 +110,23 @@ def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, Jso
     raise StorageError(f"{sweep.name} has no trial {reference.trial}; it has {len(sweep.trials)}, from 0 on")
 
 
+def repeated(experiment: Experiment, file: Path) -> Experiment:
+    """The experiment under the definitions of the run that `file` repeats, if it lies in a run's folder."""
+    from tuning.checkpoints.run_definitions import run_definitions
+    from tuning.checkpoints.trained_adapter import EXPERIMENT, REPORTS
+
+    if file.name != EXPERIMENT or not (file.parent / REPORTS).is_file():
+        return experiment
+    return experiment.model_copy(update={"definitions": run_definitions(file.parent).definitions})
+
+
 def sole_config(experiment: Experiment) -> TrialConfig:
     """The configuration of a file that searches nothing. Raises ExperimentFileError if it has a space."""
     if experiment.space:
         raise ExperimentFileError(
-            f"{experiment.name} has a `space` of {len(experiment.space.names)} parameters, and train runs one"
+            f"{experiment.name} has a `space` of {plural(len(experiment.space.names), 'parameter')}, and"
+            " train runs one"
             " configuration: use `adaptertune launch`, or take one with"
             " `adaptertune best NAME --format yaml > FILE` or `adaptertune train --from NAME:best`"
         )
     return experiment.trial_config({})
-
-
-def new_folder(into: Path | None, storage: Path, name: str) -> Path:
-    """An empty folder for the run. Raises StorageError if the folder that was asked for is not empty."""
-    from tuning.checkpoints.trained_adapter import TRAINED
-
-    folder = into if into is not None else storage / TRAINED / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError(f"{folder} already exists and is not empty; choose another with --into")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -24,6 +24,7 @@ from trainables.backbones import EMBEDDED
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
+from trainables.wording import plural
 from tuning.experiment.alternative import Alternative, Values
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Violation, translate_errors
@@ -252,6 +253,6 @@ def _ineffective(config: TrialConfig) -> Iterator[str]:
     late = config.unfreeze_epoch is not None and 0 < config.epochs <= config.unfreeze_epoch
     if late and config.mode is Freezing.UNFREEZE_AT:
         yield (
-            f"unfreeze_epoch {config.unfreeze_epoch} is never reached in {config.epochs} epochs; "
+            f"unfreeze_epoch {config.unfreeze_epoch} is never reached in {plural(config.epochs, 'epoch')}; "
             "use a smaller value or train longer"
         )

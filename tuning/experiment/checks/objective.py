@@ -15,8 +15,8 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
     """All checks of the objective."""
     if draft.task is None or draft.objective is None:
         return
-    metric, known = draft.objective.metric, draft.task.facts.metrics
-    asked = MetricName.of(metric)
+    metric = draft.objective.metric
+    asked = _asked(draft, metric)
     base = asked.base
     if not _is_known(asked, draft.task):
         yield Violation(
@@ -24,13 +24,13 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
             f"{draft.task} has no metric {describe_value(metric)}{_instead_of(asked, metric, draft)}",
         )
         return
-    if asked.of_class and (error := class_error(metric, _classes(draft))) is not None:
+    if asked.of_class and (error := class_error(asked, _classes(draft))) is not None:
         yield Violation(("objective", "metric"), error)
     if draft.data is not None:
         for error in shift_errors(asked, draft.data):
             yield Violation(("objective", "metric"), error)
     if base == "loss" and len(kinds := _losses(draft)) > 1:
-        others = [name for name in known if name != base]
+        others = [name for name in draft.task.facts.table_metrics if name != base]
         yield Violation(
             ("objective", "metric"),
             f"is loss, but trials have different losses ({', '.join(sorted(kinds))}), so their values cannot "
@@ -42,9 +42,23 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
         yield Violation(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
 
 
+def _asked(draft: Draft, metric: str) -> MetricName:
+    """The parts of the metric; a class that is really named like `a@b` is not taken for a domain's."""
+    asked = MetricName.of(metric, draft.data.domains if draft.data is not None else None)
+    if asked.domain is None and asked.of_class and asked.of_class not in (known := _classes(draft)):
+        other = MetricName.of(metric)  # the name of a domain that the data lack
+        if not known or other.of_class in known:
+            return other
+    return asked
+
+
 def _instead_of(asked: MetricName, metric: str, draft: Draft) -> str:
     task = draft.task
     assert task is not None
+    base, at, domain = asked.base.partition("@")
+    if at and asked.of_class is not None:
+        turned = MetricName(base, asked.of_class, domain)
+        return f"; did you mean '{turned.whole if _is_known(turned, task) else base}'?"
     if (guess := closest_name(asked.base, (*task.facts.metrics, ROBUSTNESS))) is not None:
         whole = guess + metric[len(asked.base) :]
         return f"; did you mean '{whole if _is_known(MetricName.of(whole), task) else guess}'?"
@@ -58,13 +72,13 @@ def _is_known(asked: MetricName, task: Task) -> bool:
     if asked.base == ROBUSTNESS:
         return asked.of_class is None
     if asked.of_class is not None:
-        return asked.base in task.facts.class_metrics and asked.domain is None
+        return asked.base in task.facts.class_metrics
     return asked.base in task.facts.metrics
 
 
-def class_error(metric: str, classes: Sequence[str]) -> str | None:
+def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
     """The error in the class of a metric such as `dice/cat`, if any. Empty `classes`: not known yet."""
-    _, _, name = metric.partition("/")
+    name = asked.of_class
     if not name or not classes or name in classes:
         return None
     close = closest_name(name, classes)

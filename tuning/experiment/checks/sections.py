@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from trainables.specs.workload import Task
+from trainables.wording import plural
 from tuning.experiment.checks.data import check_data
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.objective import check_objective
@@ -150,7 +151,8 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
         if rule.grace_epochs >= epochs and not short:
             yield Violation(
                 ("scheduler", kind, "grace_epochs"),
-                f"is {rule.grace_epochs:g}, but trials run {epochs:g} epochs, so none would be stopped; "
+                f"is {rule.grace_epochs:g}, but trials run {plural(epochs, 'epoch')}, so none would be"
+                " stopped; "
                 "use a smaller value or scheduler: none",
             )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,61 @@ def test_evaluate_shows_each_domain_and_the_pretrained_baseline(run: Callable[..
     own, noisy = said["adapter", None], said["adapter", "noisy"]
     assert own["images"] == noisy["images"] == 4
     assert own["relative"] is None
-    assert noisy["relative"] == pytest.approx(noisy["figures"]["dice"] / own["figures"]["dice"])
+    shifted, here = (row["figures"]["dice"] - row["floors"]["dice"] for row in (noisy, own))
+    assert noisy["relative"] == pytest.approx(shifted / here)
+    assert 0 < own["floors"]["dice"] < 0.1
+    assert own["collapsed"] is False
+    assert "each minus its floor; floor: what the best constant predictor reaches" in " ".join(out.split())
     assert "dice/7" in own["figures"] or "dice/3" in own["figures"]
+
+
+def test_relative_is_in_the_metric_of_the_objective_or_the_one_asked_for(run: Callable[..., Result]) -> None:
+    whole = json.loads(run("evaluate", "boxes", "--domain", "blur:5", "--format", "json").stdout)
+    assert whole["main_figure"] == "map_50"
+    own, blurred = (row for row in whole["rows"] if row["model"] == "adapter")
+    assert own["floors"]["map_50"] == 0.0
+    assert blurred["relative"] == pytest.approx(blurred["figures"]["map_50"] / own["figures"]["map_50"])
+    asked = run("evaluate", "cells", "--domain", "noisy", "--metric", "dice_worst").stdout
+    assert "relative: dice_worst as a share" in " ".join(asked.split())
+    refused = run("evaluate", "cells", "--metric", "dise", code=2).stderr
+    assert "no such metric was measured; did you mean 'dice'?" in refused
+
+
+def test_an_adapter_of_before_is_scored_as_it_was_chosen(
+    run: Callable[..., Result], storage: Path, tmp_path: Path
+) -> None:
+    """Its run folder names no definitions: its mean is over all classes, and the table says so."""
+    old = shutil.copytree(storage / "trained" / "cells", tmp_path / "old")
+    (old / "definitions.json").unlink()
+    now, before = (json.loads(run("evaluate", str(of), "--format", "json").stdout) for of in ("cells", old))
+    new, was = (said["rows"][0]["figures"] for said in (now, before))
+    assert was["dice"] == new["dice_with_background"] != new["dice"]
+    assert was["dice/background"] == new["dice/background"]
+    assert before["rows"][1]["relative"] == pytest.approx(before["rows"][1]["figures"]["dice"] / was["dice"])
+    assert not before["rows"][0]["floors"]
+    assert now["definitions"]["dice"] == "2: mean over the foreground classes"
+    assert before["definitions"]["dice"] == "1: mean over all classes, the background included"
+    assert "dice is the mean over all classes, the background included" in flat(run("evaluate", str(old)))
+    assert run("export", str(old), "--to", str(tmp_path / "out")).exit_code == 0
+    (old / "definitions.json").write_text("{")
+    assert "definitions.json cannot be read" in run("evaluate", str(old), code=2).stderr
+
+
+def flat(result: Result) -> str:
+    """What was printed, without line breaks."""
+    return " ".join(result.stdout.split())
 
 
 def test_evaluate_repeats_what_training_reported(run: Callable[..., Result], storage: Path) -> None:
     for name in ("cells", "boxes"):
         (line,) = (storage / "trained" / name / "reports.jsonl").read_text().splitlines()
         said = rows(run("evaluate", name, "--split", "validation", "--format", "json"))
-        assert said["adapter", None]["figures"] == json.loads(line)["metrics"]
+        reported = json.loads(line)["metrics"]
+        # It is chosen in training, and not measured.
+        assert ("score_threshold" in reported) == (name == "boxes")
+        assert said["adapter", None]["figures"] == {
+            k: v for k, v in reported.items() if k != "score_threshold"
+        }
 
 
 def test_evaluate_takes_a_corruption_that_the_data_does_not_name(run: Callable[..., Result]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from trained_runs import cached, train_here
 from typer.testing import CliRunner, Result
 
+from trainables.export import use
 from tuning.cli import app as cli
 
 
@@ -39,11 +40,27 @@ def test_the_card_has_what_the_record_knows(run: Path, tmp_path: Path) -> None:
     assert _export(str(run), "--to", str(tmp_path / "out"), "--merge").exit_code == 0
     card = (tmp_path / "out" / "README.md").read_text()
     last = json.loads((run / "reports.jsonl").read_text().splitlines()[-1])
-    assert f"| validation images, epoch 1 | {last['metrics']['map']:.4f} |" in card
+    metrics = last["metrics"]
+    assert "| | map_50 | map | map_75 |" in card  # the objective first
+    assert f"| validation images, epoch 1 | {metrics['map_50']:.4f} | {metrics['map']:.4f} |" in card
+    assert "for AP and AR it is 0" in card
     assert "library_name: transformers" in card
     assert "  adapter: serial_lora" in card
     assert f"adaptertune train {run / 'experiment.yaml'}" in card
     assert "- devices: " in card
+
+
+def test_the_card_has_the_floors_of_the_recorded_images(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    with cached(tmp_path_factory):
+        folder = train_here(tmp_path_factory.mktemp("runs") / "masks", "segmentation")
+    assert _export(str(folder), "--to", str(tmp_path / "out")).exit_code == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    floors = json.loads((folder / "definitions.json").read_text())["floors"]["validation"]
+    assert f"| floor of these images | {floors['dice']:.4f} | {floors['iou']:.4f} |" in card
+    assert "Definitions: dice 2: mean over the foreground classes" in card
+    assert "collapsed" not in card
 
 
 def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> None:
@@ -52,3 +69,13 @@ def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> Non
     assert done.exit_code == 2
     assert "is not empty; choose another folder with --to" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_threshold_that_training_chose_travels_along(run: Path, tmp_path: Path) -> None:
+    (line,) = (run / "reports.jsonl").read_text().splitlines()
+    chosen = json.loads(line)["metrics"]["score_threshold"]
+    assert _export(str(run), "--to", str(tmp_path / "out")).exit_code == 0
+    assert json.loads((tmp_path / "out" / "threshold.json").read_text())["score"] == chosen
+    assert f"a score of {chosen:.4g} or more" in (tmp_path / "out" / "README.md").read_text()
+    assert use.threshold(tmp_path / "out") == chosen
+    assert use.threshold(tmp_path) is None  # a folder without one

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,14 +34,66 @@ def test_predict_draws_boxes_above_the_threshold(
     run: Callable[..., Result], images: Path, tmp_path: Path
 ) -> None:
     to = tmp_path / "deep" / "out"
-    assert "score of 0.5 or more" in run("predict", "boxes", str(images / "0.png"), "--to", str(to)).stdout
+    call = ("predict", "boxes", str(images / "0.png"), "--to", str(to))
+    assert "score of 0.5 or more" in run(*call, "--threshold", "0.5").stdout
     few = json.loads((to / "0.json").read_text())
-    run("predict", "boxes", str(images / "0.png"), "--to", str(to), "--threshold", "0")
+    run(*call, "--threshold", "0", "--replace")
     many = json.loads((to / "0.json").read_text())
     assert (few["threshold"], many["threshold"]) == (0.5, 0.0)
     assert len(few["detections"]) < len(many["detections"]) == 10
     assert all(row["score"] >= 0.5 for row in few["detections"])
     assert sorted(p.name for p in to.iterdir()) == ["0.json", "0.png"]
+
+
+def test_the_threshold_is_the_one_that_training_chose(
+    run: Callable[..., Result], images: Path, storage: Path, tmp_path: Path
+) -> None:
+    (line,) = (storage / "trained" / "boxes" / "reports.jsonl").read_text().splitlines()
+    chosen = json.loads(line)["metrics"]["score_threshold"]
+    out = run("predict", "boxes", str(images / "0.png"), "--to", str(tmp_path)).stdout
+    assert f"score of {chosen:.4g} or more, which gives the highest F1 on its validation images" in out
+    assert json.loads((tmp_path / "0.json").read_text())["threshold"] == chosen
+
+
+def test_without_a_box_above_the_threshold_the_highest_score_is_said(
+    run: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    one = str(images / "0.png")
+    run("predict", "boxes", one, "--to", str(tmp_path / "all"), "--threshold", "0")
+    best = json.loads((tmp_path / "all" / "0.json").read_text())["detections"][0]
+    out = run("predict", "boxes", one, "--to", str(tmp_path / "none"), "--threshold", "1").stdout
+    said = re.search(r"0 boxes; the highest score is ([0-9.]+) \((.+)\)", out)
+    assert said is not None
+    assert best["score"] - 2e-4 <= float(said[1]) <= best["score"]
+    assert said[2] == best["label"]
+
+
+def test_an_adapter_without_a_threshold_uses_the_default_and_says_so(
+    run: Callable[..., Result], images: Path, storage: Path, tmp_path: Path
+) -> None:
+    old = storage / "trained" / "old"
+    shutil.copytree(storage / "trained" / "boxes", old)
+    reports = old / "reports.jsonl"
+    report = json.loads(reports.read_text())
+    del report["metrics"]["score_threshold"]
+    reports.write_text(json.dumps(report) + "\n")
+    out = run("predict", "old", str(images / "0.png"), "--to", str(tmp_path)).stdout
+    assert "score of 0.5 or more, as training chose no threshold" in out
+
+
+def test_results_that_are_there_already_are_not_replaced_unasked(
+    run: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "out"
+    to.mkdir()
+    (to / "1.json").write_text("mine")
+    call = ("predict", "cells", str(images), "--to", str(to))
+    said = run(*call, code=2).stderr
+    assert "already exists" in said
+    assert "--replace" in said
+    assert [p.name for p in to.iterdir()] == ["1.json"]
+    run(*call, "--replace")
+    assert (to / "1.json").read_text() != "mine"
 
 
 def test_an_image_that_cannot_be_read_is_named_and_the_others_continue(

@@ -25,7 +25,7 @@ def test_best_filters_and_takes_a_path(run: Callable[..., Result], storage: Path
         "best", str(storage / "digits"), "--where", "adapter = 'serial_lora'", "--format", "json"
     ).stdout
     assert [trial["trial"] for trial in json.loads(out)["trials"]] == [4]
-    assert "Columns are" in run("best", "digits", "--where", "nonsense =", code=2).stderr
+    assert "A condition is SQL" in run("best", "digits", "--where", "nonsense =", code=2).stderr
 
 
 def test_best_by_another_metric_and_budget(run: Callable[..., Result]) -> None:

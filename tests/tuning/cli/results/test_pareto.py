@@ -37,8 +37,17 @@ def test_pareto_holds_quality_against_each_cost(run: Run) -> None:
         run("pareto", "ranked", "--cost", "latency_ms").stdout.split()
     )
     said = json.loads(run("pareto", "ranked", "--cost", "latency_ms", "--format", "json").stdout)
+    params = said["trials"][0]["params"]
     assert said["trials"] == [
-        {"trial": 4, "value": 0.1, "cost": 2.5, "front": True, "params": said["trials"][0]["params"]}
+        {
+            "trial": 4,
+            "value": 0.1,
+            "collapsed": None,
+            "cost": 2.5,
+            "cost_range": None,
+            "front": True,
+            "params": params,
+        }
     ]
     assert len(json.loads(run("pareto", "ranked", "--format", "json").stdout)["trials"]) == 30
 

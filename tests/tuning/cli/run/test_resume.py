@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from tuning.experiment.load import load_experiment
 from tuning.ledger.ledger import Ledger
-from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, StartedRecord
+from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ResumedRecord, StartedRecord
 
 
 @pytest.fixture
@@ -93,6 +93,80 @@ def test_any_other_change_is_refused_with_the_difference_and_the_way(
     assert said in out
     assert "search.trials: 8 → 20" not in out
     assert "search: {from: [nuclei]}" in out
+
+
+# --- data that moved --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """An experiment file whose data lie beside it, recorded as `nuclei` with two trials, in `job1`."""
+    file = tmp_path / "job1" / "nuclei.yaml"
+    for name in ("images", "masks"):
+        (file.parent / name).mkdir(parents=True)
+    file.write_text(
+        "name: nuclei\n"
+        "task: segmentation\n"
+        "data: {masks: {train: {images: images, masks: masks}, classes: [ground, cell]}}\n"
+        "objective: {metric: dice}\n"
+        "space: {learning_rate: {float: [1e-4, 1e-2], log: true}}\n"
+        "search: {trials: 8}\n"
+    )
+    of = load_experiment(file)
+    header = ExperimentRecord(
+        name=of.name, file=file.read_text(), experiment=of.model_dump(mode="json", exclude={"source_text"})
+    )
+    Ledger.create(tmp_path / "experiments" / "drawn", header).close()
+    file.parent.rename(tmp_path / "job2")
+    return tmp_path
+
+
+def test_where_data_are_now_is_passed_on(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[dict[str, Any]]
+) -> None:
+    run("resume", "drawn", "--move-data", f"{drawn}/job1={drawn}/job2", "--trials", "9")
+    assert [(each["trials"], each["move_data"]) for each in asked] == [
+        (9, {f"{drawn}/job1": f"{drawn}/job2"})
+    ]
+
+
+def test_another_form_of_move_data_is_refused(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
+) -> None:
+    out = run("resume", "drawn", "--move-data", f"{drawn}/job2", code=2).stderr
+    assert "--move-data must be OLD=NEW" in out
+    assert not asked
+
+
+def test_a_file_beside_the_moved_data_says_where_they_are(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[dict[str, Any]]
+) -> None:
+    run("resume", "drawn", "--file", f"{drawn}/job2/nuclei.yaml", "--set", "search.trials=9")
+    parts = ("images", "masks")
+    wanted = {f"{drawn}/job1/{part}": f"{drawn}/job2/{part}" for part in parts}
+    assert [(each["trials"], each["move_data"]) for each in asked] == [(9, wanted)]
+
+
+def test_a_file_with_moved_data_and_another_change_is_refused_for_the_change(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
+) -> None:
+    moved = f"{drawn}/job2/nuclei.yaml"
+    out = run("resume", "drawn", "--file", moved, "--set", "trial.epochs=3", code=2).stderr
+    assert "trial.epochs" in out
+    assert "data.masks" not in out
+    assert not asked
+
+
+def test_a_file_that_names_the_old_place_fits_once_the_new_one_is_recorded(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[dict[str, Any]]
+) -> None:
+    with Ledger.open(storage / "drawn") as ledger:
+        ledger.append(ResumedRecord(moved={f"{drawn}/job1": f"{drawn}/job2"}))
+    (drawn / "job1").mkdir()
+    (drawn / "job1" / "nuclei.yaml").write_text((drawn / "job2" / "nuclei.yaml").read_text())
+    for place in ("job1", "job2"):
+        run("resume", "drawn", "--file", f"{drawn}/{place}/nuclei.yaml")
+    assert [each["move_data"] for each in asked] == [{}, {}]
 
 
 def test_set_needs_a_file(run: Callable[..., Result], asked: list[Any]) -> None:

@@ -31,6 +31,11 @@ def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], s
     assert "head kept" in out
     kept = {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl", "environment.json", "splits.json"}
     kept |= {"data.json"}
+    kept |= {"definitions.json"}
+    assert "floor of dice, what the best constant prediction reaches: 0." in out
+    held = json.loads((into / "definitions.json").read_text())
+    assert held["definitions"]["dice"] == 2
+    assert held["floors"].keys() == {"validation", "test"}
     assert {p.name for p in into.iterdir()} == kept
     environment = json.loads((into / "environment.json").read_text())
     assert {"versions", "python", "devices", "processor"} <= environment.keys()
@@ -66,3 +71,45 @@ def test_train_says_what_the_data_are_and_what_was_wrong(run: Callable[..., Resu
     assert "new head" in out
     assert [fault["name"] for fault in kept["faults"]]
     assert sum(kept["crowds"].values()) == 1
+
+
+def test_a_run_that_faults_stop_leaves_no_folder(run: Callable[..., Result], storage: Path) -> None:
+    file = storage / "one.yaml"
+    file.write_text(
+        "name: one\ntask: segmentation\nobjective: {metric: dice}\n"
+        f"data: {{masks: {{folder: {storage / 'absent'}}}}}\ntrial: {{adapter: lora, epochs: 1}}\n"
+    )
+    there = storage / "mine"
+    there.mkdir()
+    for into in ([], ["--into", str(storage / "new" / "into")], ["--into", str(there)]):
+        run("train", str(file), *into, code=2)
+    assert not (storage / "trained").exists()
+    assert not (storage / "new").exists()
+    assert not list(there.iterdir())  # it was there before, so it stays
+
+
+@pytest.mark.parametrize("command", [("train",), ("launch", "--dry-run")], ids=["train", "dry run"])
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        ("map_large", "validation has no large box"),
+        ("mar_large/3@soft", "validation of domain soft has no large box of class 3"),
+    ],
+)
+def test_an_objective_without_a_value_is_refused_before_training(
+    run: Callable[..., Result], storage: Path, command: tuple[str, ...], metric: str, reason: str
+) -> None:
+    """Scenes of digits have 64 by 64 pixels; a large box has more than 96 by 96."""
+    file = storage / "large.yaml"
+    space = (
+        "space:\n  learning_rate: {choice: [0.1, 0.2]}\nsearch: {trials: 2}\n" if "launch" in command else ""
+    )
+    file.write_text(
+        f"name: large\ntask: detection\nobjective: {{metric: {metric}}}\n"
+        "data:\n  embedded: {train: 4, validation: 4, test: 2}\n"
+        "  domains: {soft: {corruption: {kind: blur}}}\n"
+        f"trial: {{epochs: 1}}\n{space}"
+    )
+    done = run(command[0], str(file), *command[1:], code=2)
+    assert f"objective.metric {metric}: {reason}" in " ".join(done.stderr.split())
+    assert "epoch 1" not in done.stdout

@@ -143,8 +143,8 @@ FAR = _domain("{masks: {images: a, masks: b}}")
         (FAR, "robustness@far", "needs validation images in domain far, which has test images only; add data.domains.far.validation, or use another objective"),
         (FAR, "dise@far", "segmentation has no metric 'dise@far'; did you mean 'dice@far'?"),
         (FAR, "robustnes", "segmentation has no metric 'robustnes'; did you mean 'robustness'?"),
-        (FAR, "map@far", "segmentation has no metric 'map@far'; it has dice, iou, soft_dice, loss, dice/CLASS, iou/CLASS, METRIC@DOMAIN, robustness, robustness@DOMAIN"),
-        (FAR, "dice@far/cell", "segmentation has no metric 'dice@far/cell'; did you mean 'dice'?"),
+        (FAR, "map@far", "segmentation has no metric 'map@far'; it has dice, iou, soft_dice, loss, dice_with_background, iou_with_background, dice_worst, iou_worst, dice/CLASS, iou/CLASS, METRIC@DOMAIN, robustness, robustness@DOMAIN"),
+        (FAR, "dice@far/cell", "segmentation has no metric 'dice@far/cell'; did you mean 'dice/cell@far'?"),
     ],
 )  # fmt: skip
 def test_an_objective_under_shift_needs_validation_images_there(

@@ -1,0 +1,97 @@
+"""The score threshold of a detector: where its boxes agree best with the true boxes.
+
+AP needs no threshold, but drawing and counting boxes does, and scores of two adapters are not comparable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.metrics.coco import Array, CocoTruth, Detections
+
+IOU = 0.5
+"""The IoU from which a detection counts as a true object of its class."""
+DECIMALS = 6
+"""A threshold is rounded down to this many decimals, the number of a score in a file."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A score threshold, and the F1 of all detections that reach it."""
+
+    threshold: float
+    f1: float
+
+
+def best_f1(
+    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: int
+) -> OperatingPoint | None:
+    """The threshold with the highest F1 at IoU 0.5 over all images and classes; None if no box is right.
+
+    F1 = 2 TP / (detections + objects), with objects and detections of all classes counted together. Objects
+    are matched as in COCO's evaluation: class by class, by decreasing score, each to the free object with
+    the largest IoU; what matches only a crowd does not count. As a match depends on higher scores alone,
+    one matching serves every threshold. Of equal F1, the highest threshold.
+    """
+    objects = sum(int((~truth.crowds.astype(bool)).sum()) for truth in truths)
+    scores: list[Array] = []
+    hits: list[Array] = []
+    for truth, found in zip(truths, detections, strict=True):
+        for label in range(classes):
+            mine = np.flatnonzero(found.labels == label)
+            if mine.size:
+                mine = mine[np.argsort(-found.scores[mine], kind="stable")]
+                theirs = truth.labels == label
+                hit, counts = _matched(
+                    found.boxes[mine], truth.boxes[theirs], truth.crowds[theirs].astype(bool)
+                )
+                scores.append(found.scores[mine][counts])
+                hits.append(hit[counts])
+    if not scores:
+        return None
+    score, hit = np.concatenate(scores).astype(np.float64), np.concatenate(hits)
+    order = np.argsort(-score, kind="stable")
+    score, right = score[order], np.cumsum(hit[order])
+    f1 = 2 * right / (np.arange(1, len(score) + 1) + objects)
+    # Detections of one score are taken together: a threshold cannot separate them.
+    last = np.append(score[1:] != score[:-1], True) if len(score) else np.zeros(0, bool)
+    f1 = np.where(last, f1, -1.0)
+    if not right.size or right[-1] == 0:
+        return None
+    best = int(np.argmax(f1))
+    return OperatingPoint(math.floor(score[best] * 10**DECIMALS) / 10**DECIMALS, float(f1[best]))
+
+
+def _matched(boxes: Array, truth: Array, crowds: Array) -> tuple[Array, Array]:
+    """(n,) bool each: whether a detection hits an object, and whether it counts at all.
+
+    boxes: (n, 4) xywh by decreasing score.  truth: (m, 4) xywh, of the same class.  crowds: (m,) bool.
+    """
+    hit, counts = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
+    if not len(truth):
+        return hit, counts
+    overlap = _iou(boxes.astype(np.float64), truth.astype(np.float64), crowds)
+    free = ~crowds
+    for place, row in enumerate(overlap):
+        able = np.where(free, row, -1.0)
+        best = int(np.argmax(able))
+        if able[best] >= IOU:
+            hit[place], free[best] = True, False
+        elif bool((row[crowds] >= IOU).any()):
+            counts[place] = False
+    return hit, counts
+
+
+def _iou(boxes: Array, truth: Array, crowds: Array) -> Array:
+    """(n, m) IoU of boxes in xywh; for a crowd the share of the detection that lies inside, as in COCO."""
+    near = np.maximum(boxes[:, None, :2], truth[None, :, :2])
+    far = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], truth[None, :, :2] + truth[None, :, 2:])
+    shared = np.clip(far - near, 0, None).prod(axis=-1)
+    own = boxes[:, 2:].prod(axis=-1)[:, None]
+    whole = np.where(crowds[None], own, own + truth[:, 2:].prod(axis=-1)[None] - shared)
+    ratio: Array = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    return ratio

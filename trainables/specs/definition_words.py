@@ -1,0 +1,23 @@
+"""The definitions of an experiment in words, for reports, cards and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainables.specs.definitions import MEANINGS, Definitions
+from trainables.specs.workload import Task
+
+_OF_TASK = {
+    Task.DETECTION: ("coco", "robustness", "fingerprint"),
+    Task.SEGMENTATION: ("dice", "iou", "robustness", "fingerprint"),
+}
+
+
+def definitions_in_words(definitions: Definitions, task: Task) -> dict[str, str]:
+    """What each definition that the task uses means, by its key: `2: mean over the foreground classes`."""
+    return {key: f"{number}: {MEANINGS[key][number]}" for key, number in _numbers(definitions, task)}
+
+
+def _numbers(definitions: Definitions, task: Task) -> Iterator[tuple[str, int]]:
+    for key in _OF_TASK[task]:
+        yield key, getattr(definitions, key)

@@ -1,0 +1,129 @@
+"""Whether prepared data are those that a sweep began with."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import DataError
+from trainables.run_folder import SPLITS
+from trainables.specs.data import Split
+from tuning.experiment.spec import Experiment
+from tuning.ledger.records import PreparedRecord
+
+SHOWN = 10
+"""The most differing files that a message names."""
+
+
+def read_meta(prepared: Path) -> dict[str, Any]:
+    """What is known of a folder of prepared data; empty if it says nothing."""
+    file = prepared / "meta.json"
+    meta: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return meta
+
+
+def fingerprint_of(prepared: Path, meta: Mapping[str, Any]) -> str:
+    """The name of the images' content."""
+    return str(meta.get("fingerprint", prepared.name))
+
+
+def domain_fingerprints(meta: Mapping[str, Any]) -> dict[str, str]:
+    """The same for the domains that have images of their own."""
+    return {str(name): str(folder) for name, folder in meta.get("domains", {}).items()}
+
+
+def require_same_data(
+    before: PreparedRecord, prepared: Path, experiment: Experiment, folder: Path, *, moved: bool
+) -> str | None:
+    """Raise DataError if `prepared` is not the data of `before`; return what the user should know, if any.
+
+    folder: the experiment's.  moved: whether the user has said that data are at another place.
+    """
+    meta = read_meta(prepared)
+    differing = list(_differing(before, prepared, meta))
+    if not differing:
+        return None
+    if experiment.definitions.fingerprint == 1:
+        cached = [_same_prepared(prepared.parent, was, now) for _, was, now in differing]
+        if all(cached):
+            return "files have other times or another place; all prepared images are equal to those before"
+        if moved and None in cached and False not in cached and _same_names(folder, meta, prepared, before):
+            return (
+                f"{experiment.name} was recorded before content was part of the fingerprint, and its prepared"
+                " data are no longer in the cache: only names and numbers of images and classes were compared"
+            )
+    raise DataError(_refusal(differing, prepared, experiment))
+
+
+def _differing(
+    before: PreparedRecord, prepared: Path, meta: Mapping[str, Any]
+) -> Iterator[tuple[str | None, str, str]]:
+    """Yield (domain or None, fingerprint before, fingerprint now)."""
+    if before.fingerprint != (now := fingerprint_of(prepared, meta)):
+        yield None, before.fingerprint, now
+    held = domain_fingerprints(meta)
+    for name, was in before.domains.items():
+        if held.get(name) != was:
+            yield name, was, held.get(name, "none")
+
+
+def _same_prepared(cache: Path, was: str, now: str) -> bool | None:
+    """Whether both folders in the cache hold the same images and classes; None if one is not there."""
+    one, other = cache / was, cache / now
+    if not all((place / "meta.json").is_file() for place in (one, other)):
+        return None
+    if any(read_meta(one).get(key) != read_meta(other).get(key) for key in ("classes", "size", "task")):
+        return False
+    return all(filecmp.cmp(one / f"{s}.arrow", other / f"{s}.arrow", shallow=False) for s in Split)
+
+
+def _same_names(folder: Path, meta: Mapping[str, Any], prepared: Path, before: PreparedRecord) -> bool:
+    """Whether the images of each split have the names that the experiment has stored."""
+    if not (folder / SPLITS).is_file():
+        return False
+    stored = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
+    whole = json.loads((prepared / SPLITS).read_text(encoding="utf-8"))
+    return (
+        before.counts == meta.get("counts")
+        and before.classes == meta.get("classes")
+        # Those of a smaller share of the training images, and without images that were dropped.
+        and all(set(stored[split]) <= set(whole[split]) for split in Split)
+    )
+
+
+def _refusal(differing: list[tuple[str | None, str, str]], prepared: Path, experiment: Experiment) -> str:
+    domain, was, now = differing[0]
+    which = "" if domain is None else f" in domain {domain}"
+    said = f"{experiment.name} was launched with other data{which} (fingerprint {was}, now {now})"
+    if experiment.definitions.fingerprint == 1:
+        return (
+            f"{said}: files, their sizes or their modification times have changed, or this version of"
+            " adaptertune prepares them differently; restore the files, or launch a new experiment. If the"
+            " files have the same content, `adaptertune resume NAME --move-data DATA=DATA`, with their folder"
+            " as DATA, compares names and numbers instead"
+        )
+    named = [line for name, old, _ in differing for line in _named(name, old, prepared, experiment)]
+    if not named:
+        return (
+            f"{said}: files have another content or other names, or this version of adaptertune prepares"
+            " them differently; restore the files, or launch a new experiment"
+        )
+    more = f"\n  … and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    listed = "".join(f"\n  {line}" for line in named[:SHOWN])
+    return f"{said}; restore these files, or launch a new experiment:{listed}{more}"
+
+
+def _named(domain: str | None, was: str, prepared: Path, experiment: Experiment) -> list[str]:
+    """The files that differ, if the data before are still in the cache."""
+    from trainables.data.content_identity import differing_files, domain_content, source_content
+
+    data = experiment.data
+    if domain is None:
+        return differing_files(prepared.parent / was, source_content(data)) or []
+    if domain not in data.domains:
+        return []
+    content = domain_content(domain, data.domains[domain], data)
+    return [f"{domain}: {line}" for line in differing_files(prepared.parent / was, content) or []]
