@@ -162,7 +162,7 @@ def test_prepared_boxes_are_the_annotated_ones_to_the_last_bit(
 
 
 @pytest.mark.parametrize("backend", list(Backend))
-def test_the_published_metrics_come_out_of_prepared_data_to_1e_9(
+def test_the_published_metrics_come_out_of_our_own_evaluation_to_1e_9(
     judge: Engine, reference: tuple[Json, list[Json], dict[str, float]], backend: Backend
 ) -> None:
     """Some detections overlap a box by a threshold exactly, so a truth in single precision loses 4e-4."""
@@ -178,7 +178,7 @@ def test_the_published_metrics_come_out_of_prepared_data_to_1e_9(
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("batch_size", [1, AT_ONCE, 100])
-def test_the_published_metrics_come_out_of_our_own_evaluation(
+def test_the_batch_size_changes_nothing(
     judge: Engine, reference: tuple[Json, list[Json], dict[str, float]], batch_size: int
 ) -> None:
     """A model answers in single precision, which decides those exact overlaps by chance: hence 1e-3."""

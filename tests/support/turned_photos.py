@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data.pixels import ORIENTATION, TURNS
+from trainables.data.files.pixels import ORIENTATION, TURNS
 
 BACK = {6: 8, 8: 6}
 BOX = (4, 2, 8, 5)

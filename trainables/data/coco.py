@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
-from trainables.data.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
-from trainables.data.drawn import Custom, Drawn, Probe, by_size
 from trainables.data.faults import SLACK, Action, Fault, Finding
-from trainables.data.file_names import Folder, file_identity
-from trainables.data.pixels import Photo, read_photo, read_size, stored_size, turn_boxes
+from trainables.data.files.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
+from trainables.data.files.drawn import Custom, Drawn, Probe, by_size
+from trainables.data.files.file_names import Folder, file_identity
+from trainables.data.files.pixels import Photo, read_photo, read_size, stored_size, turn_boxes
 from trainables.data.sample import (
     Annotations,
     Array,

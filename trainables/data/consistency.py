@@ -63,7 +63,7 @@ def check_consistency(
     if whole is not None:
         raise DataError(f"data: {whole}")
     remarks = dict.fromkeys(remark for part in source.parts.values() for remark in part.remarks)
-    return [*remarks, *_palettes(source), *_dark(seen, bits), *_twins(seen)]
+    return [*remarks, *_palettes(source), *_dark(seen, bits), *_twins(seen), *_untrained(source, seen)]
 
 
 def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
@@ -149,6 +149,21 @@ def _twins(seen: Mapping[Split, Seen]) -> list[str]:
         f"{len(twice)} image{'s are' if len(twice) > 1 else ' is'} in two splits, in different files with "
         f"the same pixels, so that metrics there are too good: {'; '.join(shown)}{more}"
     ]
+
+
+def _untrained(source: DataSource, seen: Mapping[Split, Seen]) -> list[str]:
+    """Classes that are only measured: no training image shows them."""
+    shown = {
+        split: frozenset[int]().union(*(e.labels for e in part.evidence)) for split, part in seen.items()
+    }
+    if not shown.get(Split.TRAIN):
+        return []
+    found = []
+    for split in (Split.VALIDATION, Split.TEST):
+        names = [source.classes[i] for i in sorted(shown.get(split, frozenset()) - shown[Split.TRAIN])]
+        if names:
+            found.append(f"{split} has boxes of classes that no training image shows: {_few(names)}")
+    return found
 
 
 def _counted(names: Sequence[str], noun: str) -> str:

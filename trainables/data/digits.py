@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data import embedded
-from trainables.data.pixels import Photo
+from trainables.data.files.pixels import Photo
 from trainables.data.sample import Annotations, Array, DataPart, DataSource
 from trainables.specs.data import EmbeddedData, Split
 from trainables.specs.workload import Task

@@ -33,7 +33,7 @@ def read_domain(
 
     Raises DataError if they cannot be read, have other classes, or do not fit the data.
     """
-    source, given = data.source, _given(name, domain)
+    source, given = data.source, domain_parts(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
         pairs = {s: (f"{at}.masks", part.masks) for s, (at, part) in given.items() if part.masks is not None}
         return DataSource(
@@ -54,7 +54,7 @@ def read_domain(
 
 def domain_identity(name: str, domain: DomainSpec, data: DataSpec) -> JsonValue:
     """All that the images of a domain depend on, without reading them. Raises DataError."""
-    source, given = data.source, _given(name, domain)
+    source, given = data.source, domain_parts(name, domain)
     if domain.masks is not None and isinstance(source, MaskData):
         rules = source.model_dump(mode="json", include={"classes", "values", "ignore"})
         files = {str(s): mask_files(p.masks, f"{at}.masks") for s, (at, p) in given.items() if p.masks}
@@ -70,7 +70,7 @@ def domain_identity(name: str, domain: DomainSpec, data: DataSpec) -> JsonValue:
     raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
 
 
-def _given(name: str, domain: DomainSpec) -> dict[Split, tuple[str, DomainPart]]:
+def domain_parts(name: str, domain: DomainSpec) -> dict[Split, tuple[str, DomainPart]]:
     """The parts that a domain names, each with its key."""
     at = f"data.domains.{name}"
     if domain.kind in ("embedded", "corruption"):

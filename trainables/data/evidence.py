@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.faults import SLACK
-from trainables.data.pixels import Photo
+from trainables.data.files.pixels import Photo
 from trainables.data.sample import Annotations
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -59,6 +59,8 @@ class Evidence:
     deepest: int | None
     digest: bytes
     form: BoxForm = BoxForm()
+    labels: frozenset[int] = frozenset()
+    """The class indices of its boxes."""
 
 
 def evidence_of(photo: Photo, planes: bytes, found: Annotations | None) -> Evidence:
@@ -66,7 +68,8 @@ def evidence_of(photo: Photo, planes: bytes, found: Annotations | None) -> Evide
     highest = max(high for _, high in _extrema(photo))
     # Turned boxes are no longer in the form that the data gave them.
     form = BoxForm() if found is None or photo.orientation != 1 else box_form(found, photo.upright)
-    return Evidence(highest, photo.deepest, hashlib.blake2b(planes, digest_size=16).digest(), form)
+    labels = frozenset() if found is None else frozenset(found.labels[found.labels >= 0].tolist())
+    return Evidence(highest, photo.deepest, hashlib.blake2b(planes, digest_size=16).digest(), form, labels)
 
 
 def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:

@@ -18,12 +18,14 @@ import numpy as np
 from pydantic import JsonValue
 
 from trainables.data.content.digests import digest_files, digest_of, files_below
-from trainables.data.pixels import Photo, read_photo
+from trainables.data.files.coco_fields import flag, number
+from trainables.data.files.pixels import Photo, read_photo
 from trainables.data.sample import (
     Annotations,
     DataPart,
     DataSource,
     Sample,
+    check_names_alike,
     identity_of,
     unknown_classes,
 )
@@ -61,8 +63,8 @@ class HubSample:
         return Annotations.of(
             [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in corners],
             [self.labels.get(value, -1) for value in objects["category"]],
-            [math.nan if a is None else a for a in objects.get("area", [math.nan] * count)],
-            [bool(c) for c in objects.get("iscrowd", [False] * count)],
+            [number(a) for a in objects.get("area", [math.nan] * count)],
+            [flag(c, f"{self.name}: objects.iscrowd") for c in objects.get("iscrowd", [False] * count)],
             corners=True,
         )
 
@@ -101,6 +103,7 @@ def read_hub_parts(
     if classes is None:
         found = dict.fromkeys(name for table in tables.values() for name in _names(table, spec.path))
         classes = tuple(found)
+        check_names_alike([(f"{where}.{s}", _names(table, spec.path)) for s, table in tables.items()])
     else:
         for table in tables.values():
             _only_of(classes, table, spec.path, where)

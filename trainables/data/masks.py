@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from trainables.data.drawn import Custom, Drawn, Probe, by_size
 from trainables.data.faults import Action, Fault, Finding
-from trainables.data.file_names import file_identity
-from trainables.data.mask_code import MaskCode, mask_code
-from trainables.data.mask_pairs import find_pairs
-from trainables.data.mask_pixels import MaskFile, read_mask
-from trainables.data.pixels import Photo, read_photo, read_size, stored_size, turn_mask
+from trainables.data.files.drawn import Custom, Drawn, Probe, by_size
+from trainables.data.files.file_names import file_identity
+from trainables.data.files.mask_code import MaskCode, mask_code
+from trainables.data.files.mask_pairs import find_pairs
+from trainables.data.files.mask_pixels import MaskFile, read_mask
+from trainables.data.files.pixels import Photo, read_photo, read_size, stored_size, turn_mask
 from trainables.data.sample import (
     Annotations,
     Array,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from trainables.data.pixels import Photo
+from trainables.data.files.pixels import Photo
 from trainables.errors import DataError
 from trainables.specs.data import Split
 

@@ -15,9 +15,9 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from trainables.data.file_names import walk_files
+from trainables.data.files.file_names import walk_files
+from trainables.data.files.pixels import read_photo
 from trainables.data.loader import Batch
-from trainables.data.pixels import read_photo
 from trainables.data.prepared import Array
 from trainables.errors import DataError, ModelError
 from trainables.inference.drawing import draw_boxes, draw_mask

@@ -18,6 +18,7 @@ class Definitions(Spec):
     dice: Literal[1, 2] = 2
     iou: Literal[1, 2] = 2
     coco: Literal[1, 2] = 2
+    head: Literal[1, 2] = 2
     robustness: Literal[1, 2] = 2
     fingerprint: Literal[1, 2] = 2
 
@@ -57,7 +58,7 @@ class Definitions(Spec):
         return None
 
 
-BEFORE = Definitions(dice=1, iou=1, coco=1, robustness=1, fingerprint=1)
+BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1)
 """The definitions of every experiment whose record names none."""
 
 MEANINGS: Mapping[str, Mapping[int, str]] = {
@@ -72,6 +73,10 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
     "coco": {
         1: "true boxes rounded to single precision",
         2: "true boxes in double precision, as annotated",
+    },
+    "head": {
+        1: "of a segmentation checkpoint: kept if it has the data's classes in their order, else new",
+        2: "matched by the names of classes",
     },
     "robustness": {
         1: "shifted ÷ in domain",

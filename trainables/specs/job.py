@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from trainables.specs.base import Spec
+from trainables.specs.heads import HeadSource
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
@@ -79,6 +80,7 @@ class TrialResult(Spec):
 
     report: None if the trial failed.  built: parameter counts by part, in the first result, and with it
     still: the names of parameters that are set to train but have no gradient, those of all blocks as one.
+    head: where the model's head comes from, in the first result.
     baseline: metrics of the pretrained baseline, from the worker that measured it.
     unsaved: why the trial could not be saved, reported once.  done: whether the trial has ended.
     """
@@ -88,6 +90,7 @@ class TrialResult(Spec):
     objective: float = math.nan
     report: Report | None = None
     built: dict[str, int] | None = None
+    head: HeadSource | None = None
     still: list[str] = Field(default_factory=list)
     baseline: dict[str, float] | None = None
     unsaved: str | None = None

@@ -19,6 +19,7 @@ from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.metrics.results import Keep
 from trainables.metrics.rules import MetricRules
+from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
 
@@ -54,6 +55,19 @@ class TaskModel(Protocol):
     @property
     def fresh_head(self) -> bool:
         """Whether the checkpoint has no head for these classes, so that an untrained model is meaningless."""
+        ...
+
+    @property
+    def head_fault(self) -> str | None:
+        """Why the checkpoint's head does not fit these classes, if that is probably a mistake."""
+        ...
+
+    def with_head_as_before(self) -> TaskModel:
+        """The task with the head that it had by the first definition, see `MEANINGS`."""
+        ...
+
+    def head_source(self, config: TrialConfig) -> HeadSource:
+        """Where the head of a trial with this configuration comes from."""
         ...
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:

@@ -22,6 +22,7 @@ from trainables.metrics.coco import Detections, coco_metrics, coco_names, top_de
 from trainables.metrics.results import BoxResults, Keep
 from trainables.metrics.rules import MetricRules
 from trainables.metrics.threshold import best_f1
+from trainables.specs.heads import HeadSource
 from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
@@ -36,6 +37,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.detectors import DetectorFamily, detector_family
+from trainables.tasks.head_names import head_source, spelled_otherwise
 from trainables.wording import plural
 
 LOSS_GROUP = 16
@@ -57,12 +59,21 @@ class DetectionTask:
     """The checkpoint's label for each class of the data; None if it does not know all of them."""
     labels: tuple[str, ...]
     """The checkpoint's labels, in its order."""
+    head_fault: str | None = None
     rules: MetricRules = field(default_factory=MetricRules)
 
     @property
     def fresh_head(self) -> bool:
         """Whether the checkpoint does not know these classes."""
         return self.ids is None
+
+    def with_head_as_before(self) -> DetectionTask:
+        """Heads were always matched by name."""
+        return self
+
+    def head_source(self, config: TrialConfig) -> HeadSource:
+        """The same for all trials."""
+        return head_source(None if self.ids is None else self.ids.tolist(), len(self.labels))
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """The detector; for unknown classes, the last layer of the classifier is new."""
@@ -194,8 +205,10 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     model.loss_function = _InFloat32(model.loss_function)
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
     ids = None if spec.new_head else _ids(model.config.id2label, classes)
+    fault = None
     if ids is None and not spec.new_head:
         _check_none_known(spec, labels, classes)
+        fault = spelled_otherwise(classes, labels)
     if ids is None:
         model.config.id2label = dict(enumerate(classes))
         model.config.label2id = {name: i for i, name in enumerate(classes)}
@@ -208,6 +221,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
         scale=hub.scale_from(processor),
         ids=None if ids is None else torch.tensor(ids, device=device),
         labels=labels,
+        head_fault=fault,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from trainables.metrics.dice import counts_by_image, mask_metrics
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.results import Keep, MaskResults
 from trainables.metrics.rules import MetricRules
+from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -34,6 +35,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.head import SegmentationHead
+from trainables.tasks.head_names import head_source, spelled_otherwise
 from trainables.tasks.losses import Measures, mean_loss, measure_images, segmentation_loss, soft_dice
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
@@ -79,6 +81,9 @@ class SegmentationTask:
     resize: Resize
     scale: Scale
     pretrained_head: dict[str, Tensor] | None
+    """The checkpoint's head, its outputs in the order of `classes`."""
+    pretrained_source: HeadSource = HeadSource.NEW
+    head_fault: str | None = None
     rules: MetricRules = field(default_factory=MetricRules)
 
     @property
@@ -86,16 +91,22 @@ class SegmentationTask:
         """Whether the checkpoint has no head for these classes."""
         return self.pretrained_head is None
 
+    def with_head_as_before(self) -> SegmentationTask:
+        """A head whose classes were in another order was not used."""
+        if self.pretrained_source is HeadSource.KEPT:
+            return self
+        return replace(self, pretrained_head=None, pretrained_source=HeadSource.NEW, head_fault=None)
+
+    def head_source(self, config: TrialConfig) -> HeadSource:
+        """The checkpoint's head serves trials whose head has its shape."""
+        held = self.pretrained_head
+        fits = held is not None and _shapes(held) == _shapes(self._new_head(config).state_dict())
+        return self.pretrained_source if fits else HeadSource.NEW
+
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """A Segmenter, with the checkpoint's head if `config.head` has the same shape."""
         backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
-        head = SegmentationHead(
-            self.layout.hidden,
-            len(self.classes),
-            width=config.head.width,
-            norm=config.head.norm,
-            dropout=config.head.dropout,
-        )
+        head = self._new_head(config)
         held = self.pretrained_head
         if held is not None and _shapes(held) == _shapes(head.state_dict()):
             head.load_state_dict(held)
@@ -104,6 +115,15 @@ class SegmentationTask:
             raise ModelError(f"freeze_head: the head is new (the checkpoint {why}) and must train")
         head.requires_grad_(False).eval()
         return Segmenter(backbone, head.to(_device(self.backbone))).eval()
+
+    def _new_head(self, config: TrialConfig) -> SegmentationHead:
+        return SegmentationHead(
+            self.layout.hidden,
+            len(self.classes),
+            width=config.head.width,
+            norm=config.head.norm,
+            dropout=config.head.dropout,
+        )
 
     def layout_in(self, model: nn.Module) -> Layout:
         """The backbone's layout; adapters do not change names."""
@@ -175,13 +195,16 @@ def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.devi
     resized = segmenter_resize(config, processor, spec)
     options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
     backbone = hub.read_model(spec, Task.SEGMENTATION, AutoModel, **options).to(device)
+    found = HeldHead() if spec.new_head else _pretrained_head(spec, classes, device)
     return SegmentationTask(
         backbone=backbone,
         classes=classes,
         layout=layout_of(backbone).under("backbone"),
         resize=resized,
         scale=hub.scale_from(processor),
-        pretrained_head=None if spec.new_head else _pretrained_head(spec, classes, device),
+        pretrained_head=found.tensors,
+        pretrained_source=found.source,
+        head_fault=found.fault,
     )
 
 
@@ -210,23 +233,33 @@ def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
 TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
 
 
-def _pretrained_head(
-    spec: ModelSpec, classes: tuple[str, ...], device: torch.device
-) -> dict[str, Tensor] | None:
-    """The head that is saved next to the backbone, if it is for exactly these classes."""
+@dataclass(frozen=True)
+class HeldHead:
+    """A checkpoint's head for the data's classes, or why there is none."""
+
+    tensors: dict[str, Tensor] | None = None
+    source: HeadSource = HeadSource.NEW
+    fault: str | None = None
+
+
+def _pretrained_head(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> HeldHead:
+    """The head that is saved next to the backbone, if it has all of these classes, in their order."""
     folder = hub.folder_of(spec, Task.SEGMENTATION)
     if folder is None or not (folder / "head.json").exists():
-        return None
+        return HeldHead()
     try:
-        if tuple(json.loads((folder / "head.json").read_text(encoding="utf-8"))["classes"]) != classes:
-            return None
+        known = [str(n) for n in json.loads((folder / "head.json").read_text(encoding="utf-8"))["classes"]]
+        if any(known.count(name) != 1 for name in classes):
+            return HeldHead(fault=spelled_otherwise(classes, known))
         held: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
-        return held
+        order = [known.index(name) for name in classes]
+        chosen = {n: t[order] if n.startswith("classify.") else t for n, t in held.items()}
     except Exception as error:  # a file that is damaged in any way
         raise ModelError(
             f"model.name '{spec.name}': cannot read the head in {folder} ({error}); "
             "remove head.json to start with a new one"
         ) from error
+    return HeldHead(chosen, head_source(order, len(known)))
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -9,6 +9,7 @@ import torch
 
 from trainables.preparation import prepare_workload
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables.specs.heads import HeadSource
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
@@ -23,11 +24,13 @@ def train_solo(
     *,
     folder: Path,
     on_report: Callable[[Report], None],
+    on_head: Callable[[HeadSource], None] = lambda head: None,
     on_start: Callable[[TrialState], None] = lambda _: None,
     threads: int | None = None,
 ) -> Report:
     """Train `config`; save the state (`last.ckpt`) and the best weights (`best.ckpt`) in `folder`.
 
+    on_head: called before training with the origin of the head.
     on_start: called with the state before the first step.
     threads: torch's default if None. With the same number as a sweep's trial, the curve is the same.
 
@@ -37,6 +40,7 @@ def train_solo(
         torch.set_num_threads(threads)
     engine = Engine(workload, prepare_workload(workload, progress=True))
     state = engine.start(config)
+    on_head(engine.task.head_source(state.config))
     on_start(state)
     while True:
         for _, report in engine.advance([state]):

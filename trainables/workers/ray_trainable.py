@@ -30,6 +30,7 @@ from trainables.run_folder import (
     STOPPED,
     append_to_log,
 )
+from trainables.specs.heads import HeadSource
 from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
 from trainables.specs.workload import Workload
@@ -91,6 +92,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._checkpoints = place(job.checkpoints)
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
+        self._head: HeadSource | None = None
         self._baseline: dict[str, float] | None = None
         self._state: TrialState | None = None
         self._pending: Report | None = None
@@ -135,6 +137,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         self._built = count_parameters(state.parts, state.config, still=state.still)
         if state.still:
             self._log(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
+        self._head = self._engine.task.head_source(state.config)
 
     def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
         """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
@@ -244,6 +247,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> dict[str, Any]:
         built, self._built = self._built, None
+        head, self._head = self._head, None
         still = grouped(self._state.still) if built is not None and self._state is not None else []
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
@@ -253,6 +257,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
             objective=report.objective if report is not None else math.nan,
             report=report if failure is None else None,
             built=built,
+            head=head,
             still=still,
             baseline=baseline,
             unsaved=unsaved,

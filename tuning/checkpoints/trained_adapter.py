@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "experiment.yaml"
 REPORTS = "reports.jsonl"
 ENVIRONMENT = "environment.json"
+DATA = "data.json"
 TRAINED = "trained"
 """The folder under a storage folder in which `train` keeps its runs."""
 

@@ -11,12 +11,13 @@ from typing import Any, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from trainables.wording import plural
 from tuning.cli.board import Board
 from tuning.cli.console import print_lines
+from tuning.cli.data_summary import error_count, prepared_line
 from tuning.formatting import duration
 from tuning.ledger.records import (
     BaselineRecord,
+    BuiltRecord,
     EndedRecord,
     OverBudgetRecord,
     PreparedRecord,
@@ -56,6 +57,7 @@ class Progress:
         """Whether the data are not ready yet."""
         self._told = False
         self._best: BestTrial | None = None
+        self._head: str | None = None
         self._live: Live | None = None
         self._lock = RLock()
         self._left = Event()
@@ -120,11 +122,13 @@ class Progress:
             for line in describe_earlier_trials(record):
                 self._print(line)
         elif isinstance(record, PreparedRecord):
-            parts = ", ".join(f"{n} {split}" for split, n in record.counts.items())
-            faults = (
-                f"; {plural(len(record.faults), 'error')}, see `adaptertune status`" if record.faults else ""
-            )
-            self._print(f"data ready: {parts or 'no counts'}{faults}")
+            faults = f"; {error_count(record.faults)}, see `adaptertune status`" if record.faults else ""
+            self._print(f"data ready: {prepared_line(record.counts, record.boxes, record.crowds)}{faults}")
+            for text in record.warnings:
+                self._print(f"warning: {text}")
+        elif isinstance(record, BuiltRecord) and record.head not in (None, self._head):
+            self._head = record.head
+            self._print(f"trial {record.trial}: {record.head}")
         elif isinstance(record, BaselineRecord) and self.board.baseline is not None:
             self._print(f"pretrained baseline: {self.board.metric} {self.board.baseline:.4f}")
         elif isinstance(record, EndedRecord):

@@ -111,8 +111,12 @@ class PreparedRecord(Record):
     fingerprint: str
     counts: dict[str, int] = {}
     """Images by split."""
+    boxes: dict[str, int] = {}
+    crowds: dict[str, int] = {}
+    """Boxes by split, and those of them that are crowds."""
     classes: list[str] = []
     faults: list[JsonValue] = []
+    warnings: list[str] = []
     floors: dict[str, dict[str, float]] = {}
     """What the best constant predictor reaches, by metric, on `validation`, `test`, `validation@DOMAIN`
     and `test@DOMAIN`; see `trainables.metrics.floors`. Empty in records of before."""
@@ -145,6 +149,8 @@ class BuiltRecord(Record):
     kind: Literal["built"] = "built"
     trial: int
     parameters: dict[str, int]
+    head: str | None = None
+    """Where the model's head comes from: `trainables.specs.heads`; None in records of before."""
     still: list[str] = []
 
 

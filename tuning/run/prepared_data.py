@@ -122,7 +122,10 @@ def record_data(
             fingerprint=fingerprint_of(data, meta),
             counts=meta.get("counts", {}),
             classes=meta.get("classes", []),
+            boxes=meta.get("boxes", {}),
+            crowds=meta.get("crowds", {}),
             faults=meta.get("faults", []),
+            warnings=meta.get("warnings", []),
             floors=floors,
             domains=domain_fingerprints(meta),
         )

@@ -109,7 +109,12 @@ class RecordingScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
         number = trial.config["trial"]
         if built := nested_part(result, "built"):
             self._recorder.record(
-                BuiltRecord(trial=number, parameters=built, still=result.get("still") or [])
+                BuiltRecord(
+                    trial=number,
+                    parameters=built,
+                    still=result.get("still") or [],
+                    head=result.get("head"),
+                )
             )
         if (baseline := nested_part(result, "baseline")) and self._recorder.history.baseline is None:
             self._recorder.record(BaselineRecord(metrics=baseline))

@@ -176,3 +176,15 @@ def test_a_palette_with_white_first_is_told(tmp_path: Path) -> None:
     (warning,) = prepared(Task.SEGMENTATION, source).meta["warnings"]
     assert warning.startswith("8 masks have a palette of two greys with the lighter one first")
     json.dumps(warning)
+
+
+def test_a_class_that_is_never_trained_is_told(tmp_path: Path) -> None:
+    train = [box(i, SOUND[0], category=3) for i in range(8)]
+    validation = [box(i, SOUND[0], category=c) for i in (50, 51) for c in (3, 7)]
+    data = {
+        "train": coco_folder(tmp_path / "a", 8, annotations=train),
+        "validation": coco_folder(tmp_path / "b", 2, annotations=validation, start=50),
+    }
+    assert prepared(Task.DETECTION, {"coco": data}).meta["warnings"] == [
+        "validation has boxes of classes that no training image shows: dog"
+    ]

@@ -214,3 +214,26 @@ def test_saved_slices_without_ids(tmp_path: Path) -> None:
     assert held.meta["counts"] == {"train": 8, "validation": 2, "test": 0}
     with pytest.raises(DataError, match=r"7 \(train and validation\)|0 \(train and validation\)"):
         prepared(Task.DETECTION, {"hub": hub | {"validation": "train[7:]"}})
+
+
+def test_a_class_that_another_part_spells_otherwise_is_refused(tmp_path: Path) -> None:
+    other = OBJECTS | {"category": ClassLabel(names=["Cat", "dog", "bird"])}
+    parts = {
+        "train": _table([_row(i) for i in range(8)]),
+        "val": _table([_row(i) for i in range(8, 12)], Sequence(other)),
+    }
+    DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"validation: .*'Cat' \(did you mean 'cat'\?\)"):
+        prepared(Task.DETECTION, {"hub": {"path": str(tmp_path / "saved"), "validation": "val"}})
+
+
+def test_crowds_and_areas_may_be_text(tmp_path: Path) -> None:
+    objects = OBJECTS | {"iscrowd": Value("string"), "area": Value("string")}
+    rows = [_row(i) for i in range(8)]
+    for row in rows:
+        row["objects"] |= {"iscrowd": ["0", "1"], "area": [str(a) for a in row["objects"]["area"]]}
+    DatasetDict({"train": _table(rows, Sequence(objects))}).save_to_disk(tmp_path / "saved")
+    held = prepared(Task.DETECTION, {"hub": {"path": str(tmp_path / "saved")}})
+    split = held.splits[Split.TRAIN]
+    assert split.crowds(0).tolist() == [False, True]
+    assert split.areas(0).tolist() == [120.0, 384.0]

@@ -19,6 +19,7 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
 from trainables.metrics.coco import Backend, Detections, coco_metrics, coco_names
+from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import TaskModel, pixels, split_by_size
@@ -177,6 +178,25 @@ def test_a_shared_clone_holds_the_backbone_itself_and_a_head_of_its_own(folder: 
         assert not parameter.requires_grad
     assert not {id(p) for p in whole.parameters()} & {id(p) for p in pristine.values()}
     assert not shared.training
+
+
+def test_every_detector_says_where_its_head_comes_from(tmp_path: Path) -> None:
+    tiny_yolos({0: "a", 1: "b", 2: "c"}).save_pretrained(tmp_path)
+    YolosImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    for classes, source in (
+        (("a", "b", "c"), HeadSource.KEPT),
+        (("c", "b", "a"), HeadSource.MAPPED),
+        (("b", "c"), HeadSource.MAPPED),
+        (("okapi",), HeadSource.NEW),
+    ):
+        assert load(Task.DETECTION, str(tmp_path), classes).head_source(PLAIN) is source
+
+
+def test_labels_spelled_otherwise_are_refused_not_thrown_away(folder: Path) -> None:
+    upper = tuple(f" {name.upper()}" for name in CLASSES)
+    with pytest.raises(ModelError, match=r"did you mean .* by another spelling; rename them in the data"):
+        load(Task.DETECTION, str(folder), upper)
+    assert load(Task.DETECTION, str(folder), upper, new_head=True).fresh_head
 
 
 def test_unknown_classes_get_a_new_last_layer_drawn_from_torchs_generator(folder: Path) -> None:

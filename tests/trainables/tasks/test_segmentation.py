@@ -30,12 +30,14 @@ from tests.trainables.tasks.conftest import CPU, PLAIN, load, vit_config
 from trainables.data.loader import eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
+from trainables.specs.definitions import BEFORE
+from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Loss, Precision, TrialConfig
-from trainables.specs.workload import ModelSpec, Task
+from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.base import TaskModel, pixels
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.losses import segmentation_loss
-from trainables.tasks.registry import resize_of
+from trainables.tasks.registry import load_task, resize_of
 
 CLASSES = ("ground", "a", "b")
 SplitOf = Callable[..., PreparedSplit]
@@ -190,7 +192,43 @@ def test_the_head_is_the_checkpoints_own_where_classes_and_shape_agree(with_head
     for text in ('"head": {"width": 5}', '"head": {"norm": true}'):
         own = task.assemble(_config(text), share=True).head.state_dict()
         assert not torch.equal(own["classify.bias"], held["classify.bias"])
-    assert load(Task.SEGMENTATION, str(with_head), ("ground", "b", "a")).fresh_head
+
+
+def test_a_head_is_matched_by_the_names_of_its_classes(with_head: Path) -> None:
+    held = load_file(with_head / "head.safetensors")
+    name = str(with_head)
+    kept: Any = load(Task.SEGMENTATION, name, CLASSES)
+    assert kept.head_source(PLAIN) is HeadSource.KEPT
+    assert kept.head_source(_config('"head": {"width": 5}')) is HeadSource.NEW
+    for classes in (("ground", "b", "a"), ("b", "ground"), ("a",)):
+        task: Any = load(Task.SEGMENTATION, name, classes)
+        assert task.head_source(PLAIN) is HeadSource.MAPPED
+        own = task.assemble(PLAIN, share=True).head.state_dict()
+        rows = [CLASSES.index(each) for each in classes]
+        for key in ("classify.weight", "classify.bias"):
+            assert torch.equal(own[key], held[key][rows])
+        assert torch.equal(own["reduce.weight"], held["reduce.weight"])
+    for classes in (("ground", "c"), ("x", "y")):
+        task = load(Task.SEGMENTATION, name, classes)
+        assert task.fresh_head
+        assert task.head_source(PLAIN) is HeadSource.NEW
+
+
+def test_a_class_spelled_otherwise_than_in_the_head_is_refused(with_head: Path) -> None:
+    name = str(with_head)
+    with pytest.raises(ModelError, match=r"'Ground' \(did you mean 'ground'\?\), .* by another spelling"):
+        load(Task.SEGMENTATION, name, ("Ground", "a ", "b"))
+    fresh = load(Task.SEGMENTATION, name, ("Ground", "a ", "b"), new_head=True)
+    assert fresh.head_source(PLAIN) is HeadSource.NEW
+
+
+def test_an_experiment_of_before_keeps_its_new_head(with_head: Path) -> None:
+    asked = Workload.model_validate_json('{"task": "segmentation", "objective": {"metric": "loss"}}')
+    before = asked.model_copy(update={"model": ModelSpec(name=str(with_head)), "definitions": BEFORE})
+    cpu = torch.device("cpu")
+    for classes in (("ground", "b", "a"), ("Ground", "a", "b")):
+        assert load_task(before, classes, cpu).head_source(PLAIN) is HeadSource.NEW
+    assert load_task(before, CLASSES, cpu).head_source(PLAIN) is HeadSource.KEPT
 
 
 def test_a_fresh_head_is_drawn_from_torchs_generator(folder: Path) -> None:

@@ -40,6 +40,8 @@ def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor:
     results = steps(actor)
     assert [r["epoch"] for r in results] == [1.0, 2.0, 3.0]
     assert results[0]["built"]["adapter"] > 0
+    assert results[0]["head"] == "head kept"
+    assert all(r["head"] is None for r in results[1:])
     assert results[0]["baseline"]["dice"] < 0.1
     assert all(r["built"] is None and r["baseline"] is None for r in results[1:])
     assert all(r["still"] == [] for r in results)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
+from trainables.errors import ExperimentFileError
 from trainables.wording import plural
 from tuning.cli.options import File, Sets
+
+if TYPE_CHECKING:
+    from tuning.experiment.spec import Experiment
 
 
 def run_validate(file: File, set_: Sets = None) -> None:
     """Check an experiment file and report all errors at once.
 
     Each error names the file, the line, the key, and what is allowed. A valid file is summarized on one line.
+    Files, folders and class names that the file names are checked, too, but images are not read.
     """
     from tuning.cli.board import trials_asked
     from tuning.experiment.load import load_experiment
 
     experiment = load_experiment(file, set_ or [])
+    _check_surroundings(experiment, file)
     size, trials = experiment.space.size(), trials_asked(experiment)
     search = (
         f"{plural(len(experiment.space.names), 'parameter')}"
@@ -29,3 +37,17 @@ def run_validate(file: File, set_: Sets = None) -> None:
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
         f" of at most {plural(experiment.max_epochs, 'epoch')}"
     )
+
+
+def _check_surroundings(experiment: Experiment, file: str) -> None:
+    """What costs little to find out about data and model. Raises ExperimentFileError with all errors."""
+    from trainables.data.quick_check import quick_classes, quick_faults
+    from tuning.experiment.checks.objective import class_error
+
+    workload = experiment.workload
+    faults = quick_faults(workload)
+    if not faults and (error := class_error(workload.metric, quick_classes(workload))) is not None:
+        faults = [("objective.metric", error)]
+    if faults:
+        lines = [f"  {key}  {reason}" for key, reason in faults]
+        raise ExperimentFileError("\n".join([f"{file}: {plural(len(faults), 'error')}", *lines]))

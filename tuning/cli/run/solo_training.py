@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import JsonValue
@@ -25,8 +26,9 @@ from trainables.training.solo import train_solo
 from trainables.training.state import TrialState
 from trainables.wording import plural
 from tuning.checkpoints.run_definitions import RunDefinitions
-from tuning.checkpoints.trained_adapter import ENVIRONMENT, EXPERIMENT, REPORTS
+from tuning.checkpoints.trained_adapter import DATA, ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
+from tuning.cli.data_summary import error_count, error_lines, prepared_line
 from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
@@ -46,6 +48,7 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
     out = console()
     print_lines(out, f"{experiment.name}: {_description(config)} in {folder}")
     prepared = open_prepared(prepare_workload(workload, progress=True))
+    _show_data(folder, prepared.meta)
     check_objective(prepared, workload)
     floors = prepared_floors(prepared, workload)
     RunDefinitions(workload.definitions, floors).write(folder)
@@ -71,7 +74,13 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
         given = experiment.resources.model_fields_set
         threads = experiment.resources.threads if "threads" in given else None
         last = train_solo(
-            workload, config, folder=folder, on_report=on_report, on_start=on_start, threads=threads
+            workload,
+            config,
+            folder=folder,
+            on_report=on_report,
+            on_start=on_start,
+            on_head=lambda head: print_lines(out, head.value),
+            threads=threads,
         )
     if last.outcome == "diverged":
         say(
@@ -100,6 +109,17 @@ def _other_definition(workload: Workload) -> str | None:
         f"{key}: {MEANINGS[key][number]}, as when this experiment began;"
         f" in a new one: {MEANINGS[key][newest]}"
     )
+
+
+def _show_data(folder: Path, meta: dict[str, Any]) -> None:
+    """Print what was prepared, as `launch` does, and keep it in `folder`."""
+    kept = ("fingerprint", "classes", "counts", "boxes", "crowds", "warnings", "faults")
+    _write_json(folder / DATA, {key: meta[key] for key in kept if key in meta})
+    faults = meta.get("faults", [])
+    counted = f"; {error_count(faults)}:" if faults else ""
+    line = prepared_line(meta.get("counts", {}), meta.get("boxes", {}), meta.get("crowds", {}))
+    print_lines(console(), f"data ready: {line}{counted}", *error_lines(faults, f"see {folder / DATA}"))
+    print_lines(console(), *(f"warning: {text}" for text in meta.get("warnings", [])), style="yellow")
 
 
 def _write_json(path: Path, value: dict[str, JsonValue]) -> None:

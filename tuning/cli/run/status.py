@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from trainables.wording import plural
 from tuning.cli.options import Name, Storage
 
 
@@ -21,7 +20,9 @@ def run_status(
     """Show the progress of an experiment: trials by state, running trials, the best so far, failures."""
     from analysis.query.sweep import Sweep
     from tuning.cli.console import console, failure_lines, print_lines
+    from tuning.cli.data_summary import error_count, error_lines
     from tuning.cli.run.recorded_board import read_board
+    from tuning.ledger.ledger import LEDGER
     from tuning.ledger.storage import parse_reference, storage_folder
 
     folder = parse_reference(name, storage_folder(storage)).folder
@@ -38,7 +39,7 @@ def run_status(
         print_lines(out, "the driver died; everything that it had recorded is kept", style="yellow")
     errors = board.prepared.faults if board.prepared is not None else []
     if errors:
-        print_lines(out, f"data: {plural(len(errors), 'error')}")
-    for error in errors[:10]:
-        print_lines(out, f"  {'  '.join(map(str, error.values())) if isinstance(error, dict) else error}")
+        print_lines(out, f"data: {error_count(errors)}", *error_lines(errors, f"see {folder / LEDGER}"))
+    for text in board.prepared.warnings if board.prepared is not None else []:
+        print_lines(out, f"warning: {text}", style="yellow")
     print_lines(out, *failure_lines(Sweep.at(folder), folder, most=50))

@@ -56,6 +56,7 @@ def run_train(
     - `experiment.yaml`: the run as an experiment file, with absolute paths: `adaptertune train
       FOLDER/experiment.yaml` repeats it
     - `reports.jsonl`: one line for each report: epoch, step, metrics, cost
+    - `data.json`: what was prepared: counts of images, boxes and crowds, classes, warnings, and all errors
     - `splits.json`: the images of the training, validation and test splits, by name
     - `environment.json`: versions, Python, platform, devices, git revision
     - `definitions.json`: the definition of each metric, and its floors (docs/reference/metrics.md)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+from data_makers import coco_folder
 from typer.testing import Result
 
 
@@ -19,3 +21,23 @@ def test_a_wrong_file_is_a_message(run: Callable[..., Result], tmp_path: Path) -
         assert "spcae" in run(command, str(file), code=2).stderr
     for command in ("validate", "launch", "train"):
         run(command, str(tmp_path / "absent.yaml"), code=2)
+
+
+def test_validate_looks_at_files_and_class_names(run: Callable[..., Result], tmp_path: Path) -> None:
+    part = coco_folder(tmp_path, 3)
+    file = tmp_path / "pets.yaml"
+
+    def write(metric: str) -> None:
+        data = json.dumps({"coco": {"train": part}})
+        file.write_text(
+            f"name: pets\ntask: detection\nobjective: {{metric: {metric}}}\ndata: {data}\n"
+            "trial: {adapter: lora, epochs: 1}\n"
+        )
+
+    write("map/cat")
+    assert "valid" in run("validate", str(file)).stdout
+    write("map/cats")
+    assert "there is no class 'cats'; did you mean 'cat'?" in run("validate", str(file), code=2).stderr
+    Path(part["annotations"]).unlink()
+    said = run("validate", str(file), code=2).stderr
+    assert "data.coco.train  annotations must be a COCO JSON file" in said

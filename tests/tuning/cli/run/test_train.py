@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from data_makers import coco_folder
 from typer.testing import Result
 
 
@@ -26,7 +27,10 @@ def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], s
     out = run("train", str(file), "--into", str(into)).stdout
     assert "epoch 1/1  dice" in out
     assert "done: dice" in out
+    assert "data ready: 16 train, 4 validation, 1 test" in out
+    assert "head kept" in out
     kept = {"best.ckpt", "last.ckpt", "experiment.yaml", "reports.jsonl", "environment.json", "splits.json"}
+    kept |= {"data.json"}
     kept |= {"definitions.json"}
     assert "floor of dice, what the best constant prediction reaches: 0." in out
     held = json.loads((into / "definitions.json").read_text())
@@ -39,6 +43,34 @@ def test_train_leaves_weights_reports_and_its_file(run: Callable[..., Result], s
     assert json.loads(report)["epoch"] == 1.0
     assert "one configuration" in run("validate", str(into / "experiment.yaml")).stdout
     assert "already exists and is not empty" in run("train", str(file), "--into", str(into), code=2).stderr
+
+
+@pytest.mark.usefixtures("training")
+def test_train_says_what_the_data_are_and_what_was_wrong(run: Callable[..., Result], storage: Path) -> None:
+    part = coco_folder(storage / "pets", 12)
+    path = Path(part["annotations"])
+    content = json.loads(path.read_text())
+    for image in content["images"][:2]:
+        image["width"] = 61
+    content["annotations"][-1]["iscrowd"] = "1"
+    path.write_text(json.dumps(content))
+    file = storage / "pets.yaml"
+    file.write_text(
+        "name: pets\ntask: detection\nobjective: {metric: loss}\n"
+        f"data: {{coco: {{train: {{images: {part['images']}, annotations: {path}}}}}}}\n"
+        "trial: {adapter: none, epochs: 1, freezing: head_only}\n"
+    )
+    into = storage / "into-pets"
+    out = run("train", str(file), "--into", str(into)).stdout
+    kept = json.loads((into / "data.json").read_text())
+    counts = ", ".join(f"{n} {split}" for split, n in kept["counts"].items())
+    assert f"data ready: {counts}; boxes: " in out
+    assert "of which 1 is a crowd; 2 errors:" in out
+    for name in ("image_000.png", "image_001.png"):
+        assert f"{name}  unreadable_image  image dropped  it is 60×40 pixels but annotated as 61×40" in out
+    assert "new head" in out
+    assert [fault["name"] for fault in kept["faults"]]
+    assert sum(kept["crowds"].values()) == 1
 
 
 def test_a_run_that_faults_stop_leaves_no_folder(run: Callable[..., Result], storage: Path) -> None:

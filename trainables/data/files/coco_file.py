@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainables.data.coco_fields import (
+from trainables.data.files.coco_fields import (
     Key,
     Keys,
     box,
@@ -21,7 +21,7 @@ from trainables.data.coco_fields import (
     shown,
     whole_number,
 )
-from trainables.data.outlines import is_box, outline_box
+from trainables.data.files.outlines import is_box, outline_box
 from trainables.data.sample import fold_name
 from trainables.errors import DataError
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.data.outlines import is_box, outline_box
+from trainables.data.files.outlines import is_box, outline_box
 
 mask_tools = pytest.importorskip("pycocotools.mask")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from trainables.data.pixels import (
+from trainables.data.files.pixels import (
     ORIENTATION,
     TURNS,
     read_photo,

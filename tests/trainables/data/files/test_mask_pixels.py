@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data.mask_pixels import TRANSPARENT, read_mask
+from trainables.data.files.mask_pixels import TRANSPARENT, read_mask
 
 OBJECT = np.zeros((20, 30), bool)
 OBJECT[2:7, 4:12] = True

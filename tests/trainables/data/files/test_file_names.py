@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.file_names import Folder, file_identity, walk_files
+from trainables.data.files.file_names import Folder, file_identity, walk_files
 
 
 def folder(tmp_path: Path, *names: str) -> Folder:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data.pixels import (
+from trainables.data.files.pixels import (
     ORIENTATION,
     check_one_page,
     cut_to_8_bits,

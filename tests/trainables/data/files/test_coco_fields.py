@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainables.data.coco_fields import NOT_A_BOX, Keys, box, flag, key, number, whole_number
+from trainables.data.files.coco_fields import NOT_A_BOX, Keys, box, flag, key, number, whole_number
 from trainables.errors import DataError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.data.coco_fields import LARGEST, NOT_A_BOX, number, whole_number
+from trainables.data.files.coco_fields import LARGEST, NOT_A_BOX, number, whole_number
 
 FEWEST = 6
 """The numbers of a polygon with an area: three corners."""

@@ -10,7 +10,7 @@ import pytest
 from data_makers import mask_folder, prepared, save_mask
 from PIL import Image
 
-from trainables.data.mask_pairs import find_pairs
+from trainables.data.files.mask_pairs import find_pairs
 from trainables.errors import DataError
 from trainables.specs.data import MaskPart
 from trainables.specs.workload import Task

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from trainables.data.file_names import file_identity, walk_files
+from trainables.data.files.file_names import file_identity, walk_files
 from trainables.data.sample import need_folder
 from trainables.errors import DataError
 from trainables.specs.data import MaskPart

@@ -1,0 +1,1 @@
+"""How files of images, masks and annotations are read, whatever wrote them."""

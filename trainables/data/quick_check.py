@@ -1,0 +1,149 @@
+"""What can be said of data and model in a moment, without reading all images, for `validate`.
+
+Whatever it finds would stop the preparation too; what it does not find may still be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from trainables.data.coco import read_coco
+from trainables.data.domains import domain_parts
+from trainables.data.files.coco_file import CocoFile, load_coco_file
+from trainables.data.files.file_names import Folder
+from trainables.data.files.mask_code import MaskCode, mask_code
+from trainables.data.files.mask_pairs import find_pairs
+from trainables.data.files.mask_pixels import read_mask
+from trainables.data.sample import check_names_alike, need_folder, unknown_classes
+from trainables.errors import DataError
+from trainables.specs.data import CocoPart, DomainPart, MaskData, MaskPart, Split
+from trainables.specs.workload import Workload
+
+LARGEST_FILE = 200 * 2**20
+"""Bytes of an annotation file above which it is not read here."""
+PROBED = 20
+"""Images of a part that are looked for."""
+
+Fault = tuple[str, str]
+"""A key of the experiment file, and what is wrong."""
+
+
+def quick_faults(workload: Workload) -> list[Fault]:
+    """The errors, each with the key of the file. An empty list promises nothing about the pixels."""
+    return [*_model(workload), *_data(workload)]
+
+
+def quick_classes(workload: Workload) -> tuple[str, ...]:
+    """The data's class names as far as they are known without preparation; empty if they are not."""
+    data = workload.data
+    if data.masks is not None:
+        return data.masks.classes
+    if data.coco is None:
+        return ()
+    parts = (data.coco.train, data.coco.validation, data.coco.test)
+    if any(part is not None and not _is_small(part) for part in parts):
+        return ()
+    try:
+        return read_coco(data.coco).classes
+    except DataError:
+        return ()
+
+
+def _model(workload: Workload) -> Iterator[Fault]:
+    name = workload.model.name
+    path = Path(name).expanduser()
+    local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if name == "embedded" or not (local or path.is_dir()):
+        return
+    if not path.is_dir():
+        yield "model.name", f"no folder {name}; give a folder in hub format, a hub id or 'embedded'"
+    elif not (path / "config.json").is_file():
+        yield "model.name", f"the folder {name} has no config.json, so it is not in hub format"
+
+
+def _data(workload: Workload) -> Iterator[Fault]:
+    data = workload.data
+    parts = [(f"data.{data.kind}.{s}", _part(data.source, s)) for s in Split] if data.kind != "hub" else []
+    local = data.hub.path if data.hub is not None and data.hub.path.startswith((".", "/", "~")) else None
+    if local is not None and not Path(local).expanduser().exists():
+        yield "data.hub.path", f"there is nothing at {local}"
+    own: list[tuple[str, CocoFile]] = []
+    for where, part in parts:
+        if isinstance(part, CocoPart):
+            yield from _collected(where, partial(_coco, part, where, own))
+        elif isinstance(part, MaskPart) and data.masks is not None:
+            yield from _collected(where, partial(_masks, part, data.masks, where))
+    named = [(where, tuple(file.categories.values())) for where, file in own]
+    yield from _collected("data.coco", lambda: check_names_alike(named))
+    classes = tuple(dict.fromkeys(name for _, names in named for name in names))
+    for name, domain in data.domains.items():
+        for where, other in domain_parts(name, domain).values():
+            yield from _domain(where, other, data.masks, classes)
+
+
+def _part(source: object, split: Split) -> object:
+    return getattr(source, split.value, None)
+
+
+def _domain(where: str, part: DomainPart, masks: MaskData | None, classes: Sequence[str]) -> Iterator[Fault]:
+    if part.masks is not None and masks is not None:
+        yield from _collected(where, partial(_masks, part.masks, masks, f"{where}.masks"))
+    if part.coco is not None:
+        yield from _collected(where, partial(_coco_of, part.coco, f"{where}.coco", classes))
+
+
+def _coco_of(part: CocoPart, where: str, classes: Sequence[str]) -> None:
+    """Check a domain's part, whose boxes must be of the data's classes. Raises DataError."""
+    file = _coco(part, where, [])
+    unknown = [n for n in dict.fromkeys(file.categories.values()) if n in file.used - set(classes)]
+    if unknown and classes:
+        raise DataError(unknown_classes(f"{where}.annotations", unknown, classes))
+
+
+def _collected(where: str, check: Callable[[], object]) -> Iterator[Fault]:
+    """The DataError of a check as a fault."""
+    try:
+        check()
+    except DataError as error:
+        yield where, str(error).removeprefix(f"{where}: ")
+
+
+def _is_small(part: CocoPart) -> bool:
+    try:
+        return Path(part.annotations).stat().st_size <= LARGEST_FILE
+    except OSError:
+        return False
+
+
+def _coco(part: CocoPart, where: str, read: list[tuple[str, CocoFile]]) -> CocoFile:
+    """Check one part, and add it to `read`. Raises DataError."""
+    folder = Folder(need_folder(part.images, what=f"{where}.images"))
+    if not _is_small(part) and Path(part.annotations).is_file():
+        return CocoFile((), {}, frozenset(), {}, (), ())
+    file = load_coco_file(part.annotations)
+    absent = [i.file_name for i in file.images[:PROBED] if not folder.find(i.file_name).is_file()]
+    if absent:
+        raise DataError(
+            f"{len(absent)} of the first {min(PROBED, len(file.images))} images do not exist, such as "
+            f"{absent[0]}{folder.hint(absent[0])}"
+        )
+    read.append((where, file))
+    return file
+
+
+def _masks(part: MaskPart, spec: MaskData, where: str) -> None:
+    """Check one part: its pairs, and the values of the first mask. Raises DataError."""
+    code: MaskCode = mask_code(spec, spec.classes)
+    found = find_pairs(part, spec.suffix, where)
+    absent = [pair.name for pair in found.pairs if pair.mask is None]
+    hint = f"; {found.hint}" if found.hint else ""
+    if absent:
+        raise DataError(f"{len(absent)} images have no mask of their name, such as {absent[0]}{hint}")
+    first = found.pairs[0]
+    assert first.mask is not None
+    try:
+        code.classes(read_mask(first.mask, values=code.shown))
+    except (ValueError, OSError, SyntaxError) as error:
+        raise DataError(f"the mask {first.mask}: {error}") from error
