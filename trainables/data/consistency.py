@@ -16,6 +16,7 @@ from trainables.data.masks import FALLING
 from trainables.data.sample import DataSource
 from trainables.errors import DataError
 from trainables.specs.data import Split
+from trainables.wording import plural
 
 DARK = 32
 """A data set whose brightest value is below this, of 255, is probably scaled wrongly."""
@@ -123,9 +124,9 @@ def _dark(seen: Mapping[Split, Seen], bits: int | None) -> list[str]:
     used = max(max(deep, default=0).bit_length(), 9)
     if deep and used < (bits or 16):
         return [
-            f"no pixel of the {len(deep)} images with more than 8 bits is above {max(deep)}, which takes "
-            f"{used} bits, but they are read as {bits or 16} bits (brightest value {brightest} of 255); "
-            f"set data.bits: {used} to use the whole range"
+            f"no pixel of {plural(len(deep), 'image')} with more than 8 bits is above {max(deep)}, which "
+            f"takes {used} bits, but they are read as {bits or 16} bits (brightest value {brightest} of 255);"
+            f" set data.bits: {used} to use the whole range"
         ]
     if brightest < DARK:
         return [
