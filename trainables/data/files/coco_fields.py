@@ -22,6 +22,8 @@ LARGEST = 1e9
 """The largest valid side of a box, in pixels."""
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
+EXACT = 2**53
+"""Up to here a float holds every whole number; above, two ids may have become one."""
 _WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*")
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no", ""})
 
@@ -39,13 +41,13 @@ def number(value: Any) -> float:
 
 
 def whole_number(value: Any) -> int | None:
-    """The value as an int if it is one, also as `"7"`, `7.0` or `"7.0"`."""
+    """The value as an int if it is one, also as `"7"`, `7.0` or `"7.0"`; None for a float above `EXACT`."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+        return int(value) if value.is_integer() and abs(value) <= EXACT else None
     match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
     return None if match is None else int(match[1])
 
