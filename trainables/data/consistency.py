@@ -107,7 +107,7 @@ def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
     if (
         not corners
         and form.count >= FEWEST
-        and misfits >= max(FEWEST - 1, SOME * form.count)
+        and misfits >= max(FEWEST, SOME * form.count)
         and form.fit_centred == form.count
     ):
         return (

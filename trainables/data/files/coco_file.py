@@ -17,6 +17,7 @@ from trainables.data.files.coco_fields import (
     flag,
     key,
     kind_of,
+    not_a_key,
     number,
     shown,
     whole_number,
@@ -131,7 +132,7 @@ def _problems(file: Json) -> Iterator[str]:
         for place, entry in enumerate(file[name]):
             own = key(entry["id"])
             if own is None:
-                yield f"{name}[{place}].id must be a whole number or a string, got {shown(entry['id'])}"
+                yield f"{name}[{place}].id {not_a_key(entry['id'])}"
             elif own in seen:
                 yield (
                     f"{name} must have unique ids, but {name}[{seen[own]}] and {name}[{place}] "
@@ -149,10 +150,7 @@ def _problems(file: Json) -> Iterator[str]:
             yield f"images[{place}].file_name must be a file's name, got {shown(entry['file_name'])}"
     for place, entry in enumerate(file["annotations"]):
         if key(entry["image_id"]) is None:
-            yield (
-                f"annotations[{place}].image_id must be a whole number or a string, "
-                f"got {shown(entry['image_id'])}"
-            )
+            yield f"annotations[{place}].image_id {not_a_key(entry['image_id'])}"
 
 
 def _is_name(value: Any) -> bool:
