@@ -9,7 +9,7 @@ from trainables.specs.workload import Task
 
 _OF_TASK = {
     Task.DETECTION: ("coco", "robustness", "fingerprint"),
-    Task.SEGMENTATION: ("dice", "iou", "robustness", "fingerprint"),
+    Task.SEGMENTATION: ("dice", "iou", "head", "robustness", "fingerprint"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,8 +16,10 @@ from tuning.ledger.records import ExperimentRecord
 def experiment_of(header: ExperimentRecord) -> Experiment:
     """The experiment as launched, or as extended since. Raises LedgerError if this version cannot read it."""
     try:
-        before = {"definitions": BEFORE.model_dump()}  # of a record that names none
-        given = Experiment.model_validate_json(json.dumps(before | header.experiment))
+        # A definition that a record does not name is the first one.
+        named: Any = header.experiment.get("definitions") or {}
+        document = header.experiment | {"definitions": BEFORE.model_dump() | named}
+        given = Experiment.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
