@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from analysis.query.floors import COLLAPSED, Part, collapsed_caption
+from analysis.query.same_images import Images
 from analysis.query.sweep import Standing, Sweep, Trial
 from analysis.ranking.best import finished_first
 from analysis.ranking.scored_metrics import scored_json, scored_value
@@ -26,7 +27,7 @@ from trainables.specs.workload import Direction, MetricName
 from trainables.wording import plural
 from tuning.experiment.differences import KeyDifference, find_differences
 from tuning.formatting import format_setting
-from tuning.ledger.records import ScoredRecord
+from tuning.ledger.records import PreparedRecord, ScoredRecord
 
 POINTS = 20
 """Maximum number of epochs in the table of curves."""
@@ -47,8 +48,8 @@ class Side:
     trial: Trial
     whole: bool
     """Whether the user named the experiment; `trial` is then its best one."""
-    fingerprint: str | None
-    """Of the prepared data."""
+    images: Images
+    """Which images its values are from."""
 
     @property
     def standing(self) -> Standing | None:
@@ -59,6 +60,11 @@ class Side:
     def score(self) -> ScoredRecord | None:
         """Its metrics on test images."""
         return self.sweep.scores.get(self.trial.number)
+
+    @property
+    def domains(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Its metrics on the test images of each domain."""
+        return {} if self.score is None else self.score.domains
 
     @property
     def asked(self) -> MetricName:
@@ -89,24 +95,27 @@ class Sides:
         return self.one.sweep.objective.metric
 
 
-def choose_side(label: str, folder: Path, sweep: Sweep, number: int | None, fingerprint: str | None) -> Side:
+def choose_side(
+    label: str, folder: Path, sweep: Sweep, number: int | None, prepared: PreparedRecord | None
+) -> Side:
     """A trial by its number; without one the best finished trial, or else the best of all.
 
-    Raises CompareError if there is no such trial.
+    prepared: what is recorded of the experiment's data. Raises CompareError if there is no such trial.
     """
+    images = Images.of(sweep, prepared)
     if number is not None:
         trial = next((t for t in sweep.trials if t.number == number), None)
         if trial is None:
             there = plural(len(sweep.trials), "trial")
             raise CompareError(f"{sweep.name} has no trial {number}; it has {there}, numbered from 0")
-        return Side(label, folder, sweep, trial, False, fingerprint)
+        return Side(label, folder, sweep, trial, False, images)
     chosen = next((trial for trial, _ in finished_first(sweep).ranked), None)
     if chosen is None:
         raise CompareError(
             f"{sweep.name} has no trial with a value to compare; name a trial as {sweep.name}:NUMBER,"
             f" see `adaptertune status {sweep.name}`"
         )
-    return Side(label, folder, sweep, chosen, True, fingerprint)
+    return Side(label, folder, sweep, chosen, True, images)
 
 
 def compare_sides(one: Side, other: Side) -> Sides:
@@ -140,10 +149,13 @@ def _cautions(one: Side, other: Side) -> Iterator[str]:
             f"The objectives differ: {a.metric} ({a.rule.value} report) and {b.metric} ({b.rule.value}"
             " report), so the values measure different things"
         )
-    if one.fingerprint != other.fingerprint and None not in (one.fingerprint, other.fingerprint):
-        yield "The prepared data differ, so the values are from different images"
-    if (why := _other_definition(one, other)) is not None:
-        yield f"The values measure different things, although their metric has one name: {why}"
+    if why := one.images.other_data(other.images):
+        yield f"The values may be from different images: {why}"
+    for name in (name for name in one.domains if name in other.domains):
+        if why := one.images.other_domain(other.images, name):
+            yield f"The values in {name} may be from different images: {why}"
+    if (meant := _other_definition(one, other)) is not None:
+        yield f"The values measure different things, although their metric has one name: {meant}"
     lost = [side for side in (one, other) if side.standing is not None and side.standing.collapsed]
     for side in lost:
         yield f"{side.label} has {COLLAPSED}"
@@ -193,16 +205,12 @@ def _over_images(one: Side, other: Side) -> tuple[ImageDifference | None, str]:
 
 def _other_images(one: Side, other: Side, domain: str | None) -> str:
     """Why test images of the same names may differ; empty if nothing indicates it."""
-    prints = {one.fingerprint, other.fingerprint} - {None}
-    if len(prints) > 1:
+    if why := one.images.other_data(other.images):
         return (
-            "their prepared data differ (source, split, size or seed), so images of the same name may"
-            " differ; compare experiments with the same data and image size"
+            f"{why}, so images of the same name may differ; compare experiments with the same data and"
+            " image size"
         )
-    a, b = (side.sweep.experiment.data.domains for side in (one, other))
-    if domain is not None and a.get(domain) != b.get(domain):
-        return f"their experiment files define domain {domain} differently"
-    return ""
+    return "" if domain is None else one.images.other_domain(other.images, domain)
 
 
 # --- tables -----------------------------------------------------------------------------------
@@ -260,7 +268,7 @@ def _results(sides: Sides) -> Table:
         (f"{shown} on test images", *(format_metric(_test(s)) for s in pair)),
         *_floors(pair, shown, Part.TEST),
     ]
-    domains = dict.fromkeys(name for s in pair if s.score is not None for name in s.score.domains)
+    domains = dict.fromkeys(name for s in pair for name in s.domains)
     for name in domains:
         rows.append((f"{shown} in {name}", *(format_metric(_test(s, name)) for s in pair)))
         rows += _floors(pair, shown, Part.TEST, name)

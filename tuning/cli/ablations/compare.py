@@ -65,5 +65,4 @@ def _side(text: str, storage: Path) -> Side:
 
     reference = parse_reference(text, storage)
     history = read_history(reference.folder)
-    fingerprint = history.prepared.fingerprint if history.prepared is not None else None
-    return choose_side(text, reference.folder, Sweep.of(history), reference.number, fingerprint)
+    return choose_side(text, reference.folder, Sweep.of(history), reference.number, history.prepared)
