@@ -9,15 +9,9 @@ import pytest
 from ablations import sweep_in
 from recorded import AFTER, BEFORE, FLOORS, LORA, SCORES, TRIALS, Told, experiment, write
 
-from analysis.compare import (
-    CompareError,
-    Side,
-    choose_side,
-    compare_json,
-    compare_sentences,
-    compare_sides,
-    compare_tables,
-)
+from analysis.compare.sides import CompareError, Side, choose_side, compare_sides
+from analysis.compare.tables import compare_tables
+from analysis.compare.words import compare_json, compare_sentences
 from analysis.query.sweep import Sweep
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
