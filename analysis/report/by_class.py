@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from analysis.query.floors import Part
 from analysis.ranking.domains import shown_metric
@@ -28,7 +28,7 @@ def classes_section(m: Material) -> Section:
         )
     trial, standing = m.best
     score = m.best_score
-    main = class_metric(m, (standing.metrics, {} if score is None else score.metrics))
+    main = class_metric(m, standing.metrics, {} if score is None else score.metrics)
     prefix = f"{main}/"
     tested = score is not None and any(name.startswith(prefix) for name in score.metrics)
     figures: Mapping[str, float | None] = score.metrics if tested and score is not None else standing.metrics
@@ -99,12 +99,17 @@ def classes_section(m: Material) -> Section:
     return Section("classes", title, (figure, table))
 
 
-def class_metric(m: Material, known: Iterable[Mapping[str, float | None]]) -> str:
-    """The metric of the objective if it is recorded by class, otherwise the task's main one.
+def class_metric(
+    m: Material, validated: Mapping[str, float | None], tested: Mapping[str, float | None]
+) -> str:
+    """The metric of the objective if it is recorded for all classes, otherwise the task's main one.
 
-    `dice` for `dice_worst`, `map_50` for `map_50/cat@stained`.
+    `dice` for `dice_worst`, `map_50` for `map_50/cat@stained`. A report may hold a metric of the objective's
+    class alone, which says nothing of the others.
     """
+    facts = m.sweep.experiment.task.facts
     base = MetricName.of(shown_metric(m.sweep)).base.removesuffix("_worst").removesuffix("_with_background")
+    known = (tested, validated) if base in facts.reported_by_class else (tested,)
     if any(name.startswith(f"{base}/") for metrics in known for name in metrics):
         return base
-    return m.sweep.experiment.task.facts.main_metric
+    return facts.main_metric

@@ -46,7 +46,9 @@ class TaskFacts:
     metrics: tuple[str, ...]
     """Metrics on validation images. The first is the main metric, which robustness is computed from."""
     class_metrics: tuple[str, ...]
-    """Metrics that are also reported for each class, as `map/NAME`."""
+    """Metrics that exist for each class too, as `map/NAME`."""
+    reported_by_class: tuple[str, ...]
+    """Those of them that a report of training holds for each class; see `training.validation.reported`."""
     table_metrics: tuple[str, ...]
     """Columns of `adaptertune evaluate`."""
     card_metrics: tuple[str, ...]
@@ -81,6 +83,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
     "detection": TaskFacts(
         metrics=(*COCO_METRICS, MAP_WORST, "loss"),
         class_metrics=COCO_METRICS,
+        reported_by_class=("map",),
         table_metrics=("map", "map_50", "map_75", "mar_100", "loss"),
         card_metrics=("map", "map_50", "map_75"),
         sources=("embedded", "coco", "hub"),
@@ -103,6 +106,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
             "iou_worst",
         ),
         class_metrics=("dice", "iou"),
+        reported_by_class=("dice", "iou"),
         table_metrics=("dice", "iou", "soft_dice", "loss"),
         card_metrics=("dice", "iou"),
         sources=("embedded", "masks"),

@@ -18,8 +18,9 @@ from trainables.preparation import prepare_workload
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
-from trainables.training.engine import Engine, peak_memory_mb
+from trainables.training.engine import Engine
 from trainables.training.gradient_audit import grouped
+from trainables.training.peak_memory import peak_memory_mb
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,11 @@ training is one state, and a worker, a mid-epoch checkpoint and a pack are the s
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,35 +20,27 @@ from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError
 from trainables.metrics.above_floor import Interval
-from trainables.metrics.intervals import Sampled, interval
-from trainables.metrics.prepared_floors import prepared_floors
-from trainables.metrics.results import Keep, Results
-from trainables.metrics.robustness import under_shift
+from trainables.metrics.results import Keep
 from trainables.models.build import Built, build_model
-from trainables.models.freezing import Parts, apply_freezing
+from trainables.models.freezing import apply_freezing
 from trainables.specs.data import Split
 from trainables.specs.report import Report
-from trainables.specs.trial import Optimizer, Schedule, TrialConfig
-from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Workload
+from trainables.specs.trial import Schedule, TrialConfig
+from trainables.specs.workload import Workload
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.training.evaluation import metrics_of, smaller_batch
 from trainables.training.gradient_audit import audited_kind, parameters_without_gradient
 from trainables.training.initial_look import TrainingProbe
 from trainables.training.lr_schedule import Plateau, rate_factor
+from trainables.training.optimizer import make_optimizer
+from trainables.training.peak_memory import peak_memory_mb, reset_peak_memory
+from trainables.training.seeds import draw_from, seed_of
 from trainables.training.state import BestReport, Pace, Spent, TrialState
+from trainables.training.validation import Validated, Validation
 
-_STATUS = Path("/proc/self/status")
 CHECK_LOSS_EVERY = 32
 """Steps between checks of the loss on a GPU, where a check waits for the device."""
-
-
-@dataclass(frozen=True)
-class Validated:
-    """metrics: on validation images.  above_floor: see `Report`."""
-
-    metrics: dict[str, float]
-    above_floor: Interval | None
 
 
 class Engine:
@@ -72,6 +60,7 @@ class Engine:
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
+        self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
 
     def start(
         self, config: TrialConfig, *, number: int = 0, ranks: Mapping[str, int] | None = None
@@ -84,7 +73,7 @@ class Engine:
         Raises AdapterError if the adapter does not fit the model; see also `parameters_without_gradient`.
         """
         reset_peak_memory(self.device)
-        self._draw_from(_seed(config.seed, 0, stream=1))
+        draw_from(seed_of(config.seed, 0, stream=1), self.device)
         training = self._training(config)
         pace = Pace.of(config, len(training))
         start = TrainingProbe(self.task, training, config, self.device) if ranks is None else ranks
@@ -97,7 +86,7 @@ class Engine:
             model=built.model,
             adapted=built.adapted,
             parts=built.parts,
-            optimizer=_optimizer(built.parts, config),
+            optimizer=make_optimizer(built.parts, config),
             pace=pace,
             best=BestReport.start(direction),
             plateau=Plateau.start(direction),
@@ -162,53 +151,14 @@ class Engine:
             choose_threshold=choose_threshold,
         )
 
-    @cached_property
+    @property
     def floors(self) -> dict[str, dict[str, float]]:
-        """See `prepared_floors`; computed once, from the masks."""
-        return prepared_floors(self.data, self.workload)
+        """See `Validation.floors`."""
+        return self._validation.floors
 
     def validate(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> Validated:
-        """Metrics on validation images, including those that an objective under shift needs.
-
-        The latter are `dice@NAME`, `dice/CLASS@NAME`, `robustness@NAME` and `robustness`. With them comes the
-        interval of the objective's metric above its floor, over the same images. For a task with boxes
-        there is also SCORE_THRESHOLD, which travels with the adapter as a part of its report.
-        """
-        asked, sampled = self._sampled_metric(), dict[str | None, Sampled | None]()
-
-        def metrics_in(domain: str | None) -> dict[str, float]:
-            part = self.data.splits if domain is None else self.domains[domain]
-
-            def keep(results: Results) -> None:
-                assert asked is not None
-                sampled[domain] = results.above_floor(asked)
-
-            here = asked is not None and (domain in self.workload.watched or not self.workload.watched)
-            return self.evaluate(
-                model,
-                config,
-                part[Split.VALIDATION],
-                batch_size=batch_size,
-                keep=keep if here else None,
-                choose_threshold=domain is None,
-            )
-
-        own = metrics_in(None)
-        watched = {name: metrics_in(name) for name in self.workload.watched}
-        metrics = own | under_shift(self.workload, own, watched, self.floors) if watched else own
-        return Validated(metrics, interval([part for part in sampled.values() if part is not None]))
-
-    def _sampled_metric(self) -> MetricName | None:
-        """The metric that the interval above the floor is computed of, without its domain; None if none.
-
-        A robustness lies above 0 where the main metric in the domain lies above its floor.
-        """
-        asked = self.workload.metric
-        if not self.workload.definitions.with_floors or self.workload.direction is Direction.MINIMIZE:
-            return None
-        if asked.base == ROBUSTNESS:
-            return MetricName(self.workload.task.facts.main_metric)
-        return MetricName(asked.base, asked.of_class)
+        """What a report says of validation images; see `Validation.measure`."""
+        return self._validation.measure(model, config, batch_size=batch_size)
 
     def baseline_metrics(self) -> dict[str, float] | None:
         """Validation metrics of the pretrained baseline; None if its head is new and so meaningless."""
@@ -220,16 +170,6 @@ class Engine:
         """The pretrained baseline and its configuration."""
         config = TrialConfig.model_validate_json('{"adapter": "none"}')
         return self.task.assemble(config, share=True), config
-
-    def _draw_from(self, seed: int) -> None:
-        """Seed the generators in use: torch's CPU generator, and the device's own.
-
-        `torch.manual_seed` would seed every possible kind of device. For each absent one it
-        formats and stores a stack trace, which takes 8 % of a small model's step.
-        """
-        torch.default_generator.manual_seed(seed)
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(seed)
 
     def _training(self, config: TrialConfig) -> PreparedSplit:
         """The training images that a trial uses, computed once for each share."""
@@ -291,7 +231,7 @@ class Engine:
         """Compute gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
         while True:
             try:
-                self._draw_from(_seed(state.config.seed, state.step))
+                draw_from(seed_of(state.config.seed, state.step), self.device)
                 return self._accumulate(state, group)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 state.optimizer.zero_grad(set_to_none=True)
@@ -396,40 +336,6 @@ class Engine:
         )
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MB since `reset_peak_memory`: allocated memory of a GPU, resident memory on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Reset the peak for the worker's next trial. If the system cannot, it stays the process's peak."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
-    """AdamW or Adam; adapters and backbone use `learning_rate`, the head uses its own rate."""
-    body = [*parts.adapter.values(), *parts.movable(config).values()]
-    groups = [
-        {"params": body, "base_lr": config.learning_rate},
-        {"params": list(parts.head.values()), "base_lr": config.head_rate},
-    ]
-    kind = torch.optim.AdamW if config.optimizer is Optimizer.ADAMW else torch.optim.Adam
-    return kind(
-        [g for g in groups if g["params"]],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-
-
 def _train_mode(state: TrialState) -> None:
     """Set training mode if it may have changed: visiting all modules takes as long as some layers."""
     if state.model.training and state.step % state.pace.steps_per_epoch:
@@ -437,7 +343,3 @@ def _train_mode(state: TrialState) -> None:
     state.model.train()
     for module in state.parts.frozen_modules(state.config, state.step // state.pace.steps_per_epoch):
         module.eval()
-
-
-def _seed(seed: int, step: int, *, stream: int = 0) -> int:
-    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)

@@ -191,16 +191,3 @@ def test_bf16_autocast_trains(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
     reports = run(engine, engine.start(config('{"adapter": "lora", "epochs": 1, "precision": "bf16"}')))
     assert reports[-1].outcome == "completed"
-
-
-def test_separate_rates_reach_their_parts(engine_of: EngineOf) -> None:
-    engine = engine_of(Task.SEGMENTATION)
-    state = engine.start(config('{"adapter": "lora", "learning_rate": 1e-3, "head_learning_rate": 1e-2}'))
-    rates = {
-        name: group["base_lr"]
-        for group in state.optimizer.param_groups
-        for name, p in state.model.named_parameters()
-        if any(p is q for q in group["params"])
-    }
-    assert {rates[n] for n in state.parts.head} == {1e-2}
-    assert {rates[n] for n in state.parts.adapter} == {1e-3}

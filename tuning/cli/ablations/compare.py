@@ -12,7 +12,7 @@ from tuning.cli.completion import complete_trial
 from tuning.cli.options import OutputFormat, Storage
 
 if TYPE_CHECKING:
-    from analysis.compare import Side
+    from analysis.compare.sides import Side
 
 
 def run_compare(
@@ -32,7 +32,9 @@ def run_compare(
     storage: Storage = None,
 ) -> None:
     """Compare two experiments or two trials: their settings and their results."""
-    from analysis.compare import compare_json, compare_sentences, compare_sides, compare_tables
+    from analysis.compare.sides import compare_sides
+    from analysis.compare.tables import compare_tables
+    from analysis.compare.words import compare_json, compare_sentences
     from analysis.tables import csv_text, table_markdown
     from tuning.cli.console import console, print_lines, print_table
     from tuning.formatting import json_text
@@ -58,12 +60,11 @@ def run_compare(
 
 
 def _side(text: str, storage: Path) -> Side:
-    from analysis.compare import choose_side
+    from analysis.compare.sides import choose_side
     from analysis.query.sweep import Sweep
     from tuning.ledger.ledger import read_history
     from tuning.ledger.storage import parse_reference
 
     reference = parse_reference(text, storage)
     history = read_history(reference.folder)
-    fingerprint = history.prepared.fingerprint if history.prepared is not None else None
-    return choose_side(text, reference.folder, Sweep.of(history), reference.number, fingerprint)
+    return choose_side(text, reference.folder, Sweep.of(history), reference.number, history.prepared)

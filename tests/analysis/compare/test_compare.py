@@ -9,27 +9,24 @@ import pytest
 from ablations import sweep_in
 from recorded import AFTER, BEFORE, FLOORS, LORA, SCORES, TRIALS, Told, experiment, write
 
-from analysis.compare import (
-    CompareError,
-    Side,
-    choose_side,
-    compare_json,
-    compare_sentences,
-    compare_sides,
-    compare_tables,
-)
+from analysis.compare.sides import CompareError, Side, choose_side, compare_sides
+from analysis.compare.tables import compare_tables
+from analysis.compare.words import compare_json, compare_sentences
 from analysis.query.sweep import Sweep
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
 from tuning.ledger.ledger import LEDGER
-from tuning.ledger.records import Outcome, ScoredRecord
+from tuning.ledger.records import Outcome, PreparedRecord, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 
-def one(folder: Path, number: int | None = None, fingerprint: str | None = "f") -> Side:
+def one(
+    folder: Path, number: int | None = None, fingerprint: str = "f", domains: dict[str, str] | None = None
+) -> Side:
     name = folder.name if number is None else f"{folder.name}:{number}"
-    return choose_side(name, folder, Sweep.at(folder), number, fingerprint)
+    prepared = PreparedRecord(time=0.0, fingerprint=fingerprint, domains=domains or {})
+    return choose_side(name, folder, Sweep.at(folder), number, prepared)
 
 
 @pytest.fixture
@@ -65,7 +62,7 @@ def test_an_experiment_is_compared_by_its_best_finished_trial_and_its_file(
     assert cells(keys.rows)["trial.batch_size"] == ("16", "8")
     assert cells(settings.rows)["lora.rank"] == ("8", "4")
     assert cells(results.rows)["trials (finished)"] == ("7 (3)", "1 (1)")
-    assert "The prepared data differ" in results.caption
+    assert "may be from different images: their prepared data differ" in results.caption
     assert "The budgets differ: 6 and 4 epochs" in results.caption
 
 
@@ -134,6 +131,35 @@ def test_an_objective_in_a_domain_is_compared_over_the_images_of_that_domain(tmp
     harder = compare_sides(one(folder, 0), one(judged("harder", 5), 4))
     assert harder.images is None
     assert "define domain dim differently" in harder.no_images
+
+
+def test_domains_are_the_same_images_by_content_wherever_they_are(tmp_path: Path) -> None:
+    def stained(name: str) -> Path:
+        folders = {"images": str(tmp_path / name), "masks": str(tmp_path / name)}
+        asked = experiment(
+            name,
+            objective={"metric": "dice@stain"},
+            data={"embedded": {}, "domains": {"stain": {"masks": folders}}},
+        )
+        scored = [
+            ScoredRecord(time=1.0, trial=t, metrics={"dice": 0.5}, domains={"stain": {"dice": 0.4}})
+            for t in (0, 4)
+        ]
+        folder = write(tmp_path / name, of=asked, scores=scored)
+        text = (folder / LEDGER).read_text().replace('"metrics":{"dice":', '"metrics":{"dice@stain":')
+        (folder / LEDGER).write_text(text)
+        return _scored(folder, "stain")
+
+    here, moved = stained("here"), stained("moved")
+    side = one(here, 0, domains={"stain": "s"})
+    same = compare_sides(side, one(moved, 4, domains={"stain": "s"}))
+    assert same.images is not None
+    assert not any("different images" in caution for caution in same.caution)
+    changed = compare_sides(side, one(moved, 4, domains={"stain": "t"}))
+    assert changed.no_images == "the images of domain stain differ"
+    assert any("The values in stain may be from different images" in caution for caution in changed.caution)
+    before = compare_sides(side, one(moved, 4))  # its record has no fingerprint of the domain
+    assert "define domain stain differently" in before.no_images
 
 
 def test_a_trial_with_itself_and_one_that_does_not_exist(digits: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The comparison of two experiments or two trials."""
