@@ -104,7 +104,7 @@ def check_image(
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[background]}")
     planes = _planes(image, target)
     row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found)
-    return Checked(row, findings, evidence_of(photo, planes, as_read))
+    return Checked(row, findings, evidence_of(photo, planes, as_read, mask))
 
 
 def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:
