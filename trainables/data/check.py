@@ -10,7 +10,7 @@ from PIL import Image
 
 from trainables.data.evidence import Evidence, contradictions, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
-from trainables.data.prepared import IGNORE
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.resize import Resize
 from trainables.data.sample import Annotations, Array, Sample
 from trainables.specs.data import Split

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from trainables.data.faults import SLACK
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.files.pixels import Photo
-from trainables.data.prepared import IGNORE
 from trainables.data.sample import Annotations
 
 Array = np.ndarray[Any, np.dtype[Any]]
