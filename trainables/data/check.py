@@ -10,8 +10,9 @@ from PIL import Image
 
 from trainables.data.evidence import Evidence, contradictions, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.resize import Resize
-from trainables.data.sample import IGNORE, Annotations, Array, Sample
+from trainables.data.sample import Annotations, Array, Sample
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
 
@@ -103,7 +104,7 @@ def check_image(
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[background]}")
     planes = _planes(image, target)
     row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found)
-    return Checked(row, findings, evidence_of(photo, planes, as_read))
+    return Checked(row, findings, evidence_of(photo, planes, as_read, mask))
 
 
 def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:

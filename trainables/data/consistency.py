@@ -52,11 +52,17 @@ class Seen:
 
 
 def check_consistency(
-    source: DataSource, seen: Mapping[Split, Seen], *, bits: int | None, corners: bool
+    source: DataSource,
+    seen: Mapping[Split, Seen],
+    *,
+    bits: int | None,
+    corners: bool,
+    own_classes: bool = False,
 ) -> list[str]:
     """The warnings about a data set. Raises DataError if its boxes are in another form than they must be.
 
     bits: those that deep images were read with.  corners: whether boxes must be [x0, y0, x1, y1].
+    own_classes: whether the user's data name the classes, so that each should be shown somewhere.
     """
     forms = {str(split): form for split, part in seen.items() if (form := part.form).count}
     wrong = {split: why for split, form in forms.items() if (why := wrong_form(form, corners=corners))}
@@ -74,7 +80,7 @@ def check_consistency(
         *_alike(source),
         *_dark(seen, bits),
         *_twins(seen),
-        *_untrained(source, seen),
+        *_untrained(source, seen, own_classes),
     ]
 
 
@@ -205,8 +211,8 @@ def _twins(seen: Mapping[Split, Seen]) -> list[str]:
     ]
 
 
-def _untrained(source: DataSource, seen: Mapping[Split, Seen]) -> list[str]:
-    """Classes that are only measured: no training image shows them."""
+def _untrained(source: DataSource, seen: Mapping[Split, Seen], own_classes: bool) -> list[str]:
+    """Classes that are only measured, because no training image shows them; and those that none shows."""
     shown = {
         split: frozenset[int]().union(*(e.labels for e in part.evidence)) for split, part in seen.items()
     }
@@ -216,7 +222,13 @@ def _untrained(source: DataSource, seen: Mapping[Split, Seen]) -> list[str]:
     for split in (Split.VALIDATION, Split.TEST):
         names = [source.classes[i] for i in sorted(shown.get(split, frozenset()) - shown[Split.TRAIN])]
         if names:
-            found.append(f"{split} has boxes of classes that no training image shows: {_few(names)}")
+            found.append(f"{split} shows classes that no training image shows: {_few(names)}")
+    anywhere = frozenset[int]().union(*shown.values())
+    absent = [name for i, name in enumerate(source.classes) if i not in anywhere]
+    if own_classes and absent:
+        found.append(
+            f"no image shows {'this class' if len(absent) == 1 else 'these classes'}: {_few(absent)}"
+        )
     return found
 
 

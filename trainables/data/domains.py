@@ -10,13 +10,14 @@ from pydantic import JsonValue
 from trainables.data.coco import coco_files, read_coco_parts
 from trainables.data.corruptions import CorruptedSplit
 from trainables.data.digits import digits_identity, read_digits
+from trainables.data.domain_parts import domain_parts
 from trainables.data.hub import hub_identity, read_hub_parts
 from trainables.data.masks import mask_files, read_mask_parts
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.data.sample import DataSource
 from trainables.data.sources import sort_by_digest
 from trainables.errors import DataError
-from trainables.specs.data import DataSpec, DomainPart, DomainSpec, EmbeddedData, HubData, MaskData, Split
+from trainables.specs.data import DataSpec, DomainSpec, EmbeddedData, HubData, MaskData, Split
 from trainables.specs.workload import Task, Workload
 
 Parts = dict[Split, PreparedSplit]
@@ -68,18 +69,6 @@ def domain_identity(name: str, domain: DomainSpec, data: DataSpec) -> JsonValue:
     if domain.embedded is not None and isinstance(source, EmbeddedData):
         return {"embedded": digits_identity(source.model_copy(update={"domain": domain.embedded}))}
     raise DataError(f"data.domains.{name}: {data.unfit(domain)}")
-
-
-def domain_parts(name: str, domain: DomainSpec) -> dict[Split, tuple[str, DomainPart]]:
-    """The parts that a domain names, each with its key."""
-    at = f"data.domains.{name}"
-    if domain.kind in ("embedded", "corruption"):
-        return {}
-    own = DomainPart(masks=domain.masks, coco=domain.coco, hub=domain.hub)
-    given = {Split.TEST: (at, own)}
-    if domain.validation is not None:
-        given[Split.VALIDATION] = (f"{at}.validation", domain.validation)
-    return given
 
 
 # --- prepared data ----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.faults import SLACK
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.files.pixels import Photo
 from trainables.data.sample import Annotations
 
@@ -62,14 +63,21 @@ class Evidence:
     digest: bytes
     form: BoxForm = BoxForm()
     labels: frozenset[int] = frozenset()
-    """The class indices of its boxes."""
+    """The class indices of its boxes, or of its mask's pixels."""
 
 
-def evidence_of(photo: Photo, planes: bytes, found: Annotations | None) -> Evidence:
-    """planes: the prepared pixels.  found: its boxes as they were read, None if it has none."""
+def evidence_of(
+    photo: Photo, planes: bytes, found: Annotations | None, mask: Array | None = None
+) -> Evidence:
+    """planes: the prepared pixels.  found: its boxes as they were read, None if it has none.
+
+    mask: (height, width) uint8 class indices, 255 for ignored.
+    """
     highest = max(high for _, high in _extrema(photo))
     form = BoxForm() if found is None or found.turned else box_form(found, photo.upright)
     labels = frozenset() if found is None else frozenset(found.labels[found.labels >= 0].tolist())
+    if mask is not None:
+        labels = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - {IGNORE}
     return Evidence(highest, photo.deepest, hashlib.blake2b(planes, digest_size=16).digest(), form, labels)
 
 

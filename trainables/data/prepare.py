@@ -31,6 +31,7 @@ from trainables.data.content.by_definition import (
 )
 from trainables.data.content.cache_folder import cache_root
 from trainables.data.content.identity import domain_content, source_content
+from trainables.data.copies import seen_copies
 from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
@@ -74,15 +75,9 @@ def schema_of(workload: Workload) -> int:
 def reading_of(workload: Workload) -> dict[str, Any]:
     """Settings of how files are read, as far as they are set: without them, the fingerprint is as before."""
     data = workload.data
-    masks = (
-        {}
-        if data.masks is None
-        else {
-            "background": data.masks.background,
-            "suffix": data.masks.suffix,
-        }
-    )
-    given = {"bits": data.bits} | masks
+    given: dict[str, Any] = {"bits": data.bits}
+    if data.masks is not None:
+        given |= {"background": data.masks.background, "suffix": data.masks.suffix}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -101,7 +96,8 @@ def prepare_data(
     def write(folder: Path) -> None:
         before = schema_of(workload) == SINGLE
         source = read_source(workload.data, workload.task, classes, before=before)
-        _write(workload, source, size, folder, name, progress, needs=(Split.TRAIN, Split.VALIDATION))
+        needs, own = (Split.TRAIN, Split.VALIDATION), classes is None and workload.data.kind != "embedded"
+        _write(workload, source, size, folder, name, progress, needs=needs, own_classes=own)
         require_unchanged(fingerprint(workload, size, classes), name)
         keep_content(workload, folder, lambda: source_content(workload.data))
 
@@ -169,6 +165,7 @@ def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) 
         meta["warnings"] = [
             *meta.get("warnings", []),
             *(f"domain {n}: {warning}" for n, of in held.items() for warning in of.get("warnings", [])),
+            *seen_copies(images, {n: p for n, p in domains.items() if n in _own_images(workload)}),
         ]
         meta["domain_counts"] = {n: {s: c for s, c in of["counts"].items() if c} for n, of in held.items()}
         with _storage(folder.parent):
@@ -182,8 +179,13 @@ def _digest(depends: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def _own_images(workload: Workload) -> dict[str, DomainSpec]:
+    # Embedded domains show the same scenes as the data.
+    return {name: of for name, of in workload.data.domains.items() if of.kind != "embedded"}
+
+
 def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
-    own = {n: d for n, d in workload.data.domains.items() if n in domains and d.kind != "embedded"}
+    own = {n: d for n, d in _own_images(workload).items() if n in domains}
     if not own:
         return
     source = read_source(workload.data, workload.task, before=schema_of(workload) == SINGLE)
@@ -230,8 +232,9 @@ def _write(
     progress: bool,
     *,
     needs: Sequence[Split],
+    own_classes: bool = False,
 ) -> None:
-    """Write all splits, empty if the source lacks them. needs: the splits that must not be empty."""
+    """Write all splits. needs: those that must not be empty.  own_classes: see `check_consistency`."""
     findings: list[Finding] = []
     counts: dict[str, int] = {}
     boxes: dict[str, int] = {}
@@ -261,7 +264,8 @@ def _write(
                     folder / f"{split}.arrow", rows, VERSIONS[schema]
                 )
     corners = workload.data.kind == "hub"
-    warnings = check_consistency(source, seen, bits=workload.data.bits, corners=corners)
+    bits = workload.data.bits
+    warnings = check_consistency(source, seen, bits=bits, corners=corners, own_classes=own_classes)
     stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))

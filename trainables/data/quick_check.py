@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from trainables.data.coco import read_coco
-from trainables.data.domains import domain_parts
+from trainables.data.domain_parts import domain_parts
 from trainables.data.files.coco_file import CocoFile, load_coco_file
 from trainables.data.files.file_names import Folder
 from trainables.data.files.mask_code import MaskCode, mask_code

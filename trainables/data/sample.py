@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from trainables.data.faults import Finding
 
 Array = np.ndarray[Any, np.dtype[Any]]
-IGNORE = 255
-"""The mask value of pixels that are not counted."""
 
 
 @dataclass(frozen=True)

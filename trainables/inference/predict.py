@@ -246,6 +246,6 @@ def _files(path: Path, results: Path) -> list[tuple[Path, str]]:
     known, left_out = Image.registered_extensions(), results.resolve()
     return [
         (file, file.relative_to(path).with_suffix("").as_posix())
-        for file in walk_files(path)
+        for file in walk_files(path, whole=True)
         if file.suffix.lower() in known and not file.resolve().is_relative_to(left_out)
     ]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.domains import open_domains
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.prepared import Prepared, PreparedSplit
-from trainables.data.sample import IGNORE
 from trainables.metrics.above_floor import metric_floor
 from trainables.metrics.coco import Array
 from trainables.metrics.floors import mask_floors

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.loader import Batch, batch_of
 from trainables.data.prepared import PreparedSplit
-from trainables.data.sample import IGNORE
 
 LOOKED_AT = 64
 """The number of images, spread over the split, among which the batches' images are chosen."""

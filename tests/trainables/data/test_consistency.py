@@ -90,7 +90,7 @@ def test_sound_boxes_pass(tmp_path: Path, area: float | None) -> None:
     ]
     held = prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}})
     assert not held.meta["faults"]
-    assert not held.meta["warnings"]
+    assert held.meta["warnings"] == ["no image shows this class: dog"]
 
 
 @pytest.mark.parametrize("areas", [None, "polygons"])
@@ -186,7 +186,7 @@ def test_a_class_that_is_never_trained_is_told(tmp_path: Path) -> None:
         "validation": coco_folder(tmp_path / "b", 2, annotations=validation, start=50),
     }
     assert prepared(Task.DETECTION, {"coco": data}).meta["warnings"] == [
-        "validation has boxes of classes that no training image shows: dog"
+        "validation shows classes that no training image shows: dog"
     ]
 
 
@@ -226,3 +226,15 @@ def test_corners_in_turned_photos_are_refused(tmp_path: Path) -> None:
         Image.open(path).save(path, exif=exif)
     with pytest.raises(DataError, match=r"they are \[x0, y0, x1, y1\]"):
         prepared(Task.DETECTION, {"coco": {"train": part}})
+
+
+def test_classes_of_masks_that_are_never_trained_or_never_shown_are_told(tmp_path: Path) -> None:
+    train, validation = mask_folder(tmp_path / "a", 8), mask_folder(tmp_path / "b", 4, side=30)
+    for path in Path(validation["masks"]).iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) * 2).save(path)
+    data = {"train": train, "validation": validation, "classes": ["ground", "cell", "debris", "sky"]}
+    held = prepared(Task.SEGMENTATION, {"masks": data})
+    assert held.meta["warnings"] == [
+        "validation shows classes that no training image shows: debris",
+        "no image shows this class: sky",
+    ]

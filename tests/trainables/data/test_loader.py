@@ -8,10 +8,10 @@ import pytest
 import torch
 from data_makers import box, coco_folder, mask_folder, prepared
 
+from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.loader import Batch, Batches, eval_batches, train_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
-from trainables.data.sample import IGNORE
 from trainables.specs.data import Split
 from trainables.specs.trial import Augment
 from trainables.specs.workload import Task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import threading
 import unicodedata
 from collections import defaultdict
@@ -10,14 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from trainables.errors import DataError
 
-def walk_files(folder: Path) -> list[Path]:
-    """All files below `folder` but hidden ones, sorted. Links to folders are followed, never in a circle."""
+
+def walk_files(folder: Path, *, whole: bool = False) -> list[Path]:
+    """All files below `folder` but hidden ones, sorted. Links to folders are followed, never in a circle.
+
+    whole: raise DataError for a link to something that does not exist, which may be a folder of files.
+    """
     # `Path.rglob` follows no links to folders.
-    return sorted(_walk(folder, ()))
+    return sorted(_walk(folder, (), whole))
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[tuple[int, int], ...], whole: bool) -> Iterator[Path]:
     status = folder.stat()
     if (own := (status.st_dev, status.st_ino)) in above:
         return
@@ -25,9 +31,14 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _walk(path, (*above, own))
+            yield from _walk(path, (*above, own), whole)
         elif path.is_file():
             yield path
+        elif whole and path.is_symlink():
+            raise DataError(
+                f"links must lead to files or folders, but {path} leads to {os.readlink(path)}, which does "
+                "not exist; make it available, such as by mounting its disk, or remove the link"
+            )
 
 
 def file_identity(path: Path) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data.files.mask_pixels import LOSSY, TRANSPARENT, VALUES, Array, MaskFile
-from trainables.data.sample import IGNORE, unknown_classes
+from trainables.data.files.mask_pixels import IGNORE, LOSSY, TRANSPARENT, VALUES, Array, MaskFile
+from trainables.data.sample import unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import MaskData
 

@@ -24,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 VALUES = 2**16
 """The number of possible mask values: they have 8 or 16 bits."""
+IGNORE = 255
+"""The prepared mask value of pixels that are not counted."""
 ONE_VALUE = "a mask has one value per pixel: store its class index, or a grey value, in one channel"
 TRANSPARENT = -1
 """Stands for a pixel that nothing was painted on."""

@@ -5,8 +5,11 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from data_makers import mask_folder, prepared
 
 from trainables.data.files.file_names import Folder, file_identity, walk_files
+from trainables.errors import DataError
+from trainables.specs.workload import Task
 
 
 def folder(tmp_path: Path, *names: str) -> Folder:
@@ -83,3 +86,20 @@ def test_one_file_has_one_identity_however_it_is_spelled(tmp_path: Path) -> None
     os.link(tmp_path / "a.png", tmp_path / "hard.png")
     assert file_identity(tmp_path / "hard.png") == file_identity(tmp_path / "a.png")
     assert file_identity(tmp_path / "none.png") == str(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("name", ["b", "b.png"])
+def test_a_link_to_nothing_is_refused_where_all_files_count(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere" / "b")
+    assert walk_files(tmp_path) == [tmp_path / "a.png"]
+    with pytest.raises(DataError, match=rf"/{name} leads to .*elsewhere/b, which does not exist; make it"):
+        walk_files(tmp_path, whole=True)
+
+
+@pytest.mark.parametrize("key", ["images", "masks"])
+def test_mask_data_with_links_to_nothing_are_refused(tmp_path: Path, key: str) -> None:
+    part = mask_folder(tmp_path, 8)
+    (Path(part[key]) / "more").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(DataError, match="which does not exist"):
+        prepared(Task.SEGMENTATION, {"masks": {"train": part, "classes": ["ground", "cell"]}})
