@@ -104,7 +104,7 @@ def train(
 
 
 def dice(model: nn.Module, validation: TensorDataset) -> float:
-    """Mean Dice over the classes from one confusion matrix."""
+    """Mean Dice over all classes, the background included, from one confusion matrix."""
     model.eval()
     counts: Tensor | None = None
     with torch.inference_mode():

@@ -33,6 +33,7 @@ def augment_image(
     others. As in DETR, a crop cuts boxes to the visible part and drops those without one.
     """
     share, left, top, flip, turn, light, range_ = rng.random(7)
+    negative = rng.random()  # on its own: the seven before it are those of trials recorded without it
     kept = np.arange(0 if boxes is None else len(boxes))
     if spec.crop < 1.0:
         window = _window(image.shape[1:], spec.crop + (1.0 - spec.crop) * share, left, top)
@@ -47,6 +48,8 @@ def augment_image(
     if turn < spec.vertical_flip:
         image, mask = image[:, ::-1], None if mask is None else mask[::-1]
         boxes = None if boxes is None else _mirror(boxes, height, axis=1)
+    if negative < spec.invert:
+        image = 255 - image
     if spec.brightness or spec.contrast:
         image = _relight(image, 1 + spec.brightness * (2 * light - 1), 1 + spec.contrast * (2 * range_ - 1))
     return Changed(image, boxes, kept, mask)

@@ -10,9 +10,8 @@ from PIL import Image
 
 from trainables.data.evidence import Evidence, contradictions, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
-from trainables.data.prepared import IGNORE
 from trainables.data.resize import Resize
-from trainables.data.sample import Annotations, Array, Sample
+from trainables.data.sample import IGNORE, Annotations, Array, Sample
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
 

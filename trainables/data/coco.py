@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.files.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
-from trainables.data.files.drawn import Custom, Drawn, Probe, by_size
+from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
 from trainables.data.files.file_names import Folder, file_identity
 from trainables.data.files.pixels import Photo, read_photo, read_size, stored_size, turn_boxes
 from trainables.data.sample import (
@@ -23,6 +23,7 @@ from trainables.data.sample import (
     DataPart,
     DataSource,
     Sample,
+    Tally,
     check_names_alike,
     fold_name,
     identity_of,
@@ -35,7 +36,10 @@ from trainables.specs.data import CocoData, CocoPart, Split
 
 @dataclass(frozen=True, eq=False)
 class CocoSample:
-    """One image with its annotations. declared: (height, width), if the file declares them."""
+    """One image with its annotations. declared: (height, width), if the file declares them.
+
+    canvases: the (height, width) of the masks that boxes were taken from.
+    """
 
     name: str
     path: Path
@@ -44,6 +48,8 @@ class CocoSample:
     folder: Folder
     custom: Custom = field(default_factory=Custom)
     bits: int | None = None
+    canvases: frozenset[tuple[int, int]] = frozenset()
+    tally: Tally = field(default_factory=Tally)
 
     @cached_property
     def origin(self) -> str:
@@ -62,12 +68,26 @@ class CocoSample:
     def annotations(self, photo: Photo | None = None) -> Annotations:
         """The boxes, including crowds, on the upright image. Raises ValueError if that cannot be told."""
         photo = photo or self.photo()
-        if photo.orientation == 1:
+        if wrong := self.canvases - {photo.upright, photo.stored}:
+            (height, width), (of_height, of_width) = min(wrong), photo.upright
+            raise ValueError(
+                f"it is {of_width}×{of_height} pixels, but objects without a bbox have masks of "
+                f"{width}×{height} (segmentation.size is [height, width])"
+            )
+        if photo.orientation == 1 or not len(self.found.boxes):
             return self.found
         own = self._said(photo.upright, photo.stored)
-        if self.custom.settle(own) is Drawn.UPRIGHT:
+        drawn = self.custom.settle(own)
+        if own is None and self.custom.assumed:
+            self.tally.add(ASSUMED, self.name)
+        if drawn is Drawn.UPRIGHT:
             return self.found
-        return replace(self.found, boxes=turn_boxes(self.found.boxes, photo.orientation, photo.stored))
+        return replace(
+            self.found,
+            boxes=turn_boxes(self.found.boxes, photo.orientation, photo.stored),
+            outlines=turn_boxes(self.found.outlines, photo.orientation, photo.stored),
+            turned=True,
+        )
 
     def mask(self, photo: Photo | None = None) -> None:
         """No mask."""
@@ -172,7 +192,7 @@ def _read_part(
     place = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     probes: list[Probe] = []
-    custom = Custom(probes)
+    custom, tally = Custom(probes), Tally()
     groups = _by_file(file, folder, part.annotations)
     for path, images in groups.items():
         entries = _distinct([entry for image in images for entry in file.entries.get(image.id, ())])
@@ -181,10 +201,11 @@ def _read_part(
             place.get(file.categories[e.category], -1) if e.category is not None else -1 for e in entries
         ]
         found = _annotations(entries, labels)
-        sample = CocoSample(images[0].file_name, path, declared, found, folder, custom, bits)
+        canvases = frozenset(e.canvas for e in entries if e.canvas is not None)
+        sample = CocoSample(images[0].file_name, path, declared, found, folder, custom, bits, canvases, tally)
         samples.append(sample)
         probes.append(sample.probe)
-    return DataPart(samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where)))
+    return DataPart(samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where)), tally)
 
 
 def _by_file(file: CocoFile, folder: Folder, where: str) -> dict[Path, list[ImageEntry]]:
@@ -241,6 +262,17 @@ def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where:
         yield (
             f"{where}: {len(doubled)} image file{'s are' if len(doubled) > 1 else ' is'} listed more than "
             f"once; the annotations of each were put together ({shown})"
+        )
+    counts = Counter(entry.category for entries in file.entries.values() for entry in entries)
+    named: Counter[str] = Counter()
+    for key, count in counts.items():
+        if key is not None:
+            named[file.categories[key]] += count
+    roots = [f"'{name}' ({n})" for name, n in named.items() if fold_name(name) in file.parents]
+    if roots and len(roots) < len(named):
+        yield (
+            f"{where}: categories that are the supercategory of others have boxes of their own, so they "
+            f"count as classes: {', '.join(roots[:5])}; if that is a mistake, correct these annotations"
         )
     drawn = Counter(entry.drawn for entries in file.entries.values() for entry in entries)
     if drawn[True]:

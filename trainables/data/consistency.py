@@ -12,13 +12,17 @@ from functools import reduce
 from operator import add
 
 from trainables.data.evidence import BoxForm, Evidence
+from trainables.data.files.drawn import ASSUMED
 from trainables.data.masks import FALLING
-from trainables.data.sample import DataSource
+from trainables.data.sample import DataSource, fold_name
 from trainables.errors import DataError
 from trainables.specs.data import Split
+from trainables.wording import plural
 
 DARK = 32
 """A data set whose brightest value is below this, of 255, is probably scaled wrongly."""
+SOME = 0.1
+"""The share of boxes that pass the border from which another form that fits all of them is believed."""
 MOST = 0.5
 """The share of boxes from which a contradiction is one of the whole file."""
 FEWEST = 3
@@ -63,7 +67,15 @@ def check_consistency(
     if whole is not None:
         raise DataError(f"data: {whole}")
     remarks = dict.fromkeys(remark for part in source.parts.values() for remark in part.remarks)
-    return [*remarks, *_palettes(source), *_dark(seen, bits), *_twins(seen), *_untrained(source, seen)]
+    return [
+        *remarks,
+        *_assumed(source),
+        *_palettes(source),
+        *_alike(source),
+        *_dark(seen, bits),
+        *_twins(seen),
+        *_untrained(source, seen),
+    ]
 
 
 def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
@@ -93,18 +105,60 @@ def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
             f"as {other} {'all' if form.fit_otherwise == form.count else form.fit_otherwise} lie in their "
             f"images; {way_out}"
         )
-    if form.told >= FEWEST and form.contradicted >= MOST * form.told:
+    if (
+        not corners
+        and form.count >= FEWEST
+        and misfits >= max(FEWEST, SOME * form.count)
+        and form.fit_centred == form.count
+    ):
         return (
-            f"boxes must agree with their own areas and polygons, but {form.contradicted} of {form.told} do "
+            f"boxes must be {must}, but {misfits} of {form.count} pass the border so, and as [centre x, "
+            "centre y, width, height] all lie in their images; convert them, such as [x - width / 2, "
+            "y - height / 2, width, height]"
+        )
+    against = form.contradicted + form.agree_otherwise
+    if form.told >= FEWEST and against >= MOST * form.told:
+        return (
+            f"boxes must agree with their own areas and polygons, but {against} of {form.told} do "
             "not: they may belong to images of another size; correct them, or remove `area` and "
             "`segmentation` if only the boxes are right"
         )
     return None
 
 
-def _palettes(source: DataSource) -> list[str]:
+def _tallied(source: DataSource, what: str) -> list[str]:
+    """The images of which `what` was noticed."""
     tallies = {id(part.tally): part.tally for part in source.parts.values()}
-    names = [name for tally in tallies.values() for name in tally.names().get(FALLING, [])]
+    return [name for tally in tallies.values() for name in tally.names().get(what, [])]
+
+
+def _assumed(source: DataSource) -> list[str]:
+    """Photos of which nothing says how they were annotated."""
+    names = _tallied(source, ASSUMED)
+    if not names:
+        return []
+    return [
+        f"{_counted(names, 'photo')} an EXIF orientation, and no size says which way round the annotations "
+        "were drawn; they are read as most tools show photos, upright; if they were drawn on the stored "
+        f"pixels, remove the orientation ({_few(names)})"
+    ]
+
+
+def _alike(source: DataSource) -> list[str]:
+    """Classes that are probably one: letters in both cases are two."""
+    by_fold: dict[str, list[str]] = defaultdict(list)
+    for name in source.classes:
+        by_fold[fold_name(name)].append(f"'{name}'")
+    alike = [" and ".join(names) for fold, names in by_fold.items() if len(names) > 1 and len(fold) > 1]
+    if not alike:
+        return []
+    return [
+        f"classes differ only in case or blanks: {_few(alike)}; if they are one class, give them one name"
+    ]
+
+
+def _palettes(source: DataSource) -> list[str]:
+    names = _tallied(source, FALLING)
     if not names:
         return []
     return [
@@ -123,9 +177,9 @@ def _dark(seen: Mapping[Split, Seen], bits: int | None) -> list[str]:
     used = max(max(deep, default=0).bit_length(), 9)
     if deep and used < (bits or 16):
         return [
-            f"no pixel of the {len(deep)} images with more than 8 bits is above {max(deep)}, which takes "
-            f"{used} bits, but they are read as {bits or 16} bits (brightest value {brightest} of 255); "
-            f"set data.bits: {used} to use the whole range"
+            f"no pixel of {plural(len(deep), 'image')} with more than 8 bits is above {max(deep)}, which "
+            f"takes {used} bits, but they are read as {bits or 16} bits (brightest value {brightest} of 255);"
+            f" set data.bits: {used} to use the whole range"
         ]
     if brightest < DARK:
         return [

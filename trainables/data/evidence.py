@@ -32,6 +32,7 @@ class BoxForm:
     form, [x0, y0, x1, y1] for [x, y, width, height] or the reverse.  agree, agree_otherwise: those whose
     annotated area or polygon is that of one form and not of the other.  contradicted: those whose area or
     polygon fits neither.  told: those that have an area or a polygon.  unit: those within 0 to 1 pixel.
+    fit_centred: those that lie in the image if the first two numbers are the centre, as in YOLO's files.
     """
 
     count: int = 0
@@ -42,6 +43,7 @@ class BoxForm:
     agree_otherwise: int = 0
     contradicted: int = 0
     unit: int = 0
+    fit_centred: int = 0
 
     def __add__(self, other: BoxForm) -> BoxForm:
         """The sums."""
@@ -66,8 +68,7 @@ class Evidence:
 def evidence_of(photo: Photo, planes: bytes, found: Annotations | None) -> Evidence:
     """planes: the prepared pixels.  found: its boxes as they were read, None if it has none."""
     highest = max(high for _, high in _extrema(photo))
-    # Turned boxes are no longer in the form that the data gave them.
-    form = BoxForm() if found is None or photo.orientation != 1 else box_form(found, photo.upright)
+    form = BoxForm() if found is None or found.turned else box_form(found, photo.upright)
     labels = frozenset() if found is None else frozenset(found.labels[found.labels >= 0].tolist())
     return Evidence(highest, photo.deepest, hashlib.blake2b(planes, digest_size=16).digest(), form, labels)
 
@@ -97,18 +98,24 @@ def box_form(found: Annotations, size: tuple[int, int]) -> BoxForm:
         agree_otherwise=int((other_says & ~own_says).sum()),
         contradicted=int((own_against & ~other_says).sum()),
         unit=int(((raw >= 0) & (raw <= 1)).all(axis=1).sum()),
+        fit_centred=int(_fits(_centred(raw), size).sum()),
     )
 
 
 def contradictions(found: Annotations) -> Array:
     """(n,) bool: boxes that their own area or polygon says are wrong."""
-    return _speaks(found, found.boxes)[1]
+    return np.asarray(_speaks(found, found.boxes)[1] & np.isfinite(found.boxes).all(axis=1))
 
 
 def _other_form(boxes: Array, *, corners: bool) -> Array:
     """xywh if the four numbers were in the other form. corners: they were read as [x0, y0, x1, y1]."""
     near, sides = boxes[:, :2], boxes[:, 2:]
     return np.concatenate([near, near + sides if corners else sides - near], axis=1)
+
+
+def _centred(numbers: Array) -> Array:
+    """xywh if the four numbers were [centre x, centre y, width, height]."""
+    return np.concatenate([numbers[:, :2] - numbers[:, 2:] / 2, numbers[:, 2:]], axis=1)
 
 
 def _fits(boxes: Array, size: tuple[int, int]) -> Array:

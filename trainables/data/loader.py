@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from trainables.data.augment import augment_image
-from trainables.data.prepared import IGNORE, Array, PreparedSplit
+from trainables.data.prepared import Array, PreparedSplit
+from trainables.data.sample import IGNORE
 from trainables.specs.trial import Augment
 
 NOTHING = Augment()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from trainables.data.faults import Action, Fault, Finding
-from trainables.data.files.drawn import Custom, Drawn, Probe, by_size
+from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
 from trainables.data.files.file_names import file_identity
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
@@ -90,11 +90,16 @@ class MaskSample:
         if found.orientation != 1:
             # The tag may have been copied from the photo to a mask that was drawn upright.
             if size == photo.upright or found.stored != photo.upright:
+                if size == photo.upright == found.stored:
+                    self.tally.add(ASSUMED, self.name)
                 return values
             return turn_mask(values, BACK.get(found.orientation, found.orientation))
         if photo.orientation == 1 or size not in (photo.upright, photo.stored):
             return values
-        drawn = self.custom.settle(by_size(size, photo.upright, photo.stored))
+        own = by_size(size, photo.upright, photo.stored)
+        drawn = self.custom.settle(own)
+        if own is None and self.custom.assumed:
+            self.tally.add(ASSUMED, self.name)
         return values if drawn is Drawn.UPRIGHT else turn_mask(values, photo.orientation)
 
     def _absent(self) -> str:

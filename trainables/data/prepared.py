@@ -27,8 +27,6 @@ SCHEMA = 3
 """The version of the stored format, a part of the fingerprint."""
 SINGLE = 2
 """The version that stored boxes in single precision; it is still read, and written for old experiments."""
-IGNORE = 255
-"""The mask value of pixels that are not counted."""
 
 
 def _columns(number: Any) -> Any:

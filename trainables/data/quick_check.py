@@ -20,6 +20,7 @@ from trainables.data.sample import check_names_alike, need_folder, unknown_class
 from trainables.errors import DataError
 from trainables.specs.data import CocoPart, DomainPart, MaskData, MaskPart, Split
 from trainables.specs.workload import Workload
+from trainables.wording import plural
 
 LARGEST_FILE = 200 * 2**20
 """Bytes of an annotation file above which it is not read here."""
@@ -126,8 +127,8 @@ def _coco(part: CocoPart, where: str, read: list[tuple[str, CocoFile]]) -> CocoF
     absent = [i.file_name for i in file.images[:PROBED] if not folder.find(i.file_name).is_file()]
     if absent:
         raise DataError(
-            f"{len(absent)} of the first {min(PROBED, len(file.images))} images do not exist, such as "
-            f"{absent[0]}{folder.hint(absent[0])}"
+            f"{len(absent)} of the first {plural(min(PROBED, len(file.images)), 'image')} cannot be found,"
+            f" such as {absent[0]}{folder.hint(absent[0])}"
         )
     read.append((where, file))
     return file
@@ -140,7 +141,9 @@ def _masks(part: MaskPart, spec: MaskData, where: str) -> None:
     absent = [pair.name for pair in found.pairs if pair.mask is None]
     hint = f"; {found.hint}" if found.hint else ""
     if absent:
-        raise DataError(f"{len(absent)} images have no mask of their name, such as {absent[0]}{hint}")
+        raise DataError(
+            f"{plural(len(absent), 'image')} without a mask of the same name, such as {absent[0]}{hint}"
+        )
     first = found.pairs[0]
     assert first.mask is not None
     try:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainables.data.faults import Finding
 
 Array = np.ndarray[Any, np.dtype[Any]]
+IGNORE = 255
+"""The mask value of pixels that are not counted."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Annotations:
     labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64, NaN where the
     data give none.  crowds: (n,) bool.  outlines: (n, 4) float64 xywh around each object's polygon or mask,
     NaN where there is none.  corners: whether the data give boxes as [x0, y0, x1, y1].
+    turned: whether boxes and outlines were turned with the photo, so that they are not as the data give them.
     """
 
     boxes: Array
@@ -41,6 +44,7 @@ class Annotations:
     crowds: Array
     outlines: Array
     corners: bool = False
+    turned: bool = False
 
     @classmethod
     def none(cls) -> Annotations:

@@ -20,7 +20,7 @@ from trainables.tasks.detection import DetectionTask
 PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
 """What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
 VALIDATION = "validation images"
-"""The key of the validation images' floors; no domain has a name with a blank."""
+"""The key of the validation images' floors, with ` of NAME` added in a domain, whose name has no blank."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Card:
     """The recorded facts about a trained model.
 
     metrics: on validation images, at `epoch`.  test: on test images, by domain, `in domain` first.
-    floors: what the best constant predictor reaches, by metric; by the keys of `test`, and `VALIDATION`.
+    floors: what the best constant predictor reaches, by metric; by the keys of `test`, and `VALIDATION`
+        (of a domain: `VALIDATION of NAME`).
     collapsed: whether the objective is no better than a constant predictor's; None without a floor.
     counts: images by split.  file: its configuration as an experiment file.
     reproduce: the command that trains it again.  environment: hardware and software that trained it.
@@ -191,6 +192,12 @@ def _metrics(trained: TrainedModel, card: Card) -> str:
     if card.metrics:
         at = f", epoch {card.epoch:g}" if card.epoch is not None else ""
         rows += [(f"validation images{at}", card.metrics), *_floors(workload, card, VALIDATION, main)]
+        for domain in workload.watched:
+            images = f"{VALIDATION} of {domain}"
+            shifted = {
+                key: card.metrics[f"{key}@{domain}"] for key in main if f"{key}@{domain}" in card.metrics
+            }
+            rows += [(f"{images}{at}", shifted), *_floors(workload, card, images, main)]
     for name, metrics in card.test.items():
         rows += [(f"test images, {name}", metrics), *_floors(workload, card, name, main)]
     lines = ["| | " + " | ".join(main) + " |", "|---" * (len(main) + 1) + "|"]

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from trainables.data.prepared import IGNORE, Array, PreparedSplit
+from trainables.data.prepared import Array, PreparedSplit
+from trainables.data.sample import IGNORE
 from trainables.inference.drawing import draw_boxes
 from trainables.inference.predict import Mask, predict_image
 from trainables.inference.trained_model import TrainedModel

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.domains import open_domains
-from trainables.data.prepared import IGNORE, Prepared, PreparedSplit
+from trainables.data.prepared import Prepared, PreparedSplit
+from trainables.data.sample import IGNORE
 from trainables.metrics.above_floor import metric_floor
 from trainables.metrics.coco import Array
 from trainables.metrics.floors import mask_floors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -11,9 +12,21 @@ from pydantic import Field, field_validator, model_validator
 from trainables.specs.base import Count, Share, Spec
 
 BACKGROUND = "background"
-"""The name of a class, cases aside, that is the background unless the data say otherwise."""
+"""The name of the class that is the background unless the data say otherwise."""
 DOMAIN_NAME = r"[A-Za-z0-9_-]+"
 """The pattern of a shifted domain's name."""
+
+
+def background_among(classes: Sequence[str], named: str | None = None) -> str | None:
+    """The background class: `named`, or else the one called 'background'. None if there is no such class.
+
+    Upper case and blanks at the ends do not matter, unless several classes differ in nothing else.
+    """
+    wanted = named or BACKGROUND
+    if wanted in classes:
+        return wanted
+    alike = [name for name in classes if name.strip().casefold() == wanted.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 class Split(StrEnum):
@@ -99,9 +112,7 @@ class MaskData(Spec):
     @property
     def background_class(self) -> str | None:
         """The background's name in `classes`; None if the data name none."""
-        if self.background is not None:
-            return self.background
-        return next((name for name in self.classes if name.strip().casefold() == BACKGROUND), None)
+        return background_among(self.classes, self.background)
 
     @model_validator(mode="after")
     def _background_is_a_class(self) -> Self:

@@ -92,6 +92,7 @@ class Augment(Spec):
     """Random changes to training images; boxes and masks are changed with them.
 
     horizontal_flip, vertical_flip: probabilities.  brightness, contrast: largest relative change.
+    invert: the probability that light and dark are exchanged, every value v of a channel to 255 - v.
     crop: the smallest side that a crop keeps, as a share of the image's side (1: no cropping).
     """
 
@@ -99,6 +100,7 @@ class Augment(Spec):
     vertical_flip: Share = 0.0
     brightness: Share = 0.0
     contrast: Share = 0.0
+    invert: Share = 0.0
     crop: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 

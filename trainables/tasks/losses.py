@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.data.prepared import IGNORE
+from trainables.data.sample import IGNORE
 from trainables.specs.trial import Loss
 
 GROUP = 32

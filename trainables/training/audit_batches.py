@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainables.data.loader import Batch, batch_of
-from trainables.data.prepared import IGNORE, PreparedSplit
+from trainables.data.prepared import PreparedSplit
+from trainables.data.sample import IGNORE
 
 LOOKED_AT = 64
 """The number of images, spread over the split, among which the batches' images are chosen."""

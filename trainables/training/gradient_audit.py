@@ -29,6 +29,7 @@ from trainables.tasks.base import TaskModel, autocast, clone_module
 from trainables.training.adapter_layers import LayerCalls, changed, hidden_state
 from trainables.training.audit_batches import audit_batches
 from trainables.training.evaluation import smaller_batch
+from trainables.wording import plural
 
 IMAGES = 4
 """The most images in a batch of the audit."""
@@ -185,8 +186,8 @@ class _Audit:
     def _check_adapter(self, still: Iterable[str]) -> None:
         if self.parts.adapter and set(self.parts.adapter) <= set(still):
             raise AdapterError(
-                f"{self._what()} would not train: none of its {len(self.parts.adapter)} parameters has a"
-                " gradient; choose other targets, blocks or arguments"
+                f"{self._what()} would not train: of its {plural(len(self.parts.adapter), 'parameter')} none"
+                " has a gradient; choose other targets, blocks or arguments"
             )
 
     def _what(self) -> str:

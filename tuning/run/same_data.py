@@ -45,7 +45,7 @@ def require_same_data(
     meta = read_meta(prepared)
     differing = list(_differing(before, prepared, meta))
     if not differing:
-        return None
+        return _require_same_reading(before, meta, prepared, experiment)
     if experiment.definitions.fingerprint == 1:
         cached = [_same_prepared(prepared.parent, was, now) for _, was, now in differing]
         if all(cached):
@@ -70,6 +70,52 @@ def _differing(
             yield name, was, held.get(name, "none")
 
 
+def _require_same_reading(
+    before: PreparedRecord, meta: Mapping[str, Any], prepared: Path, experiment: Experiment
+) -> str | None:
+    """Compare data of one fingerprint, which may have been prepared anew by a version with other readers."""
+    if said := recorded_otherwise(before, meta):
+        raise DataError(
+            f"{experiment.name} was launched with data of this fingerprint ({before.fingerprint}), but this"
+            f" version of adaptertune reads them differently: {'; '.join(said)}; restore the folder"
+            f" {prepared} of then, or launch a new experiment"
+        )
+    # A record without boxes is of an earlier version, which also prepared without counting them.
+    if experiment.data.kind == "embedded" or before.boxes or "boxes" not in meta:
+        return None
+    return (
+        f"the data of {experiment.name} were prepared anew, by a version of adaptertune that reads some files"
+        " differently; images, classes and faults are as many as recorded, but boxes and masks were not"
+        " recorded then and cannot be compared"
+    )
+
+
+def recorded_otherwise(before: PreparedRecord, meta: Mapping[str, Any]) -> list[str]:
+    """How prepared data differ from what was recorded of them, in words; empty where nothing differs.
+
+    What either does not say is not compared: records of before have no boxes.
+    """
+    said = []
+    for noun, was, now in (
+        ("images", before.counts, meta.get("counts")),
+        ("boxes", before.boxes, meta.get("boxes")),
+        ("crowds", before.crowds, meta.get("crowds")),
+    ):
+        if was and now and was != now:
+            said.append(f"{noun} were {_by_split(was)}, now {_by_split(now)}")
+    classes = meta.get("classes")
+    if before.classes and classes and before.classes != classes:
+        said.append(f"classes were {', '.join(before.classes)}, now {', '.join(classes)}")
+    faults = meta.get("faults")
+    if faults is not None and len(before.faults) != len(faults):
+        said.append(f"faults were {len(before.faults)}, now {len(faults)}")
+    return said
+
+
+def _by_split(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in counts.items())
+
+
 def _same_prepared(cache: Path, was: str, now: str) -> bool | None:
     """Whether both folders in the cache hold the same images and classes; None if one is not there."""
     one, other = cache / was, cache / now
@@ -87,8 +133,7 @@ def _same_names(folder: Path, meta: Mapping[str, Any], prepared: Path, before: P
     stored = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
     whole = json.loads((prepared / SPLITS).read_text(encoding="utf-8"))
     return (
-        before.counts == meta.get("counts")
-        and before.classes == meta.get("classes")
+        not recorded_otherwise(before, meta)
         # Those of a smaller share of the training images, and without images that were dropped.
         and all(set(stored[split]) <= set(whole[split]) for split in Split)
     )

@@ -78,12 +78,25 @@ def test_light() -> None:
     assert np.ptp(changed.image) != 40
 
 
+def test_light_and_dark_are_exchanged_with_the_probability_asked_for() -> None:
+    image, mask = _scene()
+    changed = _change(Augment(invert=1.0), 0)
+    assert (changed.image == 255 - image).all()
+    assert changed.image.dtype == np.uint8
+    assert (changed.mask == mask).all()
+    assert (changed.boxes == BOXES).all()
+    negatives = sum(bool(_change(Augment(invert=0.25), seed).image[0, 0, 0]) for seed in range(200))
+    assert 30 <= negatives <= 70
+
+
 def test_turning_one_change_on_leaves_the_others() -> None:
     for seed in range(10):
         plain = _change(Augment(horizontal_flip=0.5, vertical_flip=0.5), seed)
         lit = _change(Augment(horizontal_flip=0.5, vertical_flip=0.5, contrast=0.1), seed)
         assert (plain.boxes == lit.boxes).all()
         assert (plain.mask == lit.mask).all()
+        negative = _change(Augment(horizontal_flip=0.5, vertical_flip=0.5, invert=1.0), seed)
+        assert (negative.image == 255 - plain.image).all()
 
 
 def test_the_source_is_not_written_to() -> None:
@@ -91,5 +104,5 @@ def test_the_source_is_not_written_to() -> None:
     boxes = BOXES.copy()
     for array in (image, mask, boxes):
         array.flags.writeable = False
-    spec = Augment(horizontal_flip=1.0, vertical_flip=1.0, brightness=0.5, contrast=0.5, crop=0.5)
+    spec = Augment(horizontal_flip=1.0, vertical_flip=1.0, brightness=0.5, contrast=0.5, invert=1.0, crop=0.5)
     augment_image(image, boxes, mask, spec, np.random.default_rng(0))

@@ -188,3 +188,41 @@ def test_a_class_that_is_never_trained_is_told(tmp_path: Path) -> None:
     assert prepared(Task.DETECTION, {"coco": data}).meta["warnings"] == [
         "validation has boxes of classes that no training image shows: dog"
     ]
+
+
+def centre(b: list[int]) -> list[float]:
+    return [b[0] + b[2] / 2, b[1] + b[3] / 2, b[2], b[3]]
+
+
+def test_boxes_by_their_centre_are_refused_if_the_border_shows_them(tmp_path: Path) -> None:
+    entries = [box(i, centre(b)) for i in range(8) for b in [*SOUND, [44, 20, 16, 18]]]
+    message = refused(tmp_path, entries)
+    assert "pass the border so, and as [centre x, centre y, width, height] all lie in their images" in message
+
+
+def test_boxes_that_pass_the_border_are_listed_where_no_other_form_fits_all(tmp_path: Path) -> None:
+    sloppy = [[0, 0, 12, 10], [50, 20, 14, 10]]
+    entries = [box(i, b) for i in range(8) for b in sloppy]
+    held = prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}})
+    assert {f["action"] for f in held.meta["faults"]} == {"box cut to the image"}
+
+
+def test_a_file_of_which_half_is_in_corners_is_refused(tmp_path: Path) -> None:
+    entries = [
+        box(i, corners(b) if i % 2 else b, area=b[2] * b[3], segmentation=polygon(b))
+        for i in range(8)
+        for b in SOUND
+    ]
+    assert "must agree with their own areas and polygons" in refused(tmp_path, entries)
+
+
+def test_corners_in_turned_photos_are_refused(tmp_path: Path) -> None:
+    """Boxes that were drawn upright are in the file's form, whatever the photo's orientation."""
+    entries = [box(i, corners(b), area=b[2] * b[3]) for i in range(8) for b in SOUND]
+    part = coco_folder(tmp_path, 8, annotations=entries)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for path in Path(part["images"]).iterdir():
+        Image.open(path).save(path, exif=exif)
+    with pytest.raises(DataError, match=r"they are \[x0, y0, x1, y1\]"):
+        prepared(Task.DETECTION, {"coco": {"train": part}})

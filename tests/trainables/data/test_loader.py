@@ -9,13 +9,16 @@ import torch
 from data_makers import box, coco_folder, mask_folder, prepared
 
 from trainables.data.loader import Batch, Batches, eval_batches, train_batches
-from trainables.data.prepared import IGNORE, PreparedSplit
+from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
+from trainables.data.sample import IGNORE
 from trainables.specs.data import Split
 from trainables.specs.trial import Augment
 from trainables.specs.workload import Task
 
-EVERYTHING = Augment(horizontal_flip=0.5, vertical_flip=0.5, brightness=0.3, contrast=0.3, crop=0.6)
+EVERYTHING = Augment(
+    horizontal_flip=0.5, vertical_flip=0.5, brightness=0.3, contrast=0.3, invert=0.3, crop=0.6
+)
 DIGITS = {"embedded": {"train": 11, "validation": 5, "test": 2, "side": 48}}
 
 

@@ -9,8 +9,8 @@ from data_makers import mask_folder, noise, prepared, save_mask
 from PIL import Image
 
 from trainables.data.masks import read_masks
-from trainables.data.prepared import IGNORE
 from trainables.data.resize import Resize
+from trainables.data.sample import IGNORE
 from trainables.errors import DataError
 from trainables.specs.data import MaskData, MaskPart, Split
 from trainables.specs.workload import Task

@@ -59,7 +59,7 @@ def test_masks_of_other_names_or_values(tmp_path: Path) -> None:
         path.rename(path.with_name(f"{path.stem}_seg.png"))
     source: dict[str, Any] = {"train": part, "classes": CLASSES}
     ((_, reason),) = quick_faults(workload(Task.SEGMENTATION, {"masks": source}))
-    assert reason.startswith("4 images have no mask of their name")
+    assert reason.startswith("4 images without a mask of the same name")
     assert reason.endswith("set data.masks.suffix: _seg")
     source |= {"suffix": "_seg", "values": [0, 255]}
     ((_, reason),) = quick_faults(workload(Task.SEGMENTATION, {"masks": source}))

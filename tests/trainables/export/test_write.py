@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ from trainables.inference.trained_model import load_trained
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.data import Split
 from trainables.specs.trial import TrialConfig
-from trainables.specs.workload import Task
+from trainables.specs.workload import Task, Workload
 from trainables.training.checkpoint import save_weights
 from trainables.training.engine import Engine
 
@@ -287,6 +288,29 @@ def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
         "converted exactly",
     ):
         assert said in text
+
+
+def test_the_card_shows_an_objective_in_a_domain_beside_its_floor(tmp_path: Path) -> None:
+    model = trained(Task.SEGMENTATION, {"adapter": "lora"})
+    asked = {
+        "task": "segmentation",
+        "model": {"name": "embedded"},
+        "objective": {"metric": "dice@noisy"},
+        "data": {"embedded": {}, "domains": {"noisy": {"corruption": {"kind": "noise", "severity": 3}}}},
+    }
+    card = Card(
+        "x",
+        metrics={"dice": 0.8, "iou": 0.7, "dice@noisy": 0.4, "iou@noisy": 0.25},
+        epoch=4.0,
+        floors={"validation images": {"dice": 0.125}, "validation images of noisy": {"dice": 0.375}},
+    )
+    shifted = replace(model, workload=Workload.model_validate_json(json.dumps(asked)))
+    export_model(shifted, tmp_path / "out", merge=False, card=card)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "| validation images, epoch 4 | 0.8000 | 0.7000 |\n| floor of these images | 0.1250 | – |\n"
+        "| validation images of noisy, epoch 4 | 0.4000 | 0.2500 |\n| floor of these images | 0.3750 | – |\n"
+    ) in text
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:

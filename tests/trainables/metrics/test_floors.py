@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data.prepared import IGNORE
+from trainables.data.sample import IGNORE
 from trainables.metrics.above_floor import metric_floor
 from trainables.metrics.dice import counts_by_image, mask_metrics
 from trainables.metrics.floors import constant_soft_dice, mask_floors

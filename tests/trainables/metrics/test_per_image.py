@@ -10,7 +10,7 @@ import torch
 from sample_scenes import CLASSES, Boxes
 from sample_scenes import box_scene as scene
 
-from trainables.data.prepared import IGNORE
+from trainables.data.sample import IGNORE
 from trainables.errors import DataError
 from trainables.metrics.coco import Backend, Detections, coco_metrics
 from trainables.metrics.dice import counts_by_image, mask_metrics

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from trainables.metrics.rules import MetricRules, background_class
-from trainables.specs.data import DataSpec, EmbeddedData
+from trainables.metrics.rules import MetricRules
+from trainables.specs.data import DataSpec, MaskData, MaskPart
 from trainables.specs.workload import ObjectiveSpec, Task, Workload
-
-DATA = DataSpec(embedded=EmbeddedData())
-
-
-@pytest.mark.parametrize(
-    ("classes", "expected"),
-    [
-        (("background", "cell"), "background"),
-        (("cell", "background"), "background"),
-        (("Background ", "cell"), "Background "),
-        (("background", "Background"), "background"),
-        (("Background", "BACKGROUND"), None),
-        (("cell", "debris"), None),
-    ],
-)
-def test_the_background_is_found_by_its_name(classes: tuple[str, ...], expected: str | None) -> None:
-    assert background_class(DATA, classes) == expected
 
 
 def test_the_foreground() -> None:
@@ -35,3 +16,11 @@ def test_the_foreground() -> None:
 def test_rules_of_a_workload() -> None:
     of = Workload(task=Task.SEGMENTATION, objective=ObjectiveSpec(metric="dice"))
     assert MetricRules.of(of, ("background", "0")) == MetricRules(of.definitions, "background")
+
+
+def test_the_background_that_the_data_name() -> None:
+    masks = MaskData(
+        train=MaskPart(images="images", masks="masks"), classes=("ground", "background"), background="ground"
+    )
+    of = Workload(task=Task.SEGMENTATION, objective=ObjectiveSpec(metric="dice"), data=DataSpec(masks=masks))
+    assert MetricRules.of(of, masks.classes).background == masks.background_class == "ground"

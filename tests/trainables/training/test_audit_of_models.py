@@ -139,7 +139,7 @@ def test_a_layer_without_input_is_named_and_an_adapter_of_only_such_layers_refus
 ) -> None:
     left = audited(split, Runs(), GivesItNothing())
     assert left == ("parts.1.layer.lora_A.default.weight", "parts.1.layer.lora_B.default.weight")
-    with pytest.raises(AdapterError, match="'lora' would not train: none of its 2 parameters has a gradient"):
+    with pytest.raises(AdapterError, match="'lora' would not train: of its 2 parameters none has a gradient"):
         audited(split, GivesItNothing())
 
 

@@ -22,6 +22,8 @@ LARGEST = 1e9
 """The largest valid side of a box, in pixels."""
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
+EXACT = 2**53
+"""Below, a float holds every whole number; from here on, two ids may have become one."""
 _WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*")
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no", ""})
 
@@ -39,13 +41,13 @@ def number(value: Any) -> float:
 
 
 def whole_number(value: Any) -> int | None:
-    """The value as an int if it is one, also as `"7"`, `7.0` or `"7.0"`."""
+    """The value as an int if it is one, also as `"7"`, `7.0` or `"7.0"`; None for a float from `EXACT` on."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+        return int(value) if value.is_integer() and abs(value) < EXACT else None
     match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
     return None if match is None else int(match[1])
 
@@ -74,6 +76,13 @@ def key(value: Any) -> Key | None:
     if isinstance(value, str):
         return value
     return whole_number(value)
+
+
+def not_a_key(value: Any) -> str:
+    """What is wrong with an id that `key` does not know, as the end of a message."""
+    large = isinstance(value, float) and math.isfinite(value) and abs(value) >= EXACT
+    why = "; floats do not hold every whole number of that size, so write it without a point" if large else ""
+    return f"must be a whole number or a string, got {shown(value)}{why}"
 
 
 def shown(value: Any) -> str:

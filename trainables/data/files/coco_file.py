@@ -17,11 +17,12 @@ from trainables.data.files.coco_fields import (
     flag,
     key,
     kind_of,
+    not_a_key,
     number,
     shown,
     whole_number,
 )
-from trainables.data.files.outlines import is_box, outline_box
+from trainables.data.files.outlines import canvas_of, is_box, outline_box
 from trainables.data.sample import fold_name
 from trainables.errors import DataError
 
@@ -33,6 +34,7 @@ class Entry:
     """One annotation. box: xywh; NOT_A_BOX if unreadable.  category: None if it is not declared.
 
     drawn: whether the box was taken from the polygon or mask, because the file gives none.
+    canvas: the (height, width) of the mask in run-length encoding that it was taken from.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Entry:
     area: float
     crowd: bool
     drawn: bool
+    canvas: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def _problems(file: Json) -> Iterator[str]:
         for place, entry in enumerate(file[name]):
             own = key(entry["id"])
             if own is None:
-                yield f"{name}[{place}].id must be a whole number or a string, got {shown(entry['id'])}"
+                yield f"{name}[{place}].id {not_a_key(entry['id'])}"
             elif own in seen:
                 yield (
                     f"{name} must have unique ids, but {name}[{seen[own]}] and {name}[{place}] "
@@ -147,10 +150,7 @@ def _problems(file: Json) -> Iterator[str]:
             yield f"images[{place}].file_name must be a file's name, got {shown(entry['file_name'])}"
     for place, entry in enumerate(file["annotations"]):
         if key(entry["image_id"]) is None:
-            yield (
-                f"annotations[{place}].image_id must be a whole number or a string, "
-                f"got {shown(entry['image_id'])}"
-            )
+            yield f"annotations[{place}].image_id {not_a_key(entry['image_id'])}"
 
 
 def _is_name(value: Any) -> bool:
@@ -210,6 +210,7 @@ def _check_ids(path: str, file: Json, images: Keys, categories: Keys, any_image:
             f"is of type {kind_of(e['image_id'] for e in entries)}, such as {shown(entries[0]['image_id'])}; "
             f"images have ids of type {images.kind}, such as {shown(file['images'][0]['id'])}"
         )
+    _check_first(path, "image_id", [e["image_id"] for e in entries], images, "images")
     given = [e["category_id"] for e in entries if e.get("category_id") is not None]
     if given and all(categories.find(value) is None for value in given):
         raise DataError(
@@ -217,13 +218,29 @@ def _check_ids(path: str, file: Json, images: Keys, categories: Keys, any_image:
             f"category_id is of type {kind_of(given)}, such as {shown(given[0])}; categories have ids of "
             f"type {categories.kind}, such as {shown(file['categories'][0]['id'])}"
         )
+    _check_first(path, "category_id", given, categories, "categories")
+
+
+def _check_first(path: str, field: str, given: list[Any], declared: Keys, what: str) -> None:
+    """Raise DataError if ids are counted from 0 in one place and from 1 in the other."""
+    used = {number for value in given if (number := whole_number(value)) is not None}
+    if not used or all(declared.find(number) is not None for number in used):
+        return
+    for step in (1, -1):
+        if all(declared.find(number + step) is not None for number in used):
+            strange = min(number for number in used if declared.find(number) is None)
+            raise DataError(
+                f"{path}: annotations must name the ids of {what}, but {field} {strange} is not one, and "
+                f"every {field} {'plus' if step > 0 else 'minus'} 1 is: are ids counted from 0 in one place "
+                f"and from 1 in the other? correct them, or remove the annotations with {field} {strange}"
+            )
 
 
 def _entry(name: str, given: Json, categories: Keys, where: str) -> Entry:
     outline = outline_box(given.get("segmentation"))
     read = box(given.get("bbox"))
-    # Tools that draw polygons leave the box out, empty, or all zero.
-    absent = given.get("bbox") in (None, []) or read == [0.0] * 4
+    # Tools that draw polygons leave the box out, empty, all zero, or without an extent.
+    absent = given.get("bbox") in (None, []) or read[2:] == [0.0] * 2
     drawn = absent and is_box(outline)
     return Entry(
         name=name,
@@ -233,4 +250,5 @@ def _entry(name: str, given: Json, categories: Keys, where: str) -> Entry:
         area=number(given.get("area")),
         crowd=flag(given.get("iscrowd"), f"{where}.iscrowd"),
         drawn=drawn,
+        canvas=canvas_of(given.get("segmentation")) if drawn else None,
     )

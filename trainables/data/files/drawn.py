@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+ASSUMED = "assumed upright"
+"""What is noticed of a photo of which nothing says how it was annotated."""
+
 
 class Drawn(Enum):
     """The pixels that an annotation refers to."""
@@ -50,6 +53,12 @@ class Custom:
                 "EXIF orientation"
             )
         return self._known or Drawn.UPRIGHT
+
+    @property
+    def assumed(self) -> bool:
+        """Whether no photo's sizes say it, so that upright is what most tools do, not what is known."""
+        with self._lock:
+            return self._asked and self._known is None
 
 
 def by_size(

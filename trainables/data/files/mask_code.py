@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.data.files.mask_pixels import LOSSY, TRANSPARENT, VALUES, Array, MaskFile
-from trainables.data.prepared import IGNORE
-from trainables.data.sample import unknown_classes
+from trainables.data.sample import IGNORE, unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import MaskData
 
@@ -47,11 +46,11 @@ class MaskCode:
     def _hint(self, strange: list[int], present: list[int], format: str | None) -> str:
         if format in LOSSY:
             return f"it is a {format} file, which changes values as it compresses them; store masks as PNG"
-        if self.shown is None and self.count == 2 and set(present) <= {0, 255}:
+        if self.count == 2 and strange == [255] and set(present) <= {0, 255}:
             return "if 0 and 255 are the two classes, set data.masks.values: [0, 255]"
         if strange == [255] and not self.has_ignore:
             return "if pixels of 255 are not to be counted, as in Pascal VOC, set data.masks.ignore: 255"
-        if self.shown is None and len(present) == self.count:
+        if len(present) == self.count:
             return f"if these are grey values, set data.masks.values: {present}, in the order of classes"
         return "every value needs a class: see data.masks.classes and data.masks.values"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,8 @@ def find_pairs(part: MaskPart, suffix: str | None, where: str) -> Pairs:
             "which: set data.masks.suffix to what the masks' names end with, such as _mask or .png"
         )
     drawings = _masks_by_stem(masks, suffix)
+    if not drawings:
+        raise DataError(_no_masks(masks, suffix, where))
     taken = set(drawings.values())
     pictures: dict[str, Path] = {}
     for path in _image_files(images):
@@ -107,11 +110,28 @@ def _stem(name: str) -> str:
 
 def _without(name: str, suffix: str) -> str | None:
     """The stem of a mask's image; None for a file whose name does not end so."""
-    whole = unicodedata.normalize("NFC", name if "." in suffix else _stem(name))
-    if not whole.casefold().endswith(suffix.casefold()):
-        return None
-    stem = whole[: len(whole) - len(suffix)]
-    return stem if stem and not stem.endswith("/") else None
+    # A suffix such as .mask may be followed by the file's own, and one such as .png is it.
+    wholes = [_stem(name)] if "." not in suffix else [unicodedata.normalize("NFC", name)]
+    if "." in suffix and PurePosixPath(suffix).suffix.lower() not in Image.registered_extensions():
+        wholes.append(_stem(name))
+    for whole in wholes:
+        stem = whole[: len(whole) - len(suffix)]
+        if whole.casefold().endswith(suffix.casefold()) and stem and not stem.endswith("/"):
+            return stem
+    return None
+
+
+def _no_masks(folder: Path, suffix: str | None, where: str) -> str:
+    other = sorted({path.suffix.lower() for path in walk_files(folder)} - set(Image.registered_extensions()))
+    if suffix is not None and _image_files(folder):
+        return (
+            f"{where}.masks must hold files that end with data.masks.suffix ('{suffix}'), but no image file "
+            f"in {folder} does, such as {_image_files(folder)[0].name}"
+        )
+    has = f", but files of {', '.join(repr(end) for end in other[:5])}" if other else ""
+    return f"{where}.masks must be a folder with masks as images, such as PNG, but {folder} has none{has}" + (
+        "; convert them" if other else ""
+    )
 
 
 def _collision(first: Path, second: Path) -> str:
@@ -163,4 +183,32 @@ def _habit(images: Sequence[str], masks: Sequence[str]) -> str:
             f"masks are named like their image with '{front[0]}' in front: rename them, or link them into a "
             "folder under the images' names"
         )
-    return ""
+    return _other_habit(images, masks)
+
+
+def _other_habit(images: Sequence[str], masks: Sequence[str]) -> str:
+    """How names differ where neither begins nor ends with the other."""
+    by_fold = {image.casefold() for image in images}
+    if masks and sum(mask.casefold() in by_fold for mask in masks) >= OFTEN * len(masks):
+        return "names differ in upper and lower case: rename the masks as their images are spelled"
+    (fronts, cores, ends), (own_fronts, own_cores, own_ends) = _parts(images), _parts(masks)
+    if len(images) < 2 or len(masks) < 2 or len(set(cores) & set(own_cores)) < OFTEN * len(own_cores):
+        return ""
+    return (
+        f"images are named '{fronts}…{ends}' and masks '{own_fronts}…{own_ends}': rename them alike, or link "
+        "them into folders under one name"
+    )
+
+
+def _parts(names: Sequence[str]) -> tuple[str, list[str], str]:
+    """The beginning and the end that all names share, without the digits next to it, and what is between."""
+    front = _shared_start(names).rstrip(string.digits)
+    end = _shared_start([name[::-1] for name in names])[::-1].lstrip(string.digits)
+    return front, [name[len(front) : len(name) - len(end)] for name in names], end
+
+
+def _shared_start(names: Sequence[str]) -> str:
+    """The letters that all names begin with."""
+    first, last = min(names, default=""), max(names, default="")
+    end = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:end]

@@ -24,6 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 VALUES = 2**16
 """The number of possible mask values: they have 8 or 16 bits."""
+ONE_VALUE = "a mask has one value per pixel: store its class index, or a grey value, in one channel"
 TRANSPARENT = -1
 """Stands for a pixel that nothing was painted on."""
 OPAQUE_FROM = 128
@@ -57,7 +58,8 @@ def read_mask(path: str | Path, *, values: Collection[int] | None = None) -> Mas
     """Read a mask file.
 
     values: the grey values that have a meaning; when absent, pixels hold class indices. With them, black and
-    white are 0 and 255, and the entries of a palette of greys are looked up where these are the values.
+    white of 1 bit are 0 and 255 unless only 1 has a meaning, and the entries of a palette of greys are looked
+    up where these are the values.
     Raises ValueError if a pixel has no single whole value, and whatever Pillow raises.
     """
     with Image.open(path) as drawing:
@@ -77,7 +79,9 @@ def read_mask(path: str | Path, *, values: Collection[int] | None = None) -> Mas
 def _channel(drawing: Image.Image, values: Collection[int] | None) -> Array:
     """(height, width): the one value of each pixel, whatever its alpha."""
     if drawing.mode == "1":
-        return np.asarray(drawing.convert("L") if values is not None else drawing)
+        # Two values, which a viewer shows as 0 and 255: the data's own values say which are meant.
+        bits = values is None or (1 in values and 255 not in values)
+        return np.asarray(drawing if bits else drawing.convert("L"))
     if drawing.mode in {"P", "PA"}:
         raw = np.asarray(drawing)
         indices = raw[..., 0] if raw.ndim == 3 else raw
@@ -88,13 +92,13 @@ def _channel(drawing: Image.Image, values: Collection[int] | None) -> Array:
     if raw.ndim == 2:
         return raw
     if drawing.mode not in {"LA", "RGB", "RGBA", "RGBX"}:
-        raise ValueError(f"it is a colour image ('{drawing.mode}'); a mask has one value per pixel")
+        raise ValueError(f"it is a colour image ('{drawing.mode}'); {ONE_VALUE}")
     colours = raw[..., : 1 if drawing.mode == "LA" else 3]
     shown = colours
     if drawing.mode == "RGBA":  # what is hidden may have any colour
         shown = colours[raw[..., 3] >= OPAQUE_FROM]
     if (shown != shown[..., :1]).any():
-        raise ValueError("it is a colour image; a mask has one value per pixel")
+        raise ValueError(f"it is a colour image; {ONE_VALUE}")
     return colours[..., 0]
 
 

@@ -31,6 +31,15 @@ def outline_box(segmentation: Any) -> list[float]:
     return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
 
 
+def canvas_of(segmentation: Any) -> tuple[int, int] | None:
+    """The (height, width) that a mask in run-length encoding says it has; None for polygons."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    height, width = (whole_number(side) for side in size)
+    return None if height is None or width is None else (height, width)
+
+
 def _corners(polygon: Any) -> list[tuple[float, float]]:
     """The corners of one polygon; none if it is not one."""
     if not isinstance(polygon, list):
@@ -49,11 +58,8 @@ def _flat(polygon: list[Any]) -> list[Any]:
 
 
 def _around_runs(mask: dict[str, Any]) -> list[float]:
-    size, counts = mask.get("size"), mask.get("counts")
-    if not isinstance(size, list) or len(size) != 2:
-        return NOT_A_BOX
-    height, width = (whole_number(side) or 0 for side in size)
-    runs = _runs(counts)
+    height, width = canvas_of(mask) or (0, 0)
+    runs = _runs(mask.get("counts"))
     if height < 1 or width < 1 or runs is None or sum(runs) != height * width:
         return NOT_A_BOX
     # Runs go down the columns, and begin with pixels that are not in the mask.

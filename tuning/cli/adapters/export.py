@@ -76,13 +76,15 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
 
 
 def _floors_of(recorded: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
-    """The floors by the names that a card has for images, from those by `validation`, `test`, `test@NAME`."""
-    names = {"validation": "validation images", "test": "in domain"}
-    return {
-        names.get(images, images.removeprefix("test@")): floors
-        for images, floors in recorded.items()
-        if not images.startswith("validation@")
-    }
+    """The floors by the names that a card gives images, from the recorded `validation`, `test@NAME`, …"""
+    found = {}
+    for images, floors in recorded.items():
+        part, _, domain = images.partition("@")
+        if part == "validation":
+            found[f"validation images of {domain}" if domain else "validation images"] = floors
+        else:
+            found[domain or "in domain"] = floors
+    return found
 
 
 def _base_model(base: str | None) -> str:

@@ -41,6 +41,10 @@ def run_validate(file: File, set_: Sets = None) -> None:
 
 def _check_surroundings(experiment: Experiment, file: str) -> None:
     """What costs little to find out about data and model. Raises ExperimentFileError with all errors."""
+    data = experiment.data
+    kinds = {data.kind, *(domain.kind for domain in data.domains.values())}
+    if experiment.model.name == "embedded" and kinds <= {"embedded", "corruption"}:
+        return  # nothing to find out, and nothing to import for it
     from trainables.data.quick_check import quick_classes, quick_faults
     from tuning.experiment.checks.objective import class_error
 

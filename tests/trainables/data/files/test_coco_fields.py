@@ -25,6 +25,7 @@ def test_what_is_no_number_is_nan(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [(7, 7), ("7", 7), (7.0, 7), ("7.0", 7), (" 7 ", 7), ("007", 7), (7.5, None), ("7.5", None),
+     (2.0**53, None), ("9007199254740993", 2**53 + 1),
      (True, None), (None, None), ("seven", None), (math.nan, None), (math.inf, None), ([7], None)],
 )  # fmt: skip
 def test_whole_numbers(value: Any, wanted: int | None) -> None:

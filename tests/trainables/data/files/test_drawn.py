@@ -18,7 +18,7 @@ OBLONG, SQUARE = (20, 30), (24, 24)
 OWN_SIZE = Resize.edges(20)
 
 
-def boxes_of(tmp_path: Path, photos: list[dict[str, Any]]) -> Prepared:
+def boxes_of(tmp_path: Path, photos: list[dict[str, Any]], *, outlined: bool = False) -> Prepared:
     """Prepared data of photos: orientation, size, drawn ('upright' or 'stored'), declared or not."""
     (tmp_path / "images").mkdir()
     images, annotations = [], []
@@ -33,6 +33,9 @@ def boxes_of(tmp_path: Path, photos: list[dict[str, Any]]) -> Prepared:
         images.append(entry)
         box = box_as_stored(orientation, height, width) if stored else list(BOX)
         annotations.append({"id": i, "image_id": i, "category_id": 1, "bbox": box})
+        if outlined:
+            x, y, w, h = box
+            annotations[-1]["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     file = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
     (tmp_path / "a.json").write_text(json.dumps(file))
     part = {"images": str(tmp_path / "images"), "annotations": str(tmp_path / "a.json")}
@@ -46,6 +49,11 @@ def assert_on_objects(held: Prepared) -> None:
             assert tuple(split.original_sizes[i]) in (OBLONG, SQUARE)
 
 
+def doubts(held: Prepared) -> list[str]:
+    """What is said of photos of which nothing says how they were annotated; these photos are all alike."""
+    return [w.partition(", and no size")[0] for w in held.meta["warnings"] if "no size says which way" in w]
+
+
 @pytest.mark.parametrize("drawn", ["upright", "stored"])
 def test_an_oblong_photo_says_itself_how_it_was_annotated(tmp_path: Path, drawn: str) -> None:
     photos = [{"orientation": 5 + i % 4, "drawn": drawn} for i in range(8)]
@@ -56,7 +64,9 @@ def test_an_oblong_photo_says_itself_how_it_was_annotated(tmp_path: Path, drawn:
 def test_what_does_not_say_it_was_annotated_upright_as_tools_show_it(tmp_path: Path, size: Any) -> None:
     turns = [2, 3, 4] if size == OBLONG else list(range(2, 9))
     photos = [{"orientation": turns[i % len(turns)], "drawn": "upright", "size": size} for i in range(8)]
-    assert_on_objects(boxes_of(tmp_path, photos))
+    held = boxes_of(tmp_path, photos)
+    assert_on_objects(held)
+    assert doubts(held) == ["8 photos have an EXIF orientation"]
 
 
 @pytest.mark.parametrize("drawn", ["upright", "stored"])
@@ -64,7 +74,16 @@ def test_the_others_of_a_file_follow_those_that_say_it(tmp_path: Path, drawn: st
     photos = [{"orientation": 3, "drawn": drawn} for _ in range(4)]
     photos += [{"orientation": 8, "drawn": drawn, "size": SQUARE} for _ in range(4)]
     photos += [{"orientation": 6, "drawn": drawn}]
-    assert_on_objects(boxes_of(tmp_path, photos))
+    held = boxes_of(tmp_path, photos)
+    assert_on_objects(held)
+    assert not doubts(held)
+
+
+def test_outlines_turn_with_their_boxes(tmp_path: Path) -> None:
+    photos = [{"orientation": 5 + i % 4, "drawn": "stored"} for i in range(8)]
+    held = boxes_of(tmp_path, photos, outlined=True)
+    assert_on_objects(held)
+    assert not held.meta["faults"]
 
 
 @pytest.mark.parametrize("orientation", [6, 8])

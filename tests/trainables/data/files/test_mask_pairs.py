@@ -32,7 +32,7 @@ def images_of(part: dict[str, str], suffix: str | None = None) -> dict[str, str]
     return {pair.name: pair.mask.name for pair in pairs if pair.mask is not None}
 
 
-@pytest.mark.parametrize("suffix", ["_mask", "_mask.png", "_MASK", "-GT.png"])
+@pytest.mark.parametrize("suffix", ["_mask", "_mask.png", "_MASK", "-GT.png", ".mask", "_v1.gt"])
 def test_masks_may_have_a_suffix(tmp_path: Path, suffix: str) -> None:
     part = mask_folder(tmp_path, 8)
     end = suffix if suffix.endswith(".png") else f"{suffix}.png"
@@ -72,6 +72,42 @@ def test_another_beginning_is_told(tmp_path: Path) -> None:
     renamed(part["masks"], lambda path: f"mask_{path.name}")
     with pytest.raises(DataError, match="named like their image with 'mask_' in front: rename them"):
         prepared(Task.SEGMENTATION, source(part))
+
+
+@pytest.mark.parametrize(
+    ("own", "masks", "hint"),
+    [
+        ("img_{}.jpg", "mask_{}.png", "images are named 'img_cell_…' and masks 'mask_cell_…': rename them"),
+        ("{}_sat.jpg", "{}_mask.png", "images are named 'cell_…_sat' and masks 'cell_…_mask': rename them"),
+        ("{}.jpg", "{}.PNG", "names differ in upper and lower case: rename the masks"),
+    ],
+)
+def test_names_that_differ_on_both_sides_are_told(tmp_path: Path, own: str, masks: str, hint: str) -> None:
+    part = mask_folder(tmp_path, 12)
+    renamed(part["images"], lambda path: own.format(path.stem))
+    upper = masks.endswith("PNG")
+    renamed(part["masks"], lambda path: masks.format(path.stem.upper() if upper else path.stem))
+    assert find_pairs(MaskPart(**part), None, "data.masks.train").hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("end", "suffix", "said"),
+    [
+        (
+            ".npy",
+            None,
+            r"must be a folder with masks as images.* has none, but files of '\.npy'; convert them",
+        ),
+        (".png", "_gt", r"must hold files that end with data\.masks\.suffix \('_gt'\), .*such as cell_0"),
+    ],
+)
+def test_a_folder_without_masks_says_what_it_has(
+    tmp_path: Path, end: str, suffix: str | None, said: str
+) -> None:
+    part = mask_folder(tmp_path, 3)
+    renamed(part["masks"], lambda path: path.stem + end)
+    with pytest.raises(DataError, match=rf"data\.masks\.train\.masks {said}"):
+        find_pairs(MaskPart(**part), suffix, "data.masks.train")
 
 
 def test_names_that_do_not_resemble_get_no_hint(tmp_path: Path) -> None:
@@ -140,6 +176,8 @@ def test_two_parts_may_not_share_a_file_through_a_hard_link(tmp_path: Path) -> N
         ([0, 1, 255], {}, r"as in Pascal VOC, set data\.masks\.ignore: 255"),
         ([3, 90], {}, r"if these are grey values, set data\.masks\.values: \[3, 90\]"),
         ([0, 255, 7], {"values": [0, 255]}, "every value needs a class"),
+        ([0, 255], {"values": [0, 1]}, r"set data\.masks\.values: \[0, 255\]"),
+        ([0, 90], {"values": [0, 255]}, r"if these are grey values, set data\.masks\.values: \[0, 90\]"),
     ],
 )
 def test_values_without_a_class_get_a_way_out(

@@ -109,3 +109,12 @@ def test_cmyk_and_pages_are_refused(tmp_path: Path) -> None:
     page.save(tmp_path / "b.tiff", save_all=True, append_images=[page])
     with pytest.raises(ValueError, match="2 pages"):
         read_mask(tmp_path / "b.tiff")
+
+
+@pytest.mark.parametrize(
+    ("values", "white"), [(None, 1), ((0, 255), 255), ((255, 0), 255), ((0, 1), 1), ((0, 1, 255), 255)]
+)
+def test_one_bit_holds_what_the_data_s_values_say(tmp_path: Path, values: Any, white: int) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(OBJECT == 1).save(path)
+    assert (read_mask(path, values=values).values == np.where(OBJECT == 1, white, 0)).all()
