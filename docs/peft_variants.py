@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from trainables.adapters.passthrough import OWN, method_fault, offered_methods
+from trainables.adapters.families.passthrough import OWN, method_fault, offered_methods
 from trainables.adapters.peft_arguments import NEEDS
 
 DEFAULTS: Mapping[str, dict[str, Any]] = {

@@ -21,8 +21,8 @@ from tuning.experiment.load import load_experiment
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WRITTEN_BY_THE_READER = {
-    "trainables/adapters/vera.py",
-    "tests/trainables/adapters/test_vera.py",
+    "trainables/adapters/families/vera.py",
+    "tests/trainables/adapters/families/test_vera.py",
     "trainables/tasks/foreground.py",
     "tests/trainables/tasks/test_foreground.py",
     "tuning/scheduling/margin.py",

@@ -9,7 +9,7 @@ import pytest
 
 from docs.generate_peft_methods import FILE
 from docs.peft_variants import Variant, arguments_of, methods, refusal, variants
-from trainables.adapters.passthrough import offered_methods
+from trainables.adapters.families.passthrough import offered_methods
 from trainables.adapters.peft_arguments import argument_faults
 
 STALE = "run `make docs-peft`"

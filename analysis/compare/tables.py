@@ -63,10 +63,12 @@ def _results(sides: Sides) -> Table:
         (f"{shown} on test images", *(format_metric(_test(s)) for s in pair)),
         *_floors(pair, shown, Part.TEST),
     ]
+    bare = {s.asked.name for s in pair}  # `dice` for `dice@stain`
+    shared = bare.pop() if len(bare) == 1 else "objective"
     domains = dict.fromkeys(name for s in pair for name in s.domains)
     for name in domains:
-        rows.append((f"{shown} in {name}", *(format_metric(_test(s, name)) for s in pair)))
-        rows += _floors(pair, shown, Part.TEST, name)
+        rows.append((f"{shared} in {name}", *(format_metric(_test(s, name)) for s in pair)))
+        rows += _floors(pair, shared, Part.TEST, name)
     rows += [
         ("trainable parameters", *(format_count(s.trial.trainable) for s in pair)),
         ("seconds", *(f"{s.trial.seconds:.1f}" for s in pair)),

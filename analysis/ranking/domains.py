@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from analysis.errors import NothingToRankError
-from analysis.query.floors import COLLAPSED, Part, collapsed_caption
+from analysis.query.floors import COLLAPSED, Part, collapsed_caption, marked
 from analysis.query.sweep import QueryError, Standing, Sweep, Trial, names_in_words
 from analysis.ranking.best import rank_trials
 from analysis.ranking.by_adapter import PRETRAINED
@@ -173,9 +173,10 @@ def what_marks_mean(sweep: Sweep, lines: Iterable[Line], metric: str, names: Ite
         text += ", each minus its floor" if floor or sweep.floors.recorded else ""
     if floor is not None:
         text += f". {FLOOR}: what the best constant predictor reaches on the same images"
-    if any(line.collapsed(metric, part) for line in lines for part in (None, *names)):
-        text += f". {collapsed_caption(metric)}"
-    return text
+    said = [metric] if any(line.collapsed(metric, part) for line in lines for part in (None, *names)) else []
+    if any(line.standing is not None and line.standing.collapsed for line in lines):
+        said.append(sweep.objective.metric)
+    return text + "".join(f". {collapsed_caption(name)}" for name in dict.fromkeys(said))
 
 
 FLOOR = "floor"
@@ -198,6 +199,20 @@ def _domains(sweep: Sweep, lines: tuple[Line, ...]) -> tuple[str, ...]:
     )
 
 
+def _validated(sweep: Sweep, line: Line) -> str:
+    """The objective on validation images: of the line's weights, or of the pretrained baseline."""
+    if line.standing is not None:
+        return marked(format_metric(line.standing.value), is_collapsed=line.standing.collapsed)
+    value = _validation_value(sweep, line)
+    return "" if value is None else format_metric(value)
+
+
+def _validation_value(sweep: Sweep, line: Line) -> float | None:
+    if line.standing is not None:
+        return line.standing.value
+    return sweep.baseline.get(sweep.objective.metric) if line.trial is None else None
+
+
 def _row(sweep: Sweep, line: Line, metric: str, names: tuple[str, ...]) -> tuple[str, ...]:
     found = shares(sweep, line, metric)
     return (
@@ -205,7 +220,7 @@ def _row(sweep: Sweep, line: Line, metric: str, names: tuple[str, ...]) -> tuple
         line.freezing,
         "" if line.trial is None else str(line.trial.number),
         "" if line.score.epoch is None else f"{line.score.epoch:g}",
-        "" if line.standing is None else format_metric(line.standing.value),
+        _validated(sweep, line),
         *(
             format_metric(line.value(metric, part)) + marks(line, metric, part, found)
             for part in (None, *names)
@@ -236,12 +251,12 @@ def domain_json(sweep: Sweep, metric: str | None = None) -> dict[str, JsonValue]
         ),
         "floors": {images: dict(floors) for images, floors in sweep.floors.recorded.items()},
         "domains": list(_domains(sweep, lines)),
-        "rows": [_line_json(line) | {"relative": dict(shares(sweep, line, metric))} for line in lines],
+        "rows": [_line_json(sweep, line) | {"relative": dict(shares(sweep, line, metric))} for line in lines],
         "failed": [{"trial": number, "reason": why} for number, why in sweep.unscored.items()],
     }
 
 
-def _line_json(line: Line) -> dict[str, JsonValue]:
+def _line_json(sweep: Sweep, line: Line) -> dict[str, JsonValue]:
     trial = line.trial
     return {
         "adapter": None if trial is None else trial.adapter,
@@ -252,7 +267,7 @@ def _line_json(line: Line) -> dict[str, JsonValue]:
         "ran_epochs": None if trial is None else trial.ran,
         "of_epochs": None if trial is None else trial.epochs,
         "epoch": line.score.epoch,
-        "validation": None if line.standing is None else line.standing.value,
+        "validation": _validation_value(sweep, line),
         **scored_json(line.score),
         "collapsed": {name: collapsed(interval) for name, interval in line.score.above_floor.items()},
     }

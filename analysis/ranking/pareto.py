@@ -56,8 +56,10 @@ class Pareto:
     """The cheapest first; each is better than the one before."""
     left_out: Mapping[str, int]
     """The number of trials that are not compared, by outcome."""
-    floor: str = ""
-    """A sentence with the floor of the metric; empty if it has none."""
+    floor: float | None = None
+    """The floor of the metric on validation images."""
+    floor_said: str = ""
+    """The same as a sentence; empty if it has none."""
     decided_by: str = ""
     """The metric that decides which trials have collapsed: the experiment's objective."""
 
@@ -115,6 +117,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
         tuple(points),
         front(points, objective.direction),
         dict(left_out),
+        sweep.floors.at(objective.metric, Part.VALIDATION),
         sweep.floors.caption(objective.metric, Part.VALIDATION),
         sweep.objective.metric,
     )
@@ -162,6 +165,7 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
         "experiment": found.sweep,
         "metric": found.objective.metric,
         "cost": found.cost.value,
+        "floor": found.floor,
         "left_out": dict(found.left_out),
         "trials": [
             {
@@ -180,7 +184,7 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
 
 def worth_of(found: Pareto) -> str:
     """The floor, and what the word in the table means, for a caption."""
-    parts = [found.floor] if found.floor else []
+    parts = [found.floor_said] if found.floor_said else []
     parts += [collapsed_caption(found.decided_by)] if any(p.collapsed for p in found.front) else []
     return ". ".join(parts)
 

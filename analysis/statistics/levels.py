@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.errors import NothingToRankError
-from analysis.query.floors import Part
+from analysis.query.floors import COLLAPSED, Part, collapsed_caption
 from analysis.query.sweep import QueryError, Scalar, Sweep, Trial
 from analysis.ranking.by_adapter import common_epoch
 from analysis.statistics.paired import mean_interval
@@ -38,6 +38,8 @@ class ObservedLevel:
     values: tuple[float, ...]
     lost: int
     """Trials at this level that failed or diverged."""
+    collapsed: int = 0
+    """How many of the values are of a model that is no better than a constant predictor."""
 
     def interval(self) -> tuple[float, float] | None:
         """The 95 % confidence interval of the mean; None below three trials or without variance."""
@@ -87,13 +89,16 @@ def _at(
     sweep: Sweep, trials: Sequence[Trial], named: Sequence[str], epoch: float
 ) -> tuple[ObservedLevel, ...]:
     values: dict[str, list[float]] = {name: [] for name in dict.fromkeys(named)}
-    lost = dict.fromkeys(values, 0)
+    lost, collapsed = dict.fromkeys(values, 0), dict.fromkeys(values, 0)
     for trial, name in zip(trials, named, strict=True):
         if trial.outcome in ("failed", "diverged"):
             lost[name] += 1
         elif trial.comparable and (standing := trial.standing(sweep.objective, epoch)) is not None:
             values[name].append(standing.value)
-    return tuple(ObservedLevel(name, tuple(found), lost[name]) for name, found in values.items())
+            collapsed[name] += bool(standing.collapsed)
+    return tuple(
+        ObservedLevel(name, tuple(found), lost[name], collapsed[name]) for name, found in values.items()
+    )
 
 
 def level_names(values: Sequence[Scalar], *, many: int = MANY, bins: int = BINS) -> list[str]:
@@ -127,9 +132,13 @@ def level_tables(sweep: Sweep, by: str, at: float | None = None) -> tuple[Table,
         if floor := sweep.floors.caption(sweep.objective.metric, Part.VALIDATION):
             caption += f". {floor}"
         rows = tuple(_row(level, sweep.objective.direction) for level in levels)
-        columns = (by, "trials", "mean", "95 % CI", "best", "failed")
+        columns: tuple[str, ...] = (by, "trials", "mean", "95 % CI", "best", "failed")
+        if any(level.collapsed for level in levels):
+            columns += (COLLAPSED,)
+            rows = tuple((*row, str(level.collapsed)) for row, level in zip(rows, levels, strict=True))
+            caption += f". {collapsed_caption(sweep.objective.metric)}"
         title = f"{sweep.name}: {sweep.objective.metric} by {by} at epoch {block.epoch:g} (observational)"
-        tables.append(Table(title, columns, rows, caption, numeric=(1, 2, 3, 4, 5)))
+        tables.append(Table(title, columns, rows, caption, numeric=tuple(range(1, len(columns)))))
     if not tables:
         raise NothingToRankError(f"{sweep.name}: no trial has ended yet, so there is nothing to compare")
     return tuple(tables)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.reference.conftest import config, engine, run, workload
-from trainables.adapters.serial_lora import SerialLinear
+from trainables.adapters.families.serial_lora import SerialLinear
 from trainables.data.loader import eval_batches
 from trainables.specs.data import Split
 from trainables.specs.workload import Task

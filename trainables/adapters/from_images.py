@@ -31,8 +31,8 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from trainables.adapters.families.lora import lora_at_scale_one
 from trainables.adapters.family import ADAPTER_NAME, Exported
-from trainables.adapters.lora import lora_at_scale_one
 from trainables.errors import AdapterError
 from trainables.specs.adapters import LoraInit
 

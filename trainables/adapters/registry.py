@@ -1,10 +1,10 @@
-"""The adapter families by name. To add a family: add a file in this package and a line here."""
+"""The adapter families by name. To add a family: add a file in `families` and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainables.adapters import (
+from trainables.adapters.families import (
     adalora,
     localized_lora,
     loha,

@@ -166,7 +166,8 @@ class Board:
         return Floors.of(self._experiment.workload, self._history.prepared).at(self.metric)
 
     @property
-    def _best_has_collapsed(self) -> bool:
+    def best_has_collapsed(self) -> bool:
+        """Whether the best trial so far is no better than a constant predictor."""
         best = self.best
         if best is None:
             return False
@@ -232,7 +233,7 @@ class Board:
         parts = [f"{self.ended}" + (f" of {self.total}" if self.total else "") + " trials ended"]
         parts += [f"{n} {s}" for s, n in self.states.items() if s in ("running", "failed", "diverged")]
         if (best := self.best) is not None:
-            lost = f", {COLLAPSED}" if self._best_has_collapsed else ""
+            lost = f", {COLLAPSED}" if self.best_has_collapsed else ""
             parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial}{lost})")
         if self.scored is not None and not self._over:
             parts.append(self._scoring())
@@ -255,7 +256,7 @@ class Board:
             f"best {self.metric}",
             "–" if best is None else f"{best.value:.4f}  trial {best.trial}  (validation, {rule})",
         )
-        if best is not None and self._best_has_collapsed:
+        if best is not None and self.best_has_collapsed:
             head.add_row("", Text(collapsed_caption(self.metric)))
         if (floor := self.floor) is not None:
             head.add_row("floor", f"{floor:.4f}  what the best constant predictor reaches")

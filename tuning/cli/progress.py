@@ -11,6 +11,7 @@ from typing import Any, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from analysis.query.floors import COLLAPSED
 from tuning.cli.board import Board
 from tuning.cli.console import print_lines
 from tuning.cli.data_summary import error_count, prepared_line
@@ -136,7 +137,8 @@ class Progress:
             best = self.board.best
             if best is not None and best != self._best:
                 self._best = best
-                self._print(f"best so far: {self.board.metric} {best.value:.4f}, trial {best.trial}")
+                lost = f", {COLLAPSED}" if self.board.best_has_collapsed else ""
+                self._print(f"best so far: {self.board.metric} {best.value:.4f}, trial {best.trial}{lost}")
             if abs(now - self._reported) >= QUIET_S:
                 self._print_summary(now)
         elif isinstance(record, ReportRecord) and abs(now - self._reported) >= QUIET_S:

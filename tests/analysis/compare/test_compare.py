@@ -154,6 +154,8 @@ def test_domains_are_the_same_images_by_content_wherever_they_are(tmp_path: Path
     side = one(here, 0, domains={"stain": "s"})
     same = compare_sides(side, one(moved, 4, domains={"stain": "s"}))
     assert same.images is not None
+    rows = cells(compare_tables(same)[0].rows)
+    assert rows["dice@stain on test images"] == rows["dice in stain"] == ("0.4000", "0.4000")
     assert not any("different images" in caution for caution in same.caution)
     changed = compare_sides(side, one(moved, 4, domains={"stain": "t"}))
     assert changed.no_images == "the images of domain stain differ"

@@ -15,6 +15,7 @@ from analysis.ranking.best import rank
 from analysis.ranking.best_table import best_json, best_table
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.domains import domain_json, domain_table
+from analysis.ranking.pareto import pareto, pareto_json, pareto_table
 from analysis.ranking.rank_by_sql import rank_by_sql
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ScoredRecord
@@ -116,7 +117,7 @@ def test_domains_has_a_row_of_floors_and_measures_robustness_above_them(folder: 
     assert table.columns[4:] == ("validation dice", "in domain", "noisy", "dim")
     rows = {row[2] or row[0]: row[4:] for row in table.rows}
     assert rows == {
-        "0": ("0.3100", "0.2100 (collapsed)", "0.3000 (collapsed)", "0.2000 (collapsed)"),
+        "0": ("0.3100 (collapsed)", "0.2100 (collapsed)", "0.3000 (collapsed)", "0.2000 (collapsed)"),
         "floor": ("0.3000", "0.2000", "0.3000", "0.2000"),
     }
     assert "each minus its floor" in table.caption
@@ -183,3 +184,20 @@ def test_trials_under_two_definitions_of_a_metric_are_not_ranked_together(tmp_pa
         assert "mean over all classes, the background included" in said
     with opened([new]) as source:
         assert source.other_definitions() == []
+
+
+def test_pareto_says_the_floor_to_people_and_to_programs(folder: Path) -> None:
+    found = pareto(Sweep.at(folder))
+    assert pareto_json(found)["floor"] == found.floor == 0.3
+    assert "dice 0.3000 on validation images" in pareto_table(found).caption
+
+
+def test_domains_has_the_value_of_the_baseline_on_validation_images(tmp_path: Path) -> None:
+    score = ScoredRecord(time=9.0, trial=None, metrics={"dice": 0.26})
+    of = asked("all")
+    sweep = Sweep.at(
+        write(tmp_path / "all", TRIALS, of=of, scores=[*SCORES, score], floors=FLOORS, baseline=0.25)
+    )
+    row = next(row for row in domain_table(sweep).rows if row[0] == "pretrained baseline")
+    assert row[4:6] == ("0.2500", "0.2600")
+    assert [each["validation"] for each in domain_json(sweep)["rows"] if each["untouched"]] == [0.25]  # type: ignore[union-attr,index,call-overload]

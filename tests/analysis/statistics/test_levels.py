@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from recorded import LORA, Told, write
+from recorded import AFTER, FLOORS, LORA, Told, experiment, write
 
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Sweep
@@ -76,3 +76,19 @@ def test_too_early_to_compare(tmp_path: Path) -> None:
     record = write(tmp_path / "young", (Told(LORA | {"lora.rank": 4}, (0.1,), None),), closed=None)
     with pytest.raises(NothingToRankError, match="no trial has ended"):
         level_tables(Sweep.at(record), "lora.rank")
+
+
+def test_levels_count_the_models_that_have_collapsed(tmp_path: Path) -> None:
+    lost = Told(LORA, (0.31,), above_floor=[(-0.1, 0.1)])
+    found = Told(LORA | {"lora.rank": 16}, (0.5,), above_floor=[(0.1, 0.2)])
+    asked = experiment("worth", definitions=AFTER)
+    table, *_ = level_tables(
+        Sweep.at(write(tmp_path / "worth", (lost, lost, found), of=asked, floors=FLOORS)), "lora.rank"
+    )
+    assert table.columns[-1] == "collapsed"
+    assert [(row[1], row[-1]) for row in table.rows] == [("1", "0"), ("2", "2")]
+    assert "collapsed: no better than a constant predictor" in table.caption
+    table, *_ = level_tables(
+        Sweep.at(write(tmp_path / "good", (found, found), of=asked, floors=FLOORS)), "lora.rank"
+    )
+    assert "collapsed" not in table.columns

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.adapters.test_passthrough import SMALL
+from tests.trainables.adapters.families.test_passthrough import SMALL
+from trainables.adapters.families.passthrough import offered_methods
 from trainables.adapters.generators import held_generators
 from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
-from trainables.adapters.passthrough import offered_methods
 from trainables.specs.trial import TrialConfig
 
 CASES: list[tuple[str, dict[str, Any]]] = [

@@ -10,9 +10,9 @@ import pytest
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+from trainables.adapters.families.passthrough import offered_methods
 from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
-from trainables.adapters.passthrough import offered_methods
 from trainables.adapters.peft_arguments import NEEDS, PRACTICAL, REFUSED, argument_faults, pattern_faults
 from trainables.adapters.rules import check_adapter_fits
 from trainables.errors import AdapterError, ExperimentFileError

@@ -39,7 +39,11 @@ def test_every_adapter_has_a_family_and_settings_of_its_own_name() -> None:
 def test_every_family_has_a_file_of_its_own() -> None:
     own = [family.peft_config for family in FAMILIES.values()]
     assert len({id(family) for family in FAMILIES.values()}) == len(own) == len(Adapter)
-    files = {path.stem for path in (TRAINABLES / "adapters").glob("*.py") if "FAMILY = " in path.read_text()}
+    files = {
+        path.stem
+        for path in (TRAINABLES / "adapters" / "families").glob("*.py")
+        if "FAMILY = " in path.read_text()
+    }
     assert files == {str(a) for a in Adapter} - {"none", "peft"} | {"no_adapter", "passthrough"}
 
 

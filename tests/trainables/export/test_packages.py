@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from exporting import trained
 
-from tests.trainables.adapters.test_passthrough import SMALL
-from trainables.adapters.passthrough import offered_methods
+from tests.trainables.adapters.families.test_passthrough import SMALL
+from trainables.adapters.families.passthrough import offered_methods
 from trainables.export.card import PACKAGES, Card
 from trainables.export.write import export_model
 from trainables.specs.workload import Task

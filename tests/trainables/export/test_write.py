@@ -30,9 +30,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetection
 
-from tests.trainables.adapters.test_passthrough import SMALL
+from tests.trainables.adapters.families.test_passthrough import SMALL
 from tests.trainables.tasks.test_detectors import KINDS, save
-from trainables.adapters.passthrough import offered_methods
+from trainables.adapters.families.passthrough import offered_methods
 from trainables.backbones import EMBEDDED
 from trainables.data.loader import eval_batches
 from trainables.errors import AdapterError, StorageError

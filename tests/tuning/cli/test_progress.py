@@ -4,8 +4,9 @@ import io
 import os
 from pathlib import Path
 
+import pytest
 from boards import board_of, text_of
-from recorded import SCORES, TRIALS, experiment, write
+from recorded import AFTER, FLOORS, LORA, SCORES, TRIALS, Told, experiment, write
 from rich.console import Console
 
 from tuning.cli.board import Board
@@ -142,3 +143,16 @@ def test_after_the_end_nothing_more_is_said(tmp_path: Path) -> None:
     now[0] += 1e6
     progress.beat()
     assert out.getvalue() == before
+
+
+@pytest.mark.parametrize(("low", "marked"), [(-0.1, True), (0.1, False)])
+def test_the_best_so_far_says_whether_it_has_collapsed(tmp_path: Path, low: float, marked: bool) -> None:
+    told = Told(LORA, (0.31,), above_floor=[(low, 0.2)])
+    asked = experiment("lost", definitions=AFTER)
+    record = write(tmp_path / "lost", (told,), of=asked, floors=FLOORS)
+    out = io.StringIO()
+    with Progress(Board(asked), Console(file=out, width=200)) as progress:
+        for entry in read_records(record):
+            progress(entry)
+    (line,) = [line for line in out.getvalue().splitlines() if "best so far" in line]
+    assert line.endswith("dice 0.3100, trial 0" + (", collapsed" if marked else ""))

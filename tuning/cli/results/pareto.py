@@ -32,6 +32,7 @@ def run_pareto(
 
     - `trials[]`: every trial that takes part: `trial`, `value`, `collapsed`, `cost`, `cost_range` (the
       range of the middle 5 turns of a latency), `front` (whether it is on the front), `params`
+    - `floor`: what the best constant predictor reaches on validation images, null where there is none
     - `left_out`: the number of other trials, by outcome
     """
     from analysis.query.sweep import Sweep

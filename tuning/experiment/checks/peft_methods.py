@@ -23,7 +23,7 @@ _UNFIT = {
     "TRAINABLE_TOKENS": "it trains rows of a token embedding, which a vision model lacks",
     "XLORA": "it combines LoRA adapters that are already trained",
 }
-"""The same as in trainables.adapters.passthrough, which is authoritative."""
+"""The same as in trainables.adapters.families.passthrough, which is authoritative."""
 
 
 def method_error(name: str) -> str | None:

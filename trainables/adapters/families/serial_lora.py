@@ -15,9 +15,9 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from trainables.adapters.families.lora import lora_at_scale_one
 from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Exported, over_targets
 from trainables.adapters.layout import Layout
-from trainables.adapters.lora import lora_at_scale_one
 from trainables.specs.adapters import SerialLoraSpec
 from trainables.specs.trial import TrialConfig
 

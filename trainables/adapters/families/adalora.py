@@ -15,9 +15,9 @@ import torch
 from peft import AdaLoraConfig
 from torch import Tensor, nn
 
+from trainables.adapters.families.lora import lora_at_scale_one
 from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Exported, TrainingHook
 from trainables.adapters.layout import Layout
-from trainables.adapters.lora import lora_at_scale_one
 from trainables.adapters.rules import AdaloraSteps, adalora_steps
 from trainables.specs.adapters import AdaloraSpec
 from trainables.specs.trial import TrialConfig

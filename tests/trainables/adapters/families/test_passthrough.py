@@ -8,9 +8,9 @@ from peft import PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import Tensor, nn
 
+from trainables.adapters.families.passthrough import offered_methods
 from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
-from trainables.adapters.passthrough import offered_methods
 from trainables.errors import AdapterError
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from trainables.adapters.families.serial_lora import SerialLinear
 from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
-from trainables.adapters.serial_lora import SerialLinear
 
 
 def adapted_vit(model: nn.Module, config) -> dict[str, SerialLinear]:

@@ -8,7 +8,7 @@ import torch
 from peft import AdaLoraConfig, AdaLoraModel
 from torch import Tensor, nn
 
-from trainables.adapters.adalora import RankAllocation
+from trainables.adapters.families.adalora import RankAllocation
 from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.adapters.rules import adalora_steps

@@ -1,0 +1,1 @@
+"""The adapter families: one file each, from its settings to a PEFT configuration."""
