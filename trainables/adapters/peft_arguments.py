@@ -131,8 +131,6 @@ REFUSED: tuple[Refused, ...] = (
     Refused("LOKR", "use_effective_conv2d", _CONVOLUTIONS, _true),
     Refused("OFT", "module_dropout", "PEFT makes the layer for it and never calls it", _true),
     Refused("OSF", "target_svd_config", "PEFT accepts and ignores it"),
-    Refused("PVERA", "sample_at_inference", "the model would be random in evaluation", _true),
-    Refused("PVERA", "generator_seed", "the state of its generator is in no checkpoint"),
     Refused("PSOFT", "psoft_alpha", "it is divided out again, so the scale is always 1"),
     Refused("TINYLORA", "init_weights", "PEFT leaves the weights uninitialised then", _false),
 )
