@@ -76,7 +76,7 @@ def test_crowds_do_not_count(tmp_path: Path) -> None:
 
 
 def test_the_annotated_area_decides_its_size(tmp_path: Path) -> None:
-    prepared, of = _detection(tmp_path, [box(i, [4, 5, 12, 10], area=1024.0) for i in range(4)])
+    prepared, of = _detection(tmp_path, [box(i, [4, 5, 40, 30], area=1024.0) for i in range(4)])
     assert _refusal(prepared, of, "map_small") is None, "both ends of COCO's ranges are included"
     assert _refusal(prepared, of, "map_medium") is None
 
