@@ -62,6 +62,9 @@ def run_resume(
       files that differ if the prepared data are still in the cache. Of an experiment that was recorded
       before content was part of the fingerprint, the prepared images are compared if the cache has them, or
       else the names and numbers of images and classes.
+    - Data that have left the cache are prepared anew. If this version reads them otherwise than the one that
+      launched the experiment (other numbers of images, boxes, crowds or faults, or other classes), that is
+      refused; of a record without boxes it is said that boxes and masks cannot be compared.
 
     What is refused leaves the experiment as it was.
 
