@@ -58,6 +58,8 @@ NEW = {
     "latency_low_ms", "latency_high_ms", "augment.invert",
 }  # fmt: skip
 """Keys that answers have gained since."""
+KNOWN_NOW = {"validation"}
+"""Keys that were null for the pretrained baseline, and have a value now."""
 
 
 def without_new(found: Any, was: Any) -> Any:
@@ -66,7 +68,10 @@ def without_new(found: Any, was: Any) -> Any:
         return [without_new(one, other) for one, other in zip(found, was, strict=True)]
     if isinstance(found, dict) and isinstance(was, dict):
         kept = found.keys() - (NEW - was.keys())
-        return {key: without_new(found[key], was.get(key)) for key in found if key in kept}
+        filled = {key for key in KNOWN_NOW & was.keys() if was[key] is None}
+        return {key: without_new(found[key], was.get(key)) for key in found if key in kept} | dict.fromkeys(
+            filled
+        )
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.specs.data import Split
+from trainables.wording import plural
 
 SHOWN = 5
 """Names that a warning lists."""
@@ -46,7 +47,7 @@ def _digests(split: PreparedSplit) -> Iterator[tuple[str, bytes]]:
 
 
 def _counted(twice: Sequence[str]) -> str:
-    count = "1 image has" if len(twice) == 1 else f"{len(twice)} images have"
+    count = f"{plural(len(twice), 'image')} {'has' if len(twice) == 1 else 'have'}"
     more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
     return (
         f"{count} the same pixels as images for training or validation, so that metrics there are too "

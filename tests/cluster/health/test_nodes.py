@@ -28,7 +28,7 @@ def test_an_experiments_folder_that_is_not_there_or_another_one_names_node_and_f
     first, second = node_errors(HERE, [absent, HERE, other], FOLDER)
     assert "node n1 does not see" in first
     assert "node n2 has another folder" in second
-    assert all(str(FOLDER) in fault and "--storage" in fault for fault in (first, second))
+    assert all(str(FOLDER) in fault and "another storage" in fault for fault in (first, second))
 
 
 def test_other_versions_of_libraries_are_noted_once_a_difference_with_the_nodes() -> None:
