@@ -51,12 +51,27 @@ class TrainingHook:
         """Continue from `state()`."""
 
 
-def _nothing(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
+def _nothing(model: nn.Module, config: TrialConfig, layout: Layout, kept: Kept | None) -> None:
     pass
+
+
+def _no_faults(config: TrialConfig, layout: Layout) -> list[str]:
+    return []
 
 
 def _name(config: TrialConfig) -> str:
     return config.adapter
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a checkpoint says of the adapter that it belongs to.
+
+    ranks: of each layer that LoRA adapts: some initialisations redistribute them.  names: of its tensors.
+    """
+
+    ranks: Mapping[str, int]
+    names: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -71,8 +86,10 @@ class AdapterFamily:
 
     None for no adapter. Raises AdapterError if it does not fit the model.
     """
-    after_injection: Callable[[nn.Module, TrialConfig, Layout], None] = _nothing
-    """Changes the model after PEFT has injected its layers."""
+    faults: Callable[[TrialConfig, Layout], list[str]] = _no_faults
+    """What a new trial is refused for; a trial that has run is rebuilt all the same."""
+    after_injection: Callable[[nn.Module, TrialConfig, Layout, Kept | None], None] = _nothing
+    """Changes the model after PEFT has injected its layers. Kept: of a trial that is rebuilt."""
     hook: Callable[[BaseTuner | None], TrainingHook] = TrainingHook
     """Makes the adapter's training hook from PEFT's tuner."""
     may_rewrite: bool = False

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from trainables.adapters.families.lora import lora_at_scale_one
-from trainables.adapters.family import ADAPTER_NAME, Exported
+from trainables.adapters.family import ADAPTER_NAME, Exported, Kept
 from trainables.errors import AdapterError
 from trainables.specs.adapters import LoraInit
 
@@ -64,8 +64,8 @@ class Probe(Protocol):
         ...
 
 
-Start = Probe | Mapping[str, int]
-"""Images to compute initial weights from; or, if a checkpoint has the weights, the rank of each layer."""
+Start = Probe | Kept
+"""Images to compute initial weights from; or, if a checkpoint has the weights, what it says of them."""
 
 
 def init_of(config: PeftConfig | None) -> LoraInit | None:
@@ -89,8 +89,8 @@ def prepare_lora(model: nn.Module, config: LoraConfig, start: Start | None) -> P
     Raises AdapterError if the images are too few for the rank.
     """
     ranks = {name: _rank(config, name) for name in sorted(config.target_modules)}
-    known = start if isinstance(start, Mapping) else None
-    probe = start if start is not None and not isinstance(start, Mapping) else None
+    known = start.ranks if isinstance(start, Kept) else None
+    probe = start if start is not None and not isinstance(start, Kept) else None
     if init_of(config) is LoraInit.EVA:
         if probe is None:
             return Prepared(_with_ranks(config, ranks, known or ranks), {})

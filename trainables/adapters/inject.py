@@ -10,7 +10,7 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import Tensor, nn
 
 from trainables.adapters.bypassed import check_not_bypassed
-from trainables.adapters.family import ADAPTER_NAME, TrainingHook
+from trainables.adapters.family import ADAPTER_NAME, Kept, TrainingHook
 from trainables.adapters.from_images import Start, finish_lora, init_of, prepare_lora
 from trainables.adapters.generators import held_generators
 from trainables.adapters.layout import Layout
@@ -97,12 +97,12 @@ def inject_adapter(
     overwritten nor replaced, so other models may share them; their `requires_grad` does not change.
     Raises AdapterError if the adapter does not fit the model.
     """
-    errors = check_adapter_fits(
-        config, layout.hidden, len(layout.blocks), inner=layout.inner, total_steps=total_steps
-    )
-    if errors:
-        raise AdapterError("; ".join(errors))
     family = FAMILIES[config.adapter]
+    kept = start if isinstance(start, Kept) else None
+    if kept is None:
+        _check_fits(config, layout, total_steps)
+        if faults := family.faults(config, layout):
+            raise AdapterError("; ".join(faults))
     peft = family.peft_config(config, layout, total_steps)
     parameters = list(model.parameters())
     base = {id(tensor) for tensor in (*parameters, *model.buffers())}
@@ -112,7 +112,8 @@ def inject_adapter(
     if prepared is not None:
         peft = prepared.config
     wanted = set(peft.target_modules)
-    check_not_bypassed(model, wanted)
+    if kept is None:
+        check_not_bypassed(model, wanted)
     guarded = _guard(model, wanted) if family.may_rewrite or prepared is not None else []
     flags = [parameter.requires_grad for parameter in parameters]
     try:
@@ -135,8 +136,16 @@ def inject_adapter(
         )
     if prepared is not None:
         finish_lora(model, prepared)
-    family.after_injection(model, config, layout)
+    family.after_injection(model, config, layout, kept)
     return Adapted(model, peft, family.hook(tuner), base)
+
+
+def _check_fits(config: TrialConfig, layout: Layout, total_steps: int) -> None:
+    errors = check_adapter_fits(
+        config, layout.hidden, len(layout.blocks), inner=layout.inner, total_steps=total_steps
+    )
+    if errors:
+        raise AdapterError("; ".join(errors))
 
 
 def _guard(model: nn.Module, targets: set[str]) -> list[tuple[nn.Parameter, Tensor, Tensor]]:

@@ -52,7 +52,7 @@ def load_trained(workload: Workload, weights: Place, *, device: str | None = Non
 
 def rebuild_model(workload: Workload, task: TaskModel, held: Weights) -> TrainedModel:
     """The model of a checkpoint on `task`'s backbone. Raises CheckpointError, AdapterError."""
-    built = build_model(task, held.config, total_steps=held.total_steps, start=held.ranks)
+    built = build_model(task, held.config, total_steps=held.total_steps, start=held.kept)
     load_weights(built.model, built.adapted, held)
     return TrainedModel(workload, held.config, held.classes, task, built.model, built.adapted, built.parts)
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.adapters.family import ADAPTER_NAME
+from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.inject import Adapted
 from trainables.errors import CheckpointError, StorageError
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -78,7 +78,7 @@ def restore_state(state: TrialState, saved: Place | SavedState) -> Report | None
     """Restore a newly started `state` from a checkpoint; returns the report saved with it.
 
     A state whose initial weights came from training images must have been started with the checkpoint's
-    `weights.ranks`. Raises CheckpointError if the file is damaged or of another configuration,
+    `weights.kept`. Raises CheckpointError if the file is damaged or of another configuration,
     StorageError if its store does not answer.
     """
     if not isinstance(saved, SavedState):
@@ -110,10 +110,11 @@ class Weights:
     adapted: dict[str, torch.Tensor]
 
     @property
-    def ranks(self) -> dict[str, int]:
-        """The rank of each layer that LoRA adapts: some initialisations redistribute ranks."""
+    def kept(self) -> Kept:
+        """What the checkpoint says of its adapter, for a model that is built for it."""
         end = f".lora_A.{ADAPTER_NAME}.weight"
-        return {n.removesuffix(end): len(t) for n, t in self.tensors.items() if n.endswith(end)}
+        ranks = {n.removesuffix(end): len(t) for n, t in self.tensors.items() if n.endswith(end)}
+        return Kept(ranks, frozenset(self.tensors))
 
 
 def read_weights(path: Place) -> Weights:

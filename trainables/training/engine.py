@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from trainables.adapters.family import Kept
+from trainables.adapters.generators import held_generators
 from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
-from trainables.errors import AdaptertuneError
+from trainables.errors import AdapterError, AdaptertuneError, ModelError
 from trainables.metrics.above_floor import Interval
 from trainables.metrics.results import Keep
 from trainables.models.build import Built, build_model
@@ -62,13 +64,11 @@ class Engine:
         self.task = load_task(workload, self.data.classes, self.device)
         self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
 
-    def start(
-        self, config: TrialConfig, *, number: int = 0, ranks: Mapping[str, int] | None = None
-    ) -> TrialState:
+    def start(self, config: TrialConfig, *, number: int = 0, kept: Kept | None = None) -> TrialState:
         """A new trial at step 0.
 
-        ranks: those in the checkpoint that the trial will be restored from, so that initial weights are
-        not computed from training images again.
+        kept: of the checkpoint that the trial will be restored from, so that initial weights are not
+        computed from training images again, and that nothing is refused that has run before.
 
         Raises AdapterError if the adapter does not fit the model; see also `parameters_without_gradient`.
         """
@@ -76,7 +76,7 @@ class Engine:
         draw_from(seed_of(config.seed, 0, stream=1), self.device)
         training = self._training(config)
         pace = Pace.of(config, len(training))
-        start = TrainingProbe(self.task, training, config, self.device) if ranks is None else ranks
+        start = TrainingProbe(self.task, training, config, self.device) if kept is None else kept
         built = build_model(self.task, config, total_steps=pace.total_steps, start=start)
         direction = self.workload.direction
         return TrialState(
@@ -90,19 +90,25 @@ class Engine:
             pace=pace,
             best=BestReport.start(direction),
             plateau=Plateau.start(direction),
-            still=self._without_gradient(built, config),
+            still=self._without_gradient(built, config, new=kept is None),
+            generators=tuple(held_generators(built.model).values()),
             micro_batch=config.batch_size,
         )
 
-    def _without_gradient(self, built: Built, config: TrialConfig) -> tuple[str, ...]:
+    def _without_gradient(self, built: Built, config: TrialConfig, *, new: bool) -> tuple[str, ...]:
         """Audit the first trial of each kind: what trains does not depend on the size of a number."""
         if config.epochs == 0:
             return ()
         kind = audited_kind(config, built.parts)
         if kind not in self._audited:
-            self._audited[kind] = parameters_without_gradient(
-                self.task, built.model, built.parts, config, self._training(config)
-            )
+            try:
+                self._audited[kind] = parameters_without_gradient(
+                    self.task, built.model, built.parts, config, self._training(config)
+                )
+            except (AdapterError, ModelError):
+                if new:
+                    raise
+                return ()  # it began before there was an audit, and goes on
         return self._audited[kind]
 
     def advance(
@@ -229,11 +235,14 @@ class Engine:
 
     def _backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
         """Compute gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
+        own = [(generator, generator.get_state()) for generator in state.generators]
         while True:
             try:
                 draw_from(seed_of(state.config.seed, state.step), self.device)
                 return self._accumulate(state, group)
             except (torch.OutOfMemoryError, RuntimeError) as error:
+                for generator, before in own:
+                    generator.set_state(before)
                 state.optimizer.zero_grad(set_to_none=True)
                 state.micro_batch = smaller_batch(state.micro_batch, error, self.device)
 

@@ -112,6 +112,8 @@ class TrialState:
     plateau: Plateau
     still: tuple[str, ...]
     """Parameters that are set to train, but have no gradient."""
+    generators: tuple[torch.Generator, ...]
+    """Random generators that the adapter's layers hold themselves."""
     micro_batch: int
     """The number of images in one forward pass; halved when memory runs out."""
     step: int = 0

@@ -125,7 +125,7 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         if (begun or isinstance(last, Path)) and last.exists():
             try:
                 saved = read_state(last)
-                state = self._engine.start(job.config, number=job.trial, ranks=saved.weights.ranks)
+                state = self._engine.start(job.config, number=job.trial, kept=saved.weights.kept)
                 # The report saved with it may be missing in the record, so it is sent again.
                 self._pending = restore_state(state, saved)
             except CheckpointError as error:

@@ -23,7 +23,7 @@ from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
 from trainables.wording import plural
 from tuning.checkpoints.run_definitions import run_definitions
-from tuning.experiment.load import load_experiment
+from tuning.experiment.load import load_run_file
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
 from tuning.ledger.header import experiment_of
@@ -169,7 +169,7 @@ def adapter_of_folder(folder: Path) -> TrainedAdapter:
     ExperimentFileError.
     """
     known = run_definitions(folder)
-    written = load_experiment(folder / EXPERIMENT)
+    written = load_run_file(folder / EXPERIMENT)
     experiment = written.model_copy(update={"definitions": known.definitions})
     weights = folder / BEST_WEIGHTS
     if not weights.is_file():

@@ -15,7 +15,7 @@ from tuning.checkpoints.trained_adapter import (
     find_trained,
     pretrained_baseline,
 )
-from tuning.experiment.load import load_experiment
+from tuning.experiment.load import load_experiment, load_run_file
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import read_history
 from tuning.ledger.storage import storage_folder
@@ -41,5 +41,5 @@ def find_baseline(text: str, storage: Path | None) -> TrainedAdapter:
             raise
         return pretrained_baseline(load_experiment(text))
     if isinstance(found, Path):
-        return pretrained_baseline(load_experiment(found / EXPERIMENT))
+        return pretrained_baseline(load_run_file(found / EXPERIMENT))
     return pretrained_baseline(experiment_of(read_history(found.folder).header))

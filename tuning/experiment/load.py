@@ -26,6 +26,12 @@ def load_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Ex
     return Reader(path, text, read_yaml(text), overrides).experiment()
 
 
+def load_run_file(file: FilePath) -> Experiment:
+    """The experiment of a run of `train`, from the file in its folder. Raises ExperimentFileError."""
+    text = _text(file)
+    return Reader(file, text, read_yaml(text), ()).experiment(ran=True)
+
+
 def experiment_of_text(text: str, title: str) -> Experiment:
     """An experiment from generated text with absolute paths; error messages name `title` as the file."""
     return Reader(FilePath(title), text, read_yaml(text), ()).experiment()

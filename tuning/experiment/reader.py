@@ -77,8 +77,11 @@ class Reader:
         self._touched = apply_overrides(document, overrides)
         self._new_space = any(override.partition("=")[0].strip() == "space" for override in overrides)
 
-    def experiment(self) -> Experiment:
-        """The experiment. Raises ExperimentFileError."""
+    def experiment(self, *, ran: bool = False) -> Experiment:
+        """The experiment. Raises ExperimentFileError.
+
+        ran: it has been run, so that its configurations are not checked again by rules that came later.
+        """
         value: dict[str, Any] = dict(self._document.value)
         trial = self._trial(value.get("trial"), "trial" in value)
         space, written = self._space(value.get("space"), "space" in value, trial)
@@ -96,7 +99,7 @@ class Reader:
         wrong = [str(violation.path[0]) for violation in self._violations]
         wrong += [re.split(r"[.\[]", error.key)[0] for error in self._document.errors]
         unsure = any(map(_touches_settings, wrong))
-        if not unsure:
+        if not unsure and not ran:
             self._violations += check_first(draft)
             self._violations += check_configurations(draft)
         errors = list(self._document.errors)

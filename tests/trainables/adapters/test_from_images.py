@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, LoraGAConfig, get_peft_model, preprocess_loraga
 from torch import Tensor, nn
 
-from trainables.adapters.family import ADAPTER_NAME
+from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.from_images import CentredLinear, Start
 from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
@@ -187,7 +187,8 @@ def test_a_restored_model_computes_nothing(
             model.get_parameter(name).add_(0.01)
     done = len(probe.passes)
     again = clone(pristine_vit)
-    restored = put(again, trial(**fields, targets=["query", "output"]), adapted.ranks())
+    kept = Kept(adapted.ranks(), frozenset(adapted.parameter_names()))
+    restored = put(again, trial(**fields, targets=["query", "output"]), kept)
     with torch.no_grad():
         for name in restored.parameter_names():
             again.get_parameter(name).copy_(model.get_parameter(name))

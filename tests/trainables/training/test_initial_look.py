@@ -78,7 +78,7 @@ def test_it_is_a_function_of_the_seed_and_resumes_to_the_bit(
     monkeypatch.setattr(TrainingProbe, "forward", computed_again)
     monkeypatch.setattr(TrainingProbe, "backward", computed_again)
     saved = read_state(tmp_path / "last.ckpt")
-    again = engine.start(asked, ranks=saved.weights.ranks)
+    again = engine.start(asked, kept=saved.weights.kept)
     restore_state(again, saved)
     assert torch.equal(validated(engine, again), validated(engine, state))
     for each in (state, again):

@@ -11,7 +11,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.lily import LilyModel
 from torch import nn
 
-from trainables.adapters.family import ADAPTER_NAME, AdapterFamily
+from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Kept
 from trainables.adapters.layout import Layout
 from trainables.adapters.peft_arguments import pattern_faults
 from trainables.adapters.peft_types import did_you_mean, misfit
@@ -80,20 +80,24 @@ def passthrough(config: TrialConfig, layout: Layout, total_steps: int) -> PeftCo
     faults = [
         fault for name in spec.arguments if (fault := _argument_fault(spec.method, name, known)) is not None
     ]
-    if not faults:
-        hints = get_type_hints(made)
-        faults = [
-            f"peft.arguments.{name}{fault}"
-            for name, value in spec.arguments.items()
-            if (fault := misfit(value, hints[name], name)) is not None
-        ]
-        faults += pattern_faults(spec.method, spec.arguments, targets)
     if faults:
         raise AdapterError("; ".join(faults))
     try:
         return made(**spec.arguments, **own)
     except Exception as error:  # PEFT raises errors of any type, which the user has to fix
         raise AdapterError(f"peft.arguments: {spec.method} rejects them: {error}") from error
+
+
+def passthrough_faults(config: TrialConfig, layout: Layout) -> list[str]:
+    """Arguments of another type than PEFT's, and keys of patterns that match none of the layers."""
+    spec = config.section
+    hints = get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[_kind(spec)])
+    found = [
+        f"peft.arguments.{name}{fault}"
+        for name, value in spec.arguments.items()
+        if name in hints and name not in OWN and (fault := misfit(value, hints[name], name)) is not None
+    ]
+    return found + pattern_faults(spec.method, spec.arguments, layout.targets(config.roles, config.blocks))
 
 
 def method_fault(method: str) -> str | None:
@@ -133,7 +137,7 @@ def _argument_fault(method: str, name: str, known: Sequence[str]) -> str | None:
     return None
 
 
-def _share_lily(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
+def _share_lily(model: nn.Module, config: TrialConfig, layout: Layout, kept: Kept | None) -> None:
     """Share LILY's A and B between layers of the same role, as the method does.
 
     PEFT groups layers by the name in `target_modules` that they end with. Here those are full names, of
@@ -141,6 +145,9 @@ def _share_lily(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
     """
     if config.section.method.upper() != PeftType.LILY.value:
         return
+    apart = {name for name, _ in model.named_parameters() if ".lily_" in name}
+    if kept is not None and apart <= kept.names:
+        return  # it was trained before layers shared their weights
     names = layout.targets(config.roles, config.blocks)
     inside = {name.removeprefix(f"{layout.blocks[layout.block_of(name) or 0]}.") for name in names}
     grouped = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.LILY](**config.section.arguments, target_modules=inside)
@@ -152,4 +159,10 @@ def _title(config: TrialConfig) -> str:
 
 
 # Some PEFT methods overwrite the weights that they adapt: PiSSA, OLoRA, KaSA.
-FAMILY = AdapterFamily(peft_config=passthrough, after_injection=_share_lily, may_rewrite=True, title=_title)
+FAMILY = AdapterFamily(
+    peft_config=passthrough,
+    faults=passthrough_faults,
+    after_injection=_share_lily,
+    may_rewrite=True,
+    title=_title,
+)

@@ -16,7 +16,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from trainables.adapters.families.lora import lora_at_scale_one
-from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Exported, over_targets
+from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Exported, Kept, over_targets
 from trainables.adapters.layout import Layout
 from trainables.specs.adapters import SerialLoraSpec
 from trainables.specs.trial import TrialConfig
@@ -79,7 +79,7 @@ def serial_lora(spec: SerialLoraSpec, targets: list[str]) -> LoraConfig:
     return config
 
 
-def share_pairs(model: nn.Module, config: TrialConfig, layout: Layout) -> None:
+def share_pairs(model: nn.Module, config: TrialConfig, layout: Layout, kept: Kept | None) -> None:
     """If `shared`, give the same A and B to all layers of a block with the same input width."""
     if not config.section.shared:
         return
