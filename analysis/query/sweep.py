@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -185,29 +185,31 @@ def objective_of_metric(experiment: Experiment, metric: str, known: Iterable[str
     """Another metric in its own direction, under the experiment's rule. Raises QueryError if unknown."""
     known = set(known)
     if metric not in known:
-        raise QueryError(f"no metric '{metric}' in {experiment.name}; recorded are {names_in_words(known)}")
+        named = names_in_words(known, experiment.data.domains)
+        raise QueryError(f"no metric '{metric}' in {experiment.name}; recorded are {named}")
     return Objective(
         metric, MetricName.of(metric).direction(experiment.workload.task), experiment.workload.objective.value
     )
 
 
-def names_in_words(known: Iterable[str]) -> str:
+def names_in_words(known: Iterable[str], domains: Container[str] | None = None) -> str:
     """The names of metrics, without those of classes and domains, which may be hundreds; then what these are.
 
-    `dice, iou, loss; dice and iou of classes 'cat', 'dog'; in domains noisy`.
+    `dice, iou, loss; by class, as dice/CLASS: cat, dog; in domains, as dice@DOMAIN: noisy`.
+    domains: those that the names may have, empty for names without one; see `MetricName.of`.
     """
-    asked = [MetricName.of(name) for name in sorted(known)]
+    asked = [MetricName.of(name, domains) for name in sorted(known)]
     plain = [name.base for name in asked if name.of_class is None and name.domain is None]
     bases = dict.fromkeys(name.base for name in asked if name.of_class is not None)
     classes = dict.fromkeys(name.of_class for name in asked if name.of_class is not None)
-    domains = dict.fromkeys(name.domain for name in asked if name.domain is not None)
+    shifted = dict.fromkeys(name.domain for name in asked if name.domain is not None)
     said = [", ".join(plain)] if plain else []
     if classes:
         shown = ", ".join(map(str, [*classes][:MOST_CLASSES]))
         more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
         said.append(f"by class, as {next(iter(bases))}/CLASS: {shown}{more}")
-    if domains:
-        said.append(f"in domains, as {asked[-1].base}@DOMAIN: {', '.join(map(str, domains))}")
+    if shifted:
+        said.append(f"in domains, as {asked[-1].base}@DOMAIN: {', '.join(map(str, shifted))}")
     return "; ".join(said) or "none yet"
 
 

@@ -139,7 +139,7 @@ def domain_table(sweep: Sweep, metric: str | None = None) -> Table:
     metric = metric or shown_metric(sweep)
     lines = scored_lines(sweep, metric)
     if not any(metric in line.score.metrics for line in lines):
-        known = names_in_words({name for line in lines for name in line.score.metrics})
+        known = names_in_words({name for line in lines for name in line.score.metrics}, ())
         raise QueryError(f"no metric '{metric}' on test images in {sweep.name}; there are {known}")
     names = _domains(sweep, lines)
     rows = [_row(sweep, line, metric, names) for line in lines]

@@ -35,7 +35,7 @@ def classes_section(m: Material) -> Section:
     names = [
         name.removeprefix(prefix)
         for name, value in figures.items()
-        if name.startswith(prefix) and value is not None
+        if name.startswith(prefix) and value is not None and (tested or not _in_domain(m, name))
     ]
     if not names:
         return Section("classes", title, (Absent(f"Trial {trial.number} has no values by class."),))
@@ -97,6 +97,11 @@ def classes_section(m: Material) -> Section:
         columns, rows = columns[:-1], tuple(row[:-1] for row in rows)
     table = Table(f"{main} by class, {on} images", columns, rows, "", numeric=tuple(range(1, len(columns))))
     return Section("classes", title, (figure, table))
+
+
+def _in_domain(m: Material, name: str) -> bool:
+    """Whether a validation metric is of a shifted domain, as `dice/cat@noisy` of an objective under shift."""
+    return MetricName.of(name, m.sweep.experiment.data.domains).domain is not None
 
 
 def class_metric(

@@ -217,11 +217,14 @@ def _metrics(trained: TrainedModel, card: Card) -> str:
 def _floors(
     workload: Workload, card: Card, images: str, names: Iterable[str]
 ) -> list[tuple[str, Mapping[str, float]]]:
-    """The row below the metrics on some images; none without floors, or for boxes, where all are 0."""
+    """The row below the metrics on some images; none without floors, or for boxes, where all are 0.
+
+    names: of metrics without a domain; a class name may contain '@'.
+    """
     if not workload.definitions.with_floors or not workload.task.facts.masks:
         return []
     floors = card.floors.get(images, {})
-    found = {name: metric_floor(MetricName.of(name), floors) for name in names}
+    found = {name: metric_floor(MetricName.of(name, ()), floors) for name in names}
     known = {name: floor for name, floor in found.items() if floor is not None}
     return [("floor of these images", known)] if known else []
 

@@ -28,7 +28,7 @@ class Scores:
     robustness: the main metric in each domain as a share of the one in `test`, both above their floors;
     see `trainables.metrics.above_floor.relative_robustness`.
     above_floor: the interval of a metric minus its floor, of the main metric and of the objective's, by
-    name: `dice`, `dice@DOMAIN`.
+    name: `dice`, `dice@DOMAIN`. For AP and AR only its sign is meant, see `Interval`.
     """
 
     test: dict[str, float]

@@ -13,7 +13,11 @@ from trainables.specs.tasks import is_coco
 from trainables.specs.workload import ROBUSTNESS, MetricName
 
 Interval = tuple[float, float]
-"""(low, high) of a 95 % bootstrap interval of a metric minus its floor."""
+"""(low, high) of a 95 % bootstrap interval of a metric minus its floor.
+
+For AP and AR it is no interval, and only its sign is meant: low is 0 if the model has collapsed, and else
+the least positive number; high is 1. See `trainables.metrics.intervals.interval`.
+"""
 
 
 def metric_floor(metric: MetricName, floors: Mapping[str, float]) -> float | None:

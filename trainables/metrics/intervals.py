@@ -53,8 +53,8 @@ def interval(parts: Sequence[Sampled]) -> Interval | None:
     """(low, high) of the mean over `parts`, which are the same metric on different images; None for none.
 
     Of AP and AR the interval is not resampled, which would take as long as an evaluation: it lies above 0
-    unless a resample without a hit has a probability of 2.5 % or more, and only this is in `low`, which is
-    then 0, and otherwise `LEAST`. high: the highest possible value, 1.
+    unless a resample without a hit has a probability of 2.5 % or more. Only the sign of `low` is meant: it is
+    then 0, and otherwise `LEAST`. `high` is always 1 and says nothing.
     """
     values = [part.values for part in parts if isinstance(part, Resampled)]
     chances = [part.nothing for part in parts if isinstance(part, Found)]
@@ -65,6 +65,35 @@ def interval(parts: Sequence[Sampled]) -> Interval | None:
     if chances:
         return (0.0 if float(np.prod(chances)) >= TAIL else LEAST), 1.0
     return None
+
+
+def robustness_interval(own: Sampled | None, shifted: Sequence[Sampled | None]) -> Interval | None:
+    """(low, high) of a robustness, by the rule of its value (`relative_robustness`); None for no images.
+
+    own, shifted: the main metric minus its floor, on the images in domain and in each domain; None for a set
+    that lacks the metric, whose value counts as 0.  On each resample, a domain below its floor has the share
+    0, and all have it where the model is not above the floor in domain.
+
+    The images in domain are resampled independently of the shifted ones. Of AP and AR only the sign is meant,
+    as in `interval`: `low` is 0 if a resample that has no hit in domain, or none in any of `shifted`, has a
+    probability of 2.5 % or more.
+    """
+    known = [part for part in (own, *shifted) if part is not None]
+    if not known:
+        return None
+    if any(isinstance(part, Found) for part in known):
+        here = own.nothing if isinstance(own, Found) else 1.0
+        there = float(np.prod([part.nothing for part in shifted if isinstance(part, Found)]))
+        return interval([Found(1 - (1 - here) * (1 - there))])
+    # Sets of equal size share their draws; row for row reversed, no draw in domain meets itself.
+    base = _lifted(own)[::-1]
+    kept = np.mean([_lifted(part) for part in shifted], axis=0)
+    return interval([Resampled(np.where(base > 0, kept / np.where(base > 0, base, 1.0), 0.0))])
+
+
+def _lifted(part: Sampled | None) -> Array:
+    """(RESAMPLES,) of how far a metric lies above its floor, 0 below it."""
+    return np.maximum(part.values, 0.0) if isinstance(part, Resampled) else np.zeros(RESAMPLES)
 
 
 def drawn(images: int) -> Iterator[Array]:

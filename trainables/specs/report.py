@@ -22,7 +22,8 @@ class Report(Spec):
     """The objective so far by its rule: the best value, or this report's value."""
     above_floor: tuple[float, float] | None = None
     """(low, high): the 95 % bootstrap interval, over the same validation images, of this report's
-    objective minus its floor; None without a floor. See `trainables.metrics.above_floor.collapsed`."""
+    objective minus its floor; None without a floor. For AP and AR only its sign is meant. See
+    `trainables.metrics.above_floor.collapsed` and `Interval`."""
     train_s: float
     evaluate_s: float
     wait_s: float

@@ -11,7 +11,7 @@ from torch import nn
 
 from trainables.data.prepared import Prepared, PreparedSplit
 from trainables.metrics.above_floor import Interval
-from trainables.metrics.intervals import Sampled, interval
+from trainables.metrics.intervals import Sampled, interval, robustness_interval
 from trainables.metrics.prepared_floors import prepared_floors
 from trainables.metrics.results import Results
 from trainables.metrics.robustness import under_shift
@@ -63,7 +63,7 @@ class Validation:
                 assert asked is not None
                 sampled[domain] = results.above_floor(asked)
 
-            here = asked is not None and (domain in self.workload.watched or not self.workload.watched)
+            here = asked is not None and domain in self._sampled_sets()
             found = metrics_of(
                 self.task,
                 model,
@@ -79,12 +79,25 @@ class Validation:
         own = metrics_in(None)
         watched = {name: metrics_in(name) for name in self.workload.watched}
         metrics = own | under_shift(self.workload, own, watched, self.floors) if watched else own
-        return Validated(metrics, interval([part for part in sampled.values() if part is not None]))
+        return Validated(metrics, self._interval(sampled))
+
+    def _interval(self, sampled: Mapping[str | None, Sampled | None]) -> Interval | None:
+        """The interval of the objective above its floor. sampled: by domain, None for the data's own."""
+        if self.workload.metric.base == ROBUSTNESS:
+            return robustness_interval(
+                sampled.get(None), [sampled.get(name) for name in self.workload.watched]
+            )
+        return interval([part for part in sampled.values() if part is not None])
+
+    def _sampled_sets(self) -> tuple[str | None, ...]:
+        """The domains whose images the interval is computed on; None for the data's own."""
+        watched = self.workload.watched
+        return (None, *watched) if self.workload.metric.base == ROBUSTNESS else watched or (None,)
 
     def _sampled_metric(self) -> MetricName | None:
         """The metric that the interval above the floor is computed of, without its domain; None if none.
 
-        A robustness lies above 0 where the main metric in the domain lies above its floor.
+        A robustness is computed of the main metric, in domain and in each domain.
         """
         asked = self.workload.metric
         if not self.workload.definitions.with_floors or self.workload.direction is Direction.MINIMIZE:

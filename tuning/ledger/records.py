@@ -165,7 +165,7 @@ class ReportRecord(Record):
     """The running objective by its rule: the best so far, or that of this report."""
     metrics: dict[str, float | None] = {}
     above_floor: tuple[float, float] | None = None
-    """(low, high) of the objective minus its floor, see `Report`."""
+    """(low, high) of the objective minus its floor; for AP and AR only its sign is meant. See `Report`."""
     train_s: float = 0.0
     evaluate_s: float = 0.0
     wait_s: float = 0.0
@@ -241,7 +241,8 @@ class ScoredRecord(Record):
     domains: the same metrics in each domain.  robustness: shifted ÷ in domain, both above their floors.
     above_floor: (low, high), the 95 % bootstrap interval over the test images of a metric minus its
     floor, by the name of the metric: the objective's without its domain, and the main one, as `dice` in
-    domain and as `dice@DOMAIN`.
+    domain and as `dice@DOMAIN`. For AP and AR only its sign is meant: low is 0 if collapsed, else the least
+    positive number; high is 1.
     latency_ms: of a forward pass over one image, once it was measured; the median over all turns.
     latency_low_ms, latency_high_ms: the range of the turns without the fastest and the slowest; None where
     each trial was timed on its own.

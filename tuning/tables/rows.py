@@ -94,7 +94,10 @@ LATENCY = ("latency_ms", "latency_low_ms", "latency_high_ms")
 
 
 WORTH = ("above_floor_low", "above_floor_high", "collapsed")
-"""Columns of trials and epochs with a floor: of the report that gave the value, and of each report."""
+"""Columns of trials and epochs with a floor: of the report that gave the value, and of each report.
+
+For AP and AR, only the sign of the low end is meant; see `trainables.metrics.above_floor.Interval`.
+"""
 
 
 def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, upto: int) -> Row:

@@ -47,5 +47,10 @@ def test_hundreds_of_names_of_metrics_are_put_in_words() -> None:
     said = names_in_words(["map", "loss", "map@noisy", *names])
     assert said.startswith("loss, map; by class, as map_50/CLASS: c0, c1, c10")
     assert said.endswith("and 10 more; in domains, as map_50@DOMAIN: noisy")
+    at_sign = ["dice", "dice/a@b", "dice/c@noisy"]
+    assert names_in_words(at_sign, ()) == "dice; by class, as dice/CLASS: a@b, c@noisy"
+    assert names_in_words(at_sign, ["noisy"]).endswith(
+        "as dice/CLASS: a@b, c; in domains, as dice@DOMAIN: noisy"
+    )
     assert names_in_words([]) == "none yet"
     assert names_in_words(["dice", "loss"]) == "dice, loss"

@@ -11,7 +11,7 @@ from reports import blocks, figure, rich, said
 from analysis.report.build import report_of
 from analysis.report.document import ReportDocument
 from analysis.report.inputs import Material
-from analysis.report.plots import Curves
+from analysis.report.plots import Curves, Dots
 from tuning.ledger.records import ScoredRecord
 
 
@@ -83,3 +83,15 @@ def test_sections_on_test_images_are_in_the_metric_of_the_objective(
     report = report_of(Material.at(folder))
     assert title in said(blocks(report, "domains"))
     assert by_class in said(blocks(report, "classes"))
+
+
+def test_validation_metrics_by_class_are_those_in_domain(tmp_path: Path) -> None:
+    """`dice/7@noisy` is a metric in a domain, and `dice/a@b` that of a class whose name holds an '@'."""
+    asked = experiment(
+        "s", epochs=1, objective={"metric": "robustness"}, data={"embedded": {}, "domains": DOMAINS}
+    )
+    also = {"robustness": 0.5, "dice/7@noisy": 0.4, "dice/7@dim": 0.3, "dice/a@b": 0.2, "dice/a@b@dim": 0.1}
+    folder = write(tmp_path / "s", [Told(LORA, (0.5,), also=also)], of=asked, floors=FLOORS)
+    plot = figure(report_of(Material.at(folder)), "classes").plot
+    assert isinstance(plot, Dots)
+    assert plot.rows == ("7", "a@b")

@@ -313,6 +313,26 @@ def test_the_card_shows_an_objective_in_a_domain_beside_its_floor(tmp_path: Path
     ) in text
 
 
+def test_the_card_shows_the_floor_of_a_class_whose_name_holds_an_at_sign(tmp_path: Path) -> None:
+    model = trained(Task.SEGMENTATION, {"adapter": "lora"})
+    asked = {
+        "task": "segmentation",
+        "model": {"name": "embedded"},
+        "objective": {"metric": "dice/a@b"},
+        "data": {"embedded": {}},
+    }
+    card = Card(
+        "x",
+        metrics={"dice": 0.8, "iou": 0.7, "dice/a@b": 0.4},
+        epoch=4.0,
+        floors={"validation images": {"dice": 0.125, "dice/a@b": 0.0625}},
+    )
+    of = replace(model, workload=Workload.model_validate_json(json.dumps(asked)))
+    export_model(of, tmp_path / "out", merge=False, card=card)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "| floor of these images | 0.0625 |" in text
+
+
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     model = trained(Task.SEGMENTATION, {"adapter": "lora"})
     (tmp_path / "out").mkdir()

@@ -22,6 +22,7 @@ from trainables.metrics.intervals import (
     interval,
     resampled_masks,
     resampled_soft_dice,
+    robustness_interval,
 )
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.results import BoxResults
@@ -113,6 +114,66 @@ def test_ap_lies_above_0_unless_a_resample_may_miss_every_hit(images: int, hits:
 def test_several_domains_are_missed_together() -> None:
     assert interval([Found(0.1), Found(0.2)]) == (LEAST, 1.0)
     assert interval([Found(0.1), Found(0.3)]) == (0.0, 1.0)
+
+
+def spread(low: float, high: float, seed: int = 0) -> Resampled:
+    return Resampled(np.random.default_rng(seed).uniform(low, high, RESAMPLES))
+
+
+def test_a_robustness_lies_above_0_only_with_the_metric_in_domain() -> None:
+    """Its value is 0 where the model is not above the floor in domain, whatever it is in the others."""
+    assert robustness_interval(spread(-0.3, -0.1), [spread(0.4, 0.6)]) == (0.0, 0.0)
+    assert collapsed(robustness_interval(spread(-0.1, 0.9), [spread(0.4, 0.6)])) is True
+    assert collapsed(robustness_interval(spread(0.1, 0.9), [spread(0.4, 0.6)])) is False
+    assert collapsed(robustness_interval(spread(0.1, 0.9), [spread(-0.1, 0.6)])) is True
+    assert robustness_interval(None, [spread(0.4, 0.6)]) == (0.0, 0.0), "no metric in domain: its value is 0"
+
+
+def test_a_domain_below_its_floor_counts_0_and_not_less() -> None:
+    """The value is the mean of shares of at least 0, so one lost domain does not outweigh another."""
+    own, lost, kept = spread(0.8, 0.8), spread(-0.9, -0.9), spread(0.4, 0.4)
+    assert robustness_interval(own, [lost, kept]) == pytest.approx((0.25, 0.25))
+    assert robustness_interval(own, [None, kept]) == pytest.approx((0.25, 0.25)), "without the metric"
+    assert robustness_interval(own, [lost, lost]) == (0.0, 0.0)
+    assert robustness_interval(None, [None]) is None
+
+
+def test_images_in_domain_are_resampled_independently_of_the_shifted_ones() -> None:
+    """Against a plain loop over independent draws: each set alone misses 0 in 2 % of the resamples."""
+    flags = np.ones(RESAMPLES)
+    flags[:20] = -1.0
+    same = Resampled(flags)
+    assert collapsed(interval([same])) is False
+    assert collapsed(robustness_interval(same, [same])) is True, "together 4 %"
+    own, other = mask_scene(0, images=12), mask_scene(5, images=12)
+    parts = [resampled_masks(counts, "dice", CLASSES, RULES) for counts in (own, other)]
+    random = np.random.default_rng(1)
+    shares = []
+    for _ in range(4000):
+        here, there = (max(0.0, random.choice(part.values)) for part in parts)
+        shares.append(there / here if here else 0.0)
+    expected = tuple(np.percentile(shares, [2.5, 97.5]))
+    assert robustness_interval(parts[0], [parts[1]]) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("own", "shifted", "expected"),
+    [
+        (0.0, [0.0], False),
+        (1.0, [0.0], True),
+        (0.0, [1.0], True),
+        (0.0, [1.0, 0.0], False),
+        (0.02, [0.0], False),
+        (0.02, [0.02], True),
+        (0.0, [0.1, None], True),
+        (None, [0.0], True),
+    ],
+)
+def test_a_robustness_of_ap_needs_hits_in_domain_and_in_a_shifted_one(
+    own: float | None, shifted: list[float | None], expected: bool
+) -> None:
+    here, *there = (None if chance is None else Found(chance) for chance in (own, *shifted))
+    assert robustness_interval(here, there) == (0.0 if expected else LEAST, 1.0)
 
 
 def test_the_worst_class_needs_a_hit_of_every_class() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
+from trainables.metrics.above_floor import collapsed
+from trainables.metrics.intervals import RESAMPLES, Resampled
 from trainables.specs.data import Split
 from trainables.specs.definitions import BEFORE, Definitions
 from trainables.specs.tasks import COCO_METRICS, MAP_WORST, SCORE_THRESHOLD
-from trainables.specs.workload import ROBUSTNESS, Task, Workload
+from trainables.specs.workload import ROBUSTNESS, MetricName, Task, Workload
+from trainables.training import validation as module
 from trainables.training.engine import Engine
 from trainables.training.validation import Validation, reported
 
@@ -107,3 +111,60 @@ def test_records_of_before_hold_what_they_held(engine_of: EngineOf) -> None:
     assert whole.items() <= found.metrics.items()
     assert not [name for name in found.metrics if "/" in name and "@" in name]
     assert found.above_floor is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "own", "shifted", "expected"),
+    [
+        ("robustness", -0.1, 0.3, True),
+        ("robustness@bright", -0.1, 0.3, True),
+        ("robustness", 0.4, -0.3, True),
+        ("robustness@bright", 0.4, 0.3, False),
+        ("dice@bright", -0.1, 0.3, False),
+        ("dice@bright", 0.4, -0.3, True),
+        ("dice", 0.4, -0.3, False),
+    ],
+)
+def test_a_trial_has_collapsed_where_its_objective_is_no_better_than_0(
+    engine_of: EngineOf,
+    monkeypatch: pytest.MonkeyPatch,
+    objective: str,
+    own: float,
+    shifted: float,
+    expected: bool,
+) -> None:
+    """A robustness is 0 for a model that is below its floor in its own domain, and then marked as such."""
+    engine = engine_of(Task.SEGMENTATION)
+    validation = Validation(
+        workload(objective, Task.SEGMENTATION),
+        engine.task,
+        engine.data,
+        {"bright": engine.data.splits},
+        torch.device("cpu"),
+    )
+    floors = {"validation": {"dice": 0.3}, "validation@bright": {"dice": 0.3}}
+    monkeypatch.setitem(vars(validation), "floors", floors)
+
+    class Fixed:
+        def __init__(self, above: float) -> None:
+            self.above = above
+
+        def above_floor(self, metric: MetricName) -> Resampled:
+            assert metric.whole == "dice"
+            return Resampled(np.full(RESAMPLES, self.above))
+
+    def measured(
+        *_: object, keep: Callable[[Fixed], None] | None, choose_threshold: bool, **__: object
+    ) -> dict[str, float]:
+        above = own if choose_threshold else shifted  # a threshold is chosen in domain alone
+        if keep is not None:
+            keep(Fixed(above))
+        return {"dice": 0.3 + above}
+
+    monkeypatch.setattr(module, "metrics_of", measured)
+    model, plain = engine.baseline_model()
+    found = validation.measure(model, plain)
+    assert collapsed(found.above_floor) is expected
+    if objective.startswith(ROBUSTNESS):
+        assert (found.metrics[objective] == 0) is expected
+        assert found.above_floor == pytest.approx((found.metrics[objective],) * 2)

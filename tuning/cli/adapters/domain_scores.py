@@ -96,7 +96,7 @@ def score_domains(
     known = list(dict.fromkeys(name for score in scores for name in score.metrics))
     if metric is not None and metric not in known:
         guess = closest_name(metric, known)
-        hint = f"; did you mean '{guess}'?" if guess else f"; there are {names_in_words(known)}"
+        hint = f"; did you mean '{guess}'?" if guess else f"; there are {names_in_words(known, ())}"
         raise AdaptertuneError(f"--metric {metric}: no such metric was measured{hint}")
     return prepared, scores
 
@@ -151,6 +151,7 @@ def _scores(
     metric: str,
 ) -> Iterator[DomainScore]:
     definitions, here = model.workload.definitions, None
+    asked = MetricName.of(metric, ())  # without a domain: an '@' is part of the class name
     nothing = False  # whether it has collapsed in domain, so that there is nothing to have a share of
     for domain, split in images.items():
         tell(f"scoring {label}, {domain or 'in domain'}: {plural(len(split), 'image')}")
@@ -167,7 +168,7 @@ def _scores(
                 own_floor=floors[None].get(metric, 0.0),
                 floors={domain: floors[domain].get(metric, 0.0)},
             ).get(domain)
-        sampled = [found for results in held if (found := results.above_floor(MetricName.of(metric)))]
+        sampled = [found for results in held if (found := results.above_floor(asked))]
         lost = collapsed(interval(sampled))
         nothing = bool(lost) if domain is None else nothing
         usable = relative is not None and math.isfinite(relative) and not nothing

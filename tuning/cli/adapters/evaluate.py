@@ -182,7 +182,7 @@ def _print_scores(
             "floor",
             score.domain or "in domain",
             str(score.images),
-            *(_number(metric_floor(MetricName.of(name), score.floors)) for name in names),
+            *(_number(metric_floor(MetricName.of(name, ()), score.floors)) for name in names),
             *(("–",) if shifted else ()),
         )
         for score in floors.values()

@@ -47,7 +47,9 @@ def run_domains(
     - `rows[].metrics`, `rows[].domains.NAME`: every metric on test images, and in a domain
     - `rows[].robustness.NAME`: the relative robustness, by `main`; `rows[].relative.NAME`: by `metric`
     - `rows[].above_floor`: the 95 % interval of a metric minus its floor, by the metric (`dice@NAME` in a
-      domain); `rows[].collapsed`: whether it does not lie above 0
+      domain). For AP and AR only its sign is meant: low is 0 if collapsed, else the least positive
+      number; high is 1
+    - `rows[].collapsed`: whether it does not lie above 0
     - `failed[]`: `trial` and `reason` of trials that could not be scored
     """
     from analysis.query.sweep import Sweep

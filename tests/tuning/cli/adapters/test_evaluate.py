@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from digit_masks import DIGITS, write_masks
-from trained_runs import file
+from trained_runs import file, train_here
 from typer.testing import Result
 
 from tuning.cli.adapters.evaluate import run_evaluate
@@ -129,6 +129,22 @@ def test_other_data_may_number_the_classes_in_its_own_way(run: Callable[..., Res
     assert list(other) == [("adapter", None), ("untouched", None)]
     assert other["adapter", None]["figures"] == pytest.approx(own)
     assert f"on test images of {data}" in run("evaluate", "cells", "--data", str(data)).stdout
+
+
+def test_a_class_name_may_hold_an_at_sign(run: Callable[..., Result], tmp_path: Path) -> None:
+    """`dice/a@b` is the Dice of class `a@b`, with a floor and a mark, not of class `a` in a domain `b`."""
+    names = ", ".join(f"'{name}'" for name in (DIGITS[0], "a@b", *DIGITS[2:]))
+    data = write_masks(tmp_path / "scenes", names, tuple(range(11)))
+    masks = re.sub(
+        r"(images|masks): (?=\w+/)", rf"\1: {data.parent}/", data.read_text()[len("data:\n") :]
+    ).strip()
+    adapter = train_here(tmp_path / "at", "segmentation", data=masks)
+    asked = ("evaluate", str(adapter), "--metric", "dice/a@b")
+    row = rows(run(*asked, "--domain", "blur:3", "--format", "json"))["adapter", None]
+    assert row["floors"]["dice/a@b"] > 0
+    assert row["collapsed"] is not None
+    shown = next(line.split() for line in run(*asked).stdout.splitlines() if line.split()[:1] == ["floor"])
+    assert f"{row['floors']['dice/a@b']:.4f}" in shown
 
 
 def test_a_class_that_the_adapter_does_not_know_is_named(run: Callable[..., Result], tmp_path: Path) -> None:
