@@ -36,6 +36,15 @@ def absent_paths(experiment: Experiment) -> dict[str, str]:
     return {key: path for key, path in data_paths(experiment).items() if not os.path.exists(path)}
 
 
+def led_paths(experiment: Experiment, moved: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Those of `data_paths` that an OLD of `moved` leads to, each as (NEW, the path below NEW)."""
+    return {
+        key: (moved[_old_of(path, moved)], _now_at(path, moved))
+        for key, path in data_paths(experiment).items()
+        if any(_below(path, old) for old in moved)
+    }
+
+
 def with_moved_data(experiment: Experiment, moves: Iterable[Mapping[str, str]]) -> Experiment:
     """The experiment with its paths where the data are now. moves: as recorded, one after the other."""
     values = _values(experiment)
@@ -130,12 +139,16 @@ def _below(path: str, folder: str) -> bool:
 
 
 def _now_at(path: str, moved: Mapping[str, str]) -> str:
-    """By the longest OLD that leads to `path`."""
-    for old in sorted(moved, key=len, reverse=True):
-        if _below(path, old):
-            rest = path[len(old.rstrip("/")) :] if path != old else ""
-            return moved[old].rstrip("/") + rest if rest else moved[old]
-    return path
+    if not any(_below(path, old) for old in moved):
+        return path
+    old = _old_of(path, moved)
+    rest = path[len(old.rstrip("/")) :] if path != old else ""
+    return moved[old].rstrip("/") + rest if rest else moved[old]
+
+
+def _old_of(path: str, moved: Mapping[str, str]) -> str:
+    """The longest OLD that leads to `path`; one of them does."""
+    return max((old for old in moved if _below(path, old)), key=len)
 
 
 def _values(experiment: Experiment) -> dict[str, JsonValue]:

@@ -31,6 +31,7 @@ class Recorder:
 
     resumed: the record with which a resumed sweep begins. The history holds it at once, but it is written
     only before the next record, so that a resume that is refused by then leaves the ledger as it was.
+    begun: called once when it is written.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Recorder:
         listener: Listener | None = None,
         *,
         resumed: ResumedRecord | None = None,
+        begun: Callable[[], None] = lambda: None,
     ) -> None:
         self.before = history
         self.history = history if resumed is None else history.with_record(resumed)
         self._pending = resumed
+        self._begun = begun
         self._ledger = ledger
         self._listeners = [] if listener is None else [listener]
         self._first = tuple(self._listeners)
@@ -58,6 +61,7 @@ class Recorder:
         if (pending := self._pending) is not None:
             self._append(pending)
             self._pending = None
+            self._begun()
             for listener in self._first:  # the others began with a history that holds it
                 listener(pending)
         self._append(record)

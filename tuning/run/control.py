@@ -12,6 +12,7 @@ from trainables.errors import ClusterError
 from trainables.run_folder import CONTROL, STOPPED
 from tuning.ledger.recorder import Halt
 from tuning.ledger.records import Ending
+from tuning.run.left_behind import LeftBehind
 
 POLL_INTERVAL_S = 0.5
 
@@ -20,6 +21,7 @@ class Control:
     """The stop requests that other processes leave in the experiment's folder, and this process's signals.
 
     halted: whether a signal has come.  lost: whether Ray has died.
+    left: requests to an earlier driver, which are not obeyed.
     """
 
     def __init__(
@@ -29,10 +31,12 @@ class Control:
         *,
         halted: Callable[[], bool] = lambda: False,
         lost: Callable[[], bool] = lambda: False,
+        left: LeftBehind | None = None,
     ) -> None:
         self._folder = folder / CONTROL
         self._halted = halted
         self._lost = lost
+        self._left = left or LeftBehind()
         self._clock = clock
         self._polled = -math.inf
 
@@ -70,6 +74,8 @@ class Control:
         self.require_ray()
         found: list[int | None] = []
         for path in sorted(self._folder.glob("stop*")) if self._folder.is_dir() else []:
+            if path in self._left:
+                continue
             _, _, number = path.name.partition("-")
             if path.name == "stop" or number.isdecimal():
                 found.append(int(number) if number else None)

@@ -39,6 +39,7 @@ from tuning.ledger.records import (
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import say
 from tuning.run.control import Control
+from tuning.run.left_behind import LeftBehind
 from tuning.run.prepared_data import (
     Prepare,
     absolute_cache,
@@ -92,7 +93,8 @@ class Composition:
     """The parts of a run.
 
     past: the record so far of a resumed experiment.  retry_failed: whether its failed trials start again.
-    earlier: trials of other experiments to learn from that are not recorded yet.
+    earlier: trials of other experiments to learn from that are not recorded yet.  left: requests to an
+    earlier driver.
     """
 
     experiment: Experiment
@@ -103,6 +105,7 @@ class Composition:
     past: tuple[Record, ...] = ()
     retry_failed: bool = False
     earlier: tuple[WarmStartRecord, ...] = ()
+    left: LeftBehind | None = None
 
 
 @contextmanager
@@ -206,7 +209,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     _check_nodes(of, cluster)
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
-    control = Control(of.folder, halted=signals.noted, lost=cluster.lost)
+    control = Control(of.folder, halted=signals.noted, lost=cluster.lost, left=of.left)
     asked_gpus = gpus if cluster.joined else None
     data = wait_for_data(
         prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus

@@ -17,9 +17,11 @@ from trainables.specs.job import Job
 from trainables.specs.workload import Workload
 from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
+from tuning.ledger.header import experiment_of
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, PreparedRecord
 from tuning.messages import say
+from tuning.run.moved_notes import moved_notes
 from tuning.run.same_data import domain_fingerprints, fingerprint_of, read_meta, require_same_data
 
 POLL_INTERVAL_S = 0.5
@@ -106,17 +108,19 @@ def record_data(
         raise DataError(f"objective.metric {workload.objective.metric}: {error}")
     if (before := recorder.history.prepared) is not None:
         moved = recorder.pending.moved if recorder.pending is not None else {}
-        note = require_same_data(before, data, experiment, folder, moved=bool(moved))
-        if note is None and moved:
-            note = f"the data at {', '.join(moved.values())} have the content of the launch"
-        if note is not None:
+        if (note := require_same_data(before, data, experiment, folder, moved=bool(moved))) is not None:
             say(note)
+        if moved:
+            was = experiment_of(recorder.before.header)
+            for note in moved_notes(before, data, meta, folder, was, moved):
+                say(note)
     if accept is not None:
         accept(data)
     floors: dict[str, dict[str, float]] = {}
+    splits: Path | None = None
     if (data / SPLITS).is_file():
         floors = _checked_floors(data, workload)
-        _store_splits(data, workload, folder)
+        splits = _written_splits(data, workload, folder)
     recorder.record(
         PreparedRecord(
             fingerprint=fingerprint_of(data, meta),
@@ -130,6 +134,9 @@ def record_data(
             domains=domain_fingerprints(meta),
         )
     )
+    if splits is not None:
+        # The names of the launch stay until the record of other names is written: a resume compares them.
+        os.replace(splits, folder / SPLITS)
     return data
 
 
@@ -144,13 +151,15 @@ def _checked_floors(prepared: Path, workload: Workload) -> dict[str, dict[str, f
     return prepared_floors(opened, workload)
 
 
-def _store_splits(prepared: Path, workload: Workload, folder: Path) -> None:
-    """Store the images of each split next to the record, because the cache may be deleted."""
+def _written_splits(prepared: Path, workload: Workload, folder: Path) -> Path:
+    """Write the images of each split, which the cache may lose, to a file that is not in its place yet."""
     from trainables.data.domains import split_names
     from trainables.data.prepared import open_prepared
 
     names = split_names(open_prepared(prepared), workload)
-    (folder / SPLITS).write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    file = folder / f".{SPLITS}.new"
+    file.write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
 
 
 @contextmanager

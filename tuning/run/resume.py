@@ -15,7 +15,6 @@ from shlex import quote
 from typing import Any
 
 from trainables.errors import DataError, StorageError
-from trainables.run_folder import BASELINE_CLAIM, CONTROL, HALTED
 from trainables.wording import plural
 from tuning.experiment.moved_data import absent_paths, check_moves, shared_folder
 from tuning.experiment.spec import Experiment
@@ -28,6 +27,7 @@ from tuning.ledger.records import ClosedRecord, Ending, Outcome, ResumedRecord
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 from tuning.run.driver import Composition, LaunchResult, drive_sweep
+from tuning.run.left_behind import LeftBehind
 from tuning.run.prepared_data import Prepare, absolute_cache, prepare_now, record_data
 from tuning.run.scoring import Scorer, has_scores_to_retry
 from tuning.search.warm_start import read_earlier_trials
@@ -69,16 +69,16 @@ def resume_experiment(
             begun = experiment_of(history.header)
             moved = check_moves(move_data or {}, begun)
             idle = _idle(begun, history, folder, trials, retry_failed)
-            _forget_requests(folder, history)
+            left = LeftBehind.found_in(folder, history)
             if on_past is not None:
                 for each in past:
                     on_past(each)
         record = ResumedRecord(trials=trials, moved=moved, environment=describe_environment())
-        recorder = Recorder(ledger, history, on_event, resumed=record)
+        recorder = Recorder(ledger, history, on_event, resumed=record, begun=left.forget)
         if idle is not None:
             if moved:
                 _record_move(recorder, folder, prepare)
-                say(f"{history.name} is finished; its data are now at {', '.join(moved.values())}")
+                say(f"{history.name} is finished; what has moved is now at {', '.join(moved.values())}")
                 return LaunchResult(folder, Ending.FINISHED, recorder.history)
             _show_the_rest(begun, history, folder)
             if trials is not None or retry_failed:
@@ -101,6 +101,7 @@ def resume_experiment(
                 past=past,
                 retry_failed=retry_failed,
                 earlier=tuple(earlier),
+                left=left,
             ),
             prepare=prepare,
             address=address,
@@ -159,7 +160,10 @@ def _require_data(experiment: Experiment, folder: Path) -> None:
 
 
 def _record_move(recorder: Recorder, folder: Path, prepare: Prepare | None) -> None:
-    """Check the data of a finished sweep at their new place, and record the place. Nothing else changes."""
+    """Check the data of a finished sweep at their new place, and record the place; then complete its views.
+
+    Raises StorageError, after the record, if a view fails.
+    """
     now, scoring = experiment_of(recorder.history.header), recorder.before.scoring
     _require_data(now, folder)
     with absolute_cache():
@@ -167,19 +171,10 @@ def _record_move(recorder: Recorder, folder: Path, prepare: Prepare | None) -> N
     if scoring is not None:
         recorder.record(scoring)
     recorder.record(ClosedRecord(reason=Ending.FINISHED))
+    _show_the_rest(now, recorder.history, folder)
 
 
 def _show_the_rest(experiment: Experiment, history: History, folder: Path) -> None:
     """Complete views that were interrupted, failed or deleted. Raises StorageError if one fails again."""
     bring_up_to_date(views_of(experiment, folder, history.header), history)
     say("views are up to date")
-
-
-def _forget_requests(folder: Path, history: History) -> None:
-    """Remove `stop` requests that no driver received, and an unfinished claim to measure the baseline."""
-    for path in (folder / CONTROL).glob("*"):
-        path.unlink(missing_ok=True)
-    for path in (folder / "trials").glob(f"*/{HALTED}"):
-        path.unlink(missing_ok=True)
-    if history.baseline is None:
-        (folder / BASELINE_CLAIM).unlink(missing_ok=True)

@@ -43,6 +43,7 @@ def require_same_data(
     folder: the experiment's.  moved: whether the user has said that data are at another place.
     """
     meta = read_meta(prepared)
+    _require_domain_names(before, meta, prepared, experiment, folder)
     differing = list(_differing(before, prepared, meta))
     if not differing:
         return _require_same_reading(before, meta, prepared, experiment)
@@ -80,12 +81,14 @@ def _require_same_reading(
             f" version of adaptertune reads them differently: {'; '.join(said)}; restore the folder"
             f" {prepared} of then, or launch a new experiment"
         )
-    # A record without boxes is of an earlier version, which also prepared without counting them.
-    if experiment.data.kind == "embedded" or before.boxes or "boxes" not in meta:
+    # The version that changed the readers was the first to count crowds. Boxes were counted long before, but
+    # recorded only later, so a record without them says nothing about who prepared the data.
+    if experiment.data.kind == "embedded" or before.crowds or "crowds" not in meta:
         return None
+    lacking = "crowds" if before.boxes else "boxes"
     return (
         f"the data of {experiment.name} were prepared anew, by a version of adaptertune that reads some files"
-        " differently; images, classes and faults are as many as recorded, but boxes and masks were not"
+        f" differently; what is recorded of them is the same, but {lacking} and masks were not"
         " recorded then and cannot be compared"
     )
 
@@ -131,12 +134,50 @@ def _same_names(folder: Path, meta: Mapping[str, Any], prepared: Path, before: P
     if not (folder / SPLITS).is_file():
         return False
     stored = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
+    domains, named = domain_fingerprints(meta), stored_domains(folder)
     whole = json.loads((prepared / SPLITS).read_text(encoding="utf-8"))
     return (
         not recorded_otherwise(before, meta)
         # Those of a smaller share of the training images, and without images that were dropped.
         and all(set(stored[split]) <= set(whole[split]) for split in Split)
+        and all(n in named and _same_images(named[n], prepared.parent / at) for n, at in domains.items())
     )
+
+
+def stored_domains(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """The names of each domain's images by split, as stored with the experiment in `folder`."""
+    if not (folder / SPLITS).is_file():
+        return {}
+    found: dict[str, dict[str, list[str]]] = json.loads((folder / SPLITS).read_text(encoding="utf-8")).get(
+        "domains", {}
+    )
+    return found
+
+
+def _require_domain_names(
+    before: PreparedRecord, meta: Mapping[str, Any], prepared: Path, experiment: Experiment, folder: Path
+) -> None:
+    """Compare domains without a recorded fingerprint, as in records of before, by the names of their images.
+
+    Raises DataError if they differ. Names that were not stored are not compared.
+    """
+    named = stored_domains(folder)
+    for name, at in domain_fingerprints(meta).items():
+        if name in before.domains or name not in named or _same_images(named[name], prepared.parent / at):
+            continue
+        raise DataError(
+            f"{experiment.name} was launched with other images in domain {name}: the names in"
+            f" {folder / SPLITS} are not those of its images now; restore the files, or launch a new"
+            " experiment"
+        )
+
+
+def _same_images(named: Mapping[str, list[str]], prepared: Path) -> bool:
+    """Whether the prepared images of each split have these names."""
+    from trainables.data.prepared import open_prepared
+
+    splits = open_prepared(prepared).splits
+    return all(sorted(names) == sorted(splits[Split(split)].names) for split, names in named.items())
 
 
 def _refusal(differing: list[tuple[str | None, str, str]], prepared: Path, experiment: Experiment) -> str:

@@ -292,6 +292,28 @@ def test_no_image_is_both_trained_on_and_a_test_under_shift(tmp_path: Path) -> N
         prepare_workload(leaking)
 
 
+@pytest.mark.parametrize(("number", "root"), [(1, True), (2, False)])
+def test_a_coco_domain_has_the_classes_of_the_experiments_definition(
+    tmp_path: Path, number: int, *, root: bool
+) -> None:
+    """The first definition counts an export's root as a class; a domain goes by the classes of the data."""
+    parts = {at: coco_folder(tmp_path / at, 6 - i) for i, at in enumerate(("main", "far"))}
+    for i, part in enumerate(parts.values()):
+        file = json.loads(Path(part["annotations"]).read_text())
+        for category in file["categories"]:
+            category["supercategory"] = "pets"
+        file["categories"].insert(i, {"id": 99, "name": "pets", "supercategory": "none"})
+        Path(part["annotations"]).write_text(json.dumps(file))
+    of = workload(
+        Task.DETECTION,
+        {"coco": {"train": parts["main"]}, "domains": {"far": {"coco": parts["far"]}}},
+    )
+    of = of.model_copy(update={"definitions": of.definitions.model_copy(update={"coco": number})})
+    data = _ready(of)
+    assert ("pets" in data.classes) is root
+    assert open_prepared(data.domains["far"]).classes == data.classes
+
+
 def test_a_domain_of_another_kind_than_the_data(tmp_path: Path) -> None:
     of = _masks(tmp_path, {"odd": {"embedded": "clean"}})
     with pytest.raises(DataError, match="odd: is of kind embedded, but it must have the classes of the data"):

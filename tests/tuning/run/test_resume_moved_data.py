@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -113,7 +114,7 @@ def recorded(folder: Path) -> bytes:
 def goes_on_elsewhere(folder: Path, tmp_path: Path, said: pytest.CaptureFixture[str]) -> None:
     places = moved(tmp_path)
     assert resumed(folder, trials=3, move_data=places).outcome is Ending.FINISHED
-    assert f"the data at {tmp_path}/job2 have the content of the launch" in said.readouterr().err
+    assert f"the files at {tmp_path}/job2 have the content of the launch" in said.readouterr().err
     history = read_history(folder)
     assert history.moves == (places,)
     assert all("/job2/" in path for path in data_paths(experiment_of(history.header)).values())
@@ -167,7 +168,9 @@ def test_parts_may_move_to_different_places(tmp_path: Path, launched: Begun) -> 
 def test_a_finished_sweep_learns_the_place_and_stays_finished(tmp_path: Path, launched: Begun) -> None:
     folder = launched(tmp_path)
     before = read_history(folder)
+    shutil.rmtree(folder / "tables")
     assert resumed(folder, move_data=moved(tmp_path)).outcome is Ending.FINISHED
+    assert any((folder / "tables").iterdir())  # the views follow
     after = read_history(folder)
     assert after.finished
     assert after.moves
@@ -229,6 +232,60 @@ def test_of_an_experiment_before_other_content_is_refused(tmp_path: Path, launch
     with pytest.raises(DataError, match="launched with other data"):
         resumed(folder, trials=3, move_data=places)
     assert recorded(folder) == before
+
+
+def without_domains(folder: Path, *, names: bool = True) -> None:
+    """Turn the record into one of the version that recorded no fingerprints of domains."""
+    lines = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "prepared":
+            assert line.pop("domains")
+    (folder / LEDGER).write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    if not names:
+        stored = json.loads((folder / "splits.json").read_text())
+        del stored["domains"]
+        (folder / "splits.json").write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize(("names", "said"), [(True, "same names as at"), (False, "were not compared")])
+def test_a_moved_domain_without_a_recorded_fingerprint_is_not_said_to_be_equal(
+    tmp_path: Path, launched: Begun, capsys: pytest.CaptureFixture[str], said: str, *, names: bool
+) -> None:
+    folder = launched(tmp_path, before=True)
+    without_domains(folder, names=names)
+    (tmp_path / "job1" / "stain").rename(tmp_path / "s")
+    resumed(folder, move_data={tmp_path / "job1" / "stain": tmp_path / "s"})
+    told = capsys.readouterr().err
+    assert said in told
+    assert "content of the launch" not in told
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_other_images_in_a_domain_without_a_recorded_fingerprint_are_refused(
+    tmp_path: Path, launched: Begun, *, elsewhere: bool
+) -> None:
+    folder = launched(tmp_path, before=True)
+    without_domains(folder)
+    for part in ("images/cell_000.jpg", "masks/cell_000.png"):
+        (tmp_path / "job1" / "stain" / part).unlink()
+    places = moved(tmp_path, times=True) if elsewhere else {}
+    before = recorded(folder)
+    with pytest.raises(DataError, match="launched with other images in domain stain: the names in"):
+        resumed(folder, trials=3, move_data=places)
+    assert recorded(folder) == before
+
+
+@pytest.mark.slow
+def test_of_an_experiment_before_without_its_prepared_data_names_in_domains_are_compared_too(
+    tmp_path: Path, launched: Begun, cache: Path
+) -> None:
+    folder = launched(tmp_path, before=True)
+    shutil.rmtree(cache)
+    places = moved(tmp_path)
+    for part in ("images/cell_000.jpg", "masks/cell_000.png"):
+        (tmp_path / "job2" / "stain" / part).unlink()
+    with pytest.raises(DataError, match="launched with other data"):
+        resumed(folder, trials=3, move_data=places)
 
 
 # --- what is refused leaves the record as it was ----------------------------------------------
@@ -312,12 +369,27 @@ def test_a_refused_resume_leaves_the_experiment_as_it_was(
 ) -> None:
     folder = launched(tmp_path)
     asked = spoil(tmp_path)
+    left = [folder / "control" / "stop", folder / "trials" / "0001" / "halted", folder / "baseline.claimed"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     before, splits = recorded(folder), (folder / "splits.json").read_bytes()
     with pytest.raises(error, match=said):
         resumed(folder, **asked)
     assert recorded(folder) == before
+    assert all(path.exists() for path in left)
     assert (folder / "splits.json").read_bytes() == splits
     assert read_history(folder).finished
+
+
+def test_a_stop_that_no_driver_received_is_forgotten_once_the_resume_is_recorded(
+    tmp_path: Path, launched: Begun
+) -> None:
+    folder = launched(tmp_path)
+    (folder / "control").mkdir(exist_ok=True)
+    (folder / "control" / "stop").touch()
+    assert resumed(folder, trials=3).outcome is Ending.FINISHED
+    assert not (folder / "control" / "stop").exists()
 
 
 def test_a_sweep_that_fits_no_node_is_refused_without_a_trace(

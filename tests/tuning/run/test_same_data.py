@@ -75,6 +75,23 @@ def test_a_record_without_boxes_is_said_not_to_be_compared(tmp_path: Path) -> No
     assert "boxes and masks were not recorded then and cannot be compared" in note
 
 
+def test_a_record_without_crowds_is_said_not_to_be_compared_in_them(tmp_path: Path) -> None:
+    note = compared(tmp_path, {key: value for key, value in META.items() if key != "crowds"})
+    assert note is not None
+    assert "crowds and masks were not recorded then and cannot be compared" in note
+
+
+def test_boxes_that_were_counted_but_not_recorded_do_not_mean_prepared_anew(tmp_path: Path) -> None:
+    """The version before the readers changed counted boxes in its prepared data, and recorded none."""
+    (tmp_path / "abc").mkdir()
+    of_then = {key: value for key, value in META.items() if key != "crowds"}
+    (tmp_path / "abc" / "meta.json").write_text(json.dumps(of_then))
+    of = experiment(data={"coco": {"train": coco_folder(tmp_path / "own", 2)}})
+    of = of.model_copy(update={"definitions": BEFORE})
+    record = PreparedRecord(**{key: META[key] for key in OF_BEFORE})
+    assert require_same_data(record, tmp_path / "abc", of, tmp_path, moved=False) is None
+
+
 def test_a_record_without_boxes_is_still_compared_in_the_rest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="faults were 1, now 2"):
         compared(tmp_path, {key: META[key] for key in OF_BEFORE}, faults=[{}, {}])
