@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from trainables.data.faults import SLACK, Action, Fault, Finding
+from trainables.data.files.coco_fields import NOT_A_BOX
 from trainables.data.files.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
 from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
 from trainables.data.files.file_names import Folder, file_identity
@@ -60,7 +62,9 @@ class CocoSample:
         """The image, upright. Raises ValueError if its size is not the declared one."""
         try:
             photo = read_photo(self.path, bits=self.bits)
-        except FileNotFoundError as error:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+                raise
             raise FileNotFoundError(f"there is no file {self.path}{self.folder.hint(self.name)}") from error
         by_size(self.declared, photo.upright, photo.stored)
         return photo
@@ -241,7 +245,8 @@ def _annotations(entries: Sequence[Entry], labels: Sequence[int]) -> Annotations
         labels,
         [entry.area for entry in entries],
         [entry.crowd for entry in entries],
-        outlines=[entry.outline for entry in entries],
+        # A box that was taken from its polygon says nothing of the file's other boxes.
+        outlines=[NOT_A_BOX if entry.drawn else entry.outline for entry in entries],
     )
 
 

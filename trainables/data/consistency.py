@@ -13,6 +13,7 @@ from operator import add
 
 from trainables.data.evidence import BoxForm, Evidence
 from trainables.data.files.drawn import ASSUMED
+from trainables.data.files.pixels import FULL_BITS
 from trainables.data.masks import FALLING
 from trainables.data.sample import DataSource, fold_name
 from trainables.errors import DataError
@@ -21,12 +22,18 @@ from trainables.wording import plural
 
 DARK = 32
 """A data set whose brightest value is below this, of 255, is probably scaled wrongly."""
+SHALLOW = 8
+"""The least bits of a grey value that data.bits can name."""
+BLACK = 4
+"""A data set whose brightest value is below this, of 255, shows nothing that can be learned."""
 SOME = 0.1
-"""The share of boxes that pass the border from which another form that fits all of them is believed."""
+"""The share of boxes that pass the border from which another form that fits all of them is suspected."""
 MOST = 0.5
 """The share of boxes from which a contradiction is one of the whole file."""
 FEWEST = 3
-"""The boxes that a judgement needs at least."""
+"""The boxes that a judgement needs at least, if all of them speak for it."""
+ENOUGH = 10
+"""The boxes that any other judgement needs at least."""
 CLEAR = 10
 """How many times as many boxes must speak for one form as for the other."""
 LISTED = 5
@@ -59,22 +66,18 @@ def check_consistency(
     corners: bool,
     own_classes: bool = False,
 ) -> list[str]:
-    """The warnings about a data set. Raises DataError if its boxes are in another form than they must be.
+    """The warnings about a data set.
+
+    Raises DataError if its boxes are in another form than they must be, or if its images are black.
 
     bits: those that deep images were read with.  corners: whether boxes must be [x0, y0, x1, y1].
     own_classes: whether the user's data name the classes, so that each should be shown somewhere.
     """
-    forms = {str(split): form for split, part in seen.items() if (form := part.form).count}
-    wrong = {split: why for split, form in forms.items() if (why := wrong_form(form, corners=corners))}
-    whole = wrong_form(reduce(add, forms.values(), BoxForm()), corners=corners)
-    # One file may be wrong among others, or each split too small to show what all of them show.
-    if wrong and (len(wrong) < len(forms) or whole is None):
-        raise DataError(f"{' and '.join(wrong)}: {next(iter(wrong.values()))}")
-    if whole is not None:
-        raise DataError(f"data: {whole}")
+    doubts = _check_forms(source, seen, corners=corners)
     remarks = dict.fromkeys(remark for part in source.parts.values() for remark in part.remarks)
     return [
         *remarks,
+        *doubts,
         *_assumed(source),
         *_palettes(source),
         *_alike(source),
@@ -84,52 +87,104 @@ def check_consistency(
     ]
 
 
+def _check_forms(source: DataSource, seen: Mapping[Split, Seen], *, corners: bool) -> list[str]:
+    """The doubts about the form of boxes. Raises DataError if it is clearly another one."""
+    forms = {name: form for name, form in _by_origin(source, seen).items() if form.count}
+    wrong = {name: why for name, form in forms.items() if (why := wrong_form(form, corners=corners))}
+    total = reduce(add, forms.values(), BoxForm())
+    whole = wrong_form(total, corners=corners)
+    # One file may be wrong among others, or each too small to show what all of them show.
+    if wrong and (len(wrong) < len(forms) or whole is None):
+        raise DataError(f"{' and '.join(wrong)}: {next(iter(wrong.values()))}")
+    if whole is not None:
+        raise DataError(f"data: {whole}")
+    found = ((name, doubtful_form(form, corners=corners)) for name, form in forms.items())
+    return [f"{name}: {why}" for name, why in found if why is not None]
+
+
+def _by_origin(source: DataSource, seen: Mapping[Split, Seen]) -> dict[str, BoxForm]:
+    """The counts of what was given together: splits that were divided from one part are one."""
+    names: dict[int, str] = {}
+    forms: dict[str, BoxForm] = {}
+    for split, part in seen.items():
+        # Parts that were divided share what is noticed of their files.
+        origin = id(source.parts[split].tally) if split in source.parts else id(part)
+        name = names.setdefault(origin, str(split))
+        forms[name] = forms.get(name, BoxForm()) + part.form
+    return forms
+
+
 def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
     """Why the boxes cannot be in the form that they are read in; None if they can."""
-    must, other = "[x0, y0, x1, y1]", "[x, y, width, height]"
-    if not corners:
-        must, other = other, must
+    must, other = _forms(corners)
     way_out = f"convert them to {must} in pixels" + (
         ", or use data.coco with COCO JSON" if corners else ", such as [x0, y0, x1 - x0, y1 - y0]"
     )
-    if form.count and form.unit >= 0.9 * form.count:
+    if form.unit >= max(FEWEST, 0.9 * (form.count - form.vague)):
         return (
             f"boxes must be {must} in pixels, but {form.unit} of {form.count} lie within 0 to 1, as shares "
             f"of the image do; {way_out if corners else 'multiply them by the width and height of the image'}"
         )
-    if form.agree_otherwise >= max(FEWEST - 1, MOST * form.told) and (
-        form.agree_otherwise > CLEAR * form.agree
+    against = form.contradicted + form.agree_otherwise
+    # A few wrong ones prove something only if there is no other box.
+    proven = form.told >= ENOUGH or against == form.count
+    if (
+        proven
+        and form.agree_otherwise >= max(FEWEST - 1, MOST * form.told)
+        and form.agree_otherwise > CLEAR * form.agree
     ):
         return (
             f"boxes must be {must}, but by the areas or polygons of {form.agree_otherwise} of {form.told} "
             f"they are {other}; {way_out}"
         )
-    misfits = form.count - form.fit
-    if form.count >= FEWEST and misfits >= 0.3 * form.count and form.fit_otherwise >= 0.95 * form.count:
+    if (
+        form.count >= ENOUGH
+        and form.agree <= form.agree_otherwise
+        and form.far >= 0.3 * form.count
+        and form.fit_otherwise >= 0.95 * form.count
+    ):
         return (
-            f"boxes must be {must}, but {misfits} of {form.count} have no extent or pass the border so, and "
+            f"boxes must be {must}, but {form.far} of {form.count} have no extent or pass the border so, and "
             f"as {other} {'all' if form.fit_otherwise == form.count else form.fit_otherwise} lie in their "
             f"images; {way_out}"
         )
-    if (
-        not corners
-        and form.count >= FEWEST
-        and misfits >= max(FEWEST, SOME * form.count)
-        and form.fit_centred == form.count
-    ):
-        return (
-            f"boxes must be {must}, but {misfits} of {form.count} pass the border so, and as [centre x, "
-            "centre y, width, height] all lie in their images; convert them, such as [x - width / 2, "
-            "y - height / 2, width, height]"
-        )
-    against = form.contradicted + form.agree_otherwise
-    if form.told >= FEWEST and against >= MOST * form.told:
+    if _may_be_centres(form, corners) and form.far >= max(ENOUGH, MOST * form.count):
+        return f"boxes must be {must}, but {_as_centres(form)} convert them, such as {FROM_CENTRE}"
+    if proven and form.told >= FEWEST and against >= MOST * form.told:
         return (
             f"boxes must agree with their own areas and polygons, but {against} of {form.told} do "
             "not: they may belong to images of another size; correct them, or remove `area` and "
             "`segmentation` if only the boxes are right"
         )
     return None
+
+
+def doubtful_form(form: BoxForm, *, corners: bool) -> str | None:
+    """What makes the form of boxes suspect without proving another one."""
+    if not _may_be_centres(form, corners) or form.count - form.fit < max(FEWEST, SOME * form.count):
+        return None
+    return f"are these boxes {_forms(corners)[0]}? {_as_centres(form)} if so, convert them to {FROM_CENTRE}"
+
+
+FROM_CENTRE = "[x - width / 2, y - height / 2, width, height]"
+
+
+def _forms(corners: bool) -> tuple[str, str]:
+    """The form that boxes must have, and the other one."""
+    two = ("[x0, y0, x1, y1]", "[x, y, width, height]")
+    return two if corners else two[::-1]
+
+
+def _may_be_centres(form: BoxForm, corners: bool) -> bool:
+    """Areas say nothing of where a box is; polygons do."""
+    return not corners and form.count >= FEWEST and not form.outlined and form.fit_centred == form.count
+
+
+def _as_centres(form: BoxForm) -> str:
+    return (
+        f"{form.count - form.fit} of {form.count} pass the border so, and as [centre x, centre y, width, "
+        "height] all lie in their images;"
+    )
 
 
 def _tallied(source: DataSource, what: str) -> list[str]:
@@ -180,18 +235,22 @@ def _dark(seen: Mapping[Split, Seen], bits: int | None) -> list[str]:
         return []
     deep = [e.deepest for e in all_ if e.deepest is not None]
     brightest = max(e.brightest for e in all_)
-    used = max(max(deep, default=0).bit_length(), 9)
-    if deep and used < (bits or 16):
-        return [
+    used = max(max(deep, default=0).bit_length(), SHALLOW)
+    if deep and used < (bits or FULL_BITS):
+        found = (
             f"no pixel of {plural(len(deep), 'image')} with more than 8 bits is above {max(deep)}, which "
-            f"takes {used} bits, but they are read as {bits or 16} bits (brightest value {brightest} of 255);"
-            f" set data.bits: {used} to use the whole range"
-        ]
-    if brightest < DARK:
-        return [
+            f"takes {used} bits, but they are read as {bits or FULL_BITS} bits (brightest value {brightest} "
+            f"of 255); set data.bits: {used} to use the whole range"
+        )
+    elif brightest < DARK:
+        found = (
             f"no pixel of any image is above {brightest} of 255: are these images, or values to be scaled?"
-        ]
-    return []
+        )
+    else:
+        return []
+    if brightest < BLACK:
+        raise DataError(f"data: images must not be black, but {found}")
+    return [found]
 
 
 def _twins(seen: Mapping[Split, Seen]) -> list[str]:

@@ -23,16 +23,20 @@ ROUNDING = 0.01
 """The relative difference up to which an annotated area or side counts as equal."""
 SMALLEST_OVERLAP = 0.5
 """The overlap (IoU) with its own polygon from which a box does not contradict it."""
+FAR = 0.05
+"""The share of the image's side by which a box must pass the border to be more than carelessly drawn."""
 
 
 @dataclass(frozen=True)
 class BoxForm:
-    """Counts of boxes, which can be added up.
+    """Counts of boxes, which can be added up. A box whose last two numbers are 0 only fills a place.
 
     fit, fit_otherwise: those that have an extent and lie in the image as they are read, and in the other
-    form, [x0, y0, x1, y1] for [x, y, width, height] or the reverse.  agree, agree_otherwise: those whose
-    annotated area or polygon is that of one form and not of the other.  contradicted: those whose area or
-    polygon fits neither.  told: those that have an area or a polygon.  unit: those within 0 to 1 pixel.
+    form, [x0, y0, x1, y1] for [x, y, width, height] or the reverse.  far: those without an extent, or far
+    beyond the border, as they are read.  agree, agree_otherwise: those whose annotated area or polygon is
+    that of one form and not of the other.  contradicted: those whose area or polygon fits neither.
+    told: those that have an area or a polygon.  outlined: those whose polygon is that of the box as read.
+    unit: those within 0 to 1 pixel with a fraction.  vague: those of nothing but 0 and 1.
     fit_centred: those that lie in the image if the first two numbers are the centre, as in YOLO's files.
     """
 
@@ -45,6 +49,9 @@ class BoxForm:
     contradicted: int = 0
     unit: int = 0
     fit_centred: int = 0
+    far: int = 0
+    outlined: int = 0
+    vague: int = 0
 
     def __add__(self, other: BoxForm) -> BoxForm:
         """The sums."""
@@ -89,30 +96,48 @@ def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:
 def box_form(found: Annotations, size: tuple[int, int]) -> BoxForm:
     """The counts for the readable boxes of one image of (height, width) `size`."""
     known = found.only(np.asarray(np.isfinite(found.boxes).all(axis=1)))
+    given = _as_given(known)
+    # Some tools write [0, 0, 0, 0] where there is no object: that is no form of a box.
+    placed = (given[:, 2:] != 0).any(axis=1)
+    known, given = known.only(placed), given[placed]
     boxes = known.boxes
     if not len(boxes):
         return BoxForm()
     other = _other_form(boxes, corners=known.corners)
     own_says, own_against = _speaks(known, boxes)
     other_says, _ = _speaks(known, other)
-    told = np.isfinite(known.areas) | np.isfinite(known.outlines).all(axis=1)
-    raw = _other_form(boxes, corners=True) if known.corners else boxes
+    outlined = np.isfinite(known.outlines).all(axis=1)
+    shares = ((given >= 0) & (given <= 1)).all(axis=1)
+    whole = (given == np.round(given)).all(axis=1)
     return BoxForm(
         count=len(boxes),
         fit=int(_fits(boxes, size).sum()),
         fit_otherwise=int(_fits(other, size).sum()),
-        told=int(told.sum()),
+        told=int((np.isfinite(known.areas) | outlined).sum()),
         agree=int((own_says & ~other_says).sum()),
         agree_otherwise=int((other_says & ~own_says).sum()),
         contradicted=int((own_against & ~other_says).sum()),
-        unit=int(((raw >= 0) & (raw <= 1)).all(axis=1).sum()),
-        fit_centred=int(_fits(_centred(raw), size).sum()),
+        unit=int((shares & ~whole & (given[:, 2:] > 0).all(axis=1)).sum()),
+        fit_centred=int(_fits(_centred(given), size).sum()),
+        far=int((~_fits(boxes, size, slack=np.maximum(SLACK, FAR * np.array(size[::-1])))).sum()),
+        outlined=int((own_says & outlined).sum()),
+        vague=int((shares & whole).sum()),
     )
 
 
 def contradictions(found: Annotations) -> Array:
     """(n,) bool: boxes that their own area or polygon says are wrong."""
-    return np.asarray(_speaks(found, found.boxes)[1] & np.isfinite(found.boxes).all(axis=1))
+    says, against = _speaks(found, found.boxes)
+    if not found.turned:  # a polygon within the box may be that of the box in the other form
+        other = _other_form(found.boxes, corners=found.corners)
+        drawn = np.isfinite(found.outlines).all(axis=1)
+        against = against | (drawn & _speaks(found, other)[0] & ~says)
+    return np.asarray(against & np.isfinite(found.boxes).all(axis=1))
+
+
+def _as_given(found: Annotations) -> Array:
+    """(n, 4) the numbers as the data give them."""
+    return _other_form(found.boxes, corners=True) if found.corners else found.boxes
 
 
 def _other_form(boxes: Array, *, corners: bool) -> Array:
@@ -126,9 +151,9 @@ def _centred(numbers: Array) -> Array:
     return np.concatenate([numbers[:, :2] - numbers[:, 2:] / 2, numbers[:, 2:]], axis=1)
 
 
-def _fits(boxes: Array, size: tuple[int, int]) -> Array:
+def _fits(boxes: Array, size: tuple[int, int], *, slack: float | Array = SLACK) -> Array:
     ends = boxes[:, :2] + boxes[:, 2:]
-    inside = (boxes[:, :2] >= -SLACK).all(axis=1) & (ends <= np.array(size[::-1]) + SLACK).all(axis=1)
+    inside = (boxes[:, :2] >= -slack).all(axis=1) & (ends <= np.array(size[::-1]) + slack).all(axis=1)
     return np.asarray(inside & (boxes[:, 2:] > 0).all(axis=1))
 
 
@@ -143,9 +168,19 @@ def _speaks(found: Annotations, boxes: Array) -> tuple[Array, Array]:
         larger = found.areas > (1 + ROUNDING) * (sides[:, 0] + 1) * (sides[:, 1] + 1) + SLACK
     has_outline = np.isfinite(found.outlines).all(axis=1)
     overlap = _overlap(found.outlines, boxes)
-    says = real & np.where(has_outline, overlap >= 1 - 2 * SLACK / np.maximum(2, sides.min(axis=1)), equal)
-    against = (np.isfinite(found.areas) & (~real | larger)) | (has_outline & (overlap < SMALLEST_OVERLAP))
-    return says, against
+    # A pixel more or less is much of a thin box, but never all of it.
+    alike = np.maximum(SMALLEST_OVERLAP, 1 - 2 * SLACK / np.maximum(2, sides.min(axis=1)))
+    says = real & np.where(has_outline, overlap >= alike, equal)
+    # The box of an object that is partly hidden may be whole, with the polygon of what is seen.
+    elsewhere = has_outline & (overlap < SMALLEST_OVERLAP) & ~_inside(found.outlines, boxes)
+    return says, (np.isfinite(found.areas) & (~real | larger)) | elsewhere
+
+
+def _inside(inner: Array, outer: Array) -> Array:
+    """(n,) bool, for pairs of xywh boxes: whether the first lies in the second, to within a pixel."""
+    near = (inner[:, :2] >= outer[:, :2] - SLACK).all(axis=1)
+    ends = inner[:, :2] + inner[:, 2:], outer[:, :2] + outer[:, 2:] + SLACK
+    return np.asarray(near & (ends[0] <= ends[1]).all(axis=1) & (outer[:, 2:] > 0).all(axis=1))
 
 
 def _overlap(first: Array, second: Array) -> Array:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from trainables.data.faults import Action, Fault, Finding
 from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
-from trainables.data.files.file_names import file_identity
+from trainables.data.files.file_names import file_identity, lost_links
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import MaskFile, read_mask
@@ -68,7 +68,7 @@ class MaskSample:
         if self.drawing is None:
             raise FileNotFoundError(self._absent())
         photo = photo or self.photo()
-        found = read_mask(self.drawing, values=self.code.shown)
+        found = read_mask(self.drawing, values=self.code.shown, known=self.code.known)
         if found.falling:
             self.tally.add(FALLING, self.name)
         return self.code.classes(replace(found, values=self._upright(photo, found)))
@@ -172,10 +172,11 @@ def _read_part(
         )
         for name in found.alone
     )
-    remarks: tuple[str, ...] = ()
+    folders = dict.fromkeys(Path(folder) for folder in (part.images, part.masks))
+    remarks = tuple(f"{where}: {lost}" for folder in folders if (lost := lost_links(folder)))
     if found.doubled:
         shown = ", ".join(f"{name} is {first}" for name, first in found.doubled[:5])
-        remarks = (
+        remarks += (
             f"{where}: {len(found.doubled)} of the images are links to others and count once ({shown}"
             f"{' …' if len(found.doubled) > 5 else ''})",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from trainables.data.coco import read_coco
 from trainables.data.domain_parts import domain_parts
 from trainables.data.files.coco_file import CocoFile, load_coco_file
-from trainables.data.files.file_names import Folder
+from trainables.data.files.file_names import Folder, is_file
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import read_mask
@@ -124,7 +124,7 @@ def _coco(part: CocoPart, where: str, read: list[tuple[str, CocoFile]]) -> CocoF
     if not _is_small(part) and Path(part.annotations).is_file():
         return CocoFile((), {}, frozenset(), {}, (), ())
     file = load_coco_file(part.annotations)
-    absent = [i.file_name for i in file.images[:PROBED] if not folder.find(i.file_name).is_file()]
+    absent = [i.file_name for i in file.images[:PROBED] if not is_file(folder.find(i.file_name))]
     if absent:
         raise DataError(
             f"{len(absent)} of the first {plural(min(PROBED, len(file.images)), 'image')} cannot be found,"
@@ -147,6 +147,6 @@ def _masks(part: MaskPart, spec: MaskData, where: str) -> None:
     first = found.pairs[0]
     assert first.mask is not None
     try:
-        code.classes(read_mask(first.mask, values=code.shown))
+        code.classes(read_mask(first.mask, values=code.shown, known=code.known))
     except (ValueError, OSError, SyntaxError) as error:
         raise DataError(f"the mask {first.mask}: {error}") from error

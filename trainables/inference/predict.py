@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from trainables.data.files.file_names import walk_files
+from trainables.data.files.file_names import lost_links, walk_files
 from trainables.data.files.pixels import read_photo
 from trainables.data.loader import Batch
 from trainables.data.prepared import Array
@@ -222,7 +222,7 @@ def image_files(paths: Iterable[Path], *, results: Path) -> tuple[list[ImageFile
     """The given files, and all images below a given folder, each with a unique name.
 
     results: the folder that results are written to; images in it are ignored. The second list has a
-    message for each folder without images.
+    message for each folder without images, or with links to what does not exist.
     """
     found: list[ImageFile] = []
     faults: list[str] = []
@@ -231,6 +231,8 @@ def image_files(paths: Iterable[Path], *, results: Path) -> tuple[list[ImageFile
         files = _files(path, results)
         if not files:
             faults.append(f"{path}: this folder has no images")
+        if path.is_dir() and (lost := lost_links(path)):
+            faults.append(lost)
         for file, name in files:
             free, number = name, 2
             while free in taken:
@@ -246,6 +248,6 @@ def _files(path: Path, results: Path) -> list[tuple[Path, str]]:
     known, left_out = Image.registered_extensions(), results.resolve()
     return [
         (file, file.relative_to(path).with_suffix("").as_posix())
-        for file in walk_files(path, whole=True)
+        for file in walk_files(path, needed=known)
         if file.suffix.lower() in known and not file.resolve().is_relative_to(left_out)
     ]

@@ -282,7 +282,8 @@ class DataSpec(Spec):
     """Exactly one source, how it is split and checked, and the shifted domains that models are tested on.
 
     bits: how many bits the grey values of images with more than 8 bits use, such as 12 for many cameras and
-    scanners; 16 when absent. `predict` scales its images in the same way.
+    scanners, or 8 for values of 0 to 255 in files of 16 bits; 16 when absent. `predict` scales its images
+    alike.
     train_fraction: the share of the training images that trials use. It is drawn with a seed, a smaller
     share is a subset of a larger one, and validation and test do not depend on it.
     """
@@ -293,7 +294,7 @@ class DataSpec(Spec):
     hub: HubData | None = None
     splits: SplitSpec = SplitSpec()
     faults: FaultRules = FaultRules()
-    bits: Annotated[int, Field(ge=9, le=31)] | None = None
+    bits: Annotated[int, Field(ge=8, le=31)] | None = None
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     domains: dict[str, DomainSpec] = Field(default_factory=dict)
     """Shifted test sets by name."""

@@ -82,7 +82,9 @@ def test_categories_that_match_nothing_are_one_sentence(tmp_path: Path) -> None:
         held(part)
 
 
-@pytest.mark.parametrize("absent", ["no field", None, [], [0, 0, 0, 0], [7, 9, 0, 0]])
+@pytest.mark.parametrize(
+    "absent", ["no field", None, [], [0, 0, 0, 0], [7, 9, 0, 0], [7, 9, 5, 0], [7, 9, 0, 5]]
+)
 def test_boxes_are_taken_from_polygons_and_masks(tmp_path: Path, absent: Any) -> None:
     runs = {"size": [40, 60], "counts": [5 * 40 + 3, *([6, 34] * 7), 6, 40 * 60 - 5 * 40 - 3 - 40 * 7 - 6]}
     outlines = [[[4, 5, 16, 5, 16, 15, 4, 15]], runs]

@@ -40,7 +40,9 @@ def test_ids_counted_from_0_and_from_1_are_refused(tmp_path: Path, field: str, s
         for entry in file["annotations"]:
             entry[field] += step
 
-    with pytest.raises(DataError, match=rf"{field} \d is not one, and every {field} {sign} 1 is: are ids"):
+    with pytest.raises(
+        DataError, match=rf"{field} \d is not one, and the {field}s {sign} 1 are these ids: are"
+    ):
         held(tmp_path, edit)
 
 
@@ -49,6 +51,26 @@ def test_an_annotation_of_a_removed_image_is_only_listed(tmp_path: Path) -> None
     assert {f["detail"] for f in found.meta["faults"]} == {
         "it belongs to image 1, which the file does not list"
     }
+
+
+def test_left_over_annotations_of_a_filtered_file_are_only_listed(tmp_path: Path) -> None:
+    """One annotation of a removed category, though all ids minus 1 are declared ones."""
+
+    def edit(file: dict[str, Any]) -> None:
+        for entry in file["annotations"]:
+            entry["category_id"] = 2
+        file["annotations"][3]["category_id"] = 3
+
+    assert [f["fault"] for f in held(tmp_path, edit).meta["faults"]] == ["bad_box"]
+
+
+def test_shifted_ids_that_are_not_all_declared_ones_are_only_listed(tmp_path: Path) -> None:
+    def edit(file: dict[str, Any]) -> None:
+        file["categories"].append({"id": 3, "name": "bird"})
+        for entry in file["annotations"]:
+            entry["category_id"] -= 1
+
+    assert {f["fault"] for f in held(tmp_path, edit).meta["faults"]} == {"bad_box"}
 
 
 @pytest.mark.parametrize("of", [("images", "id"), ("annotations", "image_id")])

@@ -169,3 +169,16 @@ def test_negative_images_are_kept_on_demand(tmp_path: Path) -> None:
     ]
     assert sum(held.meta["counts"].values()) == 11
     assert {"cell_000.jpg", "cell_001.jpg"} <= {n for split in held.splits.values() for n in split.names}
+
+
+def test_void_behind_a_colour_key_stays_ignored(tmp_path: Path) -> None:
+    part = mask_folder(tmp_path, 4)
+    for path in Path(part["masks"]).iterdir():
+        values = np.asarray(Image.open(path)).copy()
+        values[30:] = 255
+        Image.fromarray(values).save(path, transparency=255)
+    for sample in _read(part, ignore=255).values():
+        mask = sample.mask()
+        assert mask is not None
+        assert (mask[30:] == 255).all()
+        assert set(np.unique(mask[:30]).tolist()) == {0, 1}

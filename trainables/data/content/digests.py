@@ -90,11 +90,6 @@ def digest_files(
     return {name: found[name] for name in files}
 
 
-def digest_content(path: Path) -> str:
-    """The digest of one file's content, without the store. Raises DataError if it changes meanwhile."""
-    return _digest(path)[0]
-
-
 def digest_of(values: Mapping[str, str]) -> str:
     """One digest of names and their digests, independent of their order."""
     text = json.dumps(sorted(values.items()))

@@ -108,6 +108,11 @@ class Keys:
         return asked if asked in self._exact else self._loose.get(_loose(asked))
 
     @property
+    def all(self) -> set[Key]:
+        """The declared ids."""
+        return set(self._exact)
+
+    @property
     def kind(self) -> str:
         """The type of the ids, for messages."""
         return kind_of(self._exact)

@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from trainables.errors import DataError
+from trainables.wording import plural
 
 
-def walk_files(folder: Path, *, whole: bool = False) -> list[Path]:
+def walk_files(folder: Path, *, needed: Collection[str] = ()) -> list[Path]:
     """All files below `folder` but hidden ones, sorted. Links to folders are followed, never in a circle.
 
-    whole: raise DataError for a link to something that does not exist, which may be a folder of files.
+    needed: suffixes in lower case; raise DataError for a link with one of these that leads to
+    nothing.
     """
-    # `Path.rglob` follows no links to folders.
-    return sorted(_walk(folder, (), whole))
-
-
-def _walk(folder: Path, above: tuple[tuple[int, int], ...], whole: bool) -> Iterator[Path]:
-    status = folder.stat()
-    if (own := (status.st_dev, status.st_ino)) in above:
-        return
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _walk(path, (*above, own), whole)
-        elif path.is_file():
-            yield path
-        elif whole and path.is_symlink():
+    found = sorted(_walk(folder, ()))
+    for path, exists in found:
+        if not exists and path.suffix.lower() in needed:
             raise DataError(
                 f"links must lead to files or folders, but {path} leads to {os.readlink(path)}, which does "
                 "not exist; make it available, such as by mounting its disk, or remove the link"
             )
+    return [path for path, exists in found if exists]
+
+
+def lost_links(folder: Path) -> str:
+    """A message of the links below `folder` that lead to nothing, each of which may be a folder of files."""
+    lost = [path for path, exists in sorted(_walk(folder, ())) if not exists]
+    if not lost:
+        return ""
+    first = lost[0]
+    return (
+        f"{folder}: {plural(len(lost), 'link')} to what does not exist, such as {first.relative_to(folder)}, "
+        f"which leads to {os.readlink(first)}; if files are missing, make it available, such as by "
+        "mounting its disk"
+    )
+
+
+def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, bool]]:
+    """Yield each file, and each link to nothing, with whether it exists."""
+    status = folder.stat()
+    if (own := (status.st_dev, status.st_ino)) in above:
+        return
+    # `Path.rglob` follows no links to folders.
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*above, own))
+        elif path.is_file():
+            yield path, True
+        elif path.is_symlink() and not path.exists():
+            yield path, False
 
 
 def file_identity(path: Path) -> str:
@@ -66,7 +87,7 @@ class Folder:
         A path that does not exist if there is none; see `hint`.
         """
         path = self.path / name
-        if path.is_file():
+        if is_file(path):
             return path
         found = self._names().get(_normal(name), [])
         return self.path / found[0] if len(found) == 1 else path
@@ -93,6 +114,17 @@ class Folder:
                     known[_normal(name)].append(name)
                 self._known = dict(known)
             return self._known
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file exists at `path`, which may have a name that the file system does not allow."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        # `Path.is_file` raises it for a name that is longer than the file system allows.
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _normal(name: str) -> str:

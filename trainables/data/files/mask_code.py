@@ -32,6 +32,11 @@ class MaskCode:
     count: int
     has_ignore: bool
 
+    @property
+    def known(self) -> Array:
+        """(65536,) bool: the values that have a class, or are ignored."""
+        return self.table >= 0
+
     def classes(self, mask: MaskFile) -> Array:
         """(height, width) uint8 class indices, 255 for ignored. Raises ValueError for a value of no class."""
         found = np.where(mask.values == TRANSPARENT, self.background, self.table[mask.values])

@@ -100,7 +100,7 @@ def _masks_by_stem(folder: Path, suffix: str | None) -> dict[str, Path]:
 
 def _image_files(folder: Path) -> list[Path]:
     known = Image.registered_extensions()
-    return [path for path in walk_files(folder, whole=True) if path.suffix.lower() in known]
+    return [path for path in walk_files(folder, needed=known) if path.suffix.lower() in known]
 
 
 def _stem(name: str) -> str:

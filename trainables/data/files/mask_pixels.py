@@ -56,12 +56,16 @@ class MaskFile:
         return stored_size((height, width), self.orientation)
 
 
-def read_mask(path: str | Path, *, values: Collection[int] | None = None) -> MaskFile:
+def read_mask(
+    path: str | Path, *, values: Collection[int] | None = None, known: Array | None = None
+) -> MaskFile:
     """Read a mask file.
 
     values: the grey values that have a meaning; when absent, pixels hold class indices. With them, black and
     white of 1 bit are 0 and 255 unless only 1 has a meaning, and the entries of a palette of greys are looked
     up where these are the values.
+    known: (65536,) bool, the values that have a meaning, which a colour key or a transparent entry of a
+    palette hides from viewers only; when absent, such pixels count as not painted.
     Raises ValueError if a pixel has no single whole value, and whatever Pillow raises.
     """
     with Image.open(path) as drawing:
@@ -73,7 +77,7 @@ def read_mask(path: str | Path, *, values: Collection[int] | None = None) -> Mas
         turned = turn_upright(drawing)
         found = _whole_numbers(_channel(turned, values))
         if is_transparent(turned):
-            found = _painted(turned, found)
+            found = _painted(turned, found, known)
         falling = values is None and _is_falling(turned)
     return MaskFile(found, known_orientation(before), drawing.format, falling)
 
@@ -115,13 +119,15 @@ def _looked_up(drawing: Image.Image, indices: Array, values: Collection[int]) ->
     return palette[indices, 0] if grey and {int(v) for v in seen[:, 0]} <= set(values) else indices
 
 
-def _painted(drawing: Image.Image, found: Array) -> Array:
+def _painted(drawing: Image.Image, found: Array, known: Array | None) -> Array:
     """The values, with `TRANSPARENT` where alpha says so."""
     if drawing.mode in {"LA", "La", "PA", "RGBA", "RGBa"}:
-        alpha = np.asarray(drawing)[..., -1]
+        hidden = np.asarray(drawing)[..., -1] < OPAQUE_FROM
     else:
-        alpha = np.asarray(drawing.convert("RGBA"))[..., 3]
-    hidden = alpha < OPAQUE_FROM
+        # A key is a value that a tool shows through, such as that of pixels that are not to be counted.
+        hidden = np.asarray(drawing.convert("RGBA"))[..., 3] < OPAQUE_FROM
+        if known is not None:
+            hidden &= ~known[found]
     if hidden.all() and found.size and found.min() != found.max():
         raise ValueError("all of its pixels are transparent, but hide different values")
     return np.where(hidden, TRANSPARENT, found)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
-from data_makers import mask_folder, prepared
+from data_makers import coco_folder, mask_folder, prepared
 
 from trainables.data.files.file_names import Folder, file_identity, walk_files
 from trainables.errors import DataError
@@ -88,18 +90,43 @@ def test_one_file_has_one_identity_however_it_is_spelled(tmp_path: Path) -> None
     assert file_identity(tmp_path / "none.png") == str(tmp_path / "none.png")
 
 
-@pytest.mark.parametrize("name", ["b", "b.png"])
-def test_a_link_to_nothing_is_refused_where_all_files_count(tmp_path: Path, name: str) -> None:
+def test_a_link_to_nothing_is_refused_only_where_it_names_a_needed_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    (tmp_path / name).symlink_to(tmp_path / "elsewhere" / "b")
+    (tmp_path / "latest").symlink_to(tmp_path / "elsewhere" / "b")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "elsewhere" / "b")
+    assert walk_files(tmp_path, needed={".png"}) == [tmp_path / "a.png"]
+    (tmp_path / "b.PNG").symlink_to(tmp_path / "elsewhere" / "b")
     assert walk_files(tmp_path) == [tmp_path / "a.png"]
-    with pytest.raises(DataError, match=rf"/{name} leads to .*elsewhere/b, which does not exist; make it"):
-        walk_files(tmp_path, whole=True)
+    with pytest.raises(DataError, match=r"/b\.PNG leads to .*elsewhere/b, which does not exist; make it"):
+        walk_files(tmp_path, needed={".png"})
 
 
 @pytest.mark.parametrize("key", ["images", "masks"])
-def test_mask_data_with_links_to_nothing_are_refused(tmp_path: Path, key: str) -> None:
+def test_mask_data_with_links_to_nothing_say_so(tmp_path: Path, key: str) -> None:
+    """Such a link may be a folder of images on a disk that is not mounted."""
     part = mask_folder(tmp_path, 8)
     (Path(part[key]) / "more").symlink_to(tmp_path / "unmounted")
+    data: dict[str, Any] = {"masks": {"train": part, "classes": ["ground", "cell"]}}
+    (warning,) = prepared(Task.SEGMENTATION, data).meta["warnings"]
+    assert "1 link to what does not exist, such as more, which leads to" in warning
+    (Path(part[key]) / "more.png").symlink_to(tmp_path / "unmounted.png")
+    data["masks"]["ignore"] = 255  # so that the data are prepared anew
     with pytest.raises(DataError, match="which does not exist"):
-        prepared(Task.SEGMENTATION, {"masks": {"train": part, "classes": ["ground", "cell"]}})
+        prepared(Task.SEGMENTATION, data)
+
+
+def test_a_name_that_no_file_system_allows_is_absent(tmp_path: Path) -> None:
+    name = 300 * "a" + ".png"
+    found = folder(tmp_path, "b.png").find(name)
+    assert found == tmp_path / name
+    assert file_identity(found) == str(found)
+
+
+def test_an_image_with_a_name_that_is_too_long_is_a_missing_file(tmp_path: Path) -> None:
+    part = coco_folder(tmp_path, 8)
+    path = Path(part["annotations"])
+    file = json.loads(path.read_text())
+    file["images"][0]["file_name"] = 300 * "a" + ".png"
+    path.write_text(json.dumps(file))
+    with pytest.raises(DataError, match=r"missing_file: there is no file"):
+        prepared(Task.DETECTION, {"coco": {"train": part}})

@@ -43,6 +43,31 @@ def test_a_colour_that_stands_for_transparency(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "a.png").values == np.where(OBJECT, 255, TRANSPARENT)).all()
 
 
+@pytest.mark.parametrize("mode", ["L", "P"])
+@pytest.mark.parametrize("key", [1, 255])
+def test_a_key_hides_no_value_that_has_a_meaning(tmp_path: Path, mode: str, key: int) -> None:
+    stored = np.where(OBJECT, 1, 0).astype(np.uint8)
+    stored[10:] = 255
+    picture = Image.fromarray(stored)
+    if mode == "P":
+        picture = Image.fromarray(stored, "P")
+        picture.putpalette([value for i in range(256) for value in (i, 0, 255 - i)])
+    picture.save(tmp_path / "a.png", transparency=key)
+    known = np.zeros(2**16, bool)
+    known[[0, 1, 255]] = True
+    assert (read_mask(tmp_path / "a.png", known=known).values == stored).all()
+    known[key] = False
+    hidden = np.where(stored == key, TRANSPARENT, stored.astype(int))
+    assert (read_mask(tmp_path / "a.png", known=known).values == hidden).all()
+
+
+def test_an_alpha_channel_counts_whatever_it_hides(tmp_path: Path) -> None:
+    layer = np.stack([np.ones_like(OBJECT, np.uint8), 255 * OBJECT.astype(np.uint8)], axis=2)
+    Image.fromarray(layer).save(tmp_path / "a.png")
+    known = np.ones(2**16, bool)
+    assert (read_mask(tmp_path / "a.png", known=known).values == np.where(OBJECT, 1, TRANSPARENT)).all()
+
+
 def test_an_empty_layer_is_an_empty_mask_unless_it_hides_something(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 3)).save(tmp_path / "empty.png")
     assert (read_mask(tmp_path / "empty.png").values == TRANSPARENT).all()
