@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import JsonValue
 
 from trainables.data.faults import SLACK, Action, Fault, Finding
-from trainables.data.files.coco_fields import NOT_A_BOX
 from trainables.data.files.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
 from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
 from trainables.data.files.file_names import Folder, file_identity
@@ -245,8 +244,8 @@ def _annotations(entries: Sequence[Entry], labels: Sequence[int]) -> Annotations
         labels,
         [entry.area for entry in entries],
         [entry.crowd for entry in entries],
-        # A box that was taken from its polygon says nothing of the file's other boxes.
-        outlines=[NOT_A_BOX if entry.drawn else entry.outline for entry in entries],
+        outlines=[entry.outline for entry in entries],
+        drawn=[entry.drawn for entry in entries],
     )
 
 

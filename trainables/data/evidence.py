@@ -95,7 +95,8 @@ def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:
 
 def box_form(found: Annotations, size: tuple[int, int]) -> BoxForm:
     """The counts for the readable boxes of one image of (height, width) `size`."""
-    known = found.only(np.asarray(np.isfinite(found.boxes).all(axis=1)))
+    # A box that was taken from its outline says nothing of those that the data give.
+    known = found.only(np.asarray(np.isfinite(found.boxes).all(axis=1) & ~found.drawn))
     given = _as_given(known)
     # Some tools write [0, 0, 0, 0] where there is no object: that is no form of a box.
     placed = (given[:, 2:] != 0).any(axis=1)

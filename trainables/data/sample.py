@@ -33,6 +33,7 @@ class Annotations:
     labels: (n,) int64 class indices, -1 for an unknown category.  areas: (n,) float64, NaN where the
     data give none.  crowds: (n,) bool.  outlines: (n, 4) float64 xywh around each object's polygon or mask,
     NaN where there is none.  corners: whether the data give boxes as [x0, y0, x1, y1].
+    drawn: (n,) bool, boxes that the data do not give, and that were taken from the outline.
     turned: whether boxes and outlines were turned with the photo, so that they are not as the data give them.
     """
 
@@ -41,6 +42,7 @@ class Annotations:
     areas: Array
     crowds: Array
     outlines: Array
+    drawn: Array
     corners: bool = False
     turned: bool = False
 
@@ -58,6 +60,7 @@ class Annotations:
         crowds: Sequence[bool],
         *,
         outlines: Sequence[Sequence[float]] | None = None,
+        drawn: Sequence[bool] | None = None,
         corners: bool = False,
     ) -> Annotations:
         """From plain lists; an area that is not a number above 0 counts as not given."""
@@ -70,6 +73,7 @@ class Annotations:
             outlines=np.asarray(
                 [[np.nan] * 4] * len(boxes) if outlines is None else outlines, np.float64
             ).reshape(-1, 4),
+            drawn=np.asarray([False] * len(boxes) if drawn is None else drawn, bool).reshape(-1),
             corners=corners,
         )
 
@@ -84,7 +88,7 @@ class Annotations:
 
     def only(self, keep: Array) -> Annotations:
         """The annotations that `keep`, (n,) bool or indices, selects."""
-        columns = ("boxes", "labels", "areas", "crowds", "outlines")
+        columns = ("boxes", "labels", "areas", "crowds", "outlines", "drawn")
         return replace(self, **{name: getattr(self, name)[keep] for name in columns})
 
 

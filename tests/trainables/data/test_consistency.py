@@ -368,6 +368,6 @@ def test_a_polygon_elsewhere_does_not_speak_for_a_thin_box(side: float) -> None:
 
 def test_boxes_that_were_drawn_from_polygons_do_not_speak_for_the_others(tmp_path: Path) -> None:
     entries = [box(i, corners(b)) for i in range(8) for b in SOUND]
-    entries += [box(i, None, segmentation=polygon([2, 2, 6, 6])) for i in range(2)]
+    entries += [box(i, None, segmentation=polygon([15, 15, 6, 6])) for i in range(8)]
     with pytest.raises(DataError, match=r"as \[x0, y0, x1, y1\]"):
         sound(tmp_path, entries)

@@ -213,6 +213,16 @@ def test_linked_folders_are_predicted_and_circles_end(tmp_path: Path) -> None:
     assert not faults
 
 
+def test_a_link_to_nothing_is_said_and_the_other_images_are_predicted(tmp_path: Path) -> None:
+    """It may be a folder of images on a disk that is not mounted."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "more").symlink_to(tmp_path / "unmounted")
+    found, faults = image_files([tmp_path], results=tmp_path / "results")
+    assert [file.name for file in found] == ["a"]
+    (fault,) = faults
+    assert "1 link to what does not exist, such as more, which leads to" in fault
+
+
 def test_deep_images_are_scaled_as_in_training(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "a.png")
     (picture,) = image_files([tmp_path / "a.png"], results=tmp_path)[0]
