@@ -95,7 +95,11 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
         f" after {duration(time.monotonic() - started)}; weights in {folder / BEST_WEIGHTS}",
     )
     if (floor := objective_floor(workload, floors)) is not None:
-        worth = "; it does not lie above it" if collapsed(valued[0].above_floor) else ""
+        worth = (
+            f"; collapsed: the 95 % interval of {metric} over the images reaches down to the floor"
+            if collapsed(valued[0].above_floor)
+            else ""
+        )
         print_lines(out, f"floor of {metric}, what the best constant prediction reaches: {floor:.4f}{worth}")
 
 
