@@ -36,16 +36,6 @@ SECTIONS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    return Material.at(rich(tmp_path_factory.mktemp("storage")))
-
-
-@pytest.fixture(scope="module")
-def report(material: Material) -> ReportDocument:
-    return report_of(material)
-
-
 # --- a record that has everything -------------------------------------------------------------
 
 

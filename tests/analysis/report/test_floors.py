@@ -15,16 +15,6 @@ from analysis.report.plots import Curves, Dots
 from tuning.ledger.records import ScoredRecord
 
 
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    return Material.at(rich(tmp_path_factory.mktemp("storage")))
-
-
-@pytest.fixture(scope="module")
-def report(material: Material) -> ReportDocument:
-    return report_of(material)
-
-
 def test_the_floor_stands_beside_the_best_value_and_the_definitions_are_named(
     report: ReportDocument, material: Material
 ) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from recorded import LORA, Told, write
-from reports import HOSTILE, rich
+from reports import HOSTILE
 from typer.testing import CliRunner, Result
 
-from analysis.report.build import report_of
 from analysis.report.document import (
     Absent,
     Block,
@@ -29,7 +28,6 @@ from analysis.report.document import (
 )
 from analysis.report.figures import draw_figure
 from analysis.report.html import render_page
-from analysis.report.inputs import Material
 from analysis.report.markdown import report_markdown
 from analysis.report.plots import Bars, Curve, Curves
 from analysis.report.svg import Drawn
@@ -82,11 +80,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> ReportDocument:
-    return report_of(Material.at(rich(tmp_path_factory.mktemp("storage"))))
 
 
 @pytest.fixture(scope="module")
