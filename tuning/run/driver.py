@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any
 
 from cluster.capacity import Capacity, does_not_fit
-from cluster.connect import Cluster, RayStartError, connect
-from cluster.ray_folder import NoShortFolderError
-from trainables.errors import ClusterError, StorageError
-from trainables.run_folder import CONTROL, HALT, HALTED, LAST_STATE
-from trainables.specs.job import TrialJob
+from cluster.connect import Cluster, connect
+from trainables.errors import StorageError
 from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
-from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
 from tuning.ledger.recorder import Halt, Recorder
@@ -31,37 +24,28 @@ from tuning.ledger.records import (
     ClosedRecord,
     Ending,
     Outcome,
-    Record,
-    StartedRecord,
-    StoppedRecord,
-    WarmStartRecord,
 )
-from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.messages import say
+from tuning.run.composition import Composition
 from tuning.run.control import Control
-from tuning.run.left_behind import LeftBehind
+from tuning.run.our_errors import as_our_errors
 from tuning.run.prepared_data import (
     Prepare,
     absolute_cache,
     prepare_in_background,
     wait_for_data,
 )
-from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
-from tuning.run.scoring import Scorer, Scoring
+from tuning.run.proposed_jobs import Configure
+from tuning.run.saving import save_running
+from tuning.run.scoring import Scoring
 from tuning.run.sent_code import send_along, trainable_of
+from tuning.run.settling import settle
 from tuning.run.signals import Signals, halted_by_signals
 from tuning.run.timing import Timing
-from tuning.scheduling.rule import StoppingRule
 from tuning.search.warm_start import record_earlier_trials
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
 
-if TYPE_CHECKING:
-    from tuning.search.study import Proposal
-
-TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
-SAVE_WITHIN_S = 10.0
-"""How long trials may take to save their state when the sweep is interrupted."""
 _UNLIMITED = 100_000
 
 
@@ -88,53 +72,12 @@ class LaunchResult:
         return self.outcome is Ending.FAILED or not self.has_value
 
 
-@dataclass(frozen=True)
-class Composition:
-    """The parts of a run.
-
-    past: the record so far of a resumed experiment.  retry_failed: whether its failed trials start again.
-    earlier: trials of other experiments to learn from that are not recorded yet.  left: requests to an
-    earlier driver.
-    """
-
-    experiment: Experiment
-    folder: Path
-    recorder: Recorder
-    trainable: type[Any] | None = None
-    scorer: Scorer | None = None
-    past: tuple[Record, ...] = ()
-    retry_failed: bool = False
-    earlier: tuple[WarmStartRecord, ...] = ()
-    left: LeftBehind | None = None
-
-
-@contextmanager
-def _as_our_errors() -> Iterator[None]:
-    """Raise StorageError for a cluster that does not answer, and for a full or read-only disk.
-
-    Raises ClusterError if Ray does not start on this machine.
-    """
-    try:
-        yield
-    except RayStartError as error:
-        raise ClusterError(str(error)) from error
-    except OSError as error:
-        if isinstance(error, ConnectionError | NoShortFolderError):
-            raise StorageError(str(error)) from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise StorageError(
-                f"cannot write {error.filename or 'temporary files'}: {error.strerror};"
-                " free some space there, or set TMPDIR to another disk"
-            ) from error
-        raise
-
-
 def drive_sweep(
     of: Composition, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with (
-        _as_our_errors(),
+        as_our_errors(),
         absolute_cache(),
         halted_by_signals() as signals,
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
@@ -216,7 +159,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     )
     record_earlier_trials(of.earlier, of.recorder)
     rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
-    _settle(of, rule)
+    settle(of, rule)
     budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()
     study = Study(
@@ -234,7 +177,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     searcher = OptunaSearcher(
         study,
         of.recorder,
-        configure=_Configure(of, data),
+        configure=Configure(of, data),
         capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_log_capacity),
         retries=experiment.retries,
     )
@@ -268,7 +211,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                     tuner.fit()
         except Halt:
             if not cluster.lost():
-                _save_running(of)
+                save_running(of)
             if not cluster.owned and not cluster.lost() and scheduler.controller is not None:
                 scheduler.controller._tune_controller.cleanup()
             raise
@@ -303,48 +246,6 @@ def _check_nodes(of: Composition, cluster: Cluster) -> None:
         say(note)
 
 
-def _settle(of: Composition, rule: StoppingRule | None) -> None:
-    """Restore the state of `rule` from the ledger, and carry out the decisions that it already holds."""
-    if not of.past:
-        return
-    history, recorder = of.recorder.history, of.recorder
-    checkpoints = checkpoint_root(of.experiment, of.folder)
-    kept = {
-        number
-        for number, trial in history.trials.items()
-        if not trial.over and (trial_folder(checkpoints, number) / LAST_STATE).exists()
-    }
-    for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
-        trial = recorder.trial(action.trial)
-        match action:
-            case EndTrial():
-                if action.asked and rule is not None:
-                    recorder.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
-                recorder.end(trial.number, action.outcome, reuses=action.of)
-            case RetryTrial():
-                recorder.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
-            case ContinueTrial():  # the study proposes it again, under its number
-                pass
-            case _:
-                assert_never(action)
-
-
-def _save_running(of: Composition) -> None:
-    """Let running trials save their state before they end; wait for them at most `SAVE_WITHIN_S`."""
-    if of.trainable is not None:
-        return
-    waiting = {trial_folder(of.folder, number) for number in of.recorder.unfinished()}
-    (of.folder / CONTROL / HALT).parent.mkdir(exist_ok=True)
-    (of.folder / CONTROL / HALT).touch()
-    deadline = time.monotonic() + SAVE_WITHIN_S
-    while waiting and time.monotonic() < deadline:
-        time.sleep(0.1)
-        waiting = {folder for folder in waiting if folder.is_dir() and not (folder / HALTED).exists()}
-    for number in of.recorder.unfinished():
-        (trial_folder(of.folder, number) / HALTED).unlink(missing_ok=True)
-    (of.folder / CONTROL / HALT).unlink(missing_ok=True)
-
-
 def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> None:
     if of.scorer is not None:
         send_along(of.scorer.__module__)
@@ -375,27 +276,3 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
 
 def _name(trial: Any) -> str:
     return f"{trial.config['trial']:04d}"
-
-
-@dataclass(frozen=True)
-class _Configure:
-    """Converts a proposal to the configuration of Ray's trial."""
-
-    of: Composition
-    prepared: Path
-
-    def __call__(self, proposal: Proposal) -> dict[str, Any]:
-        experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
-        return TrialJob(
-            trial=number,
-            config=experiment.trial_config(proposal.params),
-            experiment=folder,
-            folder=trial_folder(folder, number),
-            checkpoints=str(trial_folder(checkpoint_root(experiment, folder), number)),
-            workload=experiment.workload,
-            prepared=self.prepared,
-            threads=experiment.resources.threads,
-            save_every_s=experiment.checkpoints.every_s,
-            save_every_epochs=experiment.checkpoints.every_epochs,
-            trainable=TRAINABLE,
-        ).for_ray()

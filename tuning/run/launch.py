@@ -16,7 +16,8 @@ from tuning.ledger.ledger import DRIVER_LOG, Ledger
 from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import ExperimentRecord
 from tuning.ledger.storage import refuse_existing
-from tuning.run.driver import Composition, LaunchResult, drive_sweep
+from tuning.run.composition import Composition
+from tuning.run.driver import LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer
 from tuning.search.warm_start import read_earlier_trials, record_earlier_trials

@@ -26,7 +26,8 @@ from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, ResumedRecord
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
-from tuning.run.driver import Composition, LaunchResult, drive_sweep
+from tuning.run.composition import Composition
+from tuning.run.driver import LaunchResult, drive_sweep
 from tuning.run.left_behind import LeftBehind
 from tuning.run.prepared_data import Prepare, absolute_cache, prepare_now, record_data
 from tuning.run.scoring import Scorer, has_scores_to_retry
