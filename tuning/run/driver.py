@@ -42,6 +42,7 @@ from tuning.run.sent_code import send_along, trainable_of
 from tuning.run.settling import settle
 from tuning.run.signals import Signals, halted_by_signals
 from tuning.run.timing import Timing
+from tuning.run.trial_tasks import TrialTasks
 from tuning.search.warm_start import record_earlier_trials
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
@@ -250,19 +251,7 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
     if of.scorer is not None:
         send_along(of.scorer.__module__)
     resources = of.experiment.resources
-    Scoring(
-        of.experiment,
-        of.folder,
-        prepared,
-        cpus=resources.cpus,
-        gpus=gpus,
-        most=resources.concurrent or _UNLIMITED,
-        stopped=control.end_asked,
-        scorer=of.scorer,
-    ).run(of.recorder)
-    if of.scorer is not None:
-        return  # it may score without weights
-    timing = Timing(
+    tasks = TrialTasks(
         of.experiment,
         of.folder,
         prepared,
@@ -270,7 +259,10 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         gpus=gpus,
         stopped=control.end_asked,
     )
-    if (reason := timing.run(of.recorder)) is not None:
+    Scoring(tasks, most=resources.concurrent or _UNLIMITED, scorer=of.scorer).run(of.recorder)
+    if of.scorer is not None:
+        return  # it may score without weights
+    if (reason := Timing(tasks).run(of.recorder)) is not None:
         say(f"the latency of the scored trials was not measured: {reason}")
 
 

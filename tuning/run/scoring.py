@@ -9,20 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from trainables.run_folder import BEST_WEIGHTS
 from trainables.specs.job import ScoringJob, ScoringResult
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
-from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending, ScoredRecord, ScoringRecord
-from tuning.ledger.storage import checkpoint_root, trial_folder
+from tuning.ledger.recorder import Recorder
+from tuning.ledger.records import ScoredRecord, ScoringRecord
+from tuning.ledger.storage import trial_folder
 from tuning.ranking.finalists import Candidate, candidates
+from tuning.run.trial_tasks import POLL_INTERVAL_S, TrialTasks, is_removed, reason_of_loss
 
 SCORER = "trainables.workers.score_trial:score_trial"
-POLL_INTERVAL_S = 0.5
 REMOVED = "its weights were removed to keep checkpoints.budget_gb; train it again, or raise the budget"
 
 Scorer = Callable[[ScoringJob], ScoringResult]
@@ -43,25 +41,12 @@ def _is_scored(history: History, candidate: Candidate) -> bool:
     return known is not None and known.reason is None and known.epoch == candidate.epoch
 
 
-def is_removed(history: History, trial: int | None) -> bool:
-    """Whether a trial's weights were removed to keep the budget; False for the pretrained baseline."""
-    return trial is not None and BEST_WEIGHTS in history.trials[trial].removed
-
-
 @dataclass(frozen=True)
 class Scoring:
-    """Scores candidates in Ray tasks with the resources of a trial, at most `most` at once.
+    """Scores candidates, at most `most` at once.  scorer: replaces the default scorer."""
 
-    stopped: whether a signal or `adaptertune stop` asks for an end.  scorer: replaces the default scorer.
-    """
-
-    experiment: Experiment
-    folder: Path
-    prepared: Path
-    cpus: float
-    gpus: float
+    tasks: TrialTasks
     most: int
-    stopped: Callable[[], bool]
     scorer: Scorer | None = None
 
     def run(self, recorder: Recorder) -> None:
@@ -69,7 +54,7 @@ class Scoring:
 
         Raises Halt when an end is requested; the results recorded so far are kept.
         """
-        chosen = candidates(self.experiment, recorder.history)
+        chosen = candidates(self.tasks.experiment, recorder.history)
         if not chosen:
             return
         recorder.record(ScoringRecord(trials=[candidate.trial for candidate in chosen]))
@@ -82,12 +67,11 @@ class Scoring:
                 recorder.record(_record(candidate, ScoringResult(reason=REMOVED)))
         import ray
 
-        submit = self._task()
+        submit = self.tasks.submitter(self.scorer, SCORER)
         running: dict[Any, Candidate] = {}
         try:
             while waiting or running:
-                if self.stopped():
-                    raise Halt(Ending.INTERRUPTED)
+                self.tasks.halt_if_asked()
                 while waiting and len(running) < self.most:
                     candidate = waiting.pop(0)
                     running[submit(self._job(candidate))] = candidate
@@ -101,33 +85,18 @@ class Scoring:
         """Whether the weights are really removed: a store that did not answer may still have them."""
         if candidate.trial is None or not is_removed(history, candidate.trial):
             return False
-        kept = trial_folder(checkpoint_root(self.experiment, self.folder), candidate.trial)
-        return not (kept / BEST_WEIGHTS).exists()
-
-    def _task(self) -> Callable[[ScoringJob], Any]:
-        import ray
-
-        from cluster.remote_call import call_by_name
-
-        # Without a limit on calls, a worker on a GPU keeps its backbone for the next task.
-        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
-        if self.scorer is not None:
-            given = ray.remote(**options)(self.scorer)
-            return lambda job: given.remote(job)
-        named = ray.remote(**options)(call_by_name)
-        return lambda job: named.remote(SCORER, job)
+        return not self.tasks.weights_of(candidate.trial).exists()
 
     def _job(self, candidate: Candidate) -> ScoringJob:
-        number = candidate.trial
-        kept = checkpoint_root(self.experiment, self.folder)
+        number, tasks = candidate.trial, self.tasks
         return ScoringJob(
-            experiment=self.folder,
-            workload=self.experiment.workload,
-            prepared=self.prepared,
-            threads=self.experiment.resources.threads,
+            experiment=tasks.folder,
+            workload=tasks.experiment.workload,
+            prepared=tasks.prepared,
+            threads=tasks.experiment.resources.threads,
             trial=number,
-            folder=None if number is None else trial_folder(self.folder, number),
-            weights=None if number is None else str(trial_folder(kept, number) / BEST_WEIGHTS),
+            folder=None if number is None else trial_folder(tasks.folder, number),
+            weights=None if number is None else str(tasks.weights_of(number)),
         )
 
 
@@ -139,18 +108,6 @@ def _outcome(task: Any) -> ScoringResult:
     except ray.exceptions.RayError as error:
         return ScoringResult(reason=reason_of_loss(error))
     return result
-
-
-def reason_of_loss(error: Exception) -> str:
-    """Why a Ray task has no result."""
-    import ray
-
-    if isinstance(error, ray.exceptions.RayTaskError):
-        cause = getattr(error, "cause", error)
-        return f"{type(cause).__name__}: {cause}".splitlines()[0]
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return "its worker process was killed: the machine ran out of memory"
-    return "its worker process died"
 
 
 def _record(candidate: Candidate, result: ScoringResult) -> ScoredRecord:

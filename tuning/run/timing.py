@@ -5,17 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from trainables.run_folder import BEST_WEIGHTS
 from trainables.specs.job import TimingJob, TimingResult
-from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending
-from tuning.ledger.storage import checkpoint_root, trial_folder
-from tuning.run.scoring import POLL_INTERVAL_S, is_removed, reason_of_loss
+from tuning.ledger.storage import trial_folder
+from tuning.run.trial_tasks import POLL_INTERVAL_S, TrialTasks, is_removed, reason_of_loss
 
 TIMER = "trainables.workers.time_models:time_models"
 
@@ -27,15 +22,10 @@ Timer = Callable[[TimingJob], TimingResult]
 class Timing:
     """Times all scored trials whose weights are kept, with the resources of one trial, alone on the cluster.
 
-    stopped: whether a signal or `adaptertune stop` asks for an end.  timer: replaces the default timer.
+    timer: replaces the default timer.
     """
 
-    experiment: Experiment
-    folder: Path
-    prepared: Path
-    cpus: float
-    gpus: float
-    stopped: Callable[[], bool]
+    tasks: TrialTasks
     timer: Timer | None = None
 
     def run(self, recorder: Recorder) -> str | None:
@@ -44,27 +34,27 @@ class Timing:
         Returns the reason if nothing could be measured: a sweep is complete without it. Raises Halt when an
         end is requested.
         """
-        weights = _weights(self.experiment, self.folder, recorder.history)
+        weights = self._weights(recorder.history)
         scores = recorder.history.scores
         # Latencies from different times cannot be compared, so a new trial means a new measurement of all.
         if all(scores[number].latency_low_ms is not None for number in weights):
             return None
         import ray
 
-        task = self._submit(
+        tasks = self.tasks
+        task = tasks.submitter(self.timer, TIMER)(
             TimingJob(
-                experiment=self.folder,
-                workload=self.experiment.workload,
-                prepared=self.prepared,
-                threads=self.experiment.resources.threads,
+                experiment=tasks.folder,
+                workload=tasks.experiment.workload,
+                prepared=tasks.prepared,
+                threads=tasks.experiment.resources.threads,
                 weights=weights,
-                folders={number: trial_folder(self.folder, number) for number in weights},
+                folders={number: trial_folder(tasks.folder, number) for number in weights},
             )
         )
         try:
             while not ray.wait([task], timeout=POLL_INTERVAL_S)[0]:
-                if self.stopped():
-                    raise Halt(Ending.INTERRUPTED)
+                tasks.halt_if_asked()
             result: TimingResult = ray.get(task)
         except ray.exceptions.RayError as error:
             return reason_of_loss(error)
@@ -84,22 +74,10 @@ class Timing:
             )
         return result.reason
 
-    def _submit(self, job: TimingJob) -> Any:
-        import ray
-
-        from cluster.remote_call import call_by_name
-
-        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
-        if self.timer is not None:
-            return ray.remote(**options)(self.timer).remote(job)
-        return ray.remote(**options)(call_by_name).remote(TIMER, job)
-
-
-def _weights(experiment: Experiment, folder: Path, history: History) -> dict[int, str]:
-    """The weights of all scored trials that still have them, by number."""
-    kept = checkpoint_root(experiment, folder)
-    return {
-        number: str(trial_folder(kept, number) / BEST_WEIGHTS)
-        for number, score in sorted(history.scores.items(), key=lambda entry: entry[0] or 0)
-        if number is not None and score.reason is None and not is_removed(history, number)
-    }
+    def _weights(self, history: History) -> dict[int, str]:
+        """The weights of all scored trials that still have them, by number."""
+        return {
+            number: str(self.tasks.weights_of(number))
+            for number, score in sorted(history.scores.items(), key=lambda entry: entry[0] or 0)
+            if number is not None and score.reason is None and not is_removed(history, number)
+        }

@@ -14,6 +14,7 @@ from tuning.ledger.ledger import Ledger, read_history
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, Record, RemovedRecord, ScoredRecord
 from tuning.run.timing import Timer, Timing
+from tuning.run.trial_tasks import TrialTasks
 
 pytestmark = pytest.mark.usefixtures("ray_once")
 
@@ -48,8 +49,8 @@ def run(
             recorder.record(also)
         recorder.listen(events.append)
         asked = experiment(folder.name, data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
-        timing = Timing(asked, folder, folder / "data", cpus=1, gpus=0, stopped=stopped, timer=timer)
-        return timing.run(recorder), events
+        tasks = TrialTasks(asked, folder, folder / "data", cpus=1, gpus=0, stopped=stopped)
+        return Timing(tasks, timer).run(recorder), events
 
 
 def scored(tmp_path: Path) -> Path:
