@@ -16,7 +16,7 @@ from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table
-from trainables.wording import plural
+from trainables.wording import counts_in_words, plural
 from tuning.formatting import format_setting
 from tuning.ledger.ledger import LEDGER, driver_alive
 from tuning.ledger.storage import python_name
@@ -102,8 +102,7 @@ def _several(folders: Sequence[Path]) -> str:
         with opened([folder]) as source:
             counts = _outcomes(source)
             best = _best(source) if counts else ""
-        trials = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-        rows.append((folder.name, state_of(folder), trials, best))
+        rows.append((folder.name, state_of(folder), counts_in_words(counts), best))
     more = len(folders) - len(rows)
     table = _rows(("experiment", "state", "trials", "best"), rows)
     return f"<div>{table}{f'<p>… and {more} more</p>' if more else ''}</div>"
@@ -124,7 +123,7 @@ def _best(source: Source) -> str:
 
 
 def _counts(outcomes: Iterable[str]) -> str:
-    return ", ".join(f"{n} {what}" for what, n in sorted(Counter(outcomes).items()))
+    return counts_in_words(dict(sorted(Counter(outcomes).items())))
 
 
 def _table(table: Table) -> str:

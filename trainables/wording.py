@@ -1,6 +1,8 @@
-"""Counts in sentences."""
+"""Counts and full stops in sentences."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 def plural(number: float, noun: str, several: str | None = None) -> str:
@@ -10,3 +12,13 @@ def plural(number: float, noun: str, several: str | None = None) -> str:
     """
     count = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{count} {noun}" if number == 1 else f"{count} {several or noun + 's'}"
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Counts with what they count, in the order given: `6 train, 1 validation`; empty if there are none."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+
+def with_full_stop(text: str) -> str:
+    """The text as a sentence that ends with a full stop or a question mark."""
+    return text if text.endswith((".", "?")) else f"{text}."

@@ -26,7 +26,7 @@ from analysis.statistics.paired import (
 )
 from analysis.tables import Table, format_count, format_metric, percent
 from trainables.specs.workload import MetricName
-from trainables.wording import plural
+from trainables.wording import counts_in_words, plural
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 FINEST = 1e-3
@@ -264,9 +264,7 @@ def seed_sentences(result: AblationResult) -> tuple[str, ...]:
     if result.missing:
         lost = [run for run in result.runs if run.value is None]
         if kinds := Counter(run.outcome for run in lost):
-            found.append(
-                "Runs without a result: " + ", ".join(f"{n} {what}" for what, n in kinds.items()) + "."
-            )
+            found.append("Runs without a result: " + counts_in_words(kinds) + ".")
     return (*found, *(f"{note}." for note in result.spec.notes))
 
 

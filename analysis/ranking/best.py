@@ -24,7 +24,7 @@ from analysis.errors import NothingToRankError
 from analysis.query.floors import Floors, Part
 from analysis.query.sweep import UNFINISHED, Objective, Standing, Sweep, Trial
 from trainables.specs.workload import Direction, ValueRule
-from trainables.wording import plural
+from trainables.wording import counts_in_words, plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ScoredRecord
 from tuning.ranking.order import best_first
@@ -115,7 +115,7 @@ class Ranking:
         if self.at is None and self.span[0] < self.span[1]:
             text += f"; budgets differ: they ran {self.span[0]:g} to {plural(self.span[1], 'epoch')}"
         if self.left_out:
-            text += ". Not ranked: " + ", ".join(f"{n} {what}" for what, n in self.not_ranked.items())
+            text += ". Not ranked: " + counts_in_words(self.not_ranked)
         return text
 
 
@@ -188,7 +188,7 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
         raise NothingToRankError(
             f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
         )
-    counts = ", ".join(f"{n} {what}" for what, n in ranking.not_ranked.items())
+    counts = counts_in_words(ranking.not_ranked)
     if ranking.at is not None and ranking.furthest < ranking.at:
         reason = f"has reached epoch {ranking.at:g}"
         way_out = (

@@ -13,6 +13,7 @@ from analysis.ranking.best import rank
 from analysis.tables import Table, format_count, format_metric
 from trainables.metrics.above_floor import better_than_baseline
 from trainables.specs.workload import ValueRule
+from trainables.wording import counts_in_words
 
 PRETRAINED = "pretrained baseline"
 
@@ -34,8 +35,7 @@ class Group:
     @property
     def endings(self) -> str:
         """How the trials ended, as `2 completed, 1 pruned`, and how many have collapsed."""
-        counts = Counter(trial.shown for trial in self.trials)
-        said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+        said = counts_in_words(dict(sorted(Counter(trial.shown for trial in self.trials).items())))
         return f"{said}; {self.collapsed} {COLLAPSED}" if self.collapsed else said
 
 

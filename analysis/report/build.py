@@ -10,7 +10,6 @@ from analysis.report.document import ReportDocument
 from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
 from analysis.report.on_test_images import domains_section
-from analysis.report.phrases import format_time
 from analysis.report.settings import importance_section, parallel_section
 from analysis.report.setup import (
     best_section,
@@ -19,6 +18,7 @@ from analysis.report.setup import (
     environment_section,
     searched_section,
 )
+from analysis.report.times import format_time
 from analysis.report.training import (
     cost_section,
     curves_section,

@@ -10,10 +10,9 @@ from analysis.ranking.cost import Cost
 from analysis.ranking.pareto import Pareto, format_cost, measured, pareto, separated
 from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material, sample_trials
-from analysis.report.phrases import with_full_stop
 from analysis.report.plots import CostPoint, Costs
 from analysis.tables import Table, format_count
-from trainables.wording import plural
+from trainables.wording import plural, with_full_stop
 
 POINTS = 400
 """Maximum number of trials that are drawn in addition to those on the front."""

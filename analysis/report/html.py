@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from analysis.report.document import Block, FactList, Figure, ReportDocument
-from analysis.report.phrases import with_full_stop
 from analysis.report.svg import Drawn
 from analysis.tables import Table
+from trainables.wording import with_full_stop
 
 NARROW = 56
 """Maximum characters in a line of a table that goes next to a figure on a wide screen."""

@@ -18,8 +18,8 @@ from analysis.report.document import (
     ReportDocument,
     Text,
 )
-from analysis.report.phrases import with_full_stop
 from analysis.tables import Table
+from trainables.wording import with_full_stop
 
 
 def report_markdown(report: ReportDocument, figures: str) -> str:

@@ -16,10 +16,10 @@ from analysis.ranking.domains import (
 )
 from analysis.report.document import Absent, Block, Figure, Section
 from analysis.report.inputs import Material
-from analysis.report.phrases import with_full_stop
 from analysis.report.plots import Dots, Mark, Series
 from analysis.tables import Table
 from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.wording import with_full_stop
 from tuning.ranking.order import best_first
 from tuning.ranking.policy import ANY_BUDGET
 

@@ -13,7 +13,6 @@ from analysis.query.sweep import Scalar, Trial
 from analysis.ranking.best import rank_trials
 from analysis.report.document import Absent, Block, Figure, Section, Text
 from analysis.report.inputs import Material, sample_trials
-from analysis.report.phrases import with_full_stop
 from analysis.report.plots import (
     Axis,
     Bars,
@@ -29,7 +28,7 @@ from analysis.statistics.importance import (
     no_interaction,
 )
 from analysis.tables import Table
-from trainables.wording import plural
+from trainables.wording import plural, with_full_stop
 from tuning.experiment.alternative import Alternative
 from tuning.ranking.policy import ANY_BUDGET
 

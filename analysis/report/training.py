@@ -8,9 +8,9 @@ from collections import Counter
 from analysis.query.sweep import Trial
 from analysis.report.document import Absent, Block, FactList, Figure, Section, Text
 from analysis.report.inputs import Material, sample_trials
-from analysis.report.phrases import format_time
 from analysis.report.plots import Curve, Curves
 from analysis.report.setup import rungs_of
+from analysis.report.times import format_time
 from analysis.tables import Table, percent
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.wording import plural

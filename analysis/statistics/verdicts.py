@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from analysis.tables import percent
 from trainables.specs.workload import Direction
-from trainables.wording import plural
+from trainables.wording import plural, with_full_stop
 
 ALPHA = 0.05
 """Family-wise error rate: how often a family of comparisons without any true difference reports one."""
@@ -152,7 +152,7 @@ class Comparison:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The conclusion, each difference, and notes on the runs."""
-        return (self.conclusion, *(_with_full_stop(d.sentence) for d in self.differences), *self.notes)
+        return (self.conclusion, *(with_full_stop(d.sentence) for d in self.differences), *self.notes)
 
     @property
     def conclusion(self) -> str:
@@ -229,7 +229,7 @@ def _conclusion(c: Comparison) -> str:
         return f"{c.metric}: only one level ({c.levels[0].name}), so there is nothing to compare."
     shown = [d for d in c.differences if d.significant]
     if not c.tested:
-        return _with_full_stop(f"{c.metric}: no comparison could be tested: {c.differences[0].why}")
+        return with_full_stop(f"{c.metric}: no comparison could be tested: {c.differences[0].why}")
     made = plural(len(c.tested), "comparison")
     untested = len(c.differences) - len(c.tested)
     rest = f"; {untested} more could not be tested" if untested else ""
@@ -237,10 +237,6 @@ def _conclusion(c: Comparison) -> str:
         return f"{c.metric}: {Verdict.NOT_SHOWN.label} in {made}{rest}."
     verb = "shows" if len(shown) == 1 else "show"
     return f"{c.metric}: {len(shown)} of {made} {verb} a significant difference{rest}."
-
-
-def _with_full_stop(text: str) -> str:
-    return text if text.endswith("?") else f"{text}."
 
 
 def _notes(c: Comparison) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.wording import plural
+from trainables.wording import counts_in_words, plural, with_full_stop
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adaptertune", "analysis", "cluster", "trainables", "tuning")
@@ -30,6 +30,15 @@ def test_a_count_has_its_noun(number: float, said: str) -> None:
 
 def test_a_noun_may_have_a_plural_of_its_own() -> None:
     assert [plural(n, "box", "boxes") for n in (1, 3)] == ["1 box", "3 boxes"]
+
+
+def test_counts_stand_in_the_order_given() -> None:
+    assert counts_in_words({"train": 6, "validation": 0, "test": 1}) == "6 train, 0 validation, 1 test"
+    assert counts_in_words({}) == ""
+
+
+def test_a_sentence_ends_with_one_sign() -> None:
+    assert [with_full_stop(text) for text in ("a", "a.", "a?")] == ["a.", "a.", "a?"]
 
 
 def _counts_without_it() -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainables.wording import plural
+from trainables.wording import counts_in_words, plural
 
 SHOWN = 10
 """The errors that are listed by name; the others are only counted."""
@@ -13,7 +13,7 @@ SHOWN = 10
 
 def prepared_line(counts: Mapping[str, int], boxes: Mapping[str, int], crowds: Mapping[str, int]) -> str:
     """`6 train, 1 validation, 1 test; boxes: 12, 2, 2, of which 3 are crowds`."""
-    parts = ", ".join(f"{n} {split}" for split, n in counts.items()) or "no counts"
+    parts = counts_in_words(counts) or "no counts"
     if not any(boxes.values()):
         return parts
     line = f"{parts}; boxes: {', '.join(str(boxes.get(split, 0)) for split in counts)}"

@@ -11,6 +11,7 @@ from typing import Any
 from trainables.errors import DataError
 from trainables.run_folder import SPLITS
 from trainables.specs.data import Split
+from trainables.wording import counts_in_words
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import PreparedRecord
 
@@ -105,7 +106,7 @@ def recorded_otherwise(before: PreparedRecord, meta: Mapping[str, Any]) -> list[
         ("crowds", before.crowds, meta.get("crowds")),
     ):
         if was and now and was != now:
-            said.append(f"{noun} were {_by_split(was)}, now {_by_split(now)}")
+            said.append(f"{noun} were {counts_in_words(was)}, now {counts_in_words(now)}")
     classes = meta.get("classes")
     if before.classes and classes and before.classes != classes:
         said.append(f"classes were {', '.join(before.classes)}, now {', '.join(classes)}")
@@ -113,10 +114,6 @@ def recorded_otherwise(before: PreparedRecord, meta: Mapping[str, Any]) -> list[
     if faults is not None and len(before.faults) != len(faults):
         said.append(f"faults were {len(before.faults)}, now {len(faults)}")
     return said
-
-
-def _by_split(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {split}" for split, count in counts.items())
 
 
 def _same_prepared(cache: Path, was: str, now: str) -> bool | None:
