@@ -47,9 +47,9 @@ def prepared_here(job: Job) -> Path:
     found = prepare_workload(job.workload)
     if found.name != job.prepared.name:
         how = (
-            "files, sizes or modification times differ; copy the files with their times"
-            if job.workload.definitions.fingerprint == 1
-            else "files, their names or their content differ; copy the driver's files to this node"
+            "files, their names or their content differ; copy the driver's files to this node"
+            if job.workload.definitions.by_content
+            else "files, sizes or modification times differ; copy the files with their times"
         )
         raise DataError(
             f"the data here (fingerprint {found.name}) must be the data that the sweep started with"

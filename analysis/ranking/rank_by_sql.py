@@ -14,6 +14,7 @@ from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, with
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
+from trainables.wording import with_full_stop
 from tuning.ledger.ledger import driver_alive
 from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ranking.policy import ANY_BUDGET, asked_policy
@@ -170,7 +171,7 @@ def _create(source: Source, sql: str, where: str | None) -> None:
     except duckdb.Error as error:
         said = explain_sql_error(error, where or "", {"trials": source.columns_of("trials")})
         raise QueryError(
-            f"where {where!r}: {said}{'' if said.endswith('?') else '.'} A condition is SQL, with text in"
+            f"where {where!r}: {with_full_stop(said)} A condition is SQL, with text in"
             " single quotes, as in \"adapter = 'lora' AND lora.rank >= 8\""
         ) from error
 

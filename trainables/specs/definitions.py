@@ -27,6 +27,11 @@ class Definitions(Spec):
         """Whether floors are recorded, and with them worst classes and all COCO metrics by class."""
         return self.robustness >= 2
 
+    @property
+    def by_content(self) -> bool:
+        """Whether fingerprints are of the files' content, not of their sizes and modification times."""
+        return self.fingerprint >= 2
+
     def of_metric(self, name: str) -> tuple[str, int] | None:
         """The definition behind a metric's name, as (field, number): ("dice", 2) for `dice@stain`.
 

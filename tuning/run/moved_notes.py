@@ -47,7 +47,6 @@ def moved_notes(
     """
     named, held = stored_domains(folder), domain_fingerprints(meta)
     same = before.fingerprint == fingerprint_of(prepared, meta)
-    by_content = was.definitions.fingerprint != 1
 
     def compared(key: str) -> Compared:
         if key.startswith("model."):
@@ -55,7 +54,7 @@ def moved_notes(
         domain = key.split(".")[2] if key.startswith("data.domains.") else None
         if domain is not None and domain not in before.domains:
             return Compared.NAMES if domain in named else Compared.NOTHING
-        if by_content:
+        if was.definitions.by_content:
             return Compared.CONTENT
         equal = same if domain is None else before.domains[domain] == held.get(domain)
         return Compared.TIMES if equal else Compared.IMAGES

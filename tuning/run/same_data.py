@@ -48,7 +48,7 @@ def require_same_data(
     differing = list(_differing(before, prepared, meta))
     if not differing:
         return _require_same_reading(before, meta, prepared, experiment)
-    if experiment.definitions.fingerprint == 1:
+    if not experiment.definitions.by_content:
         cached = [_same_prepared(prepared.parent, was, now) for _, was, now in differing]
         if all(cached):
             return "files have other times or another place; all prepared images are equal to those before"
@@ -128,9 +128,8 @@ def _same_prepared(cache: Path, was: str, now: str) -> bool | None:
 
 def _same_names(folder: Path, meta: Mapping[str, Any], prepared: Path, before: PreparedRecord) -> bool:
     """Whether the images of each split have the names that the experiment has stored."""
-    if not (folder / SPLITS).is_file():
+    if not (stored := _stored_names(folder)):
         return False
-    stored = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
     domains, named = domain_fingerprints(meta), stored_domains(folder)
     whole = json.loads((prepared / SPLITS).read_text(encoding="utf-8"))
     return (
@@ -143,12 +142,15 @@ def _same_names(folder: Path, meta: Mapping[str, Any], prepared: Path, before: P
 
 def stored_domains(folder: Path) -> dict[str, dict[str, list[str]]]:
     """The names of each domain's images by split, as stored with the experiment in `folder`."""
-    if not (folder / SPLITS).is_file():
-        return {}
-    found: dict[str, dict[str, list[str]]] = json.loads((folder / SPLITS).read_text(encoding="utf-8")).get(
-        "domains", {}
-    )
+    found: dict[str, dict[str, list[str]]] = _stored_names(folder).get("domains", {})
     return found
+
+
+def _stored_names(folder: Path) -> dict[str, Any]:
+    """The names of the images by split, and of the domains' images; empty before they are stored."""
+    file = folder / SPLITS
+    names: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return names
 
 
 def _require_domain_names(
@@ -181,7 +183,7 @@ def _refusal(differing: list[tuple[str | None, str, str]], prepared: Path, exper
     domain, was, now = differing[0]
     which = "" if domain is None else f" in domain {domain}"
     said = f"{experiment.name} was launched with other data{which} (fingerprint {was}, now {now})"
-    if experiment.definitions.fingerprint == 1:
+    if not experiment.definitions.by_content:
         return (
             f"{said}: files, their sizes or their modification times have changed, or this version of"
             " adaptertune prepares them differently; restore the files, or launch a new experiment. If the"

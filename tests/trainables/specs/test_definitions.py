@@ -47,3 +47,8 @@ def test_robustness_is_also_of_the_main_metric() -> None:
 def test_floors_came_with_robustness_above_them() -> None:
     assert NOW.with_floors
     assert not BEFORE.with_floors
+
+
+def test_fingerprints_of_before_are_not_of_content() -> None:
+    assert NOW.by_content
+    assert not BEFORE.by_content

@@ -25,7 +25,7 @@ from trainables.specs.workload import Workload
 def identity_of_source(workload: Workload) -> JsonValue:
     """What the images of the workload depend on; errors as `source_content`."""
     data = workload.data
-    if workload.definitions.fingerprint == 1 or data.embedded is not None:  # drawn from its settings
+    if not workload.definitions.by_content or data.embedded is not None:  # drawn from its settings
         return source_identity(data)
     return source_identity_by_content(data, source_content(data))
 
@@ -33,7 +33,7 @@ def identity_of_source(workload: Workload) -> JsonValue:
 def identity_of_domain(workload: Workload, name: str, domain: DomainSpec) -> JsonValue:
     """What a domain's own images depend on."""
     data = workload.data
-    if workload.definitions.fingerprint == 1 or domain.embedded is not None:
+    if not workload.definitions.by_content or domain.embedded is not None:
         return domain_identity(name, domain, data)
     return domain_identity_by_content(name, domain, data, domain_content(name, domain, data))
 
@@ -49,5 +49,5 @@ def require_unchanged(now: str, name: str) -> None:
 
 def keep_content(workload: Workload, folder: Path, content: Callable[[], Content]) -> None:
     """Keep the digests of the files with the prepared data in `folder`, if content counts."""
-    if workload.definitions.fingerprint != 1:
+    if workload.definitions.by_content:
         write_manifest(folder, content())

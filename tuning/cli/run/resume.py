@@ -130,7 +130,7 @@ def changes_of_file(
         wanted = None
     by_file: dict[str, str] = {}
     # Without content in its fingerprint, only names may be compared: that must be asked for with --move-data.
-    if changed.keys() & data_paths(begun).keys() and not moves and begun.definitions.fingerprint > 1:
+    if changed.keys() & data_paths(begun).keys() and not moves and begun.definitions.by_content:
         by_file = moves_between(begun, asked) or {}
         changed = {d.key: d for d in find_differences(with_moved_data(begun, [by_file]), asked)}
         changed.pop("search.trials", None)
