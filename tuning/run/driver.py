@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cluster.capacity import Capacity, does_not_fit
 from cluster.connect import Cluster, connect
@@ -36,9 +35,10 @@ from tuning.run.prepared_data import (
     wait_for_data,
 )
 from tuning.run.proposed_jobs import Configure
+from tuning.run.ray_tuner import UNLIMITED, build_tuner
 from tuning.run.saving import save_running
 from tuning.run.scoring import Scoring
-from tuning.run.sent_code import send_along, trainable_of
+from tuning.run.sent_code import send_along
 from tuning.run.settling import settle
 from tuning.run.signals import Signals, halted_by_signals
 from tuning.run.timing import Timing
@@ -46,8 +46,6 @@ from tuning.run.trial_tasks import TrialTasks
 from tuning.search.warm_start import record_earlier_trials
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
-
-_UNLIMITED = 100_000
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,6 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
-    from ray import tune
-    from ray.tune import CheckpointConfig, FailureConfig, RunConfig
-
     from tuning.run.ray_scheduler import RecordingScheduler
     from tuning.run.ray_searcher import OptunaSearcher
     from tuning.scheduling.registry import build_rule
@@ -184,28 +179,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tuner = tune.Tuner(
-            tune.with_resources(trainable_of(of.trainable), {"CPU": resources.cpus, "GPU": gpus}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,
-                max_concurrent_trials=_UNLIMITED,
-                reuse_actors=True,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            ),
-            run_config=RunConfig(
-                name=experiment.name,
-                storage_path=str(cluster.scratch),
-                # The trainable writes its own checkpoints; Ray would fetch one at the end of each trial.
-                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-                failure_config=FailureConfig(max_failures=0),  # the study restarts trials
-                verbose=0,
-                # Silent, too. In a notebook Ray's default would clear the cell's output, with our table.
-                progress_reporter=tune.CLIReporter(),
-            ),
-        )
+        tuner = build_tuner(of, searcher, scheduler, gpus=gpus, scratch=cluster.scratch)
         try:
             with signals.only_noted():
                 if searcher.begin():
@@ -259,12 +233,8 @@ def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> No
         gpus=gpus,
         stopped=control.end_asked,
     )
-    Scoring(tasks, most=resources.concurrent or _UNLIMITED, scorer=of.scorer).run(of.recorder)
+    Scoring(tasks, most=resources.concurrent or UNLIMITED, scorer=of.scorer).run(of.recorder)
     if of.scorer is not None:
         return  # it may score without weights
     if (reason := Timing(tasks).run(of.recorder)) is not None:
         say(f"the latency of the scored trials was not measured: {reason}")
-
-
-def _name(trial: Any) -> str:
-    return f"{trial.config['trial']:04d}"
