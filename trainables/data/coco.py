@@ -144,7 +144,7 @@ def read_coco_parts(
     """See `read_coco`. Raises DataError."""
     files = {split: (where, part, load_coco_file(part.annotations)) for split, (where, part) in given.items()}
     if classes is None:
-        classes = _class_names([file for *_, file in files.values()], roots)
+        classes = class_names([file for *_, file in files.values()], roots=roots)
         own = [(where, tuple(file.categories.values())) for where, _, file in files.values()]
         check_names_alike(own)
     else:
@@ -157,7 +157,8 @@ def read_coco_parts(
     return DataSource(tuple(classes), parts)
 
 
-def _class_names(files: Sequence[CocoFile], roots: bool) -> tuple[str, ...]:
+def class_names(files: Sequence[CocoFile], *, roots: bool = False) -> tuple[str, ...]:
+    """The classes that all files together name; see `read_coco`."""
     names = tuple(dict.fromkeys(name for file in files for name in file.categories.values()))
     if roots:
         return names
