@@ -61,12 +61,10 @@ def find_pairs(part: MaskPart, suffix: str | None, where: str) -> Pairs:
     drawings = _by_stem(_image_files(masks), masks, suffix)
     if not drawings:
         raise DataError(_no_masks(masks, suffix, where))
-    taken = set(drawings.values())
-    pictures = _by_stem(
-        [path for path in _image_files(images) if suffix is None or path not in taken], images
-    )
+    taken = set() if suffix is None else set(drawings.values())
+    pictures = _by_stem([path for path in _image_files(images) if path not in taken], images)
     if not pictures:
-        more = ", other than masks," if suffix is not None and taken else ""
+        more = ", other than masks," if taken else ""
         raise DataError(f"{where}.images must be a folder with images, but {part.images} has none{more}")
     kept, doubled = _each_once(pictures, drawings, images)
     pairs = tuple(
@@ -78,7 +76,7 @@ def find_pairs(part: MaskPart, suffix: str | None, where: str) -> Pairs:
 
 
 def _by_stem(files: Sequence[Path], folder: Path, suffix: str | None = None) -> dict[str, Path]:
-    """The files below `folder` by the stem of their image. suffix: only masks that end so; see `find_pairs`."""
+    """The files by the stem of their image. suffix: only masks that end so; see `find_pairs`."""
     found: dict[str, Path] = {}
     for path in files:
         name = path.relative_to(folder).as_posix()
