@@ -5,13 +5,13 @@ A single image proves nothing; `consistency` judges the sums over all images.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from trainables.data.copies import pixel_digest
 from trainables.data.faults import SLACK
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.files.pixels import Photo
@@ -62,7 +62,7 @@ class BoxForm:
 class Evidence:
     """What one image says. brightest: its largest value, 0 to 255, after scaling.  deepest: see `Photo`.
 
-    digest: of its pixels.
+    digest: of its prepared pixels.
     """
 
     brightest: int
@@ -85,7 +85,7 @@ def evidence_of(
     labels = frozenset() if found is None else frozenset(found.labels[found.labels >= 0].tolist())
     if mask is not None:
         labels = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - {IGNORE}
-    return Evidence(highest, photo.deepest, hashlib.blake2b(planes, digest_size=16).digest(), form, labels)
+    return Evidence(highest, photo.deepest, pixel_digest(planes), form, labels)
 
 
 def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:
