@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.wording import plural
+from trainables.wording import few, plural
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adaptertune", "analysis", "cluster", "trainables", "tuning")
@@ -30,6 +30,15 @@ def test_a_count_has_its_noun(number: float, said: str) -> None:
 
 def test_a_noun_may_have_a_plural_of_its_own() -> None:
     assert [plural(n, "box", "boxes") for n in (1, 3)] == ["1 box", "3 boxes"]
+
+
+def test_a_list_shows_a_few_and_that_there_are_more() -> None:
+    names = ["a", "b", "c"]
+    assert few(names) == few(names, 3) == few(names, 3, counted=True) == "a, b, c"
+    assert few(names, 2) == "a, b …"
+    assert few(names, 1, counted=True) == "a and 2 more"
+    assert few(names, 2, joint=" or ") == "a or b …"
+    assert few([]) == ""
 
 
 def _counts_without_it() -> Iterator[str]:

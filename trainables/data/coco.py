@@ -33,6 +33,7 @@ from trainables.data.sample import (
 )
 from trainables.errors import DataError
 from trainables.specs.data import CocoData, CocoPart, Split
+from trainables.wording import few
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,10 +264,9 @@ def _faults(file: CocoFile, split: Split) -> Iterator[Finding]:
 def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str) -> Iterator[str]:
     doubled = [images[0].file_name for images in groups.values() if len(images) > 1]
     if doubled:
-        shown = ", ".join(doubled[:5]) + (" …" if len(doubled) > 5 else "")
         yield (
             f"{where}: {len(doubled)} image file{'s are' if len(doubled) > 1 else ' is'} listed more than "
-            f"once; the annotations of each were put together ({shown})"
+            f"once; the annotations of each were put together ({few(doubled)})"
         )
     counts = Counter(entry.category for entries in file.entries.values() for entry in entries)
     named: Counter[str] = Counter()

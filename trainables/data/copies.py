@@ -9,12 +9,10 @@ from pathlib import Path
 
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.specs.data import Split
-from trainables.wording import plural
+from trainables.wording import few, plural
 
 DIGESTS = "pixels.json"
 """The file in a folder of prepared data that holds the digests of its images' pixels."""
-SHOWN = 5
-"""Names that a warning lists."""
 
 
 def seen_copies(images: Path, domains: Mapping[str, Path]) -> list[str]:
@@ -73,8 +71,7 @@ def _computed(part: PreparedSplit) -> Iterator[tuple[str, bytes]]:
 
 def _counted(twice: Sequence[str]) -> str:
     count = f"{plural(len(twice), 'image')} {'has' if len(twice) == 1 else 'have'}"
-    more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
     return (
         f"{count} the same pixels as images for training or validation, so that metrics there are too "
-        f"good: {', '.join(twice[:SHOWN])}{more}"
+        f"good: {few(twice, counted=True)}"
     )

@@ -18,6 +18,7 @@ import numpy as np
 from trainables.data.files.pixels import Photo
 from trainables.errors import DataError
 from trainables.specs.data import Split
+from trainables.wording import few
 
 if TYPE_CHECKING:
     from trainables.data.faults import Finding
@@ -190,8 +191,8 @@ def near_name(name: str, known: Sequence[str]) -> str | None:
 
 def unknown_classes(where: str, unknown: Sequence[str], known: Sequence[str]) -> str:
     """The message for classes that the model, or its training data, does not have."""
-    has = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-    names = " or ".join(f"'{name}'" for name in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+    has = few(known, 20, counted=True)
+    names = few([f"'{name}'" for name in unknown], joint=" or ")
     near = near_name(unknown[0], known)
     meant = f"; did you mean '{near}'?" if near is not None else ""
     return (
