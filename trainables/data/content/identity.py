@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from trainables.data.content.cache_folder import cache_root
 from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_of, files_below
+from trainables.data.domain_parts import domain_parts
 from trainables.data.hub import hub_identity
 from trainables.data.sample import need_folder
 from trainables.errors import DataError, StorageError
@@ -56,15 +57,15 @@ def source_content(data: DataSpec) -> Content:
 
 def domain_content(name: str, domain: DomainSpec, data: DataSpec) -> Content:
     """The files of a domain's own images; errors as `source_content`."""
-    at = f"data.domains.{name}"
-    given: dict[str, tuple[str, MaskPart | CocoPart]] = {}
-    for label, where, part in (("test.", at, domain), ("validation.", f"{at}.validation", domain.validation)):
-        own = None if part is None else part.masks or part.coco
-        if part is not None and own is not None:
-            given[label] = (f"{where}.{part.kind}", own)
     if domain.hub is not None and isinstance(data.source, HubData):
         return source_content(data)
-    return _of_parts(given)
+    return _of_parts(
+        {
+            f"{split}.": (f"{where}.{part.kind}", own)
+            for split, (where, part) in domain_parts(name, domain).items()
+            if (own := part.masks or part.coco) is not None
+        }
+    )
 
 
 def source_identity_by_content(data: DataSpec, digests: Content) -> JsonValue:
@@ -84,9 +85,7 @@ def domain_identity_by_content(name: str, domain: DomainSpec, data: DataSpec, di
         validation = domain.validation.hub if domain.validation is not None else None
         update = {"train": domain.hub, "validation": validation, "test": None}
         return {"hub": _hub_identity(source.model_copy(update=update), digests)}
-    own: dict[str, JsonValue] = {"test": _part(domain.masks or domain.coco)}
-    if domain.validation is not None:
-        own["validation"] = _part(domain.validation.masks or domain.validation.coco)
+    own = {str(s): _part(part.masks or part.coco) for s, (_, part) in domain_parts(name, domain).items()}
     return {data.kind: _settings(source), "given": own, "content": _short(digests)}
 
 
