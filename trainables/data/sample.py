@@ -201,6 +201,14 @@ def unknown_classes(where: str, unknown: Sequence[str], known: Sequence[str]) ->
     )
 
 
+def spelled_otherwise(names: Sequence[str], known: Sequence[str]) -> str:
+    """Names that are known in other case or blanks, as `'Cat' (did you mean 'cat'?)`; '' if none are."""
+    by_fold = {fold_name(name): name for name in reversed(known)}
+    pairs = [(name, by_fold.get(fold_name(name))) for name in dict.fromkeys(names) if name not in known]
+    alike = [f"'{name}' (did you mean '{meant}'?)" for name, meant in pairs if meant is not None]
+    return ", ".join(alike[:5])
+
+
 def check_names_alike(parts: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Refuse a class that is spelled otherwise than in the first part, which is training. Raises DataError.
 
@@ -210,12 +218,8 @@ def check_names_alike(parts: Sequence[tuple[str, Sequence[str]]]) -> None:
     if not parts:
         return
     (_, first), *others = parts
-    by_fold = {fold_name(name): name for name in reversed(first)}
     for where, names in others:
-        spelled = {name: by_fold[fold_name(name)] for name in names if fold_name(name) in by_fold}
-        wrong = [(name, own) for name, own in spelled.items() if name not in first]
-        if wrong:
-            listed = ", ".join(f"'{name}' (did you mean '{own}'?)" for name, own in wrong[:5])
+        if listed := spelled_otherwise(names, first):
             raise DataError(
                 f"{where}: classes must be spelled as in training, but these are not: {listed}; "
                 "rename them, so that they are one class"
