@@ -91,6 +91,11 @@ def digest_files(
     return {name: found[name] for name in files}
 
 
+def digest_folder(folder: Path, suffixes: frozenset[str] | None = None) -> dict[str, str]:
+    """`digest_files` of `files_below` a folder, wherever it is named from. Raises the errors of both."""
+    return digest_files(files_below(folder, suffixes), os.path.realpath(folder))
+
+
 def digest_of(values: Mapping[str, str]) -> str:
     """One digest of names and their digests, independent of their order."""
     text = json.dumps(sorted(values.items()))

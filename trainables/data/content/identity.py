@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data.content.cache_folder import cache_root
-from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_of, files_below
+from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_folder, digest_of
 from trainables.data.domain_parts import domain_parts
 from trainables.data.hub import hub_identity
 from trainables.data.sample import need_folder
@@ -50,7 +50,8 @@ def source_content(data: DataSpec) -> Content:
             parts = {split: part for split in Split if (part := getattr(source, split)) is not None}
             return _of_parts({f"{split}.": (f"data.{data.kind}.{split}", p) for split, p in parts.items()})
         case HubData():
-            return {"files": _hub_files(source)} if Path(source.path).is_dir() else {}
+            folder = Path(source.path)
+            return {"files": digest_folder(folder)} if folder.is_dir() else {}
         case _:
             return {}
 
@@ -141,9 +142,7 @@ def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart]]) -> Content:
 
 def _folder(path: str, where: str) -> dict[str, str]:
     """The image files below a folder."""
-    folder = need_folder(path, what=where)
-    suffixes = frozenset(Image.registered_extensions())
-    return digest_files(files_below(folder, suffixes), os.path.realpath(folder))
+    return digest_folder(need_folder(path, what=where), frozenset(Image.registered_extensions()))
 
 
 def _annotations(path: str, where: str) -> str:
@@ -163,7 +162,7 @@ def _listed(folder: Path, annotations: Path, digest: str) -> dict[str, str]:
     scope = f"{os.path.realpath(folder)}\n{os.path.realpath(annotations)}"
     found = digest_files({name: folder / name for name in names}, scope)
     if not names or ABSENT in found.values():
-        found |= digest_files(files_below(folder), os.path.realpath(folder))
+        found |= digest_folder(folder)
     return found
 
 
@@ -194,12 +193,6 @@ def _names(annotations: Path, digest: str) -> list[str]:
     except OSError:
         pass  # a cache that cannot be written only costs time
     return names
-
-
-def _hub_files(source: HubData) -> dict[str, str]:
-    """All files of a local copy."""
-    folder = Path(source.path)
-    return digest_files(files_below(folder), os.path.realpath(folder))
 
 
 # --- settings ---------------------------------------------------------------------------------
