@@ -1,8 +1,8 @@
-"""Counts and full stops in sentences."""
+"""Counts, lists and full stops in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def plural(number: float, noun: str, several: str | None = None) -> str:
@@ -22,3 +22,10 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
 def with_full_stop(text: str) -> str:
     """The text as a sentence that ends with a full stop or a question mark."""
     return text if text.endswith((".", "?")) else f"{text}."
+
+
+def few(names: Sequence[str], most: int = 5, *, joint: str = ", ", counted: bool = False) -> str:
+    """The first `most` names, and a sign of others: `a, b …`, or `a, b and 3 more` if `counted`."""
+    left = len(names) - most
+    more = f" and {left} more" if counted else " …"
+    return joint.join(names[:most]) + (more if left > 0 else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.wording import counts_in_words, plural, with_full_stop
+from trainables.wording import counts_in_words, few, plural, with_full_stop
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adaptertune", "analysis", "cluster", "trainables", "tuning")
@@ -39,6 +39,15 @@ def test_counts_stand_in_the_order_given() -> None:
 
 def test_a_sentence_ends_with_one_sign() -> None:
     assert [with_full_stop(text) for text in ("a", "a.", "a?")] == ["a.", "a.", "a?"]
+
+
+def test_a_list_shows_a_few_and_that_there_are_more() -> None:
+    names = ["a", "b", "c"]
+    assert few(names) == few(names, 3) == few(names, 3, counted=True) == "a, b, c"
+    assert few(names, 2) == "a, b …"
+    assert few(names, 1, counted=True) == "a and 2 more"
+    assert few(names, 2, joint=" or ") == "a or b …"
+    assert few([]) == ""
 
 
 def _counts_without_it() -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from trainables.data.evidence import Evidence, contradictions, evidence_of
+from trainables.data.evidence import Claims, Evidence, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.resize import Resize
@@ -75,12 +75,12 @@ def check_image(
     height, width = image.height, image.width
     target = size.target(height, width)
     findings: list[Finding] = []
-    mask, as_read = None, None
+    mask, claims = None, None
     if task.facts.boxes:
-        as_read = found
+        claims = Claims(found)
         findings += [
             Finding(split, sample.name, Fault.BAD_BOX, Action.KEPT, f"box {i} {CONTRADICTION}")
-            for i in np.flatnonzero(contradictions(found)).tolist()
+            for i in np.flatnonzero(claims.contradictions()).tolist()
         ]
         found = (found.rounded() if single else found).with_areas()
         found, wrong = valid_boxes(found, height=height, width=width, classes=classes)
@@ -104,7 +104,7 @@ def check_image(
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[background]}")
     planes = _planes(image, target)
     row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found)
-    return Checked(row, findings, evidence_of(photo, planes, as_read, mask))
+    return Checked(row, findings, evidence_of(photo, planes, claims, mask))
 
 
 def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:

@@ -33,6 +33,7 @@ from trainables.data.sample import (
 )
 from trainables.errors import DataError
 from trainables.specs.data import CocoData, CocoPart, Split
+from trainables.wording import few
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,7 @@ def read_coco_parts(
     """See `read_coco`. Raises DataError."""
     files = {split: (where, part, load_coco_file(part.annotations)) for split, (where, part) in given.items()}
     if classes is None:
-        classes = _class_names([file for *_, file in files.values()], roots)
+        classes = class_names([file for *_, file in files.values()], roots=roots)
         own = [(where, tuple(file.categories.values())) for where, _, file in files.values()]
         check_names_alike(own)
     else:
@@ -157,7 +158,8 @@ def read_coco_parts(
     return DataSource(tuple(classes), parts)
 
 
-def _class_names(files: Sequence[CocoFile], roots: bool) -> tuple[str, ...]:
+def class_names(files: Sequence[CocoFile], *, roots: bool = False) -> tuple[str, ...]:
+    """The classes that all files together name; see `read_coco`."""
     names = tuple(dict.fromkeys(name for file in files for name in file.categories.values()))
     if roots:
         return names
@@ -262,10 +264,9 @@ def _faults(file: CocoFile, split: Split) -> Iterator[Finding]:
 def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str) -> Iterator[str]:
     doubled = [images[0].file_name for images in groups.values() if len(images) > 1]
     if doubled:
-        shown = ", ".join(doubled[:5]) + (" …" if len(doubled) > 5 else "")
         yield (
             f"{where}: {len(doubled)} image file{'s are' if len(doubled) > 1 else ' is'} listed more than "
-            f"once; the annotations of each were put together ({shown})"
+            f"once; the annotations of each were put together ({few(doubled)})"
         )
     counts = Counter(entry.category for entries in file.entries.values() for entry in entries)
     named: Counter[str] = Counter()

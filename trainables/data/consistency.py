@@ -6,7 +6,7 @@ It refuses boxes that are given in another form than the format has, and warns o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -18,7 +18,7 @@ from trainables.data.masks import FALLING
 from trainables.data.sample import DataSource, fold_name
 from trainables.errors import DataError
 from trainables.specs.data import Split
-from trainables.wording import plural
+from trainables.wording import few, plural
 
 DARK = 32
 """A data set whose brightest value is below this, of 255, is probably scaled wrongly."""
@@ -36,8 +36,6 @@ ENOUGH = 10
 """The boxes that any other judgement needs at least."""
 CLEAR = 10
 """How many times as many boxes must speak for one form as for the other."""
-LISTED = 5
-"""Names that a warning lists."""
 
 
 @dataclass
@@ -187,22 +185,29 @@ def _as_centres(form: BoxForm) -> str:
     )
 
 
-def _tallied(source: DataSource, what: str) -> list[str]:
-    """The images of which `what` was noticed."""
-    tallies = {id(part.tally): part.tally for part in source.parts.values()}
-    return [name for tally in tallies.values() for name in tally.names().get(what, [])]
-
-
 def _assumed(source: DataSource) -> list[str]:
     """Photos of which nothing says how they were annotated."""
-    names = _tallied(source, ASSUMED)
-    if not names:
-        return []
-    return [
-        f"{_counted(names, 'photo')} an EXIF orientation, and no size says which way round the annotations "
-        "were drawn; they are read as most tools show photos, upright; if they were drawn on the stored "
-        f"pixels, remove the orientation ({_few(names)})"
-    ]
+    said = (
+        "an EXIF orientation, and no size says which way round the annotations were drawn; they are read as "
+        "most tools show photos, upright; if they were drawn on the stored pixels, remove the orientation"
+    )
+    return _noticed(source, ASSUMED, "photo", said)
+
+
+def _palettes(source: DataSource) -> list[str]:
+    said = (
+        "a palette of two greys with the lighter one first, so a viewer shows class 0 light and class 1 "
+        "dark; the stored indices count; if the greys are meant, set data.masks.values, such as [0, 255]"
+    )
+    return _noticed(source, FALLING, "mask", said)
+
+
+def _noticed(source: DataSource, what: str, noun: str, said: str) -> list[str]:
+    """The warning that some images have what `said` describes, if `what` was noticed of any."""
+    tallies = {id(part.tally): part.tally for part in source.parts.values()}
+    names = [name for tally in tallies.values() for name in tally.names().get(what, [])]
+    has = "has" if len(names) == 1 else "have"
+    return [f"{plural(len(names), noun)} {has} {said} ({few(names)})"] if names else []
 
 
 def _alike(source: DataSource) -> list[str]:
@@ -213,20 +218,7 @@ def _alike(source: DataSource) -> list[str]:
     alike = [" and ".join(names) for fold, names in by_fold.items() if len(names) > 1 and len(fold) > 1]
     if not alike:
         return []
-    return [
-        f"classes differ only in case or blanks: {_few(alike)}; if they are one class, give them one name"
-    ]
-
-
-def _palettes(source: DataSource) -> list[str]:
-    names = _tallied(source, FALLING)
-    if not names:
-        return []
-    return [
-        f"{_counted(names, 'mask')} a palette of two greys with the lighter one first, so a viewer shows "
-        "class 0 light and class 1 dark; the stored indices count; if the greys are meant, set "
-        f"data.masks.values, such as [0, 255] ({_few(names)})"
-    ]
+    return [f"classes differ only in case or blanks: {few(alike)}; if they are one class, give them one name"]
 
 
 def _dark(seen: Mapping[Split, Seen], bits: int | None) -> list[str]:
@@ -262,11 +254,10 @@ def _twins(seen: Mapping[Split, Seen]) -> list[str]:
     twice = [found for found in places.values() if len({split for split, _ in found}) > 1]
     if not twice:
         return []
-    shown = ["  and  ".join(f"{split} {name}" for split, name in found[:3]) for found in twice[:LISTED]]
-    more = f" and {len(twice) - LISTED} more" if len(twice) > LISTED else ""
+    shown = ["  and  ".join(f"{split} {name}" for split, name in found[:3]) for found in twice]
     return [
         f"{len(twice)} image{'s are' if len(twice) > 1 else ' is'} in two splits, in different files with "
-        f"the same pixels, so that metrics there are too good: {'; '.join(shown)}{more}"
+        f"the same pixels, so that metrics there are too good: {few(shown, joint='; ', counted=True)}"
     ]
 
 
@@ -281,19 +272,9 @@ def _untrained(source: DataSource, seen: Mapping[Split, Seen], own_classes: bool
     for split in (Split.VALIDATION, Split.TEST):
         names = [source.classes[i] for i in sorted(shown.get(split, frozenset()) - shown[Split.TRAIN])]
         if names:
-            found.append(f"{split} shows classes that no training image shows: {_few(names)}")
+            found.append(f"{split} shows classes that no training image shows: {few(names)}")
     anywhere = frozenset[int]().union(*shown.values())
     absent = [name for i, name in enumerate(source.classes) if i not in anywhere]
     if own_classes and absent:
-        found.append(
-            f"no image shows {'this class' if len(absent) == 1 else 'these classes'}: {_few(absent)}"
-        )
+        found.append(f"no image shows {'this class' if len(absent) == 1 else 'these classes'}: {few(absent)}")
     return found
-
-
-def _counted(names: Sequence[str], noun: str) -> str:
-    return f"1 {noun} has" if len(names) == 1 else f"{len(names)} {noun}s have"
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (" …" if len(names) > LISTED else "")

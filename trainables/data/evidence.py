@@ -5,13 +5,14 @@ A single image proves nothing; `consistency` judges the sums over all images.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from trainables.data.copies import pixel_digest
 from trainables.data.faults import SLACK
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.files.pixels import Photo
@@ -62,7 +63,7 @@ class BoxForm:
 class Evidence:
     """What one image says. brightest: its largest value, 0 to 255, after scaling.  deepest: see `Photo`.
 
-    digest: of its pixels.
+    digest: of its prepared pixels.
     """
 
     brightest: int
@@ -73,19 +74,50 @@ class Evidence:
     """The class indices of its boxes, or of its mask's pixels."""
 
 
-def evidence_of(
-    photo: Photo, planes: bytes, found: Annotations | None, mask: Array | None = None
-) -> Evidence:
-    """planes: the prepared pixels.  found: its boxes as they were read, None if it has none.
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """What area and polygon say of each box of an image, as it was read; worked out once."""
+
+    found: Annotations
+
+    @cached_property
+    def own(self) -> tuple[Array, Array]:
+        """See `_speaks`, of the boxes as they were read."""
+        return _speaks(self.found, self.found.boxes)
+
+    @cached_property
+    def other(self) -> Array:
+        """(n,) bool: whether area or polygon says that the box is that of the other form."""
+        return _speaks(self.found, self.other_boxes)[0]
+
+    @cached_property
+    def other_boxes(self) -> Array:
+        """(n, 4) xywh if the data gave the boxes in the other form."""
+        return _other_form(self.found.boxes, corners=self.found.corners)
+
+    def contradictions(self) -> Array:
+        """(n,) bool: boxes that their own area or polygon says are wrong."""
+        says, against = self.own
+        if not self.found.turned:  # a polygon within the box may be that of the box in the other form
+            drawn = np.isfinite(self.found.outlines).all(axis=1)
+            against = against | (drawn & self.other & ~says)
+        return np.asarray(against & np.isfinite(self.found.boxes).all(axis=1))
+
+
+def evidence_of(photo: Photo, planes: bytes, claims: Claims | None, mask: Array | None = None) -> Evidence:
+    """planes: the prepared pixels.  claims: those of its boxes as they were read, None if it has none.
 
     mask: (height, width) uint8 class indices, 255 for ignored.
     """
     highest = max(high for _, high in _extrema(photo))
-    form = BoxForm() if found is None or found.turned else box_form(found, photo.upright)
-    labels = frozenset() if found is None else frozenset(found.labels[found.labels >= 0].tolist())
+    form, labels = BoxForm(), frozenset[int]()
+    if claims is not None:
+        found = claims.found
+        form = form if found.turned else box_form(claims, photo.upright)
+        labels = frozenset(found.labels[found.labels >= 0].tolist())
     if mask is not None:
         labels = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - {IGNORE}
-    return Evidence(highest, photo.deepest, hashlib.blake2b(planes, digest_size=16).digest(), form, labels)
+    return Evidence(highest, photo.deepest, pixel_digest(planes), form, labels)
 
 
 def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:
@@ -93,20 +125,20 @@ def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:
     return found if isinstance(found[0], tuple) else [found]
 
 
-def box_form(found: Annotations, size: tuple[int, int]) -> BoxForm:
+def box_form(claims: Claims, size: tuple[int, int]) -> BoxForm:
     """The counts for the readable boxes of one image of (height, width) `size`."""
+    found = claims.found
+    given = _as_given(found)
     # A box that was taken from its outline says nothing of those that the data give.
-    known = found.only(np.asarray(np.isfinite(found.boxes).all(axis=1) & ~found.drawn))
-    given = _as_given(known)
+    counts = np.isfinite(found.boxes).all(axis=1) & ~found.drawn
     # Some tools write [0, 0, 0, 0] where there is no object: that is no form of a box.
-    placed = (given[:, 2:] != 0).any(axis=1)
-    known, given = known.only(placed), given[placed]
-    boxes = known.boxes
-    if not len(boxes):
+    counts = np.asarray(counts & (given[:, 2:] != 0).any(axis=1))
+    if not counts.any():
         return BoxForm()
-    other = _other_form(boxes, corners=known.corners)
-    own_says, own_against = _speaks(known, boxes)
-    other_says, _ = _speaks(known, other)
+    known, given, other = found.only(counts), given[counts], claims.other_boxes[counts]
+    boxes = known.boxes
+    own_says, own_against = (said[counts] for said in claims.own)
+    other_says = claims.other[counts]
     outlined = np.isfinite(known.outlines).all(axis=1)
     shares = ((given >= 0) & (given <= 1)).all(axis=1)
     whole = (given == np.round(given)).all(axis=1)
@@ -124,16 +156,6 @@ def box_form(found: Annotations, size: tuple[int, int]) -> BoxForm:
         outlined=int((own_says & outlined).sum()),
         vague=int((shares & whole).sum()),
     )
-
-
-def contradictions(found: Annotations) -> Array:
-    """(n,) bool: boxes that their own area or polygon says are wrong."""
-    says, against = _speaks(found, found.boxes)
-    if not found.turned:  # a polygon within the box may be that of the box in the other form
-        other = _other_form(found.boxes, corners=found.corners)
-        drawn = np.isfinite(found.outlines).all(axis=1)
-        against = against | (drawn & _speaks(found, other)[0] & ~says)
-    return np.asarray(against & np.isfinite(found.boxes).all(axis=1))
 
 
 def _as_given(found: Annotations) -> Array:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from pydantic import JsonValue
 
-from trainables.data.content.digests import digest_files, digest_of, files_below
+from trainables.data.content.digests import digest_folder, digest_of
 from trainables.data.files.coco_fields import flag, number
 from trainables.data.files.pixels import Photo, read_photo
 from trainables.data.sample import (
@@ -173,7 +172,7 @@ def _cache_by_content(folder: Path) -> dict[str, str]:
 
     if not folder.is_dir():
         return {}
-    digest = digest_of(digest_files(files_below(folder), os.path.realpath(folder)))
+    digest = digest_of(digest_folder(folder))
     return {"cache_dir": str(Path(datasets.config.HF_DATASETS_CACHE) / "adaptertune" / digest)}
 
 

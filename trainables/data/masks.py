@@ -27,6 +27,7 @@ from trainables.data.sample import (
     need_folder,
 )
 from trainables.specs.data import MaskData, MaskPart, Split
+from trainables.wording import few
 
 BACK = {6: 8, 8: 6}
 """The orientation that undoes another; the others undo themselves."""
@@ -175,9 +176,8 @@ def _read_part(
     folders = dict.fromkeys(Path(folder) for folder in (part.images, part.masks))
     remarks = tuple(f"{where}: {lost}" for folder in folders if (lost := lost_links(folder)))
     if found.doubled:
-        shown = ", ".join(f"{name} is {first}" for name, first in found.doubled[:5])
+        doubled = few([f"{name} is {first}" for name, first in found.doubled])
         remarks += (
-            f"{where}: {len(found.doubled)} of the images are links to others and count once ({shown}"
-            f"{' …' if len(found.doubled) > 5 else ''})",
+            f"{where}: {len(found.doubled)} of the images are links to others and count once ({doubled})",
         )
     return DataPart(samples, tuple(faults), remarks, tally)

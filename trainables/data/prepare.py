@@ -31,7 +31,7 @@ from trainables.data.content.by_definition import (
 )
 from trainables.data.content.cache_folder import cache_root
 from trainables.data.content.identity import domain_content, source_content
-from trainables.data.copies import seen_copies
+from trainables.data.copies import seen_copies, write_digests
 from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
@@ -284,6 +284,7 @@ def _write(
     }
     splits = {str(split): [s.name for s in part.samples] for split, part in source.parts.items()}
     with _storage(folder.parent):
+        write_digests(folder, {split: [e.digest for e in part.evidence] for split, part in seen.items()})
         # meta.json is written last: a folder that has it is complete.
         (folder / SPLITS).write_text(json.dumps(splits, indent=1), encoding="utf-8")
         (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")

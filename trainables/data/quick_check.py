@@ -6,10 +6,11 @@ Whatever it finds would stop the preparation too; what it does not find may stil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from trainables.data.coco import read_coco
+from trainables.data.coco import class_names
 from trainables.data.domain_parts import domain_parts
 from trainables.data.files.coco_file import CocoFile, load_coco_file
 from trainables.data.files.file_names import Folder, is_file
@@ -18,7 +19,7 @@ from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import read_mask
 from trainables.data.sample import check_names_alike, need_folder, unknown_classes
 from trainables.errors import DataError
-from trainables.specs.data import CocoPart, DomainPart, MaskData, MaskPart, Split
+from trainables.specs.data import CocoPart, DataSpec, DomainPart, MaskData, MaskPart, Split
 from trainables.specs.workload import Workload
 from trainables.wording import plural
 
@@ -31,25 +32,27 @@ Fault = tuple[str, str]
 """A key of the experiment file, and what is wrong."""
 
 
-def quick_faults(workload: Workload) -> list[Fault]:
-    """The errors, each with the key of the file. An empty list promises nothing about the pixels."""
-    return [*_model(workload), *_data(workload)]
+@dataclass(frozen=True)
+class QuickLook:
+    """What was found. An empty list of faults promises nothing about the pixels.
+
+    classes: the data's class names as far as they are known without preparation; empty if they are not.
+    """
+
+    faults: tuple[Fault, ...]
+    classes: tuple[str, ...]
 
 
-def quick_classes(workload: Workload) -> tuple[str, ...]:
-    """The data's class names as far as they are known without preparation; empty if they are not."""
+def quick_look(workload: Workload) -> QuickLook:
+    """The faults, each with the key of the experiment file, and the classes; each file is read once."""
     data = workload.data
+    own: list[tuple[str, CocoFile]] = []
+    faults = (*_model(workload), *_data(data, own))
     if data.masks is not None:
-        return data.masks.classes
-    if data.coco is None:
-        return ()
-    parts = (data.coco.train, data.coco.validation, data.coco.test)
-    if any(part is not None and not _is_small(part) for part in parts):
-        return ()
-    try:
-        return read_coco(data.coco).classes
-    except DataError:
-        return ()
+        return QuickLook(faults, data.masks.classes)
+    # All files together name the classes: one that was not read may name more.
+    given = 0 if data.coco is None else sum(_part(data.coco, split) is not None for split in Split)
+    return QuickLook(faults, class_names([file for _, file in own]) if len(own) == given else ())
 
 
 def _model(workload: Workload) -> Iterator[Fault]:
@@ -64,13 +67,12 @@ def _model(workload: Workload) -> Iterator[Fault]:
         yield "model.name", f"the folder {name} has no config.json, so it is not in hub format"
 
 
-def _data(workload: Workload) -> Iterator[Fault]:
-    data = workload.data
+def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
+    """The faults of the data. own: takes the COCO files of the source that were read, with their keys."""
     parts = [(f"data.{data.kind}.{s}", _part(data.source, s)) for s in Split] if data.kind != "hub" else []
     local = data.hub.path if data.hub is not None and data.hub.path.startswith((".", "/", "~")) else None
     if local is not None and not Path(local).expanduser().exists():
         yield "data.hub.path", f"there is nothing at {local}"
-    own: list[tuple[str, CocoFile]] = []
     for where, part in parts:
         if isinstance(part, CocoPart):
             yield from _collected(where, partial(_coco, part, where, own))

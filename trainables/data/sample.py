@@ -18,6 +18,7 @@ import numpy as np
 from trainables.data.files.pixels import Photo
 from trainables.errors import DataError
 from trainables.specs.data import Split
+from trainables.wording import few
 
 if TYPE_CHECKING:
     from trainables.data.faults import Finding
@@ -190,14 +191,22 @@ def near_name(name: str, known: Sequence[str]) -> str | None:
 
 def unknown_classes(where: str, unknown: Sequence[str], known: Sequence[str]) -> str:
     """The message for classes that the model, or its training data, does not have."""
-    has = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-    names = " or ".join(f"'{name}'" for name in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+    has = few(known, 20, counted=True)
+    names = few([f"'{name}'" for name in unknown], joint=" or ")
     near = near_name(unknown[0], known)
     meant = f"; did you mean '{near}'?" if near is not None else ""
     return (
         f"{where}: the model has no class {names}; it has {has}{meant}; "
         "rename the class to one of these, or remove it"
     )
+
+
+def spelled_otherwise(names: Sequence[str], known: Sequence[str]) -> str:
+    """Names that are known in other case or blanks, as `'Cat' (did you mean 'cat'?)`; '' if none are."""
+    by_fold = {fold_name(name): name for name in reversed(known)}
+    pairs = [(name, by_fold.get(fold_name(name))) for name in dict.fromkeys(names) if name not in known]
+    alike = [f"'{name}' (did you mean '{meant}'?)" for name, meant in pairs if meant is not None]
+    return ", ".join(alike[:5])
 
 
 def check_names_alike(parts: Sequence[tuple[str, Sequence[str]]]) -> None:
@@ -209,12 +218,8 @@ def check_names_alike(parts: Sequence[tuple[str, Sequence[str]]]) -> None:
     if not parts:
         return
     (_, first), *others = parts
-    by_fold = {fold_name(name): name for name in reversed(first)}
     for where, names in others:
-        spelled = {name: by_fold[fold_name(name)] for name in names if fold_name(name) in by_fold}
-        wrong = [(name, own) for name, own in spelled.items() if name not in first]
-        if wrong:
-            listed = ", ".join(f"'{name}' (did you mean '{own}'?)" for name, own in wrong[:5])
+        if listed := spelled_otherwise(names, first):
             raise DataError(
                 f"{where}: classes must be spelled as in training, but these are not: {listed}; "
                 "rename them, so that they are one class"

@@ -26,6 +26,7 @@ from trainables.specs.data import (
     SplitSpec,
 )
 from trainables.specs.workload import Task
+from trainables.wording import few
 
 
 def read_source(
@@ -126,8 +127,7 @@ def check_disjoint(parts: Mapping[str, DataPart]) -> None:
             if before[0] != label:
                 twice.append(f"{sample.name} ({before[0]} and {label})")
     if twice:
-        more = f" and {len(twice) - 20} more" if len(twice) > 20 else ""
-        raise DataError(f"no image may be in two parts, but these are: {', '.join(twice[:20])}{more}")
+        raise DataError(f"no image may be in two parts, but these are: {few(twice, 20, counted=True)}")
 
 
 def _count(share: float, images: int) -> int:

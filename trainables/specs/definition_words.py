@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.workload import Task
 
@@ -15,9 +13,5 @@ _OF_TASK = {
 
 def definitions_in_words(definitions: Definitions, task: Task) -> dict[str, str]:
     """What each definition that the task uses means, by its key: `2: mean over the foreground classes`."""
-    return {key: f"{number}: {MEANINGS[key][number]}" for key, number in _numbers(definitions, task)}
-
-
-def _numbers(definitions: Definitions, task: Task) -> Iterator[tuple[str, int]]:
-    for key in _OF_TASK[task]:
-        yield key, getattr(definitions, key)
+    numbers = {key: getattr(definitions, key) for key in _OF_TASK[task]}
+    return {key: f"{number}: {MEANINGS[key][number]}" for key, number in numbers.items()}

@@ -37,7 +37,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.detectors import DetectorFamily, detector_family
-from trainables.tasks.head_names import head_source, spelled_otherwise
+from trainables.tasks.head_names import head_source, name_fault
 from trainables.wording import plural
 
 LOSS_GROUP = 16
@@ -208,7 +208,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     fault = None
     if ids is None and not spec.new_head:
         _check_none_known(spec, labels, classes)
-        fault = spelled_otherwise(classes, labels)
+        fault = name_fault(classes, labels)
     if ids is None:
         model.config.id2label = dict(enumerate(classes))
         model.config.label2id = {name: i for i, name in enumerate(classes)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainables.data.sample import fold_name
+from trainables.data.sample import spelled_otherwise
 from trainables.specs.heads import HeadSource
 
 
@@ -15,17 +15,14 @@ def head_source(order: Sequence[int] | None, count: int) -> HeadSource:
     return HeadSource.KEPT if list(order) == list(range(count)) else HeadSource.MAPPED
 
 
-def spelled_otherwise(classes: Sequence[str], known: Sequence[str]) -> str | None:
+def name_fault(classes: Sequence[str], known: Sequence[str]) -> str | None:
     """Why classes that only differ from known ones in case or blanks are refused; None if there are none.
 
     The head would be thrown away for a spelling.
     """
-    by_fold = {fold_name(name): name for name in reversed(known)}
-    pairs = [(name, by_fold.get(fold_name(name))) for name in classes if name not in known]
-    alike = [(name, meant) for name, meant in pairs if meant is not None]
-    if not alike:
+    listed = spelled_otherwise(classes, known)
+    if not listed:
         return None
-    listed = ", ".join(f"'{name}' (did you mean '{meant}'?)" for name, meant in alike[:5])
     return (
         f"the checkpoint's head knows the classes {listed} by another spelling; rename them in the data, or "
         "set model.new_head: true to start with a new head"

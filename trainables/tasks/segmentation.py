@@ -35,7 +35,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.head import SegmentationHead
-from trainables.tasks.head_names import head_source, spelled_otherwise
+from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.losses import Measures, mean_loss, measure_images, segmentation_loss, soft_dice
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
@@ -250,7 +250,7 @@ def _pretrained_head(spec: ModelSpec, classes: tuple[str, ...], device: torch.de
     try:
         known = [str(n) for n in json.loads((folder / "head.json").read_text(encoding="utf-8"))["classes"]]
         if any(known.count(name) != 1 for name in classes):
-            return HeldHead(fault=spelled_otherwise(classes, known))
+            return HeldHead(fault=name_fault(classes, known))
         held: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
         order = [known.index(name) for name in classes]
         chosen = {n: t[order] if n.startswith("classify.") else t for n, t in held.items()}

@@ -39,17 +39,17 @@ def absent_paths(experiment: Experiment) -> dict[str, str]:
 def led_paths(experiment: Experiment, moved: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Those of `data_paths` that an OLD of `moved` leads to, each as (NEW, the path below NEW)."""
     return {
-        key: (moved[_old_of(path, moved)], _now_at(path, moved))
+        key: (moved[old], _now_at(path, moved))
         for key, path in data_paths(experiment).items()
-        if any(_below(path, old) for old in moved)
+        if (old := _old_of(path, moved)) is not None
     }
 
 
 def with_moved_data(experiment: Experiment, moves: Iterable[Mapping[str, str]]) -> Experiment:
     """The experiment with its paths where the data are now. moves: as recorded, one after the other."""
-    values = _values(experiment)
     if not (moves := [each for each in moves if each]):
         return experiment
+    values = _values(experiment)
     for moved in moves:
         values = move_values(values, moved)
     given = Experiment.model_validate_json(json.dumps(values))
@@ -139,16 +139,17 @@ def _below(path: str, folder: str) -> bool:
 
 
 def _now_at(path: str, moved: Mapping[str, str]) -> str:
-    if not any(_below(path, old) for old in moved):
-        return path
     old = _old_of(path, moved)
-    rest = path[len(old.rstrip("/")) :] if path != old else ""
-    return moved[old].rstrip("/") + rest if rest else moved[old]
+    if old is None:
+        return path
+    if path == old:
+        return moved[old]
+    return moved[old].rstrip("/") + path[len(old.rstrip("/")) :]
 
 
-def _old_of(path: str, moved: Mapping[str, str]) -> str:
-    """The longest OLD that leads to `path`; one of them does."""
-    return max((old for old in moved if _below(path, old)), key=len)
+def _old_of(path: str, moved: Mapping[str, str]) -> str | None:
+    """The longest OLD that leads to `path`; None if none does."""
+    return max((old for old in moved if _below(path, old)), key=len, default=None)
 
 
 def _values(experiment: Experiment) -> dict[str, JsonValue]:

@@ -12,7 +12,7 @@ from data_makers import box, coco_folder, mask_folder, noise, prepared
 from PIL import Image
 
 from trainables.data.consistency import wrong_form
-from trainables.data.evidence import BoxForm, box_form
+from trainables.data.evidence import BoxForm, Claims, box_form
 from trainables.data.sample import Annotations
 from trainables.errors import DataError
 from trainables.specs.workload import Task
@@ -128,7 +128,7 @@ def test_few_boxes_prove_nothing() -> None:
 
 def test_a_box_that_fits_both_forms_speaks_for_neither() -> None:
     found = Annotations.of([[0, 0, 8, 8]], [0], [64.0], [False])
-    form = box_form(found, (40, 60))
+    form = box_form(Claims(found), (40, 60))
     assert (form.fit, form.fit_otherwise, form.agree, form.agree_otherwise) == (1, 1, 0, 0)
 
 
@@ -308,12 +308,12 @@ def test_boxes_that_only_fill_a_place_are_no_shares(tmp_path: Path) -> None:
 
 def test_whole_boxes_of_one_pixel_are_no_shares() -> None:
     pixels = Annotations.of([[0, 0, 1, 1], [1, 1, 1, 1]] * 10, [0] * 20, [np.nan] * 20, [False] * 20)
-    assert wrong_form(box_form(pixels, (40, 60)), corners=False) is None
+    assert wrong_form(box_form(Claims(pixels), (40, 60)), corners=False) is None
 
 
 def test_shares_among_empty_and_whole_boxes_are_refused() -> None:
     some = [[0.5, 0.5, 0.2, 0.1]] * 8 + [[0, 0, 0, 0]] * 12 + [[0, 0, 1, 1]] * 8
-    form = box_form(Annotations.of(some, [0] * 28, [np.nan] * 28, [False] * 28), (40, 60))
+    form = box_form(Claims(Annotations.of(some, [0] * 28, [np.nan] * 28, [False] * 28)), (40, 60))
     assert "8 of 16 lie within 0 to 1" in str(wrong_form(form, corners=False))
 
 
@@ -360,10 +360,10 @@ def test_a_single_box_in_corners_around_its_polygon_is_listed(tmp_path: Path) ->
 def test_a_polygon_elsewhere_does_not_speak_for_a_thin_box(side: float) -> None:
     thin = [[10, 5, side, 20]]
     apart = Annotations.of(thin, [0], [np.nan], [False], outlines=[[30, 5, side, 20]])
-    form = box_form(apart, (40, 60))
+    form = box_form(Claims(apart), (40, 60))
     assert (form.outlined, form.agree, form.contradicted) == (0, 0, 1)
     same = Annotations.of(thin, [0], [np.nan], [False], outlines=thin)
-    assert box_form(same, (40, 60)).outlined == 1
+    assert box_form(Claims(same), (40, 60)).outlined == 1
 
 
 def test_boxes_that_were_drawn_from_polygons_do_not_speak_for_the_others(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from data_makers import coco_folder, mask_folder, workload
 
-from trainables.data.quick_check import quick_classes, quick_faults
+from trainables.data import quick_check
+from trainables.data.files.coco_file import CocoFile, load_coco_file
+from trainables.data.quick_check import quick_look
 from trainables.specs.workload import ModelSpec, Task
 
 CLASSES = ["background", "cell"]
@@ -26,11 +28,11 @@ def changed(part: dict[str, str], edit: Any) -> dict[str, str]:
 
 def test_sound_data_have_no_faults(tmp_path: Path) -> None:
     asked = workload(Task.DETECTION, coco(tmp_path, test=coco_folder(tmp_path / "test", 2)))
-    assert quick_faults(asked) == []
-    assert quick_classes(asked) == ("cat", "dog")
+    assert quick_look(asked).faults == ()
+    assert quick_look(asked).classes == ("cat", "dog")
     masks = {"masks": {"train": mask_folder(tmp_path / "masks", 3), "classes": CLASSES}}
-    assert quick_faults(workload(Task.SEGMENTATION, masks)) == []
-    assert quick_faults(workload(Task.DETECTION, {"embedded": {}})) == []
+    assert quick_look(workload(Task.SEGMENTATION, masks)).faults == ()
+    assert quick_look(workload(Task.DETECTION, {"embedded": {}})).faults == ()
 
 
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
     test = changed(coco_folder(tmp_path / "c", 2), lambda f: f["images"][0].update(file_name="image_00.PNG"))
     data = coco(tmp_path, validation=validation, test=test)
     data["domains"] = {"other": {"coco": {"images": str(tmp_path / "none"), "annotations": "none.json"}}}
-    found = dict(quick_faults(workload(Task.DETECTION, data)))
+    found = dict(quick_look(workload(Task.DETECTION, data)).faults)
     assert found.keys() == {"data.coco", "data.coco.test", "data.domains.other"}
     assert "did you mean 'dog'?" in found["data.coco"]
     assert "such as image_00.PNG; did you mean" in found["data.coco.test"]
@@ -48,7 +50,7 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
 def test_a_domain_with_another_class(tmp_path: Path) -> None:
     other = changed(coco_folder(tmp_path / "b", 2), lambda f: f["categories"][0].update(name="bird"))
     data = coco(tmp_path) | {"domains": {"other": {"coco": other}}}
-    ((key, reason),) = quick_faults(workload(Task.DETECTION, data))
+    ((key, reason),) = quick_look(workload(Task.DETECTION, data)).faults
     assert key == "data.domains.other"
     assert "the model has no class 'bird'" in reason
 
@@ -58,11 +60,11 @@ def test_masks_of_other_names_or_values(tmp_path: Path) -> None:
     for path in list(Path(part["masks"]).iterdir()):
         path.rename(path.with_name(f"{path.stem}_seg.png"))
     source: dict[str, Any] = {"train": part, "classes": CLASSES}
-    ((_, reason),) = quick_faults(workload(Task.SEGMENTATION, {"masks": source}))
+    ((_, reason),) = quick_look(workload(Task.SEGMENTATION, {"masks": source})).faults
     assert reason.startswith("4 images without a mask of the same name")
     assert reason.endswith("set data.masks.suffix: _seg")
     source |= {"suffix": "_seg", "values": [0, 255]}
-    ((_, reason),) = quick_faults(workload(Task.SEGMENTATION, {"masks": source}))
+    ((_, reason),) = quick_look(workload(Task.SEGMENTATION, {"masks": source})).faults
     assert "values without a class: 1" in reason
 
 
@@ -72,13 +74,36 @@ def test_a_model_folder_is_looked_at(tmp_path: Path, made: bool, words: str) -> 
         (tmp_path / "model").mkdir()
     asked = workload(Task.DETECTION, coco(tmp_path))
     asked = asked.model_copy(update={"model": ModelSpec(name=str(tmp_path / "model"))})
-    ((key, reason),) = quick_faults(asked)
+    ((key, reason),) = quick_look(asked).faults
     assert key == "model.name"
     assert words in reason
 
 
 def test_a_hub_id_is_not_looked_up(tmp_path: Path) -> None:
     asked = workload(Task.DETECTION, {"hub": {"path": "someone/something"}})
-    assert quick_faults(asked.model_copy(update={"model": ModelSpec(name="hustvl/yolos-small")})) == []
-    ((key, _),) = quick_faults(workload(Task.DETECTION, {"hub": {"path": str(tmp_path / "none")}}))
+    assert quick_look(asked.model_copy(update={"model": ModelSpec(name="hustvl/yolos-small")})).faults == ()
+    ((key, _),) = quick_look(workload(Task.DETECTION, {"hub": {"path": str(tmp_path / "none")}})).faults
     assert key == "data.hub.path"
+
+
+def test_each_coco_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = workload(Task.DETECTION, coco(tmp_path, test=coco_folder(tmp_path / "test", 2)))
+    read: list[str] = []
+
+    def load(path: str) -> CocoFile:
+        read.append(path)
+        return load_coco_file(path)
+
+    monkeypatch.setattr(quick_check, "load_coco_file", load)
+    assert quick_look(asked).classes == ("cat", "dog")
+    assert len(read) == len(set(read)) == 2
+
+
+def test_classes_are_not_known_if_a_file_is_too_large_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = coco_folder(tmp_path / "test", 2)
+    asked = workload(Task.DETECTION, coco(tmp_path, test=small))
+    monkeypatch.setattr(quick_check, "LARGEST_FILE", Path(small["annotations"]).stat().st_size)
+    look = quick_look(asked)
+    assert (look.faults, look.classes) == ((), ())

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from trainables.data.content.cache_folder import cache_root
+from trainables.data.files.file_names import walk_below
 from trainables.errors import DataError
 
 FOLDER = "digests"
@@ -90,6 +91,11 @@ def digest_files(
     return {name: found[name] for name in files}
 
 
+def digest_folder(folder: Path, suffixes: frozenset[str] | None = None) -> dict[str, str]:
+    """`digest_files` of `files_below` a folder, wherever it is named from. Raises the errors of both."""
+    return digest_files(files_below(folder, suffixes), os.path.realpath(folder))
+
+
 def digest_of(values: Mapping[str, str]) -> str:
     """One digest of names and their digests, independent of their order."""
     text = json.dumps(sorted(values.items()))
@@ -97,35 +103,15 @@ def digest_of(values: Mapping[str, str]) -> str:
 
 
 def files_below(folder: Path, suffixes: frozenset[str] | None = None) -> dict[str, Path]:
-    """The regular files below `folder` by relative path, links followed, without hidden files and folders.
+    """The files below `folder` by relative path, as `walk_below` finds them. Raises its DataError.
 
-    suffixes: only files with one of these, in lower case; all when absent.  A link to a folder that
-    contains it is not followed, so that the walk ends.  Raises DataError for a folder that cannot be listed.
+    suffixes: only files with one of these, in lower case; all when absent.
     """
-    return dict(_walk(str(folder), "", (), suffixes))
-
-
-def _walk(
-    folder: str, inside: str, above: tuple[tuple[int, int], ...], suffixes: frozenset[str] | None
-) -> Iterator[tuple[str, Path]]:
-    try:
-        here = os.stat(folder)
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"{folder} must be a folder that can be listed: {error.strerror}") from error
-    if (place := (here.st_dev, here.st_ino)) in above:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:  # a link to itself
-            continue
-        if is_folder:
-            yield from _walk(entry.path, f"{inside}{entry.name}/", (*above, place), suffixes)
-        elif is_file and (suffixes is None or os.path.splitext(entry.name)[1].lower() in suffixes):
-            yield f"{inside}{entry.name}", Path(entry.path)
+    return {
+        name: path
+        for name, path, exists in walk_below(folder)
+        if exists and (suffixes is None or path.suffix.lower() in suffixes)
+    }
 
 
 # --- reading ----------------------------------------------------------------------------------

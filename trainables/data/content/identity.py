@@ -18,7 +18,8 @@ from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data.content.cache_folder import cache_root
-from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_of, files_below
+from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_folder, digest_of
+from trainables.data.domain_parts import domain_parts
 from trainables.data.hub import hub_identity
 from trainables.data.sample import need_folder
 from trainables.errors import DataError, StorageError
@@ -49,22 +50,23 @@ def source_content(data: DataSpec) -> Content:
             parts = {split: part for split in Split if (part := getattr(source, split)) is not None}
             return _of_parts({f"{split}.": (f"data.{data.kind}.{split}", p) for split, p in parts.items()})
         case HubData():
-            return {"files": _hub_files(source)} if Path(source.path).is_dir() else {}
+            folder = Path(source.path)
+            return {"files": digest_folder(folder)} if folder.is_dir() else {}
         case _:
             return {}
 
 
 def domain_content(name: str, domain: DomainSpec, data: DataSpec) -> Content:
     """The files of a domain's own images; errors as `source_content`."""
-    at = f"data.domains.{name}"
-    given: dict[str, tuple[str, MaskPart | CocoPart]] = {}
-    for label, where, part in (("test.", at, domain), ("validation.", f"{at}.validation", domain.validation)):
-        own = None if part is None else part.masks or part.coco
-        if part is not None and own is not None:
-            given[label] = (f"{where}.{part.kind}", own)
     if domain.hub is not None and isinstance(data.source, HubData):
         return source_content(data)
-    return _of_parts(given)
+    return _of_parts(
+        {
+            f"{split}.": (f"{where}.{part.kind}", own)
+            for split, (where, part) in domain_parts(name, domain).items()
+            if (own := part.masks or part.coco) is not None
+        }
+    )
 
 
 def source_identity_by_content(data: DataSpec, digests: Content) -> JsonValue:
@@ -84,9 +86,7 @@ def domain_identity_by_content(name: str, domain: DomainSpec, data: DataSpec, di
         validation = domain.validation.hub if domain.validation is not None else None
         update = {"train": domain.hub, "validation": validation, "test": None}
         return {"hub": _hub_identity(source.model_copy(update=update), digests)}
-    own: dict[str, JsonValue] = {"test": _part(domain.masks or domain.coco)}
-    if domain.validation is not None:
-        own["validation"] = _part(domain.validation.masks or domain.validation.coco)
+    own = {str(s): _part(part.masks or part.coco) for s, (_, part) in domain_parts(name, domain).items()}
     return {data.kind: _settings(source), "given": own, "content": _short(digests)}
 
 
@@ -142,9 +142,7 @@ def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart]]) -> Content:
 
 def _folder(path: str, where: str) -> dict[str, str]:
     """The image files below a folder."""
-    folder = need_folder(path, what=where)
-    suffixes = frozenset(Image.registered_extensions())
-    return digest_files(files_below(folder, suffixes), os.path.realpath(folder))
+    return digest_folder(need_folder(path, what=where), frozenset(Image.registered_extensions()))
 
 
 def _annotations(path: str, where: str) -> str:
@@ -164,7 +162,7 @@ def _listed(folder: Path, annotations: Path, digest: str) -> dict[str, str]:
     scope = f"{os.path.realpath(folder)}\n{os.path.realpath(annotations)}"
     found = digest_files({name: folder / name for name in names}, scope)
     if not names or ABSENT in found.values():
-        found |= digest_files(files_below(folder), os.path.realpath(folder))
+        found |= digest_folder(folder)
     return found
 
 
@@ -195,12 +193,6 @@ def _names(annotations: Path, digest: str) -> list[str]:
     except OSError:
         pass  # a cache that cannot be written only costs time
     return names
-
-
-def _hub_files(source: HubData) -> dict[str, str]:
-    """All files of a local copy."""
-    folder = Path(source.path)
-    return digest_files(files_below(folder), os.path.realpath(folder))
 
 
 # --- settings ---------------------------------------------------------------------------------

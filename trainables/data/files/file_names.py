@@ -17,49 +17,63 @@ from trainables.wording import plural
 
 
 def walk_files(folder: Path, *, needed: Collection[str] = ()) -> list[Path]:
-    """All files below `folder` but hidden ones, sorted. Links to folders are followed, never in a circle.
+    """All files below `folder`, sorted; see `walk_below`, also for errors.
 
     needed: suffixes in lower case; raise DataError for a link with one of these that leads to
     nothing.
     """
-    found = sorted(_walk(folder, ()))
-    for path, exists in found:
+    found = list(walk_below(folder))
+    for _, path, exists in found:
         if not exists and path.suffix.lower() in needed:
             raise DataError(
                 f"links must lead to files or folders, but {path} leads to {os.readlink(path)}, which does "
                 "not exist; make it available, such as by mounting its disk, or remove the link"
             )
-    return [path for path, exists in found if exists]
+    return [path for _, path, exists in found if exists]
 
 
 def lost_links(folder: Path) -> str:
     """A message of the links below `folder` that lead to nothing, each of which may be a folder of files."""
-    lost = [path for path, exists in sorted(_walk(folder, ())) if not exists]
+    lost = [(name, path) for name, path, exists in walk_below(folder) if not exists]
     if not lost:
         return ""
-    first = lost[0]
+    name, first = lost[0]
     return (
-        f"{folder}: {plural(len(lost), 'link')} to what does not exist, such as {first.relative_to(folder)}, "
+        f"{folder}: {plural(len(lost), 'link')} to what does not exist, such as {name}, "
         f"which leads to {os.readlink(first)}; if files are missing, make it available, such as by "
         "mounting its disk"
     )
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, bool]]:
-    """Yield each file, and each link to nothing, with whether it exists."""
-    status = folder.stat()
+def walk_below(folder: Path) -> Iterator[tuple[str, Path, bool]]:
+    """Yield name, path, and whether it exists, of each file below `folder` and of each link to nothing.
+
+    A name is a path relative to `folder`. They come sorted, without hidden files and folders. Links to
+    folders are followed, never in a circle.  Raises DataError for a folder that cannot be listed.
+    """
+    return _walk(str(folder), "", ())
+
+
+def _walk(folder: str, inside: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Path, bool]]:
+    try:
+        status = os.stat(folder)
+        # `Path.rglob` follows no links to folders, and `Path.iterdir` would ask for the status of each file.
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder} must be a folder that can be listed: {error.strerror}") from error
     if (own := (status.st_dev, status.st_ino)) in above:
         return
-    # `Path.rglob` follows no links to folders.
-    for path in folder.iterdir():
-        if path.name.startswith("."):
+    for entry in entries:
+        if entry.name.startswith("."):
             continue
-        if path.is_dir():
-            yield from _walk(path, (*above, own))
-        elif path.is_file():
-            yield path, True
-        elif path.is_symlink() and not path.exists():
-            yield path, False
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link to itself, or to where this user may not look
+            is_folder = is_file = False
+        if is_folder:
+            yield from _walk(entry.path, f"{inside}{entry.name}/", (*above, own))
+        elif is_file or (entry.is_symlink() and not os.path.exists(entry.path)):
+            yield f"{inside}{entry.name}", Path(entry.path), is_file
 
 
 def file_identity(path: Path) -> str:
@@ -109,9 +123,9 @@ class Folder:
         with self._lock:
             if self._known is None:
                 known: dict[str, list[str]] = defaultdict(list)
-                for path in walk_files(self.path):
-                    name = path.relative_to(self.path).as_posix()
-                    known[_normal(name)].append(name)
+                for name, _, exists in walk_below(self.path):
+                    if exists:
+                        known[_normal(name)].append(name)
                 self._known = dict(known)
             return self._known
 

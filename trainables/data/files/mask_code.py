@@ -11,6 +11,7 @@ from trainables.data.files.mask_pixels import IGNORE, LOSSY, TRANSPARENT, VALUES
 from trainables.data.sample import unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import MaskData
+from trainables.wording import few
 
 SHOWN = 8
 """Values that a message lists."""
@@ -43,7 +44,7 @@ class MaskCode:
         if (found < 0).any():
             strange = np.unique(mask.values[found < 0]).tolist()
             present = np.unique(mask.values[mask.values != TRANSPARENT]).tolist()
-            shown = ", ".join(map(str, strange[:SHOWN])) + (" …" if len(strange) > SHOWN else "")
+            shown = few([str(value) for value in strange], SHOWN)
             hint = self._hint(strange, present, mask.format)
             raise ValueError(f"values without a class: {shown}{'; ' if hint else ''}{hint}")
         return found.astype(np.uint8)

@@ -18,8 +18,6 @@ from trainables.specs.data import MaskPart
 
 OFTEN = 0.5
 """The share of the images from which a difference of names is a habit of the data set."""
-
-
 PROBED = 50
 """Masks that are compared with all images to find out how names differ."""
 
@@ -60,20 +58,13 @@ def find_pairs(part: MaskPart, suffix: str | None, where: str) -> Pairs:
             f"{where}: images and masks are in one folder, {part.images}, so their names must say which is "
             "which: set data.masks.suffix to what the masks' names end with, such as _mask or .png"
         )
-    drawings = _masks_by_stem(masks, suffix)
+    drawings = _by_stem(_image_files(masks), masks, suffix)
     if not drawings:
         raise DataError(_no_masks(masks, suffix, where))
-    taken = set(drawings.values())
-    pictures: dict[str, Path] = {}
-    for path in _image_files(images):
-        if suffix is not None and path in taken:
-            continue
-        stem = _stem(path.relative_to(images).as_posix())
-        if stem in pictures:
-            raise DataError(_collision(pictures[stem], path))
-        pictures[stem] = path
+    taken = set() if suffix is None else set(drawings.values())
+    pictures = _by_stem([path for path in _image_files(images) if path not in taken], images)
     if not pictures:
-        more = ", other than masks," if suffix is not None and taken else ""
+        more = ", other than masks," if taken else ""
         raise DataError(f"{where}.images must be a folder with images, but {part.images} has none{more}")
     kept, doubled = _each_once(pictures, drawings, images)
     pairs = tuple(
@@ -84,10 +75,10 @@ def find_pairs(part: MaskPart, suffix: str | None, where: str) -> Pairs:
     return Pairs(pairs, tuple(drawings[s].relative_to(masks).as_posix() for s in alone), hint, doubled)
 
 
-def _masks_by_stem(folder: Path, suffix: str | None) -> dict[str, Path]:
-    """The masks by the stem of their image."""
+def _by_stem(files: Sequence[Path], folder: Path, suffix: str | None = None) -> dict[str, Path]:
+    """The files by the stem of their image. suffix: only masks that end so; see `find_pairs`."""
     found: dict[str, Path] = {}
-    for path in _image_files(folder):
+    for path in files:
         name = path.relative_to(folder).as_posix()
         stem = _stem(name) if suffix is None else _without(name, suffix)
         if stem is None:
@@ -122,12 +113,12 @@ def _without(name: str, suffix: str) -> str | None:
 
 
 def _no_masks(folder: Path, suffix: str | None, where: str) -> str:
-    other = sorted({path.suffix.lower() for path in walk_files(folder)} - set(Image.registered_extensions()))
-    if suffix is not None and _image_files(folder):
+    if suffix is not None and (images := _image_files(folder)):
         return (
             f"{where}.masks must hold files that end with data.masks.suffix ('{suffix}'), but no image file "
-            f"in {folder} does, such as {_image_files(folder)[0].name}"
+            f"in {folder} does, such as {images[0].name}"
         )
+    other = sorted({path.suffix.lower() for path in walk_files(folder)} - set(Image.registered_extensions()))
     has = f", but files of {', '.join(repr(end) for end in other[:5])}" if other else ""
     return f"{where}.masks must be a folder with masks as images, such as PNG, but {folder} has none{has}" + (
         "; convert them" if other else ""

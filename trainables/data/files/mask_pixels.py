@@ -12,12 +12,14 @@ from PIL import Image
 
 from trainables.data.files.pixels import (
     ORIENTATION,
+    WITH_ALPHA,
     check_one_page,
     cut_to_8_bits,
     is_transparent,
     known_orientation,
     stored_size,
     turn_upright,
+    unmultiplied,
 )
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -92,8 +94,7 @@ def _channel(drawing: Image.Image, values: Collection[int] | None) -> Array:
         raw = np.asarray(drawing)
         indices = raw[..., 0] if raw.ndim == 3 else raw
         return indices if values is None else _looked_up(drawing, indices, values)
-    if drawing.mode in {"La", "RGBa"}:
-        drawing = drawing.convert({"La": "LA", "RGBa": "RGBA"}[drawing.mode])
+    drawing = unmultiplied(drawing)
     raw = np.asarray(drawing)
     if raw.ndim == 2:
         return raw
@@ -121,7 +122,7 @@ def _looked_up(drawing: Image.Image, indices: Array, values: Collection[int]) ->
 
 def _painted(drawing: Image.Image, found: Array, known: Array | None) -> Array:
     """The values, with `TRANSPARENT` where alpha says so."""
-    if drawing.mode in {"LA", "La", "PA", "RGBA", "RGBa"}:
+    if drawing.mode in WITH_ALPHA:
         hidden = np.asarray(drawing)[..., -1] < OPAQUE_FROM
     else:
         # A key is a value that a tool shows through, such as that of pixels that are not to be counted.

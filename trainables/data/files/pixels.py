@@ -34,6 +34,10 @@ FULL_BITS = 16
 """The bits of a deep grey value, unless `data.bits` says otherwise."""
 FIRST_IS_WHOLE = frozenset({"MPO", "PSD", "ICO", "ICNS"})
 """Formats whose further frames are previews, layers or other sizes of the first."""
+WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+"""Pillow's modes with an alpha channel."""
+MULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+"""Those whose colours are multiplied by alpha, and the same ones without."""
 REDUCED = 254
 """The TIFF tag that marks a page as a smaller copy of another."""
 
@@ -194,9 +198,7 @@ def opaque(picture: Image.Image) -> Image.Image:
     """RGB, with transparent parts on white."""
     if not is_transparent(picture):
         return picture.convert("RGB")
-    if picture.mode in {"La", "RGBa"}:
-        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
-    layer = picture.convert("RGBA")
+    layer = unmultiplied(picture).convert("RGBA")
     low, high = layer.getchannel("A").getextrema()
     if high == 0:
         raise ValueError("all of its pixels are transparent; store it without an alpha channel")
@@ -208,4 +210,10 @@ def opaque(picture: Image.Image) -> Image.Image:
 
 def is_transparent(picture: Image.Image) -> bool:
     """Whether the file can hold transparent pixels: by an alpha channel, or a colour that stands for them."""
-    return picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
+    return picture.mode in WITH_ALPHA or "transparency" in picture.info
+
+
+def unmultiplied(picture: Image.Image) -> Image.Image:
+    """The image with its colours as they are, where they are stored multiplied by alpha."""
+    mode = MULTIPLIED.get(picture.mode)
+    return picture if mode is None else picture.convert(mode)

@@ -45,13 +45,14 @@ def _check_surroundings(experiment: Experiment, file: str) -> None:
     kinds = {data.kind, *(domain.kind for domain in data.domains.values())}
     if experiment.model.name == "embedded" and kinds <= {"embedded", "corruption"}:
         return  # nothing to find out, and nothing to import for it
-    from trainables.data.quick_check import quick_classes, quick_faults
+    from trainables.data.quick_check import quick_look
     from tuning.experiment.checks.objective import class_error
 
     workload = experiment.workload
-    faults = quick_faults(workload)
-    if not faults and (error := class_error(workload.metric, quick_classes(workload))) is not None:
-        faults = [("objective.metric", error)]
+    look = quick_look(workload)
+    faults = look.faults
+    if not faults and (error := class_error(workload.metric, look.classes)) is not None:
+        faults = (("objective.metric", error),)
     if faults:
         lines = [f"  {key}  {reason}" for key, reason in faults]
         raise ExperimentFileError("\n".join([f"{file}: {plural(len(faults), 'error')}", *lines]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from trainables.specs.trial import Loss
 from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
+from trainables.wording import few
 from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Violation, closest_name, describe_value
@@ -83,13 +84,8 @@ def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
         return None
     close = closest_name(name, classes)
     return f"there is no class '{name}'" + (
-        f"; did you mean '{close}'?" if close else f"; the data has {_few(classes)}"
+        f"; did you mean '{close}'?" if close else f"; the data has {few(classes, 20, counted=True)}"
     )
-
-
-def _few(classes: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(classes) - most} more" if len(classes) > most else ""
-    return ", ".join(classes[:most]) + more
 
 
 def _classes(draft: Draft) -> Sequence[str]:

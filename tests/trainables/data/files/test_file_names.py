@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from data_makers import coco_folder, mask_folder, prepared
 
-from trainables.data.files.file_names import Folder, file_identity, walk_files
+from trainables.data.content.digests import files_below
+from trainables.data.files.file_names import Folder, file_identity, lost_links, walk_files
 from trainables.errors import DataError
 from trainables.specs.workload import Task
 
@@ -78,6 +79,19 @@ def test_links_to_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
     (inside / "broken").symlink_to(tmp_path / "nothing")
     found = [path.relative_to(inside).as_posix() for path in walk_files(inside)]
     assert found == ["a.png", "link/c.png", "sub/b.png"]
+    # The fingerprint counts what is read.
+    assert list(files_below(inside).items()) == list(zip(found, walk_files(inside), strict=True))
+
+
+def test_a_link_to_itself_leads_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
+    assert walk_files(tmp_path) == []
+    assert lost_links(tmp_path).startswith(f"{tmp_path}: 1 link to what does not exist, such as a.png, which")
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must be a folder that can be listed"):
+        walk_files(tmp_path / "nowhere")
 
 
 def test_one_file_has_one_identity_however_it_is_spelled(tmp_path: Path) -> None:
