@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.metrics.coco import AREAS, Array, CocoTruth, Detections
+from trainables.metrics.overlap import overlaps
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def hits_by_image(
         called = found.labels[kept]
         pairs = labels[:, None] == called[None]
         if pairs.any():
-            near = pairs & (_overlaps(boxes, found.boxes[kept]) >= rule.overlap)
+            overlap = overlaps(found.boxes[kept], boxes, np.zeros(len(boxes), bool))
+            near = pairs & (overlap.T >= rule.overlap)
             hits[image, labels[near.any(axis=1)]] = True
     return hits, objects
 
@@ -72,15 +74,3 @@ def _first(found: Detections, limit: int) -> Array:
     starts = np.searchsorted(ordered, ordered, side="left")
     kept: Array = order[by_class[np.arange(len(ordered)) - starts < limit]]
     return kept
-
-
-def _overlaps(one: Array, other: Array) -> Array:
-    """(a, b) IoU of xywh boxes."""
-    one, other = one.astype(np.float64)[:, None], other.astype(np.float64)[None]
-    near = np.maximum(one[..., :2], other[..., :2])
-    far = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
-    width, height = np.moveaxis(np.maximum(far - near, 0.0), -1, 0)
-    shared = width * height
-    whole = one[..., 2] * one[..., 3] + other[..., 2] * other[..., 3] - shared
-    share: Array = shared / np.maximum(whole, np.finfo(float).tiny)
-    return share
