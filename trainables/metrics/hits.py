@@ -55,11 +55,11 @@ def hits_by_image(
             continue
         kept = _first(found, rule.limit)
         called = found.labels[kept]
-        pairs = labels[:, None] == called[None]
+        pairs = called[:, None] == labels[None]
         if pairs.any():
-            overlap = overlaps(found.boxes[kept], boxes, np.zeros(len(boxes), bool))
-            near = pairs & (overlap.T >= rule.overlap)
-            hits[image, labels[near.any(axis=1)]] = True
+            no_crowds = np.zeros(len(boxes), bool)
+            near = pairs & (overlaps(found.boxes[kept], boxes, no_crowds) >= rule.overlap)
+            hits[image, labels[near.any(axis=0)]] = True
     return hits, objects
 
 
