@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainables.adapters.families.passthrough import offered_methods
 from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
+from trainables.adapters.unfit_methods import UNFIT
 from trainables.errors import AdapterError
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -73,6 +74,7 @@ def test_every_method_that_is_offered(
 def test_every_other_method_is_refused(pristine_vit, trial) -> None:
     refused = {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING} - set(offered_methods())
     assert {PeftType.PROMPT_TUNING.value, PeftType.PREFIX_TUNING.value, "ADALORA"} <= refused
+    assert refused == set(UNFIT), "a check of a file knows the refused methods without PEFT"
     for method in refused:
         with pytest.raises(AdapterError, match=r"peft\.method"):
             inject_adapter(
