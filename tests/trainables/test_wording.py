@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.wording import plural
+from trainables.wording import nearest_name, plural
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adaptertune", "analysis", "cluster", "trainables", "tuning")
@@ -30,6 +30,26 @@ def test_a_count_has_its_noun(number: float, said: str) -> None:
 
 def test_a_noun_may_have_a_plural_of_its_own() -> None:
     assert [plural(n, "box", "boxes") for n in (1, 3)] == ["1 box", "3 boxes"]
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("CAT", ["Cat", "dog"], "Cat"),
+        ("background", ["back", "dog"], "back"),
+        ("fo", ["fox", "dog"], "fox"),
+        ("lab", ["labrador", "laboratory"], None),
+        ("", ["cat"], None),
+        ("zebra", [], None),
+        ("dgo", ["dog", "cat"], None),
+    ],
+)
+def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
+    assert nearest_name(word, known) == meant
+
+
+def test_a_name_may_be_less_alike() -> None:
+    assert nearest_name("dgo", ["dog", "cat"], 0.6) == "dog"
 
 
 def _counts_without_it() -> Iterator[str]:
