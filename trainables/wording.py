@@ -1,9 +1,9 @@
-"""Counts in sentences, and the name that was probably meant."""
+"""Counts and lists in sentences, and the name that was probably meant."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def plural(number: float, noun: str, several: str | None = None) -> str:
@@ -13,6 +13,11 @@ def plural(number: float, noun: str, several: str | None = None) -> str:
     """
     count = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{count} {noun}" if number == 1 else f"{count} {several or noun + 's'}"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first `most` names, and how many more there are: `a, b and 3 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def nearest_name(word: object, known: Iterable[object], least: float = 0.7) -> str | None:

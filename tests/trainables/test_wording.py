@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.wording import nearest_name, plural
+from trainables.wording import few, nearest_name, plural
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adaptertune", "analysis", "cluster", "trainables", "tuning")
@@ -30,6 +30,11 @@ def test_a_count_has_its_noun(number: float, said: str) -> None:
 
 def test_a_noun_may_have_a_plural_of_its_own() -> None:
     assert [plural(n, "box", "boxes") for n in (1, 3)] == ["1 box", "3 boxes"]
+
+
+@pytest.mark.parametrize(("names", "said"), [("", ""), ("ab", "a, b"), ("abcde", "a, b and 3 more")])
+def test_a_long_list_is_cut(names: str, said: str) -> None:
+    assert few(list(names), 2) == said
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainables.specs.workload import MetricName
-from trainables.wording import nearest_name
+from trainables.wording import few, nearest_name
 
 ALIKE = 0.6
 """The least similarity of a class that was meant: names are short, and `dgo` has 0.67 of `dog`."""
+SHOWN = 20
+"""The most classes that a message lists."""
 
 
 def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
@@ -18,10 +20,5 @@ def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
         return None
     close = nearest_name(name, classes, ALIKE)
     return f"there is no class '{name}'" + (
-        f"; did you mean '{close}'?" if close else f"; the data has {_few(classes)}"
+        f"; did you mean '{close}'?" if close else f"; the data has {few(classes, SHOWN)}"
     )
-
-
-def _few(classes: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(classes) - most} more" if len(classes) > most else ""
-    return ", ".join(classes[:most]) + more

@@ -29,7 +29,7 @@ from trainables.tasks.base import TaskModel, autocast, clone_module
 from trainables.training.adapter_layers import LayerCalls, changed, hidden_state
 from trainables.training.audit_batches import audit_batches
 from trainables.training.evaluation import smaller_batch
-from trainables.wording import plural
+from trainables.wording import few, plural
 
 IMAGES = 4
 """The most images in a batch of the audit."""
@@ -37,6 +37,8 @@ TRIES = 3
 """The most batches until a parameter without a gradient is believed to have none."""
 NOISE = 0.1
 """The standard deviation of the numbers that replace zeros."""
+SHOWN = 3
+"""The most names that an error lists."""
 _DECIDES = {"adapter", "targets", "blocks", "freezing", "freeze_head", "head", "loss", "precision"}
 """The fields of a configuration, besides the adapter's section, that decide what has a gradient."""
 _ALL_STAGES = float("inf")
@@ -172,15 +174,15 @@ class _Audit:
     def _check_layers(self, idle: list[str], when: str) -> None:
         if idle:
             raise AdapterError(
-                f"{self._what()} would have no effect{when} on {_few(idle)}: the model reads the layer's"
-                " weights without running it; choose other targets or blocks"
+                f"{self._what()} would have no effect{when} on {few(idle, SHOWN)}: the model reads the"
+                " layer's weights without running it; choose other targets or blocks"
             )
 
     def _check_state(self, lost: list[str]) -> None:
         if lost:
             raise AdapterError(
                 f"{self._what()} changes values in training that a checkpoint does not hold, so that a"
-                f" resumed trial would differ: {_few(lost)}; use another method or other arguments"
+                f" resumed trial would differ: {few(lost, SHOWN)}; use another method or other arguments"
             )
 
     def _check_adapter(self, still: Iterable[str]) -> None:
@@ -225,7 +227,3 @@ def _random_state(model: nn.Module) -> list[Tensor]:
 
 def _same(before: list[Tensor], after: list[Tensor]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
