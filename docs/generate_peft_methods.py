@@ -18,7 +18,8 @@ import peft
 import torch
 
 from docs.peft_trials import STEPS, Outcome, outcome_of
-from docs.peft_variants import DEFAULTS, Variant, arguments_of, methods, refusal, variants
+from docs.peft_variants import DEFAULTS, Variant, arguments_of, methods, variants
+from trainables.adapters.families.passthrough import method_fault
 from trainables.adapters.peft_arguments import PRACTICAL
 from trainables.specs.workload import Task
 
@@ -61,7 +62,7 @@ def _methods(found: Outcomes) -> Iterator[str]:
     yield "| method | ViT | YOLOS | parameters ViT / YOLOS | start | merges | bf16 | remarks |"
     yield "|---|---|---|---|---|---|---|---|"
     for method in methods():
-        if (why := refusal(method)) is not None:
+        if (why := method_fault(method)) is not None:
             yield f"| `{method}` | refused | refused | | | | | {_cell(why)} |"
             continue
         vit, yolos = (found[method, task] for task in (Task.SEGMENTATION, Task.DETECTION))

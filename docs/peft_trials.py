@@ -182,7 +182,7 @@ def _resumes(engine: Engine, state: TrialState, path: Path) -> bool:
     """Whether the next step after a restore is the same to the bit; `state` goes on by that step."""
     save_state(state, path)
     saved = read_state(path)
-    again = engine.start(state.config, ranks=saved.weights.ranks)
+    again = engine.start(state.config, kept=saved.weights.kept)
     restore_state(again, saved)
     same = torch.equal(outputs(engine, again.model), outputs(engine, state.model))
     for each in (state, again):

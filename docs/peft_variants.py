@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from trainables.adapters.families.passthrough import OWN, method_fault, offered_methods
+from trainables.adapters.families.passthrough import OWN, offered_methods
 from trainables.adapters.peft_arguments import NEEDS
 
 DEFAULTS: Mapping[str, dict[str, Any]] = {
@@ -101,11 +101,6 @@ class Variant:
 def methods() -> list[str]:
     """All methods in PEFT's registry."""
     return sorted(kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING)
-
-
-def refusal(method: str) -> str | None:
-    """Why a method cannot be used at all; None if it can."""
-    return method_fault(method)
 
 
 def arguments_of(method: str) -> list[str]:

@@ -8,8 +8,8 @@ import peft
 import pytest
 
 from docs.generate_peft_methods import FILE
-from docs.peft_variants import Variant, arguments_of, methods, refusal, variants
-from trainables.adapters.families.passthrough import offered_methods
+from docs.peft_variants import Variant, arguments_of, methods, variants
+from trainables.adapters.families.passthrough import method_fault, offered_methods
 from trainables.adapters.peft_arguments import argument_faults
 
 STALE = "run `make docs-peft`"
@@ -33,7 +33,7 @@ def test_it_has_every_method(text: str) -> None:
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (works|refused)", text, re.M)
     assert [name for name, _ in rows] == methods(), STALE
     assert [name for name, how in rows if how == "works"] == offered_methods(), STALE
-    assert all((refusal(name) is None) == (how == "works") for name, how in rows)
+    assert all((method_fault(name) is None) == (how == "works") for name, how in rows)
 
 
 def test_it_has_every_argument_and_value(text: str) -> None:

@@ -1,8 +1,9 @@
-"""Counts, lists and full stops in sentences."""
+"""Counts, lists and full stops in sentences, and the name that was probably meant."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def plural(number: float, noun: str, several: str | None = None) -> str:
@@ -29,3 +30,23 @@ def few(names: Sequence[str], most: int = 5, *, joint: str = ", ", counted: bool
     left = len(names) - most
     more = f" and {left} more" if counted else " …"
     return joint.join(names[:most]) + (more if left > 0 else "")
+
+
+def nearest_name(word: object, known: Iterable[object], least: float = 0.7) -> str | None:
+    """The known name that `word` was probably meant to be, in any case of letters; None if none is close.
+
+    least: the similarity of a close one, see `difflib.get_close_matches`.
+    """
+    folded = {str(name).lower(): str(name) for name in known}
+    text = str(word).lower()
+    if text in folded:
+        return folded[text]
+    akin = [
+        n
+        for f, n in folded.items()
+        if min(len(text), len(f)) > 2 and (f.startswith(text) or text.startswith(f))
+    ]
+    if len(akin) == 1:
+        return akin[0]
+    close = difflib.get_close_matches(text, list(folded), n=1, cutoff=least)
+    return folded[close[0]] if close else None

@@ -16,7 +16,7 @@ from trainables.specs.adapters import WITHOUT_ADAPTER, Adapter, Freezing
 from trainables.specs.data import Split
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task
-from trainables.training.checkpoint import restore_state, save_state
+from trainables.training.checkpoint import read_state, restore_state, save_state
 from trainables.training.engine import Engine
 from trainables.training.state import TrialState
 
@@ -76,7 +76,7 @@ def test_contract(engine_of: EngineOf, tmp_path: Path, task: Task, adapter: Adap
 
     save_state(state, tmp_path / "state.ckpt")
     again = engine.start(asked)
-    restore_state(again, tmp_path / "state.ckpt")
+    restore_state(again, read_state(tmp_path / "state.ckpt"))
     assert torch.equal(_outputs(engine, again), _outputs(engine, state))
     for resumed in (state, again):
         list(engine.advance([resumed], steps=1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.wording import counts_in_words, few, plural, with_full_stop
+from trainables.wording import counts_in_words, few, nearest_name, plural, with_full_stop
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adaptertune", "analysis", "cluster", "trainables", "tuning")
@@ -48,6 +48,31 @@ def test_a_list_shows_a_few_and_that_there_are_more() -> None:
     assert few(names, 1, counted=True) == "a and 2 more"
     assert few(names, 2, joint=" or ") == "a or b …"
     assert few([]) == ""
+
+
+@pytest.mark.parametrize(("names", "said"), [("", ""), ("ab", "a, b"), ("abcde", "a, b and 3 more")])
+def test_a_long_list_is_cut(names: str, said: str) -> None:
+    assert few(list(names), 2, counted=True) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("CAT", ["Cat", "dog"], "Cat"),
+        ("background", ["back", "dog"], "back"),
+        ("fo", ["fox", "dog"], "fox"),
+        ("lab", ["labrador", "laboratory"], None),
+        ("", ["cat"], None),
+        ("zebra", [], None),
+        ("dgo", ["dog", "cat"], None),
+    ],
+)
+def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
+    assert nearest_name(word, known) == meant
+
+
+def test_a_name_may_be_less_alike() -> None:
+    assert nearest_name("dgo", ["dog", "cat"], 0.6) == "dog"
 
 
 def _counts_without_it() -> Iterator[str]:

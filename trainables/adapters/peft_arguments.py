@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from trainables.adapters.peft_patterns import first_match
+
 Arguments = Mapping[str, JsonValue]
 Holds = Callable[[JsonValue], bool]
 
@@ -265,10 +267,8 @@ def pattern_faults(method: str, arguments: Arguments, layers: Sequence[str]) -> 
     for name, pattern in arguments.items():
         if not name.endswith("_pattern") or not isinstance(pattern, dict):
             continue
-        used: set[str] = set()
         try:
-            for layer in layers:
-                used |= {next((key for key in pattern if _matches(method.upper(), key, layer)), "")}
+            used = {first_match(method.upper(), pattern, layer) for layer in layers}
         except re.error as error:
             found.append(f"peft.arguments.{name}: a key is no regular expression: {error}")
             continue
@@ -280,15 +280,6 @@ def pattern_faults(method: str, arguments: Arguments, layers: Sequence[str]) -> 
             if key not in used
         ]
     return found
-
-
-def _matches(method: str, key: str, layer: str) -> bool:
-    """As PEFT's method matches them."""
-    if method == "OSF":
-        return re.search(key, layer) is not None
-    if method in ("C3A", "FOURIERFT"):
-        return re.match(rf".*\.{key}$", layer) is not None
-    return re.match(rf"(.*\.)?({key})$", layer) is not None
 
 
 def _shown(value: JsonValue) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 
 from peft import PeftConfig, PeftType
 
-_AFTER_A_DOT = frozenset({PeftType.C3A, PeftType.FOURIERFT})
-"""Methods whose patterns match only after a dot in the name."""
+from trainables.adapters.peft_patterns import AFTER_A_DOT, first_match
 
 
 def exact_patterns(config: PeftConfig, layers: Iterable[str], under: str) -> None:
@@ -36,22 +35,14 @@ def exact_patterns(config: PeftConfig, layers: Iterable[str], under: str) -> Non
 
 def _value(kind: PeftType, patterns: Mapping[str, Any], name: str) -> Any:
     """The value of the first pattern that matches a layer, as PEFT finds it; None if none matches."""
-    for pattern, value in patterns.items():
-        if kind is PeftType.OSF:
-            found = re.search(pattern, name)
-        elif kind in _AFTER_A_DOT:
-            found = re.match(rf".*\.{pattern}$", name)
-        else:
-            found = re.match(rf"(.*\.)?({pattern})$", name)
-        if found:
-            return value
-    return None
+    key = first_match(kind.value, patterns, name)
+    return None if key is None else patterns[key]
 
 
 def _key(kind: PeftType, name: str) -> str:
     """A pattern that matches only this name."""
     first, dot, rest = name.partition(".")
-    if kind in _AFTER_A_DOT and dot:
+    if kind.value in AFTER_A_DOT and dot:
         return rf"(?<=^{re.escape(first)}\.){re.escape(rest)}"
     return f"^{re.escape(name)}$" if kind is PeftType.OSF else f"^{re.escape(name)}"
 

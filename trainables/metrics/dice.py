@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from trainables.metrics.mask_means import WITH_BACKGROUND, WORST
+from trainables.metrics.mask_means import mask_names, mask_values
 from trainables.metrics.rules import MetricRules
 
 
@@ -28,32 +29,16 @@ def counts_by_image(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
 
 
 def mask_metrics(counts: Tensor, classes: Sequence[str], rules: MetricRules) -> dict[str, float]:
-    """`dice` and `iou`, and each class's value, over all images. counts: see `counts_by_image`.
+    """`dice` and `iou`, and each class's value, over all images; see `mask_values`.
 
-    Dice 2·TP / (2·TP + FP + FN), IoU TP / (TP + FP + FN). A class that is present neither in truth nor in
-    prediction is left out. By definition 2 the means are over the foreground, `dice_with_background` over
-    all classes, and `dice_worst` is the least value of a foreground class; by definition 1 the means are
-    over all classes. Without a single such class they are 0.
+    counts: see `counts_by_image`.
+
+    A class that is present neither in truth nor in prediction is left out. By definition 2 the means are over
+    the foreground, `dice_with_background` over all classes, and `dice_worst` is the least value of a
+    foreground class; by definition 1 the means are over all classes.
     """
-    hits, truth, predicted = counts.sum(0).cpu().double()
-    present = (truth + predicted) > 0
-    inside = torch.zeros_like(present)
-    inside[list(rules.foreground(classes))] = True
-    found: dict[str, float] = {}
-    for name, number, values in (
-        ("dice", rules.definitions.dice, 2 * hits / (truth + predicted)),
-        ("iou", rules.definitions.iou, hits / (truth + predicted - hits)),
-    ):
-        found[name] = _mean(values[present & inside if number >= 2 else present])
-        if number >= 2:
-            found[name + WITH_BACKGROUND] = _mean(values[present])
-            front = values[present & inside]
-            found[name + WORST] = float(front.min()) if len(front) else 0.0
-        for index, label in enumerate(classes):
-            if present[index]:
-                found[f"{name}/{label}"] = float(values[index])
-    return found
-
-
-def _mean(values: Tensor) -> float:
-    return float(values.mean()) if len(values) else 0.0
+    # One sample of all images: (1, classes) each.
+    right, truth, called = counts.sum(0).cpu().double().numpy()[:, None]
+    names = mask_names(classes, rules)
+    found = {name: float(mask_values(right, truth, called, name, classes, rules)[0]) for name in names}
+    return {name: value for name, value in found.items() if not math.isnan(value)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.metrics.coco import AREAS, Array, CocoTruth, Detections
+from trainables.metrics.overlap import overlaps
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ def hits_by_image(
             continue
         kept = _first(found, rule.limit)
         called = found.labels[kept]
-        pairs = labels[:, None] == called[None]
+        pairs = called[:, None] == labels[None]
         if pairs.any():
-            near = pairs & (_overlaps(boxes, found.boxes[kept]) >= rule.overlap)
-            hits[image, labels[near.any(axis=1)]] = True
+            no_crowds = np.zeros(len(boxes), bool)
+            near = pairs & (overlaps(found.boxes[kept], boxes, no_crowds) >= rule.overlap)
+            hits[image, labels[near.any(axis=0)]] = True
     return hits, objects
 
 
@@ -72,15 +74,3 @@ def _first(found: Detections, limit: int) -> Array:
     starts = np.searchsorted(ordered, ordered, side="left")
     kept: Array = order[by_class[np.arange(len(ordered)) - starts < limit]]
     return kept
-
-
-def _overlaps(one: Array, other: Array) -> Array:
-    """(a, b) IoU of xywh boxes."""
-    one, other = one.astype(np.float64)[:, None], other.astype(np.float64)[None]
-    near = np.maximum(one[..., :2], other[..., :2])
-    far = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
-    width, height = np.moveaxis(np.maximum(far - near, 0.0), -1, 0)
-    shared = width * height
-    whole = one[..., 2] * one[..., 3] + other[..., 2] * other[..., 3] - shared
-    share: Array = shared / np.maximum(whole, np.finfo(float).tiny)
-    return share

@@ -18,14 +18,10 @@ WORST = "_worst"
 
 def mask_names(classes: Sequence[str], rules: MetricRules) -> tuple[str, ...]:
     """The names of the metrics that are computed from masks' pixel counts."""
-    parts = ["", *(f"/{name}" for name in classes)]
-    found = [f"{base}{part}" for base in BASES for part in parts]
-    found += [
-        f"{base}{extra}"
-        for base in BASES
-        if getattr(rules.definitions, base) >= 2
-        for extra in (WITH_BACKGROUND, WORST)
-    ]
+    found = []
+    for base in BASES:
+        extras = (WITH_BACKGROUND, WORST) if getattr(rules.definitions, base) >= 2 else ()
+        found += [f"{base}{part}" for part in ("", *extras, *(f"/{name}" for name in classes))]
     return tuple(found)
 
 

@@ -5,7 +5,6 @@ Without such an object a whole epoch would be trained, by every trial, before th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +17,7 @@ from trainables.metrics.mask_means import WITH_BACKGROUND, WORST
 from trainables.metrics.prepared_floors import true_pixels
 from trainables.metrics.rules import MetricRules
 from trainables.specs.data import Split
+from trainables.specs.metric_class import class_error
 from trainables.specs.tasks import is_coco
 from trainables.specs.workload import ROBUSTNESS, MetricName, Workload
 
@@ -31,11 +31,8 @@ def check_objective(prepared: Prepared, workload: Workload) -> None:
 
 def _reasons(prepared: Prepared, workload: Workload) -> Iterator[str]:
     asked, classes = workload.metric, prepared.classes
-    if asked.of_class is not None and asked.of_class not in classes:
-        close = difflib.get_close_matches(asked.of_class, classes, n=1)
-        yield f"there is no class '{asked.of_class}'" + (
-            f"; did you mean '{close[0]}'?" if close else f"; the data has {', '.join(classes[:20])}"
-        )
+    if (error := class_error(asked, classes)) is not None:
+        yield error
         return
     domains: dict[str, Parts] = open_domains(prepared, workload) if workload.watched else {}
     own = asked.base == ROBUSTNESS or asked.domain is None

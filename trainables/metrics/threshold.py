@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.metrics.coco import Array, CocoTruth, Detections
+from trainables.metrics.overlap import overlaps
 
 IOU = 0.5
 """The IoU from which a detection counts as a true object of its class."""
@@ -74,7 +75,7 @@ def _matched(boxes: Array, truth: Array, crowds: Array) -> tuple[Array, Array]:
     hit, counts = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
     if not len(truth):
         return hit, counts
-    overlap = _iou(boxes.astype(np.float64), truth.astype(np.float64), crowds)
+    overlap = overlaps(boxes, truth, crowds)
     free = ~crowds
     for place, row in enumerate(overlap):
         able = np.where(free, row, -1.0)
@@ -84,14 +85,3 @@ def _matched(boxes: Array, truth: Array, crowds: Array) -> tuple[Array, Array]:
         elif bool((row[crowds] >= IOU).any()):
             counts[place] = False
     return hit, counts
-
-
-def _iou(boxes: Array, truth: Array, crowds: Array) -> Array:
-    """(n, m) IoU of boxes in xywh; for a crowd the share of the detection that lies inside, as in COCO."""
-    near = np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    far = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], truth[None, :, :2] + truth[None, :, 2:])
-    shared = np.clip(far - near, 0, None).prod(axis=-1)
-    own = boxes[:, 2:].prod(axis=-1)[:, None]
-    whole = np.where(crowds[None], own, own + truth[:, 2:].prod(axis=-1)[None] - shared)
-    ratio: Array = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return ratio

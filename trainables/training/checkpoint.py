@@ -74,19 +74,15 @@ def read_state(path: Place) -> SavedState:
     return SavedState(_parsed(held, path), held)
 
 
-def restore_state(state: TrialState, saved: Place | SavedState) -> Report | None:
-    """Restore a newly started `state` from a checkpoint; returns the report saved with it.
+def restore_state(state: TrialState, saved: SavedState) -> Report | None:
+    """Restore a newly started `state` to a saved one; returns the report saved with it.
 
     A state whose initial weights came from training images must have been started with the checkpoint's
-    `weights.kept`. Raises CheckpointError if the file is damaged or of another configuration,
-    StorageError if its store does not answer.
+    `weights.kept`. Raises CheckpointError if it is of another configuration.
     """
-    if not isinstance(saved, SavedState):
-        saved = read_state(saved)
     held, weights = saved.held, saved.weights
-    path = weights.path
     if weights.config != state.config:
-        raise CheckpointError(f"{path}: belongs to another configuration than this trial's")
+        raise CheckpointError(f"{weights.path}: belongs to another configuration than this trial's")
     load_weights(state.model, state.adapted, weights)
     state.optimizer.load_state_dict(held["optimizer"])
     state.plateau = Plateau(**held["plateau"])

@@ -37,6 +37,8 @@ TRIES = 3
 """The most batches until a parameter without a gradient is believed to have none."""
 NOISE = 0.1
 """The standard deviation of the numbers that replace zeros."""
+SHOWN = 3
+"""The most names that an error lists."""
 _DECIDES = {"adapter", "targets", "blocks", "freezing", "freeze_head", "head", "loss", "precision"}
 """The fields of a configuration, besides the adapter's section, that decide what has a gradient."""
 _ALL_STAGES = float("inf")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trainables.errors import ExperimentFileError
-from trainables.wording import plural
+from trainables.wording import nearest_name, plural
 
 Path = tuple[str | int, ...]
 """The keys and list positions that lead to a value in the file."""
@@ -77,23 +76,10 @@ def dotted_key(path: Sequence[str | int]) -> str:
 
 
 def closest_name(word: object, known: Iterable[object]) -> str | None:
-    """The known name that `word` was probably meant to be; None if none is close."""
-    names, text = [str(name) for name in known], str(word)
-    if _SYNONYMS.get(text) in names:
-        return _SYNONYMS[text]
-    folded = {name.lower(): name for name in names}
-    text = text.lower()
-    if text in folded:
-        return folded[text]
-    akin = [
-        n
-        for f, n in folded.items()
-        if min(len(text), len(f)) > 2 and (f.startswith(text) or text.startswith(f))
-    ]
-    if len(akin) == 1:
-        return akin[0]
-    close = difflib.get_close_matches(text, list(folded), n=1, cutoff=0.7)
-    return folded[close[0]] if close else None
+    """As `nearest_name`; a setting's name in another library means ours."""
+    names = [str(name) for name in known]
+    ours = _SYNONYMS.get(str(word))
+    return ours if ours in names else nearest_name(word, names)
 
 
 def suggestion(word: object, known: Iterable[object]) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 from trainables.errors import ClusterError, DataError
 from trainables.run_folder import SPLITS
 from trainables.specs.job import Job
+from trainables.specs.metric_class import class_error
 from trainables.specs.workload import Workload
-from tuning.experiment.checks.objective import class_error
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.recorder import Halt, Recorder

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel, YolosConfig, YolosForObjectDetection
 
+from trainables.adapters.inject import Adapted
 from trainables.specs.trial import TrialConfig
 
 torch.set_num_threads(1)
@@ -77,6 +78,33 @@ def loss_of(output: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Modul
         return (out - target).square().mean()
 
     return loss
+
+
+@pytest.fixture(scope="session")
+def losses_of(loss_of: Callable[[nn.Module, Tensor], Tensor]) -> Callable[..., list[float]]:
+    """The loss before each of a number of training steps on the same images."""
+
+    def run(
+        model: nn.Module,
+        adapted: Adapted,
+        optimizer: torch.optim.Optimizer,
+        images: Tensor,
+        *,
+        steps: int,
+        bf16: bool = False,
+    ) -> list[float]:
+        losses = []
+        for step in range(1, steps + 1):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                loss = loss_of(model, images)
+            loss.backward()
+            optimizer.step()
+            adapted.after_step(step)
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        return losses
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -161,20 +161,14 @@ def test_only_named_blocks_and_roles_are_adapted(family: str, pristine, clone, t
 
 
 @each_family
-def test_trains_under_bf16_autocast(family: str, pristine_vit, clone, loss_of, images: Tensor, trial) -> None:
+def test_trains_under_bf16_autocast(
+    family: str, pristine_vit, clone, losses_of, images: Tensor, trial
+) -> None:
     model = clone(pristine_vit)
     adapted = put(model, trial(**FAMILIES[family][0]))
     own = trained(model, adapted)
     optimizer = torch.optim.AdamW(own.values(), lr=0.05)
-    losses = []
-    for step in range(1, 7):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = loss_of(model, images)
-        loss.backward()
-        optimizer.step()
-        adapted.after_step(step)
-        optimizer.zero_grad()
-        losses.append(loss.item())
+    losses = losses_of(model, adapted, optimizer, images, steps=6, bf16=True)
     assert losses[-1] < losses[0]
     assert all(p.dtype == torch.float32 for p in own.values())
 

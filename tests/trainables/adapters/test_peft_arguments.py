@@ -100,6 +100,7 @@ def test_what_does_something_is_not(method: str, arguments: dict[str, Any]) -> N
         ("OSF", {"proj": 2}, []),
         ("C3A", {"attention.q_proj": 2, r"layers\.7.*": 1}, [r"layers\.7.*"]),
         ("LOHA", {}, []),
+        ("LORA", {"": 2, "q_proj": 3}, [""]),
     ],
 )
 def test_keys_of_patterns_must_match_a_layer(

@@ -41,7 +41,7 @@ from trainables.export.card import Card
 from trainables.export.portable import split_portable
 from trainables.export.use import load
 from trainables.export.write import ExportKind, export_model
-from trainables.inference.trained_model import load_trained
+from trainables.inference.trained_model import TrainedModel, load_trained
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.data import Split
 from trainables.specs.trial import TrialConfig
@@ -290,22 +290,28 @@ def test_the_card_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
         assert said in text
 
 
-def test_the_card_shows_an_objective_in_a_domain_beside_its_floor(tmp_path: Path) -> None:
-    model = trained(Task.SEGMENTATION, {"adapter": "lora"})
+def _with_objective(metric: str, **data: Any) -> TrainedModel:
+    """A trained segmenter of an experiment with this objective."""
     asked = {
         "task": "segmentation",
         "model": {"name": "embedded"},
-        "objective": {"metric": "dice@noisy"},
-        "data": {"embedded": {}, "domains": {"noisy": {"corruption": {"kind": "noise", "severity": 3}}}},
+        "objective": {"metric": metric},
+        "data": {"embedded": {}, **data},
     }
+    model = trained(Task.SEGMENTATION, {"adapter": "lora"})
+    return replace(model, workload=Workload.model_validate_json(json.dumps(asked)))
+
+
+def test_the_card_shows_an_objective_in_a_domain_beside_its_floor(tmp_path: Path) -> None:
+    noisy = {"noisy": {"corruption": {"kind": "noise", "severity": 3}}}
+    model = _with_objective("dice@noisy", domains=noisy)
     card = Card(
         "x",
         metrics={"dice": 0.8, "iou": 0.7, "dice@noisy": 0.4, "iou@noisy": 0.25},
         epoch=4.0,
         floors={"validation images": {"dice": 0.125}, "validation images of noisy": {"dice": 0.375}},
     )
-    shifted = replace(model, workload=Workload.model_validate_json(json.dumps(asked)))
-    export_model(shifted, tmp_path / "out", merge=False, card=card)
+    export_model(model, tmp_path / "out", merge=False, card=card)
     text = (tmp_path / "out" / "README.md").read_text()
     assert (
         "| validation images, epoch 4 | 0.8000 | 0.7000 |\n| floor of these images | 0.1250 | – |\n"
@@ -314,21 +320,14 @@ def test_the_card_shows_an_objective_in_a_domain_beside_its_floor(tmp_path: Path
 
 
 def test_the_card_shows_the_floor_of_a_class_whose_name_holds_an_at_sign(tmp_path: Path) -> None:
-    model = trained(Task.SEGMENTATION, {"adapter": "lora"})
-    asked = {
-        "task": "segmentation",
-        "model": {"name": "embedded"},
-        "objective": {"metric": "dice/a@b"},
-        "data": {"embedded": {}},
-    }
+    model = _with_objective("dice/a@b")
     card = Card(
         "x",
         metrics={"dice": 0.8, "iou": 0.7, "dice/a@b": 0.4},
         epoch=4.0,
         floors={"validation images": {"dice": 0.125, "dice/a@b": 0.0625}},
     )
-    of = replace(model, workload=Workload.model_validate_json(json.dumps(asked)))
-    export_model(of, tmp_path / "out", merge=False, card=card)
+    export_model(model, tmp_path / "out", merge=False, card=card)
     text = (tmp_path / "out" / "README.md").read_text()
     assert "| floor of these images | 0.0625 |" in text
 

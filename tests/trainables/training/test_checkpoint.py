@@ -11,7 +11,7 @@ import pytest
 from tests.trainables.conftest import config, report_values, run
 from trainables.errors import CheckpointError, StorageError
 from trainables.specs.workload import Task
-from trainables.training.checkpoint import restore_state, save_state
+from trainables.training.checkpoint import read_state, restore_state, save_state
 from trainables.training.engine import Engine
 
 EngineOf = Callable[[Task], Engine]
@@ -37,7 +37,7 @@ def test_a_restored_trial_gives_the_curve_of_the_uninterrupted_one(
     before += [report for _, report in engine.advance([state], steps=2)]
     save_state(state, tmp_path / "state.ckpt")
     resumed = engine.start(config(text))
-    restore_state(resumed, tmp_path / "state.ckpt")
+    restore_state(resumed, read_state(tmp_path / "state.ckpt"))
     assert resumed.step == 8
     assert report_values(before + run(engine, resumed)) == whole
 
@@ -51,14 +51,14 @@ def test_a_damaged_checkpoint_is_refused(engine_of: EngineOf, tmp_path: Path) ->
     for damaged in (content[:-7], content[:200], b"", content[:-1] + bytes([content[-1] ^ 1])):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="damaged"):
-            restore_state(state, path)
+            restore_state(state, read_state(path))
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(engine_of: EngineOf, tmp_path: Path) -> None:
     engine = engine_of(Task.SEGMENTATION)
     save_state(engine.start(config(CONFIGS[0])), tmp_path / "state.ckpt")
     with pytest.raises(CheckpointError, match="another configuration"):
-        restore_state(engine.start(config(CONFIGS[3])), tmp_path / "state.ckpt")
+        restore_state(engine.start(config(CONFIGS[3])), read_state(tmp_path / "state.ckpt"))
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(

@@ -15,6 +15,7 @@ from trainables.adapters.family import ADAPTER_NAME, AdapterFamily, Kept
 from trainables.adapters.layout import Layout
 from trainables.adapters.peft_arguments import pattern_faults
 from trainables.adapters.peft_types import did_you_mean, misfit
+from trainables.adapters.unfit_methods import PROMPTS, UNFIT
 from trainables.errors import AdapterError
 from trainables.specs.adapters import PeftSpec, Role
 from trainables.specs.trial import TrialConfig
@@ -34,22 +35,13 @@ OWN = {field.name for field in dataclasses.fields(PeftConfig)} | {
 }
 """Arguments that `targets`, `blocks`, `freezing` or the engine set."""
 
-_UNFIT = {
-    PeftType.ADALORA: "its ranks must be reallocated after every step; use adapter 'adalora'",
-    PeftType.ADAPTION_PROMPT: "it is for language models",
-    PeftType.TRAINABLE_TOKENS: "it trains rows of a token embedding, which a vision model lacks",
-    PeftType.XLORA: "it combines LoRA adapters that are already trained",
-    PeftType.POLY: "it needs a task id with every batch",
-    PeftType.SHADOW: "it is for language models",
-}
-
 
 def offered_methods() -> list[str]:
     """The names of the PEFT methods that can be used."""
     return sorted(
         kind.value
         for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
-        if kind not in _UNFIT
+        if kind.value not in UNFIT
         and not issubclass(config, PromptLearningConfig)
         and PEFT_TYPE_TO_TUNER_MAPPING.get(kind) is not None
     )
@@ -105,10 +97,7 @@ def method_fault(method: str) -> str | None:
     name = method.upper()
     if name in offered_methods():
         return None
-    return next(
-        (why for kind, why in _UNFIT.items() if kind.value == name),
-        "it learns prompt tokens, which a vision backbone does not accept",
-    )
+    return UNFIT.get(name, PROMPTS)
 
 
 def _kind(spec: PeftSpec) -> PeftType:

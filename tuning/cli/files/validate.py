@@ -46,7 +46,7 @@ def _check_surroundings(experiment: Experiment, file: str) -> None:
     if experiment.model.name == "embedded" and kinds <= {"embedded", "corruption"}:
         return  # nothing to find out, and nothing to import for it
     from trainables.data.quick_check import quick_look
-    from tuning.experiment.checks.objective import class_error
+    from trainables.specs.metric_class import class_error
 
     workload = experiment.workload
     look = quick_look(workload)

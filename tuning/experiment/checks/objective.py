@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from trainables.specs.metric_class import class_error
 from trainables.specs.trial import Loss
 from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
-from trainables.wording import few
 from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Violation, closest_name, describe_value
@@ -75,17 +75,6 @@ def _is_known(asked: MetricName, task: Task) -> bool:
     if asked.of_class is not None:
         return asked.base in task.facts.class_metrics
     return asked.base in task.facts.metrics
-
-
-def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
-    """The error in the class of a metric such as `dice/cat`, if any. Empty `classes`: not known yet."""
-    name = asked.of_class
-    if not name or not classes or name in classes:
-        return None
-    close = closest_name(name, classes)
-    return f"there is no class '{name}'" + (
-        f"; did you mean '{close}'?" if close else f"; the data has {few(classes, 20, counted=True)}"
-    )
 
 
 def _classes(draft: Draft) -> Sequence[str]:

@@ -8,19 +8,14 @@ from peft import PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import Tensor, nn
 
+from docs.peft_variants import DEFAULTS
 from trainables.adapters.families.passthrough import offered_methods
 from trainables.adapters.inject import Adapted, inject_adapter
 from trainables.adapters.layout import layout_of
+from trainables.adapters.unfit_methods import UNFIT
 from trainables.errors import AdapterError
 
-SMALL: dict[str, dict[str, Any]] = {
-    "C3A": {"block_size": 8},
-    "MISS": {"r": 8},
-    "ROAD": {"group_size": 8},
-    "SHIRA": {"r": 4},
-    "VBLORA": {"vector_length": 8, "num_vectors": 12, "topk": 2},
-    "WAVEFT": {"n_frequency": 100},
-}
+SMALL: dict[str, dict[str, Any]] = {**DEFAULTS, "WAVEFT": {"n_frequency": 100}}
 """Arguments for methods with defaults that are too large for a hidden size of 32."""
 
 
@@ -30,7 +25,7 @@ NOT_ZERO_AT_FIRST = {"C3A", "FOURIERFT", "UNILORA", "VBLORA"}
 
 @pytest.mark.parametrize("method", offered_methods())
 def test_every_method_that_is_offered(
-    method: str, pristine_vit, clone, output, loss_of, images: Tensor, trial
+    method: str, pristine_vit, clone, output, losses_of, images: Tensor, trial
 ) -> None:
     """The method builds, trains, keeps the shared backbone, and is rebuilt from weights and state."""
     before = {n: p.detach().clone() for n, p in pristine_vit.named_parameters()}
@@ -50,14 +45,7 @@ def test_every_method_that_is_offered(
 
     model.train()
     optimizer = torch.optim.Adam(own.values(), lr=0.05)
-    losses = []
-    for step in range(1, 6):
-        loss = loss_of(model, images)
-        loss.backward()
-        optimizer.step()
-        adapted.after_step(step)
-        optimizer.zero_grad()
-        losses.append(loss.item())
+    losses = losses_of(model, adapted, optimizer, images, steps=5)
     assert losses[-1] < losses[0]
     assert all(torch.equal(p, before[n]) for n, p in pristine_vit.named_parameters())
 
@@ -73,6 +61,7 @@ def test_every_method_that_is_offered(
 def test_every_other_method_is_refused(pristine_vit, trial) -> None:
     refused = {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING} - set(offered_methods())
     assert {PeftType.PROMPT_TUNING.value, PeftType.PREFIX_TUNING.value, "ADALORA"} <= refused
+    assert refused == set(UNFIT), "a check of a file knows the refused methods without PEFT"
     for method in refused:
         with pytest.raises(AdapterError, match=r"peft\.method"):
             inject_adapter(

@@ -1,0 +1,24 @@
+"""Whether the class of a metric such as `dice/cat` is one of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainables.specs.workload import MetricName
+from trainables.wording import few, nearest_name
+
+ALIKE = 0.6
+"""The least similarity of a class that was meant: names are short, and `dgo` has 0.67 of `dog`."""
+SHOWN = 20
+"""The most classes that a message lists."""
+
+
+def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
+    """The error in the class of a metric such as `dice/cat`, if any. Empty `classes`: not known yet."""
+    name = asked.of_class
+    if name is None or not classes or name in classes:
+        return None
+    close = nearest_name(name, classes, ALIKE)
+    return f"there is no class '{name}'" + (
+        f"; did you mean '{close}'?" if close else f"; the data has {few(classes, SHOWN, counted=True)}"
+    )
