@@ -174,7 +174,7 @@ class _Audit:
     def _check_layers(self, idle: list[str], when: str) -> None:
         if idle:
             raise AdapterError(
-                f"{self._what()} would have no effect{when} on {few(idle, 3, counted=True)}: the model"
+                f"{self._what()} would have no effect{when} on {few(idle, SHOWN, counted=True)}: the model"
                 " reads the layer's weights without running it; choose other targets or blocks"
             )
 
@@ -182,7 +182,7 @@ class _Audit:
         if lost:
             raise AdapterError(
                 f"{self._what()} changes values in training that a checkpoint does not hold, so that a"
-                f" resumed trial would differ: {few(lost, 3, counted=True)}; use another method or other"
+                f" resumed trial would differ: {few(lost, SHOWN, counted=True)}; use another method or other"
                 " arguments"
             )
 
