@@ -32,5 +32,8 @@ class Report(Spec):
     """Training images seen since the last report."""
     peak_mb: float
     """Peak memory: of the device on a GPU, of the process on a CPU."""
+    lanes: int = 1
+    """The most trials that took their steps together with this one, itself included, since the last
+    report. With more than one, `train_s` and `peak_mb` are this trial's share."""
     done: bool
     outcome: Literal["completed", "early_stopped", "diverged"] | None = None

@@ -1,0 +1,1 @@
+"""Packed training: the steps of several trials over one frozen backbone, taken at once."""
