@@ -1,12 +1,44 @@
-"""Advances the trials of a worker: those of one group together, all others one after the other."""
+"""Advances the trials of a worker: those of one group take their steps together, all others alone.
+
+A step of several trials is one forward and one backward pass over the images of all of them. Each trial
+keeps its own model, optimizer and position: its parameters are stacked for the step, and autograd divides
+the gradients. So trials join and leave at any step, and their checkpoints are those of a trial alone.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from trainables.data.loader import Batch
+from trainables.packing.agreement import agrees
+from trainables.packing.group import group_of
+from trainables.packing.lanes import Lane
+from trainables.packing.stacked import PackedModel
 from trainables.specs.report import Report
+from trainables.tasks.base import autocast
 from trainables.training.engine import Engine
 from trainables.training.state import TrialState
+
+Found = tuple[TrialState, Report | Exception]
+Shape = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A trial and the batches of its next optimizer step."""
+
+    state: TrialState
+    batches: list[Batch]
+
+    @property
+    def shape(self) -> Shape:
+        """Steps of one group are taken together if this is equal, too."""
+        return tuple(tuple(batch.images.shape) for batch in self.batches)
 
 
 class PackEngine:
@@ -14,10 +46,10 @@ class PackEngine:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._models: dict[str, PackedModel | None] = {}
+        """By group; None where the packed model does not compute what its trials compute alone."""
 
-    def advance(
-        self, states: Sequence[TrialState], *, steps: int | None = None
-    ) -> Iterator[tuple[TrialState, Report | Exception]]:
+    def advance(self, states: Sequence[TrialState], *, steps: int | None = None) -> Iterator[Found]:
         """Advance every state to its next report, or by `steps` optimizer steps if that comes first.
 
         States may join and leave between two calls; what a trial computes does not depend on the others.
@@ -27,13 +59,105 @@ class PackEngine:
         taken = 0
         while running and (steps is None or taken < steps):
             taken += 1
-            for state in list(running):
-                for found in self._alone(state):
-                    running.remove(state)
-                    yield state, found
+            for state, found in self._advance_all(running):
+                running = [other for other in running if other is not state]
+                yield state, found
 
-    def _alone(self, state: TrialState) -> list[Report | Exception]:
+    def _advance_all(self, states: Sequence[TrialState]) -> Iterator[Found]:
+        """Take one step of each state."""
+        together: dict[tuple[str, Shape], list[_Step]] = {}
+        alone = []
+        for state in states:
+            group = group_of(state.config)
+            if group is None:
+                alone.append(state)
+                continue
+            try:
+                step = _Step(state, self._timed_begin(state))
+                if self._model(group, step) is None:
+                    alone.append(state)
+                else:
+                    together.setdefault((group, step.shape), []).append(step)
+            except Exception as error:
+                yield state, error
+        for (group, _), members in together.items():
+            yield from self._advance_together(group, members)
+        for state in alone:
+            yield from self._advance_alone(state)
+
+    def _advance_alone(self, state: TrialState) -> Iterator[Found]:
         try:
-            return [report for _, report in self._engine.advance([state], steps=1)]
+            yield from self._engine.advance([state], steps=1)
         except Exception as error:
-            return [error]
+            yield state, error
+
+    def _timed_begin(self, state: TrialState) -> list[Batch]:
+        started = time.perf_counter()
+        batches = self._engine.begin_step(state)
+        state.spent.train_s += time.perf_counter() - started
+        return batches
+
+    def _model(self, group: str, step: _Step) -> PackedModel | None:
+        if group not in self._models:
+            model = PackedModel(self._engine.task, step.state.config)
+            trusted = agrees(self._engine.task, model, step.state, step.batches[0], self._engine.device)
+            self._models[group] = model if trusted else None
+        return self._models[group]
+
+    def _advance_together(self, group: str, steps: Sequence[_Step]) -> Iterator[Found]:
+        started = time.perf_counter()
+        try:
+            losses = self._backward(group, steps)
+        except Exception as error:
+            for step in steps:
+                step.state.optimizer.zero_grad(set_to_none=True)
+            if len(steps) == 1:
+                yield steps[0].state, error
+                return
+            # In halves: memory may suffice for them, and an error of one trial does not end the others.
+            middle = len(steps) // 2
+            for half in (steps[:middle], steps[middle:]):
+                yield from self._advance_together(group, half)
+            return
+        share = (time.perf_counter() - started) / len(steps)
+        for step, loss in zip(steps, losses, strict=True):
+            step.state.spent.train_s += share
+            step.state.spent.lanes = max(step.state.spent.lanes, len(steps))
+            yield from self._finish(step, loss)
+
+    def _finish(self, step: _Step, loss: Tensor) -> Iterator[Found]:
+        started = time.perf_counter()
+        try:
+            finite = self._engine.finish_step(step.state, step.batches, loss)
+            step.state.spent.train_s += time.perf_counter() - started
+            report = self._engine.report_after(step.state, finite=finite)
+        except Exception as error:
+            yield step.state, error
+        else:
+            if report is not None:
+                yield step.state, report
+
+    def _backward(self, group: str, steps: Sequence[_Step]) -> list[Tensor]:
+        """Compute all trials' gradients; returns the loss of each."""
+        model = self._models[group]
+        assert model is not None
+        device, precision = self._engine.device, steps[0].state.config.precision
+        of = {id(step.state): step for step in steps}
+        lanes = model.ordered([Lane.of(step.state, device) for step in steps])
+        images = sum(len(batch.indices) for batch in steps[0].batches)
+        total = torch.zeros(len(lanes), device=device)
+        for number, batch in enumerate(steps[0].batches):
+            batches = [of[id(lane.state)].batches[number].to(device) for lane in lanes]
+            with autocast(device, precision):
+                losses = model.losses(lanes, batches)
+            losses = losses * (len(batch.indices) / images)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            total += losses.detach()
+        found = {}
+        for lane, loss in zip(lanes, total, strict=True):
+            penalty = lane.state.adapted.penalty()
+            if penalty is not None:
+                penalty.backward()  # type: ignore[no-untyped-call]
+                loss = loss + penalty.detach()
+            found[id(lane.state)] = loss
+        return [found[id(step.state)] for step in steps]

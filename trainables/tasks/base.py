@@ -6,7 +6,7 @@ A worker holds one `TaskModel` with one pretrained backbone, which no trial ever
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,6 +98,16 @@ class TaskModel(Protocol):
         """
         ...
 
+    def lane_losses(
+        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
+    ) -> Tensor:
+        """(lanes,) the losses of several trials, each as `loss` gives it, after one forward pass.
+
+        model: computes the outputs for all images, those of a lane after those of the lane before it.
+        batches: of each lane, with the same number of images of one padded size.
+        """
+        ...
+
     def evaluate(
         self,
         model: nn.Module,
@@ -181,6 +191,23 @@ def split_by_size(batch: Batch) -> Iterator[Batch]:
 
 def _is_padded(batch: Batch) -> bool:
     return any(valid != tuple(batch.images.shape[-2:]) for valid in batch.valid)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of all images, in order. batches: all of one padded size, and of one task."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    masks = [batch.masks for batch in batches if batch.masks is not None]
+    return Batch(
+        images=torch.cat([batch.images for batch in batches]),
+        valid=[valid for batch in batches for valid in batch.valid],
+        targets=None
+        if first.targets is None
+        else [target for batch in batches for target in batch.targets or ()],
+        masks=torch.cat(masks) if masks else None,
+        indices=[index for batch in batches for index in batch.indices],
+    )
 
 
 def clone_module(module: nn.Module, *, sharing: Iterable[Tensor] = ()) -> nn.Module:

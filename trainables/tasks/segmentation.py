@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from trainables.tasks.base import (
     Scale,
     autocast,
     clone_module,
+    joined,
     pixels,
     split_by_size,
     tensors_of,
@@ -144,6 +146,18 @@ class SegmentationTask:
         logits = self.outputs(model, batch)
         with torch.autocast(logits.device.type, enabled=False):
             return segmentation_loss(logits, batch.masks, config.loss or Loss.CROSS_ENTROPY)
+
+    def lane_losses(
+        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
+    ) -> Tensor:
+        """The loss of each lane over its own images."""
+        logits = self.outputs(model, joined(batches))
+        found = []
+        with torch.autocast(logits.device.type, enabled=False):
+            for batch, own, config in zip(batches, logits.chunk(len(batches)), configs, strict=True):
+                assert batch.masks is not None
+                found.append(segmentation_loss(own, batch.masks, config.loss or Loss.CROSS_ENTROPY))
+        return torch.stack(found)
 
     def evaluate(
         self,

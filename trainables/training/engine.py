@@ -195,14 +195,15 @@ class Engine:
         started = time.perf_counter()
         finite = self._step(state)
         state.spent.train_s += time.perf_counter() - started
-        if not finite:
-            return self._diverged(state)
-        if state.pace.reports_after(state.step):
-            return self._report(state)
-        return None
+        return self.report_after(state, finite=finite)
 
     def _step(self, state: TrialState) -> bool:
         """Take one optimizer step; returns whether the loss was finite, if it was checked."""
+        group = self.begin_step(state)
+        return self.finish_step(state, group, self.backward(state, group))
+
+    def begin_step(self, state: TrialState) -> list[Batch]:
+        """Set what trains, its learning rates and training mode; returns the step's batches."""
         config, pace = state.config, state.pace
         epoch, inside = divmod(state.step, pace.steps_per_epoch)
         apply_freezing(state.parts, config, epoch=float(epoch))
@@ -219,7 +220,11 @@ class Engine:
         group = [batches[i] for i in range(first, min(first + config.accumulate, pace.batches_per_epoch))]
         state.spent.wait_s += time.perf_counter() - waited
         _train_mode(state)
-        loss = self._backward(state, group)
+        return group
+
+    def finish_step(self, state: TrialState, group: Sequence[Batch], loss: torch.Tensor) -> bool:
+        """Move the weights by their gradients; returns whether the loss was finite, if it was checked."""
+        config = state.config
         if config.clip_norm is not None:
             moving = [p for group in state.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(moving, config.clip_norm)
@@ -233,7 +238,15 @@ class Engine:
         state.spent.samples += sum(len(b.indices) for b in group)
         return True
 
-    def _backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
+    def report_after(self, state: TrialState, *, finite: bool) -> Report | None:
+        """The report that follows the step just taken, if one does. finite: what the step returned."""
+        if not finite:
+            return self._diverged(state)
+        if state.pace.reports_after(state.step):
+            return self._report(state)
+        return None
+
+    def backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
         """Compute gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
         own = [(generator, generator.get_state()) for generator in state.generators]
         while True:
@@ -341,6 +354,7 @@ class Engine:
             samples=spent.samples,
             peak_mb=peak_memory_mb(self.device),
             done=state.done,
+            lanes=spent.lanes,
             outcome=outcome,  # type: ignore[arg-type]
         )
 

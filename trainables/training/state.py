@@ -93,6 +93,8 @@ class Spent:
     train_s: float = 0.0
     wait_s: float = 0.0
     samples: int = 0
+    lanes: int = 1
+    """The most trials that shared a step."""
 
 
 @dataclass

@@ -1,0 +1,54 @@
+"""A lane of a pack: one trial's own part of a step that several trials take together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainables.training.seeds import seed_of
+from trainables.training.state import TrialState
+
+
+@dataclass
+class Lane:
+    """A trial in a packed step, with the random numbers of its own that it would draw alone."""
+
+    state: TrialState
+    random: torch.Generator
+
+    @classmethod
+    def of(cls, state: TrialState, device: torch.device) -> Lane:
+        """The lane of a trial's next step, with the engine's seed for that step."""
+        generator = torch.Generator(device)
+        generator.manual_seed(seed_of(state.config.seed, state.step))
+        return cls(state, generator)
+
+    def module(self, name: str) -> nn.Module:
+        """A submodule of the trial's own model."""
+        return self.state.model.get_submodule(name)
+
+    def kept(self, like: Tensor, drop: float) -> Tensor:
+        """The mask of `functional.dropout(like, drop)`, scaled: equal to the bit to what torch draws."""
+        mask = torch.empty_like(like, requires_grad=False)
+        return mask.bernoulli_(1 - drop, generator=self.random).div_(1 - drop)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Let code that draws from torch's global generator draw this lane's random numbers."""
+        device = self.random.device
+        shared = (
+            torch.default_generator
+            if device.type == "cpu"
+            else torch.get_device_module(device).default_generators[device.index or 0]
+        )
+        before = shared.get_state()
+        shared.set_state(self.random.get_state())
+        try:
+            yield
+        finally:
+            self.random.set_state(shared.get_state())
+            shared.set_state(before)
