@@ -32,6 +32,7 @@ def agrees(
             alone = float(task.loss(state.model, batch.to(device), config))
         try:
             with autocast(device, config.precision):
+                model.begin([state])
                 packed = float(model.losses([Lane.of(state, device)], [batch.to(device)])[0])
         except (RuntimeError, TypeError, ValueError):  # of a model that takes other rows than its input's
             return False

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.training.seeds import seed_of
 from trainables.training.state import TrialState
@@ -26,10 +26,6 @@ class Lane:
         generator = torch.Generator(device)
         generator.manual_seed(seed_of(state.config.seed, state.step))
         return cls(state, generator)
-
-    def module(self, name: str) -> nn.Module:
-        """A submodule of the trial's own model."""
-        return self.state.model.get_submodule(name)
 
     def kept(self, like: Tensor, drop: float) -> Tensor:
         """The mask of `functional.dropout(like, drop)`, scaled: equal to the bit to what torch draws."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from peft.tuners.adalora.layer import SVDLinear
@@ -22,21 +22,14 @@ from torch.nn import functional
 from trainables.adapters.families.serial_lora import SerialLinear
 from trainables.adapters.family import ADAPTER_NAME
 from trainables.packing.lanes import Lane
+from trainables.packing.stacks import Stacks
 
 SMALLEST_RANK = 8
 """Ranks are padded to this, or to the next power of two above it."""
 
 
-@dataclass(frozen=True)
-class LowRank:
-    """One lane's update of one layer, (B A) · scale, without the zeros that pad its rank."""
-
-    a: Tensor
-    """(rank, in)"""
-    b: Tensor
-    """(out, rank); (in, rank) if the update is added to the input."""
-    scale: Tensor | float
-    drop: float
+Parts = list[tuple[slice, "Adapters"]]
+"""Which lanes are computed at once, and how."""
 
 
 class Adapters(Protocol):
@@ -53,45 +46,45 @@ class PackedLinear(nn.Module):
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
         self.base = base
-        self.lanes: Sequence[Lane] = ()
-        self.parts: list[tuple[slice, Adapters]] = []
+        self._lanes: Sequence[Lane] = ()
+        self._parts: Parts = []
 
-    def hold(self, lanes: Sequence[Lane], name: str) -> None:
-        """Take the adapters of `lanes` in the layer `name`. Lanes of one kind should follow each other."""
-        self.lanes = lanes
-        self.parts = []
-        layers = [lane.module(name) for lane in lanes]
+    def parts_of(self, layers: Sequence[nn.Module], stacks: Stacks) -> Parts:
+        """How the adapted layers of the lanes are computed: neighbours of one kind at once."""
+        parts: Parts = []
         start = 0
         for (kind, _), group in groupby(layers, key=_kind):
             held = list(group)
-            self.parts.append((slice(start, start + len(held)), kind(held)))
+            parts.append((slice(start, start + len(held)), kind(held, stacks)))
             start += len(held)
+        return parts
 
-    def release(self) -> None:
-        """Refer to no lane any more."""
-        self.lanes, self.parts = (), []
+    def hold(self, lanes: Sequence[Lane], parts: Parts) -> None:
+        """Compute these lanes from now on. parts: of their layers."""
+        self._lanes, self._parts = lanes, parts
 
     def forward(self, x: Tensor) -> Tensor:
         """x (lanes · images, tokens, in) -> (lanes · images, tokens, out); tokens may be absent."""
-        by_lane = x.view(len(self.lanes), -1, x.shape[-1])
-        found = [adapters(by_lane[part], self.base, self.lanes[part]) for part, adapters in self.parts]
+        by_lane = x.view(len(self._lanes), -1, x.shape[-1])
+        found = [adapters(by_lane[part], self.base, self._lanes[part]) for part, adapters in self._parts]
         whole = found[0] if len(found) == 1 else torch.cat(found)
         return whole.view(*x.shape[:-1], -1)
 
 
-def order_of(state_layers: Sequence[nn.Module]) -> tuple[str, int]:
-    """A sort key for lanes: those with equal keys are computed in one call in each of these layers."""
-    kind, size = _kind(state_layers[0]) if state_layers else (EachAlone, 0)
+def order_of(layer: nn.Module) -> tuple[str, int]:
+    """A sort key for adapted layers: those with equal keys are computed at once."""
+    kind, size = _kind(layer)
     return kind.__name__, size
 
 
-def _kind(layer: nn.Module) -> tuple[type[Any], int]:
+def _kind(layer: Any) -> tuple[type[Any], int]:
     """How a layer's adapter is computed, and its padded rank."""
-    if isinstance(layer, SerialLinear):
+    # Exactly these: a method of PEFT that is built on one of them computes something else.
+    if type(layer) is SerialLinear:
         return AddedToInput, _padded(layer.r[ADAPTER_NAME])
-    if isinstance(layer, SVDLinear):
-        return AddedToOutput, _padded(layer.lora_A[ADAPTER_NAME].shape[0])
-    if isinstance(layer, LoraLinear) and not layer.lora_variant:
+    if type(layer) is SVDLinear:
+        return AddedByValues, _padded(layer.lora_A[ADAPTER_NAME].shape[0])
+    if type(layer) is LoraLinear and not layer.lora_variant:
         return AddedToOutput, _padded(layer.r[ADAPTER_NAME])
     return EachAlone, 0
 
@@ -101,37 +94,37 @@ def _padded(rank: int) -> int:
 
 
 class AddedToOutput:
-    """LoRA and AdaLoRA: W x + b + scale · B(A x)."""
+    """LoRA: W x + b + scale · B(A x)."""
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        self._layers = layers
-        self._drops = [_drop(layer) for layer in layers]
+    def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
+        self._low_rank = _LowRank(layers, stacks)
 
     def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
-        a, b = _stacked([_low_rank(layer) for layer in self._layers])
-        inner = torch.bmm(_dropped(x, self._drops, lanes), a)
-        return torch.baddbmm(functional.linear(x, linear.weight, linear.bias), inner, b)
+        shared = functional.linear(x, linear.weight, linear.bias)
+        return torch.baddbmm(shared, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
+
+
+class AddedByValues(AddedToOutput):
+    """AdaLoRA: as LoRA, with a singular value for each rank."""
 
 
 class AddedToInput:
     """Serial LoRA: W(x + B(A x)) + b."""
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        self._layers = layers
-        self._drops = [_drop(layer) for layer in layers]
+    def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
+        self._low_rank = _LowRank(layers, stacks)
 
     def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
-        a, b = _stacked([_low_rank(layer) for layer in self._layers])
-        changed = torch.baddbmm(x, torch.bmm(_dropped(x, self._drops, lanes), a), b)
+        changed = torch.baddbmm(x, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
         return functional.linear(changed, linear.weight, linear.bias)
 
 
 class EachAlone:
     """Any other method of PEFT that adds to a layer's output: its own code, over the shared product."""
 
-    def __init__(self, layers: Sequence[Any]) -> None:
+    def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
         self._layers = layers
 
     def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
@@ -163,30 +156,42 @@ class _Given:
         return functional.linear(x, self.layer.weight, self.layer.bias)
 
 
-def _low_rank(layer: Any) -> LowRank:
-    a, b = layer.lora_A[ADAPTER_NAME], layer.lora_B[ADAPTER_NAME]
-    scale = layer.scaling[ADAPTER_NAME]
-    if isinstance(layer, SVDLinear):
-        scale = scale / (layer.ranknum[ADAPTER_NAME] + 1e-5)
-        return LowRank(a * layer.lora_E[ADAPTER_NAME], b, scale, 0.0)
-    return LowRank(a.weight, b.weight, scale, 0.0)
+class _LowRank:
+    """The stacked low-rank weights of some lanes in one layer, ranks padded with zeros."""
+
+    def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
+        self._drops = [_drop(layer) for layer in layers]
+        svd = isinstance(layers[0], SVDLinear)
+        a, b = ([_weight(held[ADAPTER_NAME]) for held in each] for each in _pairs(layers))
+        rank = _padded(a[0].shape[0])
+        self._a = stacks.of(a, (rank, a[0].shape[1]))
+        self.b = stacks.of(b, (b[0].shape[0], rank))
+        self._e = stacks.of([la.lora_E[ADAPTER_NAME] for la in layers], (rank, 1)) if svd else None
+        scales = [la.scaling[ADAPTER_NAME] / _ranks(la) for la in layers]
+        self._scale = a[0].new_tensor(scales).view(-1, 1, 1)
+
+    def inner(self, x: Tensor, lanes: Sequence[Lane]) -> Tensor:
+        """scale · A x: (lanes, rows, rank)."""
+        a = self._a if self._e is None else self._a * self._e
+        return torch.bmm(_dropped(x, self._drops, lanes), a.transpose(1, 2)) * self._scale
+
+
+def _pairs(layers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    return [layer.lora_A for layer in layers], [layer.lora_B for layer in layers]
+
+
+def _weight(held: Any) -> nn.Parameter:
+    return cast(nn.Parameter, held.weight if isinstance(held, nn.Linear) else held)
+
+
+def _ranks(layer: Any) -> float:
+    """What AdaLoRA divides its scale by; it stays the initial rank."""
+    return float(layer.ranknum[ADAPTER_NAME]) + 1e-5 if isinstance(layer, SVDLinear) else 1.0
 
 
 def _drop(layer: Any) -> float:
     dropout = layer.lora_dropout[ADAPTER_NAME]
     return dropout.p if isinstance(dropout, nn.Dropout) else 0.0
-
-
-def _stacked(updates: Sequence[LowRank]) -> tuple[Tensor, Tensor]:
-    """(lanes, in, rank) and (lanes, rank, out), ranks padded with zeros, the scale in the second."""
-    rank = _padded(updates[0].a.shape[0])
-    a = torch.stack([_pad_rows(u.a, rank) for u in updates])
-    b = torch.stack([_pad_rows((u.b * u.scale).t(), rank) for u in updates])
-    return a.transpose(1, 2), b
-
-
-def _pad_rows(matrix: Tensor, rows: int) -> Tensor:
-    return matrix if len(matrix) == rows else functional.pad(matrix, (0, 0, 0, rows - len(matrix)))
 
 
 def _dropped(x: Tensor, drops: Sequence[float], lanes: Sequence[Lane]) -> Tensor:

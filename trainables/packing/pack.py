@@ -22,9 +22,14 @@ from trainables.packing.stacked import PackedModel
 from trainables.specs.report import Report
 from trainables.tasks.base import autocast
 from trainables.training.engine import Engine
+from trainables.training.gradient_audit import audited_kind
+from trainables.training.optimizer import excess
 from trainables.training.state import TrialState
 
 Found = tuple[TrialState, Report | Exception]
+KNOWN = 64
+"""The most trials whose groups are remembered."""
+
 Shape = tuple[tuple[int, ...], ...]
 
 
@@ -46,8 +51,10 @@ class PackEngine:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._models: dict[str, PackedModel | None] = {}
-        """By group; None where the packed model does not compute what its trials compute alone."""
+        self._models: dict[str, PackedModel] = {}
+        """By group."""
+        self.trusted: dict[tuple[str, str], bool] = {}
+        self._known: dict[int, tuple[TrialState, tuple[str | None, str]]] = {}
 
     def advance(self, states: Sequence[TrialState], *, steps: int | None = None) -> Iterator[Found]:
         """Advance every state to its next report, or by `steps` optimizer steps if that comes first.
@@ -68,13 +75,13 @@ class PackEngine:
         together: dict[tuple[str, Shape], list[_Step]] = {}
         alone = []
         for state in states:
-            group = group_of(state.config)
+            group, kind = self._keys(state)
             if group is None:
                 alone.append(state)
                 continue
             try:
                 step = _Step(state, self._timed_begin(state))
-                if self._model(group, step) is None:
+                if not self._packs(group, kind, step):
                     alone.append(state)
                 else:
                     together.setdefault((group, step.shape), []).append(step)
@@ -84,6 +91,16 @@ class PackEngine:
             yield from self._advance_together(group, members)
         for state in alone:
             yield from self._advance_alone(state)
+
+    def _keys(self, state: TrialState) -> tuple[str | None, str]:
+        """The trial's group, and its kind within the group."""
+        known = self._known.get(id(state))
+        if known is None or known[0] is not state:
+            if len(self._known) > KNOWN:
+                self._known.clear()
+            keys = group_of(state.config), audited_kind(state.config, state.parts)
+            known = self._known[id(state)] = state, keys
+        return known[1]
 
     def _advance_alone(self, state: TrialState) -> Iterator[Found]:
         try:
@@ -97,20 +114,25 @@ class PackEngine:
         state.spent.train_s += time.perf_counter() - started
         return batches
 
-    def _model(self, group: str, step: _Step) -> PackedModel | None:
-        if group not in self._models:
-            model = PackedModel(self._engine.task, step.state.config)
-            trusted = agrees(self._engine.task, model, step.state, step.batches[0], self._engine.device)
-            self._models[group] = model if trusted else None
-        return self._models[group]
+    def _packs(self, group: str, kind: str, step: _Step) -> bool:
+        """Whether the packed model computes what trials of this kind compute alone; checked once a kind."""
+        state, key = step.state, (group, kind)
+        if key not in self.trusted:
+            if group not in self._models:
+                self._models[group] = PackedModel(self._engine.task, state.config)
+            self.trusted[key] = agrees(
+                self._engine.task, self._models[group], state, step.batches[0], self._engine.device
+            )
+        return self.trusted[key]
 
     def _advance_together(self, group: str, steps: Sequence[_Step]) -> Iterator[Found]:
         started = time.perf_counter()
         try:
             losses = self._backward(group, steps)
+            scales = self._clip_scales([step.state for step in steps])
         except Exception as error:
             for step in steps:
-                step.state.optimizer.zero_grad(set_to_none=True)
+                step.state.mover.forget()
             if len(steps) == 1:
                 yield steps[0].state, error
                 return
@@ -120,15 +142,24 @@ class PackEngine:
                 yield from self._advance_together(group, half)
             return
         share = (time.perf_counter() - started) / len(steps)
-        for step, loss in zip(steps, losses, strict=True):
+        for step, loss, scale in zip(steps, losses, scales, strict=True):
             step.state.spent.train_s += share
             step.state.spent.lanes = max(step.state.spent.lanes, len(steps))
-            yield from self._finish(step, loss)
+            yield from self._finish(step, loss, scale)
 
-    def _finish(self, step: _Step, loss: Tensor) -> Iterator[Found]:
+    def _clip_scales(self, states: Sequence[TrialState]) -> list[Tensor | None]:
+        """See `Engine.clip_scale`; in one go where all trials have a limit and equally many tensors."""
+        gradients = [state.mover.gradients() for state in states]
+        limits = [state.config.clip_norm for state in states if state.config.clip_norm is not None]
+        if len(limits) < len(states) or len({len(own) for own in gradients}) > 1 or not gradients[0]:
+            return [self._engine.clip_scale(state) for state in states]
+        norms = torch.stack(torch._foreach_norm([g for own in gradients for g in own]))
+        return list(excess(norms.view(len(states), -1), norms.new_tensor(limits)).unbind())
+
+    def _finish(self, step: _Step, loss: Tensor, scale: Tensor | None) -> Iterator[Found]:
         started = time.perf_counter()
         try:
-            finite = self._engine.finish_step(step.state, step.batches, loss)
+            finite = self._engine.finish_step(step.state, step.batches, loss, scale)
             step.state.spent.train_s += time.perf_counter() - started
             report = self._engine.report_after(step.state, finite=finite)
         except Exception as error:
@@ -140,12 +171,13 @@ class PackEngine:
     def _backward(self, group: str, steps: Sequence[_Step]) -> list[Tensor]:
         """Compute all trials' gradients; returns the loss of each."""
         model = self._models[group]
-        assert model is not None
         device, precision = self._engine.device, steps[0].state.config.precision
         of = {id(step.state): step for step in steps}
-        lanes = model.ordered([Lane.of(step.state, device) for step in steps])
+        states = model.ordered([step.state for step in steps])
+        lanes = [Lane.of(state, device) for state in states]
         images = sum(len(batch.indices) for batch in steps[0].batches)
         total = torch.zeros(len(lanes), device=device)
+        model.begin(states)
         for number, batch in enumerate(steps[0].batches):
             batches = [of[id(lane.state)].batches[number].to(device) for lane in lanes]
             with autocast(device, precision):
@@ -153,6 +185,7 @@ class PackEngine:
             losses = losses * (len(batch.indices) / images)
             losses.sum().backward()  # type: ignore[no-untyped-call]
             total += losses.detach()
+        model.end()
         found = {}
         for lane, loss in zip(lanes, total, strict=True):
             penalty = lane.state.adapted.penalty()

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from trainables.data.loader import Batch
+from trainables.packing.heads import Heads, head_modules
 from trainables.packing.lanes import Lane
-from trainables.packing.layers import PackedLinear, order_of
+from trainables.packing.layers import PackedLinear, Parts, order_of
+from trainables.packing.stacks import Stacks
+from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
+from trainables.training.state import TrialState
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the trials of one step are computed, for as long as the same trials take their steps together."""
+
+    states: Sequence[TrialState]
+    stacks: Stacks
+    parts: dict[str, Parts]
+    heads: dict[str, Any]
 
 
 class PackedModel:
@@ -26,73 +38,56 @@ class PackedModel:
         self._model = task.assemble(config, share=True)
         layout = task.layout_in(self._model)
         self._layers: dict[str, PackedLinear] = {}
-        for name in layout.targets(config.roles, config.blocks):
+        adapted = config.adapter is not Adapter.NONE
+        for name in layout.targets(config.roles, config.blocks) if adapted else ():
             packed = PackedLinear(self._model.get_submodule(name))  # type: ignore[arg-type]
             _put(self._model, name, packed)
             self._layers[name] = packed
-        self._heads: dict[str, _Heads] = {}
-        for name in _head_modules(self._model, task.head_names(self._model)):
-            head = _Heads()
-            _put(self._model, name, head)
-            self._heads[name] = head
+        self._heads = {name: Heads() for name in head_modules(self._model, task.head_names(self._model))}
+        for name, heads in self._heads.items():
+            _put(self._model, name, heads)
+        self._plan: _Plan | None = None
 
-    def ordered(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """The lanes in the order in which most of them are computed together."""
+    def ordered(self, states: Sequence[TrialState]) -> list[TrialState]:
+        """The trials in the order in which most of them are computed at once."""
         first = next(iter(self._layers), None)
-        return sorted(lanes, key=lambda lane: order_of([lane.module(first)] if first else []))
+        if first is None:
+            return list(states)
+        return sorted(states, key=lambda state: order_of(state.model.get_submodule(first)))
+
+    def begin(self, states: Sequence[TrialState]) -> None:
+        """Read the current weights of the trials that take the next step, in this order."""
+        plan = self._plan
+        if plan is None or [id(state) for state in states] != [id(state) for state in plan.states]:
+            plan = self._plan = self._planned(states)
+        plan.stacks.read()
 
     def losses(self, lanes: Sequence[Lane], batches: Sequence[Batch]) -> Tensor:
-        """(lanes,) the loss of each lane's batch, all of one size. lanes: in the order of `ordered`."""
+        """(lanes,) the loss of each lane's batch, all of one shape. lanes: those of `begin`."""
+        assert self._plan is not None
         for name, layer in self._layers.items():
-            layer.hold(lanes, name)
-        for name, head in self._heads.items():
-            head.hold(lanes, name)
-        try:
-            configs = [lane.state.config for lane in lanes]
-            return self._task.lane_losses(self._model, batches, configs)
-        finally:
-            for held in (*self._layers.values(), *self._heads.values()):
-                held.release()
+            layer.hold(lanes, self._plan.parts[name])
+        for name, heads in self._heads.items():
+            heads.hold(lanes, self._plan.heads[name])
+        return self._task.lane_losses(self._model, batches, [lane.state.config for lane in lanes])
 
+    def end(self) -> None:
+        """Give the trials' parameters the gradients of all losses since `begin`."""
+        assert self._plan is not None
+        self._plan.stacks.divide()
 
-class _Heads(nn.Module):
-    """The lanes' own heads in place of one."""
+    def _planned(self, states: Sequence[TrialState]) -> _Plan:
+        stacks = Stacks()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lanes: Sequence[Lane] = ()
-        self._modules_of: list[nn.Module] = []
+        def modules(name: str) -> list[nn.Module]:
+            return [state.model.get_submodule(name) for state in states]
 
-    def hold(self, lanes: Sequence[Lane], name: str) -> None:
-        self._lanes = lanes
-        self._modules_of = [lane.module(name) for lane in lanes]
-
-    def release(self) -> None:
-        self._lanes, self._modules_of = (), []
-
-    def forward(self, x: Tensor, **options: Any) -> Tensor:
-        """x (lanes · images, …) -> the heads' outputs, in the same order."""
-        parts = x.view(len(self._lanes), -1, *x.shape[1:])
-        found = []
-        for head, lane, own in zip(self._modules_of, self._lanes, parts, strict=True):
-            with lane.drawing() if _draws(head) else nullcontext():
-                found.append(head(own, **options))
-        return torch.cat(found)
-
-
-def _head_modules(model: nn.Module, head: Collection[str]) -> list[str]:
-    """The names of the outermost modules whose parameters all belong to the head."""
-    found: list[str] = []
-    for name, module in model.named_modules():
-        inside = [f"{name}.{own}" for own, _ in module.named_parameters()]
-        listed = isinstance(module, nn.ModuleList)
-        if inside and not listed and set(inside) <= set(head) and not name.startswith(tuple(found)):
-            found.append(f"{name}.")
-    return [name[:-1] for name in found]
-
-
-def _draws(module: nn.Module) -> bool:
-    return any(isinstance(part, _DropoutNd) and part.p > 0 for part in module.modules())
+        return _Plan(
+            states,
+            stacks,
+            parts={name: layer.parts_of(modules(name), stacks) for name, layer in self._layers.items()},
+            heads={name: head.computed_by(modules(name), stacks) for name, head in self._heads.items()},
+        )
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:

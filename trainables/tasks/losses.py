@@ -70,11 +70,24 @@ def segmentation_loss(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
     cross_entropy is a mean over images of means over pixels; the Dice losses are computed over the
     whole batch, so that a class that a single image lacks does not distort them.
     """
+    return loss_of(_measures(logits, target, loss), loss)
+
+
+def lane_losses(logits: Tensor, target: Tensor, loss: Loss, *, lanes: int) -> Tensor:
+    """(lanes,) `segmentation_loss` of each of `lanes` equally large parts of the images."""
+    measures = _measures(logits, target, loss)
+    if loss is Loss.CROSS_ENTROPY:
+        return measures.entropy.view(lanes, -1).mean(1)
+    return torch.stack([loss_of(own, loss) for own in measures.groups(len(logits) // lanes)])
+
+
+def _measures(logits: Tensor, target: Tensor, loss: Loss) -> Measures:
+    """What `loss` needs of each image; zeros for the rest."""
     images, classes = len(logits), logits.shape[1]
     nothing = logits.new_zeros((images, classes), dtype=torch.float32)
     entropy = nothing[:, 0] if loss in _WITHOUT_ENTROPY else _entropy(logits, target)
     overlap = (nothing, nothing, nothing) if loss is Loss.CROSS_ENTROPY else _overlap(logits, target)
-    return loss_of(Measures(entropy, *overlap), loss)
+    return Measures(entropy, *overlap)
 
 
 _WITHOUT_ENTROPY = (Loss.DICE, Loss.LOG_COSH_DICE)

@@ -38,7 +38,14 @@ from trainables.tasks.base import (
 )
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.head_names import head_source, name_fault
-from trainables.tasks.losses import Measures, mean_loss, measure_images, segmentation_loss, soft_dice
+from trainables.tasks.losses import (
+    Measures,
+    lane_losses,
+    mean_loss,
+    measure_images,
+    segmentation_loss,
+    soft_dice,
+)
 
 BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 """Model types with these tokens: a class token, optional distillation or register tokens, the patches."""
@@ -151,13 +158,11 @@ class SegmentationTask:
         self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
     ) -> Tensor:
         """The loss of each lane over its own images."""
-        logits = self.outputs(model, joined(batches))
-        found = []
+        batch, loss = joined(batches), configs[0].loss or Loss.CROSS_ENTROPY
+        logits = self.outputs(model, batch)
+        assert batch.masks is not None
         with torch.autocast(logits.device.type, enabled=False):
-            for batch, own, config in zip(batches, logits.chunk(len(batches)), configs, strict=True):
-                assert batch.masks is not None
-                found.append(segmentation_loss(own, batch.masks, config.loss or Loss.CROSS_ENTROPY))
-        return torch.stack(found)
+            return lane_losses(logits, batch.masks, loss, lanes=len(batches))
 
     def evaluate(
         self,

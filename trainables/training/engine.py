@@ -35,7 +35,7 @@ from trainables.training.evaluation import metrics_of, smaller_batch
 from trainables.training.gradient_audit import audited_kind, parameters_without_gradient
 from trainables.training.initial_look import TrainingProbe
 from trainables.training.lr_schedule import Plateau, rate_factor
-from trainables.training.optimizer import make_optimizer
+from trainables.training.optimizer import Mover, excess, make_optimizer
 from trainables.training.peak_memory import peak_memory_mb, reset_peak_memory
 from trainables.training.seeds import draw_from, seed_of
 from trainables.training.state import BestReport, Pace, Spent, TrialState
@@ -79,6 +79,7 @@ class Engine:
         start = TrainingProbe(self.task, training, config, self.device) if kept is None else kept
         built = build_model(self.task, config, total_steps=pace.total_steps, start=start)
         direction = self.workload.direction
+        optimizer = make_optimizer(built.parts, config)
         return TrialState(
             number=number,
             config=config,
@@ -86,7 +87,8 @@ class Engine:
             model=built.model,
             adapted=built.adapted,
             parts=built.parts,
-            optimizer=make_optimizer(built.parts, config),
+            optimizer=optimizer,
+            mover=Mover(optimizer),
             pace=pace,
             best=BestReport.start(direction),
             plateau=Plateau.start(direction),
@@ -200,7 +202,8 @@ class Engine:
     def _step(self, state: TrialState) -> bool:
         """Take one optimizer step; returns whether the loss was finite, if it was checked."""
         group = self.begin_step(state)
-        return self.finish_step(state, group, self.backward(state, group))
+        loss = self.backward(state, group)
+        return self.finish_step(state, group, loss, self.clip_scale(state))
 
     def begin_step(self, state: TrialState) -> list[Batch]:
         """Set what trains, its learning rates and training mode; returns the step's batches."""
@@ -222,19 +225,27 @@ class Engine:
         _train_mode(state)
         return group
 
-    def finish_step(self, state: TrialState, group: Sequence[Batch], loss: torch.Tensor) -> bool:
-        """Move the weights by their gradients; returns whether the loss was finite, if it was checked."""
-        config = state.config
-        if config.clip_norm is not None:
-            moving = [p for group in state.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(moving, config.clip_norm)
+    def clip_scale(self, state: TrialState) -> torch.Tensor | None:
+        """What to divide the gradients by, so that their norm is at most `clip_norm`; None for no limit."""
+        gradients = state.mover.gradients()
+        if state.config.clip_norm is None or not gradients:
+            return None
+        return excess(torch.stack(torch._foreach_norm(gradients)), state.config.clip_norm)
+
+    def finish_step(
+        self, state: TrialState, group: Sequence[Batch], loss: torch.Tensor, scale: torch.Tensor | None
+    ) -> bool:
+        """Move the weights by their gradients, divided by `scale`.
+
+        Returns whether the loss was finite, if it was checked.
+        """
         check = self.device.type == "cpu" or state.step % CHECK_LOSS_EVERY == 0
         if check and not math.isfinite(float(loss)):
             return False
-        state.optimizer.step()
+        state.mover.step(scale)
         state.step += 1
         state.adapted.after_step(state.step)
-        state.optimizer.zero_grad(set_to_none=True)
+        state.mover.forget()
         state.spent.samples += sum(len(b.indices) for b in group)
         return True
 
@@ -256,7 +267,7 @@ class Engine:
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 for generator, before in own:
                     generator.set_state(before)
-                state.optimizer.zero_grad(set_to_none=True)
+                state.mover.forget()
                 state.micro_batch = smaller_batch(state.micro_batch, error, self.device)
 
     def _accumulate(self, state: TrialState, group: list[Batch]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from trainables.models.freezing import Parts
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Direction, ValueRule
 from trainables.training.lr_schedule import Plateau
+from trainables.training.optimizer import Mover
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class TrialState:
     adapted: Adapted
     parts: Parts
     optimizer: torch.optim.Optimizer
+    mover: Mover
     pace: Pace
     best: BestReport
     plateau: Plateau

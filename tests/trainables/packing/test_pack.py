@@ -1,35 +1,183 @@
-"""A pack of trials: each of them reports what it reports alone."""
+"""A pack of trials: each of them computes what it computes alone."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from tests.trainables.conftest import config, report_values, run
 from trainables.packing.pack import PackEngine
+from trainables.specs.adapters import Adapter
 from trainables.specs.report import Report
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 EngineOf = Callable[[Task], Engine]
-LORA = '{"adapter": "lora", "epochs": 2, "batch_size": 8, "lora": {"dropout": 0.2, "rank": 4}}'
+STEPS = 30
+SHARED = {"epochs": 12, "batch_size": 2, "targets": ["query", "value"]}
+FAMILIES: dict[str, list[dict[str, Any]]] = {
+    "lora": [
+        {"adapter": "lora", "lora": {"rank": 3, "alpha": 6.0, "dropout": 0.2}},
+        {"adapter": "lora", "lora": {"rank": 16, "rslora": True}, "learning_rate": 4e-3, "seed": 5},
+        {"adapter": "lora", "lora": {"rank": 8, "dropout": 0.1}, "clip_norm": None},
+    ],
+    "dora": [
+        {"adapter": "lora", "lora": {"rank": 4, "dora": True, "dropout": 0.2}},
+        {"adapter": "lora", "lora": {"rank": 8, "dora": True}, "seed": 2},
+    ],
+    "adalora": [
+        {"adapter": "adalora", "adalora": {"init_rank": 6, "target_rank": 2, "dropout": 0.1}},
+        {"adapter": "adalora", "adalora": {"init_rank": 12, "target_rank": 8}, "seed": 3},
+    ],
+    "loha": [
+        {"adapter": "loha", "loha": {"rank": 2, "module_dropout": 0.3}},
+        {"adapter": "loha", "loha": {"rank": 5, "rank_dropout": 0.2}, "seed": 4},
+    ],
+    "lokr": [
+        {"adapter": "lokr", "lokr": {"rank": 2, "rank_dropout": 0.2}},
+        {"adapter": "lokr", "lokr": {"rank": 4, "decompose_factor": 4}, "weight_decay": 0.3},
+    ],
+    "serial_lora": [
+        {"adapter": "serial_lora", "serial_lora": {"rank": 4, "dropout": 0.2}},
+        {"adapter": "serial_lora", "serial_lora": {"rank": 9, "shared": False}, "seed": 1},
+    ],
+    "localized_lora": [
+        {"adapter": "localized_lora", "localized_lora": {"block_rank": 2, "blocks": 2, "dropout": 0.1}},
+        {"adapter": "localized_lora", "localized_lora": {"block_rank": 4, "blocks": 4}, "seed": 7},
+    ],
+    "none": [{"adapter": "none"}, {"adapter": "none", "learning_rate": 5e-3, "seed": 9}],
+}
+MIXED = [FAMILIES[name][0] for name in ("lora", "adalora", "loha", "serial_lora", "localized_lora", "dora")]
 IA3 = '{"adapter": "peft", "peft": {"method": "IA3"}, "epochs": 1, "batch_size": 8, "seed": 5}'
 
 
+class Losses:
+    """An engine that notes the loss of each step, by trial."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: dict[int, list[float]] = {}
+        finish = engine.finish_step
+
+        def noted(state: TrialState, group: Any, loss: Tensor, scale: Tensor | None) -> bool:
+            self.of.setdefault(id(state), []).append(float(loss))
+            return finish(state, group, loss, scale)
+
+        monkeypatch.setattr(engine, "finish_step", noted)
+
+
+def started(engine: Engine, settings: dict[str, Any]) -> TrialState:
+    given = {key: value for key, value in SHARED.items() if key != "targets" or settings["adapter"] != "none"}
+    return engine.start(config(json.dumps(given | settings)))
+
+
+def advance(pack: PackEngine | Engine, states: list[TrialState], steps: int) -> None:
+    for _ in range(steps):
+        for _, found in pack.advance(states, steps=1):
+            assert isinstance(found, Report), found
+
+
+def trained(state: TrialState) -> dict[str, Tensor]:
+    return {n: p.detach().clone() for n, p in (state.parts.adapter | state.parts.head).items()}
+
+
+def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_every_family_that_is_packed_is_tested_here() -> None:
+    assert {Adapter(each["adapter"]) for held in FAMILIES.values() for each in held} == set(Adapter) - {
+        Adapter.PEFT
+    }
+
+
 @pytest.mark.parametrize("task", list(Task))
-def test_a_trial_that_cannot_be_packed_reports_what_it_reports_alone(engine_of: EngineOf, task: Task) -> None:
+@pytest.mark.parametrize("family", [*FAMILIES, "mixed"])
+def test_packed_trials_are_those_trained_alone_when_one_leaves_and_one_joins(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch, family: str, task: Task
+) -> None:
     engine = engine_of(task)
+    noted = Losses(engine, monkeypatch)
+    settings = MIXED if family == "mixed" else FAMILIES[family]
+    alone = [started(engine, each) for each in settings]
+    for state in alone:
+        advance(engine, [state], STEPS)
+    pack = PackEngine(engine)
+    packed = [started(engine, each) for each in settings]
+    advance(pack, packed[:-1], 7)  # the last one joins, the first one is away for a while
+    advance(pack, packed[1:], 11)
+    advance(pack, packed, STEPS - 18)
+    advance(pack, packed[:1], 11)
+    advance(pack, packed[-1:], 7)
+    for one, other in zip(alone, packed, strict=True):
+        assert noted.of[id(other)] == pytest.approx(noted.of[id(one)], abs=1e-4)
+        assert len(noted.of[id(other)]) == STEPS
+        assert difference(trained(one), trained(other)) <= 1e-4
+    assert set(pack.trusted.values()) == {True}
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_what_a_trial_computes_depends_on_no_partner_to_the_bit(engine_of: EngineOf, task: Task) -> None:
+    engine = engine_of(task)
+    watched, others = FAMILIES["lora"][0], [*FAMILIES["lora"][1:], *MIXED[1:]]
+    found = []
+    for partners in ([others[0], others[1]], [others[3], others[4]]):
+        states = [started(engine, each) for each in (watched, *partners)]
+        advance(PackEngine(engine), states, 8)
+        found.append(trained(states[0]))
+    assert difference(*found) == 0.0
+
+
+def test_a_trial_that_cannot_be_packed_reports_what_it_reports_alone(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
     alone = report_values(run(engine, engine.start(config(IA3))))
     packed = engine.start(config(IA3))
     found = [report for _, report in PackEngine(engine).advance([packed])]
     assert report_values([report for report in found if isinstance(report, Report)]) == alone
 
 
-def test_an_error_in_one_trial_comes_in_place_of_its_report(engine_of: EngineOf) -> None:
+def test_a_loss_that_is_not_finite_ends_one_trial_only(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
-    broken, whole = engine.start(config(LORA)), engine.start(config(IA3))
-    del broken.optimizer
-    found = {id(state): report for state, report in PackEngine(engine).advance([broken, whole])}
-    assert isinstance(found[id(broken)], AttributeError)
-    assert isinstance(found[id(whole)], Report)
+    settings = FAMILIES["lora"]
+    alone = started(engine, settings[1])
+    advance(engine, [alone], 6)
+    broken, whole = started(engine, settings[0]), started(engine, settings[1])
+    with torch.no_grad():
+        next(iter(broken.parts.adapter.values())).fill_(float("nan"))
+    pack = PackEngine(engine)
+    found = [each for _ in range(6) for each in pack.advance([whole, broken], steps=1)]
+    reports = [report for state, report in found if state is broken]
+    assert [report.outcome for report in reports if isinstance(report, Report)] == ["diverged"]
+    assert difference(trained(alone), trained(whole)) <= 1e-6
+
+
+def test_an_error_in_one_trial_comes_in_place_of_its_report(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    broken, whole, other = (started(engine, each) for each in FAMILIES["lora"])
+
+    def penalty() -> None:
+        raise ValueError("broken on purpose")
+
+    monkeypatch.setattr(broken.adapted, "penalty", penalty)
+    found = {
+        id(state): report for state, report in PackEngine(engine).advance([whole, broken, other], steps=3)
+    }
+    assert isinstance(found[id(broken)], ValueError)
+    assert (broken.step, whole.step, other.step) == (0, 3, 3)
+
+
+def test_packed_steps_are_marked_in_the_report(engine_of: EngineOf) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    states = [started(engine, each) for each in FAMILIES["lora"]]
+    reports = [report for _, report in PackEngine(engine).advance(states)]
+    assert [report.lanes for report in reports if isinstance(report, Report)] == [3, 3, 3]
+    alone = next(engine.advance([started(engine, FAMILIES["lora"][0])]))[1]
+    assert alone.lanes == 1
