@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from tests.reference.conftest import config, engine, run, workload
@@ -56,16 +56,20 @@ def test_the_best_reports_weights_are_kept_not_the_last_ones(asked: Workload, tm
 
 
 @pytest.mark.parametrize("clip_norm", [0.05, None])
-def test_gradients_are_clipped_before_every_step(judge: Engine, clip_norm: float | None) -> None:
+def test_gradients_are_clipped_before_every_step(
+    judge: Engine, clip_norm: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Study B clipped nothing, and 14 of its 20 LoRA runs collapsed midway."""
     state = judge.start(config(adapter="lora", epochs=1, batch_size=8, clip_norm=clip_norm))
     norms: list[float] = []
 
-    def look(optimizer: torch.optim.Optimizer, *_: object) -> None:
-        moving = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
-        norms.append(float(get_total_norm(moving)))
+    move = state.mover.step
 
-    state.optimizer.register_step_pre_hook(look)
+    def look(scale: Tensor | None) -> None:
+        norms.append(float(get_total_norm(state.mover.gradients()) / (1.0 if scale is None else scale)))
+        move(scale)
+
+    monkeypatch.setattr(state.mover, "step", look)
     run(judge, state)
     assert len(norms) == 4
     assert config().clip_norm == 1.0, "clipping is the default of a file"

@@ -61,7 +61,8 @@ class Measures:
 
 def measure_images(logits: Tensor, target: Tensor) -> Measures:
     """Both measures of each image."""
-    return Measures(_entropy(logits, target), *_overlap(logits, target))
+    scores = logits.float().flatten(2).log_softmax(1)
+    return Measures(_entropy(scores, target), *_overlap(scores.exp(), target))
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
@@ -85,8 +86,9 @@ def _measures(logits: Tensor, target: Tensor, loss: Loss) -> Measures:
     """What `loss` needs of each image; zeros for the rest."""
     images, classes = len(logits), logits.shape[1]
     nothing = logits.new_zeros((images, classes), dtype=torch.float32)
-    entropy = nothing[:, 0] if loss in _WITHOUT_ENTROPY else _entropy(logits, target)
-    overlap = (nothing, nothing, nothing) if loss is Loss.CROSS_ENTROPY else _overlap(logits, target)
+    scores = logits.float().flatten(2).log_softmax(1)
+    entropy = nothing[:, 0] if loss in _WITHOUT_ENTROPY else _entropy(scores, target)
+    overlap = (nothing,) * 3 if loss is Loss.CROSS_ENTROPY else _overlap(scores.exp(), target)
     return Measures(entropy, *overlap)
 
 
@@ -153,14 +155,17 @@ def _dice(measures: Measures) -> Tensor:
     return 2 * measures.overlap.sum(0) / both.clamp(min=_EPS)
 
 
-def _entropy(logits: Tensor, target: Tensor) -> Tensor:
-    lost = functional.cross_entropy(logits.float(), target.long(), ignore_index=IGNORE, reduction="none")
-    return lost.sum((1, 2)) / (target != IGNORE).sum((1, 2)).clamp(min=1)
+def _entropy(scores: Tensor, target: Tensor) -> Tensor:
+    """(images,) from (images, classes, pixels) logarithms of probabilities."""
+    flat = target.flatten(1)
+    lost = functional.nll_loss(scores, flat.long(), ignore_index=IGNORE, reduction="none")
+    return lost.sum(1) / (flat != IGNORE).sum(1).clamp(min=1)
 
 
-def _overlap(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
-    counted = (target != IGNORE).unsqueeze(1)
-    true = target.unsqueeze(1) == classes
-    guess = logits.float().softmax(1) * counted
-    return (guess * true).sum((2, 3)), guess.sum((2, 3)), true.sum((2, 3)).float()
+def _overlap(guess: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(images, classes) each, from (images, classes, pixels) probabilities."""
+    flat = target.flatten(1)
+    classes = torch.arange(guess.shape[1], device=guess.device).view(1, -1, 1)
+    true = (flat.unsqueeze(1) == classes).float()
+    counted = (flat != IGNORE).float().unsqueeze(1)
+    return (guess * true).sum(2), (guess * counted).sum(2), true.sum(2)

@@ -185,7 +185,7 @@ class SegmentationTask:
                 assert piece.masks is not None
                 with autocast(device, precision):
                     logits = self.outputs(model, piece)
-                each = counts_by_image(logits.argmax(1), piece.masks, len(self.classes))
+                each = counts_by_image(predicted_classes(logits), piece.masks, len(self.classes))
                 counts |= dict(zip(piece.indices, each, strict=True))
                 parts.append(measure_images(logits, piece.masks))
                 places += piece.indices
@@ -250,6 +250,11 @@ def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
 
 
 TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
+
+
+def predicted_classes(logits: Tensor) -> Tensor:
+    """(B, H, W) the class with the highest logit; on a CPU `argmax` over classes takes 15 times as long."""
+    return logits.max(1).indices
 
 
 @dataclass(frozen=True)

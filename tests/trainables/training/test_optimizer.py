@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from tests.trainables.conftest import config
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
-from trainables.training.optimizer import make_optimizer
+from trainables.training.optimizer import Mover, excess, make_optimizer
 
 EngineOf = Callable[[Task], Engine]
 
@@ -42,3 +43,37 @@ def test_a_part_without_parameters_makes_no_group(engine_of: EngineOf) -> None:
     asked = config('{"adapter": "none", "freezing": "head_only"}')
     state = engine_of(Task.SEGMENTATION).start(asked)
     assert len(make_optimizer(state.parts, asked).param_groups) == 1
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adam])
+@pytest.mark.parametrize("clip_norm", [0.3, None])
+def test_steps_are_those_of_torch_also_after_loading_a_state_and_with_other_gradients(
+    kind: type[torch.optim.Optimizer], clip_norm: float | None
+) -> None:
+    sizes = [(4, 3), (5,), (2, 2)]
+    torch.manual_seed(0)
+    start = [torch.randn(size) for size in sizes]
+    pairs = [[nn.Parameter(value.clone()) for value in start] for _ in range(2)]
+    ours, theirs = (
+        kind([{"params": own[:2], "lr": 0.1}, {"params": own[2:], "lr": 0.3}], weight_decay=0.1, fused=True)
+        for own in pairs
+    )
+    mover = Mover(ours)
+    for step in range(6):
+        gradients = [torch.randn(size) * (step + 1) for size in sizes]
+        moving = pairs[0] if step != 3 else pairs[0][:1]  # as when the backbone is frozen again
+        for own in pairs:
+            for parameter, gradient in zip(own[: len(moving)], gradients, strict=False):
+                parameter.grad = gradient.clone()
+        norms = torch.stack([g.norm() for g in mover.gradients()])
+        mover.step(None if clip_norm is None else excess(norms, clip_norm))
+        mover.forget()
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(pairs[1], clip_norm)
+        theirs.step()
+        theirs.zero_grad()
+        if step == 1:
+            ours.load_state_dict(theirs.state_dict())
+        for one, other in zip(*pairs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+            assert one.grad is None
