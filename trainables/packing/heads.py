@@ -52,7 +52,7 @@ class _EachAlone:
 
     def __call__(self, x: Tensor, lanes: Sequence[Lane], **options: Any) -> Tensor:
         found = []
-        parts = x.view(len(lanes), -1, *x.shape[1:])
+        parts = x.reshape(len(lanes), -1, *x.shape[1:])
         for head, draws, lane, own in zip(self._heads, self._draws, lanes, parts, strict=True):
             with lane.drawing() if draws else nullcontext():
                 found.append(head(own, **options))

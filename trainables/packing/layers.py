@@ -65,7 +65,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (lanes · images, tokens, in) -> (lanes · images, tokens, out); tokens may be absent."""
-        by_lane = x.view(len(self._lanes), -1, x.shape[-1])
+        by_lane = x.reshape(len(self._lanes), -1, x.shape[-1])
         found = [adapters(by_lane[part], self.base, self._lanes[part]) for part, adapters in self._parts]
         whole = found[0] if len(found) == 1 else torch.cat(found)
         return whole.view(*x.shape[:-1], -1)
