@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,12 +36,11 @@ from trainables.tasks.base import (
     split_by_size,
     tensors_of,
 )
+from trainables.tasks.detection_loss import GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import head_source, name_fault
+from trainables.tasks.linear import mkl_is_slow, use_onednn
 from trainables.wording import plural
-
-LOSS_GROUP = 16
-"""The group size of the evaluation loss, in images: the loss is a mean over the boxes of a group."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,43 @@ class DetectionTask:
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The model's own loss: matched once per image, its box terms a mean over the batch's boxes."""
-        loss: Tensor = self._forward(model, batch, labels=self._labels(batch)).loss
-        return loss
+        outputs = self._forward(model, batch, **self.loss_options)
+        return self.lane_losses(outputs, [batch], [config])[0]
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Arguments of the model's forward pass without which `lane_losses` lacks a part of the outputs."""
+        # A model returns the outputs of its decoder's levels only if it is given labels; see `_no_loss`.
+        return {"labels": []} if self.loss_settings.by_level else {}
+
+    @cached_property
+    def loss_settings(self) -> LossSettings:
+        """The weights of the loss, from the checkpoint's config."""
+        return LossSettings.of(self.model.config, no_object=self.family.no_object)
+
+    def lane_losses(self, outputs: Any, batches: Sequence[Batch], configs: Sequence[TrialConfig]) -> Tensor:
+        """(lanes,) float32 the losses of several trials from one joint forward pass, each as `loss` gives it.
+
+        outputs: the model's outputs for the images of all batches, lane by lane, with `loss_options`.
+        batches: of each lane, on the model's device, all with the same number of images and padded shape.
+        A lane's loss depends on its own images only. The pass may run inside an autocast context.
+        """
+        if len(batches) != len(configs):
+            raise ValueError(
+                f"each lane needs a batch and a configuration, got {len(batches)}, {len(configs)}"
+            )
+        targets = [target for batch in batches for target in self._labels(batch)]
+        levels = [(outputs.logits, outputs.pred_boxes)]
+        if self.loss_settings.by_level:
+            levels += [(level["logits"], level["pred_boxes"]) for level in outputs.auxiliary_outputs]
+        losses = matched_losses(
+            torch.cat([logits for logits, _ in levels]) if levels[1:] else outputs.logits,
+            torch.cat([boxes for _, boxes in levels]) if levels[1:] else outputs.pred_boxes,
+            targets * len(levels),
+            lanes=len(levels) * len(batches),
+            settings=self.loss_settings,
+        )
+        return losses.view(len(levels), len(batches)).sum(0)
 
     def evaluate(
         self,
@@ -137,7 +171,7 @@ class DetectionTask:
         """
         by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
-        loss = _GroupedLoss(model)
+        loss = GroupedLoss(self.loss_settings)
         finite = True
         for batch in eval_batches(split, batch_size=batch_size):
             images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
@@ -164,9 +198,13 @@ class DetectionTask:
             metrics[SCORE_THRESHOLD] = chosen.threshold
         return metrics
 
+    @cached_property
+    def _takes_mask(self) -> bool:
+        return "pixel_mask" in inspect.signature(self.model.forward).parameters
+
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)
-        if "pixel_mask" in inspect.signature(self.model.forward).parameters:
+        if self._takes_mask:
             options["pixel_mask"] = _pixel_mask(batch)
         return model(pixel_values=images, **options)
 
@@ -199,10 +237,12 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     processor = hub.read_processor(spec, Task.DETECTION)
     resized = detector_resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
+    if device.type == "cpu" and mkl_is_slow():
+        use_onednn(model)
     family.in_float32(model)
     # The heads are tied, not embeddings; PEFT would search for embeddings, which a detector lacks.
     model._tied_weights_keys = None
-    model.loss_function = _InFloat32(model.loss_function)
+    model.loss_function = _no_loss
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
     ids = None if spec.new_head else _ids(model.config.id2label, classes)
     fault = None
@@ -267,50 +307,12 @@ def _pixel_mask(batch: Batch) -> Tensor:
     return mask
 
 
-@dataclass(frozen=True)
-class _InFloat32:
-    """A model's loss function outside autocast; NaN for outputs that cannot be matched to boxes."""
+def _no_loss(
+    logits: Tensor, labels: Any, device: Any, boxes: Tensor, config: Any, classes: Any, coordinates: Any
+) -> tuple[None, None, list[dict[str, Tensor]]]:
+    """In place of a model's loss function: returns the outputs of the decoder's levels except the last.
 
-    function: Callable[..., Any]
-
-    def __call__(
-        self, logits: Tensor, labels: Any, device: Any, boxes: Tensor, *rest: Any, **options: Any
-    ) -> Any:
-        logits, boxes = logits.float(), boxes.float()
-        if not bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
-            return (logits.sum() + boxes.sum()) * math.nan, {}, None
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.function(logits, labels, device, boxes, *rest, **options)
-
-
-class _GroupedLoss:
-    """The mean loss over images, computed in groups of LOSS_GROUP images whatever the batch size."""
-
-    def __init__(self, model: Any) -> None:
-        self._function = model.loss_function
-        self._config = copy.copy(model.config)
-        self._config.auxiliary_loss = False
-        self._waiting: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
-        self._total, self._images = 0.0, 0
-
-    def add(self, logits: Tensor, boxes: Tensor, target: dict[str, Tensor]) -> None:
-        """Add one image."""
-        self._waiting.append((logits, boxes, target))
-        if len(self._waiting) == LOSS_GROUP:
-            self._take()
-
-    def mean(self) -> float:
-        """The mean over all images."""
-        if self._waiting:
-            self._take()
-        return self._total / self._images
-
-    def _take(self) -> None:
-        logits, boxes, targets = zip(*self._waiting, strict=True)
-        whole = torch.stack(logits)
-        loss, _, _ = self._function(
-            whole, list(targets), whole.device, torch.stack(boxes), self._config, None, None
-        )
-        self._total += float(loss) * len(targets)
-        self._images += len(targets)
-        self._waiting = []
+    classes, coordinates: (levels, images, queries, …), as models pass them if their `auxiliary_loss` is set.
+    """
+    levels = zip(classes[:-1], coordinates[:-1], strict=True)
+    return None, None, [{"logits": of_level, "pred_boxes": places} for of_level, places in levels]
