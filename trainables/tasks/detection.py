@@ -40,6 +40,7 @@ from trainables.tasks.detection_loss import GroupedLoss, LossSettings, matched_l
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import mkl_is_slow, use_onednn
+from trainables.tasks.yolos import every_token, without_unread_tokens
 from trainables.wording import plural
 
 
@@ -110,7 +111,8 @@ class DetectionTask:
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, queries, logits + 4): logits, then boxes as shares of the image, cxcywh."""
-        found = self._forward(model, batch)
+        with every_token():
+            found = self._forward(model, batch)
         return torch.cat([found.logits, found.pred_boxes], dim=-1)
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
@@ -239,6 +241,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
     if device.type == "cpu" and mkl_is_slow():
         use_onednn(model)
+    without_unread_tokens(model)
     family.in_float32(model)
     # The heads are tied, not embeddings; PEFT would search for embeddings, which a detector lacks.
     model._tied_weights_keys = None
