@@ -174,6 +174,7 @@ class DetectionTask:
         by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
         loss = GroupedLoss(self.loss_settings)
+        truths = [split.truth(i) for i in range(len(split))]
         finite = True
         for batch in eval_batches(split, batch_size=batch_size):
             images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
@@ -182,7 +183,7 @@ class DetectionTask:
                     out = self._forward(model, piece)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()
                 finite = finite and bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all())
-                detections = self._detections(logits, boxes, [split.truth(i) for i in piece.indices])
+                detections = self._detections(logits, boxes, [truths[i] for i in piece.indices])
                 rows = zip(detections, logits, boxes, self._labels(piece), strict=True)
                 images |= dict(zip(piece.indices, rows, strict=True))
             for index in sorted(images):
@@ -192,11 +193,10 @@ class DetectionTask:
         if not finite:
             names = coco_names(self.classes, by_class=by_class)
             return dict.fromkeys((*names, "loss"), math.nan)
-        truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
             keep(BoxResults(truths, found, self.classes, tuple(split.names)))
         metrics = coco_metrics(truths, found, self.classes, by_class=by_class) | {"loss": loss.mean()}
-        if choose_threshold and (chosen := best_f1(truths, found, len(self.classes))) is not None:
+        if choose_threshold and (chosen := best_f1(truths, found)) is not None:
             metrics[SCORE_THRESHOLD] = chosen.threshold
         return metrics
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -61,28 +62,24 @@ def matched_losses(
     the bit, and are NaN if one of its outputs is not finite. Equal to transformers' loss in one process; with
     `accelerate`, that divides by the boxes of all processes.
     """
-    truth = Truth.of(targets)
     if len(logits) != len(targets) or len(logits) % lanes:
         raise ValueError(
             f"{lanes} lanes of equal size must hold all images, got outputs of {len(logits)} images "
             f"and targets of {len(targets)}"
         )
     logits, boxes = logits.float(), boxes.float()
-    images, queries, classes = logits.shape
-    nothing = classes - 1 if settings.costs.no_object else classes
-    query, box = match(logits, boxes, truth, settings.costs)
+    nothing = logits.shape[-1] - (1 if settings.costs.no_object else 0)
+    truth = Truth.of(targets, nothing=nothing)
+    box = match(logits, boxes, truth, settings.costs)
     # From here on no shape depends on the number of boxes, so that sums run in one order for any partners.
-    label = torch.full((images * queries,), nothing, device=logits.device)
-    target = boxes.new_full((images * queries, 4), 0.5)
-    matched = boxes.new_zeros(images * queries)
-    label[query], target[query], matched[query] = truth.labels[box], truth.boxes[box], 1.0
+    label, target, matched = truth.labels[box], truth.boxes[box], box < sum(truth.counts)
     found, each = boxes.flatten(0, 1), _boxes_by_lane(truth, lanes).to(boxes.device)
     distance = (found - target).abs().sum(-1)
-    overlap = giou(found.unbind(-1), target.unbind(-1))
-    by_query = settings.distance * distance + settings.overlap * (1 - overlap)
+    by_query = settings.distance * distance + settings.overlap * (1 - giou(found, target))
     losses = _by_lane(by_query * matched, lanes) / each
     if settings.costs.no_object:
-        losses = losses + _cross_entropy(logits.flatten(0, 1), label, lanes, settings.absent)
+        weight = torch.where(matched, 1.0, settings.absent)
+        losses = losses + _cross_entropy(logits.flatten(0, 1), label, weight, lanes)
     else:
         losses = losses + _focal(logits.flatten(0, 1), label, lanes, settings.alpha) / each
     return losses * _one_if_finite(logits, boxes, lanes)
@@ -95,15 +92,14 @@ def _by_lane(values: Tensor, lanes: int) -> Tensor:
 
 def _boxes_by_lane(truth: Truth, lanes: int) -> Tensor:
     """(lanes,) float32: the number of boxes of each lane, at least 1."""
-    return torch.tensor(truth.counts).view(lanes, -1).sum(1).clamp(min=1).float()
+    counts = np.reshape(truth.counts, (lanes, -1)).sum(axis=1)
+    return torch.from_numpy(np.maximum(counts, 1).astype(np.float32))
 
 
-def _cross_entropy(logits: Tensor, label: Tensor, lanes: int, absent: float) -> Tensor:
-    """(lanes,) means over the queries of a lane, weighted: `absent` for the last class, 1 for the others."""
-    weight = logits.new_ones(logits.shape[-1])
-    weight[-1] = absent
-    each = functional.cross_entropy(logits, label, weight, reduction="none")
-    return _by_lane(each, lanes) / _by_lane(weight[label], lanes)
+def _cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, lanes: int) -> Tensor:
+    """(lanes,) means over the queries of a lane. weight: of each query."""
+    each = functional.cross_entropy(logits, label, reduction="none")
+    return _by_lane(each * weight, lanes) / _by_lane(weight, lanes)
 
 
 def _focal(logits: Tensor, label: Tensor, lanes: int, alpha: float) -> Tensor:

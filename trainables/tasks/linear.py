@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LEAST_PRODUCT = 1_500_000
-"""Multiplications from which on oneDNN is faster; a call of it takes 10 µs longer than one of MKL."""
+LEAST_PRODUCT = 4_000_000
+"""Multiplications from which on oneDNN is faster: a call of it, and of our gradient, takes longer."""
 
 
 @cache
 def mkl_is_slow() -> bool:
     """Whether this is an AMD processor with AVX-512, and torch has both libraries."""
     return (
-        torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
+        torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and "AVX512" in torch.backends.cpu.get_cpu_capability()
         and "AuthenticAMD" in _processor()
     )
@@ -42,7 +42,7 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
-        weight = self.weight
+        weight, bias = self.weight, self.bias
         if (
             input.numel() * weight.shape[0] < LEAST_PRODUCT
             or input.dtype is not torch.float32
@@ -51,8 +51,10 @@ class OneDnnLinear(nn.Linear):
             or torch.is_autocast_enabled("cpu")
         ):
             return super().forward(input)
-        out: Tensor = _Product.apply(input, weight, self.bias)
-        return out
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (input, weight, bias)):
+            out: Tensor = _Product.apply(input, weight, bias)  # type: ignore[no-untyped-call]
+            return out
+        return _linear(input, weight, bias)
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -71,8 +73,9 @@ class _Product(torch.autograd.Function):
         return _linear(x, weight, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("a product by oneDNN has no second derivative")
         x, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])
         return (

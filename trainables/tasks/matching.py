@@ -32,25 +32,31 @@ class MatchCosts:
 
 @dataclass(frozen=True)
 class Truth:
-    """The boxes of a batch end to end. boxes: (n, 4) cxcywh.  labels: (n,).  counts: by image."""
+    """The boxes of a batch end to end, and a last one for queries without a box.
+
+    boxes: (n + 1, 4) cxcywh.  labels: (n + 1,).  counts: the number of boxes of each image.
+    """
 
     boxes: Tensor
     labels: Tensor
     counts: list[int]
 
     @classmethod
-    def of(cls, targets: list[dict[str, Tensor]]) -> Truth:
-        """The boxes of these images, see `Batch.targets`."""
+    def of(cls, targets: list[dict[str, Tensor]], *, nothing: int) -> Truth:
+        """The boxes of these images, see `Batch.targets`. nothing: the label of a query without a box."""
+        first = targets[0]
         return cls(
-            torch.cat([target["boxes"] for target in targets]),
-            torch.cat([target["class_labels"] for target in targets]),
+            torch.cat([*(target["boxes"] for target in targets), first["boxes"].new_full((1, 4), 0.5)]),
+            torch.cat(
+                [*(target["class_labels"] for target in targets), first["class_labels"].new_tensor([nothing])]
+            ),
             [len(target["class_labels"]) for target in targets],
         )
 
 
 @torch.no_grad()
-def match(logits: Tensor, boxes: Tensor, truth: Truth, costs: MatchCosts) -> tuple[Tensor, Tensor]:
-    """(m,) int64 each: the matched queries, counted through all images, and the box of `truth` of each.
+def match(logits: Tensor, boxes: Tensor, truth: Truth, costs: MatchCosts) -> Tensor:
+    """(images · queries,) int64: the box in `truth` of each query, n for a query without one.
 
     logits: (images, queries, classes).  boxes: (images, queries, 4) cxcywh.  An image's matches have the
     least sum of costs, and depend on nothing but the image. Costs that are not finite count as the largest.
@@ -58,33 +64,26 @@ def match(logits: Tensor, boxes: Tensor, truth: Truth, costs: MatchCosts) -> tup
     from scipy.optimize import linear_sum_assignment
 
     images, queries = logits.shape[:2]
-    if not sum(truth.counts):
-        none = torch.zeros(0, dtype=torch.int64, device=logits.device)
-        return none, none
-    owner = np.repeat(np.arange(images), truth.counts)
-    table = _costs(logits, boxes, truth, torch.from_numpy(owner).to(logits.device), costs).cpu().numpy()
-    found = np.empty((2, len(owner)), np.int64)
-    first = filled = 0
-    for image, count in enumerate(truth.counts):
-        if not count:
-            continue
-        # Queries are rows: equal sums are decided as in transformers.
-        rows, columns = linear_sum_assignment(table[first : first + count].T)
-        end = filled + len(rows)
-        found[0, filled:end] = rows + image * queries
-        found[1, filled:end] = columns + first
-        first, filled = first + count, end
-    query, box = torch.from_numpy(found[:, :filled]).to(logits.device)
-    return query, box
+    found = np.full((images, queries), sum(truth.counts))
+    if sum(truth.counts):
+        owner = torch.from_numpy(np.repeat(np.arange(images), truth.counts)).to(logits.device)
+        table = _costs(logits, boxes, truth, owner, costs).cpu().numpy()
+        first = 0
+        for image, count in enumerate(truth.counts):
+            if count:
+                # Queries are rows, as in transformers, which decides between equal sums.
+                rows, columns = linear_sum_assignment(table[first : first + count].T)
+                found[image, rows] = columns + first
+                first += count
+    return torch.from_numpy(found).flatten().to(logits.device)
 
 
 def _costs(logits: Tensor, boxes: Tensor, truth: Truth, owner: Tensor, costs: MatchCosts) -> Tensor:
     """(n, queries) the cost of each box with each query of its image. owner: (n,) the image of a box."""
-    near = boxes[owner]
-    distance = torch.cdist(near, truth.boxes[:, None], p=1.0)[..., 0]
-    overlap = giou(near.unbind(-1), truth.boxes[:, None].unbind(-1))
-    label = _label_costs(logits, truth.labels, owner, no_object=costs.no_object)
-    total = costs.distance * distance + costs.label * label - costs.overlap * overlap
+    near, wanted = boxes[owner], truth.boxes[:-1, None]
+    distance = torch.cdist(near, wanted, p=1.0)[..., 0]
+    label = _label_costs(logits, truth.labels[:-1], owner, no_object=costs.no_object)
+    total = costs.distance * distance + costs.label * label - costs.overlap * giou(near, wanted)
     largest = torch.finfo(total.dtype).max
     return total.nan_to_num_(nan=largest, posinf=largest, neginf=largest)
 
@@ -99,24 +98,22 @@ def _label_costs(logits: Tensor, labels: Tensor, owner: Tensor, *, no_object: bo
     return right - wrong
 
 
-Sides = tuple[Tensor, ...]
-"""Center x and y, width and height, each a tensor of any shape."""
-
-
-def giou(one: Sides, other: Sides) -> Tensor:
-    """The generalized IoU (Rezatofighi 2019) of boxes, pair by pair; the shapes must broadcast."""
-    left, top, right, bottom = _corners(one)
-    left_, top_, right_, bottom_ = _corners(other)
-    width = (torch.minimum(right, right_) - torch.maximum(left, left_)).clamp(min=0)
-    height = (torch.minimum(bottom, bottom_) - torch.maximum(top, top_)).clamp(min=0)
-    shared = width * height
-    union = (right - left) * (bottom - top) + (right_ - left_) * (bottom_ - top_) - shared
-    hull = (torch.maximum(right, right_) - torch.minimum(left, left_)) * (
-        torch.maximum(bottom, bottom_) - torch.minimum(top, top_)
-    )
+def giou(one: Tensor, other: Tensor) -> Tensor:
+    """(…) the generalized IoU (Rezatofighi 2019) of boxes (…, 4) cxcywh, pair by pair; shapes broadcast."""
+    low, high = _corners(one)
+    low_, high_ = _corners(other)
+    shared = _area((torch.minimum(high, high_) - torch.maximum(low, low_)).clamp(min=0))
+    union = _area(high - low) + _area(high_ - low_) - shared
+    hull = _area(torch.maximum(high, high_) - torch.minimum(low, low_))
     return shared / union - (hull - union) / hull
 
 
-def _corners(sides: Sides) -> Sides:
-    x, y, width, height = sides
-    return x - 0.5 * width, y - 0.5 * height, x + 0.5 * width, y + 0.5 * height
+def _corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """(…, 2) twice: the corners with the smallest and the largest coordinates."""
+    center, half = boxes[..., :2], 0.5 * boxes[..., 2:]
+    return center - half, center + half
+
+
+def _area(sides: Tensor) -> Tensor:
+    width, height = sides.unbind(-1)
+    return width * height
