@@ -117,26 +117,40 @@ class DetectionTask:
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The model's own loss: matched once per image, its box terms a mean over the batch's boxes."""
-        outputs = self._forward(model, batch, **self.loss_options)
-        return self.lane_losses(outputs, [batch], [config])[0]
-
-    @property
-    def loss_options(self) -> dict[str, Any]:
-        """Arguments of the model's forward pass without which `lane_losses` lacks a part of the outputs."""
-        # A model returns the outputs of its decoder's levels only if it is given labels; see `_no_loss`.
-        return {"labels": []} if self.loss_settings.by_level else {}
+        return self.lane_losses(self.lane_outputs(model, [batch]), [batch], [config])[0]
 
     @cached_property
     def loss_settings(self) -> LossSettings:
         """The weights of the loss, from the checkpoint's config."""
         return LossSettings.of(self.model.config, no_object=self.family.no_object)
 
-    def lane_losses(self, outputs: Any, batches: Sequence[Batch], configs: Sequence[TrialConfig]) -> Tensor:
-        """(lanes,) float32 the losses of several trials from one joint forward pass, each as `loss` gives it.
+    def lane_outputs(self, model: nn.Module, batches: Sequence[Batch]) -> Any:
+        """The model's outputs for the images of all batches at once, with all that `lane_losses` needs.
 
-        outputs: the model's outputs for the images of all batches, lane by lane, with `loss_options`.
-        batches: of each lane, on the model's device, all with the same number of images and padded shape.
-        A lane's loss depends on its own images only. The pass may run inside an autocast context.
+        batches: on the model's device, all with the same number of images and one padded shape.
+        """
+        if len({batch.images.shape for batch in batches}) != 1:
+            raise ValueError(
+                "batches of one joint pass must have one shape, got "
+                f"{', '.join(str(list(batch.images.shape)) for batch in batches)}"
+            )
+        joint = batches[0]
+        if len(batches) > 1:
+            joint = Batch(
+                images=torch.cat([batch.images for batch in batches]),
+                valid=[size for batch in batches for size in batch.valid],
+                targets=None,
+                masks=None,
+                indices=[index for batch in batches for index in batch.indices],
+            )
+        # A model returns the outputs of its decoder's levels only if it is given labels; see `_no_loss`.
+        return self._forward(model, joint, **({"labels": []} if self.loss_settings.by_level else {}))
+
+    def lane_losses(self, outputs: Any, batches: Sequence[Batch], configs: Sequence[TrialConfig]) -> Tensor:
+        """(lanes,) float32 the losses of several trials from one joint pass, each as `loss` gives it.
+
+        outputs: of `lane_outputs`.  batches, configs: of each lane.  A lane's loss depends on its own images
+        only. Both may be called inside an autocast context.
         """
         if len(batches) != len(configs):
             raise ValueError(
