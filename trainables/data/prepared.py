@@ -203,7 +203,7 @@ class PreparedSplit:
         """The ground truth of image i."""
         height, width = (int(v) for v in self.original_sizes[i])
         return Truth(
-            name=self._table["name"][i].as_py(),
+            name=self.names[i],
             height=height,
             width=width,
             boxes=self.boxes(i),

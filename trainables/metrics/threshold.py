@@ -28,9 +28,7 @@ class OperatingPoint:
     f1: float
 
 
-def best_f1(
-    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: int
-) -> OperatingPoint | None:
+def best_f1(truths: Sequence[CocoTruth], detections: Sequence[Detections]) -> OperatingPoint | None:
     """The threshold with the highest F1 at IoU 0.5 over all images and classes; None if no box is right.
 
     F1 = 2 TP / (detections + objects), with objects and detections of all classes counted together. Objects
@@ -42,16 +40,9 @@ def best_f1(
     scores: list[Array] = []
     hits: list[Array] = []
     for truth, found in zip(truths, detections, strict=True):
-        for label in range(classes):
-            mine = np.flatnonzero(found.labels == label)
-            if mine.size:
-                mine = mine[np.argsort(-found.scores[mine], kind="stable")]
-                theirs = truth.labels == label
-                hit, counts = _matched(
-                    found.boxes[mine], truth.boxes[theirs], truth.crowds[theirs].astype(bool)
-                )
-                scores.append(found.scores[mine][counts])
-                hits.append(hit[counts])
+        hit, counts = _matched(truth, found)
+        scores.append(found.scores[counts])
+        hits.append(hit[counts])
     if not scores:
         return None
     score, hit = np.concatenate(scores).astype(np.float64), np.concatenate(hits)
@@ -67,21 +58,21 @@ def best_f1(
     return OperatingPoint(math.floor(score[best] * 10**DECIMALS) / 10**DECIMALS, float(f1[best]))
 
 
-def _matched(boxes: Array, truth: Array, crowds: Array) -> tuple[Array, Array]:
-    """(n,) bool each: whether a detection hits an object, and whether it counts at all.
-
-    boxes: (n, 4) xywh by decreasing score.  truth: (m, 4) xywh, of the same class.  crowds: (m,) bool.
-    """
-    hit, counts = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
-    if not len(truth):
+def _matched(truth: CocoTruth, found: Detections) -> tuple[Array, Array]:
+    """(n,) bool each: whether a detection of an image hits an object, and whether it counts at all."""
+    hit, counts = np.zeros(len(found.scores), bool), np.ones(len(found.scores), bool)
+    if not len(found.scores) or not len(truth.labels):
         return hit, counts
-    overlap = overlaps(boxes, truth, crowds)
+    crowds = truth.crowds.astype(bool)
+    overlap = overlaps(found.boxes, truth.boxes, crowds)
+    overlap[found.labels[:, None] != truth.labels[None]] = -1.0
     free = ~crowds
-    for place, row in enumerate(overlap):
-        able = np.where(free, row, -1.0)
+    near = np.flatnonzero((overlap >= IOU).any(axis=1))  # no other detection can match anything
+    for place in near[np.argsort(-found.scores[near], kind="stable")]:
+        able = np.where(free, overlap[place], -1.0)
         best = int(np.argmax(able))
         if able[best] >= IOU:
             hit[place], free[best] = True, False
-        elif bool((row[crowds] >= IOU).any()):
+        elif bool((overlap[place, crowds] >= IOU).any()):
             counts[place] = False
     return hit, counts

@@ -151,7 +151,7 @@ class Scale:
         """(B, 3, H, W) uint8 -> float32 on the same device."""
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images.to(torch.float32) * self.factor - mean) / std
+        return (images.to(torch.float32) * self.factor).sub_(mean).div_(std)
 
 
 def pixels(batch: Batch, scale: Scale) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,12 +36,12 @@ from trainables.tasks.base import (
     split_by_size,
     tensors_of,
 )
+from trainables.tasks.detection_loss import GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import head_source, name_fault
+from trainables.tasks.linear import mkl_is_slow, use_onednn
+from trainables.tasks.yolos import every_token, without_unread_tokens
 from trainables.wording import plural
-
-LOSS_GROUP = 16
-"""The group size of the evaluation loss, in images: the loss is a mean over the boxes of a group."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,63 @@ class DetectionTask:
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, queries, logits + 4): logits, then boxes as shares of the image, cxcywh."""
-        found = self._forward(model, batch)
+        with every_token():
+            found = self._forward(model, batch)
         return torch.cat([found.logits, found.pred_boxes], dim=-1)
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The model's own loss: matched once per image, its box terms a mean over the batch's boxes."""
-        loss: Tensor = self._forward(model, batch, labels=self._labels(batch)).loss
-        return loss
+        return self.lane_losses(self.lane_outputs(model, [batch]), [batch], [config])[0]
+
+    @cached_property
+    def loss_settings(self) -> LossSettings:
+        """The weights of the loss, from the checkpoint's config."""
+        return LossSettings.of(self.model.config, no_object=self.family.no_object)
+
+    def lane_outputs(self, model: nn.Module, batches: Sequence[Batch]) -> Any:
+        """The model's outputs for the images of all batches at once, with all that `lane_losses` needs.
+
+        batches: on the model's device, all with the same number of images and one padded shape.
+        """
+        if len({batch.images.shape for batch in batches}) != 1:
+            raise ValueError(
+                "batches of one joint pass must have one shape, got "
+                f"{', '.join(str(list(batch.images.shape)) for batch in batches)}"
+            )
+        joint = batches[0]
+        if len(batches) > 1:
+            joint = Batch(
+                images=torch.cat([batch.images for batch in batches]),
+                valid=[size for batch in batches for size in batch.valid],
+                targets=None,
+                masks=None,
+                indices=[index for batch in batches for index in batch.indices],
+            )
+        # A model returns the outputs of its decoder's levels only if it is given labels; see `_no_loss`.
+        return self._forward(model, joint, **({"labels": []} if self.loss_settings.by_level else {}))
+
+    def lane_losses(self, outputs: Any, batches: Sequence[Batch], configs: Sequence[TrialConfig]) -> Tensor:
+        """(lanes,) float32 the losses of several trials from one joint pass, each as `loss` gives it.
+
+        outputs: of `lane_outputs`.  batches, configs: of each lane.  A lane's loss depends on its own images
+        only. Both may be called inside an autocast context.
+        """
+        if len(batches) != len(configs):
+            raise ValueError(
+                f"each lane needs a batch and a configuration, got {len(batches)}, {len(configs)}"
+            )
+        targets = [target for batch in batches for target in self._labels(batch)]
+        levels = [(outputs.logits, outputs.pred_boxes)]
+        if self.loss_settings.by_level:
+            levels += [(level["logits"], level["pred_boxes"]) for level in outputs.auxiliary_outputs]
+        losses = matched_losses(
+            torch.cat([logits for logits, _ in levels]) if levels[1:] else outputs.logits,
+            torch.cat([boxes for _, boxes in levels]) if levels[1:] else outputs.pred_boxes,
+            targets * len(levels),
+            lanes=len(levels) * len(batches),
+            settings=self.loss_settings,
+        )
+        return losses.view(len(levels), len(batches)).sum(0)
 
     def evaluate(
         self,
@@ -137,7 +187,8 @@ class DetectionTask:
         """
         by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
-        loss = _GroupedLoss(model)
+        loss = GroupedLoss(self.loss_settings)
+        truths = [split.truth(i) for i in range(len(split))]
         finite = True
         for batch in eval_batches(split, batch_size=batch_size):
             images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
@@ -146,7 +197,7 @@ class DetectionTask:
                     out = self._forward(model, piece)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()
                 finite = finite and bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all())
-                detections = self._detections(logits, boxes, [split.truth(i) for i in piece.indices])
+                detections = self._detections(logits, boxes, [truths[i] for i in piece.indices])
                 rows = zip(detections, logits, boxes, self._labels(piece), strict=True)
                 images |= dict(zip(piece.indices, rows, strict=True))
             for index in sorted(images):
@@ -156,17 +207,20 @@ class DetectionTask:
         if not finite:
             names = coco_names(self.classes, by_class=by_class)
             return dict.fromkeys((*names, "loss"), math.nan)
-        truths = [split.truth(i) for i in range(len(split))]
         if keep is not None:
             keep(BoxResults(truths, found, self.classes, tuple(split.names)))
         metrics = coco_metrics(truths, found, self.classes, by_class=by_class) | {"loss": loss.mean()}
-        if choose_threshold and (chosen := best_f1(truths, found, len(self.classes))) is not None:
+        if choose_threshold and (chosen := best_f1(truths, found)) is not None:
             metrics[SCORE_THRESHOLD] = chosen.threshold
         return metrics
 
+    @cached_property
+    def _takes_mask(self) -> bool:
+        return "pixel_mask" in inspect.signature(self.model.forward).parameters
+
     def _forward(self, model: nn.Module, batch: Batch, **options: Any) -> Any:
         images = pixels(batch, self.scale)
-        if "pixel_mask" in inspect.signature(self.model.forward).parameters:
+        if self._takes_mask:
             options["pixel_mask"] = _pixel_mask(batch)
         return model(pixel_values=images, **options)
 
@@ -199,10 +253,13 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     processor = hub.read_processor(spec, Task.DETECTION)
     resized = detector_resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
+    if device.type == "cpu" and mkl_is_slow():
+        use_onednn(model)
+    without_unread_tokens(model)
     family.in_float32(model)
     # The heads are tied, not embeddings; PEFT would search for embeddings, which a detector lacks.
     model._tied_weights_keys = None
-    model.loss_function = _InFloat32(model.loss_function)
+    model.loss_function = _no_loss
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
     ids = None if spec.new_head else _ids(model.config.id2label, classes)
     fault = None
@@ -267,50 +324,12 @@ def _pixel_mask(batch: Batch) -> Tensor:
     return mask
 
 
-@dataclass(frozen=True)
-class _InFloat32:
-    """A model's loss function outside autocast; NaN for outputs that cannot be matched to boxes."""
+def _no_loss(
+    logits: Tensor, labels: Any, device: Any, boxes: Tensor, config: Any, classes: Any, coordinates: Any
+) -> tuple[None, None, list[dict[str, Tensor]]]:
+    """In place of a model's loss function: returns the outputs of the decoder's levels except the last.
 
-    function: Callable[..., Any]
-
-    def __call__(
-        self, logits: Tensor, labels: Any, device: Any, boxes: Tensor, *rest: Any, **options: Any
-    ) -> Any:
-        logits, boxes = logits.float(), boxes.float()
-        if not bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
-            return (logits.sum() + boxes.sum()) * math.nan, {}, None
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.function(logits, labels, device, boxes, *rest, **options)
-
-
-class _GroupedLoss:
-    """The mean loss over images, computed in groups of LOSS_GROUP images whatever the batch size."""
-
-    def __init__(self, model: Any) -> None:
-        self._function = model.loss_function
-        self._config = copy.copy(model.config)
-        self._config.auxiliary_loss = False
-        self._waiting: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
-        self._total, self._images = 0.0, 0
-
-    def add(self, logits: Tensor, boxes: Tensor, target: dict[str, Tensor]) -> None:
-        """Add one image."""
-        self._waiting.append((logits, boxes, target))
-        if len(self._waiting) == LOSS_GROUP:
-            self._take()
-
-    def mean(self) -> float:
-        """The mean over all images."""
-        if self._waiting:
-            self._take()
-        return self._total / self._images
-
-    def _take(self) -> None:
-        logits, boxes, targets = zip(*self._waiting, strict=True)
-        whole = torch.stack(logits)
-        loss, _, _ = self._function(
-            whole, list(targets), whole.device, torch.stack(boxes), self._config, None, None
-        )
-        self._total += float(loss) * len(targets)
-        self._images += len(targets)
-        self._waiting = []
+    classes, coordinates: (levels, images, queries, …), as models pass them if their `auxiliary_loss` is set.
+    """
+    levels = zip(classes[:-1], coordinates[:-1], strict=True)
+    return None, None, [{"logits": of_level, "pred_boxes": places} for of_level, places in levels]

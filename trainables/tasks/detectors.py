@@ -139,6 +139,9 @@ class _Float32(nn.Module):
     """A module outside autocast: a box in bfloat16 would be wrong by pixels."""
 
     def forward(self, tokens: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(tokens.device.type):
+            plain: Tensor = super().forward(tokens.float())
+            return plain
         with torch.autocast(tokens.device.type, enabled=False):
             out: Tensor = super().forward(tokens.float())
         return out

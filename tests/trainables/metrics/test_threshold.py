@@ -40,26 +40,26 @@ A, B, FAR = [0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 10.0, 10.0], [80.0, 80.0, 5.0, 5
 
 
 def test_the_threshold_keeps_what_is_right_and_leaves_out_what_is_wrong() -> None:
-    point = best_f1([truth(A, B)], [found((A, 0.3, 0), (B, 0.25, 0), (FAR, 0.2, 0), (FAR, 0.1, 0))], 1)
+    point = best_f1([truth(A, B)], [found((A, 0.3, 0), (B, 0.25, 0), (FAR, 0.2, 0), (FAR, 0.1, 0))])
     assert point == OperatingPoint(pytest.approx(0.25), 1.0)  # type: ignore[arg-type]
 
 
 def test_an_object_is_found_only_once_and_only_by_its_class() -> None:
     both = [truth(A, B, labels=[0, 1])]
-    point = best_f1(both, [found((A, 0.9, 0), (A, 0.8, 0), (B, 0.7, 0), (B, 0.6, 1))], 2)
+    point = best_f1(both, [found((A, 0.9, 0), (A, 0.8, 0), (B, 0.7, 0), (B, 0.6, 1))])
     assert point is not None
     assert point.threshold == pytest.approx(0.9)  # 2·1/(1+2) = 2/3, and 2·2/(4+2) = 2/3: the higher one
     assert point.f1 == pytest.approx(2 / 3)
 
 
 def test_detections_of_one_score_are_not_separated() -> None:
-    point = best_f1([truth(A)], [found((A, 0.5, 0), (FAR, 0.5, 0))], 1)
+    point = best_f1([truth(A)], [found((A, 0.5, 0), (FAR, 0.5, 0))])
     assert point == OperatingPoint(0.5, pytest.approx(2 / 3))  # type: ignore[arg-type]
 
 
 def test_what_lies_in_a_crowd_does_not_count() -> None:
     crowd = truth(A, [50.0, 50.0, 40.0, 40.0], crowds=[False, True])
-    point = best_f1([crowd], [found(([60.0, 60.0, 5.0, 5.0], 0.9, 0), (A, 0.4, 0))], 1)
+    point = best_f1([crowd], [found(([60.0, 60.0, 5.0, 5.0], 0.9, 0), (A, 0.4, 0))])
     assert point == OperatingPoint(pytest.approx(0.4), 1.0)  # type: ignore[arg-type]
 
 
@@ -67,8 +67,8 @@ def test_what_lies_in_a_crowd_does_not_count() -> None:
     "detections", [found(), found((FAR, 0.9, 0)), found((A, 0.9, 1))], ids=["none", "wrong", "other class"]
 )
 def test_without_a_right_box_there_is_no_threshold(detections: Detections) -> None:
-    assert best_f1([truth(A)], [detections], 2) is None
-    assert best_f1([truth()], [detections], 2) is None
+    assert best_f1([truth(A)], [detections]) is None
+    assert best_f1([truth()], [detections]) is None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -88,7 +88,7 @@ def test_matches_are_those_of_cocos_evaluation(seed: int) -> None:
     counted = ~coco.ignored[:, 0]
     score, hit = coco.score[counted], coco.hit[counted, 0]
     expected = [(2 * hit[score >= at].sum() / ((score >= at).sum() + coco.objects.sum()), at) for at in score]
-    point = best_f1(truths, detections, 3)
+    point = best_f1(truths, detections)
     if not hit.any():
         assert point is None
         return

@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from tests.trainables.tasks.conftest import CPU, PLAIN, load, tiny_yolos
-from trainables.data.loader import Batch, eval_batches
+from trainables.data.loader import Batch, batch_of, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
 from trainables.metrics.coco import Backend, Detections, coco_metrics, coco_names
@@ -112,6 +112,39 @@ def test_loss_is_the_models_own(folder: Path, split: PreparedSplit) -> None:
     assert own.item() == pytest.approx(expected.item(), rel=1e-6)
     own.backward()
     assert all(p.grad is not None for n, p in model.named_parameters() if n in task.head_names(model))
+
+
+def test_lanes_of_one_joint_pass_have_the_losses_of_their_own_batches(
+    folder: Path, split: PreparedSplit
+) -> None:
+    task: Any = load(Task.DETECTION, str(folder), CLASSES)
+    model = task.assemble(PLAIN, share=True)
+    batches = [batch_of(split, indices) for indices in ([1, 3], [3, 1], [1, 1])]
+    with torch.no_grad():
+        outputs = task.lane_outputs(model, batches)
+        joint = task.lane_losses(outputs, batches, [PLAIN] * 3)
+        alone = [task.loss(model, batch, PLAIN) for batch in batches]
+    assert joint.shape == (3,)
+    torch.testing.assert_close(joint, torch.stack(alone), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="a configuration, got 3, 2"):
+        task.lane_losses(outputs, batches, [PLAIN] * 2)
+    with pytest.raises(ValueError, match=r"one shape, got \[2, 3, 32, 32\], \[2, 3, 32, 48\]"):
+        task.lane_outputs(model, [batches[0], batch_of(split, [0, 4])])
+
+
+def test_inputs_of_layers_for_initial_weights_are_those_of_all_tokens(
+    folder: Path, split: PreparedSplit
+) -> None:
+    """EVA looks at the inputs of a layer through `outputs`, and PEFT's own at all tokens."""
+    task: Any = load(Task.DETECTION, str(folder), CLASSES)
+    model: Any = task.assemble(PLAIN, share=True)
+    seen: list[int] = []
+    query = model.vit.encoder.layer[-1].attention.attention.query
+    query.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    batch = batch_of(split, [1])
+    task.outputs(model, batch)
+    task.loss(model, batch, PLAIN)
+    assert seen == [1 + 16 + 5, 5]
 
 
 def test_evaluation_equals_the_processors_detections_through_pycocotools(

@@ -28,7 +28,7 @@ from transformers.models.detr.image_processing_pil_detr import DetrImageProcesso
 
 from tests.trainables.tasks.conftest import CPU, PLAIN, load
 from trainables.adapters.inject import inject_adapter
-from trainables.data.loader import eval_batches
+from trainables.data.loader import batch_of, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
 from trainables.models.build import build_model
@@ -162,6 +162,23 @@ def test_loss_and_detections_are_transformers_own(
         assert np.allclose(own.scores[mine], theirs["scores"][order], atol=1e-6)
         assert (own.labels[mine] == theirs["labels"][order]).all()
         assert np.allclose(corners[mine], theirs["boxes"][order], atol=1e-3)
+
+
+@pytest.mark.parametrize("by_level", [True, False])
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_lanes_of_one_joint_pass_have_the_losses_of_their_own_batches(
+    tmp_path: Path, split: PreparedSplit, kind: str, changes: dict[str, Any], by_level: bool
+) -> None:
+    folder = save(tmp_path / "model", kind, changes | {"auxiliary_loss": by_level})
+    task: Any = load(Task.DETECTION, str(folder), CLASSES)
+    model = task.assemble(PLAIN, share=True)
+    batches = [batch_of(split, indices) for indices in ([0, 2], [1, 2])]
+    with torch.no_grad():
+        outputs = task.lane_outputs(model, batches)
+        assert (outputs.auxiliary_outputs is not None) == by_level
+        joint = task.lane_losses(outputs, batches, [PLAIN] * 2)
+        alone = [task.loss(model, batch, PLAIN) for batch in batches]
+    torch.testing.assert_close(joint, torch.stack(alone), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
