@@ -17,7 +17,6 @@ import torch
 from peft.tuners.adalora.layer import SVDLinear
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trainables.adapters.families.serial_lora import SerialLinear
 from trainables.adapters.family import ADAPTER_NAME
@@ -101,7 +100,7 @@ class AddedToOutput:
 
     def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
-        shared = functional.linear(x, linear.weight, linear.bias)
+        shared = linear(x)
         return torch.baddbmm(shared, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
 
 
@@ -118,7 +117,8 @@ class AddedToInput:
     def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
         changed = torch.baddbmm(x, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
-        return functional.linear(changed, linear.weight, linear.bias)
+        out: Tensor = linear(changed)
+        return out
 
 
 class EachAlone:
@@ -129,7 +129,7 @@ class EachAlone:
 
     def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
-        shared = functional.linear(x, linear.weight, linear.bias)
+        shared = linear(x)
         found = []
         for layer, lane, own, output in zip(self._layers, lanes, x, shared, strict=True):
             base = layer.get_base_layer()
@@ -153,7 +153,8 @@ class _Given:
     def __call__(self, x: Tensor) -> Tensor:
         if x is self.x:
             return self.output.clone()  # some methods add to it in place
-        return functional.linear(x, self.layer.weight, self.layer.bias)
+        changed: Tensor = type(self.layer).forward(self.layer, x)
+        return changed
 
 
 class _LowRank:

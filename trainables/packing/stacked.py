@@ -16,6 +16,7 @@ from trainables.packing.stacks import Stacks
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
+from trainables.tasks.linear import PackedOneDnnLinear, use_onednn
 from trainables.training.state import TrialState
 
 
@@ -36,6 +37,7 @@ class PackedModel:
         """config: that of any trial in the group."""
         self._task = task
         self._model = task.assemble(config, share=True)
+        use_onednn(self._model, PackedOneDnnLinear)
         layout = task.layout_in(self._model)
         self._layers: dict[str, PackedLinear] = {}
         adapted = config.adapter is not Adapter.NONE

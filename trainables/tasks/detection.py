@@ -32,6 +32,7 @@ from trainables.tasks.base import (
     Scale,
     autocast,
     clone_module,
+    joined,
     pixels,
     split_by_size,
     tensors_of,
@@ -39,7 +40,7 @@ from trainables.tasks.base import (
 from trainables.tasks.detection_loss import GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import head_source, name_fault
-from trainables.tasks.linear import mkl_is_slow, use_onednn
+from trainables.tasks.linear import use_onednn
 from trainables.tasks.yolos import every_token, without_unread_tokens
 from trainables.wording import plural
 
@@ -117,48 +118,23 @@ class DetectionTask:
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The model's own loss: matched once per image, its box terms a mean over the batch's boxes."""
-        return self.lane_losses(self.lane_outputs(model, [batch]), [batch], [config])[0]
+        return self.lane_losses(model, [batch], [config])[0]
 
     @cached_property
     def loss_settings(self) -> LossSettings:
         """The weights of the loss, from the checkpoint's config."""
         return LossSettings.of(self.model.config, no_object=self.family.no_object)
 
-    def lane_outputs(self, model: nn.Module, batches: Sequence[Batch]) -> Any:
-        """The model's outputs for the images of all batches at once, with all that `lane_losses` needs.
-
-        batches: on the model's device, all with the same number of images and one padded shape.
-        """
-        if len({batch.images.shape for batch in batches}) != 1:
-            raise ValueError(
-                "batches of one joint pass must have one shape, got "
-                f"{', '.join(str(list(batch.images.shape)) for batch in batches)}"
-            )
-        joint = batches[0]
-        if len(batches) > 1:
-            joint = Batch(
-                images=torch.cat([batch.images for batch in batches]),
-                valid=[size for batch in batches for size in batch.valid],
-                targets=None,
-                masks=None,
-                indices=[index for batch in batches for index in batch.indices],
-            )
+    def lane_losses(
+        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
+    ) -> Tensor:
+        """(lanes,) float32; see `TaskModel.lane_losses`. A lane's loss depends on its own images only."""
         # A model returns the outputs of its decoder's levels only if it is given labels; see `_no_loss`.
-        return self._forward(model, joint, **({"labels": []} if self.loss_settings.by_level else {}))
-
-    def lane_losses(self, outputs: Any, batches: Sequence[Batch], configs: Sequence[TrialConfig]) -> Tensor:
-        """(lanes,) float32 the losses of several trials from one joint pass, each as `loss` gives it.
-
-        outputs: of `lane_outputs`.  batches, configs: of each lane.  A lane's loss depends on its own images
-        only. Both may be called inside an autocast context.
-        """
-        if len(batches) != len(configs):
-            raise ValueError(
-                f"each lane needs a batch and a configuration, got {len(batches)}, {len(configs)}"
-            )
+        by_level = self.loss_settings.by_level
+        outputs = self._forward(model, joined(batches), **({"labels": []} if by_level else {}))
         targets = [target for batch in batches for target in self._labels(batch)]
         levels = [(outputs.logits, outputs.pred_boxes)]
-        if self.loss_settings.by_level:
+        if by_level:
             levels += [(level["logits"], level["pred_boxes"]) for level in outputs.auxiliary_outputs]
         losses = matched_losses(
             torch.cat([logits for logits, _ in levels]) if levels[1:] else outputs.logits,
@@ -253,8 +229,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     processor = hub.read_processor(spec, Task.DETECTION)
     resized = detector_resize(config, processor, spec)
     model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
-    if device.type == "cpu" and mkl_is_slow():
-        use_onednn(model)
+    use_onednn(model)
     without_unread_tokens(model)
     family.in_float32(model)
     # The heads are tied, not embeddings; PEFT would search for embeddings, which a detector lacks.

@@ -40,11 +40,14 @@ def _processor() -> str:
 class OneDnnLinear(nn.Linear):
     """A linear layer that lets oneDNN compute large products in float32 on a CPU, and torch all others."""
 
+    least_product = LEAST_PRODUCT
+    """Multiplications of a product from which on oneDNN computes it."""
+
     def forward(self, input: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
         weight, bias = self.weight, self.bias
         if (
-            input.numel() * weight.shape[0] < LEAST_PRODUCT
+            input.numel() * weight.shape[0] < self.least_product
             or input.dtype is not torch.float32
             or weight.dtype is not torch.float32
             or input.device.type != "cpu"
@@ -57,11 +60,22 @@ class OneDnnLinear(nn.Linear):
         return _linear(input, weight, bias)
 
 
-def use_onednn(model: nn.Module) -> None:
-    """Let the linear layers of `model` compute with oneDNN; names, parameters and values do not change."""
+class PackedOneDnnLinear(OneDnnLinear):
+    """A linear layer for rows of several trials: oneDNN for all, so that their number changes no product."""
+
+    least_product = 0
+
+
+def use_onednn(model: nn.Module, kind: type[OneDnnLinear] = OneDnnLinear) -> None:
+    """Let the linear layers of `model` compute with oneDNN, where that is faster than what torch chooses.
+
+    Names, parameters and values do not change.
+    """
+    if not mkl_is_slow() or next(model.parameters()).device.type != "cpu":
+        return
     for module in model.modules():
-        if type(module) is nn.Linear:
-            module.__class__ = OneDnnLinear
+        if type(module) in (nn.Linear, OneDnnLinear):
+            module.__class__ = kind
 
 
 class _Product(torch.autograd.Function):

@@ -38,6 +38,7 @@ from trainables.tasks.base import (
 )
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.head_names import head_source, name_fault
+from trainables.tasks.linear import use_onednn
 from trainables.tasks.losses import (
     Measures,
     lane_losses,
@@ -214,6 +215,7 @@ def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.devi
     resized = segmenter_resize(config, processor, spec)
     options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
     backbone = hub.read_model(spec, Task.SEGMENTATION, AutoModel, **options).to(device)
+    use_onednn(backbone)
     found = HeldHead() if spec.new_head else _pretrained_head(spec, classes, device)
     return SegmentationTask(
         backbone=backbone,
