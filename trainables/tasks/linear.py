@@ -55,8 +55,10 @@ class OneDnnLinear(nn.Linear):
         ):
             return super().forward(input)
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (input, weight, bias)):
-            out: Tensor = _Product.apply(input, weight, bias)  # type: ignore[no-untyped-call]
-            return out
+            # By rows: PEFT changes some layers' outputs in place, which a custom function's view forbids.
+            rows = input.reshape(-1, input.shape[-1])
+            out: Tensor = _Product.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+            return out.view(*input.shape[:-1], -1)
         return _linear(input, weight, bias)
 
 
@@ -79,7 +81,7 @@ def use_onednn(model: nn.Module, kind: type[OneDnnLinear] = OneDnnLinear) -> Non
 
 
 class _Product(torch.autograd.Function):
-    """x @ weight.T + bias."""
+    """x @ weight.T + bias, for rows x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -91,11 +93,10 @@ class _Product(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError("a product by oneDNN has no second derivative")
         x, weight = ctx.saved_tensors
-        rows = grad.reshape(-1, grad.shape[-1])
         return (
             _linear(grad, weight.t(), None) if ctx.needs_input_grad[0] else None,
-            rows.t() @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[1] else None,
-            rows.sum(0) if ctx.needs_input_grad[2] else None,
+            grad.t() @ x if ctx.needs_input_grad[1] else None,
+            grad.sum(0) if ctx.needs_input_grad[2] else None,
         )
 
 

@@ -1,7 +1,8 @@
 """YOLOS without the work that changes no output: a detector reads its detection tokens alone.
 
 The last layer computes queries and the feed-forward network for the detection tokens only; keys and values
-come from all tokens. Positions are interpolated only for images of another size than the checkpoint's.
+come from all tokens. Positions are interpolated only for images of another size than the checkpoint's. Layers
+call their linear layers and norms, which may be adapted, and nothing else.
 Parameters, their names and gradients, and the model's outputs stay as they are.
 """
 
@@ -32,34 +33,59 @@ def without_unread_tokens(model: Any) -> None:
     """Change the layers of a YOLOS of transformers; another model stays as it is."""
     if type(model).__name__ != "YolosForObjectDetection":
         return
-    last, positions = model.vit.encoder.layer[-1], model.vit.embeddings.interpolation
-    for module, part in ((last, _LastLayer), (positions, _Positions)):
-        module.__class__ = type(part.__name__.strip("_"), (part, type(module)), {})
+    *others, last = model.vit.encoder.layer
+    _become(last, _LastLayer)
+    for layer in others:
+        _become(layer, _Layer)
+    _become(model.vit.embeddings.interpolation, _Positions)
 
 
-class _LastLayer(nn.Module):
-    """A YolosLayer that returns the detection tokens only."""
+def _become(module: nn.Module, part: type[nn.Module]) -> None:
+    module.__class__ = type(part.__name__.strip("_"), (part, type(module)), {})
+
+
+class _Layer(nn.Module):
+    """A YolosLayer in one function: calling its eight small modules takes as long as some products."""
 
     def forward(self, hidden_states: Tensor, **options: Any) -> Tensor:
-        """(images, tokens, width) -> (images, detection tokens, width)."""
-        if _every_token.get():
-            every: Tensor = super().forward(hidden_states, **options)
-            return every
+        """(images, tokens, width) -> the same, or with the tokens that are read."""
         layer: Any = self
-        inner = layer.attention.attention
-        count = inner.config.num_detection_tokens
-        read, normed = hidden_states[:, -count:], layer.layernorm_before(hidden_states)
+        inner, outer, mlp = layer.attention.attention, layer.attention.output, layer.output
+        read = self.read(hidden_states)
+        normed = layer.layernorm_before(hidden_states)
         query, key, value = (
             tokens.view(len(tokens), -1, inner.num_attention_heads, inner.attention_head_size).transpose(1, 2)
-            for tokens in (inner.query(normed[:, -count:]), inner.key(normed), inner.value(normed))
+            for tokens in (inner.query(self.read(normed)), inner.key(normed), inner.value(normed))
         )
         mixed = scaled_dot_product_attention(
             query, key, value, dropout_p=inner.dropout_prob if self.training else 0.0, scale=inner.scaling
         )
-        mixed = mixed.transpose(1, 2).flatten(2)
-        read = layer.attention.output(mixed, read) + read
-        whole: Tensor = layer.output(layer.intermediate(layer.layernorm_after(read)), read)
-        return whole
+        read = _dropped(outer.dense(mixed.transpose(1, 2).flatten(2)), outer.dropout) + read
+        wide = layer.intermediate.dense(layer.layernorm_after(read))
+        narrow = mlp.dense(layer.intermediate.intermediate_act_fn(wide))
+        return _dropped(narrow, mlp.dropout) + read
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """The tokens that the next layers read: all."""
+        return tokens
+
+
+def _dropped(tokens: Tensor, dropout: nn.Module) -> Tensor:
+    dropped: Tensor = dropout(tokens) if dropout.p and dropout.training else tokens
+    return dropped
+
+
+class _LastLayer(_Layer):
+    """The last layer, which returns the detection tokens only."""
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """The detection tokens, unless every token is asked for."""
+        layer: Any = self
+        return (
+            tokens
+            if _every_token.get()
+            else tokens[:, -layer.attention.attention.config.num_detection_tokens :]
+        )
 
 
 class _Positions(nn.Module):

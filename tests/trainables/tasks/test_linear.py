@@ -74,6 +74,18 @@ def test_inputs_and_gradients_may_be_views() -> None:
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("products")
+def test_outputs_may_be_changed_in_place() -> None:
+    found = []
+    for module in pair():
+        x = torch.randn(2, 6, 24, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        out = module(x)
+        out += x.sum(-1, keepdim=True)
+        out.square().sum().backward()
+        found.append(x.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-4)
+
+
 def test_small_products_other_precisions_and_autocast_are_torchs(products: list[Tensor]) -> None:
     plain, layer = pair()
     x = torch.randn(7, 24)
