@@ -8,7 +8,7 @@ only: so what a lane computes does not depend on the other lanes, or on their nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, cast
@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from trainables.adapters.families.serial_lora import SerialLinear
 from trainables.adapters.family import ADAPTER_NAME
 from trainables.packing.lanes import Lane
+from trainables.packing.products import lane_products
 from trainables.packing.stacks import Stacks
 
 SMALLEST_RANK = 8
 """Ranks are padded to this, or to the next power of two above it."""
 
 
+Product = Callable[[Tensor], Tensor]
+"""The frozen product: (lanes, rows, in) -> (lanes, rows, out)."""
 Parts = list[tuple[slice, "Adapters"]]
 """Which lanes are computed at once, and how."""
 
@@ -34,7 +37,7 @@ Parts = list[tuple[slice, "Adapters"]]
 class Adapters(Protocol):
     """The adapters of some lanes in one layer, of one kind and padded rank."""
 
-    def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
+    def __call__(self, x: Tensor, linear: Product, lanes: Sequence[Lane]) -> Tensor:
         """x (lanes, rows, in) -> (lanes, rows, out)."""
         ...
 
@@ -62,10 +65,13 @@ class PackedLinear(nn.Module):
         """Compute these lanes from now on. parts: of their layers."""
         self._lanes, self._parts = lanes, parts
 
+    def _product(self, x: Tensor) -> Tensor:
+        return lane_products(x, self.base.weight, self.base.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         """x (lanes · images, tokens, in) -> (lanes · images, tokens, out); tokens may be absent."""
         by_lane = x.reshape(len(self._lanes), -1, x.shape[-1])
-        found = [adapters(by_lane[part], self.base, self._lanes[part]) for part, adapters in self._parts]
+        found = [adapters(by_lane[part], self._product, self._lanes[part]) for part, adapters in self._parts]
         whole = found[0] if len(found) == 1 else torch.cat(found)
         return whole.view(*x.shape[:-1], -1)
 
@@ -98,7 +104,7 @@ class AddedToOutput:
     def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
         self._low_rank = _LowRank(layers, stacks)
 
-    def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
+    def __call__(self, x: Tensor, linear: Product, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
         shared = linear(x)
         return torch.baddbmm(shared, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
@@ -114,11 +120,10 @@ class AddedToInput:
     def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
         self._low_rank = _LowRank(layers, stacks)
 
-    def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
+    def __call__(self, x: Tensor, linear: Product, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
         changed = torch.baddbmm(x, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
-        out: Tensor = linear(changed)
-        return out
+        return linear(changed)
 
 
 class EachAlone:
@@ -127,7 +132,7 @@ class EachAlone:
     def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
         self._layers = layers
 
-    def __call__(self, x: Tensor, linear: nn.Linear, lanes: Sequence[Lane]) -> Tensor:
+    def __call__(self, x: Tensor, linear: Product, lanes: Sequence[Lane]) -> Tensor:
         """See `Adapters`."""
         shared = linear(x)
         found = []

@@ -12,11 +12,11 @@ from trainables.data.loader import Batch
 from trainables.packing.heads import Heads, head_modules
 from trainables.packing.lanes import Lane
 from trainables.packing.layers import PackedLinear, Parts, order_of
+from trainables.packing.products import use_lane_linear
 from trainables.packing.stacks import Stacks
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
-from trainables.tasks.linear import PackedOneDnnLinear, use_onednn
 from trainables.training.state import TrialState
 
 
@@ -37,7 +37,7 @@ class PackedModel:
         """config: that of any trial in the group."""
         self._task = task
         self._model = task.assemble(config, share=True)
-        use_onednn(self._model, PackedOneDnnLinear)
+        self._linears = use_lane_linear(self._model)
         layout = task.layout_in(self._model)
         self._layers: dict[str, PackedLinear] = {}
         adapted = config.adapter is not Adapter.NONE
@@ -67,6 +67,8 @@ class PackedModel:
     def losses(self, lanes: Sequence[Lane], batches: Sequence[Batch]) -> Tensor:
         """(lanes,) the loss of each lane's batch, all of one shape. lanes: those of `begin`."""
         assert self._plan is not None
+        for linear in self._linears:
+            linear.lanes = len(lanes)
         for name, layer in self._layers.items():
             layer.hold(lanes, self._plan.parts[name])
         for name, heads in self._heads.items():

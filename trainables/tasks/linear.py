@@ -54,21 +54,11 @@ class OneDnnLinear(nn.Linear):
             or torch.is_autocast_enabled("cpu")
         ):
             return super().forward(input)
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (input, weight, bias)):
-            # By rows: PEFT changes some layers' outputs in place, which a custom function's view forbids.
-            rows = input.reshape(-1, input.shape[-1])
-            out: Tensor = _Product.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
-            return out.view(*input.shape[:-1], -1)
-        return _linear(input, weight, bias)
+        # By rows: PEFT changes some layers' outputs in place, which a custom function's view forbids.
+        return product(input.reshape(-1, input.shape[-1]), weight, bias).view(*input.shape[:-1], -1)
 
 
-class PackedOneDnnLinear(OneDnnLinear):
-    """A linear layer for rows of several trials: oneDNN for all, so that their number changes no product."""
-
-    least_product = 0
-
-
-def use_onednn(model: nn.Module, kind: type[OneDnnLinear] = OneDnnLinear) -> None:
+def use_onednn(model: nn.Module) -> None:
     """Let the linear layers of `model` compute with oneDNN, where that is faster than what torch chooses.
 
     Names, parameters and values do not change.
@@ -76,8 +66,16 @@ def use_onednn(model: nn.Module, kind: type[OneDnnLinear] = OneDnnLinear) -> Non
     if not mkl_is_slow() or next(model.parameters()).device.type != "cpu":
         return
     for module in model.modules():
-        if type(module) in (nn.Linear, OneDnnLinear):
-            module.__class__ = kind
+        if type(module) is nn.Linear:
+            module.__class__ = OneDnnLinear
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x @ weight.T + bias by oneDNN, for float32 rows x (rows, in) on a CPU."""
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        out: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return out
+    return _linear(x, weight, bias)
 
 
 class _Product(torch.autograd.Function):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tests.trainables.conftest import config, report_values, run
 from trainables.packing.pack import PackEngine
@@ -181,3 +182,33 @@ def test_packed_steps_are_marked_in_the_report(engine_of: EngineOf) -> None:
     assert [report.lanes for report in reports if isinstance(report, Report)] == [3, 3, 3]
     alone = next(engine.advance([started(engine, FAMILIES["lora"][0])]))[1]
     assert alone.lanes == 1
+
+
+def test_what_a_trial_computes_does_not_depend_on_the_number_of_partners(engine_of: EngineOf) -> None:
+    """To the bit where the processor's libraries compute each row on its own; within rounding elsewhere."""
+    engine = engine_of(Task.SEGMENTATION)
+    found = []
+    for others in ([], FAMILIES["lora"][1:2], [*FAMILIES["lora"][1:], *MIXED[1:]]):
+        states = [started(engine, each) for each in (*others, FAMILIES["lora"][0])]
+        advance(PackEngine(engine), states, 8)
+        found.append(trained(states[-1]))
+    for other in found[1:]:
+        assert difference(found[0], other) <= 1e-6
+    if batches_are_independent():
+        assert [difference(found[0], other) for other in found[1:]] == [0.0, 0.0]
+
+
+def batches_are_independent() -> bool:
+    """Whether this processor's other operations give an image the same bits in a batch of any size."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(10, 3, 64, 64), torch.randn(96, 3, 8, 8)
+    q = torch.randn(10, 4, 65, 24)
+    with torch.no_grad():
+        return all(
+            torch.equal(each(size), each(10)[:size])
+            for size in (2, 4, 6)
+            for each in (
+                lambda n: functional.conv2d(x[:n], weight, stride=8),
+                lambda n: functional.scaled_dot_product_attention(q[:n], q[:n], q[:n]),
+            )
+        )

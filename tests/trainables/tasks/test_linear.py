@@ -25,7 +25,8 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
         found.append(plain(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(linear, "LEAST_PRODUCT", 0)
+    monkeypatch.setattr(OneDnnLinear, "least_product", 0)
+    monkeypatch.setattr(linear, "mkl_is_slow", lambda: True)
     monkeypatch.setattr(linear, "_linear", noted)
     return found
 
@@ -92,7 +93,7 @@ def test_small_products_other_precisions_and_autocast_are_torchs(products: list[
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(layer(x), plain(x))
     assert torch.equal(layer.double()(x.double()), plain.double()(x.double()))
-    linear.LEAST_PRODUCT = 7 * 24 * 40 + 1
+    OneDnnLinear.least_product = 7 * 24 * 40 + 1
     assert torch.equal(layer.float()(x), plain.float()(x))
     assert not products
 
@@ -114,7 +115,9 @@ def test_a_second_derivative_is_refused() -> None:
         torch.autograd.grad(layer(x).sum(), x, create_graph=True)
 
 
-def test_layers_keep_names_and_values_and_other_kinds_stay() -> None:
+def test_layers_keep_names_and_values_and_other_kinds_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "mkl_is_slow", lambda: True)
+
     class Other(nn.Linear):
         pass
 
@@ -127,6 +130,13 @@ def test_layers_keep_names_and_values_and_other_kinds_stay() -> None:
     after = copy.deepcopy(model).state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_where_mkl_is_fast_every_layer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "mkl_is_slow", lambda: False)
+    model = nn.Sequential(nn.Linear(4, 4))
+    use_onednn(model)
+    assert type(model[0]) is nn.Linear
 
 
 @pytest.mark.parametrize(

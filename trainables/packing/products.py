@@ -1,0 +1,62 @@
+"""Products of the rows of several lanes with a frozen weight, in which no lane changes another's result.
+
+A library for matrices may compute a row in another order when there are more rows. So the product is that
+of all rows only where that was seen to make no difference, and otherwise one of equal size for each lane.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.tasks.linear import OneDnnLinear, mkl_is_slow, product
+
+
+class LaneLinear(nn.Linear):
+    """A linear layer over rows that are ordered by lane; `lanes` says how many there are."""
+
+    lanes = 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(lanes · images, …, in) -> (lanes · images, …, out)."""
+        found = lane_products(input.reshape(self.lanes, -1, input.shape[-1]), self.weight, self.bias)
+        return found.view(*input.shape[:-1], -1)
+
+
+def use_lane_linear(model: nn.Module) -> list[LaneLinear]:
+    """Make the linear layers of `model` layers over lanes, and return them."""
+    found = []
+    for module in model.modules():
+        if type(module) in (nn.Linear, OneDnnLinear):
+            module.__class__ = LaneLinear
+            found.append(module)
+    return found  # type: ignore[return-value]
+
+
+def lane_products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x @ weight.T + bias: (lanes, rows, in) -> (lanes, rows, out)."""
+    lanes, rows, width = x.shape
+    plain = x.dtype is torch.float32 and weight.dtype is torch.float32
+    if x.device.type != "cpu" or not plain or torch.is_autocast_enabled("cpu"):
+        return functional.linear(x, weight, bias)
+    if mkl_is_slow() and (lanes == 1 or rows_are_independent(rows, width, len(weight))):
+        return product(x.reshape(-1, width), weight, bias).view(lanes, rows, -1)
+    by_lane = weight.t().expand(lanes, -1, -1)
+    return torch.bmm(x, by_lane) if bias is None else torch.baddbmm(bias.view(1, 1, -1), x, by_lane)
+
+
+@cache
+def rows_are_independent(rows: int, inputs: int, outputs: int) -> bool:
+    """Whether oneDNN gives this many rows the same bits alone and among others."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(5 * rows, inputs, generator=generator)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    with torch.inference_mode():
+        whole = product(x, weight, None)
+        return all(
+            torch.equal(product(x[: lanes * rows], weight, None), whole[: lanes * rows])
+            for lanes in (1, 2, 3)
+        )
