@@ -70,8 +70,19 @@ class PackEngine:
                 running = [other for other in running if other is not state]
                 yield state, found
 
-    def _advance_all(self, states: Sequence[TrialState]) -> Iterator[Found]:
-        """Take one step of each state."""
+    def timed_step(self, states: Sequence[TrialState]) -> float:
+        """The seconds of one optimizer step of all states, without reports that may follow it.
+
+        Raises the error of a state whose step fails.
+        """
+        started = time.perf_counter()
+        for _, found in self._advance_all(states, report=False):
+            if isinstance(found, Exception):
+                raise found
+        return time.perf_counter() - started
+
+    def _advance_all(self, states: Sequence[TrialState], *, report: bool = True) -> Iterator[Found]:
+        """Take one step of each state. report: with the reports that follow it."""
         together: dict[tuple[str, Shape], list[_Step]] = {}
         alone = []
         for state in states:
@@ -88,9 +99,12 @@ class PackEngine:
             except Exception as error:
                 yield state, error
         for (group, _), members in together.items():
-            yield from self._advance_together(group, members)
+            yield from self._advance_together(group, members, report=report)
         for state in alone:
-            yield from self._advance_alone(state)
+            if report:
+                yield from self._advance_alone(state)
+            else:
+                self._engine.timed_step(state)
 
     def _keys(self, state: TrialState) -> tuple[str | None, str]:
         """The trial's group, and its kind within the group."""
@@ -125,7 +139,7 @@ class PackEngine:
             )
         return self.trusted[key]
 
-    def _advance_together(self, group: str, steps: Sequence[_Step]) -> Iterator[Found]:
+    def _advance_together(self, group: str, steps: Sequence[_Step], *, report: bool) -> Iterator[Found]:
         started = time.perf_counter()
         try:
             losses = self._backward(group, steps)
@@ -139,13 +153,13 @@ class PackEngine:
             # In halves: memory may suffice for them, and an error of one trial does not end the others.
             middle = len(steps) // 2
             for half in (steps[:middle], steps[middle:]):
-                yield from self._advance_together(group, half)
+                yield from self._advance_together(group, half, report=report)
             return
         share = (time.perf_counter() - started) / len(steps)
         for step, loss, scale in zip(steps, losses, scales, strict=True):
             step.state.spent.train_s += share
             step.state.spent.lanes = max(step.state.spent.lanes, len(steps))
-            yield from self._finish(step, loss, scale)
+            yield from self._finish(step, loss, scale, report=report)
 
     def _clip_scales(self, states: Sequence[TrialState]) -> list[Tensor | None]:
         """See `Engine.clip_scale`; in one go where all trials have a limit and equally many tensors."""
@@ -156,17 +170,17 @@ class PackEngine:
         norms = torch.stack(torch._foreach_norm([g for own in gradients for g in own]))
         return list(excess(norms.view(len(states), -1), norms.new_tensor(limits)).unbind())
 
-    def _finish(self, step: _Step, loss: Tensor, scale: Tensor | None) -> Iterator[Found]:
+    def _finish(self, step: _Step, loss: Tensor, scale: Tensor | None, *, report: bool) -> Iterator[Found]:
         started = time.perf_counter()
         try:
             finite = self._engine.finish_step(step.state, step.batches, loss, scale)
             step.state.spent.train_s += time.perf_counter() - started
-            report = self._engine.report_after(step.state, finite=finite)
+            found = self._engine.report_after(step.state, finite=finite) if report else None
         except Exception as error:
             yield step.state, error
         else:
-            if report is not None:
-                yield step.state, report
+            if found is not None:
+                yield step.state, found
 
     def _backward(self, group: str, steps: Sequence[_Step]) -> list[Tensor]:
         """Compute all trials' gradients; returns the loss of each."""
