@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.tasks.matching import FOCAL_GAMMA, MatchCosts, Truth, giou, match
+from trainables.wording import plural
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def matched_losses(
     """
     if len(logits) != len(targets) or len(logits) % lanes:
         raise ValueError(
-            f"{lanes} lanes of equal size must hold all images, got outputs of {len(logits)} images "
-            f"and targets of {len(targets)}"
+            f"{plural(lanes, 'lane')} of equal size must hold all images, got outputs of "
+            f"{plural(len(logits), 'image')} and targets of {len(targets)}"
         )
     logits, boxes = logits.float(), boxes.float()
     nothing = logits.shape[-1] - (1 if settings.costs.no_object else 0)

@@ -93,7 +93,7 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         return (
             _linear(grad, weight.t(), None) if ctx.needs_input_grad[0] else None,
-            grad.t() @ x if ctx.needs_input_grad[1] else None,
+            _linear(grad.t(), x.t(), None) if ctx.needs_input_grad[1] else None,
             grad.sum(0) if ctx.needs_input_grad[2] else None,
         )
 

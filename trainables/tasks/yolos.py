@@ -1,8 +1,8 @@
 """YOLOS without the work that changes no output: a detector reads its detection tokens alone.
 
-The last layer computes queries and the feed-forward network for the detection tokens only; keys and values
-come from all tokens. Positions are interpolated only for images of another size than the checkpoint's. Layers
-call their linear layers and norms, which may be adapted, and nothing else.
+The last layer computes queries and the feed-forward network for the detection tokens only, unless an adapter
+mixes tokens; keys and values come from all tokens. Positions are interpolated only for images of another
+size than the checkpoint's. Layers call their linear layers and norms, which may be adapted, and nothing else.
 Parameters, their names and gradients, and the model's outputs stay as they are.
 """
 
@@ -11,11 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+TOKEN_BY_TOKEN = (
+    *(f"peft.tuners.{method}." for method in ("lora", "adalora", "loha", "lokr", "gralora")),
+    "torch.nn.",
+    "trainables.",
+)
+"""Where layers are from that compute each token alone; LILY, for one, weighs its experts over all tokens."""
 _every_token: ContextVar[bool] = ContextVar("every_token", default=False)
 
 
@@ -79,13 +86,19 @@ class _LastLayer(_Layer):
     """The last layer, which returns the detection tokens only."""
 
     def read(self, tokens: Tensor) -> Tensor:
-        """The detection tokens, unless every token is asked for."""
+        """The detection tokens; all if they are asked for, or if an adapter may mix tokens."""
         layer: Any = self
-        return (
-            tokens
-            if _every_token.get()
-            else tokens[:, -layer.attention.attention.config.num_detection_tokens :]
-        )
+        inner = layer.attention.attention
+        fewer = (inner.query, layer.attention.output.dense, layer.intermediate.dense, layer.output.dense)
+        if _every_token.get() or not all(_token_by_token(type(module).__module__) for module in fewer):
+            return tokens
+        return tokens[:, -inner.config.num_detection_tokens :]
+
+
+@cache
+def _token_by_token(module: str) -> bool:
+    """Whether linear layers, adapted or not, that are defined in `module` compute each token alone."""
+    return f"{module}.".startswith(TOKEN_BY_TOKEN)
 
 
 class _Positions(nn.Module):

@@ -89,6 +89,28 @@ def test_an_adapted_layer_is_called_by_its_name(name: str) -> None:
     torch.testing.assert_close(lean(images()).logits, plain(images()).logits, rtol=1e-5, atol=1e-5)
 
 
+class Mixing(nn.Module):
+    """A layer whose outputs depend on the mean over all tokens, as LILY's do."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mixed: Tensor = self.layer(tokens - tokens.mean(dim=1, keepdim=True))
+        return mixed
+
+
+@pytest.mark.parametrize("name", ["attention.attention.query", "intermediate.dense"])
+def test_a_layer_that_may_mix_tokens_gets_all_of_them(name: str) -> None:
+    plain, lean = pair()
+    for model in (plain, lean):
+        parent, _, leaf = name.rpartition(".")
+        part = model.vit.encoder.layer[-1].get_submodule(parent)
+        setattr(part, leaf, Mixing(getattr(part, leaf)))
+    torch.testing.assert_close(lean(images()).logits, plain(images()).logits, rtol=1e-5, atol=1e-5)
+
+
 def test_positions_are_the_stored_ones_for_images_of_the_checkpoints_size() -> None:
     plain, lean = pair()
     stored = lean.vit.embeddings.position_embeddings
