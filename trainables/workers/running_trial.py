@@ -61,6 +61,7 @@ class RunningTrial:
         self._head: HeadSource | None = None
         self._baseline: dict[str, float] | None = None
         self._pending: Report | None = None
+        self._last_report: Report | None = None
         self._best: bytes | None = None
         self._halt = job.experiment / CONTROL / HALT
         self._stopped = self._halt.with_name(STOPPED.format(job.trial))
@@ -95,7 +96,7 @@ class RunningTrial:
         """The result of a report that the engine has just given; the state is saved first if that is due."""
         assert self.state is not None
         state = self.state
-        self._epoch = report.epoch
+        self._epoch, self._last_report = report.epoch, report
         self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
         if report.outcome == "diverged":
             return self.failed(
@@ -121,19 +122,22 @@ class RunningTrial:
 
     def between_steps(self) -> None:
         """Save in the middle of an epoch, if a save is due or the sweep is about to end."""
-        assert self.state is not None
         now = time.monotonic()
         if now - self._polled_at >= POLL_INTERVAL_S:
             self._polled_at = now
             self.save_if_halted()
-        if self._due():
-            self._save(self.state, None)
+        self.save_if_due()
+
+    def save_if_due(self) -> None:
+        """Save if it is time."""
+        if self.state is not None and self._due():
+            self._save(self.state, self._report_of_now())
 
     def save_if_halted(self) -> None:
         """Save if the sweep is about to end, and tell the driver that it is done; once."""
-        assert self.state is not None
         if self._halt.exists() and not (self._folder / HALTED).exists():
-            self._save(self.state, None)
+            if self.state is not None:
+                self._save(self.state, self._report_of_now())
             with suppress(OSError):
                 (self._folder / HALTED).touch()
 
@@ -161,7 +165,7 @@ class RunningTrial:
                 saved = read_state(last)
                 state = engine.start(job.config, number=job.trial, kept=saved.weights.kept)
                 # The report saved with it may be missing in the record, so it is sent again.
-                self._pending = restore_state(state, saved)
+                self._pending = self._last_report = restore_state(state, saved)
             except CheckpointError as error:
                 self._log(f"starting over: {error}")
                 state = None
@@ -189,6 +193,11 @@ class RunningTrial:
     def _due(self) -> bool:
         wait_s = max(self.job.save_every_s, SAVING_SHARE * self.partners * self.saving_s)
         return time.monotonic() - self._saved_at > wait_s
+
+    def _report_of_now(self) -> Report | None:
+        """The last report, if no step was taken since: it may not be in the record yet."""
+        last = self._last_report
+        return last if last is not None and self.state is not None and last.step == self.state.step else None
 
     def _save(self, state: TrialState, report: Report | None) -> None:
         """Save the state unless the trial is stopped. report: the last one, maybe not in the record yet."""
