@@ -13,7 +13,6 @@ from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
 from trainables.wording import plural
-from tuning.cli.board import trials_asked
 from tuning.cli.console import console, print_columns, print_lines
 from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
@@ -55,7 +54,7 @@ def dry_run(experiment: Experiment) -> None:
         say("no adapter could be built")
         raise typer.Exit(FAILED)
     expected = estimate_sweep(
-        experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_parallel_trials(experiment)
+        experiment, configs, runs, trials=experiment.trials_asked, side_by_side=_parallel_trials(experiment)
     )
     print_lines(out, *_totals(experiment, expected))
     print_lines(out, *message_lines([(_name(c), run.messages) for c, run in zip(configs, runs, strict=True)]))
@@ -120,5 +119,5 @@ def _parallel_trials(experiment: Experiment) -> int:
     """The number of trials that run at once on this machine."""
     here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
-    gpus = resources.gpus_of_trial(any_there=here.gpus > 0)
+    gpus = resources.gpus_of_worker(any_there=here.gpus > 0)
     return Capacity(lambda: [here], resources.cpus, gpus, resources.concurrent)()
