@@ -59,9 +59,11 @@ def place(tmp_path: Path) -> Place:
 
 
 @contextmanager
-def sweep(place: Place, cluster: Raylets, **changes: str) -> Iterator[Driver]:
+def sweep(place: Place, cluster: Raylets, *, packing: str = "off", **changes: str) -> Iterator[Driver]:
     """Launch the sweep of `chaos` on a cluster, one CPU per trial, with parts of its file replaced."""
-    text = FILE.replace("concurrent: CONCURRENT", "cpus: 1").replace("RETRIES", "3")
+    text = (
+        FILE.replace("concurrent: CONCURRENT", "cpus: 1").replace("RETRIES", "3").replace("PACKING", packing)
+    )
     for old, new in changes.items():
         key = old.replace("_", " ")
         assert key in text

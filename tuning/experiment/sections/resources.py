@@ -26,8 +26,8 @@ class ResourceSpec(Spec):
     """The most trials at once; as many as fit when absent."""
     threads: Count = 1
     """CPU threads that torch uses in a worker."""
-    packing: Count | Literal["auto", "off"] = "off"
-    """How many trials a worker trains at once: a number, auto, or off for one after the other."""
+    packing: Count | Literal["auto", "off"] = "auto"
+    """How many trials a worker trains at once, as a pack: a number, auto, or off for one after the other."""
 
     def gpus_of_worker(self, *, any_there: bool) -> float:
         """The GPUs that a worker reserves. any_there: whether a machine has one."""

@@ -12,6 +12,7 @@ import pytest
 from scripted import Scripted, essence, experiment
 from scripted_pack import ScriptedPack, SlowPack
 
+from cluster.usable_cpus import count_usable_cpus
 from tests.tuning.run.test_resume import cut
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history, read_records
@@ -24,7 +25,7 @@ from tuning.run.sent_code import send_along
 PARTS: dict[str, Any] = {
     "search": {"trials": 12, "seed": 3, "tpe": {"startup_trials": 3}},
     "scheduler": {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}},
-    "resources": {"packing": 3, "concurrent": 3, "cpus": 2.0},
+    "resources": {"packing": 3, "concurrent": 3, "cpus": float(count_usable_cpus())},
 }
 """A single pack, so that all events have a defined order."""
 
