@@ -104,19 +104,23 @@ def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
 def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     number = "an unlimited number of" if expected.trials is None else str(expected.trials)
     stops = experiment.scheduler.rule is not None
+    packed = experiment.resources.packing != "off" and not experiment.resources.shares_a_gpu
+    parallel = f"{expected.side_by_side} in parallel"
+    if packed:
+        parallel = f"{plural(expected.side_by_side, 'worker')} in parallel that may train several at once"
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
-        f"trials  {number}, {expected.side_by_side} in parallel, at most"
-        f" {plural(expected.epochs, 'epoch')} each",
+        f"trials  {number}, {parallel}, at most {plural(expected.epochs, 'epoch')} each",
         f"time    {duration(expected.trial_s)} a trial{total}"
         + (", at most: the scheduler stops trials early" if stops else "")
         + "; start-up not counted",
-        f"memory  {expected.peak_mb:.0f} MB a trial, {expected.total_mb:.0f} MB in parallel",
+        f"memory  {expected.peak_mb:.0f} MB a trial, {expected.total_mb:.0f} MB in parallel"
+        + (", and more where workers train several at once" if packed else ""),
     )
 
 
 def _parallel_trials(experiment: Experiment) -> int:
-    """The number of trials that run at once on this machine."""
+    """The number of workers that run at once on this machine; without packs each has one trial."""
     here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
     gpus = resources.gpus_of_worker(any_there=here.gpus > 0)
