@@ -1,4 +1,4 @@
-"""Computes how many trials fit on a cluster at once."""
+"""Computes how many workers fit on a cluster at once; a worker trains one trial or several."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 CAPACITY_FOR_S = 5.0
-"""Seconds for which the number of trials that fit is cached."""
+"""Seconds for which the number of workers that fit is cached."""
 
 
 @dataclass(frozen=True)
@@ -19,31 +19,31 @@ class Node:
 
 
 def count_slots(nodes: Iterable[Node], *, cpus: float, gpus: float) -> int:
-    """The number of trials of `cpus` and `gpus` each that run at once; a trial does not span machines."""
+    """The number of workers of `cpus` and `gpus` each that run at once; none spans machines."""
     return sum(_slots(node, cpus, gpus) for node in nodes)
 
 
 def _slots(node: Node, cpus: float, gpus: float) -> int:
-    # 1 / 0.1 is 9.999…: a small addition makes a GPU fit ten trials of a tenth.
+    # 1 / 0.1 is 9.999…: a small addition makes a GPU fit ten workers of a tenth.
     limits = [int(has / needs + 1e-6) for has, needs in ((node.cpus, cpus), (node.gpus, gpus)) if needs > 0]
     return min(limits, default=1)
 
 
 def does_not_fit(nodes: Iterable[Node], *, cpus: float, gpus: float) -> str | None:
-    """Why no trial can run, or None if one can."""
+    """Why no worker can run, or None if one can."""
     known = list(nodes)
     if count_slots(known, cpus=cpus, gpus=gpus) > 0:
         return None
     most_cpus = max((n.cpus for n in known), default=0)
     most_gpus = max((n.gpus for n in known), default=0)
     return (
-        f"a trial needs CPUs: {cpus:g}, GPUs: {gpus:g} on one machine, but the largest machine has CPUs:"
+        f"a worker needs CPUs: {cpus:g}, GPUs: {gpus:g} on one machine, but the largest machine has CPUs:"
         f" {most_cpus:g}, GPUs: {most_gpus:g}; lower resources.cpus or resources.gpus"
     )
 
 
 class Capacity:
-    """The number of trials that run at once: what fits on the cluster now, but at most `most`.
+    """The number of workers that run at once: what fits on the cluster now, but at most `most`.
 
     changed: called with the old and the new number, when nodes have joined or left.
     """

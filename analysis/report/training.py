@@ -160,6 +160,13 @@ def cost_section(m: Material) -> Section:
             " resume."
         ),
     ]
+    if (lanes := max(report.lanes for trial in ran for report in trial.reports)) > 1:
+        held.append(
+            Text(
+                f"Up to {lanes} trials took their steps together in one worker. The seconds and the memory of"
+                " such a trial are its share of what its pack took."
+            )
+        )
     if len({trial.adapter for trial in ran}) > 1:
         held.append(_by_adapter(ran))
     return Section("cost", "Cost", tuple(held))

@@ -59,9 +59,11 @@ def place(tmp_path: Path) -> Place:
 
 
 @contextmanager
-def sweep(place: Place, cluster: Raylets, **changes: str) -> Iterator[Driver]:
+def sweep(place: Place, cluster: Raylets, *, packing: str = "off", **changes: str) -> Iterator[Driver]:
     """Launch the sweep of `chaos` on a cluster, one CPU per trial, with parts of its file replaced."""
-    text = FILE.replace("concurrent: CONCURRENT", "cpus: 1").replace("RETRIES", "3")
+    text = (
+        FILE.replace("concurrent: CONCURRENT", "cpus: 1").replace("RETRIES", "3").replace("PACKING", packing)
+    )
     for old, new in changes.items():
         key = old.replace("_", " ")
         assert key in text
@@ -93,18 +95,19 @@ def assert_complete(folder: Path, trials: int) -> None:
         assert (trial.outcome is Outcome.COMPLETED) == (len(trial.reports) == 4)
 
 
-def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place) -> None:
+@pytest.mark.parametrize("packing", ["off", "2"])
+def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place, packing: str) -> None:
     """The node is frozen before it is killed, so that it cannot end its trial just before its death.
 
-    It is killed while each of three nodes runs a trial in mid-epoch. Epochs are longer than in other tests,
+    It is killed while each of three nodes runs one trial, or two, in mid-epoch. Epochs are longer than in other tests,
     so that this occurs often enough. The node that joins has its own cache, and prepares the data there.
     """
     require_hiding(place.cache)
     own_cache = place.storage.parent / "own-cache"
-    doomed = cluster.nodes[1]
+    doomed = next(node for node in cluster.nodes[1:] if node.process.poll() is None)
     images = 4 * IMAGES
     longer = {"trials:_12": f"trials: {TRIALS}", f"train:_{IMAGES}": f"train: {images}"}
-    with sweep(place, cluster, **longer) as driver:
+    with sweep(place, cluster, packing=packing, **longer) as driver:
         wait_for_events(driver, 8)
         wait(driver, lambda: freeze_in_mid_epoch(doomed.workers(), place.folder, trials=3, images=images))
         doomed.kill_all()

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from cluster.usable_cpus import count_usable_cpus
 from trainables.training.checkpoint import MAGIC
 from tuning.ledger.ledger import LEDGER, read_history
 
@@ -36,7 +37,7 @@ space:
   learning_rate: {{float: [3e-4, 2e-2], log: true}}
 search: {{tpe: {{startup_trials: 5}}, trials: 12, seed: 4}}
 scheduler: {{asha: {{grace_epochs: 1, reduction_factor: 2}}}}
-resources: {{concurrent: CONCURRENT}}
+resources: {{concurrent: CONCURRENT, packing: PACKING}}
 checkpoints: {{every_s: 0.1, every_epochs: 1}}
 retries: RETRIES
 scoring: {{trials: none}}
@@ -173,11 +174,17 @@ class Place:
         """The experiment's folder."""
         return self.storage / self.name
 
-    def launch(self, *, concurrent: int = 1, retries: int = 0) -> tuple[str, ...]:
-        """Write the sweep's file; return the command that launches it."""
+    def launch(self, *changes: str, concurrent: int = 1, retries: int = 0) -> tuple[str, ...]:
+        """Write the sweep's file; return the command that launches it. changes: as in `--set`."""
         file = self.storage / f"{NAME}.yaml"
-        file.write_text(FILE.replace("CONCURRENT", str(concurrent)).replace("RETRIES", str(retries)))
-        return ("launch", str(file))
+        text = FILE.replace("CONCURRENT", str(concurrent)).replace("RETRIES", str(retries))
+        file.write_text(text.replace("PACKING", "off"))
+        return ("launch", str(file), *(part for change in changes for part in ("--set", change)))
+
+    def launch_packed(self, *changes: str, concurrent: int = 3) -> tuple[str, ...]:
+        """Like `launch`, with all trials in a single pack, so that the order of events is defined."""
+        one = (f"resources.cpus={count_usable_cpus()}", f"resources.packing={concurrent}")
+        return self.launch(*one, *changes, concurrent=concurrent)
 
     @contextmanager
     def run(self, *command: str) -> Iterator[Driver]:

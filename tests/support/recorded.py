@@ -55,6 +55,8 @@ class Told:
     """Of each report; empty in a record without floors."""
     also: Mapping[str, float] = field(default_factory=dict)
     """Other metrics of each report."""
+    lanes: int = 1
+    """Trials that took their steps together with it, itself included."""
     parameters: Mapping[str, int] = field(
         default_factory=lambda: {"adapter": 1024, "head": 2000, "backbone": 0, "total": 1_000_000}
     )
@@ -173,7 +175,7 @@ def write(
                         time=now, trial=number, epoch=float(epoch), step=epoch * 10, objective=best,
                         metrics={"dice": value, "loss": loss, "dice/7": value / 2} | dict(told.also),
                         above_floor=told.above_floor[epoch - 1] if told.above_floor else None, train_s=8.0,
-                        evaluate_s=1.0, wait_s=0.1, samples=160, peak_mb=100.0,
+                        evaluate_s=1.0, wait_s=0.1, samples=160, peak_mb=100.0, lanes=told.lanes,
                     )
                 )  # fmt: skip
             if told.outcome is Outcome.PRUNED:

@@ -6,44 +6,16 @@ actor continues with the next trial; only a killed process is reported by Ray.
 
 from __future__ import annotations
 
-import math
-import os
-import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
-from trainables.errors import CheckpointError, StorageError, reason_of
-from trainables.models.freezing import count_parameters
-from trainables.run_folder import (
-    BASELINE_CLAIM,
-    BEST_WEIGHTS,
-    CONTROL,
-    HALT,
-    HALTED,
-    LAST_STATE,
-    STOPPED,
-    append_to_log,
-)
-from trainables.specs.heads import HeadSource
-from trainables.specs.job import Failure, TrialJob, TrialResult
-from trainables.specs.report import Report
-from trainables.specs.workload import Workload
-from trainables.storage_paths import place
-from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
-from trainables.training.engine import Engine
-from trainables.training.gradient_audit import grouped
-from trainables.training.state import TrialState
-
-SAVING_SHARE = 20
-"""The least ratio of a trial's training time to its saving time, whatever interval is set."""
-POLL_INTERVAL_S = 0.5
-"""Seconds between polls for a request to save."""
+from trainables.errors import reason_of
+from trainables.specs.job import TrialJob, TrialResult
+from trainables.workers.loaded_engine import LoadedEngine
+from trainables.workers.running_trial import RunningTrial
 
 
 class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
@@ -53,29 +25,26 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
         """Load backbone and data, then start the first trial."""
         job: TrialJob = config["job"]
         torch.set_num_threads(job.threads)
-        self._engine: Engine | None = None
-        self._loaded: tuple[Workload, Path] | None = None
-        self._best: bytes | None = None
-        self._begin(job)
+        self.engines = LoadedEngine()
+        self.running = RunningTrial(job, lambda: self.engines.of(job))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next trial; Ray calls this on an actor after its trial has ended."""
-        self._leave()
-        self._begin(new_config["job"])
+        job: TrialJob = new_config["job"]
+        self.running.leave()
+        self.running = RunningTrial(job, lambda: self.engines.of(job))
         return True
 
     def cleanup(self) -> None:
         """Finish the actor's last trial."""
-        self._leave()
+        self.running.leave()
 
     def step(self) -> dict[str, Any]:
         """Advance to the next report."""
-        if self._fault is not None:
-            return self._failed(self._fault)
         try:
-            return self._next_report()
+            return self._next_result().for_ray()
         except Exception as error:
-            return self._failed(reason_of(error), traceback.format_exc())
+            return self.running.failed(reason_of(error), traceback.format_exc()).for_ray()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Save nothing for Ray: our checkpoints are in the experiment's folder."""
@@ -84,194 +53,13 @@ class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
     def load_checkpoint(self, checkpoint: Any) -> None:
         """See `save_checkpoint`."""
 
-    # --- one trial ----------------------------------------------------------------------------
-
-    def _begin(self, job: TrialJob) -> None:
-        self._job = job
-        self._folder = job.folder
-        self._checkpoints = place(job.checkpoints)
-        self._fault: str | None = None
-        self._built: dict[str, int] | None = None
-        self._head: HeadSource | None = None
-        self._baseline: dict[str, float] | None = None
-        self._state: TrialState | None = None
-        self._pending: Report | None = None
-        self._halt = job.experiment / CONTROL / HALT
-        self._stopped = self._halt.with_name(STOPPED.format(job.trial))
-        self._epoch, self._saved_epoch = 0.0, 0.0
-        self._saved_at = self._looked_at = time.monotonic()
-        self._saving_s = 0.0
-        self._unsaved: str | None = None
-        self._told_unsaved = False
-        try:
-            begun = self._folder.is_dir()
-            with suppress(OSError):  # a full disk may have free space by the time of the first save
-                self._folder.mkdir(parents=True, exist_ok=True)
-            self._open(job, begun)
-            self._log(f"configuration {job.config.model_dump_json()}")
-        except Exception as error:
-            self._fault = reason_of(error)
-            self._log(traceback.format_exc())
-
-    def _open(self, job: TrialJob, begun: bool) -> None:
-        """Start or restore the trial. begun: whether a worker has run this trial before."""
-        loaded = (job.workload, job.prepared)
-        if self._engine is None or self._loaded != loaded:
-            self._engine, self._loaded = Engine(*loaded), loaded
-        self._baseline = self._measured_baseline(job.experiment / BASELINE_CLAIM)
-        last = self._checkpoints / LAST_STATE
-        state = None
-        # So a store that does not answer at this moment does not fail a new trial.
-        if (begun or isinstance(last, Path)) and last.exists():
-            try:
-                saved = read_state(last)
-                state = self._engine.start(job.config, number=job.trial, kept=saved.weights.kept)
-                # The report saved with it may be missing in the record, so it is sent again.
-                self._pending = restore_state(state, saved)
-            except CheckpointError as error:
-                self._log(f"starting over: {error}")
-                state = None
-        if state is None:
-            state = self._engine.start(job.config, number=job.trial)
-        self._state = state
-        self._built = count_parameters(state.parts, state.config, still=state.still)
-        if state.still:
-            self._log(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
-        self._head = self._engine.task.head_source(state.config)
-
-    def _measured_baseline(self, claim: Path) -> dict[str, float] | None:
-        """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
-        assert self._engine is not None
-        if not _first_to(claim):
-            return None
-        try:
-            return self._engine.baseline_metrics()
-        except Exception:  # this trial must not fail for it; another worker may try
-            self._log(traceback.format_exc())
-            claim.unlink(missing_ok=True)
-            return None
-
-    def _next_report(self) -> dict[str, Any]:
-        assert self._engine is not None
-        assert self._state is not None
-        state, again = self._state, self._pending
-        self._pending = None
-        if again is not None:
-            self._epoch = again.epoch
-            return self._result(report=again, done=state.done)
+    def _next_result(self) -> TrialResult:
+        running = self.running
+        if (due := running.due()) is not None:
+            return due
+        assert running.state is not None
+        engine = self.engines.of(running.job)
         while True:
-            for _, report in self._engine.advance([state], steps=1):
-                return self._reported(state, report)
-            self._between_steps(state)
-
-    def _reported(self, state: TrialState, report: Report) -> dict[str, Any]:
-        self._epoch = report.epoch
-        self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
-        if report.outcome == "diverged":
-            return self._failed(
-                f"the loss or the objective is not finite at epoch {report.epoch:g}", None, report
-            )
-        if self._stopped.exists():  # the record has no report after the stop
-            return self._result(report=report, done=True)
-        if state.improved:
-            self._best = pack_weights(state)
-        every = self._job.save_every_epochs
-        if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
-            self._save(state, report)
-        elif self._best is not None:
-            self._kept()
-        return self._result(report=report, done=state.done)
-
-    def _between_steps(self, state: TrialState) -> None:
-        """Save in the middle of an epoch, if a save is due or the sweep is about to end."""
-        now = time.monotonic()
-        if now - self._looked_at >= POLL_INTERVAL_S:
-            self._looked_at = now
-            if self._halt.exists() and not (self._folder / HALTED).exists():
-                self._save(state, None)
-                with suppress(OSError):
-                    (self._folder / HALTED).touch()
-        if self._due():
-            self._save(state, None)
-
-    def _due(self) -> bool:
-        wait_s = max(self._job.save_every_s, SAVING_SHARE * self._saving_s)
-        return time.monotonic() - self._saved_at > wait_s
-
-    def _save(self, state: TrialState, report: Report | None) -> None:
-        """Save the state unless the trial is stopped. report: the last one, maybe not in the record yet."""
-        if self._stopped.exists():
-            return
-        started = time.monotonic()
-        if self._kept(lambda: save_state(state, self._checkpoints / LAST_STATE, report)):
-            self._saved_epoch = self._epoch
-        self._saved_at = time.monotonic()
-        self._saving_s = self._saved_at - started
-
-    def _kept(self, write: Callable[[], None] | None = None) -> bool:
-        """Write pending best weights, then call `write`; returns whether both succeeded.
-
-        A full disk does not stop training: it is reported, and the write is tried again at the next save.
-        The saved state is never newer than the best weights, so that a lost report is made again.
-        """
-        try:
-            if self._best is not None:
-                write_packed(self._best, self._checkpoints / BEST_WEIGHTS)
-                self._best = None
-            if write is not None:
-                write()
-        except StorageError as error:
-            self._log(f"not saved: {error}")
-            if not self._told_unsaved:
-                self._unsaved, self._told_unsaved = str(error), True
-            return False
-        if self._told_unsaved:
-            self._log("saved again")
-            self._told_unsaved = False
-        return True
-
-    def _leave(self) -> None:
-        """Try for the last time to write best weights that did not fit on the disk."""
-        if self._best is None or self._kept():
-            return
-        self._log("its best weights are not kept")
-        self._best = None
-        with suppress(OSError, StorageError):  # weights of an earlier report would be mistaken for the best
-            (self._checkpoints / BEST_WEIGHTS).unlink()
-
-    def _failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> dict[str, Any]:
-        if trace is not None:
-            self._log(trace)
-        failure = Failure(outcome="diverged" if report is not None else "failed", reason=reason)
-        return self._result(report=report, done=True, failure=failure)
-
-    def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> dict[str, Any]:
-        built, self._built = self._built, None
-        head, self._head = self._head, None
-        still = grouped(self._state.still) if built is not None and self._state is not None else []
-        baseline, self._baseline = self._baseline, None
-        unsaved, self._unsaved = self._unsaved, None
-        return TrialResult(
-            trial=self._job.trial,
-            epoch=self._epoch,
-            objective=report.objective if report is not None else math.nan,
-            report=report if failure is None else None,
-            built=built,
-            head=head,
-            still=still,
-            baseline=baseline,
-            unsaved=unsaved,
-            failure=failure,
-            done=done,
-        ).for_ray()
-
-    def _log(self, text: str) -> None:
-        append_to_log(self._folder, text)
-
-
-def _first_to(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except OSError:  # it exists, or the disk is full
-        return False
-    return True
+            for _, report in engine.advance([running.state], steps=1):
+                return running.reported(report)
+            running.between_steps()

@@ -48,7 +48,7 @@ class Board:
         self.alive = alive
         """Whether a driver runs; without one, time ends at the last record."""
         self.metric = workload.objective.metric
-        self.total = trials_asked(experiment)
+        self.total = experiment.trials_asked
         self._experiment = experiment
         self._last_only = workload.objective.value is ValueRule.LAST
         self._history = History(ExperimentRecord(name=experiment.name, file="", experiment={}))
@@ -294,9 +294,3 @@ class Board:
         if len(self.running) > most:
             table.add_row("", "", "", f"… and {len(self.running) - most} more")
         return table
-
-
-def trials_asked(experiment: Experiment) -> int | None:
-    """The number of trials of a sweep; None if neither the file nor the size of its space limits it."""
-    limits = (experiment.search.trials, experiment.space.size())
-    return min((limit for limit in limits if limit is not None), default=None)

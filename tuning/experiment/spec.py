@@ -80,6 +80,12 @@ class Experiment(Spec):
         assert isinstance(given, int)
         return given
 
+    @property
+    def trials_asked(self) -> int | None:
+        """The number of trials of a sweep; None if neither the file nor the size of its space limits it."""
+        limits = (self.search.trials, self.space.size())
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def settings(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """`trial`, overridden by `params` (with dotted names), nested as in `TrialConfig`."""
         merged = copy.deepcopy(self.trial)

@@ -19,6 +19,9 @@ def experiment_of(header: ExperimentRecord) -> Experiment:
         # A definition that a record does not name is the first one.
         named: Any = header.experiment.get("definitions") or {}
         document = header.experiment | {"definitions": BEFORE.model_dump() | named}
+        resources: Any = header.experiment.get("resources") or {}
+        if says_nothing_of_packing(header):
+            document["resources"] = resources | {"packing": "off"}
         given = Experiment.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors()[0]
@@ -28,3 +31,9 @@ def experiment_of(header: ExperimentRecord) -> Experiment:
             f" ({where}: {first['msg']}); use the version that ran it"
         ) from error
     return given.model_copy(update={"source_text": header.file})
+
+
+def says_nothing_of_packing(header: ExperimentRecord) -> bool:
+    """Whether the record is from before there were packs: its trials train one at a time in a worker."""
+    resources = header.experiment.get("resources")
+    return not isinstance(resources, dict) or "packing" not in resources

@@ -47,6 +47,8 @@ class TrialHistory:
     ended: EndedRecord | None = None
     removed: tuple[str, ...] = ()
     """The names of its checkpoints that were removed to keep the budget."""
+    joined: int | None = None
+    """How many steps its pack had taken when it joined; see `StartedRecord`."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -69,6 +71,11 @@ class TrialHistory:
     def peak_mb(self) -> float | None:
         """The peak memory over all reports, in MB; None before the first report."""
         return max((report.peak_mb for report in self.reports), default=None)
+
+    @property
+    def packed(self) -> bool:
+        """Whether its seconds and memory are its share of what a pack took."""
+        return any(report.lanes > 1 for report in self.reports)
 
     @property
     def epoch(self) -> float:
@@ -145,9 +152,11 @@ class History:
             case StartedRecord():
                 old = self.trials.get(record.trial)
                 self.trials[record.trial] = (
-                    replace(old, stopped=None, ended=None, removed=())
+                    replace(old, stopped=None, ended=None, removed=(), joined=record.joined)
                     if old is not None and old.hash == record.hash
-                    else TrialHistory(record.trial, record.params, record.hash, record.time)
+                    else TrialHistory(
+                        record.trial, record.params, record.hash, record.time, joined=record.joined
+                    )
                 )
                 return replace(self, closed=None, scoring=None) if self.closed else self
             case BuiltRecord() | ReportRecord() | StoppedRecord() | EndedRecord() | RemovedRecord():

@@ -138,6 +138,8 @@ class StartedRecord(Record):
     trial: int
     params: dict[str, JsonValue]
     hash: str
+    joined: int | None = None
+    """How many steps its pack had taken when it joined, where one worker trains all; see `PackedTrial`."""
 
 
 class BuiltRecord(Record):
@@ -171,6 +173,9 @@ class ReportRecord(Record):
     wait_s: float = 0.0
     samples: int = 0
     peak_mb: float = 0.0
+    lanes: int = 1
+    """The most trials that took their steps together with it, itself included, since the last report. With
+    more than one, `train_s` and `peak_mb` are this trial's share."""
     outcome: Literal["completed", "early_stopped"] | None = None
     """How the trial ends with this report; None if it continues."""
 

@@ -9,10 +9,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.capacity import Capacity, does_not_fit
+from cluster.capacity import does_not_fit
 from cluster.connect import Cluster, connect
 from trainables.errors import StorageError
-from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -34,7 +33,6 @@ from tuning.run.prepared_data import (
     prepare_in_background,
     wait_for_data,
 )
-from tuning.run.proposed_jobs import Configure
 from tuning.run.ray_tuner import UNLIMITED, build_tuner
 from tuning.run.saving import save_running
 from tuning.run.scoring import Scoring
@@ -137,14 +135,13 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
-    from tuning.run.ray_scheduler import RecordingScheduler
-    from tuning.run.ray_searcher import OptunaSearcher
+    from tuning.run.ray_parts import build_ray_parts
     from tuning.scheduling.registry import build_rule
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
     # All that may refuse the sweep comes first: until then nothing is recorded of a resume.
-    gpus = resources.gpus_of_trial(any_there=any(node.gpus for node in cluster.nodes()))
+    gpus = resources.gpus_of_worker(any_there=any(node.gpus for node in cluster.nodes()))
     _check_nodes(of, cluster)
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
@@ -167,15 +164,8 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
     )
-    scheduler = RecordingScheduler(
-        rule, of.recorder, study, control, retries=experiment.retries, each_round=budget.check
-    )
-    searcher = OptunaSearcher(
-        study,
-        of.recorder,
-        configure=Configure(of, data),
-        capacity=Capacity(cluster.nodes, resources.cpus, gpus, resources.concurrent, changed=_log_capacity),
-        retries=experiment.retries,
+    searcher, scheduler = build_ray_parts(
+        of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=budget.check
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -202,10 +192,6 @@ def _give_up() -> None:
         " down. Continue the sweep with `adaptertune resume`"
     )
     os._exit(FAILED)
-
-
-def _log_capacity(before: int, now: int) -> None:
-    say(f"nodes have {'joined' if now > before else 'left'}: {plural(now, 'trial')} at once, {before} before")
 
 
 def _check_nodes(of: Composition, cluster: Cluster) -> None:

@@ -37,7 +37,8 @@ def launch_experiment(
     """Run a new experiment to its end, or until Ctrl-C or `stop`, which end it as `interrupted`.
 
     trials: replaces the experiment's number of trials.  address: that of an existing Ray cluster.
-    trainable: a Ray trainable that replaces the default one.  prepare: returns the folder of prepared
+    trainable: a Ray trainable that replaces the default one; it gets a `TrialJob` after the other, or a
+    `PackJob` if it has a true `takes_packs`.  prepare: returns the folder of prepared
     data that trainables get.  scorer: replaces the default one after the search.  on_event: called with
     each record as soon as it is written.
 

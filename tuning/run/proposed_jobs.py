@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.specs.job import TrialJob
+from trainables.specs.pack import PackedTrial, PackJob
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.composition import Composition
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tuning.search.study import Proposal
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
+PACKED = "trainables.workers.packed_trainable:PackedTrainable"
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,39 @@ class Configure:
             save_every_epochs=experiment.checkpoints.every_epochs,
             trainable=TRAINABLE,
         ).for_ray()
+
+
+@dataclass(frozen=True)
+class ConfigurePacks:
+    """Makes the jobs of packs, and converts proposals to their trials.  lanes: see `PackJob`."""
+
+    of: Composition
+    prepared: Path
+    lanes: int | None
+
+    def pack(self, number: int, orders: Path) -> dict[str, Any]:
+        """The configuration of a pack, as Ray's trial. orders: the file that says what it trains."""
+        experiment = self.of.experiment
+        return PackJob(
+            trial=number,
+            experiment=self.of.folder,
+            workload=experiment.workload,
+            prepared=self.prepared,
+            threads=experiment.resources.threads,
+            orders=orders,
+            lanes=self.lanes,
+            save_every_s=experiment.checkpoints.every_s,
+            save_every_epochs=experiment.checkpoints.every_epochs,
+            trainable=PACKED,
+        ).for_ray()
+
+    def trial(self, proposal: Proposal, joined: int | None) -> PackedTrial:
+        """The trial of a proposal. Raises AdaptertuneError if it cannot be tried. joined: as in its order."""
+        experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
+        return PackedTrial(
+            trial=number,
+            config=experiment.trial_config(proposal.params),
+            folder=trial_folder(folder, number),
+            checkpoints=str(trial_folder(checkpoint_root(experiment, folder), number)),
+            joined=joined,
+        )

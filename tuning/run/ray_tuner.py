@@ -10,20 +10,19 @@ from tuning.run.sent_code import trainable_of
 
 if TYPE_CHECKING:
     from ray import tune
-
-    from tuning.run.ray_scheduler import RecordingScheduler
-    from tuning.run.ray_searcher import OptunaSearcher
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
 
 UNLIMITED = 100_000
 """More trials at once than any cluster has room for."""
 
 
 def build_tuner(
-    of: Composition, searcher: OptunaSearcher, scheduler: RecordingScheduler, *, gpus: float, scratch: Path
+    of: Composition, searcher: Searcher, scheduler: TrialScheduler, *, gpus: float, scratch: Path
 ) -> tune.Tuner:
     """Build the tuner of a sweep.
 
-    gpus: those of one trial.  scratch: the folder for Ray's files of the sweep, which nobody needs later.
+    gpus: those of a worker.  scratch: the folder for Ray's files of the sweep, which nobody needs later.
     """
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig

@@ -127,6 +127,13 @@ class Study:
             return NoProposal.FINISHED
         return self._sample()
 
+    @property
+    def left(self) -> int | None:
+        """How many trials are still to be proposed; None if their number is not limited."""
+        new = [] if self._trials is None else [self._trials - self._next]
+        new += [] if self._size is None else [self._size - len(self._tried)]
+        return max(0, min(new)) + len(self._unfinished) if new else None
+
     def propose_again(self, trial: TrialHistory) -> None:
         """Propose a trial again, under its own number, before any new one: its worker died."""
         self._unfinished.append(trial)

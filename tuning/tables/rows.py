@@ -157,6 +157,8 @@ def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
         "replaces": replaces,
         "byte": byte,
     }
+    if report.lanes > 1:  # so a table without packs has no column of them
+        row["lanes"] = report.lanes
     row |= {f"metrics.{name}": value for name, value in report.metrics.items()}
     return row | _worth(report.above_floor)
 

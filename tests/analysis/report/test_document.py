@@ -219,6 +219,14 @@ def test_costs_include_what_early_stopping_saved(report: ReportDocument, materia
     assert saved_share(material) == pytest.approx(saved)
     assert f"saved by early stopping: {saved:.0%} of the epochs".replace("%", " %") in text
     assert "peak memory of a trial: 100 MB" in text
+    assert "pack" not in text
+
+
+def test_costs_of_packed_trials_are_called_shares(tmp_path: Path) -> None:
+    folder = write(tmp_path / "packed", (Told(LORA, (0.1, 0.2)), Told(LORA, (0.1, 0.3), lanes=4)))
+    text = said(blocks(report_of(Material.at(folder)), "cost"))
+    assert "Up to 4 trials took their steps together" in text
+    assert "are its share of what its pack took" in text
 
 
 # --- records that have little -----------------------------------------------------------------

@@ -153,19 +153,18 @@ def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
     for number, every_s in ((1, 0.0), (2, 1e9)):
         job = trial_job(asked.experiment, LORA, number, save_every_s=every_s, save_every_epochs=None)
         swap(actor, job)
-        assert actor._engine is not None
-        assert actor._state is not None
+        assert actor.running.state is not None
         if number == 2:
             (tmp_path / "control").mkdir()
             (tmp_path / "control" / "halt").touch()
-            actor._looked_at = 0.0
-        assert list(actor._engine.advance([actor._state], steps=1)) == []
-        actor._between_steps(actor._state)
+            actor.running._polled_at = 0.0
+        assert list(actor.engines.of(job).advance([actor.running.state], steps=1)) == []
+        actor.running.between_steps()
         assert (tmp_path / "trials" / f"{number:04d}" / "halted").exists() is (number == 2)
         (tmp_path / "control" / "halt").unlink(missing_ok=True)
         other = actor_of(trial_job(asked.experiment, LORA, number))
-        assert other._state is not None
-        assert other._state.step == 1
+        assert other.running.state is not None
+        assert other.running.state.step == 1
         assert report_values([Report.model_validate(r["report"]) for r in steps(other)]) == report_values(
             whole
         )

@@ -163,7 +163,7 @@ def test_a_worker_that_dies_on_a_full_disk_goes_on_from_the_checkpoint_before(
     disk.fill()
     lost = [one.step(), one.step()]
     assert lost[0]["unsaved"]
-    one._best = None  # as left by a process that dies
+    one.running._best = None  # as left by a process that dies
     disk.free_space()
     swap(one, given(disk.path))
     again = finish(one)
@@ -250,13 +250,12 @@ def test_a_trial_goes_on_from_a_store_in_the_middle_of_an_epoch(
     asked, there = on_a_store(tmp_path, save_every_s=0.0, save_every_epochs=None)
     swap(one, asked)
     first = one.step()
-    assert one._engine is not None
-    assert one._state is not None
-    assert list(one._engine.advance([one._state], steps=1)) == []
-    one._saving_s = 0.0  # otherwise the second save would be delayed
-    one._between_steps(one._state)
+    assert one.running.state is not None
+    assert list(one.engines.of(asked).advance([one.running.state], steps=1)) == []
+    one.running.saving_s = 0.0  # otherwise the second save would be delayed
+    one.running.between_steps()
     swap(one, asked)
-    assert one._state.step == first["report"]["step"] + 1
+    assert one.running.state.step == first["report"]["step"] + 1
     assert curve([first, *finish(one)]) == whole[0]
     assert sorted(path.name for path in there.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert_same_weights(there / "best.ckpt", whole[1])

@@ -7,7 +7,7 @@ import pytest
 from boards import board_of, text_of
 from recorded import BEFORE, FLOORS, LORA, TRIALS, Told, experiment, write
 
-from tuning.cli.board import Board, trials_asked
+from tuning.cli.board import Board
 from tuning.ledger.ledger import read_records
 from tuning.ledger.records import Outcome
 from tuning.ranking.best_so_far import BestTrial
@@ -87,12 +87,6 @@ def test_a_restarted_trial_runs_again(live: Path) -> None:
     started = next(r for r in read_records(live) if r.kind == "started" and r.trial == 0)
     board.observe(started)
     assert board.states["running"] == 2
-
-
-def test_trials_asked_is_bounded_by_the_space() -> None:
-    few = experiment(space={"adapter": {"choice": ["lora"]}, "lora.rank": {"choice": [4, 8]}})
-    assert trials_asked(few) == 2
-    assert trials_asked(experiment()) == 8
 
 
 @pytest.mark.parametrize("rule", ["best", "last"])

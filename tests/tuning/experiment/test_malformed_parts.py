@@ -77,6 +77,18 @@ CASES = [
         resources="resources: {gpus: 1.5}",
     ),
     case(
+        "line 10  resources.packing  must be auto, off, or a whole number of trials, 1 or more, got 0",
+        resources="resources: {packing: 0}",
+    ),
+    case(
+        "line 10  resources.packing  must be auto, off, or a whole number of trials, 1 or more, got 'on'",
+        resources="resources: {packing: on}",
+    ),
+    case(
+        "line 10  resources  packing: 4 needs a whole GPU for each worker, got gpus: 0.5; set gpus: 1 and let packing share it, or packing: off",
+        resources="resources: {packing: 4, gpus: 0.5}",
+    ),
+    case(
         "line 10  resources.cpus        must be at least 0.01, got 0",
         "line 10  resources.concurrent  must be a whole number, got 1.5",
         resources="resources: {cpus: 0, concurrent: 1.5}",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from scripted import experiment
 
 from search_spaces.catalog import shipped_experiments
 from trainables.adapters.rules import check_adapter_fits
@@ -329,6 +330,12 @@ def test_every_setting_is_in_the_reference() -> None:
     parts = [name for name in Experiment.model_fields if name not in NOT_IN_FILES and f"`{name}`" not in text]
     assert not missing
     assert not parts
+
+
+def test_the_number_of_trials_is_bounded_by_the_space() -> None:
+    few = experiment(space={"adapter": {"choice": ["lora"]}, "lora.rank": {"choice": [4, 8]}})
+    assert few.trials_asked == 2
+    assert experiment().trials_asked == 8
 
 
 def test_attribute_docs_are_read_from_source() -> None:

@@ -28,6 +28,16 @@ def test_recorded_definitions_are_kept_and_others_are_the_first() -> None:
     assert found == BEFORE.model_copy(update={"dice": 2, "coco": 2})
 
 
+def test_a_record_from_before_packs_keeps_its_trials_apart() -> None:
+    assert experiment_of(header()).resources.packing == "auto"
+    assert experiment_of(header(resources={"packing": 3, "cpus": 2.0})).resources.packing == 3
+    old = experiment_of(header(resources={"cpus": 2.0}))
+    assert (old.resources.packing, old.resources.cpus) == ("off", 2.0)
+    found = header()
+    older = {k: v for k, v in found.experiment.items() if k != "resources"}
+    assert experiment_of(found.model_copy(update={"experiment": older})).resources.packing == "off"
+
+
 def test_every_number_of_a_definition_has_a_meaning() -> None:
     assert MEANINGS.keys() == Definitions.model_fields.keys()
     for name, number in [*Definitions(), *BEFORE]:

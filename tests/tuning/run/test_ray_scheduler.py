@@ -19,7 +19,8 @@ from tuning.ledger.ledger import Ledger, read_records
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import Ending, ExperimentRecord, Outcome, Record, StartedRecord, StoppedBy
 from tuning.run.control import Control
-from tuning.run.ray_scheduler import RecordingScheduler, nested_part
+from tuning.run.ray_scheduler import RecordingScheduler
+from tuning.run.results import Results, nested_part
 from tuning.scheduling.registry import build_rule
 from tuning.scheduling.rule import CONTINUE, Decision
 from tuning.search.study import Proposal, Study
@@ -71,7 +72,8 @@ class Bench:
         )
         rule = build_rule(spec, Direction.MAXIMIZE, max_epochs=9)
         control = Control(folder, clock=lambda: self.now, lost=lambda: self.lost)
-        self.scheduler = RecordingScheduler(rule, self.recorder, self.study, control, retries=retries)
+        self.results = Results(rule, self.recorder, self.study)
+        self.scheduler = RecordingScheduler(self.results, self.recorder, self.study, control, retries=retries)
         self.trials = [FakeTrial(n) for n in range(count)]
         self.controller = FakeController(self.scheduler, self.trials)
         for trial in self.trials:
@@ -194,7 +196,7 @@ class Stopless:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_rule_sees_an_objective_that_is_not_finite(bench: Bench, value: float) -> None:
-    rule = bench.scheduler._rule = Stopless()
+    rule = bench.results.rule = Stopless()
     assert bench.report(0, 1, 0.9) == TrialScheduler.CONTINUE
     bench.report(0, 2, value)
     bench.report(1, 9, value, done=True)

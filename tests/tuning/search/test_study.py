@@ -69,6 +69,21 @@ def test_the_space_is_a_value_that_pickles() -> None:
     assert pickle.loads(pickle.dumps(CONDITIONAL)) == CONDITIONAL
 
 
+def test_it_says_how_many_trials_are_still_to_be_proposed() -> None:
+    few = Space.parse({"adapter": {"choice": ["lora", "loha", "lokr"]}})
+    for of, left in ((study(few, trials=None), 3), (study(few, trials=2), 2), (study(few, trials=9), 3)):
+        assert of.left == left
+        of.propose()
+        assert of.left == left - 1
+    endless = Space.parse({"learning_rate": {"float": [1e-4, 1e-2]}})
+    assert study(endless, trials=None).left is None
+    record, first = Record(), study(endless, trials=4)
+    proposal = first.propose()
+    assert isinstance(proposal, Proposal)
+    record.add(proposal, None)
+    assert study(endless, trials=4, history=record.history).left == 4  # one is unfinished
+
+
 def test_an_unfinished_trial_goes_on_under_its_number_and_leaves_no_zombie() -> None:
     first, record = study(CONDITIONAL), Record()
     proposals = [p for _ in range(3) if isinstance(p := first.propose(), Proposal)]

@@ -21,7 +21,7 @@ from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, ScoredReco
 from tuning.tables import parquet_parts as tables
 from tuning.tables.parquet_parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
 from tuning.tables.relations import sql_parquet
-from tuning.tables.rows import trial_row
+from tuning.tables.rows import epoch_row, trial_row
 
 
 @pytest.fixture(autouse=True)
@@ -218,6 +218,13 @@ def test_a_trial_that_resumes_after_its_part_was_written_is_read_again(folder: P
     files = table_files(folder, valid_parts(folder), "epochs")
     replacing = duckdb.sql(f"SELECT trial, epoch FROM {sql_parquet(files)} WHERE replaces").fetchall()
     assert replacing == [(1, 2.0)]
+
+
+def test_only_rows_of_packed_trials_have_lanes(tmp_path: Path) -> None:
+    alone = ReportRecord(trial=0, epoch=1.0, step=3, objective=0.5, train_s=2.0)
+    packed = alone.model_copy(update={"lanes": 4})
+    assert "lanes" not in epoch_row(alone, byte=0, replaces=False)
+    assert epoch_row(packed, byte=0, replaces=False)["lanes"] == 4
 
 
 def test_running_trials_are_rows_too_and_their_end_follows(tmp_path: Path) -> None:

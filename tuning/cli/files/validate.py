@@ -20,12 +20,11 @@ def run_validate(file: File, set_: Sets = None) -> None:
     Each error names the file, the line, the key, and what is allowed. A valid file is summarized on one line.
     Files, folders and class names that the file names are checked, too, but images are not read.
     """
-    from tuning.cli.board import trials_asked
     from tuning.experiment.load import load_experiment
 
     experiment = load_experiment(file, set_ or [])
     _check_surroundings(experiment, file)
-    size, trials = experiment.space.size(), trials_asked(experiment)
+    size, trials = experiment.space.size(), experiment.trials_asked
     search = (
         f"{plural(len(experiment.space.names), 'parameter')}"
         f" ({'infinitely many configurations' if size is None else plural(size, 'configuration')}),"

@@ -13,7 +13,6 @@ from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
 from trainables.wording import plural
-from tuning.cli.board import trials_asked
 from tuning.cli.console import console, print_columns, print_lines
 from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
@@ -55,7 +54,7 @@ def dry_run(experiment: Experiment) -> None:
         say("no adapter could be built")
         raise typer.Exit(FAILED)
     expected = estimate_sweep(
-        experiment, configs, runs, trials=trials_asked(experiment), side_by_side=_parallel_trials(experiment)
+        experiment, configs, runs, trials=experiment.trials_asked, side_by_side=_parallel_trials(experiment)
     )
     print_lines(out, *_totals(experiment, expected))
     print_lines(out, *message_lines([(_name(c), run.messages) for c, run in zip(configs, runs, strict=True)]))
@@ -105,20 +104,24 @@ def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
 def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     number = "an unlimited number of" if expected.trials is None else str(expected.trials)
     stops = experiment.scheduler.rule is not None
+    packed = experiment.resources.packing != "off" and not experiment.resources.shares_a_gpu
+    parallel = f"{expected.side_by_side} in parallel"
+    if packed:
+        parallel = f"{plural(expected.side_by_side, 'worker')} in parallel that may train several at once"
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
-        f"trials  {number}, {expected.side_by_side} in parallel, at most"
-        f" {plural(expected.epochs, 'epoch')} each",
+        f"trials  {number}, {parallel}, at most {plural(expected.epochs, 'epoch')} each",
         f"time    {duration(expected.trial_s)} a trial{total}"
         + (", at most: the scheduler stops trials early" if stops else "")
         + "; start-up not counted",
-        f"memory  {expected.peak_mb:.0f} MB a trial, {expected.total_mb:.0f} MB in parallel",
+        f"memory  {expected.peak_mb:.0f} MB a trial, {expected.total_mb:.0f} MB in parallel"
+        + (", and more where workers train several at once" if packed else ""),
     )
 
 
 def _parallel_trials(experiment: Experiment) -> int:
-    """The number of trials that run at once on this machine."""
+    """The number of workers that run at once on this machine; without packs each has one trial."""
     here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
-    gpus = resources.gpus_of_trial(any_there=here.gpus > 0)
+    gpus = resources.gpus_of_worker(any_there=here.gpus > 0)
     return Capacity(lambda: [here], resources.cpus, gpus, resources.concurrent)()

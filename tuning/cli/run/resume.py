@@ -116,7 +116,7 @@ def changes_of_file(
         plain_path,
         with_moved_data,
     )
-    from tuning.ledger.header import experiment_of
+    from tuning.ledger.header import experiment_of, says_nothing_of_packing
     from tuning.ledger.ledger import read_history
     from tuning.ledger.storage import shell_name
 
@@ -124,6 +124,9 @@ def changes_of_file(
     given = {plain_path(old): plain_path(new) for old, new in moves.items()}
     begun = with_moved_data(experiment_of(history.header), [given])
     asked = with_moved_data(now, [*history.moves, given])  # the file may still name the first place
+    if says_nothing_of_packing(history.header) and "packing" not in now.resources.model_fields_set:
+        resources = asked.resources.model_copy(update={"packing": begun.resources.packing})
+        asked = asked.model_copy(update={"resources": resources})
     changed = {difference.key: difference for difference in find_differences(begun, asked)}
     wanted = asked.search.trials
     if wanted is not None and changed.pop("search.trials", None) is None:

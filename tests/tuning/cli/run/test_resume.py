@@ -191,6 +191,18 @@ def test_a_file_that_names_the_old_place_fits_once_the_new_one_is_recorded(
     assert [each["move_data"] for each in asked] == [{}, {}]
 
 
+def test_a_file_from_before_packs_fits_its_record(
+    run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
+) -> None:
+    ledger, file = storage / "drawn" / "ledger.jsonl", f"{drawn}/job2/nuclei.yaml"
+    assert ',"packing":"auto"' in ledger.read_text()
+    ledger.write_text(ledger.read_text().replace(',"packing":"auto"', ""))
+    run("resume", "drawn", "--file", file)
+    assert len(asked) == 1
+    out = run("resume", "drawn", "--file", file, "--set", "resources.packing=4", code=2).stderr
+    assert "resources.packing: off → 4" in out
+
+
 def test_set_needs_a_file(run: Callable[..., Result], asked: list[Any]) -> None:
     assert "--file" in run("resume", "nuclei", "--set", "trial.epochs=2", code=2).stderr
     assert not asked

@@ -1,0 +1,101 @@
+"""A pack: several trials that one worker advances at once. Its job, its orders and its results.
+
+The driver tells a running pack by a file of orders which trials start and which leave. Orders are numbered,
+and a result says which of them were read, so that none is lost if the file is read late or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainables.specs.base import Spec
+from trainables.specs.job import Job, TrialJob, TrialResult
+from trainables.specs.trial import TrialConfig
+
+
+class PackedTrial(Spec):
+    """What a trial has of its own; the rest of its job is that of its pack.
+
+    joined: how many steps its pack had taken when it joined. A trial that continues from a checkpoint
+    catches up with the others from there on, so that all reports come in the same order again.
+    None: it joins where the pack is.
+    """
+
+    trial: int
+    config: TrialConfig
+    folder: Path
+    checkpoints: str
+    joined: int | None = None
+
+
+class PackOrder(Spec):
+    """One order: a trial starts, or the trial of that number leaves."""
+
+    number: int
+    start: PackedTrial | None = None
+    leave: int | None = None
+
+
+class PackOrders(Spec):
+    """The orders that a pack has not acknowledged yet, by number."""
+
+    orders: tuple[PackOrder, ...] = ()
+
+
+class PackJob(Job):
+    """Advance the trials that the file of orders names: the value of `job` in the configuration for Ray Tune.
+
+    trial: the number of the pack; Ray's trials are packs.  orders: the file.  lanes: how many trials it takes
+    at most; None: the worker decides.  trainable: the class that advances them, `module:Class`.
+    The rest: see `TrialJob`.
+    """
+
+    trial: int
+    orders: Path
+    lanes: int | None
+    save_every_s: float
+    save_every_epochs: float | None
+    trainable: str
+
+    def job_of(self, entry: PackedTrial) -> TrialJob:
+        """The job of one of its trials."""
+        return TrialJob(
+            trial=entry.trial,
+            config=entry.config,
+            experiment=self.experiment,
+            folder=entry.folder,
+            checkpoints=entry.checkpoints,
+            workload=self.workload,
+            prepared=self.prepared,
+            threads=self.threads,
+            save_every_s=self.save_every_s,
+            save_every_epochs=self.save_every_epochs,
+            trainable=self.trainable,
+        )
+
+    def for_ray(self) -> dict[str, Any]:
+        """The configuration of Ray's trial."""
+        return {"trial": self.trial, "job": self}
+
+    def __str__(self) -> str:
+        """A short text, because Ray keeps the text of every configuration."""
+        return f"pack {self.trial}"
+
+
+class PackResult(Spec):
+    """What a pack returns from a step: a result of each trial that has one, by number.
+
+    trial: the number of the pack.  room: how many trials it takes at most.  read: the last order that was
+    read.  clock: how many steps it has taken.
+    """
+
+    trial: int
+    results: list[TrialResult]
+    room: int
+    read: int
+    clock: int
+
+    def for_ray(self) -> dict[str, Any]:
+        """A dictionary of plain values. The driver decides when a pack is done."""
+        return self.model_dump() | {"done": False}

@@ -1,0 +1,265 @@
+"""A trial in a worker, from its start or its checkpoint to its end: what it reports, and when it is saved.
+
+A worker advances one such trial, or several at once. What goes wrong with a trial becomes part of its result.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from trainables.errors import CheckpointError, StorageError, reason_of
+from trainables.models.freezing import count_parameters
+from trainables.run_folder import (
+    BASELINE_CLAIM,
+    BEST_WEIGHTS,
+    CONTROL,
+    HALT,
+    HALTED,
+    LAST_STATE,
+    STOPPED,
+    append_to_log,
+)
+from trainables.specs.heads import HeadSource
+from trainables.specs.job import Failure, TrialJob, TrialResult
+from trainables.specs.report import Report
+from trainables.storage_paths import place
+from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
+from trainables.training.engine import Engine
+from trainables.training.gradient_audit import grouped
+from trainables.training.state import TrialState
+
+SAVING_SHARE = 20
+"""The least ratio of a trial's training time to its saving time, whatever interval is set."""
+POLL_INTERVAL_S = 0.5
+"""Seconds between polls for a request to save."""
+
+
+class RunningTrial:
+    """One trial of a worker. If it cannot be built or restored, `due` gives the result that says why.
+
+    partners: how many trials the worker advances at once, this one included; each gets that share of the
+    worker's time.
+    """
+
+    def __init__(self, job: TrialJob, engine_of: Callable[[], Engine], *, partners: int = 1) -> None:
+        """Start or restore the trial. engine_of: returns the worker's engine, or loads it."""
+        self.job = job
+        self.state: TrialState | None = None
+        self.partners = partners
+        self.saving_s = 0.0
+        """Seconds that the last save took."""
+        self._folder = job.folder
+        self._checkpoints = place(job.checkpoints)
+        self._fault: str | None = None
+        self._built: dict[str, int] | None = None
+        self._head: HeadSource | None = None
+        self._baseline: dict[str, float] | None = None
+        self._pending: Report | None = None
+        self._last_report: Report | None = None
+        self._best: bytes | None = None
+        self._halt = job.experiment / CONTROL / HALT
+        self._stopped = self._halt.with_name(STOPPED.format(job.trial))
+        self._epoch, self._saved_epoch = 0.0, 0.0
+        self._saved_at = self._polled_at = time.monotonic()
+        self._unsaved: str | None = None
+        self._told_unsaved = False
+        try:
+            begun = self._folder.is_dir()
+            with suppress(OSError):  # a full disk may have free space by the time of the first save
+                self._folder.mkdir(parents=True, exist_ok=True)
+            self._open(engine_of(), begun)
+            self._log(f"configuration {job.config.model_dump_json()}")
+        except Exception as error:
+            self._fault = reason_of(error)
+            self._log(traceback.format_exc())
+
+    # --- what a worker calls --------------------------------------------------------------------
+
+    def due(self) -> TrialResult | None:
+        """The result that is due before another step, if any: why it cannot run, or a report sent again."""
+        if self._fault is not None:
+            return self.failed(self._fault)
+        again, self._pending = self._pending, None
+        if again is None:
+            return None
+        assert self.state is not None
+        self._epoch = again.epoch
+        return self._result(report=again, done=self.state.done)
+
+    def reported(self, report: Report) -> TrialResult:
+        """The result of a report that the engine has just given; the state is saved first if that is due."""
+        assert self.state is not None
+        state = self.state
+        self._epoch, self._last_report = report.epoch, report
+        self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
+        if report.outcome == "diverged":
+            return self.failed(
+                f"the loss or the objective is not finite at epoch {report.epoch:g}", report=report
+            )
+        if self._stopped.exists():  # the record has no report after the stop
+            return self._result(report=report, done=True)
+        if state.improved:
+            self._best = pack_weights(state)
+        every = self.job.save_every_epochs
+        if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
+            self._save(state, report)
+        elif self._best is not None:
+            self._kept()
+        return self._result(report=report, done=state.done)
+
+    def failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> TrialResult:
+        """The result of a trial that ends without a value. trace: for its log.  report: if it diverged."""
+        if trace is not None:
+            self._log(trace)
+        failure = Failure(outcome="diverged" if report is not None else "failed", reason=reason)
+        return self._result(report=report, done=True, failure=failure)
+
+    def between_steps(self) -> None:
+        """Save in the middle of an epoch, if a save is due or the sweep is about to end."""
+        now = time.monotonic()
+        if now - self._polled_at >= POLL_INTERVAL_S:
+            self._polled_at = now
+            self.save_if_halted()
+        self.save_if_due()
+
+    def save_if_due(self) -> None:
+        """Save if it is time."""
+        if self.state is not None and self._due():
+            self._save(self.state, self._report_of_now())
+
+    def save_if_halted(self) -> None:
+        """Save if the sweep is about to end, and tell the driver that it is done; once."""
+        if self._halt.exists() and not (self._folder / HALTED).exists():
+            if self.state is not None:
+                self._save(self.state, self._report_of_now())
+            with suppress(OSError):
+                (self._folder / HALTED).touch()
+
+    def leave(self) -> None:
+        """End it here: try for the last time to write best weights that did not fit on the disk."""
+        self.state = None  # so that the next model can take its memory
+        if self._best is None or self._kept():
+            return
+        self._log("its best weights are not kept")
+        self._best = None
+        with suppress(OSError, StorageError):  # weights of an earlier report would be mistaken for the best
+            (self._checkpoints / BEST_WEIGHTS).unlink()
+
+    # --- its start ------------------------------------------------------------------------------
+
+    def _open(self, engine: Engine, begun: bool) -> None:
+        """Start or restore the trial. begun: whether a worker has run this trial before."""
+        job = self.job
+        self._baseline = self._measured_baseline(engine, job.experiment / BASELINE_CLAIM)
+        last = self._checkpoints / LAST_STATE
+        state = None
+        # So a store that does not answer at this moment does not fail a new trial.
+        if (begun or isinstance(last, Path)) and last.exists():
+            try:
+                saved = read_state(last)
+                state = engine.start(job.config, number=job.trial, kept=saved.weights.kept)
+                # The report saved with it may be missing in the record, so it is sent again.
+                self._pending = self._last_report = restore_state(state, saved)
+            except CheckpointError as error:
+                self._log(f"starting over: {error}")
+                state = None
+        if state is None:
+            state = engine.start(job.config, number=job.trial)
+        self.state = state
+        self._built = count_parameters(state.parts, state.config, still=state.still)
+        if state.still:
+            self._log(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
+        self._head = engine.task.head_source(state.config)
+
+    def _measured_baseline(self, engine: Engine, claim: Path) -> dict[str, float] | None:
+        """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
+        if not _first_to(claim):
+            return None
+        try:
+            return engine.baseline_metrics()
+        except Exception:  # this trial must not fail for it; another worker may try
+            self._log(traceback.format_exc())
+            claim.unlink(missing_ok=True)
+            return None
+
+    # --- saving ---------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        wait_s = max(self.job.save_every_s, SAVING_SHARE * self.partners * self.saving_s)
+        return time.monotonic() - self._saved_at > wait_s
+
+    def _report_of_now(self) -> Report | None:
+        """The last report, if no step was taken since: it may not be in the record yet."""
+        last = self._last_report
+        return last if last is not None and self.state is not None and last.step == self.state.step else None
+
+    def _save(self, state: TrialState, report: Report | None) -> None:
+        """Save the state unless the trial is stopped. report: the last one, maybe not in the record yet."""
+        if self._stopped.exists():
+            return
+        started = time.monotonic()
+        if self._kept(lambda: save_state(state, self._checkpoints / LAST_STATE, report)):
+            self._saved_epoch = self._epoch
+        self._saved_at = time.monotonic()
+        self.saving_s = self._saved_at - started
+
+    def _kept(self, write: Callable[[], None] | None = None) -> bool:
+        """Write pending best weights, then call `write`; returns whether both succeeded.
+
+        A full disk does not stop training: it is reported, and the write is tried again at the next save.
+        The saved state is never newer than the best weights, so that a lost report is made again.
+        """
+        try:
+            if self._best is not None:
+                write_packed(self._best, self._checkpoints / BEST_WEIGHTS)
+                self._best = None
+            if write is not None:
+                write()
+        except StorageError as error:
+            self._log(f"not saved: {error}")
+            if not self._told_unsaved:
+                self._unsaved, self._told_unsaved = str(error), True
+            return False
+        if self._told_unsaved:
+            self._log("saved again")
+            self._told_unsaved = False
+        return True
+
+    # --- results --------------------------------------------------------------------------------
+
+    def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> TrialResult:
+        built, self._built = self._built, None
+        head, self._head = self._head, None
+        still = grouped(self.state.still) if built is not None and self.state is not None else []
+        baseline, self._baseline = self._baseline, None
+        unsaved, self._unsaved = self._unsaved, None
+        return TrialResult(
+            trial=self.job.trial,
+            epoch=self._epoch,
+            objective=report.objective if report is not None else math.nan,
+            report=report if failure is None else None,
+            built=built,
+            head=head,
+            still=still,
+            baseline=baseline,
+            unsaved=unsaved,
+            failure=failure,
+            done=done,
+        )
+
+    def _log(self, text: str) -> None:
+        append_to_log(self._folder, text)
+
+
+def _first_to(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except OSError:  # it exists, or the disk is full
+        return False
+    return True

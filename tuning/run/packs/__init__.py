@@ -1,0 +1,1 @@
+"""Packs: several trials in one worker process, each worker being one trial of Ray Tune."""

@@ -1,0 +1,89 @@
+"""Builds Ray Tune's searcher and scheduler for a sweep, whose trials run alone or in packs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cluster.capacity import Capacity, Node
+from trainables.wording import plural
+from tuning.messages import say
+from tuning.run.composition import Composition
+from tuning.run.control import Control
+from tuning.run.packs.limits import Limits, limits_of
+from tuning.run.packs.pack_scheduler import PackScheduler
+from tuning.run.packs.pack_searcher import PackSearcher
+from tuning.run.packs.packs import Packs
+from tuning.run.proposed_jobs import Configure, ConfigurePacks
+from tuning.run.ray_scheduler import ControlledScheduler, RecordingScheduler
+from tuning.run.ray_searcher import OptunaSearcher
+from tuning.run.results import Results
+from tuning.scheduling.rule import StoppingRule
+from tuning.search.study import Study
+
+
+def build_ray_parts(
+    of: Composition,
+    study: Study,
+    rule: StoppingRule | None,
+    control: Control,
+    *,
+    data: Path,
+    nodes: Callable[[], Iterable[Node]],
+    gpus: float,
+    each_round: Callable[[], None],
+) -> tuple[OptunaSearcher | PackSearcher, ControlledScheduler]:
+    """The searcher and the scheduler of a sweep.
+
+    data: the folder of prepared data.  gpus: those of a worker.  each_round: called in each round of Ray's
+    loop.
+    """
+    experiment, resources = of.experiment, of.experiment.resources
+    results = Results(rule, of.recorder, study)
+    limits = packing_limits(of, gpus)
+    noun = "trial" if limits is None else "worker"
+
+    def log_capacity(before: int, now: int) -> None:
+        change = "joined" if now > before else "left"
+        say(f"nodes have {change}: {plural(now, noun)} at once, {before} before")
+
+    capacity = Capacity(nodes, resources.cpus, gpus, resources.concurrent, changed=log_capacity)
+    if limits is None:
+        return (
+            OptunaSearcher(
+                study,
+                of.recorder,
+                configure=Configure(of, data),
+                capacity=capacity,
+                retries=experiment.retries,
+            ),
+            RecordingScheduler(
+                results, of.recorder, study, control, retries=experiment.retries, each_round=each_round
+            ),
+        )
+    packs = Packs(
+        study,
+        of.recorder,
+        configure=ConfigurePacks(of, data, limits.lanes),
+        places=capacity,
+        limits=limits,
+        folder=of.folder,
+    )
+    scheduler = PackScheduler(results, packs, control, retries=experiment.retries, each_round=each_round)
+    return PackSearcher(packs), scheduler
+
+
+def packing_limits(of: Composition, gpus: float) -> Limits | None:
+    """The limits of packs; None without packs, as with a trainable that takes one trial at a time."""
+    experiment = of.experiment
+    if of.trainable is not None and not getattr(of.trainable, "takes_packs", False):
+        return None
+    if experiment.resources.packing != "off" and experiment.resources.shares_a_gpu:
+        say("packing is off, as resources.gpus lets several workers share a GPU")
+    return limits_of(
+        experiment.resources,
+        experiment.search,
+        experiment.scheduler,
+        trials=experiment.trials_asked,
+        gpus=gpus,
+    )

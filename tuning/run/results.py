@@ -1,0 +1,124 @@
+"""Takes the results of trials: records them, passes them to the study, and asks the rule whether to continue.
+
+Every report and every decision is written to the ledger before it takes effect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from trainables.errors import ClusterError
+from tuning.ledger.recorder import Halt, Recorder
+from tuning.ledger.records import (
+    BaselineRecord,
+    BuiltRecord,
+    Ending,
+    Outcome,
+    ReportRecord,
+    StoppedBy,
+    StoppedRecord,
+    UnsavedRecord,
+)
+from tuning.scheduling.rule import Continue, Stop, StoppingRule
+from tuning.search.study import Study
+
+_COSTS = ("step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb", "lanes")
+
+
+class Results:
+    """What becomes of the results of trials, whoever runs them."""
+
+    def __init__(self, rule: StoppingRule | None, recorder: Recorder, study: Study) -> None:
+        self.rule = rule
+        self._recorder = recorder
+        self._study = study
+
+    def take(self, number: int, result: Mapping[str, Any]) -> bool:
+        """Record a `TrialResult`, as a dictionary; returns whether the trial has ended with it.
+
+        Raises Halt if its node can run no trial, or the disk cannot be written.
+        """
+        if built := nested_part(result, "built"):
+            self._recorder.record(
+                BuiltRecord(
+                    trial=number,
+                    parameters=built,
+                    still=result.get("still") or [],
+                    head=result.get("head"),
+                )
+            )
+        if (baseline := nested_part(result, "baseline")) and self._recorder.history.baseline is None:
+            self._recorder.record(BaselineRecord(metrics=baseline))
+        if unsaved := result.get("unsaved"):
+            self._recorder.record(UnsavedRecord(trial=number, reason=unsaved))
+        if failure := nested_part(result, "failure"):
+            if failure.get("unfit"):  # every trial on that node would fail like this
+                raise Halt(
+                    Ending.FAILED,
+                    ClusterError(f"{failure['reason']}. Continue the sweep with `adaptertune resume`"),
+                )
+            self.end(number, Outcome(failure["outcome"]), failure.get("reason"))
+            return True
+        report = nested_part(result, "report")
+        objective = float(result["objective"])
+        if not math.isfinite(objective):
+            self.end(number, Outcome.DIVERGED, f"the objective is {objective}")
+            return True
+        record = ReportRecord(
+            trial=number,
+            epoch=float(result["epoch"]),
+            objective=objective,
+            metrics=nested_part(report, "metrics"),
+            above_floor=report.get("above_floor"),
+            outcome=report.get("outcome"),
+            **{key: report[key] for key in _COSTS if key in report},
+        )
+        self._recorder.record(record)
+        self._study.report(number, record.epoch, objective)
+        return self._decide(record, result, report)
+
+    def _decide(self, record: ReportRecord, result: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
+        number, epoch, objective = record.trial, record.epoch, float(record.objective or 0.0)
+        if result.get("done"):
+            if self.rule is not None:
+                self.rule.finish(number, epoch, objective)
+            self.end(number, Outcome(report.get("outcome") or Outcome.COMPLETED))
+            return True
+        if self.rule is None:
+            return False
+        decision = self.rule.decide(number, epoch, objective)
+        match decision:
+            case Continue():
+                return False
+            case Stop():
+                self._recorder.record(StoppedRecord(trial=number, by=self.rule.by, epoch=epoch))
+                self.end(number, Outcome.PRUNED)
+                return True
+            case _:
+                assert_never(decision)
+
+    def stop(self, number: int) -> None:
+        """Record that the user stopped a trial."""
+        epoch = self._recorder.trial(number).epoch
+        self._recorder.record(StoppedRecord(trial=number, by=StoppedBy.USER, epoch=epoch))
+        self.end(number, Outcome.STOPPED)
+
+    def end(self, number: int, outcome: Outcome, reason: str | None = None) -> None:
+        """Record a trial's end, and tell the study."""
+        ended = self._recorder.end(number, outcome, reason)
+        self._study.tell(number, outcome, ended.value, reason)
+
+    def ended(self, number: int) -> bool:
+        """Whether a trial has ended."""
+        return self._recorder.trial(number).ended is not None
+
+
+def nested_part(flat: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a nested part of a result that Ray has flattened with `/`; metric names may contain `/` too."""
+    prefix = name + "/"
+    found = {key[len(prefix) :]: value for key, value in flat.items() if key.startswith(prefix)}
+    if not found and isinstance(flat.get(name), Mapping):
+        return dict(flat[name])
+    return found
