@@ -18,7 +18,9 @@ from typing import Any
 from cluster.capacity import Node
 from cluster.liveness import Watch, listens
 from cluster.packages import stage_packages
+from cluster.preloading import Preload
 from cluster.ray_folder import new_ray_folder
+from cluster.trial_environment import trials_without_own_environment
 from cluster.usable_cpus import count_usable_cpus
 
 ANSWERS_WITHIN_S = 5.0
@@ -37,6 +39,7 @@ RAY_SETTINGS = {
     # In a job (`ray job submit --working-dir …`) Ray would refuse ours as a conflict with the job's own.
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
+NOTHING = Preload((), 0)
 
 
 class RayStartError(RuntimeError):
@@ -100,6 +103,8 @@ def worker_environment(threads: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # Ray Tune sets it in its trials: https://github.com/ray-project/ray/issues/28197
+        "PL_DISABLE_FORK": "1",
     }
 
 
@@ -109,13 +114,19 @@ def _wait_for_ray() -> None:
 
 @contextmanager
 def connect(
-    address: str | None, *, threads: int, log: Path, give_up: Callable[[], None] = _wait_for_ray
+    address: str | None,
+    *,
+    threads: int,
+    log: Path,
+    give_up: Callable[[], None] = _wait_for_ray,
+    preload: Preload = NOTHING,
 ) -> Iterator[Cluster]:
     """Connect Ray, with workers that see our packages and not the user's folder; disconnect at the end.
 
     address: of an existing cluster; when absent, RAY_ADDRESS, or else a new cluster on this machine.
     log: a file for Ray's messages to the driver, which are not shown on the terminal.
     give_up: ends the process, with a clear message, if it hangs in a call to a lost cluster.
+    preload: what workers on this machine import when they start, if Ray is started here.
 
     On this machine the workers inherit folder and environment from this process, which saves the
     1.2 s that a `runtime_env` costs for each new worker; packages are sent to other machines.
@@ -132,7 +143,7 @@ def connect(
             owned, watch = not ray.is_initialized(), None
             address = address or os.environ.get("RAY_ADDRESS")
             if owned and address in (None, "local"):
-                with _started_here(threads, scratch) as cluster:
+                with _started_here(threads, scratch, preload) as cluster:
                     yield cluster
                 return
             try:
@@ -153,7 +164,7 @@ def connect(
 
 
 @contextmanager
-def _started_here(threads: int, scratch: Path) -> Iterator[Cluster]:
+def _started_here(threads: int, scratch: Path, preload: Preload) -> Iterator[Cluster]:
     """Start Ray on this machine, with the CPUs that this process may use; stop it at the end.
 
     Ray's own files are removed at the end, unless it did not start or was lost.
@@ -166,8 +177,11 @@ def _started_here(threads: int, scratch: Path) -> Iterator[Cluster]:
     cluster, keep = Cluster(True, scratch), False
     try:
         packages = stage_packages(scratch / "packages", link=True)
+        environment = worker_environment(threads)
+        if preload.modules:
+            environment |= preload.environment(packages, scratch / "preloaded")
         try:
-            with _environment(worker_environment(threads)), _inside(packages):
+            with _environment(environment), _inside(packages):
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -178,7 +192,8 @@ def _started_here(threads: int, scratch: Path) -> Iterator[Cluster]:
         except Exception as error:
             keep = True
             raise RayStartError(_not_started(error, place)) from error
-        yield cluster
+        with trials_without_own_environment():
+            yield cluster
     finally:
         if not keep and cluster.lost():
             keep = True

@@ -9,10 +9,12 @@ from contextlib import suppress
 from pkgutil import resolve_name
 from typing import Any
 
-from ray import tune
-
 from cluster.job_protocols import TrainableJob
 from cluster.node_setup import UnfitNodeError, with_local_data
+from cluster.paused_collector import collector_paused
+
+with collector_paused():
+    from ray import tune
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
@@ -56,7 +58,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         try:
             config = config | {"job": with_local_data(job)}
             if self._real is None:
-                kind = resolve_name(job.trainable)
+                with collector_paused(freeze=True):
+                    kind = resolve_name(job.trainable)
                 # Ray's __init__ would make a folder in ~/ray_results for a trainable of its own.
                 self._real = kind.__new__(kind)
                 self._real.setup(config)

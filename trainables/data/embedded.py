@@ -8,9 +8,12 @@ can be drawn in every domain: domains differ in appearance, never in content.
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,10 +51,31 @@ class Scene:
 
 @cache
 def _digits() -> tuple[Array, Array]:
+    table = _table()
+    images = table[:, :-1].reshape(-1, 8, 8)
+    return (images / 16.0).astype(np.float32), table[:, -1].astype(np.int64)
+
+
+def _table() -> Array:
+    """(1797, 65): the 64 pixels of each digit, 0 to 16, and its class.
+
+    Read from scikit-learn's file, because the import of its data sets takes a second at the start of a sweep.
+    """
+    sklearn = find_spec("sklearn")
+    for folder in (sklearn.submodule_search_locations or ()) if sklearn is not None else ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            with gzip.open(file, "rt", encoding="utf-8") as lines:
+                return np.loadtxt(lines, delimiter=",")
+    return _table_of_sklearn()
+
+
+def _table_of_sklearn() -> Array:
+    """The same table by scikit-learn's own function, wherever it keeps the file."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    return (bunch.images / 16.0).astype(np.float32), bunch.target.astype(np.int64)
+    return np.column_stack([bunch.data, bunch.target])
 
 
 @cache

@@ -26,6 +26,7 @@ from tuning.ledger.records import (
 from tuning.messages import say
 from tuning.run.composition import Composition
 from tuning.run.control import Control
+from tuning.run.early_imports import FOR_FIT, import_in_background, preload_for
 from tuning.run.our_errors import as_our_errors
 from tuning.run.prepared_data import (
     Prepare,
@@ -108,7 +109,10 @@ def _viewed(of: Composition) -> Views:
 def _run(of: Composition, prepared: Future[Path], address: str | None, signals: Signals) -> None:
     """Start Ray, run the sweep and close the record. Raises Halt if a signal or `stop` ends it."""
     threads = of.experiment.resources.threads
-    with connect(address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up) as cluster:
+    import_in_background(FOR_FIT)  # Ray's start is mostly waiting
+    with connect(
+        address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up, preload=preload_for(of)
+    ) as cluster:
         signals.listen()  # Ray has just installed its own handler for SIGTERM
         try:
             _fit(of, cluster, prepared, signals)
