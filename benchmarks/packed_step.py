@@ -64,9 +64,8 @@ def compare(given: argparse.Namespace) -> None:
             now = min(times["this", f"{case}|{batch}|{lanes}"])
             row += f"{now:>9.2f}{before / now:>7.2f}×"
         print(row)
-    print(
-        f"{given.rounds} rounds, {os.cpu_count()} cores, one thread, load {min(loads):.1f} to {max(loads):.1f}"
-    )
+    load = f"load {min(loads):.1f} to {max(loads):.1f}"
+    print(f"{given.rounds} rounds, {os.cpu_count()} cores, one thread, {load}")
 
 
 def _process(name: str, where: Path, folder: str, given: argparse.Namespace) -> subprocess.Popen[str]:
