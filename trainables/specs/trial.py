@@ -120,8 +120,9 @@ class TrialConfig(Spec):
     peft: PeftSpec | None = None
     targets: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
     """Roles to adapt. When absent: query and value, and for serial_lora also key."""
-    blocks: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
-    """First and last transformer block to adapt, both included. When absent: all blocks."""
+    blocks: tuple[int, int] | None = None
+    """First and last transformer block to adapt, both included; negative numbers count from the last block,
+    which is -1. When absent: all blocks."""
 
     freezing: Freezing | None = None
     """When absent: head_only with adapter none, frozen with any other adapter."""
@@ -218,8 +219,11 @@ class TrialConfig(Spec):
             found.append(f"frozen_blocks needs freezing unfrozen, full or unfreeze_at, got '{mode}'")
         if self.freeze_head and without:
             found.append("freeze_head needs an adapter; with adapter 'none' only the head trains")
-        if self.blocks is not None and self.blocks[0] > self.blocks[1]:
-            found.append(f"blocks must run from first to last, got {list(self.blocks)}")
+        if self.blocks is not None:
+            first, last = self.blocks
+            # One counted from the first block and one from the last are compared where the model is known.
+            if first > last and (first < 0) == (last < 0):
+                found.append(f"blocks must run from first to last, got {list(self.blocks)}")
         if self.rates is Rates.TOGETHER and self.head_learning_rate is not None:
             found.append("rates 'together' allows no head_learning_rate; remove it or use 'apart'")
         if self.rates is Rates.APART and self.head_learning_rate is None:
