@@ -94,6 +94,8 @@ class Augment(Spec):
     horizontal_flip, vertical_flip: probabilities.  brightness, contrast: largest relative change.
     invert: the probability that light and dark are exchanged, every value v of a channel to 255 - v.
     crop: the smallest side that a crop keeps, as a share of the image's side (1: no cropping).
+    views: every image has this many changed versions, drawn once with the trial's seed, and epoch e trains on
+    version e mod `views`. When absent, images are changed anew in every epoch.
     """
 
     horizontal_flip: Share = 0.0
@@ -102,6 +104,16 @@ class Augment(Spec):
     contrast: Share = 0.0
     invert: Share = 0.0
     crop: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    views: Count | None = None
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether any image is changed at all."""
+        return self.model_copy(update={"views": None}) != Augment()
+
+    def version(self, epoch: int) -> int:
+        """The number of the version of each image that an epoch trains on."""
+        return epoch if self.views is None else epoch % self.views
 
 
 class TrialConfig(Spec):
