@@ -101,6 +101,13 @@ class Batches(Sequence[Batch]):
         """Batch `i`, or the batches of a slice."""
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
+        if self.split.batch_source is not None:
+            served: Batch = self.split.batch_source(self, i)
+            return served
+        return self.with_images(i)
+
+    def with_images(self, i: int) -> Batch:
+        """Batch `i`, made from the images."""
         indices = self.indices(i)
         if not self.augments:
             return _assemble(self.split, indices)

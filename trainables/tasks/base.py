@@ -22,6 +22,7 @@ from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
+from trainables.tasks.stand_in import stand_in_for
 
 
 class TaskModel(Protocol):
@@ -145,7 +146,12 @@ class Scale:
 
 
 def pixels(batch: Batch, scale: Scale) -> Tensor:
-    """A batch's scaled images; padding is 0 after scaling, as in the processors."""
+    """A batch's scaled images; padding is 0 after scaling, as in the processors.
+
+    Of a batch with hidden states, images that stand for these.
+    """
+    if batch.hidden is not None:
+        return stand_in_for(batch.images, batch.hidden)
     scaled = scale(batch.images)
     if _is_padded(batch):
         for image, (height, width) in zip(scaled, batch.valid, strict=True):

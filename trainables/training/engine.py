@@ -21,6 +21,7 @@ from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdapterError, AdaptertuneError, ModelError
+from trainables.features.trial_features import Features
 from trainables.metrics.above_floor import Interval
 from trainables.metrics.results import Keep
 from trainables.models.build import Built, build_model
@@ -62,6 +63,7 @@ class Engine:
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
+        self._features = Features(self.task, self.device, limit_gb=workload.data.cache_gb)
         self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
 
     def start(self, config: TrialConfig, *, number: int = 0, kept: Kept | None = None) -> TrialState:
@@ -92,6 +94,7 @@ class Engine:
             plateau=Plateau.start(direction),
             still=self._without_gradient(built, config, new=kept is None),
             generators=tuple(held_generators(built.model).values()),
+            features=self._features.of(built, config, training),
             micro_batch=config.batch_size,
         )
 
@@ -207,8 +210,9 @@ class Engine:
         epoch, inside = divmod(state.step, pace.steps_per_epoch)
         apply_freezing(state.parts, config, epoch=float(epoch))
         self._set_rates(state)
+        features = state.features.at(epoch)
         batches = train_batches(
-            self._training(config),
+            features.training(self._training(config)),
             epoch=epoch,
             seed=config.seed,
             batch_size=config.batch_size,
@@ -219,7 +223,8 @@ class Engine:
         group = [batches[i] for i in range(first, min(first + config.accumulate, pace.batches_per_epoch))]
         state.spent.wait_s += time.perf_counter() - waited
         _train_mode(state)
-        loss = self._backward(state, group)
+        with features.resumed():
+            loss = self._backward(state, group)
         if config.clip_norm is not None:
             moving = [p for group in state.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(moving, config.clip_norm)
@@ -274,7 +279,12 @@ class Engine:
     def _report(self, state: TrialState) -> Report:
         started = time.perf_counter()
         squeezed = state.micro_batch < state.config.batch_size
-        found = self.validate(state.model, state.config, batch_size=state.micro_batch if squeezed else 32)
+        size = state.micro_batch if squeezed else 32
+        features = state.features.at(state.step // max(1, state.pace.steps_per_epoch))
+        with features.resumed():
+            found = self._validation.measure(
+                state.model, state.config, batch_size=size, features=lambda p: features.evaluation(p, size)
+            )
         metrics = found.metrics
         evaluate_s = time.perf_counter() - started
         value = metrics.get(self.workload.objective.metric)

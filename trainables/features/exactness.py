@@ -1,0 +1,144 @@
+"""Whether a model may continue from kept hidden states: only if its outputs are the same to the bit.
+
+All is measured on a few images of the data, once for each kind of model in a process. Whether a row depends
+on the batch that it is in is a property of the matrix routines: on one CPU thread it does not, on a GPU it
+depends on the batch's size, and some routines add in another order at another place of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from trainables.data.loader import Batch
+from trainables.features.prefix import NoPrefixError, Prefix, find_embeddings
+from trainables.specs.trial import Precision
+from trainables.tasks.base import TaskModel, autocast
+
+IMAGES = 4
+"""The most images that are compared."""
+DEPTH = 2
+"""The most blocks in which rows are compared: all blocks of a model have the same shapes."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A task with the first images of its data.  batch: those with given indices, on the task's device."""
+
+    task: TaskModel
+    batch: Callable[[list[int]], Batch]
+    count: int
+    precision: Precision
+    device: torch.device
+
+    def states(self, model: nn.Module, prefix: Prefix, batch: Batch) -> Tensor:
+        """The hidden states of a batch."""
+        with torch.no_grad():
+            return prefix.compute(model, lambda: self.outputs(model, batch))
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's outputs for a batch."""
+        with autocast(self.device, self.precision):
+            return self.task.outputs(model, batch)
+
+    def tiled(self, size: int, *, turned: int = 0) -> list[int]:
+        """`size` indices of the few images, over and over, beginning with number `turned`."""
+        images = min(IMAGES, self.count)
+        return [(place + turned) % images for place in range(size)]
+
+
+@dataclass(frozen=True)
+class ExactPrefix:
+    """A prefix from whose states the model's outputs are the same to the bit.
+
+    tokens, width, dtype: of the states of one image.
+    """
+
+    prefix: Prefix
+    tokens: int
+    width: int
+    dtype: torch.dtype
+
+
+def find_prefix(sample: Sample, model: nn.Module, blocks: tuple[str, ...], block: int) -> ExactPrefix | None:
+    """The prefix of `block` blocks, if the model's outputs from its states are those from the images."""
+    batch = sample.batch(sample.tiled(min(IMAGES, sample.count)))
+    with _mode(model, training=False), torch.no_grad():
+        try:
+            embeddings = find_embeddings(model, blocks, lambda: sample.outputs(model, batch))
+            prefix = Prefix(embeddings, blocks, block)
+            hidden = sample.states(model, prefix, batch)
+            if not torch.isfinite(hidden).all():
+                return None
+            plain = sample.outputs(model, batch)
+            bare = replace(batch, images=batch.images.to("meta"), hidden=hidden)
+            with prefix.resumed(model):
+                resumed = sample.outputs(model, bare)
+        except torch.OutOfMemoryError:
+            raise
+        except (NoPrefixError, RuntimeError, NotImplementedError, TypeError, AttributeError, KeyError):
+            return None  # the model needs its images after the prefix, or has another form
+        if not torch.equal(plain, resumed):
+            return None
+        return ExactPrefix(prefix, hidden.shape[1], hidden.shape[2], hidden.dtype)
+
+
+def is_random_in_training(sample: Sample, model: nn.Module, prefix: Prefix) -> bool:
+    """Whether training mode changes the states or draws random numbers, as dropout does."""
+    batch = sample.batch(sample.tiled(min(IMAGES, sample.count)))
+    with _mode(model, training=False):
+        plain = sample.states(model, prefix, batch)
+    with _mode(model, training=True):
+        before = _random_states(sample.device)
+        trained = sample.states(model, prefix, batch)
+        after = _random_states(sample.device)
+    drawn = any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    return drawn or not torch.equal(plain, trained)
+
+
+def rows_depend_on_size(sample: Sample, model: nn.Module, prefix: Prefix, size: int) -> bool:
+    """Whether an image's states differ between a batch of `size` images and one of a few."""
+    few = min(IMAGES, sample.count)
+    alone = _shallow(sample, model, prefix, sample.tiled(few))
+    return not torch.equal(_shallow(sample, model, prefix, sample.tiled(size)), alone[sample.tiled(size)])
+
+
+def rows_depend_on_place(sample: Sample, model: nn.Module, prefix: Prefix, size: int) -> bool:
+    """Whether an image's states differ between places in a batch of `size` images."""
+    one, other = (sample.tiled(size, turned=turned) for turned in (0, 1))
+    states = [_shallow(sample, model, prefix, indices) for indices in (one, other)]
+    known: dict[int, Tensor] = {}
+    for indices, found in zip((one, other), states, strict=True):
+        for index, row in zip(indices, found, strict=True):
+            if not torch.equal(known.setdefault(index, row), row):
+                return True
+    return False
+
+
+def _shallow(sample: Sample, model: nn.Module, prefix: Prefix, indices: list[int]) -> Tensor:
+    short = replace(prefix, block=min(DEPTH, prefix.block))
+    with _mode(model, training=False):
+        return sample.states(model, short, sample.batch(indices))
+
+
+@contextmanager
+def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Set the mode of all modules for a while, and leave random numbers as they were."""
+    before = [(module, module.training) for module in model.modules()]
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    model.train(training)
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *own]

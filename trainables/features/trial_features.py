@@ -1,0 +1,319 @@
+"""The features of one trial: batches that begin with hidden states where those can be kept.
+
+A trial's numbers do not depend on whether its states were kept or are computed now: states are kept only
+where they are equal to the bit (see `trainables.features.exactness`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import Tensor, nn
+
+from trainables.data.loader import Batch, Batches, batch_of
+from trainables.data.prepared import Array, PreparedSplit
+from trainables.features.exactness import (
+    ExactPrefix,
+    Sample,
+    find_prefix,
+    is_random_in_training,
+    rows_depend_on_place,
+    rows_depend_on_size,
+)
+from trainables.features.feature_file import FeatureFile, FileShape
+from trainables.features.feature_folder import FeatureFolder, NoRoomError
+from trainables.features.first_block import blocks_before_training, frozen_tensors
+from trainables.features.key import FORMAT, TensorDigests, images_key, machine_key, model_key, version_key
+from trainables.models.build import Built
+from trainables.models.freezing import backbone_trains
+from trainables.specs.trial import TrialConfig
+from trainables.tasks.base import TaskModel
+
+logger = logging.getLogger(__name__)
+
+
+class Features:
+    """The kept hidden states of one worker: its files, and what is known of its task's model."""
+
+    def __init__(self, task: TaskModel, device: torch.device, *, limit_gb: float) -> None:
+        """limit_gb: see `data.cache_gb`."""
+        self.task, self.device = task, device
+        self.digests = TensorDigests()
+        self._folder = FeatureFolder.of_this_machine(limit_gb) if limit_gb > 0 else None
+        self._files: WeakValueDictionary[bytes, FeatureFile] = WeakValueDictionary()
+        self._known: dict[tuple[object, ...], object] = {}
+        self._told: set[str] = set()
+
+    def of(self, built: Built, config: TrialConfig, training: PreparedSplit) -> TrialFeatures:
+        """Those of a trial. training: its training images."""
+        return TrialFeatures(self, built, config, training)
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is kept."""
+        return self._folder is None
+
+    def file(self, shape: FileShape, rows: int) -> FeatureFile | None:
+        """The file with room for `rows` rows; None if there is no room, which is logged once."""
+        if (held := self._files.get(shape.described)) is not None:
+            return held
+        if self._folder is None:
+            return None
+        try:
+            opened = self._folder.open(shape, rows)
+        except NoRoomError as error:
+            self.tell(f"features are not kept: {error}")
+            return None
+        self._files[shape.described] = opened
+        return opened
+
+    def tell(self, message: str) -> None:
+        """Log a message unless it was logged before."""
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning(message)
+
+    def exact_prefix(self, sample: Sample, model: nn.Module, block: int) -> ExactPrefix | None:
+        """See `find_prefix`; measured once."""
+        key = ("prefix", block, sample.precision)
+        if key not in self._known:
+            blocks = self.task.layout_in(model).blocks
+            self._known[key] = find_prefix(sample, model, blocks, block)
+        found = self._known[key]
+        assert found is None or isinstance(found, ExactPrefix)
+        return found
+
+    def is_random(self, sample: Sample, model: nn.Module, exact: ExactPrefix) -> bool:
+        """See `is_random_in_training`; measured once."""
+        key = ("random", exact.prefix.block, sample.precision)
+        if key not in self._known:
+            self._known[key] = is_random_in_training(sample, model, exact.prefix)
+        return bool(self._known[key])
+
+    def batch_shape(
+        self, sample: Sample, model: nn.Module, exact: ExactPrefix, sizes: Iterable[int]
+    ) -> BatchShape | None:
+        """How the states of batches of `sizes` images are computed; None if they cannot be kept."""
+        wanted = frozenset(sizes)
+        key = ("shape", exact.prefix.block, sample.precision, wanted)
+        if key not in self._known:
+            self._known[key] = _batch_shape(sample, model, exact, wanted)
+        found = self._known[key]
+        assert found is None or isinstance(found, BatchShape)
+        return found
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """The batches in which states are computed.
+
+    sizes: of the batches that may be computed.  padded: the number of images that each is filled up to,
+    because an image's states depend on it; None if they do not.
+    """
+
+    sizes: frozenset[int]
+    padded: int | None
+
+
+def _batch_shape(
+    sample: Sample, model: nn.Module, exact: ExactPrefix, sizes: frozenset[int]
+) -> BatchShape | None:
+    if not any(rows_depend_on_size(sample, model, exact.prefix, size) for size in sorted(sizes)):
+        return BatchShape(sizes, None)
+    most = max(sizes)
+    return None if rows_depend_on_place(sample, model, exact.prefix, most) else BatchShape(sizes, most)
+
+
+class TrialFeatures:
+    """What a trial's model computes before its first block that trains, in the stages of its training."""
+
+    def __init__(
+        self, features: Features, built: Built, config: TrialConfig, training: PreparedSplit
+    ) -> None:
+        self._features, self._built, self._config, self._training = features, built, config, training
+        self._stages: dict[bool, Stage] = {}
+
+    def at(self, epoch: float) -> Stage:
+        """The stage of an epoch: all stay the same until the backbone begins to train."""
+        trains = backbone_trains(self._config, epoch)
+        if trains not in self._stages:
+            self._stages[trains] = self._stage(epoch)
+        return self._stages[trains]
+
+    def _stage(self, epoch: float) -> Stage:
+        features, built, config = self._features, self._built, self._config
+        nothing = Stage(features, built, config, None, None)
+        if features.off or not _alike(self._training):
+            return nothing
+        layout = features.task.layout_in(built.model)
+        block = blocks_before_training(built.model, built.parts, config, layout, epoch=epoch)
+        if block == 0:
+            return nothing
+        sample = Sample(
+            task=features.task,
+            batch=lambda indices: batch_of(self._training, indices).to(features.device),
+            count=len(self._training),
+            precision=config.precision,
+            device=features.device,
+        )
+        try:
+            exact = features.exact_prefix(sample, built.model, block)
+        except torch.OutOfMemoryError:
+            return nothing
+        return Stage(features, built, config, sample, exact)
+
+
+@dataclass
+class Stage:
+    """A part of a trial's training in which the same blocks are frozen.
+
+    exact: the prefix of its model; None if nothing is kept.
+    """
+
+    features: Features
+    built: Built
+    config: TrialConfig
+    sample: Sample | None
+    exact: ExactPrefix | None
+    _served: dict[tuple[object, ...], PreparedSplit] = field(default_factory=dict)
+
+    def resumed(self) -> AbstractContextManager[None]:
+        """Within the context, the model continues from the hidden states of batches that have some."""
+        if self.exact is None:
+            return nullcontext()
+        return self.exact.prefix.resumed(self.built.model)
+
+    def training(self, split: PreparedSplit) -> PreparedSplit:
+        """The trial's training images, with hidden states unless images are changed anew in each epoch."""
+        augment = self.config.augment
+        anew = augment.changes_images and augment.views is None
+        if self.exact is None or self.sample is None or anew:
+            return split
+        return self._with_states(split, self.config.batch_size, training=True)
+
+    def evaluation(self, split: PreparedSplit, batch_size: int) -> PreparedSplit:
+        """Images for evaluations in batches of `batch_size`, with hidden states."""
+        return self._with_states(split, batch_size, training=False)
+
+    def states(self, batch: Batch) -> Tensor:
+        """The hidden states (images, tokens, width) of a batch on the device, computed now."""
+        assert self.exact is not None
+        assert self.sample is not None
+        return self.sample.states(self.built.model, self.exact.prefix, batch)
+
+    def _with_states(self, split: PreparedSplit, batch_size: int, *, training: bool) -> PreparedSplit:
+        key = (split.path, type(split), len(split), batch_size, training)
+        if key not in self._served:
+            try:
+                source = self._source(split, batch_size, training=training)
+            except torch.OutOfMemoryError:
+                source = None
+            self._served[key] = split if source is None else split.served_by(source)
+        return self._served[key]
+
+    def _source(self, split: PreparedSplit, batch_size: int, *, training: bool) -> StateSource | None:
+        if self.exact is None or self.sample is None or not _alike(split):
+            return None
+        model = self.built.model
+        if training and self.features.is_random(self.sample, model, self.exact):
+            return None
+        count = len(split)
+        sizes = {size for size in (min(batch_size, count), count % batch_size) if size}
+        shape = self.features.batch_shape(self.sample, model, self.exact, sizes)
+        return None if shape is None else StateSource(self, split, shape, self._key(split, shape))
+
+    def _key(self, split: PreparedSplit, shape: BatchShape) -> dict[str, JsonValue]:
+        assert self.exact is not None
+        model, block = self.built.model, self.exact.prefix.block
+        task = self.features.task
+        tensors = frozen_tensors(model, self.built.parts, task.layout_in(model), block)
+        return {
+            "format": FORMAT,
+            "images": images_key(split),
+            "model": model_key(model, self.features.digests.of(tensors), block=block, scale=task.scale),
+            "states": [self.exact.tokens, self.exact.width, str(self.exact.dtype)],
+            "precision": str(self.config.precision),
+            "padded": shape.padded,
+            "machine": machine_key(self.features.device),
+        }
+
+
+class StateSource:
+    """Makes the batches of one split: from kept states where they are, and otherwise keeps them."""
+
+    def __init__(
+        self, stage: Stage, split: PreparedSplit, shape: BatchShape, key: dict[str, JsonValue]
+    ) -> None:
+        assert stage.exact is not None
+        self._stage, self._shape, self._key, self._exact = stage, shape, key, stage.exact
+        self._count, self._rows_in_file = len(split), split.rows_in_file
+        self._rows = np.arange(len(split)) if split.rows is None else np.asarray(split.rows)
+        self._files: dict[int | None, FeatureFile | None] = {}
+
+    def __call__(self, batches: Batches, i: int) -> Batch:
+        """Batch `i`."""
+        indices = batches.indices(i)
+        rows = self._rows[indices].tolist()
+        file = self._file(batches)
+        if file is not None and (found := file.read(rows)) is not None:
+            return replace(batches.without_images(i), hidden=self._tensor(found))
+        if len(indices) not in self._shape.sizes or (file is None and self._shape.padded is None):
+            return batches.with_images(i)
+        batch = batches.with_images(i)
+        try:
+            hidden = self._computed(batch)
+        except RuntimeError as error:  # out of memory, which the step itself can handle
+            self._stage.features.tell(f"features are not kept: {error}")
+            return batch
+        if file is not None:
+            file.write(rows, _bytes(hidden))
+            if file.full is not None:
+                self._stage.features.tell(f"features are not kept: {file.path}: {file.full.strerror}")
+        return replace(batch, images=batch.images.to("meta"), hidden=hidden)
+
+    def _computed(self, batch: Batch) -> Tensor:
+        """The states of a batch, on the CPU."""
+        count, padded = len(batch.indices), self._shape.padded
+        there = batch.to(self._stage.features.device)
+        if padded is not None and count < padded:
+            more = there.images[:1].expand(padded - count, -1, -1, -1)
+            there = replace(
+                there,
+                images=torch.cat([there.images, more]),
+                valid=[*there.valid, *[there.valid[0]] * (padded - count)],
+            )
+        return self._stage.states(there)[:count].cpu()
+
+    def _file(self, batches: Batches) -> FeatureFile | None:
+        """The file of the version of the images that `batches` holds, opened once."""
+        number = batches.augment.version(batches.epoch) if batches.augments else None
+        if number not in self._files:
+            key = self._key
+            if number is not None:
+                assert batches.seed is not None
+                key = key | {"version": version_key(batches.augment, batches.seed, number)}
+            width = self._exact.tokens * self._exact.width * self._exact.dtype.itemsize
+            shape = FileShape(key, self._rows_in_file, width)
+            self._files[number] = self._stage.features.file(shape, self._count)
+        return self._files[number]
+
+    def _tensor(self, found: Array) -> Tensor:
+        states = torch.from_numpy(found).view(self._exact.dtype)
+        return states.view(len(found), self._exact.tokens, self._exact.width)
+
+
+def _bytes(hidden: Tensor) -> Array:
+    found: Array = hidden.contiguous().view(len(hidden), -1).view(torch.uint8).numpy()
+    return found
+
+
+def _alike(split: PreparedSplit) -> bool:
+    """Whether all images have one size: padded images would depend on those beside them."""
+    return split.uniform
