@@ -7,7 +7,7 @@ depends on the batch's size, and some routines add in another order at another p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -100,29 +100,29 @@ def is_random_in_training(sample: Sample, model: nn.Module, prefix: Prefix) -> b
     return drawn or not torch.equal(plain, trained)
 
 
-def rows_depend_on_size(sample: Sample, model: nn.Module, prefix: Prefix, size: int) -> bool:
-    """Whether an image's states differ between a batch of `size` images and one of a few."""
-    few = min(IMAGES, sample.count)
-    alone = _shallow(sample, model, prefix, sample.tiled(few))
-    return not torch.equal(_shallow(sample, model, prefix, sample.tiled(size)), alone[sample.tiled(size)])
+def rows_depend_on_size(sample: Sample, model: nn.Module, prefix: Prefix, sizes: Iterable[int]) -> bool:
+    """Whether an image's states differ between batches of these sizes."""
+    known: dict[int, Tensor] = {}
+    return not all(_agree(sample, model, prefix, sample.tiled(size), known) for size in sorted(sizes))
 
 
 def rows_depend_on_place(sample: Sample, model: nn.Module, prefix: Prefix, size: int) -> bool:
     """Whether an image's states differ between places in a batch of `size` images."""
-    one, other = (sample.tiled(size, turned=turned) for turned in (0, 1))
-    states = [_shallow(sample, model, prefix, indices) for indices in (one, other)]
     known: dict[int, Tensor] = {}
-    for indices, found in zip((one, other), states, strict=True):
-        for index, row in zip(indices, found, strict=True):
-            if not torch.equal(known.setdefault(index, row), row):
-                return True
-    return False
+    return not all(
+        _agree(sample, model, prefix, sample.tiled(size, turned=turned), known) for turned in (0, 1)
+    )
 
 
-def _shallow(sample: Sample, model: nn.Module, prefix: Prefix, indices: list[int]) -> Tensor:
+def _agree(
+    sample: Sample, model: nn.Module, prefix: Prefix, indices: list[int], known: dict[int, Tensor]
+) -> bool:
+    """Whether the states of each image are those in `known`, to which those of new images are added."""
     short = replace(prefix, block=min(DEPTH, prefix.block))
     with _mode(model, training=False):
-        return sample.states(model, short, sample.batch(indices))
+        states = sample.states(model, short, sample.batch(indices))
+    rows = zip(indices, states, strict=True)
+    return all(torch.equal(known.setdefault(index, row), row) for index, row in rows)
 
 
 @contextmanager

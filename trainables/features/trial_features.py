@@ -125,7 +125,7 @@ class BatchShape:
 def _batch_shape(
     sample: Sample, model: nn.Module, exact: ExactPrefix, sizes: frozenset[int]
 ) -> BatchShape | None:
-    if not any(rows_depend_on_size(sample, model, exact.prefix, size) for size in sorted(sizes)):
+    if not rows_depend_on_size(sample, model, exact.prefix, sizes):
         return BatchShape(sizes, None)
     most = max(sizes)
     return None if rows_depend_on_place(sample, model, exact.prefix, most) else BatchShape(sizes, most)
