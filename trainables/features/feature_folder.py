@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 from trainables.data.content.cache_folder import cache_root
 from trainables.features.feature_file import FeatureFile, FileShape, reserved_in
 
+PREPARED = "prepared"
+"""The folder of prepared data in a cache."""
 SUFFIX = ".features"
 LOCK = ".lock"
 LOCK_WAIT_S = 30.0
@@ -49,9 +51,12 @@ class FeatureFolder:
     limit: int
 
     @classmethod
-    def of_this_machine(cls, limit_gb: float) -> FeatureFolder:
-        """The folder in the cache of prepared data."""
-        return cls(cache_root() / "features", int(limit_gb * GB))
+    def beside(cls, prepared: Path, limit_gb: float) -> FeatureFolder:
+        """The folder in the cache that holds the data `prepared`, which a worker knows also without the
+        driver's environment; in this machine's cache for data at another place.
+        """
+        root = prepared.parent.parent if prepared.parent.name == PREPARED else cache_root()
+        return cls(root / "features", int(limit_gb * GB))
 
     def open(self, shape: FileShape, rows: int) -> FeatureFile:
         """The file of this key, made if it does not exist, with room for `rows` rows.

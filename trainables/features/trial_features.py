@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -31,6 +33,7 @@ from trainables.features.feature_file import FeatureFile, FileShape
 from trainables.features.feature_folder import FeatureFolder, NoRoomError
 from trainables.features.first_block import blocks_before_training, frozen_tensors
 from trainables.features.key import FORMAT, TensorDigests, images_key, machine_key, model_key, version_key
+from trainables.features.prefix import NoPrefixError
 from trainables.models.build import Built
 from trainables.models.freezing import backbone_trains
 from trainables.specs.trial import TrialConfig
@@ -42,11 +45,11 @@ logger = logging.getLogger(__name__)
 class Features:
     """The kept hidden states of one worker: its files, and what is known of its task's model."""
 
-    def __init__(self, task: TaskModel, device: torch.device, *, limit_gb: float) -> None:
-        """limit_gb: see `data.cache_gb`."""
+    def __init__(self, task: TaskModel, prepared: Path, device: torch.device, *, limit_gb: float) -> None:
+        """prepared: the folder of prepared data, in whose cache files are kept.  limit_gb: see `cache_gb`."""
         self.task, self.device = task, device
         self.digests = TensorDigests()
-        self._folder = FeatureFolder.of_this_machine(limit_gb) if limit_gb > 0 else None
+        self._folder = FeatureFolder.beside(prepared, limit_gb) if limit_gb > 0 else None
         self._files: WeakValueDictionary[bytes, FeatureFile] = WeakValueDictionary()
         self._known: dict[tuple[object, ...], object] = {}
         self._told: set[str] = set()
@@ -149,13 +152,8 @@ class TrialFeatures:
 
     def _stage(self, epoch: float) -> Stage:
         features, built, config = self._features, self._built, self._config
-        nothing = Stage(features, built, config, None, None)
-        if features.off or not _alike(self._training):
-            return nothing
         layout = features.task.layout_in(built.model)
         block = blocks_before_training(built.model, built.parts, config, layout, epoch=epoch)
-        if block == 0:
-            return nothing
         sample = Sample(
             task=features.task,
             batch=lambda indices: batch_of(self._training, indices).to(features.device),
@@ -163,50 +161,60 @@ class TrialFeatures:
             precision=config.precision,
             device=features.device,
         )
-        try:
-            exact = features.exact_prefix(sample, built.model, block)
-        except torch.OutOfMemoryError:
-            return nothing
-        return Stage(features, built, config, sample, exact)
+        return Stage(features, built, config, sample, block)
 
 
 @dataclass
 class Stage:
     """A part of a trial's training in which the same blocks are frozen.
 
-    exact: the prefix of its model; None if nothing is kept.
+    block: the number of blocks before the first that trains.
     """
 
     features: Features
     built: Built
     config: TrialConfig
-    sample: Sample | None
-    exact: ExactPrefix | None
+    sample: Sample
+    block: int
     _served: dict[tuple[object, ...], PreparedSplit] = field(default_factory=dict)
+
+    @cached_property
+    def exact(self) -> ExactPrefix | None:
+        """The frozen part, also if it is the embeddings alone; None if the model cannot be divided."""
+        try:
+            return self.features.exact_prefix(self.sample, self.built.model, self.block)
+        except torch.OutOfMemoryError:
+            return None
+
+    @cached_property
+    def kept(self) -> ExactPrefix | None:
+        """The frozen blocks, if what they compute is worth keeping and may be kept."""
+        return None if self.features.off or self.block == 0 else self.exact
+
+    def states(self, batch: Batch) -> Tensor:
+        """The hidden states (images, tokens, width) of a batch on the device, computed now without gradients.
+
+        The model continues from them within `exact.prefix.resumed(model, states)`; several models with the
+        same frozen blocks can continue from those of one batch.
+        """
+        if self.exact is None:
+            raise NoPrefixError(f"{type(self.built.model).__name__} cannot be divided at a block")
+        return self.sample.states(self.built.model, self.exact.prefix, batch)
 
     def resumed(self) -> AbstractContextManager[None]:
         """Within the context, the model continues from the hidden states of batches that have some."""
-        if self.exact is None:
-            return nullcontext()
-        return self.exact.prefix.resumed(self.built.model)
+        return nullcontext() if self.kept is None else self.kept.prefix.resumed(self.built.model)
 
     def training(self, split: PreparedSplit) -> PreparedSplit:
         """The trial's training images, with hidden states unless images are changed anew in each epoch."""
         augment = self.config.augment
-        anew = augment.changes_images and augment.views is None
-        if self.exact is None or self.sample is None or anew:
+        if augment.changes_images and augment.views is None:
             return split
         return self._with_states(split, self.config.batch_size, training=True)
 
     def evaluation(self, split: PreparedSplit, batch_size: int) -> PreparedSplit:
         """Images for evaluations in batches of `batch_size`, with hidden states."""
         return self._with_states(split, batch_size, training=False)
-
-    def states(self, batch: Batch) -> Tensor:
-        """The hidden states (images, tokens, width) of a batch on the device, computed now."""
-        assert self.exact is not None
-        assert self.sample is not None
-        return self.sample.states(self.built.model, self.exact.prefix, batch)
 
     def _with_states(self, split: PreparedSplit, batch_size: int, *, training: bool) -> PreparedSplit:
         key = (split.path, type(split), len(split), batch_size, training)
@@ -219,26 +227,27 @@ class Stage:
         return self._served[key]
 
     def _source(self, split: PreparedSplit, batch_size: int, *, training: bool) -> StateSource | None:
-        if self.exact is None or self.sample is None or not _alike(split):
+        # Padded images would depend on those beside them.
+        if self.kept is None or not split.uniform:
             return None
         model = self.built.model
-        if training and self.features.is_random(self.sample, model, self.exact):
+        if training and self.features.is_random(self.sample, model, self.kept):
             return None
         count = len(split)
         sizes = {size for size in (min(batch_size, count), count % batch_size) if size}
-        shape = self.features.batch_shape(self.sample, model, self.exact, sizes)
+        shape = self.features.batch_shape(self.sample, model, self.kept, sizes)
         return None if shape is None else StateSource(self, split, shape, self._key(split, shape))
 
     def _key(self, split: PreparedSplit, shape: BatchShape) -> dict[str, JsonValue]:
-        assert self.exact is not None
-        model, block = self.built.model, self.exact.prefix.block
+        assert self.kept is not None
+        model, block = self.built.model, self.block
         task = self.features.task
         tensors = frozen_tensors(model, self.built.parts, task.layout_in(model), block)
         return {
             "format": FORMAT,
             "images": images_key(split),
             "model": model_key(model, self.features.digests.of(tensors), block=block, scale=task.scale),
-            "states": [self.exact.tokens, self.exact.width, str(self.exact.dtype)],
+            "states": [self.kept.tokens, self.kept.width, str(self.kept.dtype)],
             "precision": str(self.config.precision),
             "padded": shape.padded,
             "machine": machine_key(self.features.device),
@@ -251,8 +260,8 @@ class StateSource:
     def __init__(
         self, stage: Stage, split: PreparedSplit, shape: BatchShape, key: dict[str, JsonValue]
     ) -> None:
-        assert stage.exact is not None
-        self._stage, self._shape, self._key, self._exact = stage, shape, key, stage.exact
+        assert stage.kept is not None
+        self._stage, self._shape, self._key, self._exact = stage, shape, key, stage.kept
         self._count, self._rows_in_file = len(split), split.rows_in_file
         self._rows = np.arange(len(split)) if split.rows is None else np.asarray(split.rows)
         self._files: dict[int | None, FeatureFile | None] = {}
@@ -312,8 +321,3 @@ class StateSource:
 def _bytes(hidden: Tensor) -> Array:
     found: Array = hidden.contiguous().view(len(hidden), -1).view(torch.uint8).numpy()
     return found
-
-
-def _alike(split: PreparedSplit) -> bool:
-    """Whether all images have one size: padded images would depend on those beside them."""
-    return split.uniform
