@@ -49,8 +49,8 @@ def save_vit(folder: Path, kind: str = "vit", *, side: int = SIDE, **changes: An
     return folder
 
 
-def save_yolos(folder: Path, **changes: Any) -> Path:
-    """A YOLOS with labels of its own, at `SIDE`."""
+def save_yolos(folder: Path, *, size: dict[str, int] | None = None, **changes: Any) -> Path:
+    """A YOLOS with labels of its own.  size: of its processor, when absent `SIDE` by `SIDE`."""
     settings: dict[str, Any] = {
         "intermediate_size": 24, "image_size": [SIDE, SIDE], "patch_size": 8, "num_detection_tokens": 5,
         "use_mid_position_embeddings": True, "id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1},
@@ -59,7 +59,7 @@ def save_yolos(folder: Path, **changes: Any) -> Path:
     saved = YolosForObjectDetection(YolosConfig(**SIZES, **(settings | changes)))
     _spread(saved)
     saved.save_pretrained(folder)
-    YolosImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder)
+    YolosImageProcessorPil(size=size or {"height": SIDE, "width": SIDE}).save_pretrained(folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,9 @@ from trainables.features.prefix import NoPrefixError, Prefix, find_embeddings
 from trainables.specs.trial import Precision
 from trainables.tasks.base import TaskModel, autocast
 
-IMAGES = 4
-"""The most images that are compared."""
-DEPTH = 2
+IMAGES = 3
+"""The most images that are compared. Routines work on 4, 8, 16, … rows, so each image gets to every place."""
+DEPTH = 1
 """The most blocks in which rows are compared: all blocks of a model have the same shapes."""
 
 
@@ -101,28 +102,27 @@ def is_random_in_training(sample: Sample, model: nn.Module, prefix: Prefix) -> b
 
 
 def rows_depend_on_size(sample: Sample, model: nn.Module, prefix: Prefix, sizes: Iterable[int]) -> bool:
-    """Whether an image's states differ between batches of these sizes."""
-    known: dict[int, Tensor] = {}
-    return not all(_agree(sample, model, prefix, sample.tiled(size), known) for size in sorted(sizes))
+    """Whether an image's states differ between batches of these sizes, or between places in them."""
+    return not _agree(sample, model, prefix, sizes)
 
 
 def rows_depend_on_place(sample: Sample, model: nn.Module, prefix: Prefix, size: int) -> bool:
     """Whether an image's states differ between places in a batch of `size` images."""
-    known: dict[int, Tensor] = {}
-    return not all(
-        _agree(sample, model, prefix, sample.tiled(size, turned=turned), known) for turned in (0, 1)
-    )
+    return not _agree(sample, model, prefix, [size])
 
 
-def _agree(
-    sample: Sample, model: nn.Module, prefix: Prefix, indices: list[int], known: dict[int, Tensor]
-) -> bool:
-    """Whether the states of each image are those in `known`, to which those of new images are added."""
+def _agree(sample: Sample, model: nn.Module, prefix: Prefix, sizes: Iterable[int]) -> bool:
+    """Whether each image has the same states at all places in batches of all sizes."""
     short = replace(prefix, block=min(DEPTH, prefix.block))
+    known: dict[int, Tensor] = {}
     with _mode(model, training=False):
-        states = sample.states(model, short, sample.batch(indices))
-    rows = zip(indices, states, strict=True)
-    return all(torch.equal(known.setdefault(index, row), row) for index, row in rows)
+        for size, turned in product(sorted(sizes), (0, 1)):
+            indices = sample.tiled(size, turned=turned)
+            states = sample.states(model, short, sample.batch(indices))
+            rows = zip(indices, states, strict=True)
+            if not all(torch.equal(known.setdefault(index, row), row) for index, row in rows):
+                return False
+    return True
 
 
 @contextmanager
