@@ -205,7 +205,7 @@ def level_violation(level: AblationLevel, base: Base) -> str | None:
     except ValidationError as error:
         return str(error.errors()[0]["msg"])
     shape = shape_of(base.experiment.model, base.experiment.task)
-    violations = check_adapter_fits(config, shape.hidden or 0, shape.blocks or 10**9, inner=shape.inner)
+    violations = check_adapter_fits(config, shape.hidden or 0, shape.blocks, inner=shape.inner)
     return violations[0] if violations else None
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trainables.adapters.block_span import resolve_span, span_fault
 from trainables.errors import AdapterError
 from trainables.specs.adapters import Role
-from trainables.wording import plural
 
 
 def _ends(names: str) -> re.Pattern[str]:
@@ -61,6 +61,7 @@ class Layout:
     def targets(self, roles: Sequence[Role], span: tuple[int, int] | None = None) -> tuple[str, ...]:
         """The layers with these roles in the blocks of `span` (first and last included), in model order.
 
+        Negative numbers in `span` count from the last block.
         Raises AdapterError for a role that the model lacks, or a span outside its blocks.
         """
         missing = [role for role in roles if not self.linears.get(role)]
@@ -97,15 +98,12 @@ class Layout:
         return Layout(named(self.blocks), linears, named(self.norms), self.hidden, self.inner)
 
     def _within(self, span: tuple[int, int] | None) -> tuple[int, int]:
-        last = len(self.blocks) - 1
+        count = len(self.blocks)
         if span is None:
-            return 0, last
-        if not 0 <= span[0] <= span[1] <= last:
-            raise AdapterError(
-                f"blocks {list(span)}: the model has {plural(last + 1, 'block')}; use numbers from 0 to"
-                f" {last}"
-            )
-        return span
+            return 0, count - 1
+        if (fault := span_fault(span, count)) is not None:
+            raise AdapterError(fault)
+        return resolve_span(span, count)
 
 
 def layout_of(model: nn.Module) -> Layout:

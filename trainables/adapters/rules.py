@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trainables.adapters.block_span import span_fault
 from trainables.adapters.peft_arguments import argument_faults
 from trainables.errors import AdapterError
 from trainables.specs.adapters import AdaloraSpec, Adapter, LoraInit, Role
@@ -18,23 +19,20 @@ MOST_BLOCKS = 256
 def check_adapter_fits(
     config: TrialConfig,
     hidden: int,
-    blocks: int,
+    blocks: int | None,
     *,
     inner: int | None = None,
     total_steps: int | None = None,
 ) -> list[str]:
     """The errors of `config` for a model, with the values that would fit; empty if it fits.
 
-    hidden: width of a token.  blocks: number of transformer blocks.  inner: width between the two MLP
-    layers, 4·hidden when unknown.  total_steps: optimizer steps of the trial, if known.
+    hidden: width of a token.  blocks: number of transformer blocks, None when unknown.  inner: width between
+    the two MLP layers, 4·hidden when unknown.  total_steps: optimizer steps of the trial, if known.
     """
     found = []
-    if config.blocks is not None and config.blocks[1] >= blocks:
-        found.append(
-            f"blocks {list(config.blocks)}: the model has {plural(blocks, 'block')}; use numbers from 0"
-            f" to {blocks - 1}"
-        )
-    if config.frozen_blocks > blocks:
+    if config.blocks is not None and blocks is not None and (fault := span_fault(config.blocks, blocks)):
+        found.append(fault)
+    if blocks is not None and config.frozen_blocks > blocks:
         found.append(
             f"frozen_blocks {config.frozen_blocks}: the model has {plural(blocks, 'block')}; "
             f"use a number from 0 to {blocks}"

@@ -15,13 +15,19 @@ SMALLEST = 1.0
 
 
 @dataclass(frozen=True)
-class Changed:
-    """A changed image: (3, h, w) uint8.  boxes: (n, 4) xyxy in pixels.  kept: boxes left.  mask: (h, w)."""
+class ChangedTargets:
+    """The targets of a changed image.  boxes: (n, 4) xyxy in pixels.  kept: boxes left.  mask: (h, w)."""
 
-    image: Array
     boxes: Array | None
     kept: Array
     mask: Array | None
+
+
+@dataclass(frozen=True)
+class Changed(ChangedTargets):
+    """A changed image with its targets: (3, h, w) uint8."""
+
+    image: Array
 
 
 def augment_image(
@@ -32,30 +38,83 @@ def augment_image(
     All random numbers are drawn whatever `spec` is, so that enabling one change does not alter the
     others. As in DETR, a crop cuts boxes to the visible part and drops those without one.
     """
-    share, left, top, flip, turn, light, range_ = rng.random(7)
-    negative = rng.random()  # on its own: the seven before it are those of trials recorded without it
+    draw = _Draw.of(rng)
+    size = (image.shape[1], image.shape[2])
+    targets = _change_targets(size, boxes, mask, spec, draw)
+    return Changed(targets.boxes, targets.kept, targets.mask, _change_pixels(image, spec, draw))
+
+
+def augment_targets(
+    size: tuple[int, int],
+    boxes: Array | None,
+    mask: Array | None,
+    spec: Augment,
+    rng: np.random.Generator,
+) -> ChangedTargets:
+    """The targets that `augment_image` gives for an image of `size` (height, width), without its pixels."""
+    return _change_targets(size, boxes, mask, spec, _Draw.of(rng))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The random numbers of one image, each in [0, 1), as NumPy draws them: their type counts in products."""
+
+    share: float
+    left: float
+    top: float
+    flip: float
+    turn: float
+    light: float
+    contrast: float
+    negative: float
+
+    @classmethod
+    def of(cls, rng: np.random.Generator) -> _Draw:
+        share, left, top, flip, turn, light, contrast = rng.random(7)
+        # On its own: the seven before it are those of trials recorded without it.
+        return cls(share, left, top, flip, turn, light, contrast, negative=rng.random())
+
+    def window(self, size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
+        """The part of an image that a crop keeps."""
+        return _window(size, crop + (1.0 - crop) * self.share, self.left, self.top)
+
+
+def _change_targets(
+    size: tuple[int, int], boxes: Array | None, mask: Array | None, spec: Augment, draw: _Draw
+) -> ChangedTargets:
     kept = np.arange(0 if boxes is None else len(boxes))
     if spec.crop < 1.0:
-        window = _window(image.shape[1:], spec.crop + (1.0 - spec.crop) * share, left, top)
-        image = _zoom(image.transpose(1, 2, 0), window, Image.Resampling.BILINEAR).transpose(2, 0, 1)
+        window = draw.window(size, spec.crop)
         mask = None if mask is None else _zoom(mask, window, Image.Resampling.NEAREST)
         if boxes is not None:
-            boxes, kept = _cut(boxes, window, image.shape[1:])
-    height, width = image.shape[1:]
-    if flip < spec.horizontal_flip:
-        image, mask = image[:, :, ::-1], None if mask is None else mask[:, ::-1]
+            boxes, kept = _cut(boxes, window, size)
+    height, width = size
+    if draw.flip < spec.horizontal_flip:
+        mask = None if mask is None else mask[:, ::-1]
         boxes = None if boxes is None else _mirror(boxes, width, axis=0)
-    if turn < spec.vertical_flip:
-        image, mask = image[:, ::-1], None if mask is None else mask[::-1]
+    if draw.turn < spec.vertical_flip:
+        mask = None if mask is None else mask[::-1]
         boxes = None if boxes is None else _mirror(boxes, height, axis=1)
-    if negative < spec.invert:
+    return ChangedTargets(boxes, kept, mask)
+
+
+def _change_pixels(image: Array, spec: Augment, draw: _Draw) -> Array:
+    if spec.crop < 1.0:
+        window = draw.window((image.shape[1], image.shape[2]), spec.crop)
+        image = _zoom(image.transpose(1, 2, 0), window, Image.Resampling.BILINEAR).transpose(2, 0, 1)
+    if draw.flip < spec.horizontal_flip:
+        image = image[:, :, ::-1]
+    if draw.turn < spec.vertical_flip:
+        image = image[:, ::-1]
+    if draw.negative < spec.invert:
         image = 255 - image
     if spec.brightness or spec.contrast:
-        image = _relight(image, 1 + spec.brightness * (2 * light - 1), 1 + spec.contrast * (2 * range_ - 1))
-    return Changed(image, boxes, kept, mask)
+        brightness = 1 + spec.brightness * (2 * draw.light - 1)
+        image = _relight(image, brightness, 1 + spec.contrast * (2 * draw.contrast - 1))
+    return image
 
 
-def _window(size: tuple[int, ...], share: float, left: float, top: float) -> tuple[int, int, int, int]:
+def _window(size: tuple[int, int], share: float, left: float, top: float) -> tuple[int, int, int, int]:
     """(x0, y0, x1, y1) in whole pixels of a crop that keeps `share` of each side."""
     height, width = size
     h, w = max(1, round(share * height)), max(1, round(share * width))
@@ -70,7 +129,7 @@ def _zoom(pixels: Array, window: tuple[int, int, int, int], how: Image.Resamplin
     return np.asarray(picture.resize((width, height), how, box=window))
 
 
-def _cut(boxes: Array, window: tuple[int, int, int, int], size: tuple[int, ...]) -> tuple[Array, Array]:
+def _cut(boxes: Array, window: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[Array, Array]:
     x0, y0, x1, y1 = window
     height, width = size
     inside = np.clip(boxes - np.array([x0, y0, x0, y0]), 0, np.array([x1 - x0, y1 - y0] * 2))

@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from trainables.data.augment import augment_image
+from trainables.data.augment import ChangedTargets, augment_image, augment_targets
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.prepared import Array, PreparedSplit
 from trainables.specs.trial import Augment
@@ -26,12 +26,15 @@ NOTHING = Augment()
 class Batch:
     """Images and their targets.
 
-    images: (B, 3, H, W) uint8, smaller ones padded at the bottom and right with zeros.
+    images: (B, 3, H, W) uint8, smaller ones padded at the bottom and right with zeros; on the device `meta`,
+    as a shape without pixels, if the model continues from `hidden`.
     valid: (height, width) of each image without its padding.
     targets: per image `class_labels` (n,) int64 and `boxes` (n, 4) float32, cxcywh as shares of
     the padded image, crowds left out; None for segmentation.
     masks: (B, H, W) uint8 class indices, 255 for ignored pixels and padding; None for detection.
     indices: the images' indices in their split.
+    hidden: (B, tokens, width), what an early part of the model has computed of these images; see
+    `trainables.features`. None where the model begins with the images.
     """
 
     images: torch.Tensor
@@ -39,20 +42,34 @@ class Batch:
     targets: list[dict[str, torch.Tensor]] | None
     masks: torch.Tensor | None
     indices: list[int]
+    hidden: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on `device`."""
-        if self.images.device == device:
+        """The batch on `device`; images without pixels stay as they are."""
+        there = self.images if self.hidden is None else self.hidden
+        if there.device == device:
             return self
         targets = self.targets
         if targets is not None:
             targets = [{k: v.to(device, non_blocking=True) for k, v in t.items()} for t in targets]
         return Batch(
-            images=self.images.to(device, non_blocking=True),
+            images=self.images if self.images.is_meta else self.images.to(device, non_blocking=True),
             valid=self.valid,
             targets=targets,
             masks=None if self.masks is None else self.masks.to(device, non_blocking=True),
             indices=self.indices,
+            hidden=None if self.hidden is None else self.hidden.to(device, non_blocking=True),
+        )
+
+    def take(self, places: list[int]) -> Batch:
+        """The images at these places, each as often as it is named."""
+        return Batch(
+            images=self.images[places],
+            valid=[self.valid[place] for place in places],
+            targets=None if self.targets is None else [self.targets[place] for place in places],
+            masks=None if self.masks is None else self.masks[places],
+            indices=[self.indices[place] for place in places],
+            hidden=None if self.hidden is None else self.hidden[places],
         )
 
     def pieces(self, size: int) -> Iterator[Batch]:
@@ -68,6 +85,7 @@ class Batch:
                 targets=None if self.targets is None else self.targets[part],
                 masks=None if self.masks is None else self.masks[part],
                 indices=self.indices[part],
+                hidden=None if self.hidden is None else self.hidden[part],
             )
 
 
@@ -94,16 +112,46 @@ class Batches(Sequence[Batch]):
         """Batch `i`, or the batches of a slice."""
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
+        if self.split.batch_source is not None:
+            served: Batch = self.split.batch_source(self, i)
+            return served
+        return self.with_images(i)
+
+    def with_images(self, i: int) -> Batch:
+        """Batch `i`, made from the images."""
+        indices = self.indices(i)
+        if not self.augments:
+            return _assemble(self.split, indices)
+        return _augmented(self.split, indices, self.augment, self._key)
+
+    def without_images(self, i: int) -> Batch:
+        """Batch `i` with the shape of its images instead of their pixels, for a split of one image size."""
+        indices = self.indices(i)
+        if not self.augments:
+            return _assemble(self.split, indices, pixels=False)
+        return _augmented(self.split, indices, self.augment, self._key, pixels=False)
+
+    def indices(self, i: int) -> list[int]:
+        """The indices of the images in batch `i`."""
         place = i + len(self) if i < 0 else i
         if not 0 <= place < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
         first, last = place * self.batch_size, min((place + 1) * self.batch_size, len(self.split))
         if self.seed is None:
-            return _assemble(self.split, list(range(first, last)))
-        indices = _order(len(self.split), self.seed, self.epoch)[first:last].tolist()
-        if self.augment == NOTHING:
-            return _assemble(self.split, indices)
-        return _augmented(self.split, indices, self.augment, (self.seed, self.epoch))
+            return list(range(first, last))
+        indices: list[int] = _order(len(self.split), self.seed, self.epoch)[first:last].tolist()
+        return indices
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed."""
+        return self.seed is not None and self.augment.changes_images
+
+    @property
+    def _key(self) -> tuple[int, int]:
+        """The seed, and the number of the images' version."""
+        assert self.seed is not None
+        return self.seed, self.augment.version(self.epoch)
 
 
 def train_batches(
@@ -133,11 +181,11 @@ def _image_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, 1 + index])
 
 
-def _assemble(split: PreparedSplit, indices: list[int]) -> Batch:
+def _assemble(split: PreparedSplit, indices: list[int], *, pixels: bool = True) -> Batch:
     """A batch as stored; a single copy of the images if they all have one size."""
-    images = split.stacked(indices)
+    images = split.stacked(indices) if pixels else None
     masks: Array | None = None
-    if images is None:
+    if pixels and images is None:
         images = _padded([split.planes(i) for i in indices], 0)
     if split.has_masks:
         masks = split.stacked_masks(indices)
@@ -147,20 +195,28 @@ def _assemble(split: PreparedSplit, indices: list[int]) -> Batch:
     return _batch(split, images, masks, boxes, indices)
 
 
-def _augmented(split: PreparedSplit, indices: list[int], spec: Augment, key: tuple[int, int]) -> Batch:
+def _augmented(
+    split: PreparedSplit, indices: list[int], spec: Augment, key: tuple[int, int], *, pixels: bool = True
+) -> Batch:
     images, masks, boxes = [], [], []
     for i in indices:
         corners, labels = _boxes(split, i) if split.has_boxes else (None, None)
         mask = split.mask(i) if split.has_masks else None
-        changed = augment_image(split.planes(i), corners, mask, spec, _image_rng(*key, i))
-        images.append(changed.image)
+        rng = _image_rng(*key, i)
+        changed: ChangedTargets
+        if pixels:
+            changed = augmented = augment_image(split.planes(i), corners, mask, spec, rng)
+            images.append(augmented.image)
+        else:
+            height, width = split.sizes[i].tolist()
+            changed = augment_targets((height, width), corners, mask, spec, rng)
         if changed.mask is not None:
             masks.append(changed.mask)
         if changed.boxes is not None and labels is not None:
             boxes.append((changed.boxes, labels[changed.kept]))
     return _batch(
         split,
-        _padded(images, 0),
+        _padded(images, 0) if pixels else None,
         _padded(masks, IGNORE) if split.has_masks else None,
         boxes if split.has_boxes else None,
         indices,
@@ -175,15 +231,20 @@ def _boxes(split: PreparedSplit, i: int) -> tuple[Array, Array]:
 
 def _batch(
     split: PreparedSplit,
-    images: Array,
+    images: Array | None,
     masks: Array | None,
     boxes: list[tuple[Array, Array]] | None,
     indices: list[int],
 ) -> Batch:
+    if images is None:
+        height, width = split.sizes[indices[0]].tolist()
+        shown = torch.empty((len(indices), 3, height, width), dtype=torch.uint8, device="meta")
+    else:
+        shown = torch.from_numpy(images)
     return Batch(
-        images=torch.from_numpy(images),
+        images=shown,
         valid=[(h, w) for h, w in split.sizes[indices].tolist()],
-        targets=None if boxes is None else _targets(boxes, *images.shape[2:]),
+        targets=None if boxes is None else _targets(boxes, *shown.shape[2:]),
         masks=None if masks is None else torch.from_numpy(masks),
         indices=indices,
     )

@@ -6,13 +6,14 @@ workers of a node share one copy.
 
 from __future__ import annotations
 
+import copy
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +71,10 @@ class Truth:
     crowds: Array
 
 
+BatchSource = Callable[[Any, int], Any]
+"""Makes batch number i of a `trainables.data.loader.Batches`."""
+
+
 class PreparedSplit:
     """One part of a prepared data set, in its stored order. Arrays are read-only views."""
 
@@ -88,6 +93,8 @@ class PreparedSplit:
                 f"remove the folder {path.parent} and prepare again"
             ) from error
         self._stored = whole
+        self.batch_source: BatchSource | None = None
+        """Makes this split's batches in place of the loader, for images that need not be read."""
         # Pixels stay in the map; the other columns are small enough to copy.
         self._table = whole if self._rows is None else whole.drop(["image", "mask"]).take(self._rows)
 
@@ -108,6 +115,17 @@ class PreparedSplit:
         """A split with only these images, by their indices in ascending order; nothing is copied."""
         kept = rows if self.rows is None else [self.rows[row] for row in rows]
         return PreparedSplit(self.path, self.task, kept)
+
+    def served_by(self, source: BatchSource) -> Self:
+        """The same images, with batches from `source`."""
+        served = copy.copy(self)
+        served.batch_source = source
+        return served
+
+    @property
+    def rows_in_file(self) -> int:
+        """The number of images in the file, of which this split may hold a part."""
+        return int(self._stored.num_rows)
 
     @property
     def has_masks(self) -> bool:

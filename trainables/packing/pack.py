@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.loader import Batch
+from trainables.features.prefix import Prefix
 from trainables.packing.agreement import agrees
 from trainables.packing.group import group_of
 from trainables.packing.lanes import Lane
@@ -30,20 +31,21 @@ Found = tuple[TrialState, Report | Exception]
 KNOWN = 64
 """The most trials whose groups are remembered."""
 
-Shape = tuple[tuple[int, ...], ...]
+Shape = tuple[tuple[int | bool, ...], ...]
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A trial and the batches of its next optimizer step."""
+    """A trial and the batches of its next optimizer step.  prefix: what computed their hidden states."""
 
     state: TrialState
     batches: list[Batch]
+    prefix: Prefix | None
 
     @property
     def shape(self) -> Shape:
         """Steps of one group are taken together if this is equal, too."""
-        return tuple(tuple(batch.images.shape) for batch in self.batches)
+        return tuple((*batch.images.shape, batch.hidden is not None) for batch in self.batches)
 
 
 class PackEngine:
@@ -91,7 +93,7 @@ class PackEngine:
                 alone.append(state)
                 continue
             try:
-                step = _Step(state, self._timed_begin(state))
+                step = self._begun(state)
                 if not self._packs(group, kind, step):
                     alone.append(state)
                 else:
@@ -122,11 +124,12 @@ class PackEngine:
         except Exception as error:
             yield state, error
 
-    def _timed_begin(self, state: TrialState) -> list[Batch]:
+    def _begun(self, state: TrialState) -> _Step:
         started = time.perf_counter()
-        batches = self._engine.begin_step(state)
+        stage = self._engine.features_of(state)
+        batches = [stage.with_states(batch) for batch in self._engine.begin_step(state)]
         state.spent.train_s += time.perf_counter() - started
-        return batches
+        return _Step(state, batches, None if stage.kept is None else stage.kept.prefix)
 
     def _packs(self, group: str, kind: str, step: _Step) -> bool:
         """Whether the packed model computes what trials of this kind compute alone; checked once a kind."""
@@ -134,9 +137,10 @@ class PackEngine:
         if key not in self.trusted:
             if group not in self._models:
                 self._models[group] = PackedModel(self._engine.task, state.config)
-            self.trusted[key] = agrees(
-                self._engine.task, self._models[group], state, step.batches[0], self._engine.device
-            )
+            with self._engine.features_of(state).resumed(), self._models[group].resumed(step.prefix):
+                self.trusted[key] = agrees(
+                    self._engine.task, self._models[group], state, step.batches[0], self._engine.device
+                )
         return self.trusted[key]
 
     def _advance_together(self, group: str, steps: Sequence[_Step], *, report: bool) -> Iterator[Found]:
@@ -194,7 +198,7 @@ class PackEngine:
         model.begin(states)
         for number, batch in enumerate(steps[0].batches):
             batches = [of[id(lane.state)].batches[number].to(device) for lane in lanes]
-            with autocast(device, precision):
+            with autocast(device, precision), model.resumed(steps[0].prefix):
                 losses = model.losses(lanes, batches)
             losses = losses * (len(batch.indices) / images)
             losses.sum().backward()  # type: ignore[no-untyped-call]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from trainables.data.loader import Batch
+from trainables.features.prefix import Prefix
 from trainables.packing.heads import Heads, head_modules
 from trainables.packing.lanes import Lane
 from trainables.packing.layers import PackedLinear, Parts, order_of
@@ -74,6 +76,10 @@ class PackedModel:
         for name, heads in self._heads.items():
             heads.hold(lanes, self._plan.heads[name])
         return self._task.lane_losses(self._model, batches, [lane.state.config for lane in lanes])
+
+    def resumed(self, prefix: Prefix | None) -> AbstractContextManager[None]:
+        """Within the context, the model continues from the hidden states of batches that have some."""
+        return nullcontext() if prefix is None else prefix.resumed(self._model)
 
     def end(self) -> None:
         """Give the trials' parameters the gradients of all losses since `begin`."""

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from trainables.specs.base import Count, Share, Spec
+from trainables.specs.base import Count, NotNegative, Share, Spec
 
 BACKGROUND = "background"
 """The name of the class that is the background unless the data say otherwise."""
@@ -286,6 +286,8 @@ class DataSpec(Spec):
     alike.
     train_fraction: the share of the training images that trials use. It is drawn with a seed, a smaller
     share is a subset of a larger one, and validation and test do not depend on it.
+    cache_gb: the space in the cache folder of each machine for what frozen blocks compute of the images, in
+    10^9 bytes; 0: it is computed in every step.
     """
 
     embedded: EmbeddedData | None = None
@@ -296,6 +298,7 @@ class DataSpec(Spec):
     faults: FaultRules = FaultRules()
     bits: Annotated[int, Field(ge=8, le=31)] | None = None
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    cache_gb: NotNegative = 10.0
     domains: dict[str, DomainSpec] = Field(default_factory=dict)
     """Shifted test sets by name."""
 

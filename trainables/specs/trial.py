@@ -94,6 +94,8 @@ class Augment(Spec):
     horizontal_flip, vertical_flip: probabilities.  brightness, contrast: largest relative change.
     invert: the probability that light and dark are exchanged, every value v of a channel to 255 - v.
     crop: the smallest side that a crop keeps, as a share of the image's side (1: no cropping).
+    views: every image has this many changed versions, drawn once with the trial's seed, and epoch e trains on
+    version e mod `views`. When absent, images are changed anew in every epoch.
     """
 
     horizontal_flip: Share = 0.0
@@ -102,6 +104,16 @@ class Augment(Spec):
     contrast: Share = 0.0
     invert: Share = 0.0
     crop: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    views: Count | None = None
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether any image is changed at all."""
+        return self.model_copy(update={"views": None}) != Augment()
+
+    def version(self, epoch: int) -> int:
+        """The number of the version of each image that an epoch trains on."""
+        return epoch if self.views is None else epoch % self.views
 
 
 class TrialConfig(Spec):
@@ -120,8 +132,9 @@ class TrialConfig(Spec):
     peft: PeftSpec | None = None
     targets: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
     """Roles to adapt. When absent: query and value, and for serial_lora also key."""
-    blocks: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
-    """First and last transformer block to adapt, both included. When absent: all blocks."""
+    blocks: tuple[int, int] | None = None
+    """First and last transformer block to adapt, both included; negative numbers count from the last block,
+    which is -1. When absent: all blocks."""
 
     freezing: Freezing | None = None
     """When absent: head_only with adapter none, frozen with any other adapter."""
@@ -218,8 +231,11 @@ class TrialConfig(Spec):
             found.append(f"frozen_blocks needs freezing unfrozen, full or unfreeze_at, got '{mode}'")
         if self.freeze_head and without:
             found.append("freeze_head needs an adapter; with adapter 'none' only the head trains")
-        if self.blocks is not None and self.blocks[0] > self.blocks[1]:
-            found.append(f"blocks must run from first to last, got {list(self.blocks)}")
+        if self.blocks is not None:
+            first, last = self.blocks
+            # One counted from the first block and one from the last are compared where the model is known.
+            if first > last and (first < 0) == (last < 0):
+                found.append(f"blocks must run from first to last, got {list(self.blocks)}")
         if self.rates is Rates.TOGETHER and self.head_learning_rate is not None:
             found.append("rates 'together' allows no head_learning_rate; remove it or use 'apart'")
         if self.rates is Rates.APART and self.head_learning_rate is None:

@@ -22,6 +22,7 @@ from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
+from trainables.tasks.stand_in import stand_in_for
 
 
 class TaskModel(Protocol):
@@ -155,7 +156,12 @@ class Scale:
 
 
 def pixels(batch: Batch, scale: Scale) -> Tensor:
-    """A batch's scaled images; padding is 0 after scaling, as in the processors."""
+    """A batch's scaled images; padding is 0 after scaling, as in the processors.
+
+    Of a batch with hidden states, images that stand for these.
+    """
+    if batch.hidden is not None:
+        return stand_in_for(batch.images, batch.hidden)
     scaled = scale(batch.images)
     if _is_padded(batch):
         for image, (height, width) in zip(scaled, batch.valid, strict=True):
@@ -199,6 +205,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return first
     masks = [batch.masks for batch in batches if batch.masks is not None]
+    hidden = [batch.hidden for batch in batches if batch.hidden is not None]
     return Batch(
         images=torch.cat([batch.images for batch in batches]),
         valid=[valid for batch in batches for valid in batch.valid],
@@ -206,6 +213,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
         if first.targets is None
         else [target for batch in batches for target in batch.targets or ()],
         masks=torch.cat(masks) if masks else None,
+        hidden=torch.cat(hidden) if hidden else None,
         indices=[index for batch in batches for index in batch.indices],
     )
 

@@ -21,6 +21,7 @@ from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import AdapterError, AdaptertuneError, ModelError
+from trainables.features.trial_features import Features, Stage
 from trainables.metrics.above_floor import Interval
 from trainables.metrics.results import Keep
 from trainables.models.build import Built, build_model
@@ -62,6 +63,7 @@ class Engine:
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
+        self._features = Features(self.task, prepared, self.device, limit_gb=workload.data.cache_gb)
         self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
 
     def start(self, config: TrialConfig, *, number: int = 0, kept: Kept | None = None) -> TrialState:
@@ -94,6 +96,7 @@ class Engine:
             plateau=Plateau.start(direction),
             still=self._without_gradient(built, config, new=kept is None),
             generators=tuple(held_generators(built.model).values()),
+            features=self._features.of(built, config, training),
             micro_batch=config.batch_size,
         )
 
@@ -202,7 +205,8 @@ class Engine:
     def _step(self, state: TrialState) -> bool:
         """Take one optimizer step; returns whether the loss was finite, if it was checked."""
         group = self.begin_step(state)
-        loss = self.backward(state, group)
+        with self.features_of(state).resumed():
+            loss = self.backward(state, group)
         return self.finish_step(state, group, loss, self.clip_scale(state))
 
     def begin_step(self, state: TrialState) -> list[Batch]:
@@ -211,8 +215,9 @@ class Engine:
         epoch, inside = divmod(state.step, pace.steps_per_epoch)
         apply_freezing(state.parts, config, epoch=float(epoch))
         self._set_rates(state)
+        features = self.features_of(state)
         batches = train_batches(
-            self._training(config),
+            features.training(self._training(config)),
             epoch=epoch,
             seed=config.seed,
             batch_size=config.batch_size,
@@ -248,6 +253,10 @@ class Engine:
         state.mover.forget()
         state.spent.samples += sum(len(b.indices) for b in group)
         return True
+
+    def features_of(self, state: TrialState) -> Stage:
+        """What the trial's frozen blocks compute, at its present epoch."""
+        return state.features.at(state.step // max(1, state.pace.steps_per_epoch))
 
     def report_after(self, state: TrialState, *, finite: bool) -> Report | None:
         """The report that follows the step just taken, if one does. finite: what the step returned."""
@@ -298,7 +307,12 @@ class Engine:
     def _report(self, state: TrialState) -> Report:
         started = time.perf_counter()
         squeezed = state.micro_batch < state.config.batch_size
-        found = self.validate(state.model, state.config, batch_size=state.micro_batch if squeezed else 32)
+        size = state.micro_batch if squeezed else 32
+        features = self.features_of(state)
+        with features.resumed():
+            found = self._validation.measure(
+                state.model, state.config, batch_size=size, features=lambda p: features.evaluation(p, size)
+            )
         metrics = found.metrics
         evaluate_s = time.perf_counter() - started
         value = metrics.get(self.workload.objective.metric)

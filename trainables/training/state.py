@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trainables.adapters.inject import Adapted
+from trainables.features.trial_features import TrialFeatures
 from trainables.models.freezing import Parts
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Direction, ValueRule
@@ -118,6 +119,8 @@ class TrialState:
     """Parameters that are set to train, but have no gradient."""
     generators: tuple[torch.Generator, ...]
     """Random generators that the adapter's layers hold themselves."""
+    features: TrialFeatures
+    """What the model's frozen blocks compute of images, where it is kept."""
     micro_batch: int
     """The number of images in one forward pass; halved when memory runs out."""
     step: int = 0

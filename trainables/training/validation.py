@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,13 +46,22 @@ class Validation:
         """See `prepared_floors`; computed once, from the masks."""
         return prepared_floors(self.data, self.workload)
 
-    def measure(self, model: nn.Module, config: TrialConfig, *, batch_size: int = 32) -> Validated:
+    def measure(
+        self,
+        model: nn.Module,
+        config: TrialConfig,
+        *,
+        batch_size: int = 32,
+        features: Callable[[PreparedSplit], PreparedSplit] = lambda split: split,
+    ) -> Validated:
         """Metrics on validation images, including those that an objective under shift needs.
 
         The latter are `dice@NAME`, `dice/CLASS@NAME`, `robustness@NAME` and `robustness`. With them comes the
         interval of the objective's metric above its floor, over the same images. For a task with boxes
         there is also SCORE_THRESHOLD, which travels with the adapter as a part of its report.
         Of the metrics of single classes, only those in `reported` are here.
+
+        features: gives images with the hidden states that the model continues from, where they are kept.
         """
         asked, sampled = self._sampled_metric(), dict[str | None, Sampled | None]()
 
@@ -67,7 +76,7 @@ class Validation:
             found = metrics_of(
                 self.task,
                 model,
-                part[Split.VALIDATION],
+                features(part[Split.VALIDATION]),
                 config,
                 device=self.device,
                 batch_size=batch_size,

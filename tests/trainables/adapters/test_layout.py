@@ -153,6 +153,9 @@ def test_targets_by_role_and_block() -> None:
         "layers.2.attention.v_proj",
         "layers.2.attention.q_proj",
     )
+    assert layout.targets([Role.QUERY], (-2, -1)) == layout.targets([Role.QUERY], (1, 2))
+    assert layout.targets([Role.QUERY], (0, -2)) == layout.targets([Role.QUERY], (0, 1))
+    assert layout.norms_in((-1, 2)) == layout.norms_in((2, 2))
     assert layout.norms_in((2, 2)) == ("layers.2.layernorm_before", "layers.2.layernorm_after")
 
 
@@ -173,5 +176,7 @@ def test_faults_name_what_there_is() -> None:
         AdapterError, match=r"blocks \[0, 2\]: the model has 2 blocks; use numbers from 0 to 1"
     ):
         layout.targets([Role.VALUE], (0, 2))
+    with pytest.raises(AdapterError, match=r"blocks \[-1, 0\]: .* runs from block 1 to block 0"):
+        layout.targets([Role.VALUE], (-1, 0))
     with pytest.raises(AdapterError, match="Sequential has no transformer blocks"):
         layout_of(nn.Sequential(nn.Linear(2, 2)))

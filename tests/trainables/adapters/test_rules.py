@@ -21,7 +21,26 @@ def test_needs_no_torch() -> None:
         ({"adapter": "lora", "blocks": [3, 11]}, []),
         (
             {"adapter": "lora", "blocks": [3, 12]},
-            ["blocks [3, 12]: the model has 12 blocks; use numbers from 0 to 11"],
+            [
+                "blocks [3, 12]: the model has 12 blocks; use numbers from 0 to 11, or from -12 to -1, "
+                "counted from the last block"
+            ],
+        ),
+        ({"adapter": "lora", "blocks": [-4, -1]}, []),
+        ({"adapter": "lora", "blocks": [-12, 11]}, []),
+        (
+            {"adapter": "lora", "blocks": [-13, -1]},
+            [
+                "blocks [-13, -1]: the model has 12 blocks; use numbers from 0 to 11, or from -12 to -1, "
+                "counted from the last block"
+            ],
+        ),
+        (
+            {"adapter": "lora", "blocks": [-4, 7]},
+            [
+                "blocks [-4, 7]: the model has 12 blocks, so this runs from block 8 to block 7; "
+                "the first must not come after the last"
+            ],
         ),
         (
             {"adapter": "none", "freezing": "full", "frozen_blocks": 13},
@@ -55,6 +74,11 @@ def test_the_mlp_width_counts_where_the_mlp_is_adapted(trial) -> None:
     assert check_adapter_fits(config, 6, 1, inner=8) == [
         "localized_lora.blocks 3 must divide the hidden size 6 and the MLP width 8; use 2"
     ]
+
+
+@pytest.mark.parametrize("span", [[-13, -1], [-4, 7], [3, 12]])
+def test_blocks_of_an_unknown_model_are_not_judged(span: list[int], trial) -> None:
+    assert check_adapter_fits(trial(adapter="lora", blocks=span), 768, None) == []
 
 
 def test_every_fault_at_once(trial) -> None:

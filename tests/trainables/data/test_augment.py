@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.data.augment import augment_image
+from trainables.data.augment import augment_image, augment_targets
 from trainables.specs.trial import Augment
 
 HEIGHT, WIDTH = 64, 96
@@ -97,6 +97,16 @@ def test_turning_one_change_on_leaves_the_others() -> None:
         assert (plain.mask == lit.mask).all()
         negative = _change(Augment(horizontal_flip=0.5, vertical_flip=0.5, invert=1.0), seed)
         assert (negative.image == 255 - plain.image).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_targets_without_pixels_are_those_of_the_image(seed: int) -> None:
+    spec = Augment(horizontal_flip=0.5, vertical_flip=0.5, crop=0.5, contrast=0.3, invert=0.5)
+    whole = _change(spec, seed)
+    alone = augment_targets((HEIGHT, WIDTH), BOXES, _scene()[1], spec, np.random.default_rng(seed))
+    assert (alone.mask == whole.mask).all()
+    assert (alone.boxes == whole.boxes).all()
+    assert (alone.kept == whole.kept).all()
 
 
 def test_the_source_is_not_written_to() -> None:

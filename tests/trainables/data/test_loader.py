@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,52 @@ def test_an_image_s_changes_do_not_depend_on_its_batch(split: PreparedSplit) -> 
     assert torch.equal(torch.cat([b.images for b in fours]), torch.cat([b.images for b in ones]))
 
 
+VIEWS = EVERYTHING.model_copy(update={"views": 3})
+
+
+def _by_image(batches: Batches) -> dict[int, torch.Tensor]:
+    return {i: image for batch in batches for i, image in zip(batch.indices, batch.images, strict=True)}
+
+
+def test_views_are_the_first_epochs_over_and_over(split: PreparedSplit) -> None:
+    """Each image has as many versions as asked for; the order of images still changes in every epoch."""
+    seen = [_by_image(_epoch(split, epoch, augment=VIEWS)) for epoch in range(7)]
+    for epoch, versions in enumerate(seen):
+        assert all(torch.equal(versions[i], seen[epoch % 3][i]) for i in versions)
+        if epoch < 3:
+            assert _same(_epoch(split, epoch)[0], _epoch(split, epoch, augment=VIEWS)[0])
+    assert not all(torch.equal(seen[0][i], seen[1][i]) for i in seen[0])
+    assert _epoch(split, 0, augment=VIEWS).indices(0) != _epoch(split, 3, augment=VIEWS).indices(0)
+    other = _by_image(_epoch(split, 0, seed=1, augment=VIEWS))
+    assert not all(torch.equal(seen[0][i], other[i]) for i in other)
+
+
+def test_views_of_nothing_are_the_images_as_stored(split: PreparedSplit) -> None:
+    assert not Augment(views=3).changes_images
+    assert _same(_epoch(split, 4, augment=Augment(views=3))[0], _epoch(split, 4, augment=Augment())[0])
+
+
+@pytest.mark.parametrize("augment", [Augment(), VIEWS])
+def test_a_batch_without_images_has_their_shape_and_targets(split: PreparedSplit, augment: Augment) -> None:
+    batches = _epoch(split, 4, augment=augment)
+    whole, bare = batches[2], batches.without_images(2)
+    assert bare.images.is_meta
+    assert bare.images.shape == whole.images.shape
+    assert (bare.valid, bare.indices) == (whole.valid, whole.indices)
+    seen = replace(bare, images=whole.images)
+    assert _same(seen, whole)
+
+
+def test_hidden_states_go_with_their_images(split: PreparedSplit) -> None:
+    batch = replace(_epoch(split).without_images(0), hidden=torch.arange(4.0).view(4, 1, 1))
+    pieces = list(batch.pieces(3))
+    assert [piece.hidden.flatten().tolist() for piece in pieces if piece.hidden is not None] == [
+        [0, 1, 2],
+        [3],
+    ]
+    assert batch.to(torch.device("cpu")) is batch
+
+
 def test_every_image_once(split: PreparedSplit) -> None:
     batches = _epoch(split)
     assert len(batches) == 3
@@ -104,6 +151,20 @@ def test_pieces_are_the_whole(split: PreparedSplit) -> None:
     else:
         assert [t for p in pieces for t in p.targets or []] == batch.targets
     assert batch.to(torch.device("cpu")) is batch
+
+
+def test_images_are_taken_by_their_places(split: PreparedSplit) -> None:
+    batch = _epoch(split)[0]
+    taken = batch.take([2, 0, 2])
+    assert taken.indices == [batch.indices[2], batch.indices[0], batch.indices[2]]
+    assert torch.equal(taken.images, batch.images[[2, 0, 2]])
+    assert taken.valid == batch.valid[:3]
+    if taken.masks is None:
+        assert batch.targets is not None
+        assert taken.targets == [batch.targets[2], batch.targets[0], batch.targets[2]]
+    else:
+        assert batch.masks is not None
+        assert torch.equal(taken.masks, batch.masks[[2, 0, 2]])
 
 
 def test_targets_are_shares_of_the_padded_image(tmp_path: Path) -> None:

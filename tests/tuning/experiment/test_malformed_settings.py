@@ -204,8 +204,16 @@ CASES = [
         space="space:\n  adapter: {choice: [localized_lora]}\n  localized_lora.blocks: {int: [2, 4]}",
     ),
     case(
-        "line 6  space.blocks  blocks [2, 5]: the model has 4 blocks; use numbers from 0 to 3 (for example with blocks [2, 5])",
+        "line 6  space.blocks  blocks [2, 5]: the model has 4 blocks; use numbers from 0 to 3, or from -4 to -1, counted from the last block (for example with blocks [2, 5])",
         space="space:\n  blocks: {choice: [[0, 1], [2, 5]]}",
+    ),
+    case(
+        "line 6  space.blocks  blocks [-1, 2]: the model has 4 blocks, so this runs from block 3 to block 2; the first must not come after the last (for example with blocks [-1, 2])",
+        space="space:\n  blocks: {choice: [[-2, -1], [-1, 2]]}",
+    ),
+    case(
+        "line 6  space.blocks  blocks must run from first to last, got [-1, -2] (for example with blocks [-1, -2])",
+        space="space:\n  blocks: {choice: [[-2, -1], [-1, -2]]}",
     ),
     case(
         "line 6  space.frozen_blocks  frozen_blocks 12: the model has 4 blocks; use a number from 0 to 4 (for example with frozen_blocks 12)",

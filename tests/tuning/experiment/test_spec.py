@@ -244,6 +244,8 @@ def test_a_local_checkpoints_width_is_checked(file: Path, tmp_path: Path) -> Non
         load_experiment(file, [*changes, "trial.localized_lora.blocks=3"])
     with pytest.raises(ExperimentFileError, match=r"blocks \[0, 2\]: the model has 2 blocks"):
         load_experiment(file, [*changes, "trial.blocks=[0, 2]"])
+    last = load_experiment(file, [*changes, "trial.localized_lora.blocks=5", "trial.blocks=[-1, -1]"])
+    assert last.trial_config({}).blocks == (-1, -1), "what was written is what is kept"
 
 
 ON_THE_HUB = {

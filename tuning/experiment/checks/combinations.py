@@ -224,7 +224,7 @@ class _Finder:
         for rule in check_adapter_fits(
             config,
             self._shape.hidden or 0,
-            self._shape.blocks or 10**9,
+            self._shape.blocks,
             inner=self._shape.inner,
             total_steps=steps,
         ):

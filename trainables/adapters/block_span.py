@@ -1,0 +1,27 @@
+"""Transformer blocks by their numbers, counted from the first block (0) or from the last (-1)."""
+
+from __future__ import annotations
+
+from trainables.wording import plural
+
+
+def resolve_span(span: tuple[int, int], count: int) -> tuple[int, int]:
+    """First and last block of `span`, counted from 0, in a model with `count` blocks. See `span_fault`."""
+    first, last = (number + count if number < 0 else number for number in span)
+    return first, last
+
+
+def span_fault(span: tuple[int, int], count: int) -> str | None:
+    """Why a model with `count` blocks has no blocks `span`; None if it has them."""
+    first, last = resolve_span(span, count)
+    if not (0 <= first < count and 0 <= last < count):
+        return (
+            f"blocks {list(span)}: the model has {plural(count, 'block')}; use numbers from 0 to {count - 1},"
+            f" or from -{count} to -1, counted from the last block"
+        )
+    if first > last:
+        return (
+            f"blocks {list(span)}: the model has {plural(count, 'block')}, so this runs from block {first} to"
+            f" block {last}; the first must not come after the last"
+        )
+    return None
