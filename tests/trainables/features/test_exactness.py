@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 def _sample(made: Engine, **settings: Any) -> Sample:
     images = made.data.splits[Split.TRAIN]
     config = trial(adapter="none", **settings)
-    return Sample(made.task, config, lambda i: batch_of(images, i), len(images), CPU)
+    return Sample(made.task, config, lambda i: batch_of(images, i), len(images), True, CPU)
 
 
 def _model(made: Engine) -> nn.Module:
