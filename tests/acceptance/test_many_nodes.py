@@ -99,8 +99,9 @@ def assert_complete(folder: Path, trials: int) -> None:
 def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place, packing: str) -> None:
     """The node is frozen before it is killed, so that it cannot end its trial just before its death.
 
-    It is killed while each of three nodes runs one trial, or two, in mid-epoch. Epochs are longer than in other tests,
-    so that this occurs often enough. The node that joins has its own cache, and prepares the data there.
+    It is killed while each of three nodes runs one trial, or two, in mid-epoch. Epochs are longer than in
+    other tests, so that this occurs often enough. The node that joins has its own cache, and prepares the
+    data there.
     """
     require_hiding(place.cache)
     own_cache = place.storage.parent / "own-cache"
