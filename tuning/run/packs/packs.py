@@ -43,14 +43,16 @@ class Configure(Protocol):
 class Pack:
     """A pack that runs.
 
-    room: how many trials it takes at most.  alone: whether it takes no second one.  groups: its live trials,
-    and which others each of them can take its steps with.
+    room: how many trials it takes at most.  alone: whether it takes no second one.  clock: the step at which
+    its trials are, but for those that catch up.  groups: its live trials, and which others each of them can
+    take its steps with.
     """
 
     number: int
     orders: OrderFile
     room: int
     alone: bool = False
+    clock: int = 0
     groups: dict[int, str | None] = field(default_factory=dict)
 
 
@@ -119,6 +121,7 @@ class Packs:
         number, self._opened = self._opened, self._opened + 1
         path = self._orders.with_name(f"{self._orders.name}.{number}")
         pack = Pack(number, OrderFile(path), room=1 if alone else self._limits.lanes or 1, alone=alone)
+        pack.clock = self._clock if self._single() else 0
         self._packs[number] = pack
         self._give(pack, entry)
         self.refill()
@@ -149,7 +152,9 @@ class Packs:
         known = self._packs[pack]
         known.room = 1 if known.alone else room
         known.orders.acknowledge(read)
-        self._clock = max(self._clock, clock)
+        known.clock = max(known.clock, clock)
+        if self._single() and not known.alone:
+            self._clock = known.clock
 
     def left(self, number: int, *, tell: bool) -> None:
         """A trial has ended. tell: whether its pack does not know yet."""
@@ -244,9 +249,15 @@ class Packs:
 
         With a single pack all reports have a defined order, and a trial that continues takes its old place.
         """
-        if self._places() > 1 or self._deaths[proposal.number] >= DEATHS_IN_COMPANY:
+        if not self._single() or self._deaths[proposal.number] >= DEATHS_IN_COMPANY:
             return None
-        return self._recorder.trial(proposal.number).joined if proposal.again else self._clock
+        if proposal.again:
+            return self._recorder.trial(proposal.number).joined
+        return next((pack.clock for pack in self._packs.values() if not pack.alone), self._clock)
+
+    def _single(self) -> bool:
+        """Whether a single pack trains all trials, apart from those that are alone."""
+        return self._places() == 1 and sum(not pack.alone for pack in self._packs.values()) <= 1
 
     def _follow(self, joined: int | None, report: ReportRecord | None) -> None:
         if joined is not None:

@@ -163,6 +163,28 @@ def test_in_a_single_pack_it_is_recorded_where_a_trial_joined(tmp_path: Path) ->
     assert {r.joined for r in two.events if isinstance(r, StartedRecord)} == {None}
 
 
+def test_where_one_of_two_packs_is_left_a_trial_joins_where_that_one_is(tmp_path: Path) -> None:
+    """The other was further on; the new trial would wait until this one has come as far."""
+    tune = FakeTune(tmp_path / "sweep", places=2, resources={"packing": 2}, search={"trials": 9})
+    tune.open()
+    tune.packs.heard(0, room=2, read=9, clock=40)
+    tune.packs.heard(1, room=2, read=9, clock=9000)
+    tune.places = 1
+    tune.kill(1)
+    tune.packs.heard(0, room=2, read=9, clock=50)
+    tune.packs.left(0, tell=True)
+    tune.packs.refill()
+    last = [record for record in tune.events if isinstance(record, StartedRecord)][-1]
+    assert (last.trial, last.joined) == (2, None)  # it continues
+    tune.packs.left(1, tell=True)
+    tune.packs.left(2, tell=True)
+    tune.packs.refill()
+    tune.packs.left(3, tell=True)
+    tune.packs.refill()
+    new = [r.joined for r in tune.events if isinstance(r, StartedRecord) and r.trial > 3]
+    assert new == [50, 50]
+
+
 class Failing(Scripted):
     """Fails, or has a value that is not finite, by its number."""
 
