@@ -7,8 +7,11 @@ collector searches them again and again while they grow: a quarter of the import
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import Any
 
 
 @contextmanager
@@ -27,3 +30,14 @@ def collector_paused(*, freeze: bool = False) -> Iterator[None]:
             gc.freeze()
         if was_on:
             gc.enable()
+
+
+def import_by_name(name: str) -> Any:
+    """The object `module:name`. If its module must be imported first, the collector is paused for that.
+
+    The objects of a process that has imported the module are not frozen: some may belong to a failed trial.
+    """
+    if name.partition(":")[0] in sys.modules:
+        return resolve_name(name)
+    with collector_paused(freeze=True):
+        return resolve_name(name)

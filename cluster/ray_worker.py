@@ -6,12 +6,11 @@ So the driver never imports torch, and starts some seconds faster.
 from __future__ import annotations
 
 from contextlib import suppress
-from pkgutil import resolve_name
 from typing import Any
 
 from cluster.job_protocols import TrainableJob
 from cluster.node_setup import UnfitNodeError, with_local_data
-from cluster.paused_collector import collector_paused
+from cluster.paused_collector import collector_paused, import_by_name
 
 with collector_paused():
     from ray import tune
@@ -58,8 +57,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         try:
             config = config | {"job": with_local_data(job)}
             if self._real is None:
-                with collector_paused(freeze=True):
-                    kind = resolve_name(job.trainable)
+                kind = import_by_name(job.trainable)
                 # Ray's __init__ would make a folder in ~/ray_results for a trainable of its own.
                 self._real = kind.__new__(kind)
                 self._real.setup(config)

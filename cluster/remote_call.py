@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import Any
 
 from cluster.job_protocols import NodeJob
 from cluster.node_setup import with_local_data
-from cluster.paused_collector import collector_paused
+from cluster.paused_collector import import_by_name
 
 
 def call_by_name(name: str, job: NodeJob) -> Any:
     """The result of the function `module:function` for a job, with prepared data as it is on this node."""
-    with collector_paused(freeze=True):
-        function = resolve_name(name)
-    return function(with_local_data(job))
+    return import_by_name(name)(with_local_data(job))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -89,3 +91,25 @@ def test_experiments_recorded_before_have_this_drawing() -> None:
     identity = digits_identity(EmbeddedData())
     assert isinstance(identity, dict)
     assert str(identity["code"]).startswith("b441c3a6b36233fc")
+
+
+def test_the_table_of_digits_is_scikit_learns() -> None:
+    np.testing.assert_array_equal(embedded._table(), embedded._table_of_sklearn())
+
+
+def test_another_place_of_the_file_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = embedded._table()
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    np.testing.assert_array_equal(embedded._table(), before)
+
+
+def test_drawing_a_scene_does_not_import_scikit_learn() -> None:
+    code = """
+import sys
+from trainables.data.embedded import scene
+from trainables.specs.data import Domain, Split
+scene(Split.TRAIN, 0, domain=Domain.CLEAN, side=32)
+print("sklearn" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
