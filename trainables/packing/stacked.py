@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from trainables.data.loader import Batch
+from trainables.packing.forwards import Forward, Plain
 from trainables.packing.heads import Heads, head_modules
 from trainables.packing.lanes import Lane
 from trainables.packing.layers import PackedLinear, Parts, order_of
@@ -25,6 +26,8 @@ class _Plan:
 
     states: Sequence[TrialState]
     stacks: Stacks
+    forward: nn.Module
+    """Computes the outputs of all trials."""
     parts: dict[str, Parts]
     heads: dict[str, Any]
 
@@ -32,9 +35,10 @@ class _Plan:
 class PackedModel:
     """The model of one group of trials, whichever of them take part in a step."""
 
-    def __init__(self, task: TaskModel, config: TrialConfig) -> None:
-        """config: that of any trial in the group."""
+    def __init__(self, task: TaskModel, config: TrialConfig, forward: Forward | None = None) -> None:
+        """config: that of any trial in the group.  forward: how the model runs; as it is by default."""
         self._task = task
+        self._forward = forward or Plain()
         self._model = task.assemble(config, share=True)
         layout = task.layout_in(self._model)
         self._layers: dict[str, PackedLinear] = {}
@@ -69,7 +73,7 @@ class PackedModel:
             layer.hold(lanes, self._plan.parts[name])
         for name, heads in self._heads.items():
             heads.hold(lanes, self._plan.heads[name])
-        return self._task.lane_losses(self._model, batches, [lane.state.config for lane in lanes])
+        return self._task.lane_losses(self._plan.forward, batches, [lane.state.config for lane in lanes])
 
     def end(self) -> None:
         """Give the trials' parameters the gradients of all losses since `begin`."""
@@ -82,12 +86,9 @@ class PackedModel:
         def modules(name: str) -> list[nn.Module]:
             return [state.model.get_submodule(name) for state in states]
 
-        return _Plan(
-            states,
-            stacks,
-            parts={name: layer.parts_of(modules(name), stacks) for name, layer in self._layers.items()},
-            heads={name: head.computed_by(modules(name), stacks) for name, head in self._heads.items()},
-        )
+        parts = {name: layer.parts_of(modules(name), stacks) for name, layer in self._layers.items()}
+        heads = {name: head.computed_by(modules(name), stacks) for name, head in self._heads.items()}
+        return _Plan(states, stacks, self._forward(self._model, stacks, states), parts, heads)
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:
