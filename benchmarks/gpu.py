@@ -1,18 +1,18 @@
-"""Trials packed on one GPU, against the same trials one by one, compiled, and in processes that share the GPU.
+"""Trials packed on one GPU, against the same trials one by one, compiled, and in processes that share it.
 
     python -m benchmarks.gpu --out gpu.json
     python -m benchmarks.gpu --device cpu --small --out gpu.json
 
-Three sections, each a process of its own, so that an error of the device in one does not end the others: a ViT-B/16
-with LoRA and the segmentation head, YOLOS-Small with LoRA, and heads alone from cached features. Models are made
-from their configs with seeded random weights, images are random and lie on the device before the clock starts.
-First the losses of packed steps in fp32 are compared with those of transformers and peft alone; what differs is not
-timed. Then every row takes its turn, again and again; a row's time is the median over its turns, of wall time with
-the device waited for. A row that fails says why, and the others go on. With the default limits it ends within 8
-minutes.
+Three sections, each a process of its own, so that an error of the device in one does not end the others: a
+ViT-B/16 with LoRA and the segmentation head, YOLOS-Small with LoRA, and heads alone from cached features.
+Models are made from their configs with seeded random weights; images are random and lie on the device before
+the clock starts. First the losses of packed steps in fp32 are compared with those of transformers and peft
+alone; what differs is not timed. Then every row takes its turn, again and again. A row's time is the median
+over its turns, of wall time with the device waited for. A row that fails says why, and the others go on. With
+the default limit it ends within 8 minutes.
 
-Of the packages that adaptertune needs, only these must be there: torch, transformers (5.20 or newer) and peft (0.20 or
-newer) with what they bring along, pydantic, pyarrow, scipy, pillow, filelock.
+Of the packages that adaptertune needs, only these must be there: torch, transformers (5.20 or newer) and peft
+(0.20 or newer) with what they bring along, pydantic, pyarrow, scipy, pillow, filelock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARES = {"segmentation": 0.55, "detection": 0.33, "head_only": 0.12}
+SHARES = {"segmentation": 0.57, "detection": 0.31, "head_only": 0.12}
 """Each section's share of the time."""
 GRACE_S = 10.0
 """How long a section may take to end after its limit, start-up aside."""
@@ -81,7 +81,12 @@ def run_section(name: str, given: argparse.Namespace, out: Path) -> None:
         torch.set_num_threads(1)
     out.write_text(json.dumps({"machine": machine(given.device)}), encoding="utf-8")
     options = Options(
-        torch.device(given.device), given.small, given.turns, given.limit * SHARES[name], given.processes
+        torch.device(given.device),
+        given.small,
+        given.turns,
+        given.limit * SHARES[name],
+        given.processes,
+        given.compiled,
     )
     about = machine(given.device)
 
@@ -116,6 +121,7 @@ def _in_process(name: str, given: argparse.Namespace, out: Path) -> str:
         *(sys.executable, "-m", "benchmarks.gpu", "--section", name, "--out", str(out)),
         *("--device", given.device, "--turns", str(given.turns), "--limit", str(given.limit)),
         *("--processes", str(given.processes), *(["--small"] if given.small else [])),
+        "--compiled" if given.compiled else "--no-compiled",
     ]
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
@@ -149,6 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=5, help="how often each row is timed")
     parser.add_argument(
         "--processes", type=int, default=4, help="that share the device; 0 leaves that row out"
+    )
+    parser.add_argument(
+        "--compiled", action=argparse.BooleanOptionalAction, default=True, help="also measure `torch.compile`"
     )
     parser.add_argument("--sections", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--section", choices=list(SHARES), help=argparse.SUPPRESS)

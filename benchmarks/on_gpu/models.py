@@ -1,4 +1,4 @@
-"""The models of the GPU benchmark, written from their configs with seeded random weights, and random images."""
+"""The models of the GPU benchmark, from their configs with seeded random weights, and random images."""
 
 from __future__ import annotations
 
@@ -69,11 +69,9 @@ def save_yolos(folder: Path, sizes: Sizes) -> None:
     torch.manual_seed(0)
     model = YolosForObjectDetection(config)
     with torch.no_grad():
-        for parameter in model.vit.embeddings.parameters():
-            if not parameter.any():
+        for name, parameter in model.named_parameters():
+            if not name.endswith(".bias") and not parameter.any():
                 parameter.normal_(std=0.02)
-        if model.vit.encoder.mid_position_embeddings is not None:
-            model.vit.encoder.mid_position_embeddings.normal_(std=0.02)
     model.save_pretrained(folder)
     _save_processor(folder, "YolosImageProcessor", sizes)
 

@@ -1,4 +1,4 @@
-"""Trials of adaptertune for the GPU benchmark: its engine and its packs, over images that lie on the device."""
+"""Trials of adaptertune for the GPU benchmark, over images that lie on the device."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Pack:
         self._pack = PackEngine(engine, forward)
 
     def step(self, times: int) -> int:
-        """Take steps of every trial; returns their number. Raises the error of a trial, or if one ran alone."""
+        """Take steps of every trial; returns their number. Raises a trial's error, or if one ran alone."""
         for state, found in self._pack.advance(self.states, steps=times):
             if isinstance(found, Exception):
                 raise found

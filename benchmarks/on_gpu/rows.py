@@ -1,4 +1,4 @@
-"""The rows of a table of the GPU benchmark: each is set up, run in turns with the others, and may fail alone."""
+"""The rows of a table of the GPU benchmark: each is set up and timed in turns, and may fail alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Row:
     """A way to train the trials.
 
     make: sets it up.  trials: how many share a step or the device.  needs_s: a guess of the set-up's time.
-    peer: whether ours are compared with it.
+    peer: whether ours are compared with it.  compiles: takes so long to set up that others are timed before.
+    elsewhere: whether it uses the memory of other processes.
     """
 
     name: str
@@ -29,10 +30,14 @@ class Row:
     trials: int = 1
     needs_s: float = 5.0
     peer: bool = False
+    compiles: bool = False
+    elsewhere: bool = False
     step: Step | None = None
     setup_s: float | None = None
     peak_mb: float | None = None
     """Peak device memory in this process of its set-up and first steps, above what was allocated before."""
+    graphs: str = ""
+    """What `torch.compile` made of it."""
     steps: int = 1
     ms: list[float] = field(default_factory=list)
     """Milliseconds a trial-step, by turn."""
@@ -57,6 +62,7 @@ class Row:
             "setup_s": self.setup_s,
             "peak_mb": self.peak_mb,
             "mb_a_slot": None if self.peak_mb is None else self.peak_mb / self.trials,
+            "compiled": self.graphs,
             "why_not": self.why,
         }
 
@@ -67,7 +73,7 @@ class Clock:
     def __init__(self, device: torch.device, limit_s: float, turn_s: float) -> None:
         self._device = device
         self._until = time.monotonic() + limit_s
-        self._turn_s = turn_s
+        self.turn_s = turn_s
         self._started = time.monotonic()
 
     @property
@@ -100,6 +106,7 @@ class Clock:
         before = torch.cuda.memory_allocated(self._device) if cuda else 0
         started = time.perf_counter()
         try:
+            counted = _compiler_counts()
             row.step = row.make()
             row.step(1)
             self.wait()
@@ -108,15 +115,17 @@ class Clock:
             self.wait()
             once = (time.perf_counter() - first) / 4
             row.setup_s = first - started
-            row.steps = max(2, min(400, round(self._turn_s / max(once, 1e-6))))
-            if cuda:
+            row.steps = max(2, min(400, round(self.turn_s / max(once, 1e-6))))
+            if cuda and not row.elsewhere:
                 row.peak_mb = (torch.cuda.max_memory_allocated(self._device) - before) / 2**20
         except Exception as error:
             self._failed(row, error)
             return
-        self.say(
-            f"{row.name}: first step after {row.setup_s:.1f} s, {1000 * once / row.trials:.2f} ms a trial-step"
-        )
+        if row.compiles:
+            graphs, breaks = (now - old for now, old in zip(_compiler_counts(), counted, strict=True))
+            row.graphs = f"{graphs} graphs, {breaks} graph breaks"
+        each = 1000 * once / row.trials
+        self.say(f"{row.name}: set up in {row.setup_s:.1f} s, {each:.2f} ms a trial-step {row.graphs}")
 
     def turn(self, row: Row) -> None:
         """Time a row once."""
@@ -138,10 +147,17 @@ class Clock:
         self.say(f"{row.name}: {row.why}")
 
 
+def _compiler_counts() -> tuple[int, int]:
+    """How many graphs `torch.compile` has made, and how often it stopped in the middle of a function."""
+    from torch._dynamo.utils import counters
+
+    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+
+
 def table(rows: list[Row], reference: float | None) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| what | trials at once | ms a trial-step | range | × eager | peak MB | MB a slot | first step after, s |",
+        "| what | trials at once | ms a trial-step | range | × eager | peak MB | MB a slot | set up, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

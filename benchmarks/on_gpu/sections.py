@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.on_gpu import parity
+from benchmarks.on_gpu.comparison import PACKED, Options, Report, Section, measure
 from benchmarks.on_gpu.models import (
     SMALL_VIT,
     SMALL_YOLOS,
@@ -26,90 +26,15 @@ from benchmarks.on_gpu.models import (
 from benchmarks.on_gpu.ours import Alone, Pack, ResidentEngine, over_tokens, packable, trial
 from benchmarks.on_gpu.peers import Compile, PlainHead, PlainSegmenter, PlainTrial, plain_detector
 from benchmarks.on_gpu.processes import Processes
-from benchmarks.on_gpu.rows import Clock, Row, Step, table
+from benchmarks.on_gpu.rows import Clock, Row, Step
 from trainables.packing.forwards import Compiled, Forward, Graphs, Plain
 
 SAME = 0.02
 """The largest difference of the first losses of two of our rows in bf16, relative to 1 + the loss."""
 COMPARED = 3
 """The number of those losses."""
-COMPILE_S = 90.0
+COMPILE_S = 40.0
 """A guess of how long a model compiles."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the benchmark runs.
-
-    turns: how often each row is timed.  limit_s: of one section.  processes: that share the device.
-    """
-
-    device: torch.device
-    small: bool = False
-    turns: int = 5
-    limit_s: float = 240.0
-    processes: int = 4
-
-    @property
-    def cuda(self) -> bool:
-        """Whether the device is a GPU of NVIDIA."""
-        return self.device.type == "cuda"
-
-    @property
-    def backend(self) -> str:
-        """What `torch.compile` uses: for small models on a CPU, nothing that takes long."""
-        return "aot_eager" if self.small else "inductor"
-
-
-@dataclass
-class Section:
-    """A comparison: its rows, and what it says of them.
-
-    targets: (text, ratio wanted, the rows that it is to).
-    """
-
-    name: str
-    rows: list[Row]
-    eager: str
-    targets: list[tuple[str, float, list[str]]]
-    parity: list[str] = field(default_factory=list)
-
-    def median(self, name: str) -> float | None:
-        """A row's time."""
-        return next((row.median for row in self.rows if row.name == name), None)
-
-    @property
-    def best(self) -> Row | None:
-        """The fastest of our packs."""
-        timed = [row for row in self.rows if not row.peer and row.median is not None]
-        return min(timed, key=lambda row: row.median or 0.0, default=None)
-
-    def verdicts(self) -> Iterator[str]:
-        """Each target with what was reached."""
-        best = self.best
-        for text, wanted, names in self.targets:
-            others = [ms for name in names if (ms := self.median(name)) is not None]
-            if best is None or best.median is None or not others:
-                yield f"{text}: wanted {wanted:.1f}×, not measured"
-            else:
-                ratio = min(others) / best.median
-                verdict = "reached" if ratio >= wanted else "MISSED"
-                yield f"{text}: wanted {wanted:.1f}×, found {ratio:.2f}×, {verdict} (ours: {best.name})"
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it, for the file of results."""
-        reference = self.median(self.eager)
-        rows = [row.as_json(reference) for row in self.rows]
-        return {"parity": self.parity, "rows": rows, "targets": list(self.verdicts())}
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [f"\n### {self.name}", *self.parity, table(self.rows, self.median(self.eager)), *self.verdicts()]
-        )
-
-
-Report = Callable[[Section], None]
-"""Keeps what a section has found so far."""
 
 
 class _Ours:
@@ -191,14 +116,15 @@ EAGER, COMPILED, REDUCED = (
 
 def _against_peers(
     folder: Path, sizes: Sizes, options: Options, build: Callable[[], nn.Module], open_: ExitStack
-) -> tuple[list[Row], list[Row]]:
-    """Rows that are set up first, in order of what they tell, and those that wait."""
+) -> list[Row]:
+    """The rows, in the order in which they are set up."""
     ours = _Ours(ResidentEngine(folder, sizes, options.device), "lora")
     compiled, most = Compiled(options.backend), max(sizes.packs)
     wait_s = 1.0 if options.small else COMPILE_S
 
     def packed(trials: int, how: str, forward: Forward, needs_s: float = 8.0) -> Row:
-        return Row(f"packed, K = {trials}{how}", ours.pack(trials, forward), trials, needs_s)
+        made = ours.pack(trials, forward)
+        return Row(f"{PACKED}, K = {trials}{how}", made, trials, needs_s, compiles="compiled" in how)
 
     def graphs(trials: int) -> list[Row]:
         return [packed(trials, ", CUDA graphs", Graphs())] if options.cuda else []
@@ -206,20 +132,21 @@ def _against_peers(
     share = f"eager, processes that share the device: {options.processes}"
     rows = [Row(EAGER, _peer(build, sizes, options), peer=True)]
     if options.processes:
-        rows.append(Row(share, _shared(folder, sizes, options, open_), options.processes, 30.0, peer=True))
+        shared = _shared(folder, sizes, options, open_)
+        rows.append(Row(share, shared, options.processes, 30.0, peer=True, elsewhere=True))
+    rows += [packed(most, "", Plain()), *graphs(most), Row("ours, one by one", ours.alone)]
+    rows += [row for k in sizes.packs if k != most for row in (packed(k, "", Plain()), *graphs(k))]
+    if not options.compiled:
+        return rows
     rows += [
-        packed(most, "", Plain()),
-        *graphs(most),
-        Row("ours, one by one", ours.alone),
-        Row(COMPILED, _peer(build, sizes, options, _compiled(options)), 1, wait_s, peer=True),
+        Row(COMPILED, _peer(build, sizes, options, _compiled(options)), 1, wait_s, True, compiles=True),
         packed(most, ", compiled", compiled, wait_s),
     ]
-    later = [row for k in sizes.packs if k != most for row in (packed(k, "", Plain()), *graphs(k))]
     if options.cuda:
         reduced = _peer(build, sizes, options, _compiled(options, "reduce-overhead"))
-        later.append(Row(REDUCED, reduced, 1, wait_s, peer=True))
-        later.append(packed(most, ", compiled, CUDA graphs", Graphs(of=compiled), 20.0))
-    return rows, later
+        rows.append(packed(most, ", compiled, CUDA graphs", Graphs(of=compiled), 20.0))
+        rows.append(Row(REDUCED, reduced, 1, wait_s, True, compiles=True))
+    return rows
 
 
 def segmentation(folder: Path, options: Options, report: Report) -> None:
@@ -270,17 +197,16 @@ def _lora(
     clock = Clock(options.device, options.limit_s, 0.05 if options.small else 0.4)
     clock.say(title)
     with ExitStack() as open_:
-        rows, later = _against_peers(folder, sizes, options, build, open_)
-        every = rows + later
+        rows = _against_peers(folder, sizes, options, build, open_)
         of = {
             "eager one by one": [EAGER],
             "compiled one by one": [COMPILED, REDUCED],
             "processes that share the device": [row.name for row in rows if "processes" in row.name],
         }
         targets = [(f"packed against {text}", ratio, of[text]) for ratio, text in wanted]
-        section = Section(title, every, EAGER, targets)
-        _refuse(every, "packed", _parity(section, clock, folder, sizes, options))
-        _measure(section, clock, options, report)
+        section = Section(title, rows, EAGER, targets)
+        _refuse(rows, _parity(section, clock, folder, sizes, options))
+        measure(section, clock, options, report)
 
 
 def _parity(section: Section, clock: Clock, folder: Path, sizes: Sizes, options: Options) -> dict[str, str]:
@@ -292,7 +218,7 @@ def _parity(section: Section, clock: Clock, folder: Path, sizes: Sizes, options:
     ways: list[tuple[str, Forward]] = [("", Plain())]
     if options.cuda:
         ways.append((", CUDA graphs", Graphs()))
-    elif options.small:
+    elif options.compiled:
         ways.append((", compiled", Compiled(options.backend)))
     for how, forward in ways:
         try:
@@ -307,30 +233,12 @@ def _parity(section: Section, clock: Clock, folder: Path, sizes: Sizes, options:
     return refused
 
 
-def _refuse(rows: list[Row], prefix: str, refused: dict[str, str]) -> None:
+def _refuse(rows: list[Row], refused: dict[str, str]) -> None:
+    """Refuse packs whose names end with one of these texts; each says why."""
     for row in rows:
         for how, why in refused.items():
-            if row.name.startswith(prefix) and row.name.endswith(how):
+            if row.name.startswith(PACKED) and row.name.endswith(how):
                 row.why = f"not timed: {why.splitlines()[0][:200]}"
-
-
-def _measure(section: Section, clock: Clock, options: Options, report: Report) -> None:
-    """Set the rows up, time them in turns, and report after each."""
-    turns_s = options.turns * len(section.rows) * (0.1 if options.small else 0.6)
-    for row in section.rows:
-        if row.why is None:
-            clock.set_up(row, turns_s)
-            report(section)
-    for number in range(options.turns):
-        if clock.left_s < turns_s / options.turns and number:
-            clock.say(f"{number} turns instead of {options.turns}: no time left")
-            break
-        # Every other turn backwards, so that what a row leaves behind does not always meet the same one.
-        for row in section.rows if number % 2 == 0 else section.rows[::-1]:
-            clock.turn(row)
-        report(section)
-        clock.say(f"turn {number + 1} of {options.turns}")
-    print(section, flush=True)
 
 
 CACHED_EAGER = "eager, the backbone in every step"
@@ -360,7 +268,7 @@ def head_only(folder: Path, options: Options, report: Report) -> None:
         if options.cuda:
             ways.append((", CUDA graphs", Graphs()))
         rows += [
-            Row(f"packed, K = {trials}{how}, from cached features", ours.pack(trials, forward), trials)
+            Row(f"{PACKED}, K = {trials}{how}, from cached features", ours.pack(trials, forward), trials)
             for how, forward in ways
         ]
     title = _title("head alone", "ViT-B/16", sizes, options)
@@ -369,9 +277,9 @@ def head_only(folder: Path, options: Options, report: Report) -> None:
         ("packed heads against the same features, one by one", 1.0, [from_cache]),
     ]
     section = Section(title, rows, CACHED_EAGER, targets)
-    clock = Clock(device, options.limit_s, 0.05 if options.small else 0.4)
+    clock = Clock(device, options.limit_s, 0.05 if options.small else 0.2)
     clock.say(title)
-    _measure(section, clock, options, report)
+    measure(section, clock, options, report)
 
 
 SECTIONS: dict[str, Callable[[Path, Options, Report], None]] = {

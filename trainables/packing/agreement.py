@@ -23,7 +23,7 @@ def agrees(
 
     It is not where the backbone is random in training, such as with dropout, or where a layer of the model
     needs more than its input's rows. The random state stays as it is. Both are computed in float32, whatever
-    the trial's precision: bf16 rounds by more than an error would show, and by other amounts for other shapes.
+    the trial's precision: bf16 rounds by more than TOLERANCE, and otherwise for other shapes.
     """
     config = state.config
     devices = [] if device.type == "cpu" else [device]

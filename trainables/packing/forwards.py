@@ -1,7 +1,7 @@
-"""How the forward pass of a packed model runs on a GPU: as it is written, replayed as CUDA graphs, or compiled.
+"""How the forward pass of a packed model runs: as it is written, replayed as CUDA graphs, or compiled.
 
-With few images in a step, a GPU waits for Python to launch its kernels. A CUDA graph launches all kernels of a
-pass at once; a compiled model has fewer of them.
+With few images in a step, a GPU waits for Python to launch its kernels. A CUDA graph launches all kernels of
+a pass at once; a compiled model has fewer of them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def draws(state: TrialState) -> bool:
 
 
 class _Graphed(nn.Module):
-    """A model whose passes are recorded at its first call with images of one shape, and replayed from then on."""
+    """A model whose passes are recorded at its first call with images of one shape, then replayed."""
 
     def __init__(self, model: nn.Module, trained: Sequence[Tensor], record: Record) -> None:
         super().__init__()
