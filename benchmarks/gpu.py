@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="tiny models: whether the benchmark works")
     parser.add_argument("--out", type=Path, help="a JSON file for the results")
     parser.add_argument(
-        "--limit", type=float, default=400.0, help="seconds for all sections; start-up comes on top"
+        "--limit", type=float, default=380.0, help="seconds for all sections; start-up comes on top"
     )
     parser.add_argument("--turns", type=int, default=5, help="how often each row is timed")
     parser.add_argument(

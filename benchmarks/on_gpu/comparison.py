@@ -37,7 +37,7 @@ class Options:
     @property
     def backend(self) -> str:
         """What `torch.compile` uses: for small models on a CPU, nothing that takes long."""
-        return "aot_eager" if self.small else "inductor"
+        return "eager" if self.small else "inductor"
 
 
 @dataclass

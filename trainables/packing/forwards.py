@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +49,20 @@ class Compiled:
     def __call__(self, model: nn.Module, stacks: Stacks, states: Sequence[TrialState]) -> nn.Module:
         """See `Forward`."""
         if model not in self._made:
-            self._made[model] = cast(nn.Module, torch.compile(model, dynamic=False, backend=self.backend))
+            self._made[model] = _Compiled(model, self.backend)
         return self._made[model]
+
+
+class _Compiled(nn.Module):
+    """A compiled model; without gradients the model itself, which would be compiled once more for them."""
+
+    def __init__(self, model: nn.Module, backend: str) -> None:
+        super().__init__()
+        self._model = model
+        self._fast = torch.compile(model, dynamic=False, backend=backend)
+
+    def forward(self, *images: Tensor, **options: Any) -> Any:
+        return (self._fast if torch.is_grad_enabled() else self._model)(*images, **options)
 
 
 Record = Callable[..., Callable[..., Any]]

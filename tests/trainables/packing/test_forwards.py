@@ -100,6 +100,21 @@ def test_recorded_and_compiled_passes_can_be_joined(engine_of: Callable[[Task], 
     assert recorder.replayed == 9
 
 
+def test_a_model_is_compiled_once_for_trials_that_come_and_go(engine_of: Callable[[Task], Engine]) -> None:
+    from torch._dynamo.utils import counters
+
+    engine, compiled = engine_of(Task.SEGMENTATION), Compiled("eager")
+    pack = PackEngine(engine, compiled)
+    counters.clear()
+    states = [started(engine, seed=seed, learning_rate=1e-3 * (1 + seed)) for seed in range(4)]
+    made = []
+    for together in (states[:2], states[2:], states[1:3]):
+        assert list(pack.advance(together, steps=2)) == []
+        made.append(counters["stats"]["unique_graphs"])
+    assert made[0] > 0
+    assert made == [made[0]] * 3
+
+
 @pytest.mark.parametrize(
     ("changes", "random"),
     [
