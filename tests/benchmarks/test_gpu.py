@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +132,28 @@ def test_wrong_arguments_are_refused_before_anything_runs(
 
 
 @pytest.mark.slow
+def test_compiled_models_are_timed_after_the_others(tmp_path: Path) -> None:
+    found: list[Section] = []
+    SECTIONS["segmentation"](tmp_path, replace(QUICK, turns=2, limit_s=250.0, compiled=True), found.append)
+    compiled = [row for row in found[-1].rows if row.compiles]
+    assert [row.name for row in compiled] == ["compiled, one by one", "packed, K = 4, compiled"]
+    for row in found[-1].rows:
+        assert len(row.ms) == (1 if row.compiles else 2), row.why
+    assert all(row.graphs == "1 graphs, 0 graph breaks" for row in compiled)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_whole_command(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--small", "--turns", "2"]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--small", "--no-compiled"]
     done = subprocess.run(
-        [*command, "--processes", "2", "--out", str(out)],
+        [*command, "--turns", "1", "--processes", "2", "--out", str(out)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=560,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads(out.read_text())
