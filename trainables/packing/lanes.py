@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from trainables.training.seeds import seed_of
 from trainables.training.state import TrialState
@@ -29,6 +30,9 @@ class Lane:
 
     def kept(self, like: Tensor, drop: float) -> Tensor:
         """The mask of `functional.dropout(like, drop)`, scaled: equal to the bit to what torch draws."""
+        if like.device.type != "cpu":  # where dropout draws other numbers than `bernoulli_`
+            with self.drawing():
+                return functional.dropout(torch.ones_like(like, requires_grad=False), drop)
         mask = torch.empty_like(like, requires_grad=False)
         return mask.bernoulli_(1 - drop, generator=self.random).div_(1 - drop)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch import Tensor
 from trainables.data.loader import Batch
 from trainables.features.prefix import Prefix
 from trainables.packing.agreement import agrees
+from trainables.packing.forwards import Forward
 from trainables.packing.group import group_of
 from trainables.packing.lanes import Lane
 from trainables.packing.stacked import PackedModel
@@ -51,8 +53,10 @@ class _Step:
 class PackEngine:
     """An engine whose trials take their steps together where they can; see `group_of`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, forward: Forward | None = None) -> None:
+        """forward: how a packed model runs on this device; as it is by default."""
         self._engine = engine
+        self._forward = forward
         self._models: dict[str, PackedModel] = {}
         """By group."""
         self.trusted: dict[tuple[str, str], bool] = {}
@@ -136,7 +140,7 @@ class PackEngine:
         state, key = step.state, (group, kind)
         if key not in self.trusted:
             if group not in self._models:
-                self._models[group] = PackedModel(self._engine.task, state.config)
+                self._models[group] = PackedModel(self._engine.task, state.config, self._forward)
             with self._engine.features_of(state).resumed(), self._models[group].resumed(step.prefix):
                 self.trusted[key] = agrees(
                     self._engine.task, self._models[group], state, step.batches[0], self._engine.device
@@ -172,7 +176,7 @@ class PackEngine:
         if len(limits) < len(states) or len({len(own) for own in gradients}) > 1 or not gradients[0]:
             return [self._engine.clip_scale(state) for state in states]
         norms = torch.stack(torch._foreach_norm([g for own in gradients for g in own]))
-        return list(excess(norms.view(len(states), -1), norms.new_tensor(limits)).unbind())
+        return list(excess(norms.view(len(states), -1), _on(norms.device, tuple(limits))).unbind())
 
     def _finish(self, step: _Step, loss: Tensor, scale: Tensor | None, *, report: bool) -> Iterator[Found]:
         started = time.perf_counter()
@@ -212,3 +216,10 @@ class PackEngine:
                 loss = loss + penalty.detach()
             found[id(lane.state)] = loss
         return [found[id(step.state)] for step in steps]
+
+
+@lru_cache(maxsize=64)
+def _on(device: torch.device, values: tuple[float, ...]) -> Tensor:
+    """The values as a tensor; copying them to a GPU in every step would wait for it."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)

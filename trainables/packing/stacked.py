@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables.data.loader import Batch
 from trainables.features.prefix import Prefix
+from trainables.packing.forwards import Forward, Plain
 from trainables.packing.heads import Heads, head_modules
 from trainables.packing.lanes import Lane
 from trainables.packing.layers import PackedLinear, Parts, order_of
@@ -28,6 +29,8 @@ class _Plan:
 
     states: Sequence[TrialState]
     stacks: Stacks
+    forward: nn.Module
+    """Computes the outputs of all trials."""
     parts: dict[str, Parts]
     heads: dict[str, Any]
 
@@ -35,9 +38,10 @@ class _Plan:
 class PackedModel:
     """The model of one group of trials, whichever of them take part in a step."""
 
-    def __init__(self, task: TaskModel, config: TrialConfig) -> None:
-        """config: that of any trial in the group."""
+    def __init__(self, task: TaskModel, config: TrialConfig, forward: Forward | None = None) -> None:
+        """config: that of any trial in the group.  forward: how the model runs; as it is by default."""
         self._task = task
+        self._forward = forward or Plain()
         self._model = task.assemble(config, share=True)
         self._linears = use_lane_linear(self._model)
         layout = task.layout_in(self._model)
@@ -75,7 +79,7 @@ class PackedModel:
             layer.hold(lanes, self._plan.parts[name])
         for name, heads in self._heads.items():
             heads.hold(lanes, self._plan.heads[name])
-        return self._task.lane_losses(self._model, batches, [lane.state.config for lane in lanes])
+        return self._task.lane_losses(self._plan.forward, batches, [lane.state.config for lane in lanes])
 
     def resumed(self, prefix: Prefix | None) -> AbstractContextManager[None]:
         """Within the context, the model continues from the hidden states of batches that have some."""
@@ -92,12 +96,9 @@ class PackedModel:
         def modules(name: str) -> list[nn.Module]:
             return [state.model.get_submodule(name) for state in states]
 
-        return _Plan(
-            states,
-            stacks,
-            parts={name: layer.parts_of(modules(name), stacks) for name, layer in self._layers.items()},
-            heads={name: head.computed_by(modules(name), stacks) for name, head in self._heads.items()},
-        )
+        parts = {name: layer.parts_of(modules(name), stacks) for name, layer in self._layers.items()}
+        heads = {name: head.computed_by(modules(name), stacks) for name, head in self._heads.items()}
+        return _Plan(states, stacks, self._forward(self._model, stacks, states), parts, heads)
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -47,6 +47,11 @@ class Stacks:
             self._stacks[key] = _Stack(whole.requires_grad_(trains), list(parameters), places)
         return self._stacks[key].whole
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All stacks, in the order in which they were made."""
+        return [stack.whole for stack in self._stacks.values()]
+
     @torch.no_grad()
     def read(self) -> None:
         """Copy the parameters' current values into the stacks."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -150,9 +151,15 @@ class Scale:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> float32 on the same device."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        mean, std = (_per_channel(values, images.device) for values in (self.mean, self.std))
         return (images.to(torch.float32) * self.factor).sub_(mean).div_(std)
+
+
+@lru_cache(maxsize=64)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(1, channels, 1, 1); copying it to a GPU for every batch would wait for all that the GPU has to do."""
+    with torch.inference_mode(False):  # kept for training, whoever asks first
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def pixels(batch: Batch, scale: Scale) -> Tensor:

@@ -56,7 +56,7 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
 @lru_cache(maxsize=64)
 def _weights(small: int, large: int, device: torch.device) -> Tensor:
     """(large, small): what each of `small` values contributes to `large` values between them."""
-    with torch.inference_mode(mode=False):  # kept for training, whoever asks first
+    with torch.inference_mode(False):  # kept for training, whoever asks first
         ones = torch.eye(small, device=device).view(small, 1, small, 1)
         found = functional.interpolate(ones, size=(large, 1), mode="bilinear", align_corners=False)
         return found[:, 0, :, 0].t().contiguous()
@@ -66,7 +66,7 @@ def _weights(small: int, large: int, device: torch.device) -> Tensor:
 def neighbours(grid: tuple[int, int], device: torch.device) -> Tensor:
     """(tokens · 9,) for each token of a grid, the tokens under a 3×3 kernel; outside: one after the last."""
     rows, columns = grid
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         places = torch.arange(rows * columns, device=device).view(1, 1, rows, columns)
         framed = functional.pad(places, (1, 1, 1, 1), value=rows * columns)
         kernels = framed.unfold(2, 3, 1).unfold(3, 3, 1)
