@@ -15,11 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from trainables.packing.stacks import Stacks
-from trainables.specs.adapters import Adapter
 from trainables.training.state import TrialState
-
-_WITHOUT_DRAWS = frozenset({Adapter.NONE, Adapter.LORA, Adapter.ADALORA, Adapter.SERIAL_LORA})
-"""The adapters whose packed layers draw no random numbers unless they have dropout."""
 
 
 class Forward(Protocol):
@@ -92,7 +88,8 @@ class Graphs:
 def draws(state: TrialState) -> bool:
     """Whether a packed step of the trial may draw random numbers; a graph would replay the same ones."""
     config = state.config
-    if config.adapter not in _WITHOUT_DRAWS or getattr(config.section, "dora", False):
+    section = config.section
+    if section is not None and (not section.stacked or getattr(section, "dora", False)):
         return True
     return any(isinstance(part, _DropoutNd) and part.p > 0 for part in state.model.modules())
 

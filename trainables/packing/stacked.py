@@ -17,7 +17,6 @@ from trainables.packing.lanes import Lane
 from trainables.packing.layers import PackedLinear, Parts, order_of
 from trainables.packing.products import use_lane_linear
 from trainables.packing.stacks import Stacks
-from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
 from trainables.training.state import TrialState
@@ -46,7 +45,7 @@ class PackedModel:
         self._linears = use_lane_linear(self._model)
         layout = task.layout_in(self._model)
         self._layers: dict[str, PackedLinear] = {}
-        adapted = config.adapter is not Adapter.NONE
+        adapted = config.section is not None
         for name in layout.targets(config.roles, config.blocks) if adapted else ():
             packed = PackedLinear(self._model.get_submodule(name))  # type: ignore[arg-type]
             _put(self._model, name, packed)

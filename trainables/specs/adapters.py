@@ -40,6 +40,10 @@ class AdapterSpec(Spec):
 
     default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.VALUE)
     """Layers to adapt when `targets` is absent."""
+    packs: ClassVar[bool] = True
+    """Whether trials with this adapter can take their steps together: it adds to a layer's input or output."""
+    stacked: ClassVar[bool] = False
+    """Whether the layers of several trials are one batched product, without random numbers but for dropout."""
 
 
 class LoraInit(StrEnum):
@@ -60,6 +64,8 @@ class LoraSpec(AdapterSpec):
     init: `eva`: A from principal directions of the layers' inputs, ranks redistributed (Paischer 2024);
     `lora_ga`: A and B from the loss's gradient (Wang 2024).
     """
+
+    stacked: ClassVar[bool] = True
 
     rank: Rank = 8
     alpha: Positive = 16.0
@@ -82,6 +88,8 @@ class AdaloraSpec(AdapterSpec):
     tinit, tfinal: shares of the trial's optimizer steps before the first and after the last
     reallocation.  interval: steps between reallocations.
     """
+
+    stacked: ClassVar[bool] = True
 
     init_rank: Rank = 12
     target_rank: Rank = 8
@@ -130,6 +138,7 @@ class SerialLoraSpec(AdapterSpec):
     """Serial LoRA: W(x + B(A x)) + b, no scale; `shared` uses one A and B for all targets of a block."""
 
     default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.KEY, Role.VALUE)
+    stacked: ClassVar[bool] = True
 
     rank: Rank = 8
     dropout: Probability = 0.0
@@ -147,6 +156,8 @@ class LocalizedLoraSpec(AdapterSpec):
 
 class PeftSpec(AdapterSpec):
     """Any other PEFT method: the name of its PeftType (IA3, OFT, VERA, …) and the arguments of its config."""
+
+    packs: ClassVar[bool] = False
 
     method: str
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
