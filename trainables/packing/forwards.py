@@ -105,7 +105,8 @@ class _Graphed(nn.Module):
         self._recorded: dict[Hashable, Callable[..., Any]] = {}
 
     def forward(self, pixel_values: Tensor, **options: Any) -> Any:
-        if options or not torch.is_grad_enabled():
+        # Images that stand for hidden states (`tasks.stand_in`) are not what the model computes with.
+        if options or not torch.is_grad_enabled() or pixel_values.is_meta:
             return self._model(pixel_values, **options)
         kind = pixel_values.device.type
         precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None

@@ -41,9 +41,9 @@ class AdapterSpec(Spec):
     default_roles: ClassVar[tuple[Role, ...]] = (Role.QUERY, Role.VALUE)
     """Layers to adapt when `targets` is absent."""
     packs: ClassVar[bool] = True
-    """Whether trials with this adapter can take their steps together: it adds to a layer's input or output."""
+    """Whether trials with it can take their steps together: it adds to a layer's input or output."""
     stacked: ClassVar[bool] = False
-    """Whether the layers of several trials are one batched product, without random numbers but for dropout."""
+    """Whether the layers of several trials are one product, without random numbers but for dropout."""
 
 
 class LoraInit(StrEnum):

@@ -123,7 +123,7 @@ def test_a_model_is_compiled_once_for_trials_that_come_and_go(engine_of: Callabl
         ({"lora": {"rank": 4, "dora": True}}, True),
         ({"head": {"dropout": 0.2}}, True),
         ({"adapter": "loha", "lora": None}, True),
-        ({"adapter": "none", "lora": None}, False),
+        ({"adapter": "none", "lora": None, "augment": {"horizontal_flip": 0.5}}, False),
     ],
 )
 def test_trials_that_draw_random_numbers_are_not_recorded(
@@ -134,6 +134,14 @@ def test_trials_that_draw_random_numbers_are_not_recorded(
     assert draws(state) == random
     list(PackEngine(engine, Graphs(record=recorder)).advance([state], steps=2))
     assert recorder.recorded == ([] if random else [torch.Size((2, 3, 64, 64))])
+
+
+def test_steps_from_hidden_states_are_not_recorded(engine_of: Callable[[Task], Engine]) -> None:
+    engine, recorder = engine_of(Task.SEGMENTATION), Recorder()
+    state = started(engine, adapter="none", lora=None)
+    found = list(PackEngine(engine, Graphs(record=recorder)).advance([state], steps=2))
+    assert not [each for _, each in found if isinstance(each, Exception)]
+    assert (recorder.recorded, state.step) == ([], 2)
 
 
 def test_a_step_of_several_batches_is_not_recorded(engine_of: Callable[[Task], Engine]) -> None:
