@@ -123,7 +123,6 @@ def test_a_model_is_compiled_once_for_trials_that_come_and_go(engine_of: Callabl
         ({"lora": {"rank": 4, "dora": True}}, True),
         ({"head": {"dropout": 0.2}}, True),
         ({"adapter": "loha", "lora": None}, True),
-        ({"adapter": "none", "lora": None, "augment": {"horizontal_flip": 0.5}}, False),
     ],
 )
 def test_trials_that_draw_random_numbers_are_not_recorded(
