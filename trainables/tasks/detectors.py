@@ -116,6 +116,11 @@ def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
             f"model.name '{spec.name}' is a two-stage {config.model_type} checkpoint, but the loss in "
             "transformers does not train its proposals; use a one-stage checkpoint"
         )
+    if config.model_type == "yolos" and getattr(config, "auxiliary_loss", False):
+        raise ModelError(
+            f"model.name '{spec.name}': a YOLOS with auxiliary_loss cannot compute a loss in transformers, as "
+            "it has no decoder; set auxiliary_loss to false in its config.json"
+        )
     return family
 
 

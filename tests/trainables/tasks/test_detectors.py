@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForObjectDetection,
     ResNetConfig,
     RTDetrConfig,
+    YolosConfig,
 )
 from transformers.models.conditional_detr.image_processing_pil_conditional_detr import (
     ConditionalDetrImageProcessorPil,
@@ -35,7 +36,7 @@ from trainables.models.build import build_model
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import pixels
-from trainables.tasks.detectors import DETECTOR_FAMILIES, DetectorFamily
+from trainables.tasks.detectors import DETECTOR_FAMILIES, DetectorFamily, detector_family
 from trainables.tasks.registry import resize_of
 from trainables.training.initial_look import TrainingProbe
 
@@ -239,6 +240,13 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
     folder = save(tmp_path / "two", "deformable_detr", {"with_box_refine": True, "two_stage": True})
     with pytest.raises(ModelError, match="two-stage"):
         load(Task.DETECTION, str(folder), CLASSES)
+
+
+def test_a_yolos_that_cannot_compute_its_loss_is_refused() -> None:
+    spec = ModelSpec(name="some/yolos")
+    with pytest.raises(ModelError, match=r"auxiliary_loss to false in its config\.json"):
+        detector_family(YolosConfig(auxiliary_loss=True), spec)
+    assert detector_family(YolosConfig(), spec).no_object
 
 
 ADAPTERS = ("lora", "adalora", "loha", "lokr", "serial_lora", "localized_lora")
