@@ -63,7 +63,7 @@ def test_a_launch_in_the_background_finds_ours(project: Path, environment: dict[
     given = ["launch", "quickstart", "--detach", "--storage", "."]
     done = run(project, environment, "-m", "adaptertune", *given, "--set", "trial.epochs=x")
     assert (done.returncode, "trial.epochs" in done.stderr) == (2, True), done.stderr
-    code = "from tuning.run.detach import command_line; import subprocess, sys"
+    code = "from tuning.run.background.detach import command_line; import subprocess, sys"
     child = f"{code}; sys.exit(subprocess.run(command_line(['list'])).returncode)"
     done = run(project, environment, "-c", f"import adaptertune; {child}")
     assert (done.returncode, done.stdout.split()[:2]) == (0, ["no", "experiments"]), done.stderr

@@ -118,8 +118,8 @@ def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
         )
     if config.model_type == "yolos" and getattr(config, "auxiliary_loss", False):
         raise ModelError(
-            f"model.name '{spec.name}': a YOLOS with auxiliary_loss cannot compute a loss in transformers, as "
-            "it has no decoder; set auxiliary_loss to false in its config.json"
+            f"model.name '{spec.name}': a YOLOS with auxiliary_loss cannot compute a loss in transformers;"
+            " set auxiliary_loss to false in its config.json"
         )
     return family
 

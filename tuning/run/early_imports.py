@@ -17,8 +17,10 @@ from tuning.run.proposed_jobs import PACKED, TRAINABLE
 
 FOR_FIT = ("tuning.run.ray_scheduler", "tuning.run.ray_searcher", "tuning.search.study", "cluster.ray_worker")
 """What the driver needs once Ray has started; they import Ray Tune and Optuna."""
-FOR_TRIALS = ("cluster.ray_worker", "trainables.library_imports")
-"""What a worker needs until its first step, in this order, besides its trainable."""
+FOR_TRIALS = ("cluster.ray_worker", "trainables.library_imports", PACKED.partition(":")[0])
+"""What a worker needs until its first step, in this order."""
+FOR_TRIALS_ALONE = (*FOR_TRIALS[:-1], TRAINABLE.partition(":")[0])
+"""The same for a worker that trains one trial at a time."""
 FOR_GPU_TRIALS = ("cluster.ray_worker", "torch")
 """The same before a worker has its GPU: a library that counts GPUs when it is imported would see all of them,
 and the process would then not see the one that Ray assigns to it later. torch does not count them."""
@@ -47,6 +49,5 @@ def preload_for(of: Composition) -> Preload:
     gpus = resources.gpus_of_worker(any_there=found > 0)
     slots = count_slots([Node(cpus=count_usable_cpus(), gpus=found)], cpus=resources.cpus, gpus=gpus)
     at_once = min(slots, resources.concurrent or slots, of.experiment.search.trials or slots)
-    trainable = TRAINABLE if resources.packing == "off" else PACKED
-    modules = FOR_GPU_TRIALS if gpus else (*FOR_TRIALS, trainable.partition(":")[0])
-    return Preload(modules, at_once)
+    packs = resources.packing != "off"
+    return Preload(FOR_GPU_TRIALS if gpus else FOR_TRIALS if packs else FOR_TRIALS_ALONE, at_once)

@@ -12,8 +12,8 @@ from tuning.cli.console import console, print_lines
 from tuning.experiment.spec import Experiment
 from tuning.ledger.storage import refuse_existing, shell_name
 from tuning.messages import say
-from tuning.run.detach import NotStartedError, command_line, detach
-from tuning.run.supervise import supervise
+from tuning.run.background.detach import NotStartedError, command_line, detach
+from tuning.run.background.supervise import supervise
 
 
 def start_in_background(experiment: Experiment, storage: Path, arguments: Sequence[str]) -> None:

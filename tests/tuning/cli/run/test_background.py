@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from tuning.run import detach
+from tuning.run.background import detach
 
 
 def test_a_launch_in_the_background_is_shown_with_commands_that_find_it(

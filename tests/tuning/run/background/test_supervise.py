@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tuning.run.supervise import supervise
+from tuning.run.background.supervise import supervise
 
 DRIVER = """
 import json, os, signal, sys, time
@@ -57,7 +57,7 @@ for step in lives[number]:
 OUTSIDE = """
 import sys
 from pathlib import Path
-from tuning.run.supervise import supervise
+from tuning.run.background.supervise import supervise
 start, again = ([sys.executable, "-c", sys.argv[2], sys.argv[1], name] for name in ("launch", "resume"))
 pauses = [float(pause) for pause in sys.argv[3:]]
 code = supervise(start, again, Path(sys.argv[1]), pauses=pauses, tell=lambda text: print(text, flush=True))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.run import detach as module
-from tuning.run.detach import NotStartedError, detach
+from tuning.run.background import detach as module
+from tuning.run.background.detach import NotStartedError, detach
 
 STARTS = """
 import pathlib, sys, time

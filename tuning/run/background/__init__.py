@@ -1,0 +1,1 @@
+"""Sweeps in the background: detached from the terminal, and supervised."""
