@@ -13,7 +13,7 @@ set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "${PYTHON:-python3}" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 transformers==5.24.0 scipy==1.17.0
+"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 transformers==5.24.0 scipy==1.17.1 pillow==12.1.0
 "$scratch/venv/bin/python" -W ignore - <<'PY'
 import torch
 from transformers import YolosConfig, YolosForObjectDetection

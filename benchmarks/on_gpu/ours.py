@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,28 @@ STEPS = 1_000_000
 """The images of an epoch: no trial reaches a report."""
 
 
+class NothingKept:
+    """For images that are never kept as hidden states: see `trainables.features.trial_features.Stage`."""
+
+    kept = None
+
+    def of(self, *_: Any) -> NothingKept:
+        """See `Features.of`."""
+        return self
+
+    def at(self, epoch: float) -> NothingKept:
+        """See `TrialFeatures.at`."""
+        return self
+
+    def with_states(self, batch: Any) -> Any:
+        """The batch itself."""
+        return batch
+
+    def resumed(self) -> AbstractContextManager[None]:
+        """Nothing is resumed."""
+        return nullcontext()
+
+
 class ResidentEngine(Engine):
     """The engine with random images that lie on the device, and without reports."""
 
@@ -40,6 +63,7 @@ class ResidentEngine(Engine):
         self.device = device
         self.task = load_task(self.workload, names(sizes), device)
         self.data: Any = SimpleNamespace(classes=names(sizes))
+        self._features: Any = NothingKept()
         self.sizes = sizes
         self.losses: dict[int, list[Tensor]] = {}
         """The losses of trials that are entered here, by number."""

