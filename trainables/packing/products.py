@@ -14,6 +14,9 @@ from torch.nn import functional
 
 from trainables.tasks.linear import OneDnnLinear, mkl_is_slow, product
 
+LEAST_PRODUCT = 1_000_000
+"""Multiplications of one lane from which on oneDNN is faster: its calls take longer."""
+
 
 class LaneLinear(nn.Linear):
     """A linear layer over rows that are ordered by lane; `lanes` says how many there are."""
@@ -42,7 +45,9 @@ def lane_products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     plain = x.dtype is torch.float32 and weight.dtype is torch.float32
     if x.device.type != "cpu" or not plain or torch.is_autocast_enabled("cpu"):
         return functional.linear(x, weight, bias)
-    if mkl_is_slow() and (lanes == 1 or rows_are_independent(rows, width, len(weight))):
+    # By the size of a lane's own product: it must not depend on the number of lanes.
+    large = rows * width * len(weight) >= LEAST_PRODUCT
+    if large and mkl_is_slow() and (lanes == 1 or rows_are_independent(rows, width, len(weight))):
         return product(x.reshape(-1, width), weight, bias).view(lanes, rows, -1)
     by_lane = weight.t().expand(lanes, -1, -1)
     return torch.bmm(x, by_lane) if bias is None else torch.baddbmm(bias.view(1, 1, -1), x, by_lane)

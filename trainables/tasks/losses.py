@@ -21,6 +21,8 @@ from trainables.specs.trial import Loss
 
 GROUP = 32
 """The group size of the evaluation Dice, in images: the batch size of study B."""
+FEW_CLASSES = 8
+"""Up to this many classes the truth is held as one map for each class."""
 _EPS = 1e-6
 
 
@@ -158,14 +160,22 @@ def _dice(measures: Measures) -> Tensor:
 def _entropy(scores: Tensor, target: Tensor) -> Tensor:
     """(images,) from (images, classes, pixels) logarithms of probabilities."""
     flat = target.flatten(1)
+    counted = (flat != IGNORE).sum(1).clamp(min=1)
+    if scores.shape[1] <= FEW_CLASSES:
+        # The gradient of `nll_loss` is written into zeros, which takes longer than these products.
+        return -(scores * _one_hot(flat, scores.shape[1])).sum((1, 2)) / counted
     lost = functional.nll_loss(scores, flat.long(), ignore_index=IGNORE, reduction="none")
-    return lost.sum(1) / (flat != IGNORE).sum(1).clamp(min=1)
+    return lost.sum(1) / counted
 
 
 def _overlap(guess: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(images, classes) each, from (images, classes, pixels) probabilities."""
     flat = target.flatten(1)
-    classes = torch.arange(guess.shape[1], device=guess.device).view(1, -1, 1)
-    true = (flat.unsqueeze(1) == classes).float()
+    true = _one_hot(flat, guess.shape[1])
     counted = (flat != IGNORE).float().unsqueeze(1)
     return (guess * true).sum(2), (guess * counted).sum(2), true.sum(2)
+
+
+def _one_hot(target: Tensor, classes: int) -> Tensor:
+    """(images, classes, pixels) float32 from (images, pixels); zeros for ignored pixels."""
+    return (target.unsqueeze(1) == torch.arange(classes, device=target.device).view(1, -1, 1)).float()

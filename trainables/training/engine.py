@@ -33,6 +33,7 @@ from trainables.specs.workload import Workload
 from trainables.tasks.base import autocast
 from trainables.tasks.registry import load_task
 from trainables.training.evaluation import metrics_of, smaller_batch
+from trainables.training.freed_memory import keep_freed_memory
 from trainables.training.gradient_audit import audited_kind, parameters_without_gradient
 from trainables.training.initial_look import TrainingProbe
 from trainables.training.lr_schedule import Plateau, rate_factor
@@ -53,6 +54,8 @@ class Engine:
         """Load the backbone and map the prepared data. Raises ModelError or DataError."""
         self.workload = workload
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         opened = open_prepared(prepared)
         train = training_part(opened.splits[Split.TRAIN], workload.data)
         self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})

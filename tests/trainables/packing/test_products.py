@@ -18,6 +18,7 @@ def test_values_and_gradients_are_those_of_a_linear_layer(
     if onednn and not torch.backends.mkldnn.is_available():
         pytest.skip("torch has no oneDNN")
     monkeypatch.setattr(products, "mkl_is_slow", lambda: onednn)
+    monkeypatch.setattr(products, "LEAST_PRODUCT", 0)
     torch.manual_seed(0)
     plain = nn.Linear(24, 40, bias=bias).requires_grad_(False)
     found = []
@@ -35,6 +36,7 @@ def test_a_lane_has_the_same_bits_with_any_number_of_others(
     monkeypatch: pytest.MonkeyPatch, rows: int, onednn: bool
 ) -> None:
     monkeypatch.setattr(products, "mkl_is_slow", lambda: onednn and torch.backends.mkldnn.is_available())
+    monkeypatch.setattr(products, "LEAST_PRODUCT", 0)
     torch.manual_seed(0)
     layer = nn.Linear(96, 192)
     x = torch.randn(7, rows, 96)
@@ -48,6 +50,7 @@ def test_where_rows_depend_on_each_other_each_lane_is_a_product_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(products, "mkl_is_slow", lambda: True)
+    monkeypatch.setattr(products, "LEAST_PRODUCT", 0)
     monkeypatch.setattr(products, "rows_are_independent", lambda rows, inputs, outputs: False)
 
     def refused(*arguments: object) -> None:

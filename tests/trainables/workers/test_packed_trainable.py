@@ -136,8 +136,8 @@ def test_the_first_step_starts_trials_and_says_how_many_there_is_room_for(
     assert driver.actor.slots[0].state.step == 0
 
 
-@pytest.mark.parametrize(("batch_size", "room"), [(8, 4), (16, 2), (2, 12)])
-def test_a_worker_that_decides_itself_has_32_images_in_flight(
+@pytest.mark.parametrize(("batch_size", "room"), [(8, 8), (16, 4), (2, 12)])
+def test_a_worker_that_decides_itself_has_64_images_in_flight(
     actor: PackedTrainable, tmp_path: Path, batch_size: int, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trainables.packing.capacity.MOST_LANES", 12)
@@ -156,7 +156,7 @@ def test_a_trial_that_cannot_be_packed_gets_no_partners_until_one_that_can_joins
     assert driver.step()["room"] == 1
     driver.start(1)
     changed = driver.step()
-    assert (changed["room"], changed["results"]) == (4, [])
+    assert (changed["room"], changed["results"]) == (8, [])
 
 
 def test_each_trial_reports_what_it_reports_alone_though_others_join_and_leave(
