@@ -7,8 +7,8 @@ from trainables.specs.trial import TrialConfig
 from trainables.training.engine import Engine
 
 IMAGES_PER_THREAD = 64
-"""Images in flight on each thread of a CPU, from which on larger batches gain less than a tenth: measured with
-LoRA on the embedded backbones, see `benchmarks/packed_step.py`."""
+"""Images in flight on each thread of a CPU, from which on larger batches gain less than a tenth: measured
+with LoRA on the embedded backbones, see `benchmarks/packed_step.py`."""
 MOST_LANES = 16
 
 

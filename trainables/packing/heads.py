@@ -56,7 +56,9 @@ class _EachAlone:
         for head, draws, lane, own in zip(self._heads, self._draws, lanes, parts, strict=True):
             with lane.drawing() if draws else nullcontext():
                 found.append(head(own, **options))
-        return torch.cat(found)
+        # Rows apart in memory: an elementwise function of the model, such as a sigmoid, computes the end of a
+        # contiguous tensor otherwise than the rest, and where it ends depends on the number of lanes.
+        return functional.pad(torch.cat(found), (0, 1))[..., :-1]
 
 
 class _Segmentation:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -170,13 +169,19 @@ class PackEngine:
             yield from self._finish(step, loss, scale, report=report)
 
     def _clip_scales(self, states: Sequence[TrialState]) -> list[Tensor | None]:
-        """See `Engine.clip_scale`; in one go where all trials have a limit and equally many tensors."""
+        """See `Engine.clip_scale`; the norms of all trials' gradients are computed in one call.
+
+        The total norm is one of each trial: a sum over rows may add in another order if there are more rows.
+        """
         gradients = [state.mover.gradients() for state in states]
-        limits = [state.config.clip_norm for state in states if state.config.clip_norm is not None]
-        if len(limits) < len(states) or len({len(own) for own in gradients}) > 1 or not gradients[0]:
-            return [self._engine.clip_scale(state) for state in states]
-        norms = torch.stack(torch._foreach_norm([g for own in gradients for g in own]))
-        return list(excess(norms.view(len(states), -1), _on(norms.device, tuple(limits))).unbind())
+        whole = [gradient for own in gradients for gradient in own]
+        if not whole:
+            return [None] * len(states)
+        norms = torch.split(torch.stack(torch._foreach_norm(whole)), [len(own) for own in gradients])  # type: ignore[no-untyped-call]
+        return [
+            None if state.config.clip_norm is None or not len(own) else excess(own, state.config.clip_norm)
+            for state, own in zip(states, norms, strict=True)
+        ]
 
     def _finish(self, step: _Step, loss: Tensor, scale: Tensor | None, *, report: bool) -> Iterator[Found]:
         started = time.perf_counter()
@@ -216,10 +221,3 @@ class PackEngine:
                 loss = loss + penalty.detach()
             found[id(lane.state)] = loss
         return [found[id(step.state)] for step in steps]
-
-
-@lru_cache(maxsize=64)
-def _on(device: torch.device, values: tuple[float, ...]) -> Tensor:
-    """The values as a tensor; copying them to a GPU in every step would wait for it."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, device=device)

@@ -46,22 +46,27 @@ def lane_products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.device.type != "cpu" or not plain or torch.is_autocast_enabled("cpu"):
         return functional.linear(x, weight, bias)
     # By the size of a lane's own product: it must not depend on the number of lanes.
-    large = rows * width * len(weight) >= LEAST_PRODUCT
-    if large and mkl_is_slow() and (lanes == 1 or rows_are_independent(rows, width, len(weight))):
-        return product(x.reshape(-1, width), weight, bias).view(lanes, rows, -1)
+    fast = mkl_is_slow() and rows * width * len(weight) >= LEAST_PRODUCT
+    if rows_are_independent(rows, width, len(weight), onednn=fast):
+        joint = x.reshape(-1, width)
+        found = product(joint, weight, bias) if fast else functional.linear(joint, weight, bias)
+        return found.view(lanes, rows, -1)
     by_lane = weight.t().expand(lanes, -1, -1)
     return torch.bmm(x, by_lane) if bias is None else torch.baddbmm(bias.view(1, 1, -1), x, by_lane)
 
 
 @cache
-def rows_are_independent(rows: int, inputs: int, outputs: int) -> bool:
-    """Whether oneDNN gives this many rows the same bits alone and among others."""
+def rows_are_independent(rows: int, inputs: int, outputs: int, *, onednn: bool) -> bool:
+    """Whether this many rows get the same bits alone and among others, in a product and in its gradient."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(5 * rows, inputs, generator=generator)
-    weight = torch.randn(outputs, inputs, generator=generator)
-    with torch.inference_mode():
-        whole = product(x, weight, None)
-        return all(
-            torch.equal(product(x[: lanes * rows], weight, None), whole[: lanes * rows])
-            for lanes in (1, 2, 3)
-        )
+    with torch.inference_mode(mode=False), torch.no_grad():
+        for width, height in ((inputs, outputs), (outputs, inputs)):
+            x = torch.randn(5 * rows, width, generator=generator)
+            weight = torch.randn(height, width, generator=generator)
+            for of in (weight, torch.randn(width, height, generator=generator).t()):
+                compute = product if onednn else functional.linear
+                whole = compute(x, of, None)
+                parts = (rows, 2 * rows, 3 * rows)
+                if not all(torch.equal(compute(x[:part], of, None), whole[:part]) for part in parts):
+                    return False
+    return True

@@ -1,7 +1,7 @@
 """Lets a process keep the memory that a training step frees, for the next step.
 
-Each step allocates and frees the same tensors of some megabytes. glibc returns such memory to the system, which
-then clears every page again: a fifth of the time of a step on a CPU.
+Each step allocates and frees the same tensors of some megabytes. glibc returns such memory to the system,
+which then clears every page again: a fifth of the time of a step on a CPU.
 """
 
 from __future__ import annotations

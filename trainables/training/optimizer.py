@@ -71,12 +71,12 @@ class Mover:
                 parameter.grad = None
 
 
-def excess(norms: Tensor, clip_norm: Tensor | float) -> Tensor:
+def excess(norms: Tensor, clip_norm: float | Tensor) -> Tensor:
     """What to divide gradients by: how many times their total norm is larger than `clip_norm`, at least 1.
 
-    norms: (…, tensors) the norms of single gradients. As in `clip_grad_norm_`.
+    norms: (tensors,) the norms of single gradients. As in `clip_grad_norm_`.
     """
-    total: Tensor = torch.linalg.vector_norm(norms, dim=-1)
+    total: Tensor = torch.linalg.vector_norm(norms)
     return ((total + 1e-6) / clip_norm).clamp(min=1.0)
 
 

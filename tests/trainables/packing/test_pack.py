@@ -184,9 +184,12 @@ def test_packed_steps_are_marked_in_the_report(engine_of: EngineOf) -> None:
     assert alone.lanes == 1
 
 
-def test_what_a_trial_computes_does_not_depend_on_the_number_of_partners(engine_of: EngineOf) -> None:
+@pytest.mark.parametrize("task", list(Task))
+def test_what_a_trial_computes_does_not_depend_on_the_number_of_partners(
+    engine_of: EngineOf, task: Task
+) -> None:
     """To the bit where the processor's libraries compute each row on its own; within rounding elsewhere."""
-    engine = engine_of(Task.SEGMENTATION)
+    engine = engine_of(task)
     found = []
     for others in ([], FAMILIES["lora"][1:2], [*FAMILIES["lora"][1:], *MIXED[1:]]):
         states = [started(engine, each) for each in (*others, FAMILIES["lora"][0])]

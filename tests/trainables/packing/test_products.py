@@ -51,7 +51,7 @@ def test_where_rows_depend_on_each_other_each_lane_is_a_product_of_its_own(
 ) -> None:
     monkeypatch.setattr(products, "mkl_is_slow", lambda: True)
     monkeypatch.setattr(products, "LEAST_PRODUCT", 0)
-    monkeypatch.setattr(products, "rows_are_independent", lambda rows, inputs, outputs: False)
+    monkeypatch.setattr(products, "rows_are_independent", lambda rows, inputs, outputs, *, onednn: False)
 
     def refused(*arguments: object) -> None:
         raise AssertionError("one product of all rows")
