@@ -116,11 +116,14 @@ def inject_adapter(
         check_not_bypassed(model, wanted)
     guarded = _guard(model, wanted) if family.may_rewrite or prepared is not None else []
     flags = [parameter.requires_grad for parameter in parameters]
+    faster = _as_plain_linears(model, wanted)
     try:
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft.peft_type](model, peft, adapter_name=ADAPTER_NAME)
     except Exception as error:  # PEFT raises errors of any type, which the user has to fix
         raise AdapterError(f"adapter '{family.title(config)}' does not fit this model: {error}") from error
     finally:
+        for layer, kind in faster.items():
+            layer.__class__ = kind
         for parameter, flag in zip(parameters, flags, strict=True):
             parameter.requires_grad_(flag)
         rewritten = _restore(guarded)
@@ -138,6 +141,18 @@ def inject_adapter(
         finish_lora(model, prepared)
     family.after_injection(model, config, layout, kept)
     return Adapted(model, peft, family.hook(tuner), base)
+
+
+def _as_plain_linears(model: nn.Module, names: set[str]) -> dict[nn.Module, type[nn.Module]]:
+    """Make layers plain that compute what a linear layer computes, and return them with their classes.
+
+    Some methods of PEFT (GLORA) accept `nn.Linear` itself only.
+    """
+    layers = {model.get_submodule(name) for name in names}
+    found = {layer: type(layer) for layer in layers if getattr(type(layer), "computes_as_linear", False)}
+    for layer in found:
+        layer.__class__ = nn.Linear
+    return found
 
 
 def _check_fits(config: TrialConfig, layout: Layout, total_steps: int) -> None:

@@ -75,6 +75,13 @@ class PackEngine:
                 running = [other for other in running if other is not state]
                 yield state, found
 
+    def reports(self, states: Sequence[TrialState]) -> Iterator[tuple[TrialState, Report]]:
+        """Advance every state to its next report. Raises the error of a state whose step fails."""
+        for state, found in self.advance(states):
+            if isinstance(found, Exception):
+                raise found
+            yield state, found
+
     def timed_step(self, states: Sequence[TrialState]) -> float:
         """The seconds of one optimizer step of all states, without reports that may follow it.
 

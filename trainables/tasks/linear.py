@@ -40,6 +40,8 @@ def _processor() -> str:
 class OneDnnLinear(nn.Linear):
     """A linear layer that lets oneDNN compute large products in float32 on a CPU, and torch all others."""
 
+    computes_as_linear = True
+    """See `trainables.adapters.inject`."""
     least_product = LEAST_PRODUCT
     """Multiplications of a product from which on oneDNN computes it."""
 

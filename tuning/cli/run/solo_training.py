@@ -15,14 +15,16 @@ from trainables.data.prepared import open_prepared
 from trainables.metrics.above_floor import collapsed
 from trainables.metrics.objective_value import check_objective
 from trainables.metrics.prepared_floors import objective_floor, prepared_floors
+from trainables.packing.pack import PackEngine
 from trainables.preparation import prepare_workload
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
 from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
+from trainables.training.engine import Engine
 from trainables.training.gradient_audit import grouped
-from trainables.training.solo import train_solo
+from trainables.training.solo import Advance, train_solo
 from trainables.training.state import TrialState
 from trainables.wording import plural
 from tuning.checkpoints.run_definitions import RunDefinitions
@@ -80,6 +82,7 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             on_report=on_report,
             on_start=on_start,
             on_head=lambda head: print_lines(out, head.value),
+            advance_with=_in_a_pack if experiment.resources.packs else _alone,
             threads=threads,
         )
     if last.outcome == "diverged":
@@ -101,6 +104,15 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             else ""
         )
         print_lines(out, f"floor of {metric}, what the best constant prediction reaches: {floor:.4f}{worth}")
+
+
+def _in_a_pack(engine: Engine) -> Advance:
+    """As a sweep in packs computes a trial: to the bit, whoever its partners were."""
+    return PackEngine(engine).reports
+
+
+def _alone(engine: Engine) -> Advance:
+    return engine.advance
 
 
 def _other_definition(workload: Workload) -> str | None:

@@ -38,6 +38,11 @@ class ResourceSpec(Spec):
         """Whether several workers are to share one GPU."""
         return self.gpus != "auto" and 0 < self.gpus < 1
 
+    @property
+    def packs(self) -> bool:
+        """Whether trials are computed in packs, be it of one."""
+        return self.packing != "off" and not self.shares_a_gpu
+
     @model_validator(mode="after")
     def _one_way_to_share(self) -> Self:
         if self.shares_a_gpu and isinstance(self.packing, int):
