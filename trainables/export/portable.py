@@ -32,6 +32,7 @@ from trainables.export.use import quiet
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Task
 from trainables.tasks.detection import DetectionTask
+from trainables.tasks.linear import use_torch
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
 
@@ -102,6 +103,7 @@ def split_portable(trained: TrainedModel) -> Portable:
     """Divide a trained model into its plain parts. Shared tensors are copied."""
     with torch.random.fork_rng(devices=[]):  # a new head, overwritten below
         model = trained.task.assemble(trained.config, share=False).cpu()
+    use_torch(model)
     state = {name: tensor.detach().cpu() for name, tensor in trained.model.state_dict().items()}
     plain = {_plain(name): tensor for name, tensor in state.items()}
     weights = {name: plain[name] for name in model.state_dict()}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.tasks import linear
-from trainables.tasks.linear import OneDnnLinear, mkl_is_slow, use_onednn
+from trainables.tasks.linear import OneDnnLinear, mkl_is_slow, use_onednn, use_torch
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN")
 
@@ -130,6 +130,14 @@ def test_layers_keep_names_and_values_and_other_kinds_stay(monkeypatch: pytest.M
     after = copy.deepcopy(model).state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_model_that_leaves_has_plain_layers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "mkl_is_slow", lambda: True)
+    model = nn.Sequential(nn.Linear(4, 4))
+    use_onednn(model)
+    use_torch(model)
+    assert type(model[0]) is nn.Linear
 
 
 def test_where_mkl_is_fast_every_layer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
