@@ -76,7 +76,7 @@ def use_torch(model: nn.Module) -> None:
     """Undo `use_onednn`, for a model that leaves this process."""
     for module in model.modules():
         if type(module) is OneDnnLinear:
-            module.__class__ = nn.Linear
+            module.__class__ = nn.Linear  # type: ignore[assignment]
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
