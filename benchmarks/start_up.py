@@ -11,19 +11,18 @@ has no time there.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.against import ROOT, compared, parser_of
+
 RECORDED = ROOT / "tests" / "fixtures" / "recorded_before" / "finished"
 COMMANDS = (
     ("--help",),
@@ -102,18 +101,9 @@ def print_times(checkouts: list[Checkout]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout")
-    parser.add_argument(
-        "--against-python", type=Path, metavar="PATH", default=Path(sys.executable), help="its interpreter"
-    )
-    parser.add_argument("--rounds", type=int, default=21)
+    parser = parser_of(__doc__, rounds=21)
     given = parser.parse_args()
-    checkouts = [Checkout(ROOT, Path(sys.executable))]
-    if given.against is not None:
-        checkouts.append(Checkout(given.against.resolve(), given.against_python))
+    checkouts = [Checkout(*each) for each in compared(given)]
     measure(checkouts, given.rounds)
     print_times(checkouts)
 

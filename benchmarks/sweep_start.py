@@ -11,21 +11,19 @@ those of the worker until its first step, and those of all processes of the swee
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.against import ROOT, compared, parser_of
 from benchmarks.task16 import FOLDER, backbone, save_backbone
 
-ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = ROOT / "benchmarks" / "sixteen_trials.yaml"
 MARKED = ("ray up", "data ready", "trial arrives", "worker ready", "first step")
 """Events that a process marks, in their usual order; the first one of a kind counts."""
@@ -110,19 +108,10 @@ def print_times(checkouts: list[Checkout]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout")
-    parser.add_argument(
-        "--against-python", type=Path, metavar="PATH", default=Path(sys.executable), help="its interpreter"
-    )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = parser_of(__doc__, rounds=5)
     parser.add_argument("--trials", type=int, default=4)
     given = parser.parse_args()
-    checkouts = [Checkout(ROOT, Path(sys.executable))]
-    if given.against is not None:
-        checkouts.append(Checkout(given.against.resolve(), given.against_python))
+    checkouts = [Checkout(*each) for each in compared(given)]
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FOLDER] = folder

@@ -14,18 +14,17 @@ not counted, compiles the sources.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.against import compared, parser_of
+
 EXPERIMENTS = {
     "segmentation": """
 name: worker-start
@@ -97,6 +96,7 @@ for _ in engine.advance([state], steps=1):
 assert state.step == 1
 
 import time
+
 print(json.dumps({"ended": time.time(), "cpu": time.process_time(), "modules": len(sys.modules)}))
 """
 
@@ -189,18 +189,9 @@ def print_runs(checkouts: list[Checkout]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout")
-    parser.add_argument(
-        "--against-python", type=Path, metavar="PATH", default=Path(sys.executable), help="its interpreter"
-    )
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = parser_of(__doc__, rounds=7)
     given = parser.parse_args()
-    checkouts = [Checkout(ROOT, Path(sys.executable))]
-    if given.against is not None:
-        checkouts.append(Checkout(given.against.resolve(), given.against_python))
+    checkouts = [Checkout(*each) for each in compared(given)]
     before = os.getloadavg()[0]
     measure(checkouts, given.rounds)
     print_runs(checkouts)

@@ -145,6 +145,30 @@ def count(folder: Path, kind: type) -> int:
     return sum(isinstance(record, kind) for record in read_records(folder))
 
 
+def assert_survives_kills_of_the_driver(
+    place: Place, whole: Place, launch: Sequence[str], moments: Sequence[int]
+) -> None:
+    """The result of `whole`, with the driver killed at each of `moments` (numbers of events) and resumed."""
+    dead: list[Process] = []
+    cuts: list[Cut] = []
+    command = launch
+    for moment in moments:
+        with place.run(*command) as driver:
+            if cuts:
+                driver.wait_for(lambda: count(place.folder, ResumedRecord) == len(cuts))
+            driver.wait_for_events(moment)
+            dead += driver.kill()
+        cuts.append(Cut.of(place.folder, dead))
+        command = RESUME
+    place.finish(*RESUME)
+    for process in dead:
+        process.kill()
+    assert count(place.folder, ResumedRecord) == len(moments)
+    assert_same(place, whole)
+    assert_reports_agree(place.folder)
+    assert count_continued(place.folder, cuts) > 0
+
+
 def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
     trials = read_history(whole.folder).trials
     assert sorted(trials) == list(range(12))
@@ -160,22 +184,7 @@ def test_a_driver_killed_five_times(whole: Place, place: Place) -> None:
     """Each kill is at a number of events, and the sweep is resumed when the driver's workers have ended."""
     draw = random.Random(SEED)
     moments = sorted(draw.sample(in_mid_trial(whole), 3) + draw.sample(starts(whole), 2))
-    command, dead, cuts = place.launch(), [], []
-    for moment in moments:
-        with place.run(*command) as driver:
-            if cuts:
-                driver.wait_for(lambda: count(place.folder, ResumedRecord) == len(cuts))
-            driver.wait_for_events(moment)
-            dead += driver.kill()
-        cuts.append(Cut.of(place.folder, dead))
-        command = RESUME
-    place.finish(*RESUME)
-    for process in dead:
-        process.kill()
-    assert count(place.folder, ResumedRecord) == 5
-    assert_same(place, whole)
-    assert_reports_agree(place.folder)
-    assert count_continued(place.folder, cuts) > 0
+    assert_survives_kills_of_the_driver(place, whole, place.launch(), moments)
 
 
 def test_a_worker_killed_twice(whole: Place, place: Place) -> None:

@@ -29,6 +29,7 @@ from tests.acceptance.test_chaos import (
     Cut,
     assert_reports_agree,
     assert_same,
+    assert_survives_kills_of_the_driver,
     count,
     count_continued,
     essence,
@@ -41,7 +42,6 @@ from tuning.ledger.records import (
     Outcome,
     RemovedRecord,
     ReportRecord,
-    ResumedRecord,
     StartedRecord,
     StoppedBy,
 )
@@ -96,22 +96,7 @@ def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
 
 def test_a_driver_killed_three_times(whole: Place, place: Place) -> None:
     moments = sorted(random.Random(SEED).sample(in_mid_trial(whole), 3))
-    command, dead, cuts = place.launch_packed(), [], []
-    for moment in moments:
-        with place.run(*command) as driver:
-            if cuts:
-                driver.wait_for(lambda: count(place.folder, ResumedRecord) == len(cuts))
-            driver.wait_for_events(moment)
-            dead += driver.kill()
-        cuts.append(Cut.of(place.folder, dead))
-        command = RESUME
-    place.finish(*RESUME)
-    for process in dead:
-        process.kill()
-    assert count(place.folder, ResumedRecord) == 3
-    assert_same(place, whole)
-    assert_reports_agree(place.folder)
-    assert count_continued(place.folder, cuts) > 0
+    assert_survives_kills_of_the_driver(place, whole, place.launch_packed(), moments)
 
 
 def test_a_killed_pack_continues_each_trial_from_its_own_checkpoint(whole: Place, place: Place) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
+from trainables.packing.lanes import has_dropout
 from trainables.packing.stacks import Stacks
 from trainables.training.state import TrialState
 
@@ -91,7 +91,7 @@ def draws(state: TrialState) -> bool:
     section = config.section
     if section is not None and (not section.stacked or getattr(section, "dora", False)):
         return True
-    return any(isinstance(part, _DropoutNd) and part.p > 0 for part in state.model.modules())
+    return has_dropout(state.model)
 
 
 class _Graphed(nn.Module):

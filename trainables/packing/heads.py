@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.dropout import _DropoutNd
 
-from trainables.packing.lanes import Lane
+from trainables.packing.lanes import Lane, has_dropout
 from trainables.packing.stacks import Stacks
 from trainables.tasks.head import SegmentationHead, enlarge, neighbours
 
@@ -46,9 +45,7 @@ class Heads(nn.Module):
 class _EachAlone:
     def __init__(self, heads: Sequence[nn.Module]) -> None:
         self._heads = heads
-        self._draws = [
-            any(isinstance(part, _DropoutNd) and part.p > 0 for part in head.modules()) for head in heads
-        ]
+        self._draws = [has_dropout(head) for head in heads]
 
     def __call__(self, x: Tensor, lanes: Sequence[Lane], **options: Any) -> Tensor:
         found = []

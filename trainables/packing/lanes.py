@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.dropout import _DropoutNd
 
 from trainables.training.seeds import seed_of
 from trainables.training.state import TrialState
@@ -52,3 +53,8 @@ class Lane:
         finally:
             self.random.set_state(shared.get_state())
             shared.set_state(before)
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether a module of the model has dropout that is not 0."""
+    return any(isinstance(part, _DropoutNd) and part.p > 0 for part in model.modules())

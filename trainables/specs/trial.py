@@ -108,8 +108,9 @@ class Augment(Spec):
 
     @property
     def changes_images(self) -> bool:
-        """Whether any image is changed at all."""
-        return self.model_copy(update={"views": None}) != Augment()
+        """Whether any image is changed at all; asked in every step."""
+        fields = type(self).model_fields.items()
+        return any(getattr(self, name) != field.default for name, field in fields if name != "views")
 
     def version(self, epoch: int) -> int:
         """The number of the version of each image that an epoch trains on."""

@@ -71,7 +71,7 @@ class Mover:
                 parameter.grad = None
 
 
-def excess(norms: Tensor, clip_norm: float | Tensor) -> Tensor:
+def excess(norms: Tensor, clip_norm: float) -> Tensor:
     """What to divide gradients by: how many times their total norm is larger than `clip_norm`, at least 1.
 
     norms: (tensors,) the norms of single gradients. As in `clip_grad_norm_`.

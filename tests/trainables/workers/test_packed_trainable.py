@@ -2,128 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from packs import LORA, UNBUILDABLE, WILD, Driver, assert_alike
 
-from tests.trainables.conftest import actor_of, report_values, trial_job
 from trainables.packing.pack import PackEngine
-from trainables.specs.pack import PackedTrial, PackJob, PackOrder, PackOrders
 from trainables.specs.report import Report
-from trainables.training.checkpoint import read_state, read_weights
+from trainables.training.checkpoint import read_state
 from trainables.training.engine import Engine
 from trainables.workers import packed_trainable
 from trainables.workers.packed_trainable import PackedTrainable
 from trainables.workers.running_trial import RunningTrial
-
-LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8, "seed": SEED}'
-WILD = '{"adapter": "none", "freezing": "full", "learning_rate": 1e18, "clip_norm": null}'
-UNBUILDABLE = '{"adapter": "adalora", "epochs": 1, "batch_size": 24}'
-
-
-class Driver:
-    """A pack's actor and what its driver does: it writes orders, and calls `step`."""
-
-    actor: PackedTrainable
-
-    def __init__(self, experiment: Path, actor: PackedTrainable | None = None, **fields: Any) -> None:
-        experiment.mkdir(parents=True, exist_ok=True)
-        self.experiment, self.orders = experiment, PackOrders()
-        given = trial_job(experiment, LORA.replace("SEED", "0"))
-        self.job = PackJob(
-            trial=0,
-            experiment=experiment,
-            workload=given.workload,
-            prepared=given.prepared,
-            threads=1,
-            orders=experiment / "orders",
-            lanes=3,
-            save_every_s=1e9,
-            save_every_epochs=1.0,
-            trainable="trainables.workers.packed_trainable:PackedTrainable",
-        ).model_copy(update=fields)
-        if actor is not None:
-            assert actor.reset_config(self.job.for_ray())
-        self.actor = actor or PackedTrainable.__new__(PackedTrainable)
-        if actor is None:
-            self.actor.setup(self.job.for_ray())
-        self.results: dict[int, list[dict[str, Any]]] = {}
-        self.order: list[tuple[int, float]] = []
-
-    def start(self, *numbers: int, text: str = LORA, joined: int | None = None) -> None:
-        """Order trials to start; the seed in their configuration is their number."""
-        for number in numbers:
-            job = trial_job(self.experiment, text.replace("SEED", str(number)), number)
-            self._give(
-                start=PackedTrial(
-                    trial=number,
-                    config=job.config,
-                    folder=job.folder,
-                    checkpoints=job.checkpoints,
-                    joined=joined,
-                )
-            )
-
-    def leave(self, number: int) -> None:
-        self._give(leave=number)
-
-    def _give(self, **order: Any) -> None:
-        given = self.orders.orders
-        self.orders = PackOrders(orders=(*given, PackOrder(number=len(given) + 1, **order)))
-        self.job.orders.write_text(self.orders.model_dump_json())
-
-    def step(self) -> dict[str, Any]:
-        found = self.actor.step()
-        for result in found["results"]:
-            self.results.setdefault(result["trial"], []).append(result)
-            self.order.append((result["trial"], result["epoch"]))
-        return found
-
-    def finish(self) -> None:
-        """Step until no trial is left."""
-        self.step()
-        while self.actor.slots:
-            self.step()
-
-    def curve(self, number: int) -> Any:
-        """The reports of a trial, without what they cost."""
-        found = self.results[number]
-        assert [result["failure"] for result in found] == [None] * len(found)
-        return report_values([Report.model_validate(result["report"]) for result in found])
-
-
-def assert_alike(packed: Any, alone: Any) -> None:
-    """The same reports within the rounding of a packed step; a pixel between two classes may turn."""
-    assert [report[:2] for report in packed] == [report[:2] for report in alone]
-    for (*_, objective, metrics), (*_, wanted, expected) in zip(packed, alone, strict=True):
-        assert objective == pytest.approx(wanted, abs=2e-3)
-        assert metrics == pytest.approx(expected, abs=2e-3)
-
-
-@pytest.fixture(scope="module")
-def actor(tmp_path_factory: pytest.TempPathFactory) -> PackedTrainable:
-    """A worker that tests reuse; each test starts a pack of its own."""
-    return Driver(tmp_path_factory.mktemp("first")).actor
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Any]:
-    """The curves of trials that train alone, and the folder with their weights."""
-    made: dict[int, Any] = {}
-    experiment = tmp_path_factory.mktemp("alone")
-
-    def curve(number: int) -> Any:
-        if number not in made:
-            solo = actor_of(trial_job(experiment, LORA.replace("SEED", str(number)), number))
-            results = [solo.step() for _ in range(3)]
-            made[number] = report_values([Report.model_validate(r["report"]) for r in results])
-        return made[number]
-
-    return curve
 
 
 def test_the_first_step_starts_trials_and_says_how_many_there_is_room_for(
@@ -203,21 +95,6 @@ def test_what_goes_wrong_with_one_leaves_the_others_untouched(
     assert all(r[-1]["done"] for r in driver.results.values())
 
 
-def test_a_checkpoint_that_is_broken_starts_only_its_trial_over(
-    actor: PackedTrainable, tmp_path: Path, alone: Callable[[int], Any]
-) -> None:
-    driver = Driver(tmp_path, actor)
-    driver.start(0, 1)
-    driver.step(), driver.step()
-    (tmp_path / "trials" / "0000" / "last.ckpt").write_bytes(b"half")
-    again = Driver(tmp_path, actor)
-    again.start(0, 1)
-    again.finish()
-    assert_alike(again.curve(0), alone(0))
-    assert_alike(again.curve(1), alone(1))
-    assert "starting over" in (tmp_path / "trials" / "0000" / "log.txt").read_text()
-
-
 @pytest.mark.parametrize("saved", [(5, 2, 4), (2, 5, 3), (3, 3, 6)])
 def test_trials_that_died_at_different_steps_report_in_the_order_of_the_pack_that_did_not_die(
     actor: PackedTrainable, tmp_path: Path, saved: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -289,83 +166,6 @@ def test_orders_that_are_torn_late_or_missing_lose_no_trial(
     before = actor.slots[0].state.step
     assert driver.step()["read"] == 1  # an order that is still there is not carried out again
     assert actor.slots[0].state.step > before
-
-
-def test_a_stopped_trial_saves_nothing_more_and_the_others_do(actor: PackedTrainable, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, actor)
-    driver.start(0, 1)
-    driver.step(), driver.step()
-    files = [tmp_path / "trials" / "0000" / name for name in ("best.ckpt", "last.ckpt")]
-    before = [file.read_bytes() for file in files]
-    (tmp_path / "control").mkdir()
-    (tmp_path / "control" / "stopped.0").touch()
-    first = driver.step()  # it was not told yet
-    assert [(r["trial"], r["done"]) for r in first["results"]] == [(0, True), (1, False)]
-    driver.leave(0)
-    driver.finish()
-    assert [file.read_bytes() for file in files] == before
-    assert read_state(tmp_path / "trials" / "0001" / "last.ckpt").held["step"] == 9
-
-
-@pytest.mark.parametrize("in_mid_epoch", [True, False])
-def test_before_the_sweep_ends_each_trial_is_saved_with_the_report_that_may_be_lost(
-    actor: PackedTrainable,
-    tmp_path: Path,
-    alone: Callable[[int], Any],
-    in_mid_epoch: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    driver = Driver(tmp_path, actor, save_every_epochs=None)
-    driver.start(0, 1)
-    driver.step()
-    (tmp_path / "control").mkdir()
-    (tmp_path / "control" / "halt").touch()
-    if in_mid_epoch:
-        monkeypatch.setattr(packed_trainable, "POLL_INTERVAL_S", 0.0)
-    driver.step()
-    for number in range(2):
-        folder = tmp_path / "trials" / f"{number:04d}"
-        assert (folder / "halted").exists()
-        held = read_state(folder / "last.ckpt").held
-        assert (held["step"], held["report"] is None) == ((1, True) if in_mid_epoch else (3, False))
-        (folder / "halted").unlink()
-    (tmp_path / "control" / "halt").unlink()
-    again = Driver(tmp_path, actor)
-    again.start(0, 1)
-    again.finish()
-    assert_alike(again.curve(0), alone(0))
-    assert_alike(again.curve(1), alone(1))
-
-
-def test_weights_and_states_of_a_pack_are_those_of_trials_alone(
-    actor: PackedTrainable, tmp_path: Path
-) -> None:
-    """A trial continues alone from a state of a pack, and in a pack from a state of its own."""
-    driver = Driver(tmp_path / "packed", actor)
-    driver.start(0, 1)
-    driver.finish()
-    solo = actor_of(trial_job(tmp_path / "solo", LORA.replace("SEED", "1"), 1))
-    solo.step()
-    shutil.copytree(tmp_path / "solo", tmp_path / "changed")
-    for _ in range(2):
-        solo.step()
-    changed = Driver(tmp_path / "changed", actor)
-    changed.start(1)
-    changed.finish()
-    paths = [tmp_path / name / "trials" / "0001" / "best.ckpt" for name in ("packed", "solo", "changed")]
-    first, *others = (read_weights(path).tensors for path in paths)
-    for other in others:
-        assert all(torch.allclose(tensor, other[name], atol=1e-4) for name, tensor in first.items())
-
-
-def test_saving_takes_its_share_of_the_time_of_all(actor: PackedTrainable, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, actor)
-    driver.start(0, 1, 2)
-    driver.step()
-    assert [slot.running.partners for slot in actor.slots.values()] == [3, 3, 3]
-    driver.leave(1)
-    driver.step()
-    assert [slot.running.partners for slot in actor.slots.values()] == [2, 2]
 
 
 def test_what_breaks_the_backbone_fails_every_trial_with_the_reason(
