@@ -106,22 +106,25 @@ class _Graphed(nn.Module):
 
     def forward(self, pixel_values: Tensor, **options: Any) -> Any:
         # Images that stand for hidden states (`tasks.stand_in`) are not what the model computes with.
-        if options or not torch.is_grad_enabled() or pixel_values.is_meta:
+        fixed = all(isinstance(value, bool) for value in options.values())
+        if not fixed or not torch.is_grad_enabled() or pixel_values.is_meta:
             return self._model(pixel_values, **options)
         kind = pixel_values.device.type
         precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        key = (pixel_values.shape, pixel_values.dtype, precision)
+        key = (pixel_values.shape, pixel_values.dtype, precision, *sorted(options.items()))
         if key not in self._recorded:
-            self._recorded[key] = self._recording(pixel_values, precision)
+            self._recorded[key] = self._recording(pixel_values, precision, options)
         return self._recorded[key](pixel_values, *self._trained)
 
-    def _recording(self, images: Tensor, precision: torch.dtype | None) -> Callable[..., Any]:
+    def _recording(
+        self, images: Tensor, precision: torch.dtype | None, options: dict[str, bool]
+    ) -> Callable[..., Any]:
         kind = images.device.type
 
         def passed(pixel_values: Tensor, *trained: Tensor) -> Any:
             # The layers hold `trained` themselves; as arguments they tell what needs gradients.
             with torch.autocast(kind, precision, enabled=precision is not None, cache_enabled=False):
-                return self._model(pixel_values)
+                return self._model(pixel_values, **options)
 
         # A cast that autocast remembers from before the recording would not be part of it.
         with torch.autocast(kind, enabled=False):

@@ -74,7 +74,7 @@ class _Segmentation:
         )
 
     def __call__(
-        self, x: Tensor, lanes: Sequence[Lane], *, grid: tuple[int, int], size: tuple[int, int]
+        self, x: Tensor, lanes: Sequence[Lane], *, grid: tuple[int, int], size: tuple[int, int] | None
     ) -> Tensor:
         images, tokens = len(x) // len(lanes), x.shape[1]
         reduced = (

@@ -32,7 +32,7 @@ Found = tuple[TrialState, Report | Exception]
 KNOWN = 64
 """The most trials whose groups are remembered."""
 
-Shape = tuple[tuple[int | bool, ...], ...]
+Shape = tuple[tuple[torch.Size, bool], ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Step:
     @property
     def shape(self) -> Shape:
         """Steps of one group are taken together if this is equal, too."""
-        return tuple((*batch.images.shape, batch.hidden is not None) for batch in self.batches)
+        return tuple((batch.images.shape, batch.hidden is not None) for batch in self.batches)
 
 
 class PackEngine:

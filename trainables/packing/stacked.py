@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -54,18 +55,26 @@ class PackedModel:
         for name, heads in self._heads.items():
             _put(self._model, name, heads)
         self._plan: _Plan | None = None
+        self._order: tuple[list[TrialState], list[TrialState]] = [], []
+        """The trials that were ordered last, and their order."""
 
     def ordered(self, states: Sequence[TrialState]) -> list[TrialState]:
         """The trials in the order in which most of them are computed at once."""
-        first = next(iter(self._layers), None)
-        if first is None:
-            return list(states)
-        return sorted(states, key=lambda state: order_of(state.model.get_submodule(first)))
+        known, order = self._order
+        if not _same(states, known):
+            first = next(iter(self._layers), None)
+            order = (
+                list(states)
+                if first is None
+                else sorted(states, key=lambda state: order_of(state.model.get_submodule(first)))
+            )
+            self._order = list(states), order
+        return order
 
     def begin(self, states: Sequence[TrialState]) -> None:
         """Read the current weights of the trials that take the next step, in this order."""
         plan = self._plan
-        if plan is None or [id(state) for state in states] != [id(state) for state in plan.states]:
+        if plan is None or not _same(states, plan.states):
             plan = self._plan = self._planned(states)
         plan.stacks.read()
 
@@ -98,6 +107,10 @@ class PackedModel:
         parts = {name: layer.parts_of(modules(name), stacks) for name, layer in self._layers.items()}
         heads = {name: head.computed_by(modules(name), stacks) for name, head in self._heads.items()}
         return _Plan(states, stacks, self._forward(self._model, stacks, states), parts, heads)
+
+
+def _same(states: Sequence[TrialState], others: Sequence[TrialState]) -> bool:
+    return len(states) == len(others) and all(map(operator.is_, states, others))
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:

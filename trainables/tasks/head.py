@@ -30,8 +30,11 @@ class SegmentationHead(nn.Module):
         """Whether it has neither norm nor dropout."""
         return isinstance(self.norm, nn.Identity) and isinstance(self.dropout, nn.Identity)
 
-    def forward(self, tokens: Tensor, *, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """tokens (batch, rows·columns, hidden) -> float32 logits (batch, classes, *size)."""
+    def forward(self, tokens: Tensor, *, grid: tuple[int, int], size: tuple[int, int] | None) -> Tensor:
+        """tokens (batch, rows·columns, hidden) -> float32 logits (batch, classes, *size).
+
+        size: None leaves them at the size of the grid.
+        """
         batch, _, hidden = tokens.shape
         maps = tokens.transpose(1, 2).reshape(batch, hidden, *grid)
         maps = self.dropout(functional.relu(self.norm(self.reduce(maps))))
@@ -39,22 +42,26 @@ class SegmentationHead(nn.Module):
         return enlarge(self.classify(maps).float(), size)
 
 
-def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(maps: Tensor, size: tuple[int, int] | None) -> Tensor:
     """Enlarge (batch, channels, h, w) float32 maps to `size`, bilinearly, as `functional.interpolate` does.
+
+    size: None leaves them as they are.
 
     As two products of matrices: on a CPU their forward and backward passes take a third of the time of
     torch's own function.
     """
+    if size is None:
+        return maps
     batch, channels, height, width = maps.shape
     with torch.autocast(maps.device.type, enabled=False):
-        down, across = (_weights(*sides, maps.device) for sides in ((height, size[0]), (width, size[1])))
+        down, across = (enlarging(*sides, maps.device) for sides in ((height, size[0]), (width, size[1])))
         columns = maps.transpose(2, 3).reshape(-1, height)
         rows = functional.linear(columns, down).view(-1, width, size[0]).transpose(1, 2)
         return functional.linear(rows.reshape(-1, width), across).view(batch, channels, *size)
 
 
 @lru_cache(maxsize=64)
-def _weights(small: int, large: int, device: torch.device) -> Tensor:
+def enlarging(small: int, large: int, device: torch.device) -> Tensor:
     """(large, small): what each of `small` values contributes to `large` values between them."""
     with torch.inference_mode(False):  # kept for training, whoever asks first
         ones = torch.eye(small, device=device).view(small, 1, small, 1)

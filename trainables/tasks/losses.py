@@ -89,12 +89,13 @@ def _measures(logits: Tensor, target: Tensor, loss: Loss) -> Measures:
     images, classes = len(logits), logits.shape[1]
     nothing = logits.new_zeros((images, classes), dtype=torch.float32)
     scores = logits.float().flatten(2).log_softmax(1)
-    entropy = nothing[:, 0] if loss in _WITHOUT_ENTROPY else _entropy(scores, target)
+    entropy = nothing[:, 0] if loss in WITHOUT_ENTROPY else _entropy(scores, target)
     overlap = (nothing,) * 3 if loss is Loss.CROSS_ENTROPY else _overlap(scores.exp(), target)
     return Measures(entropy, *overlap)
 
 
-_WITHOUT_ENTROPY = (Loss.DICE, Loss.LOG_COSH_DICE)
+WITHOUT_ENTROPY = (Loss.DICE, Loss.LOG_COSH_DICE)
+"""Losses that need no cross-entropy."""
 
 
 def loss_of(measures: Measures, loss: Loss) -> Tensor:

@@ -36,6 +36,7 @@ from trainables.tasks.base import (
     split_by_size,
     tensors_of,
 )
+from trainables.tasks.enlarged_losses import enlarged_losses
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import use_onednn
@@ -44,7 +45,6 @@ from trainables.tasks.losses import (
     lane_losses,
     mean_loss,
     measure_images,
-    segmentation_loss,
     soft_dice,
 )
 
@@ -66,15 +66,20 @@ class Segmenter(nn.Module):
         """The number of tokens before the patch tokens."""
         self._may_interpolate = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) scaled images -> (B, classes, H, W) logits; H and W are multiples of the patch."""
+    def forward(self, images: Tensor, *, enlarged: bool = True) -> Tensor:
+        """(B, 3, H, W) scaled images -> (B, classes, H, W) logits; H and W are multiples of the patch.
+
+        enlarged: whether logits have the size of the images, or are one for each patch.
+        """
         height, width = images.shape[-2:]
         options: dict[str, bool] = {}
         if self._may_interpolate and (height, width) != self.pretrained_size:
             options["interpolate_pos_encoding"] = True
         tokens = self.backbone(pixel_values=images, **options).last_hidden_state[:, self.prefix :]
         logits: Tensor = self.head(
-            tokens, grid=(height // self.patch[0], width // self.patch[1]), size=(height, width)
+            tokens,
+            grid=(height // self.patch[0], width // self.patch[1]),
+            size=(height, width) if enlarged else None,
         )
         return logits
 
@@ -150,20 +155,19 @@ class SegmentationTask:
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The loss of `config.loss`, cross_entropy when absent."""
-        assert batch.masks is not None
-        logits = self.outputs(model, batch)
-        with torch.autocast(logits.device.type, enabled=False):
-            return segmentation_loss(logits, batch.masks, config.loss or Loss.CROSS_ENTROPY)
+        return self.lane_losses(model, [batch], [config])[0]
 
     def lane_losses(
         self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
     ) -> Tensor:
         """The loss of each lane over its own images."""
         batch, loss = joined(batches), configs[0].loss or Loss.CROSS_ENTROPY
-        logits = self.outputs(model, batch)
+        on_cpu = _device(self.backbone).type == "cpu"
+        logits: Tensor = model(pixels(batch, self.scale), enlarged=not on_cpu)
         assert batch.masks is not None
         with torch.autocast(logits.device.type, enabled=False):
-            return lane_losses(logits, batch.masks, loss, lanes=len(batches))
+            compute = enlarged_losses if on_cpu else lane_losses
+            return compute(logits, batch.masks, loss, lanes=len(batches))
 
     def evaluate(
         self,

@@ -216,7 +216,9 @@ class Engine:
         """Set what trains, its learning rates and training mode; returns the step's batches."""
         config, pace = state.config, state.pace
         epoch, inside = divmod(state.step, pace.steps_per_epoch)
-        apply_freezing(state.parts, config, epoch=float(epoch))
+        if state.frozen_for != epoch:
+            apply_freezing(state.parts, config, epoch=float(epoch))
+            state.frozen_for = epoch
         self._set_rates(state)
         features = self.features_of(state)
         batches = train_batches(

@@ -82,7 +82,7 @@ def excess(norms: Tensor, clip_norm: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Call:
-    """The parameters of one group with their optimizer state."""
+    """Parameters with their optimizer state.  group: one of theirs, with settings and the present rate."""
 
     group: dict[str, Any]
     parameters: list[Tensor]
@@ -116,14 +116,20 @@ class _Call:
 
 
 def _calls(optimizer: torch.optim.Optimizer) -> list[_Call]:
-    """One call for each group; none while a parameter that moves has no state yet."""
+    """One call for all groups of equal settings; none while a parameter that moves has no state yet."""
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for number, group in enumerate(optimizer.param_groups):
+        settings = {name: value for name, value in group.items() if name not in ("params", "lr")}
+        # The present rate is the base rate, if there is one, times a factor that is the same for all groups.
+        key = repr(sorted(settings.items())) if "base_lr" in settings else str(number)
+        alike.setdefault(key, []).append(group)
     found = []
-    for group in optimizer.param_groups:
-        moving = [p for p in group["params"] if p.grad is not None]
+    for groups in alike.values():
+        moving = [p for group in groups for p in group["params"] if p.grad is not None]
         states = [optimizer.state[p] for p in moving if p in optimizer.state]
         if len(states) < len(moving):
             return []
         if moving:
             held = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
-            found.append(_Call(group, moving, *held))
+            found.append(_Call(groups[0], moving, *held))
     return found

@@ -125,6 +125,8 @@ class TrialState:
     """The number of images in one forward pass; halved when memory runs out."""
     step: int = 0
     """Optimizer steps done; with the pace, this also gives the position in the epoch."""
+    frozen_for: int | None = None
+    """The epoch for which `apply_freezing` was last called."""
     done: bool = False
     improved: bool = False
     """Whether the last report is the best so far."""

@@ -78,3 +78,24 @@ def test_steps_are_those_of_torch_also_after_loading_a_state_and_with_other_grad
         for one, other in zip(*pairs, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
             assert one.grad is None
+
+
+@pytest.mark.parametrize("head", ["null", "1e-2"])
+def test_groups_of_one_rate_move_in_one_call_as_in_two(engine_of: EngineOf, head: str) -> None:
+    asked = config(f'{{"adapter": "lora", "learning_rate": 1e-3, "head_learning_rate": {head}}}')
+    engine = engine_of(Task.SEGMENTATION)
+    ours, theirs = (engine.start(asked) for _ in range(2))
+    for step in range(3):
+        torch.manual_seed(step)
+        pairs = zip(ours.model.parameters(), theirs.model.parameters(), strict=True)
+        for own, other in pairs:
+            if own.requires_grad:
+                own.grad = torch.randn_like(own)
+                other.grad = own.grad.clone()
+        for state in (ours, theirs):
+            for group in state.optimizer.param_groups:
+                group["lr"] = group["base_lr"] / (1 + step)
+        ours.mover.step(None)
+        theirs.optimizer.step()
+    for own, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        assert torch.equal(own, other)
