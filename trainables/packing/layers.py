@@ -15,6 +15,9 @@ from typing import Any, Protocol, cast
 
 import torch
 from peft.tuners.adalora.layer import SVDLinear
+from peft.tuners.gralora.layer import Linear as GraloraLinear
+from peft.tuners.loha.layer import Linear as LohaLinear
+from peft.tuners.lokr.layer import Linear as LokrLinear
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
@@ -26,6 +29,8 @@ from trainables.packing.stacks import Stacks
 
 SMALLEST_RANK = 8
 """Ranks are padded to this, or to the next power of two above it."""
+MOST_BLOCKS = 1 << 20
+"""More than a weight can have rows of blocks."""
 
 
 Product = Callable[[Tensor], Tensor]
@@ -91,6 +96,11 @@ def _kind(layer: Any) -> tuple[type[Any], int]:
         return AddedByValues, _padded(layer.lora_A[ADAPTER_NAME].shape[0])
     if type(layer) is LoraLinear and not layer.lora_variant:
         return AddedToOutput, _padded(layer.r[ADAPTER_NAME])
+    if type(layer) is GraloraLinear and not layer.hybrid_r[ADAPTER_NAME]:
+        # Blocks are not padded: their number and their rank must be equal.
+        return AddedByBlocks, layer.r[ADAPTER_NAME] * MOST_BLOCKS + layer.gralora_k[ADAPTER_NAME]
+    if type(layer) in (LohaLinear, LokrLinear) and not layer.rank_dropout[ADAPTER_NAME]:
+        return AddedByWeight, 0
     return EachAlone, 0
 
 
@@ -124,6 +134,57 @@ class AddedToInput:
         """See `Adapters`."""
         changed = torch.baddbmm(x, self._low_rank.inner(x, lanes), self._low_rank.b.transpose(1, 2))
         return linear(changed)
+
+
+class AddedByBlocks:
+    """Localized LoRA: W x + b + ΔW x, where each block of ΔW has a low rank; computed as a full ΔW."""
+
+    def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
+        first = layers[0]
+        self._drops = [_dropout_of(layer.gralora_dropout[ADAPTER_NAME]) for layer in layers]
+        a, b = (
+            stacks.of([held[ADAPTER_NAME] for held in each])
+            for each in ([la.gralora_A for la in layers], [la.gralora_B for la in layers])
+        )
+        self._scale = a.new_tensor([layer.scaling[ADAPTER_NAME] for layer in layers]).view(-1, 1, 1)
+        self._a, self._b, self._blocks = a, b, first.gralora_k[ADAPTER_NAME]
+
+    def __call__(self, x: Tensor, linear: Product, lanes: Sequence[Lane]) -> Tensor:
+        """See `Adapters`."""
+        shared = linear(x)
+        dropped = _dropped(x, self._drops, lanes)
+        return torch.baddbmm(shared, dropped, self._weights().to(shared.dtype))
+
+    def _weights(self) -> Tensor:
+        """(lanes, in, out) the transposed ΔW."""
+        lanes, blocks = len(self._a), self._blocks
+        # Block (n, j) of ΔW maps part n of the input to part j of the output.
+        a = self._a.view(lanes, blocks, -1, blocks, self._b.shape[2] // blocks).transpose(2, 3)
+        b = self._b.view(lanes, blocks, blocks, -1, self._b.shape[3]).transpose(1, 2)
+        found = torch.matmul(a, b)  # (lanes, n, j, in of a block, out of a block)
+        return found.transpose(2, 3).reshape(lanes, self._a.shape[1] * self._a.shape[2], -1) * self._scale
+
+
+class AddedByWeight:
+    """LoHa and LoKr: W x + b + ΔW x, with the ΔW that PEFT computes for each lane."""
+
+    def __init__(self, layers: Sequence[Any], stacks: Stacks) -> None:
+        self._layers = layers
+
+    def __call__(self, x: Tensor, linear: Product, lanes: Sequence[Lane]) -> Tensor:
+        """See `Adapters`."""
+        shared = linear(x)
+        weights = []
+        for layer, lane in zip(self._layers, lanes, strict=True):
+            weight = layer.get_delta_weight(ADAPTER_NAME)
+            weights.append(weight if self._counts(layer, lane) else torch.zeros_like(weight))
+        return torch.baddbmm(shared, x, torch.stack(weights).transpose(1, 2).to(shared.dtype))
+
+    @staticmethod
+    def _counts(layer: Any, lane: Lane) -> bool:
+        """Whether dropout keeps the whole change; draws what PEFT draws."""
+        with lane.drawing():
+            return not layer.training or bool(torch.rand(1) > layer.module_dropout[ADAPTER_NAME])
 
 
 class EachAlone:
@@ -196,7 +257,10 @@ def _ranks(layer: Any) -> float:
 
 
 def _drop(layer: Any) -> float:
-    dropout = layer.lora_dropout[ADAPTER_NAME]
+    return _dropout_of(layer.lora_dropout[ADAPTER_NAME])
+
+
+def _dropout_of(dropout: nn.Module) -> float:
     return dropout.p if isinstance(dropout, nn.Dropout) else 0.0
 
 
