@@ -113,7 +113,7 @@ def run_program(
     }
     started = time.time()
     done = subprocess.run(
-        command, cwd=folder, env=given | (environment or {}), capture_output=True, text=True, check=False
+        command, cwd=folder, env=given | dict(environment or {}), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")

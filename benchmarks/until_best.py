@@ -154,25 +154,22 @@ def table(found: Mapping[int, Mapping[str, Reports]], within: float) -> list[str
     lines = [f"seconds to {100 * (1 - within):g} % of the seed's best Dice; × ours"]
     lines.append("".join(f"{title:>26}" for title in ("seed", *(TITLES[name] for name in names))))
 
-    def line(title: str, time_of: Callable[[str], str], ratio_of: Callable[[str], str]) -> str:
-        cells = [f"{time_of(name)} {ratio_of(name) if name in peers else '':>8}" for name in names]
+    def line(title: str, seconds: Mapping[str, float], ratios: Mapping[str, float | None]) -> str:
+        cells = [f"{_s(seconds[name])} {_times(ratios[name]) if name in peers else '':>8}" for name in names]
         return "".join(f"{cell:>26}" for cell in (title, *cells))
 
-    ratios: dict[str, list[float]] = {name: [] for name in peers}
+    found_ratios: dict[str, list[float]] = {name: [] for name in peers}
     for seed, row in times.items():
         this = {name: ratio(row[name], row[OURS]) for name in peers}
         for name, value in this.items():
-            ratios[name] += [] if value is None else [value]
-        lines.append(line(str(seed), lambda n, row=row: _s(row[n]), lambda n, this=this: _times(this[n])))
+            found_ratios[name] += [] if value is None else [value]
+        lines.append(line(str(seed), row, this))
     columns = {name: [row[name] for row in times.values()] for name in names}
-    for title, summary in (("median", statistics.median), ("least", min), ("most", max)):
-        lines.append(
-            line(
-                title,
-                lambda n, summary=summary: _s(summary(columns[n])),
-                lambda n, summary=summary: _times(summary(ratios[n]) if ratios[n] else None),
-            )
-        )
+    summaries: dict[str, Callable[[list[float]], float]] = {"median": statistics.median}
+    for title, summary in (summaries | {"least": min, "most": max}).items():
+        seconds = {name: summary(columns[name]) for name in names}
+        ratios = {name: summary(each) if each else None for name, each in found_ratios.items()}
+        lines.append(line(title, seconds, ratios))
     for name in names:
         missed = sum(map(math.isinf, columns[name]))
         if missed:

@@ -149,7 +149,8 @@ def orthogonality(tuner: Any) -> Tensor:
     sides = [(p, "lora_A" in name) for name, p in tuner.named_parameters() if re.search(r"lora_[AB]\.", name)]
     products = [side @ side.T if is_a else side.T @ side for side, is_a in sides]
     terms = [torch.linalg.matrix_norm(p - torch.eye(len(p))) for p in products]
-    return tuner.peft_config["default"].orth_reg_weight * torch.stack(terms).mean()
+    weighted: Tensor = tuner.peft_config["default"].orth_reg_weight * torch.stack(terms).mean()
+    return weighted
 
 
 class Pair(nn.Module):
@@ -161,7 +162,8 @@ class Pair(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.up(self.down(x))
+        changed: Tensor = x + self.up(self.down(x))
+        return changed
 
 
 def add_serial_lora(model: Segmenter, configuration: Configuration) -> None:
