@@ -64,10 +64,10 @@ def test_values_are_those_of_trials_alone(tmp_path: Path, task: str, metric: str
 LEARNING: dict[str, Any] = {
     "task": "segmentation",
     "model": {"name": "embedded", "image_size": [64, 64]},
-    "data": {"embedded": {"domain": "inverted", "train": 96, "validation": 64, "test": 1}},
+    "data": {"embedded": {"domain": "inverted", "train": 128, "validation": 192, "test": 1}},
     "objective": {"metric": "dice", "value": "best"},
     "trial": {
-        "epochs": 5,
+        "epochs": 4,
         "batch_size": 8,
         "targets": ["query", "value", "mlp"],
         "loss": "cross_entropy_dice",
