@@ -250,6 +250,7 @@ def show(name: str, found: list[float], processor: list[float], verdict: str = "
 
 def report(trials: int, storage: Path, *, peers: bool) -> None:
     folder = storage / NAME
+    print(f"{os.cpu_count()} cores; load of the machine: {os.getloadavg()[0]:.2f} before")
     if not folder.exists():
         wrote, compacted = generate(folder, trials)
         each = 1000 * compacted / trials
@@ -286,6 +287,7 @@ def report(trials: int, storage: Path, *, peers: bool) -> None:
             few = min(trials, 1000)
             best, frame = optuna_s(Path(place), few)
             print(f"Optuna, SQLite, {few:,} trials: best_trial {best:.2f} s, trials_dataframe {frame:.2f} s")
+    print(f"load of the machine: {os.getloadavg()[0]:.2f} after")
 
 
 def main() -> None:

@@ -104,8 +104,11 @@ def main() -> None:
     parser = parser_of(__doc__, rounds=21)
     given = parser.parse_args()
     checkouts = [Checkout(*each) for each in compared(given)]
+    before = os.getloadavg()[0]
     measure(checkouts, given.rounds)
     print_times(checkouts)
+    load = f"{before:.2f} before, {os.getloadavg()[0]:.2f} after"
+    print(f"{os.cpu_count()} cores; medians of {given.rounds} rounds; load of the machine: {load}")
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ def _process(module: str, *arguments: str) -> str:
 
 def report(trials: int, raw_trials: int, folder: Path) -> None:
     """Run everything and print the table."""
+    before = os.getloadavg()[0]
     (folder / "data").mkdir(parents=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)  # Ray's own files of the sweep are counted
     meter, written = sweep(trials, folder)
@@ -204,6 +205,7 @@ def report(trials: int, raw_trials: int, folder: Path) -> None:
     new_s, report_s = resumed_after(folder / "ten-thousand-trials", trials)
     print(
         f"\n{trials} trials, {reports} reports, {os.cpu_count()} cores, driver's peak memory {peak_mb:.0f} MB"
+        f"\nload of the machine: {before:.2f} before, {os.getloadavg()[0]:.2f} after"
     )
     print(f"{'ms a trial':24s} {'at ' + str(few):>10s} {'at ' + str(trials):>10s}   growth")
     for name, a, b in zip(("in all", "our own share", "  of it processor time"), early, late, strict=True):

@@ -1,4 +1,4 @@
-"""Fine-tuning with transformers and peft alone, as a careful user writes it; shared by both peers.
+"""Fine-tuning with transformers and peft alone, as a careful user writes it; shared by all peers.
 
 Data is generated once and held in memory; the loop normalises, trains and evaluates once per epoch.
 """
@@ -53,11 +53,11 @@ class Segmenter(nn.Module):
         return functional.interpolate(scores, size=pixels.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def data(split: Split, count: int) -> TensorDataset:
+def data(split: Split, count: int, side: int = SIDE) -> TensorDataset:
     processor = AutoImageProcessor.from_pretrained(
-        backbone(), backend="pil", size={"height": SIDE, "width": SIDE}
+        backbone(), backend="pil", size={"height": side, "width": side}
     )
-    drawn = list(scenes(split, count, domain=Domain(DOMAIN), side=SIDE))
+    drawn = list(scenes(split, count, domain=Domain(DOMAIN), side=side))
     pixels = processor([s.image for s in drawn], return_tensors="pt")["pixel_values"]
     return TensorDataset(pixels, torch.from_numpy(np.stack([s.mask for s in drawn])).long())
 
@@ -67,18 +67,47 @@ def train(
     training: TensorDataset,
     validation: TensorDataset,
     report: Callable[[int, float], None],
+    *,
+    batch: int = BATCH,
 ) -> float:
-    """Fine-tune one configuration; returns the best validation Dice."""
+    """Fine-tune one LoRA configuration; returns the best validation Dice, the background included."""
     torch.manual_seed(0)
     model = Segmenter()
     lora = LoraConfig(
         r=configuration["rank"], lora_alpha=configuration["alpha"], target_modules=["q_proj", "v_proj"]
     )
     model.vit = get_peft_model(model.vit, lora)
+    return fit(
+        model,
+        training,
+        batch=batch,
+        epochs=EPOCHS,
+        learning_rate=configuration["learning_rate"],
+        score=lambda: dice(model, validation),
+        report=report,
+    )
+
+
+def fit(
+    model: nn.Module,
+    training: TensorDataset,
+    *,
+    batch: int,
+    epochs: int,
+    learning_rate: float,
+    score: Callable[[], float],
+    report: Callable[[int, float], None],
+    penalty: Callable[[], Tensor] | None = None,
+    after_step: Callable[[int], None] | None = None,
+) -> float:
+    """Train, and report the score after each epoch; returns the best score.
+
+    penalty: added to the loss.  after_step: is called with the number of steps, while gradients are there.
+    """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=configuration["learning_rate"], weight_decay=WEIGHT_DECAY)
-    loader = DataLoader(training, batch_size=BATCH, shuffle=True)
-    total = EPOCHS * len(loader)
+    optimizer = torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    loader = DataLoader(training, batch_size=batch, shuffle=True)
+    total = epochs * len(loader)
 
     def factor(step: int) -> float:
         warmup = WARMUP * total
@@ -87,24 +116,29 @@ def train(
         return 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / (total - warmup))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    best = 0.0
-    for epoch in range(EPOCHS):
+    best, steps = 0.0, 0
+    for epoch in range(epochs):
         model.train()
         for pixels, masks in loader:
             loss = functional.cross_entropy(model(pixels), masks)
+            if penalty is not None:
+                loss = loss + penalty()
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(trainable, CLIP)
             optimizer.step()
             schedule.step()
-        score = dice(model, validation)
-        best = max(best, score)
-        report(epoch + 1, score)
+            steps += 1
+            if after_step is not None:
+                after_step(steps)
+        reached = score()
+        best = max(best, reached)
+        report(epoch + 1, reached)
     return best
 
 
-def dice(model: nn.Module, validation: TensorDataset) -> float:
-    """Mean Dice over all classes, the background included, from one confusion matrix."""
+def dice(model: nn.Module, validation: TensorDataset, *, background: bool = True) -> float:
+    """Mean Dice from one confusion matrix, over all classes or all but the background."""
     model.eval()
     counts: Tensor | None = None
     with torch.inference_mode():
@@ -115,5 +149,6 @@ def dice(model: nn.Module, validation: TensorDataset) -> float:
             counted = torch.bincount(flat, minlength=classes**2).view(classes, classes)
             counts = counted if counts is None else counts + counted
     assert counts is not None
-    sums = counts.sum(0) + counts.sum(1)
-    return float((2 * counts.diag() / sums)[sums > 0].mean())
+    first = 0 if background else 1
+    sums = (counts.sum(0) + counts.sum(1))[first:]
+    return float((2 * counts.diag()[first:] / sums)[sums > 0].mean())
