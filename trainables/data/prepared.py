@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -71,8 +71,17 @@ class Truth:
     crowds: Array
 
 
-BatchSource = Callable[[Any, int], Any]
-"""Makes batch number i of a `trainables.data.loader.Batches`."""
+class BatchSource(Protocol):
+    """Makes batches of a split in place of the loader."""
+
+    @property
+    def name(self) -> str:
+        """Equal for sources that make equal batches."""
+        ...
+
+    def __call__(self, batches: Any, i: int, /) -> Any:
+        """Batch number `i` of a `trainables.data.loader.Batches`."""
+        ...
 
 
 class PreparedSplit:

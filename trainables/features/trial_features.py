@@ -8,11 +8,13 @@ place in it, they are never kept (see `trainables.features.exactness`).
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -274,6 +276,10 @@ class StateSource:
         self._stage, self._shape, self._key, self._exact = stage, shape, key, stage.kept
         self._count, self._rows_in_file = len(split), split.rows_in_file
         self._rows = np.arange(len(split)) if split.rows is None else np.asarray(split.rows)
+        self.name = json.dumps(
+            [key, str(split.path), sha256(self._rows.tobytes()).hexdigest()], sort_keys=True
+        )
+        """See `BatchSource`."""
         self._files: dict[int | None, FeatureFile | None] = {}
 
     def __call__(self, batches: Batches, i: int) -> Batch:

@@ -20,6 +20,7 @@ from trainables.adapters.generators import held_generators
 from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
+from trainables.data.shared_batches import SharedBatches
 from trainables.errors import AdapterError, AdaptertuneError, ModelError
 from trainables.features.trial_features import Features, Stage
 from trainables.metrics.above_floor import Interval
@@ -63,6 +64,7 @@ class Engine:
         """The parameters without a gradient, by kind of trial."""
         self._shares: dict[float, PreparedSplit] = {}
         """The subsets of the training images for trials with a `train_fraction`."""
+        self._batches = SharedBatches()
         self.domains = open_domains(opened, workload)
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
@@ -220,9 +222,8 @@ class Engine:
             apply_freezing(state.parts, config, epoch=float(epoch))
             state.frozen_for = epoch
         self._set_rates(state)
-        features = self.features_of(state)
         batches = train_batches(
-            features.training(self._training(config)),
+            self.features_of(state).training(self._training(config)),
             epoch=epoch,
             seed=config.seed,
             batch_size=config.batch_size,
@@ -230,7 +231,8 @@ class Engine:
         )
         first = inside * config.accumulate
         waited = time.perf_counter()
-        group = [batches[i] for i in range(first, min(first + config.accumulate, pace.batches_per_epoch))]
+        last = min(first + config.accumulate, pace.batches_per_epoch)
+        group = [self._batches.of(batches, i) for i in range(first, last)]
         state.spent.wait_s += time.perf_counter() - waited
         _train_mode(state)
         return group
