@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -32,16 +33,15 @@ def test_numbers_are_read_as_arrow_reads_them(kind: pa.DataType) -> None:
 
 
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
-def test_a_worker_that_reads_prepared_data_imports_no_pandas(task: str, tmp_path: Path) -> None:
-    objective = {"segmentation": "dice", "detection": "map"}[task]
-    workload = Workload.model_validate(
-        {
-            "task": task,
-            "model": {"name": "embedded"},
-            "data": {"embedded": {"domain": "inverted", "train": 8, "validation": 4, "test": 1}},
-            "objective": {"metric": objective},
-        }
-    )
+def test_a_worker_that_reads_prepared_data_imports_no_pandas(task: str, cache: Path) -> None:
+    metric = {"segmentation": "dice", "detection": "map"}[task]
+    asked: dict[str, Any] = {
+        "task": task,
+        "model": {"name": "embedded"},
+        "data": {"embedded": {"domain": "inverted", "train": 8, "validation": 4, "test": 1}},
+        "objective": {"metric": metric},
+    }
+    workload = Workload.model_validate_json(json.dumps(asked))
     prepared = prepare_workload(workload)
     code = """
 import sys
