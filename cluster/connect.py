@@ -123,6 +123,7 @@ def connect(
     log: Path,
     give_up: Callable[[], None] = _wait_for_ray,
     preload: Preload = NOTHING,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[Cluster]:
     """Connect Ray, with workers that see our packages and not the user's folder; disconnect at the end.
 
@@ -130,6 +131,8 @@ def connect(
     log: a file for Ray's messages to the driver, which are not shown on the terminal.
     give_up: ends the process, with a clear message, if it hangs in a call to a lost cluster.
     preload: what workers on this machine import when they start, if Ray is started here.
+    meanwhile: begins, in threads, what can be done while Ray starts. Called when ray is imported: before that
+    they would only take turns with the import, for which everything else waits.
 
     On this machine the workers inherit folder and environment from this process, which saves the
     1.2 s that a `runtime_env` costs for each new worker; packages are sent to other machines.
@@ -149,6 +152,7 @@ def connect(
                 import ray  # sets up its loggers, so it must be before they are redirected
             until_shut_down.enter_context(_environment(RAY_SETTINGS))
             until_shut_down.enter_context(_ray_logs_to(log))
+            meanwhile()
             if here:
                 yield until_shut_down.enter_context(_started_here(scratch, *started_with))
                 return
