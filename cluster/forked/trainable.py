@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import sys
-import weakref
-from multiprocessing.connection import Connection
-from typing import Any, Self
+from typing import Any
 
-from cluster.forked.messages import ADDRESS, Answer, Beginning, Call
+from cluster.forked.copy import Copy
+from cluster.forked.messages import ADDRESS
 from cluster.paused_collector import import_by_name
 
 
@@ -26,73 +22,22 @@ def new_trainable(name: str) -> Any:
     return kind.__new__(kind)  # Ray's __init__ would make a folder in ~/ray_results
 
 
-class ForkedTrainable:
-    """Calls the methods of a trainable in another process.
-
-    If that dies, so does this process, as Ray looks at this one. The other process ends when this one does,
-    or when the object is deleted.
-    """
-
-    def __init__(self, connection: Connection, life: int) -> None:
-        self._connection = connection
-        # Not `__del__`: in a cycle of references the connection may have closed itself before.
-        weakref.finalize(self, _close, connection, life)
-
-    @classmethod
-    def begin(cls, name: str, address: str) -> Self:
-        """Have a copy made, once the server has done its imports. Raises OSError or EOFError if it dies."""
-        connected = socket.socket(socket.AF_UNIX)
-        read, write = os.pipe()
-        try:
-            connected.connect(address)
-            socket.send_fds(connected, [b"\0"], [1, 2, read])
-        except OSError:
-            os.close(write)
-            raise
-        finally:
-            os.close(read)
-        made = cls(Connection(connected.detach()), write)
-        made._connection.send(
-            Beginning(
-                trainable=name,
-                environment=dict(os.environ),
-                folder=os.getcwd(),
-                path=tuple(sys.path),
-                niceness=os.getpriority(os.PRIO_PROCESS, 0),
-            )
-        )
-        made._connection.recv()
-        return made
+class ForkedTrainable(Copy):
+    """A trainable in another process."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Set up the trainable. Raises its errors, as the other methods do."""
-        self._call("setup", config)
+        self.call("setup", config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next trial, or pack."""
-        return bool(self._call("reset_config", new_config))
+        return bool(self.call("reset_config", new_config))
 
     def step(self) -> dict[str, Any]:
         """Advance to the next report."""
-        result: dict[str, Any] = self._call("step")
+        result: dict[str, Any] = self.call("step")
         return result
 
     def cleanup(self) -> None:
         """Let the trainable clean up."""
-        self._call("cleanup")
-
-    def _call(self, method: str, *arguments: Any) -> Any:
-        try:
-            self._connection.send(Call(method, arguments))
-            answer: Answer = self._connection.recv()
-        except (OSError, EOFError):
-            os.kill(os.getpid(), signal.SIGKILL)
-            raise
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
-
-
-def _close(connection: Connection, life: int) -> None:
-    connection.close()
-    os.close(life)
+        self.call("cleanup")

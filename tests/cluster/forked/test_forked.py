@@ -15,6 +15,9 @@ import pytest
 from chaos import Process, wait_until
 
 from cluster.connect import connect
+from cluster.forked import functions
+from cluster.forked.copy import Copy
+from cluster.forked.functions import call_function
 from cluster.forked.messages import ADDRESS, COPY, portable
 from cluster.forked.start import can_fork, fork_server
 from cluster.forked.trainable import ForkedTrainable, new_trainable
@@ -34,6 +37,16 @@ LOADED_BY = os.getpid()
 class Unreadable(Exception):
     def __init__(self, one, two):
         super().__init__(one)
+
+
+def where(argument):
+    if argument == "raise":
+        raise LookupError("nothing there")
+    return os.getpid(), LOADED_BY, argument
+
+
+def folder(argument):
+    return os.getpid(), os.getcwd()
 
 
 class Looking:
@@ -116,6 +129,43 @@ def test_errors_are_those_of_the_trainable_and_leave_it_usable(server: str) -> N
         made.cleanup()
     assert made.reset_config({})
     assert made.step()["config"] == {}
+
+
+@pytest.fixture
+def no_copy_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has called no function yet."""
+    monkeypatch.setattr(functions, "_copy", None)
+
+
+@pytest.mark.usefixtures("no_copy_yet")
+def test_all_functions_of_a_process_are_called_in_one_copy(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS, server)
+    pid, loaded_by, argument = call_function("module_of_a_test:where", {"a": 1})
+    assert argument == {"a": 1}
+    assert len({os.getpid(), pid, loaded_by}) == 3
+    assert call_function("module_of_a_test:folder", None)[0] == pid
+    with pytest.raises(LookupError, match="nothing there"):
+        call_function("module_of_a_test:where", "raise")
+    assert call_function("module_of_a_test:where", 2)[0] == pid
+
+
+@pytest.mark.usefixtures("no_copy_yet")
+def test_after_a_cancelled_call_there_is_a_new_copy(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ADDRESS, server)
+    before = call_function("module_of_a_test:where", 1)[0]
+    with monkeypatch.context() as patched:
+
+        def cancelled(self: Copy, *given: Any) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(Copy, "call", cancelled)
+        with pytest.raises(KeyboardInterrupt):
+            call_function("module_of_a_test:where", 2)
+    pid, _, argument = call_function("module_of_a_test:where", 3)
+    assert argument == 3
+    assert pid != before
 
 
 def test_what_cannot_be_imported_is_an_error_of_the_first_call(server: str) -> None:
