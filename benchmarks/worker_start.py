@@ -4,11 +4,11 @@
 
 Each run is a fresh Python process that does what the process that trains does for its first trial: it imports
 the trainable that the driver names and all that it needs, loads the backbone and the prepared data, builds a
-LoRA model and takes one step. Where workers are copies of one process (`cluster/forked`), that is the first of
-them, and the others need only what comes after the imports; elsewhere it is a worker of Ray, and imports Ray,
-too. The data are prepared before. With --against, this checkout and the other one take turns (A B A B ...), so
-that a busy machine slows both alike. For each task it prints the medians of wall time, of processor time, of
-that after the imports, the number of imported modules, and the ratio of this checkout to the other one.
+LoRA model and takes one step. Where workers are copies of one process (`cluster/forked`), that is the first
+of them, and the others need only what comes after the imports; elsewhere it is a worker of Ray, and imports
+Ray, too. The data are prepared before. With --against, this checkout and the other one take turns (A B A B),
+so that a busy machine slows both alike. For each task it prints the medians of wall time, of processor time,
+of that after the imports, the number of imported modules, and the ratio of this checkout to the other one.
 
 A process has one thread, as a trial has, and may write byte code, so that only the first round, which is
 not counted, compiles the sources.
