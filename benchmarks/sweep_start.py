@@ -6,7 +6,8 @@ Each run is `adaptertune launch` of `sixteen_trials.yaml`, with an empty cache, 
 The two checkouts take turns (A B A B ...). Every process of the sweep writes when it starts, when Ray is up,
 and so on (`start_marks/sitecustomize.py`); the other times are those of the sweep's record. Printed are
 medians, in seconds after the start of the command, and processor seconds, which a busy machine changes less:
-those of the worker until its first step, and those of all processes of the sweep, Ray's own included.
+those of the process that trains until its first step (a copy of the fork server begins at zero), and those of
+all processes of the sweep, Ray's own included.
 """
 
 from __future__ import annotations

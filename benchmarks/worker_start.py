@@ -2,11 +2,13 @@
 
     python -m benchmarks.worker_start [--against DIR] [--against-python PATH] [--rounds 7]
 
-Each run is a fresh Python process that does what a worker does for its first trial: it imports Ray, the
-trainable that the driver names and all that it needs, loads the backbone and the prepared data, builds a LoRA
-model and takes one step. The data are prepared before. With --against, this checkout and the other one take
-turns (A B A B ...), so that a busy machine slows both alike. For each task it prints the medians of wall time
-and processor time, the number of imported modules, and the ratio of this checkout to the other one.
+Each run is a fresh Python process that does what the process that trains does for its first trial: it imports
+the trainable that the driver names and all that it needs, loads the backbone and the prepared data, builds a
+LoRA model and takes one step. Where workers are copies of one process (`cluster/forked`), that is the first
+of them, and the others need only what comes after the imports; elsewhere it is a worker of Ray, and imports
+Ray, too. The data are prepared before. With --against, this checkout and the other one take turns (A B A B),
+so that a busy machine slows both alike. For each task it prints the medians of wall time, of processor time,
+of that after the imports, the number of imported modules, and the ratio of this checkout to the other one.
 
 A process has one thread, as a trial has, and may write byte code, so that only the first round, which is
 not counted, compiles the sources.
@@ -57,37 +59,48 @@ try:
     from tuning.run.early_imports import FOR_TRIALS as preload
 except ModuleNotFoundError:  # a checkout that preloads nothing
     preload = []
+try:
+    from cluster.forked.start import can_fork
+
+    forked = can_fork()
+except ModuleNotFoundError:  # a checkout whose workers of Ray train
+    forked = False
 experiment = load_experiment(Path(sys.argv[1]))
 print(json.dumps({
     "workload": experiment.workload.model_dump_json(),
     "prepared": str(prepare_workload(experiment.workload)),
     "config": experiment.trial_config({"learning_rate": 0.002}).model_dump_json(),
-    "preload": preload,
+    "preload": preload[1:] if forked else preload,
+    "ray": not forked,
 }))
 """
-# What Ray's worker process does: it imports Ray and the modules to preload, if there are any, then unpickles
-# the trainable of `cluster.ray_worker`, which imports the real one by its name.
+# Ray's worker process imports Ray and the modules to preload, if there are any, then unpickles the trainable
+# of `cluster.ray_worker`, which imports the real one by its name. The fork server imports no Ray.
 WORKER = """
 import json, sys
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 
-import ray
-
 job = json.loads(sys.argv[1])
+if job["ray"]:
+    import ray
 if job["preload"]:
     from cluster.preloading import import_modules
 
     import_modules(job["preload"])
-import_module("cluster.ray_worker")
+if job["ray"]:
+    import_module("cluster.ray_worker")
 resolve_name("trainables.workers.ray_trainable:AdapterTrainable")
+
+import time
 
 import torch
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.engine import Engine
 
+imported = time.process_time()
 torch.set_num_threads(1)
 engine = Engine(Workload.model_validate_json(job["workload"]), Path(job["prepared"]), device="cpu")
 state = engine.start(TrialConfig.model_validate_json(job["config"]))
@@ -95,18 +108,21 @@ for _ in engine.advance([state], steps=1):
     pass
 assert state.step == 1
 
-import time
-
-print(json.dumps({"ended": time.time(), "cpu": time.process_time(), "modules": len(sys.modules)}))
+cpu = time.process_time()
+print(json.dumps({"ended": time.time(), "cpu": cpu, "after": cpu - imported, "modules": len(sys.modules)}))
 """
 
 
 @dataclass(frozen=True)
 class Run:
-    """One process: its wall and processor seconds, and the modules that it imported."""
+    """One process: its wall and processor seconds, and the modules that it imported.
+
+    after_s: processor seconds from the end of the imports to the first step.
+    """
 
     wall_s: float
     cpu_s: float
+    after_s: float
     modules: int
 
 
@@ -130,7 +146,9 @@ class Checkout:
         """Run a worker to the end of its first step."""
         began = time.time()
         done = json.loads(self._python(WORKER, self.jobs[task]).splitlines()[-1])
-        self.runs.setdefault(task, []).append(Run(done["ended"] - began, done["cpu"], done["modules"]))
+        self.runs.setdefault(task, []).append(
+            Run(done["ended"] - began, done["cpu"], done["after"], done["modules"])
+        )
 
     def median(self, task: str) -> Run:
         """The medians of a task's runs."""
@@ -138,6 +156,7 @@ class Checkout:
         return Run(
             statistics.median(r.wall_s for r in runs),
             statistics.median(r.cpu_s for r in runs),
+            statistics.median(r.after_s for r in runs),
             round(statistics.median(r.modules for r in runs)),
         )
 
@@ -175,15 +194,18 @@ def measure(checkouts: list[Checkout], rounds: int) -> None:
 
 def print_runs(checkouts: list[Checkout]) -> None:
     """Print a line for each task and checkout."""
-    print(f"{'task':<14}{'checkout':<10}{'wall s':>8}{'cpu s':>8}{'modules':>9}")
+    print(f"{'task':<14}{'checkout':<10}{'wall s':>8}{'cpu s':>8}{'after imports':>15}{'modules':>9}")
     for task in EXPERIMENTS:
         medians = [checkout.median(task) for checkout in checkouts]
         for name, run in zip(("this", "other"), medians, strict=False):
-            print(f"{task:<14}{name:<10}{run.wall_s:>8.2f}{run.cpu_s:>8.2f}{run.modules:>9}")
+            print(
+                f"{task:<14}{name:<10}{run.wall_s:>8.2f}{run.cpu_s:>8.2f}{run.after_s:>15.2f}{run.modules:>9}"
+            )
         if len(medians) == 2:
             ours, other = medians
             print(
                 f"{task:<14}{'ratio':<10}{ours.wall_s / other.wall_s:>8.2f}{ours.cpu_s / other.cpu_s:>8.2f}"
+                f"{ours.after_s / other.after_s:>15.2f}"
                 f"{ours.modules / other.modules:>9.2f}"
             )
 

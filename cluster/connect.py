@@ -8,18 +8,21 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.capacity import Node
+from cluster.forked.start import fork_server
 from cluster.liveness import Watch, listens
 from cluster.packages import stage_packages
 from cluster.preloading import Preload
 from cluster.ray_folder import new_ray_folder
+from cluster.ray_processes import only_needed_processes
 from cluster.trial_environment import trials_without_own_environment
 from cluster.usable_cpus import count_usable_cpus
 
@@ -120,6 +123,7 @@ def connect(
     log: Path,
     give_up: Callable[[], None] = _wait_for_ray,
     preload: Preload = NOTHING,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[Cluster]:
     """Connect Ray, with workers that see our packages and not the user's folder; disconnect at the end.
 
@@ -127,6 +131,8 @@ def connect(
     log: a file for Ray's messages to the driver, which are not shown on the terminal.
     give_up: ends the process, with a clear message, if it hangs in a call to a lost cluster.
     preload: what workers on this machine import when they start, if Ray is started here.
+    meanwhile: begins, in threads, what can be done while Ray starts. Called when ray is imported: before that
+    they would only take turns with the import, for which everything else waits.
 
     On this machine the workers inherit folder and environment from this process, which saves the
     1.2 s that a `runtime_env` costs for each new worker; packages are sent to other machines.
@@ -136,16 +142,21 @@ def connect(
     if it does not start, NoShortFolderError if there is no folder for its sockets.
     """
     scratch = Path(tempfile.mkdtemp(prefix="adaptertune-"))
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
-        with _environment(RAY_SETTINGS):
-            import ray  # sets up its loggers, so it must be before they are redirected
-        with _environment(RAY_SETTINGS), _ray_logs_to(log):
-            owned, watch = not ray.is_initialized(), None
-            address = address or os.environ.get("RAY_ADDRESS")
-            if owned and address in (None, "local"):
-                with _started_here(threads, scratch, preload) as cluster:
-                    yield cluster
+        with ExitStack() as until_shut_down:
+            if here := address in (None, "local") and not _in_use():
+                # First of all, because its imports take longer than Ray's start.
+                started_with = until_shut_down.enter_context(_for_workers(threads, scratch, preload))
+            with _environment(RAY_SETTINGS):
+                import ray  # sets up its loggers, so it must be before they are redirected
+            until_shut_down.enter_context(_environment(RAY_SETTINGS))
+            until_shut_down.enter_context(_ray_logs_to(log))
+            meanwhile()
+            if here:
+                yield until_shut_down.enter_context(_started_here(scratch, *started_with))
                 return
+            owned, watch = not ray.is_initialized(), None
             try:
                 if owned:
                     assert address is not None
@@ -163,8 +174,26 @@ def connect(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _in_use() -> bool:
+    """Whether this process uses Ray already."""
+    ray = sys.modules.get("ray")  # maybe only begun: another thread imports it, too
+    initialized = getattr(ray, "is_initialized", None)
+    return initialized is not None and initialized()
+
+
 @contextmanager
-def _started_here(threads: int, scratch: Path, preload: Preload) -> Iterator[Cluster]:
+def _for_workers(threads: int, scratch: Path, preload: Preload) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The folder and the variables with which the processes of Ray start, on this machine."""
+    packages = stage_packages(scratch / "packages", link=True)
+    environment = worker_environment(threads)
+    with fork_server(preload.forked, packages, environment) as found:
+        if preload.modules:
+            environment |= preload.environment(packages, scratch / "preloaded")
+        yield packages, environment | found
+
+
+@contextmanager
+def _started_here(scratch: Path, packages: Path, environment: Mapping[str, str]) -> Iterator[Cluster]:
     """Start Ray on this machine, with the CPUs that this process may use; stop it at the end.
 
     Ray's own files are removed at the end, unless it did not start or was lost.
@@ -176,12 +205,8 @@ def _started_here(threads: int, scratch: Path, preload: Preload) -> Iterator[Clu
         logging.getLogger("ray").warning("Ray's files are in %s: %s", place, unused)
     cluster, keep = Cluster(True, scratch), False
     try:
-        packages = stage_packages(scratch / "packages", link=True)
-        environment = worker_environment(threads)
-        if preload.modules:
-            environment |= preload.environment(packages, scratch / "preloaded")
         try:
-            with _environment(environment), _inside(packages):
+            with _environment(environment), _inside(packages), only_needed_processes():
                 ray.init(
                     address="local",
                     include_dashboard=False,

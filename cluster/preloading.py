@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -25,11 +25,13 @@ class Preload:
     """What workers import when they start.
 
     modules: their names.  workers: the most workers of a machine that do so, the number of trials at once;
-    the others would only use memory.
+    the others would only use memory.  forked: modules that one process imports, of which the workers let
+    themselves make copies (`cluster.forked`).
     """
 
     modules: tuple[str, ...]
     workers: int
+    forked: tuple[str, ...] = ()
 
     def environment(self, packages: Path, claims: Path) -> dict[str, str]:
         """The environment variables with which Ray must be started.
@@ -43,7 +45,7 @@ class Preload:
             # As a variable and not as a setting of `ray.init`: a Ray that does not know it ignores it.
             "RAY_preload_python_modules": "cluster.preload",
             "PYTHONPATH": os.pathsep.join(path),
-            VARIABLE: json.dumps(asdict(self) | {"claims": str(claims)}),
+            VARIABLE: json.dumps({"modules": self.modules, "workers": self.workers, "claims": str(claims)}),
         }
 
 

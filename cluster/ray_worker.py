@@ -8,9 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from cluster.forked.trainable import new_trainable
 from cluster.job_protocols import TrainableJob
 from cluster.node_setup import UnfitNodeError, with_local_data
-from cluster.paused_collector import collector_paused, import_by_name
+from cluster.paused_collector import collector_paused
 
 with collector_paused():
     from ray import tune
@@ -57,9 +58,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         try:
             config = config | {"job": with_local_data(job)}
             if self._real is None:
-                kind = import_by_name(job.trainable)
-                # Ray's __init__ would make a folder in ~/ray_results for a trainable of its own.
-                self._real = kind.__new__(kind)
+                self._real = new_trainable(job.trainable)
                 self._real.setup(config)
             else:
                 self._real.reset_config(config)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cluster.forked.functions import call_function
 from cluster.job_protocols import NodeJob
 from cluster.node_setup import with_local_data
-from cluster.paused_collector import import_by_name
 
 
 def call_by_name(name: str, job: NodeJob) -> Any:
     """The result of the function `module:function` for a job, with prepared data as it is on this node."""
-    return import_by_name(name)(with_local_data(job))
+    return call_function(name, with_local_data(job))

@@ -78,7 +78,9 @@ def worker_ready(module: Any) -> None:
 
 
 def step_taken(module: Any) -> None:
-    once(module.Engine, "_step", after="first step")
+    # The end of a step, alone or in a pack; checkouts from before packs have only the step itself.
+    name = "finish_step" if hasattr(module.Engine, "finish_step") else "_step"
+    once(module.Engine, name, after="first step")
 
 
 WATCHED: dict[str, Callable[[Any], None]] = {

@@ -38,7 +38,13 @@ def test_workers_see_our_packages_and_not_those_of_the_users_folder(
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ours = {**RAY_SETTINGS, **worker_environment(3)}
     before = {key: os.environ.get(key) for key in ours}
-    with connect(None, threads=3, log=tmp_path / "driver.log") as cluster:
+    begun: list[bool] = []
+
+    def meanwhile() -> None:
+        begun.append(ray.is_initialized())
+
+    with connect(None, threads=3, log=tmp_path / "driver.log", meanwhile=meanwhile) as cluster:
+        assert begun == [False]
         assert cluster.owned
         assert sum(n.cpus for n in cluster.nodes()) == count_usable_cpus()
         seen = ray.get(ray.remote(_look).remote())

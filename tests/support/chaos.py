@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from cluster.forked.messages import COPY
 from cluster.usable_cpus import count_usable_cpus
 from trainables.training.checkpoint import MAGIC
 from tuning.ledger.ledger import LEDGER, read_history
@@ -64,11 +65,14 @@ class Process:
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
             name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            called = Path(f"/proc/{pid}/comm").read_text().strip()
         except OSError:
             return None
         # The second field, in brackets, may itself contain spaces and brackets.
         state, parent, *rest = stat.rpartition(")")[2].split()
-        return None if state == "Z" else cls(pid, int(rest[17]), int(parent), name)
+        return (
+            None if state == "Z" else cls(pid, int(rest[17]), int(parent), COPY if called == COPY else name)
+        )
 
     @property
     def alive(self) -> bool:
@@ -78,8 +82,8 @@ class Process:
 
     @property
     def holds_an_actor(self) -> bool:
-        """Whether it holds an actor, which trains or is idle."""
-        return self.name.startswith("ray::") and self.name not in AGENTS
+        """Whether it holds an actor, which trains or is idle, or trains for one."""
+        return self.name == COPY or (self.name.startswith("ray::") and self.name not in AGENTS)
 
     def kill(self) -> None:
         """`kill -9`."""

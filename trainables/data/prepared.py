@@ -249,7 +249,7 @@ class PreparedSplit:
         return indices if self._rows is None else self._rows[indices]
 
     def _pair(self, *columns: str) -> Array:
-        return np.stack([self._table[c].to_numpy() for c in columns], axis=1)
+        return np.stack([_numbers(self._table[c]) for c in columns], axis=1)
 
     @cached_property
     def _images(self) -> _Binary:
@@ -272,33 +272,53 @@ class PreparedSplit:
     @cached_property
     def _all_alike(self) -> bool:
         """Whether all images in the file have one size."""
-        sizes = np.stack([self._stored[c].to_numpy() for c in ("height", "width")], axis=1)
+        sizes = np.stack([_numbers(self._stored[c]) for c in ("height", "width")], axis=1)
         return len(self) > 0 and bool((sizes == self.sizes[0]).all())
 
     def _lists(self, column: str) -> tuple[Array, Any]:
-        joined = pa.concat_arrays(self._table[column].chunks or [pa.array([], self._table[column].type)])
-        return joined.offsets.to_numpy(), joined.values
+        joined = _joined(self._table[column])
+        return _numbers(joined.offsets), joined.values
 
     @cached_property
     def _boxes(self) -> tuple[Array, Array]:
         offsets, values = self._lists("boxes")
         # Folders of the older version hold single precision; their values stay as they were rounded then.
-        return offsets, values.values.to_numpy().reshape(-1, 4).astype(np.float64, copy=False)
+        return offsets, _numbers(values.values).reshape(-1, 4).astype(np.float64, copy=False)
 
     @cached_property
     def _labels(self) -> tuple[Array, Array]:
         offsets, values = self._lists("labels")
-        return offsets, values.to_numpy()
+        return offsets, _numbers(values)
 
     @cached_property
     def _areas(self) -> tuple[Array, Array]:
         offsets, values = self._lists("areas")
-        return offsets, values.to_numpy()
+        return offsets, _numbers(values)
 
     @cached_property
     def _crowds(self) -> tuple[Array, Array]:
         offsets, values = self._lists("crowds")
-        return offsets, values.to_numpy(zero_copy_only=False)
+        return offsets, _flags(values)
+
+
+def _joined(column: Any) -> Any:
+    return pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+# `to_numpy` of pyarrow imports pandas, which takes longer than all that a worker does until its first step.
+
+
+def _numbers(values: Any) -> Array:
+    """A column or array of numbers, none of them missing."""
+    return np.from_dlpack(_joined(values) if isinstance(values, pa.ChunkedArray) else values)
+
+
+def _flags(values: Any) -> Array:
+    """An array of booleans, which Arrow stores as bits."""
+    if not len(values):
+        return np.zeros(0, bool)
+    bits = np.unpackbits(np.frombuffer(values.buffers()[1], np.uint8), bitorder="little")
+    return bits[values.offset : values.offset + len(values)].astype(bool)
 
 
 class _Binary:

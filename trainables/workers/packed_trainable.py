@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from ray import tune
 
 from trainables.errors import reason_of
 from trainables.packing.capacity import lanes
@@ -51,7 +50,7 @@ class Slot:
         return self.running.state
 
 
-class PackedTrainable(tune.Trainable):  # type: ignore[misc]
+class PackedTrainable:
     """Advances the trials that the driver orders, and returns as soon as one of them has a result.
 
     Ray's configuration has a `PackJob` as `job`. The first step only starts trials, and says how many there

@@ -10,7 +10,6 @@ import traceback
 from typing import Any
 
 import torch
-from ray import tune
 
 from trainables.errors import reason_of
 from trainables.specs.job import TrialJob, TrialResult
@@ -18,7 +17,7 @@ from trainables.workers.loaded_engine import LoadedEngine
 from trainables.workers.running_trial import RunningTrial
 
 
-class AdapterTrainable(tune.Trainable):  # type: ignore[misc]
+class AdapterTrainable:
     """One trial at a time, with a report per step. The configuration has a `TrialJob` as `job`."""
 
     def setup(self, config: dict[str, Any]) -> None:

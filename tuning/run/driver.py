@@ -83,7 +83,7 @@ def drive_sweep(
         try:
             claim_store_folder(of.experiment, of.recorder.history.header)
             viewed.enter_context(_viewed(of))
-            _run(of, prepare_in_background(prepare, of.experiment.workload), address, signals)
+            _run(of, prepare, address, signals)
             ending = Ending.FINISHED
         except Halt as halt:
             ending = halt.ending
@@ -106,12 +106,21 @@ def _viewed(of: Composition) -> Views:
     return views
 
 
-def _run(of: Composition, prepared: Future[Path], address: str | None, signals: Signals) -> None:
+def _run(of: Composition, prepare: Prepare | None, address: str | None, signals: Signals) -> None:
     """Start Ray, run the sweep and close the record. Raises Halt if a signal or `stop` ends it."""
-    threads = of.experiment.resources.threads
-    import_in_background(FOR_FIT)  # Ray's start is mostly waiting
+    prepared: Future[Path] = Future()
+
+    def meanwhile() -> None:  # Ray's start is mostly waiting
+        prepare_in_background(prepare, of.experiment.workload, prepared)
+        import_in_background(FOR_FIT)
+
     with connect(
-        address, threads=threads, log=of.folder / RAY_LOG, give_up=_give_up, preload=preload_for(of)
+        address,
+        threads=of.experiment.resources.threads,
+        log=of.folder / RAY_LOG,
+        give_up=_give_up,
+        preload=preload_for(of),
+        meanwhile=meanwhile,
     ) as cluster:
         signals.listen()  # Ray has just installed its own handler for SIGTERM
         try:

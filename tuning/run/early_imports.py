@@ -9,6 +9,7 @@ from importlib import import_module
 
 from cluster.accelerators import count_likely_gpus
 from cluster.capacity import Node, count_slots
+from cluster.forked.start import can_fork
 from cluster.paused_collector import collector_paused
 from cluster.preloading import Preload
 from cluster.usable_cpus import count_usable_cpus
@@ -49,5 +50,9 @@ def preload_for(of: Composition) -> Preload:
     gpus = resources.gpus_of_worker(any_there=found > 0)
     slots = count_slots([Node(cpus=count_usable_cpus(), gpus=found)], cpus=resources.cpus, gpus=gpus)
     at_once = min(slots, resources.concurrent or slots, of.experiment.search.trials or slots)
-    packs = resources.packing != "off"
-    return Preload(FOR_GPU_TRIALS if gpus else FOR_TRIALS if packs else FOR_TRIALS_ALONE, at_once)
+    if gpus:
+        return Preload(FOR_GPU_TRIALS, at_once)
+    modules = FOR_TRIALS if resources.packing != "off" else FOR_TRIALS_ALONE
+    if can_fork():
+        return Preload(modules[:1], at_once, forked=modules[1:])
+    return Preload(modules, at_once)

@@ -36,9 +36,8 @@ def prepare_now(workload: Workload) -> Path:
     return prepare_workload(workload, progress=True)
 
 
-def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future[Path]:
-    """Prepare the data in a thread while Ray starts. prepare: None for the default preparation."""
-    future: Future[Path] = Future()
+def prepare_in_background(prepare: Prepare | None, workload: Workload, future: Future[Path]) -> None:
+    """Prepare the data in a thread, as the result of `future`. prepare: None for the default preparation."""
 
     def work() -> None:
         try:
@@ -48,7 +47,6 @@ def prepare_in_background(prepare: Prepare | None, workload: Workload) -> Future
 
     # A daemon, unlike an executor's thread, does not hold up an interrupted process.
     threading.Thread(target=work, name="prepare", daemon=True).start()
-    return future
 
 
 def wait_for_data(

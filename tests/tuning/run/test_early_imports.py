@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from recorded import experiment
 
+from cluster.forked.start import can_fork
 from cluster.preloading import Preload
 from tuning.run import early_imports
 from tuning.run.composition import Composition
@@ -41,7 +43,31 @@ def test_as_many_workers_preload_as_there_are_trials_at_once(
     asked = preload_for(composition(**resources))
     assert asked.workers == workers
     uses_gpus = resources.get("gpus", "auto") not in (0.0, "auto") or (gpus > 0 and "gpus" not in resources)
-    assert asked.modules == (FOR_GPU_TRIALS if uses_gpus else FOR_TRIALS)
+    if uses_gpus or not can_fork():
+        assert asked.modules == (FOR_GPU_TRIALS if uses_gpus else FOR_TRIALS)
+        assert asked.forked == ()
+    else:
+        assert asked.modules + asked.forked == FOR_TRIALS
+
+
+def test_without_forks_the_workers_import_everything_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early_imports, "can_fork", lambda: False)
+    monkeypatch.setattr(early_imports, "count_likely_gpus", lambda: 0)
+    asked = preload_for(composition())
+    assert (asked.modules, asked.forked) == (FOR_TRIALS, ())
+
+
+@pytest.mark.skipif(not can_fork(), reason="workers are copies on Linux only")
+def test_what_is_copied_has_not_imported_ray() -> None:
+    code = f"""
+import sys, threading
+from cluster.preloading import import_modules
+
+import_modules({FOR_TRIALS[1:]!r})
+print("ray" in sys.modules, threading.active_count())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "1"]
 
 
 def test_never_more_than_there_are_trials(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,38 @@
+"""Keeps a Ray on this machine from starting processes that a sweep does not use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+_UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
+"""The autoscaler, what sends workers' output to the driver, and the web server (checked with Ray 2.60)."""
+
+
+@contextmanager
+def only_needed_processes() -> Iterator[None]:
+    """Inside the block, `ray.init` starts its control process and its raylet only.
+
+    `ray.init` has no options for the others, and starts and awaits a web server even without a dashboard.
+    Together they take a second and a half of processor time, which the imports of the workers need. The
+    methods that start them are private; a Ray that has none of such a name starts that process as before.
+    """
+    try:
+        node: Any = import_module("ray._private.node").Node
+    except (ImportError, AttributeError):
+        yield
+        return
+    before = {name: getattr(node, name) for name in _UNUSED if callable(getattr(node, name, None))}
+    for name in before:
+        setattr(node, name, _start_nothing)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(node, name, method)
+
+
+def _start_nothing(self: Any, *args: Any, **options: Any) -> None:
+    """What replaces such a method."""
