@@ -55,6 +55,11 @@ class PackedModel:
             _put(self._model, name, heads)
         self._plan: _Plan | None = None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The shared weights and buffers."""
+        return [*self._model.parameters(), *self._model.buffers()]
+
     def ordered(self, states: Sequence[TrialState]) -> list[TrialState]:
         """The trials in the order in which most of them are computed at once."""
         first = next(iter(self._layers), None)
@@ -88,6 +93,10 @@ class PackedModel:
         """Give the trials' parameters the gradients of all losses since `begin`."""
         assert self._plan is not None
         self._plan.stacks.divide()
+
+    def forget(self) -> None:
+        """Drop what a step that failed has left."""
+        self._plan = None
 
     def _planned(self, states: Sequence[TrialState]) -> _Plan:
         stacks = Stacks()

@@ -141,6 +141,10 @@ class RunningTrial:
             with suppress(OSError):
                 (self._folder / HALTED).touch()
 
+    def note(self, text: str) -> None:
+        """Write to the trial's log."""
+        self._log(text)
+
     def leave(self) -> None:
         """End it here: try for the last time to write best weights that did not fit on the disk."""
         self.state = None  # so that the next model can take its memory
