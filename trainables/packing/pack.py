@@ -68,6 +68,8 @@ class PackEngine:
         """The most trials in a step, by group, where memory has run out with more."""
         self.gains: dict[str, Gain] = {}
         """By group, once known."""
+        self._compares = forward is None
+        """Whether some steps are taken one trial at a time; recorded passes would be recorded for each."""
         self._comparisons: dict[tuple[str, Shape], Comparison] = {}
         self._known: dict[int, tuple[TrialState, tuple[str | None, str]]] = {}
 
@@ -173,7 +175,7 @@ class PackEngine:
         """Take one step of trials that can take it together: at once, or in parts if that is better."""
         most = min(len(members), self.limits.get(group, len(members)))
         gain = self.gains.get(group)
-        if gain is not None or most < 2 or most < len(members):
+        if gain is not None or most < max(2, len(members)) or not self._compares:
             most = 1 if gain is not None and not gain.pays else most
             for part in _parts(members, most):
                 yield from self._advance_together(group, part, report=report)

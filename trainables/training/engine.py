@@ -69,6 +69,11 @@ class Engine:
         self._features = Features(self.task, prepared, self.device, limit_gb=workload.data.cache_gb)
         self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
 
+    @property
+    def told(self) -> list[str]:
+        """What it has logged so far of cached features that it could not keep."""
+        return self._features.told
+
     def start(self, config: TrialConfig, *, number: int = 0, kept: Kept | None = None) -> TrialState:
         """A new trial at step 0.
 
