@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -97,7 +98,6 @@ class PackEngine:
                 model.resumed(step.prefix),
             ):
                 model.losses([Lane.of(state, device)], [step.batches[0].to(device)])
-            model.forget()
         return saved.bytes + bytes_of_training(state)
 
     def advance(self, states: Sequence[TrialState], *, steps: int | None = None) -> Iterator[Found]:
@@ -149,7 +149,10 @@ class PackEngine:
                 else:
                     together.setdefault((group, step.shape), []).append(step)
             except Exception as error:
-                yield state, error
+                if ran_out_of_memory(error):  # of a whole batch, which is divided there
+                    alone.append(state)
+                else:
+                    yield state, error
         begun_s = (time.perf_counter() - started) / max(1, len(states))
         for (group, shape), members in together.items():
             yield from self._advance_group(group, shape, members, begun_s=begun_s, report=report)
@@ -175,6 +178,8 @@ class PackEngine:
         """Take one step of trials that can take it together: at once, or in parts if that is better."""
         most = min(len(members), self.limits.get(group, len(members)))
         gain = self.gains.get(group)
+        if gain is not None and not gain.pays and len(members) > gain.lanes:
+            gain = None  # it may pay with more
         if gain is not None or most < max(2, len(members)) or not self._compares:
             most = 1 if gain is not None and not gain.pays else most
             for part in _parts(members, most):
@@ -185,7 +190,9 @@ class PackEngine:
         took, reports, limit = begun_s, 0, self.limits.get(group)
         for part in _parts(members, 1 if alone else most):
             model = self._models[group]
-            model.begin(model.ordered([step.state for step in part]))  # what is new is no part of the time
+            with suppress(Exception):  # what is wrong shows itself in the step
+                # What is done once for each set of trials is no part of the time.
+                model.begin(model.ordered([step.state for step in part]))
             started = self._now()
             for found in self._advance_together(group, part, report=report):
                 reports += 1
@@ -227,29 +234,17 @@ class PackEngine:
         return self.trusted[key]
 
     def _advance_together(self, group: str, steps: Sequence[_Step], *, report: bool) -> Iterator[Found]:
+        failed: Exception | None = None
         started = time.perf_counter()
         try:
             losses = self._backward(group, steps)
             scales = self._clip_scales([step.state for step in steps])
         except Exception as error:
-            for step in steps:
-                step.state.mover.forget()
-            self._models[group].forget()
-            short = ran_out_of_memory(error)
-            if short and self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if len(steps) == 1:
-                if short:
-                    yield from self._in_micro_batches(steps[0].state, report)
-                else:
-                    yield steps[0].state, error
-                return
-            if short:
-                self.limits[group] = min(self.limits.get(group, len(steps)), -(-len(steps) // 2))
-            # In halves: memory may suffice for them, and an error of one trial does not end the others.
-            middle = len(steps) // 2
-            for half in (steps[:middle], steps[middle:]):
-                yield from self._advance_together(group, half, report=report)
+            failed = error
+            if len(steps) > 1 or ran_out_of_memory(error):
+                failed.__traceback__ = None  # its frames hold what the step has computed
+        if failed is not None:
+            yield from self._after_failure(group, steps, failed, report=report)
             return
         share = (time.perf_counter() - started) / len(steps)
         for step, loss, scale in zip(steps, losses, scales, strict=True):
@@ -257,7 +252,27 @@ class PackEngine:
             step.state.spent.lanes = max(step.state.spent.lanes, len(steps))
             yield from self._finish(step, loss, scale, report=report)
 
-    def _in_micro_batches(self, state: TrialState, report: bool) -> Iterator[Found]:
+    def _after_failure(
+        self, group: str, steps: Sequence[_Step], error: Exception, *, report: bool
+    ) -> Iterator[Found]:
+        """Take the step in halves: memory may suffice for them, and one trial does not end the others."""
+        for step in steps:
+            step.state.mover.forget()
+        short = ran_out_of_memory(error)
+        if short and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(steps) > 1:
+            middle = len(steps) // 2
+            if short:
+                self.limits[group] = min(self.limits.get(group, len(steps)), len(steps) - middle)
+            for half in (steps[:middle], steps[middle:]):
+                yield from self._advance_together(group, half, report=report)
+        elif short:
+            yield from self._in_micro_batches(steps[0].state, report=report)
+        else:
+            yield steps[0].state, error
+
+    def _in_micro_batches(self, state: TrialState, *, report: bool) -> Iterator[Found]:
         """Take the step of a trial that does not fit on its own; from now on it takes its steps alone."""
         self._known[id(state)] = state, (None, self._keys(state)[1])
         if report:

@@ -94,10 +94,6 @@ class PackedModel:
         assert self._plan is not None
         self._plan.stacks.divide()
 
-    def forget(self) -> None:
-        """Drop what a step that failed has left."""
-        self._plan = None
-
     def _planned(self, states: Sequence[TrialState]) -> _Plan:
         stacks = Stacks()
 
