@@ -79,15 +79,19 @@ class Packing(Spec):
         number = f"{self.lanes} trials at once" if self.lanes > 1 else "one trial at a time"
         parts = [f"{number} in a worker ({self.why})"]
         if self.timed is not None and self.together_ms is not None and self.alone_ms is not None:
-            times = f"{self.together_ms:.2g} against {self.alone_ms:.2g} ms a trial's step"
+            times = f"{_short(self.together_ms)} against {_short(self.alone_ms)} ms a trial's step"
             if self.together_ms <= self.alone_ms:
                 speed = f"{self.alone_ms / self.together_ms:.2g}× the speed of one at a time"
             else:
                 speed = "packing does not pay, so steps are taken one trial at a time"
             parts.append(f"{speed} ({times}, {self.timed} trials)")
         if self.lane_mb is not None:
-            parts.append(f"{self.lane_mb:.2g} MB a trial")
+            parts.append(f"{_short(self.lane_mb)} MB a trial")
         return "; ".join(parts)
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 class PackJob(Job):
