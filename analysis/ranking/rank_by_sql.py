@@ -227,6 +227,8 @@ def _report(row: dict[str, Any]) -> ReportRecord:
         if name.startswith("metrics.") and value is not None
     }
     plain = {name: value for name, value in row.items() if name in ReportRecord.model_fields}
+    if plain.get("lanes") is None:  # only rows of trials in company have them
+        plain.pop("lanes", None)
     low, high = (row.get(name) for name in ("above_floor_low", "above_floor_high"))
     interval = None if low is None or high is None else (low, high)
     return ReportRecord(**plain | {"metrics": metrics, "above_floor": interval})

@@ -40,6 +40,7 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.records import (
     EndedRecord,
     Outcome,
+    PackingRecord,
     RemovedRecord,
     ReportRecord,
     StartedRecord,
@@ -97,6 +98,19 @@ def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
 def test_a_driver_killed_three_times(whole: Place, place: Place) -> None:
     moments = sorted(random.Random(SEED).sample(in_mid_trial(whole), 3))
     assert_survives_kills_of_the_driver(place, whole, place.launch_packed(), moments)
+
+
+def test_a_driver_killed_where_the_worker_decides_how_many_trials_it_takes(
+    place: Place, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It takes one trial until the first one that can be packed is there."""
+    auto = ("resources.packing=auto",)
+    other = Place(tmp_path_factory.mktemp("automatic"), cache)
+    other.finish(*other.launch_packed(*auto))
+    decided = {record.lanes for record in read_records(other.folder) if isinstance(record, PackingRecord)}
+    assert decided == {16}
+    moments = sorted(random.Random(SEED).sample(in_mid_trial(other), 2))
+    assert_survives_kills_of_the_driver(place, other, place.launch_packed(*auto), moments)
 
 
 def test_a_killed_pack_continues_each_trial_from_its_own_checkpoint(whole: Place, place: Place) -> None:

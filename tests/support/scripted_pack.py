@@ -18,7 +18,7 @@ from ray.tune.utils import flatten_dict
 from scripted import Scripted, experiment
 
 from trainables.specs.job import TrialResult
-from trainables.specs.pack import PackJob, PackOrders, PackResult
+from trainables.specs.pack import Packing, PackJob, PackOrders, PackResult, WhyLanes
 from trainables.specs.workload import Direction
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
@@ -94,6 +94,31 @@ class ScriptedPack(tune.Trainable):
             if order.leave is not None:
                 self.slots.pop(order.leave, None)
             self.read = order.number
+
+
+class Decides(ScriptedPack):
+    """Says how many trials it takes unless that was decided before."""
+
+    lanes = 2
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        super().reset_config(new_config)
+        decided = self.job.decided
+        self.room = decided[0].lanes if decided else self.lanes
+        self.news = [] if decided else [Packing(group="g", lanes=self.lanes, why=WhyLanes.MEMORY)]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        found = super().step()
+        found["packing"] = [each.model_dump() for each in self.news]
+        self.news = []
+        return found
+
+
+class WithMoreMemory(Decides):
+    """On a machine where more trials fit."""
+
+    lanes = 3
 
 
 class SlowPack(ScriptedPack):

@@ -56,7 +56,8 @@ class Features:
         self._folder = FeatureFolder.beside(prepared, limit_gb) if limit_gb > 0 else None
         self._files: WeakValueDictionary[bytes, FeatureFile] = WeakValueDictionary()
         self._known: dict[tuple[object, ...], object] = {}
-        self._told: set[str] = set()
+        self.told: list[str] = []
+        """What was logged, each message once: why states are not kept."""
 
     def of(self, built: Built, config: TrialConfig, training: PreparedSplit) -> TrialFeatures:
         """Those of a trial. training: its training images."""
@@ -78,8 +79,8 @@ class Features:
 
     def tell(self, message: str) -> None:
         """Log a message unless it was logged before."""
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self.told:
+            self.told.append(message)
             logger.warning(message)
 
     def exact_prefix(self, sample: Sample, model: nn.Module, block: int) -> ExactPrefix | None:

@@ -1,4 +1,4 @@
-"""Which trials can take their steps together."""
+"""Which trials can take their steps together, and why others cannot."""
 
 from __future__ import annotations
 
@@ -13,11 +13,21 @@ _SHARED = {"targets", "blocks", "freeze_head", "head", "loss", "batch_size", "ac
 """The settings that trials of one group have in common; all others may differ."""
 
 
+def why_alone(config: TrialConfig) -> str | None:
+    """Why a trial takes its steps alone, as a phrase; None for one that can take them with others."""
+    section = config.section
+    if section is not None and not section.packs:
+        return f"adapter {config.adapter} may change more than the output of a layer"
+    if config.mode not in _FROZEN:
+        return f"freezing {config.mode} trains a backbone of its own"
+    return "epochs: 0 takes no steps" if config.epochs == 0 else None
+
+
 def group_of(config: TrialConfig) -> str | None:
     """A key that is equal for trials that can take their steps together; None for one that trains alone."""
-    section = config.section
-    if (section is not None and not section.packs) or config.mode not in _FROZEN or config.epochs == 0:
+    if why_alone(config) is not None:
         return None
+    section = config.section
     shared = config.model_dump(mode="json", include=_SHARED)
     shared["targets"] = config.roles if section is not None else None
     return json.dumps(shared, sort_keys=True)

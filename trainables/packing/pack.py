@@ -7,8 +7,10 @@ the gradients. So trials join and leave at any step, and their checkpoints are t
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +20,16 @@ from trainables.data.loader import Batch
 from trainables.features.prefix import Prefix
 from trainables.packing.agreement import agrees
 from trainables.packing.forwards import Forward
+from trainables.packing.gain import Comparison, Gain
 from trainables.packing.group import group_of
+from trainables.packing.lane_memory import bytes_of_training, counting_saved
 from trainables.packing.lanes import Lane
 from trainables.packing.stacked import PackedModel
+from trainables.packing.untouched import untouched
 from trainables.specs.report import Report
 from trainables.tasks.base import autocast
 from trainables.training.engine import Engine
+from trainables.training.evaluation import ran_out_of_memory
 from trainables.training.gradient_audit import audited_kind
 from trainables.training.optimizer import excess
 from trainables.training.state import TrialState
@@ -59,7 +65,40 @@ class PackEngine:
         self._models: dict[str, PackedModel] = {}
         """By group."""
         self.trusted: dict[tuple[str, str], bool] = {}
+        self.limits: dict[str, int] = {}
+        """The most trials in a step, by group, where memory has run out with more."""
+        self.gains: dict[str, Gain] = {}
+        """By group, once known."""
+        self._compares = forward is None
+        """Whether some steps are taken one trial at a time; recorded passes would be recorded for each."""
+        self._comparisons: dict[tuple[str, Shape], Comparison] = {}
         self._known: dict[int, tuple[TrialState, tuple[str | None, str]]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """The device that it computes on."""
+        return self._engine.device
+
+    def bytes_of_lane(self, state: TrialState) -> int | None:
+        """The memory that a trial adds to a step, without what only lives during an operation.
+
+        None if the packed model computes something else than the trial alone. The trial stays as it was.
+        """
+        group, kind = self._keys(state)
+        assert group is not None
+        with untouched(state):
+            step = self._begun(state)
+            if not self._packs(group, kind, step):
+                return None
+            model, device = self._models[group], self.device
+            model.begin([state])
+            with (
+                counting_saved([*model.tensors, *state.model.parameters()]) as saved,
+                autocast(device, state.config.precision),
+                model.resumed(step.prefix),
+            ):
+                model.losses([Lane.of(state, device)], [step.batches[0].to(device)])
+        return saved.bytes + bytes_of_training(state)
 
     def advance(self, states: Sequence[TrialState], *, steps: int | None = None) -> Iterator[Found]:
         """Advance every state to its next report, or by `steps` optimizer steps if that comes first.
@@ -97,6 +136,7 @@ class PackEngine:
         """Take one step of each state. report: with the reports that follow it."""
         together: dict[tuple[str, Shape], list[_Step]] = {}
         alone = []
+        started = time.perf_counter()
         for state in states:
             group, kind = self._keys(state)
             if group is None:
@@ -109,9 +149,13 @@ class PackEngine:
                 else:
                     together.setdefault((group, step.shape), []).append(step)
             except Exception as error:
-                yield state, error
-        for (group, _), members in together.items():
-            yield from self._advance_together(group, members, report=report)
+                if ran_out_of_memory(error):  # of a whole batch, which is divided there
+                    alone.append(state)
+                else:
+                    yield state, error
+        begun_s = (time.perf_counter() - started) / max(1, len(states))
+        for (group, shape), members in together.items():
+            yield from self._advance_group(group, shape, members, begun_s=begun_s, report=report)
         for state in alone:
             if report:
                 yield from self._advance_alone(state)
@@ -127,6 +171,42 @@ class PackEngine:
             keys = group_of(state.config), audited_kind(state.config, state.parts)
             known = self._known[id(state)] = state, keys
         return known[1]
+
+    def _advance_group(
+        self, group: str, shape: Shape, members: Sequence[_Step], *, begun_s: float, report: bool
+    ) -> Iterator[Found]:
+        """Take one step of trials that can take it together: at once, or in parts if that is better."""
+        most = min(len(members), self.limits.get(group, len(members)))
+        gain = self.gains.get(group)
+        if gain is not None and not gain.pays and len(members) > gain.lanes:
+            gain = None  # it may pay with more
+        if gain is not None or most < max(2, len(members)) or not self._compares:
+            most = 1 if gain is not None and not gain.pays else most
+            for part in _parts(members, most):
+                yield from self._advance_together(group, part, report=report)
+            return
+        comparison = self._comparisons.setdefault((group, shape), Comparison())
+        alone = comparison.next_alone(len(members))
+        took, reports, limit = begun_s, 0, self.limits.get(group)
+        for part in _parts(members, 1 if alone else most):
+            model = self._models[group]
+            with suppress(Exception):  # what is wrong shows itself in the step
+                # What is done once for each set of trials is no part of the time.
+                model.begin(model.ordered([step.state for step in part]))
+            started = self._now()
+            for found in self._advance_together(group, part, report=report):
+                reports += 1
+                yield found
+            took += (self._now() - started) / len(members)
+        if not reports and limit == self.limits.get(group):  # a report may take longer than the step
+            comparison.took(took, alone=alone)
+            if comparison.gain is not None:
+                self.gains[group] = comparison.gain
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def _advance_alone(self, state: TrialState) -> Iterator[Found]:
         try:
@@ -154,26 +234,54 @@ class PackEngine:
         return self.trusted[key]
 
     def _advance_together(self, group: str, steps: Sequence[_Step], *, report: bool) -> Iterator[Found]:
+        failed: Exception | None = None
         started = time.perf_counter()
         try:
             losses = self._backward(group, steps)
             scales = self._clip_scales([step.state for step in steps])
         except Exception as error:
-            for step in steps:
-                step.state.mover.forget()
-            if len(steps) == 1:
-                yield steps[0].state, error
-                return
-            # In halves: memory may suffice for them, and an error of one trial does not end the others.
-            middle = len(steps) // 2
-            for half in (steps[:middle], steps[middle:]):
-                yield from self._advance_together(group, half, report=report)
+            failed = error
+            if len(steps) > 1 or ran_out_of_memory(error):
+                failed.__traceback__ = None  # its frames hold what the step has computed
+        if failed is not None:
+            yield from self._after_failure(group, steps, failed, report=report)
             return
         share = (time.perf_counter() - started) / len(steps)
         for step, loss, scale in zip(steps, losses, scales, strict=True):
             step.state.spent.train_s += share
             step.state.spent.lanes = max(step.state.spent.lanes, len(steps))
             yield from self._finish(step, loss, scale, report=report)
+
+    def _after_failure(
+        self, group: str, steps: Sequence[_Step], error: Exception, *, report: bool
+    ) -> Iterator[Found]:
+        """Take the step in halves: memory may suffice for them, and one trial does not end the others."""
+        for step in steps:
+            step.state.mover.forget()
+        short = ran_out_of_memory(error)
+        if short and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(steps) > 1:
+            middle = len(steps) // 2
+            if short:
+                self.limits[group] = min(self.limits.get(group, len(steps)), len(steps) - middle)
+            for half in (steps[:middle], steps[middle:]):
+                yield from self._advance_together(group, half, report=report)
+        elif short:
+            yield from self._in_micro_batches(steps[0].state, report=report)
+        else:
+            yield steps[0].state, error
+
+    def _in_micro_batches(self, state: TrialState, *, report: bool) -> Iterator[Found]:
+        """Take the step of a trial that does not fit on its own; from now on it takes its steps alone."""
+        self._known[id(state)] = state, (None, self._keys(state)[1])
+        if report:
+            yield from self._advance_alone(state)
+            return
+        try:
+            self._engine.timed_step(state)
+        except Exception as error:
+            yield state, error
 
     def _clip_scales(self, states: Sequence[TrialState]) -> list[Tensor | None]:
         """See `Engine.clip_scale`; the norms of all trials' gradients are computed in one call.
@@ -228,3 +336,10 @@ class PackEngine:
                 loss = loss + penalty.detach()
             found[id(lane.state)] = loss
         return [found[id(step.state)] for step in steps]
+
+
+def _parts(members: Sequence[_Step], most: int) -> list[Sequence[_Step]]:
+    """The members in parts of at most `most`, of about the same size."""
+    count = -(-len(members) // most)
+    ends = [len(members) * number // count for number in range(count + 1)]
+    return [members[start:end] for start, end in itertools.pairwise(ends)]

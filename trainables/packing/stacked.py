@@ -58,6 +58,11 @@ class PackedModel:
         self._order: tuple[list[TrialState], list[TrialState]] = [], []
         """The trials that were ordered last, and their order."""
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The shared weights and buffers."""
+        return [*self._model.parameters(), *self._model.buffers()]
+
     def ordered(self, states: Sequence[TrialState]) -> list[TrialState]:
         """The trials in the order in which most of them are computed at once."""
         known, order = self._order

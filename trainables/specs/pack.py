@@ -6,8 +6,11 @@ and a result says which of them were read, so that none is lost if the file is r
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from trainables.specs.base import Spec
 from trainables.specs.job import Job, TrialJob, TrialResult
@@ -43,17 +46,67 @@ class PackOrders(Spec):
     orders: tuple[PackOrder, ...] = ()
 
 
+class WhyLanes(StrEnum):
+    """Why a worker takes this number of trials at once."""
+
+    IMAGES = "up to 64 images in flight on each thread"
+    MOST = "the most there are"
+    MEMORY = "memory has room for no more"
+    DIFFERS = "computed together, their losses would differ"
+    ASKED = "resources.packing"
+    OUT_OF_MEMORY = "memory ran out with more"
+
+
+class Packing(Spec):
+    """How many trials of one kind a worker takes at once, and what that gains.
+
+    group: what they have in common, see `trainables.packing.group`.  lane_mb: the memory that a step keeps
+    for each of them, if it was counted.  timed: how many took their steps together when that was compared
+    with one at a time; together_ms, alone_ms: the time of one trial's step then. None before.
+    """
+
+    group: str
+    lanes: int
+    why: WhyLanes
+    lane_mb: float | None = None
+    timed: int | None = None
+    together_ms: float | None = None
+    alone_ms: float | None = None
+
+    @property
+    def told(self) -> str:
+        """What is said to the user: the number, why, and what it gains if that is known."""
+        number = f"{self.lanes} trials at once" if self.lanes > 1 else "one trial at a time"
+        parts = [f"{number} in a worker ({self.why})"]
+        if self.timed is not None and self.together_ms is not None and self.alone_ms is not None:
+            times = f"{_short(self.together_ms)} against {_short(self.alone_ms)} ms a trial's step"
+            if self.together_ms <= self.alone_ms:
+                speed = f"{self.alone_ms / self.together_ms:.2g}× the speed of one at a time"
+            else:
+                speed = "packing does not pay, so steps are taken one trial at a time"
+            parts.append(f"{speed} ({times}, {self.timed} trials)")
+        if self.lane_mb is not None:
+            parts.append(f"{_short(self.lane_mb)} MB a trial")
+        return "; ".join(parts)
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
 class PackJob(Job):
     """Advance the trials that the file of orders names: the value of `job` in the configuration for Ray Tune.
 
     trial: the number of the pack; Ray's trials are packs.  orders: the file.  lanes: how many trials it takes
-    at most; None: the worker decides.  trainable: the class that advances them, `module:Class`.
+    at most; None: the worker decides, once for each group.  decided: what is recorded of that.
+    trainable: the class that advances them, `module:Class`.
     The rest: see `TrialJob`.
     """
 
     trial: int
     orders: Path
     lanes: int | None
+    decided: tuple[Packing, ...] = ()
     save_every_s: float
     save_every_epochs: float | None
     trainable: str
@@ -87,7 +140,7 @@ class PackResult(Spec):
     """What a pack returns from a step: a result of each trial that has one, by number.
 
     trial: the number of the pack.  room: how many trials it takes at most.  read: the last order that was
-    read.  clock: how many steps it has taken.
+    read.  clock: how many steps it has taken.  packing: what is new about how many trials it takes.
     """
 
     trial: int
@@ -95,6 +148,7 @@ class PackResult(Spec):
     room: int
     read: int
     clock: int
+    packing: list[Packing] = Field(default_factory=list)
 
     def for_ray(self) -> dict[str, Any]:
         """A dictionary of plain values. The driver decides when a pack is done."""

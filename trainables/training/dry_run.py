@@ -16,11 +16,12 @@ from trainables.metrics.objective_value import check_objective
 from trainables.models.freezing import count_parameters
 from trainables.preparation import prepare_workload
 from trainables.specs.adapters import Freezing
-from trainables.specs.trial import TrialConfig
+from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.engine import Engine
 from trainables.training.gradient_audit import grouped
 from trainables.training.peak_memory import peak_memory_mb
+from trainables.training.state import TrialState
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DryRun:
     """The measured cost of one configuration. The time is that of the faster of two steps.
 
     still: parameters that are set to train but have no gradient, by name; `parameters` does not count them.
+    fp32_step_s: the time of a step in fp32, of a configuration with bf16 on a CPU.
     """
 
     adapter: str
@@ -35,6 +37,7 @@ class DryRun:
     parameters: dict[str, int] = field(default_factory=dict)
     still: tuple[str, ...] = ()
     step_s: float = math.nan
+    fp32_step_s: float = math.nan
     evaluate_s: float = math.nan
     peak_mb: float = math.nan
     steps_per_epoch: int = 0
@@ -73,17 +76,27 @@ def _measure(engine: Engine, config: TrialConfig) -> DryRun:
     named = partial(DryRun, adapter=config.adapter.value, freezing=config.mode.value)
     try:
         state = engine.start(_at_its_costliest(config))
-        step_s = min(engine.timed_step(state) for _ in range(2)) if config.epochs else 0.0
+        step_s = _step_s(engine, state)
         started = time.perf_counter()
         engine.validate(state.model, config)
         evaluate_s = time.perf_counter() - started
+        fp32_step_s = math.nan
+        if config.precision is Precision.BF16 and engine.device.type == "cpu":
+            fp32_step_s = _step_s(
+                engine, engine.start(config.model_copy(update={"precision": Precision.FP32}))
+            )
     except Exception as error:  # an error of a library about the configuration is a finding too
         return named(error=reason_of(error))
     return named(
         parameters=count_parameters(state.parts, state.config, still=state.still),
         still=tuple(grouped(state.still)),
         step_s=step_s,
+        fp32_step_s=fp32_step_s,
         evaluate_s=evaluate_s,
         peak_mb=peak_memory_mb(engine.device),
         steps_per_epoch=state.pace.steps_per_epoch,
     )
+
+
+def _step_s(engine: Engine, state: TrialState) -> float:
+    return min(engine.timed_step(state) for _ in range(2)) if state.config.epochs else 0.0

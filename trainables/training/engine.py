@@ -69,6 +69,7 @@ class Engine:
         """Test and validation images of the shifted domains, by name."""
         self.task = load_task(workload, self.data.classes, self.device)
         self._features = Features(self.task, prepared, self.device, limit_gb=workload.data.cache_gb)
+        self.told = self._features.told  # why features are not kept, each reason once
         self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
 
     def start(self, config: TrialConfig, *, number: int = 0, kept: Kept | None = None) -> TrialState:

@@ -47,7 +47,7 @@ def metrics_of(
 
 def smaller_batch(images: int, error: BaseException, device: torch.device) -> int:
     """Half the batch size if `error` means that memory ran out; otherwise raise it."""
-    if not _out_of_memory(error):
+    if not ran_out_of_memory(error):
         raise error
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -59,5 +59,6 @@ def smaller_batch(images: int, error: BaseException, device: torch.device) -> in
     return -(-images // 2)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, of a GPU or of the machine."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -16,15 +16,15 @@ import torch
 from pydantic import ValidationError
 
 from trainables.errors import reason_of
-from trainables.packing.capacity import lanes
+from trainables.packing.capacity import lanes, with_gain
 from trainables.packing.group import group_of
 from trainables.packing.pack import PackEngine
 from trainables.run_folder import CONTROL, HALT
 from trainables.specs.job import Failure, TrialResult
-from trainables.specs.pack import PackedTrial, PackJob, PackOrders, PackResult
+from trainables.specs.pack import PackedTrial, Packing, PackJob, PackOrders, PackResult, WhyLanes
 from trainables.specs.report import Report
-from trainables.specs.trial import TrialConfig
 from trainables.training.engine import Engine
+from trainables.training.evaluation import ran_out_of_memory
 from trainables.training.state import TrialState
 from trainables.workers.loaded_engine import LoadedEngine
 from trainables.workers.running_trial import POLL_INTERVAL_S, RunningTrial
@@ -65,7 +65,6 @@ class PackedTrainable:
         torch.set_num_threads(job.threads)
         self.engines = LoadedEngine()
         self._packs: tuple[Engine, PackEngine] | None = None
-        self._lanes: dict[str | None, int] = {}
         self._begin(job)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -110,7 +109,12 @@ class PackedTrainable:
         self.slots: dict[int, Slot] = {}
         self._unstarted: list[TrialResult] = []
         self._clock, self._read, self._moved = 0, 0, False
-        self._room, self._said = job.lanes or 1, 0
+        self._packing = {each.group: each for each in job.decided}
+        """How many trials it takes, by group."""
+        self._news: set[str] = set()
+        """The groups of which the driver does not know that yet."""
+        self._said = 0
+        self._room = self._room_now()
         self._polled_at = time.monotonic()
         self._halt = job.experiment / CONTROL / HALT
 
@@ -144,15 +148,41 @@ class PackedTrainable:
             clock = entry.joined + running.state.step
         self.slots[entry.trial] = Slot(running, clock)
         self._share()
-        if self._job.lanes is None:
-            there = [slot.state.config for slot in self.slots.values() if slot.running.state is not None]
-            self._room = max(map(self._lanes_for, there), default=self._room)
+        self._decide_lanes(running)
+        self._room = self._room_now()
 
-    def _lanes_for(self, config: TrialConfig) -> int:
-        key = group_of(config)
-        if key not in self._lanes:
-            self._lanes[key] = lanes(self._engine(), config, threads=self._job.threads)
-        return self._lanes[key]
+    def _decide_lanes(self, running: RunningTrial) -> None:
+        """Decide how many trials like this one the worker takes, unless that was decided before."""
+        state = running.state
+        group = None if state is None else group_of(state.config)
+        if state is None or group is None or group in self._packing:
+            return
+        if self._job.lanes is not None:
+            self._packing[group] = Packing(group=group, lanes=self._job.lanes, why=WhyLanes.ASKED)
+            return
+        try:
+            found = lanes(group, state, self._pack(), threads=self._job.threads)
+        except Exception as error:
+            if not ran_out_of_memory(error):  # its own steps show what is wrong with this trial
+                running.note(f"packing: it cannot be seen how many trials fit: {reason_of(error)}")
+                return
+            found = Packing(group=group, lanes=1, why=WhyLanes.OUT_OF_MEMORY)
+        self._decided(found)
+
+    def _room_now(self) -> int:
+        """As many trials as of the kind of which it takes most, whichever kinds are there now.
+
+        So the number does not depend on the order in which trials end, and a resumed sweep has the same.
+        """
+        return max((each.lanes for each in self._packing.values()), default=self._job.lanes or 1)
+
+    def _decided(self, packing: Packing) -> None:
+        """Take over how many trials of a group the worker takes; the driver and the trials' logs are told."""
+        self._packing[packing.group] = packing
+        self._news.add(packing.group)
+        for slot in self.slots.values():
+            if slot.running.state is not None and group_of(slot.state.config) == packing.group:
+                slot.running.note(f"packing: {packing.told}")
 
     def _settle(self) -> None:
         """Trials without a position join where the pack is: before its first step, with the furthest back."""
@@ -210,7 +240,18 @@ class PackedTrainable:
             if result is not None:
                 found.append(result)
         self._clock, self._moved = clock + 1, True
+        self._learn_from_steps()
         return self._ended(found)
+
+    def _learn_from_steps(self) -> None:
+        """Take over what steps have shown: that memory ran out, and whether packing pays."""
+        pack = self._pack()
+        for group, known in list(self._packing.items()):
+            if (most := pack.limits.get(group, known.lanes)) < known.lanes:
+                self._decided(known.model_copy(update={"lanes": most, "why": WhyLanes.OUT_OF_MEMORY}))
+                self._room = self._room_now()
+            elif known.timed is None and (gain := pack.gains.get(group)) is not None:
+                self._decided(with_gain(known, gain))
 
     def _furthest_back(self) -> int:
         """The position of the trials that go next."""
@@ -259,10 +300,13 @@ class PackedTrainable:
     def _result(self, results: list[TrialResult]) -> dict[str, Any]:
         self._save_if_halted()  # short epochs may leave no time for a poll between two results
         self._said = self._room
+        packing = [self._packing[group] for group in sorted(self._news)]
+        self._news.clear()
         return PackResult(
             trial=self._job.trial,
             results=results,
             room=self._said,
             read=self._read,
             clock=self._clock,
+            packing=packing,
         ).for_ray()

@@ -59,6 +59,8 @@ class RunningTrial:
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
         self._head: HeadSource | None = None
+        self._told: list[str] = []
+        self._told_before = 0
         self._baseline: dict[str, float] | None = None
         self._pending: Report | None = None
         self._last_report: Report | None = None
@@ -97,6 +99,7 @@ class RunningTrial:
         assert self.state is not None
         state = self.state
         self._epoch, self._last_report = report.epoch, report
+        self._log_told()
         self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
         if report.outcome == "diverged":
             return self.failed(
@@ -141,6 +144,10 @@ class RunningTrial:
             with suppress(OSError):
                 (self._folder / HALTED).touch()
 
+    def note(self, text: str) -> None:
+        """Write to the trial's log."""
+        self._log(text)
+
     def leave(self) -> None:
         """End it here: try for the last time to write best weights that did not fit on the disk."""
         self.state = None  # so that the next model can take its memory
@@ -156,6 +163,7 @@ class RunningTrial:
     def _open(self, engine: Engine, begun: bool) -> None:
         """Start or restore the trial. begun: whether a worker has run this trial before."""
         job = self.job
+        self._told = engine.told
         self._baseline = self._measured_baseline(engine, job.experiment / BASELINE_CLAIM)
         last = self._checkpoints / LAST_STATE
         state = None
@@ -252,6 +260,12 @@ class RunningTrial:
             failure=failure,
             done=done,
         )
+
+    def _log_told(self) -> None:
+        """Log what the worker's engine has told since the last report; it concerns all its trials."""
+        for text in self._told[self._told_before :]:
+            self._log(text)
+        self._told_before = len(self._told)
 
     def _log(self, text: str) -> None:
         append_to_log(self._folder, text)

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from analysis.query.floors import COLLAPSED
+from trainables.specs.pack import WhyLanes
 from tuning.cli.board import Board
 from tuning.cli.console import print_lines
 from tuning.cli.data_summary import error_count, prepared_line
@@ -21,6 +22,7 @@ from tuning.ledger.records import (
     BuiltRecord,
     EndedRecord,
     OverBudgetRecord,
+    PackingRecord,
     PreparedRecord,
     ReportRecord,
     ScoredRecord,
@@ -29,6 +31,7 @@ from tuning.ledger.records import (
     WarmStartRecord,
 )
 from tuning.ranking.best_so_far import BestTrial
+from tuning.run.packs.decided import packing_in
 from tuning.search.warm_start import describe_earlier_trials
 
 QUIET_S = 20.0
@@ -38,6 +41,8 @@ FIRST_LINE_S = 3.0
 STARTING_S = 60.0
 """Seconds between two such lines; the preparation of data has lines or a bar of its own."""
 BEAT_S = 1.0
+ORDINARY = (WhyLanes.IMAGES, WhyLanes.MOST, WhyLanes.ASKED)
+"""Reasons for a number of trials at once that need not be said before its gain."""
 
 
 class Progress:
@@ -59,6 +64,7 @@ class Progress:
         self._told = False
         self._best: BestTrial | None = None
         self._head: str | None = None
+        self._told_packing: set[str] = set()
         self._live: Live | None = None
         self._lock = RLock()
         self._left = Event()
@@ -78,6 +84,8 @@ class Progress:
                 console=self._console, get_renderable=self._render, refresh_per_second=2, transient=False
             )
             self._live.start()
+        if isinstance(record, PackingRecord):
+            self._tell_packing(record)
         if self._live is None:
             self._report(record)
 
@@ -154,6 +162,16 @@ class Progress:
             self._print(f"the search has ended; scoring {len(record.trials)} on test images")
         elif isinstance(record, ScoredRecord):
             self._print(self._scored(record))
+
+    def _tell_packing(self, record: PackingRecord) -> None:
+        """Say how many trials a worker takes once it is known what that gains, and when it takes fewer."""
+        kind = record.why if record.timed is None else "gain"
+        if (
+            record.timed is None and record.lanes > 1 and record.why in ORDINARY
+        ) or kind in self._told_packing:
+            return
+        self._told_packing.add(kind)
+        self._print(f"packing: {packing_in(record).told}")
 
     def _scored(self, record: ScoredRecord) -> str:
         model = "the pretrained baseline" if record.trial is None else f"trial {record.trial}"

@@ -19,6 +19,7 @@ from tuning.ledger.records import (
     ExperimentRecord,
     Outcome,
     OverBudgetRecord,
+    PackingRecord,
     PreparedRecord,
     Record,
     RemovedRecord,
@@ -105,6 +106,8 @@ class History:
     closed: ClosedRecord | None = None
     earlier: tuple[WarmStartRecord, ...] = ()
     """Finished trials of other experiments."""
+    packing: Mapping[str, PackingRecord] = field(default_factory=dict)
+    """How many trials a worker takes at once, by what they have in common."""
     moves: tuple[Mapping[str, str], ...] = ()
     """Where data have moved since the launch, one after the other; `header` has them at their last place."""
 
@@ -134,6 +137,8 @@ class History:
                 return replace(self, earlier=(*self.earlier, record))
             case PreparedRecord():
                 return replace(self, prepared=record)
+            case PackingRecord():
+                return replace(self, packing={**self.packing, record.group: record})
             case BaselineRecord():
                 return replace(self, baseline=record)
             case ScoringRecord():

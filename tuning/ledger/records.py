@@ -142,6 +142,22 @@ class StartedRecord(Record):
     """How many steps its pack had taken when it joined, where one worker trains all; see `PackedTrial`."""
 
 
+class PackingRecord(Record):
+    """How many trials of one kind a worker takes at once; the latest of a group counts, also on resume.
+
+    The fields are those of `trainables.specs.pack.Packing`.
+    """
+
+    kind: Literal["packing"] = "packing"
+    group: str
+    lanes: int
+    why: str
+    lane_mb: float | None = None
+    timed: int | None = None
+    together_ms: float | None = None
+    alone_ms: float | None = None
+
+
 class BuiltRecord(Record):
     """The number of parameters that train, now or later, by part (adapter, head, backbone), and the total.
 
@@ -292,6 +308,7 @@ AnyRecord = Annotated[
     | PreparedRecord
     | BaselineRecord
     | StartedRecord
+    | PackingRecord
     | BuiltRecord
     | ReportRecord
     | UnsavedRecord

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainables.errors import AdaptertuneError
+from trainables.packing.group import why_alone
 from trainables.specs.adapters import TRAINS_BACKBONE, Adapter
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.spec import Experiment
@@ -50,20 +52,28 @@ def costliest_configs(experiment: Experiment) -> list[TrialConfig]:
     Cost grows with the batch size, a trainable backbone and the ranks. Invalid configurations are skipped;
     they fail in their trial.
     """
-    generator = random.Random(0)
-    drawn = [dict(params) for params in experiment.search.first]
-    drawn += [experiment.space.sample(generator) for _ in range(DRAWS if experiment.space else 1)]
     costliest: dict[tuple[str, str], TrialConfig] = {}
-    for params in drawn:
-        try:
-            config = experiment.trial_config(params)
-        except AdaptertuneError:
-            continue
+    for config in _drawn(experiment):
         kind = _kind(config)
         if kind not in costliest or _cost(config) > _cost(costliest[kind]):
             costliest[kind] = config
     order = [adapter.value for adapter in Adapter]
     return [costliest[kind] for kind in sorted(costliest, key=lambda k: (order.index(k[0]), k[1]))]
+
+
+def trained_alone(experiment: Experiment) -> list[str]:
+    """Why drawn configurations take their steps alone, each reason once; empty if packs take all of them."""
+    reasons = {reason for config in _drawn(experiment) if (reason := why_alone(config)) is not None}
+    return sorted(reasons)
+
+
+def _drawn(experiment: Experiment) -> Iterator[TrialConfig]:
+    generator = random.Random(0)
+    drawn = [dict(params) for params in experiment.search.first]
+    drawn += [experiment.space.sample(generator) for _ in range(DRAWS if experiment.space else 1)]
+    for params in drawn:
+        with suppress(AdaptertuneError):
+            yield experiment.trial_config(params)
 
 
 def _kind(config: TrialConfig) -> tuple[str, str]:

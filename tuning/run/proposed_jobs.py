@@ -10,6 +10,7 @@ from trainables.specs.job import TrialJob
 from trainables.specs.pack import PackedTrial, PackJob
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.composition import Composition
+from tuning.run.packs.decided import packing_in
 
 if TYPE_CHECKING:
     from tuning.search.study import Proposal
@@ -62,6 +63,7 @@ class ConfigurePacks:
             threads=experiment.resources.threads,
             orders=orders,
             lanes=self.lanes,
+            decided=tuple(map(packing_in, self.of.recorder.history.packing.values())),
             save_every_s=experiment.checkpoints.every_s,
             save_every_epochs=experiment.checkpoints.every_epochs,
             trainable=PACKED,

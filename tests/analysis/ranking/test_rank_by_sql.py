@@ -52,6 +52,16 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return compacted(write(folder, TRIALS, of=of, scores=SCORES), request.param)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_trials_with_and_without_partners_are_ranked_together(tmp_path: Path, share: float) -> None:
+    trials = (Told(LORA, (0.1, 0.2), lanes=3), Told(LORA | {"lora.rank": 4}, (0.1, 0.3)))
+    folder = compacted(write(tmp_path / "packed", trials), share)
+    with opened([folder]) as source:
+        ranked = rank_by_sql(source, 10).ranked
+    lanes = [(trial.number, [report.lanes for report in trial.reports]) for trial, _ in ranked]
+    assert lanes == [(1, [1, 1]), (0, [3, 3])]
+
+
 @pytest.mark.parametrize("how", QUESTIONS, ids=str)
 def test_both_rankings_agree(kept: Path, how: dict[str, Any]) -> None:
     values = rank(Sweep.at(kept), **how)

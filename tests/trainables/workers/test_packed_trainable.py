@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packs import LORA, UNBUILDABLE, WILD, Driver, assert_alike
+from packs import UNBUILDABLE, WILD, Driver, assert_alike
 
 from trainables.packing.pack import PackEngine
 from trainables.specs.report import Report
@@ -26,29 +26,6 @@ def test_the_first_step_starts_trials_and_says_how_many_there_is_room_for(
     first = driver.step()
     assert (first["results"], first["room"], first["read"], first["done"]) == ([], 3, 1, False)
     assert driver.actor.slots[0].state.step == 0
-
-
-@pytest.mark.parametrize(("batch_size", "room"), [(8, 8), (16, 4), (2, 12)])
-def test_a_worker_that_decides_itself_has_64_images_in_flight(
-    actor: PackedTrainable, tmp_path: Path, batch_size: int, room: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainables.packing.capacity.MOST_LANES", 12)
-    driver = Driver(tmp_path, actor, lanes=None)
-    actor._lanes.clear()
-    driver.start(0, text=LORA.replace("8", str(batch_size)))
-    assert driver.step()["room"] == room
-    actor._lanes.clear()
-
-
-def test_a_trial_that_cannot_be_packed_gets_no_partners_until_one_that_can_joins(
-    actor: PackedTrainable, tmp_path: Path
-) -> None:
-    driver = Driver(tmp_path, actor, lanes=None)
-    driver.start(0, text='{"adapter": "peft", "peft": {"method": "IA3"}, "epochs": 3, "batch_size": 8}')
-    assert driver.step()["room"] == 1
-    driver.start(1)
-    changed = driver.step()
-    assert (changed["room"], changed["results"]) == (8, [])
 
 
 def test_each_trial_reports_what_it_reports_alone_though_others_join_and_leave(

@@ -18,6 +18,7 @@ from tuning.ledger.records import (
     ExperimentRecord,
     Outcome,
     OverBudgetRecord,
+    PackingRecord,
     PreparedRecord,
     Record,
     RemovedRecord,
@@ -45,6 +46,7 @@ ONE_OF_EACH: list[Record] = [
     WarmStartRecord(experiment="b", taken=[], dropped={3: "failed"}),
     PreparedRecord(fingerprint="f", counts={"train": 3}, faults=[{"name": "x.png"}]),
     STARTED,
+    PackingRecord(group="g", lanes=8, why="memory has room for no more", lane_mb=3.5),
     BaselineRecord(metrics={"map": 0.1}),
     BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}, still=["a.b"]),
     report(1, 0.5),
@@ -92,6 +94,16 @@ def test_a_history_has_the_end_of_a_trial(tmp_path: Path) -> None:
     assert history.scoring.trials == [0, None]
     assert history.scores[0].robustness == {"dim": 0.5}
     assert history.scores[None].reason == "no memory"
+
+
+def test_the_latest_number_of_trials_at_once_counts_for_each_group(tmp_path: Path) -> None:
+    plain = read_history(write(tmp_path / "none", STARTED))
+    assert plain.packing == {}  # as in records of before
+    later = PackingRecord(group="g", lanes=4, why="memory ran out with more")
+    history = read_history(
+        write(tmp_path / "a", *ONE_OF_EACH, later, later.model_copy(update={"group": "h"}))
+    )
+    assert {group: record.lanes for group, record in history.packing.items()} == {"g": 4, "h": 4}
 
 
 def test_a_score_is_replaced_by_a_later_one_and_a_resumed_trial_ends_the_scoring(tmp_path: Path) -> None:

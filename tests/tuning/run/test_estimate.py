@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from recorded import experiment
 
-from tuning.run.estimate import costliest_configs, estimate_sweep, trial_seconds
+from tuning.run.estimate import costliest_configs, estimate_sweep, trained_alone, trial_seconds
 
 
 def measured(**said: Any) -> Any:
@@ -30,6 +30,16 @@ def test_peft_methods_are_kinds_of_their_own() -> None:
     space = {"adapter": {"choice": ["peft"]}, "peft.method": {"choice": ["IA3", "OFT"]}}
     methods = [c.peft.method for c in costliest_configs(experiment(space=space)) if c.peft is not None]
     assert methods == ["IA3", "OFT"]
+
+
+def test_what_trains_alone_is_said_once() -> None:
+    space = {"adapter": {"choice": ["lora", "peft"]}, "freezing": {"choice": ["frozen", "unfrozen"]}}
+    assert trained_alone(experiment(space=space | {"peft.method": {"choice": ["IA3"]}})) == [
+        "adapter peft may change more than the output of a layer",
+        "freezing unfrozen trains a backbone of its own",
+    ]
+    packed = {"adapter": {"choice": ["lora"]}, "freezing": {"choice": ["frozen"]}}
+    assert trained_alone(experiment(space=packed)) == []
 
 
 def test_from_single_steps_to_the_sweep() -> None:

@@ -14,6 +14,7 @@ from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
 from trainables.wording import plural
 from tuning.cli.console import console, print_columns, print_lines
+from tuning.cli.run.dry_run_of_packs import pack_lines
 from tuning.exit_codes import FAILED
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
@@ -23,6 +24,8 @@ from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep
 MESSAGES = 8
 """The most messages of libraries that are shown."""
 MESSAGE_LENGTH = 160
+MUCH = 1.1
+"""A step that takes as many times as long is slower, and not only measured so."""
 
 
 def dry_run(experiment: Experiment) -> None:
@@ -57,6 +60,16 @@ def dry_run(experiment: Experiment) -> None:
         experiment, configs, runs, trials=experiment.trials_asked, side_by_side=_parallel_trials(experiment)
     )
     print_lines(out, *_totals(experiment, expected))
+    measured_runs = list(zip(configs, runs, strict=True))
+    print_lines(
+        out,
+        *pack_lines(experiment, measured_runs, workers=expected.side_by_side, gpus=_gpus(experiment)),
+        *(
+            _slower_in_bf16(config, run)
+            for config, run in measured_runs
+            if run.step_s > MUCH * run.fp32_step_s
+        ),
+    )
     print_lines(out, *message_lines([(_name(c), run.messages) for c, run in zip(configs, runs, strict=True)]))
     if any(run.error is not None for run in runs):
         say("some adapters cannot run with these settings; their trials would fail")
@@ -85,6 +98,11 @@ def message_lines(messages: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
 
 def _name(config: TrialConfig) -> str:
     return str(config.adapter) if config.peft is None else f"{config.adapter} {config.peft.method}"
+
+
+def _slower_in_bf16(config: TrialConfig, run: DryRun) -> str:
+    times = f"{1000 * run.step_s:.1f} ms in bf16, {1000 * run.fp32_step_s:.1f} ms in fp32"
+    return f"{_name(config)}, {run.freezing}: precision: bf16 is slower on this CPU: a step takes {times}"
 
 
 def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
@@ -123,5 +141,8 @@ def _parallel_trials(experiment: Experiment) -> int:
     """The number of workers that run at once on this machine; without packs each has one trial."""
     here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
     resources = experiment.resources
-    gpus = resources.gpus_of_worker(any_there=here.gpus > 0)
-    return Capacity(lambda: [here], resources.cpus, gpus, resources.concurrent)()
+    return Capacity(lambda: [here], resources.cpus, _gpus(experiment), resources.concurrent)()
+
+
+def _gpus(experiment: Experiment) -> float:
+    return experiment.resources.gpus_of_worker(any_there=torch.cuda.device_count() > 0)

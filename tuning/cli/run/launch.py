@@ -40,8 +40,8 @@ def run_launch(
     The sweep shows a live table and ends with the best configuration. Ctrl-C stops it; `adaptertune resume
     NAME` continues it.
     \f
-    With `--dry-run`, nothing is recorded; the time and memory of the sweep are estimated from the
-    measurements.
+    With `--dry-run`, nothing is recorded; the time and memory of the sweep, and what packing gains, are
+    estimated from the measurements.
 
     With `--supervise`, a small process watches the driver and runs `resume` whenever the driver dies: it was
     killed (a machine out of memory, for example) or failed with an error that the user need not correct. It

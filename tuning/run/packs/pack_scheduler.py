@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
+from trainables.specs.pack import Packing
 from trainables.wording import few
 from tuning.ledger.records import Outcome
 from tuning.messages import say
@@ -66,7 +67,13 @@ class PackScheduler(ControlledScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """The results of some trials of a pack. The pack stops if it has none left."""
         pack = trial.config["trial"]
-        self._packs.heard(pack, room=result["room"], read=result["read"], clock=result["clock"])
+        self._packs.heard(
+            pack,
+            room=result["room"],
+            read=result["read"],
+            clock=result["clock"],
+            packing=[Packing.model_validate(each) for each in result.get("packing", ())],
+        )
         for one in result["results"]:
             number = one["trial"]
             if self._packs.pack_of(number) != pack:

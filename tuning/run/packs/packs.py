@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +15,11 @@ from typing import Any, Protocol
 from trainables.errors import AdaptertuneError
 from trainables.packing.group import group_of
 from trainables.run_folder import CONTROL
-from trainables.specs.pack import PackedTrial
+from trainables.specs.pack import PackedTrial, Packing
 from trainables.specs.trial import TrialConfig
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import Outcome, ReportRecord, StartedRecord
+from tuning.run.packs.decided import to_record
 from tuning.run.packs.limits import Limits, free_lanes, trials_at_once
 from tuning.run.packs.order_file import OrderFile
 from tuning.search.study import NoProposal, Proposal, Study
@@ -120,7 +121,7 @@ class Packs:
             return None
         number, self._opened = self._opened, self._opened + 1
         path = self._orders.with_name(f"{self._orders.name}.{number}")
-        pack = Pack(number, OrderFile(path), room=1 if alone else self._limits.lanes or 1, alone=alone)
+        pack = Pack(number, OrderFile(path), room=1 if alone else self._room_at_first(), alone=alone)
         pack.clock = self._clock if self._single() else 0
         self._packs[number] = pack
         self._give(pack, entry)
@@ -147,8 +148,12 @@ class Packs:
 
     # --- what packs say ---------------------------------------------------------------------------
 
-    def heard(self, pack: int, *, room: int, read: int, clock: int) -> None:
-        """Take what a pack says of itself; see `PackResult`."""
+    def heard(self, pack: int, *, room: int, read: int, clock: int, packing: Iterable[Packing] = ()) -> None:
+        """Take what a pack says of itself; see `PackResult`. Records what is new."""
+        for each in packing:
+            new = to_record(self._recorder.history.packing.get(each.group), each)
+            if new is not None:
+                self._recorder.record(new)
         known = self._packs[pack]
         known.room = 1 if known.alone else room
         known.orders.acknowledge(read)
@@ -187,7 +192,12 @@ class Packs:
         return trials_at_once(self._limits, packs=self._places(), lanes=self._lanes(), left=left)
 
     def _lanes(self) -> int:
-        return max((pack.room for pack in self._packs.values()), default=self._limits.lanes or 1)
+        return max((pack.room for pack in self._packs.values()), default=self._room_at_first())
+
+    def _room_at_first(self) -> int:
+        """How many trials a new pack takes: as many as is recorded, if it is."""
+        recorded = [record.lanes for record in self._recorder.history.packing.values()]
+        return max(recorded, default=self._limits.lanes or 1)
 
     def _free(self, pack: Pack) -> int:
         """How many more trials a pack takes."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from scripted import Scripted, essence, experiment
-from scripted_pack import ScriptedPack, SlowPack
+from scripted_pack import Decides, ScriptedPack, SlowPack, WithMoreMemory
 
 from cluster.usable_cpus import count_usable_cpus
 from tests.tuning.run.test_resume import cut
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history, read_records
-from tuning.ledger.records import Ending, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import Ending, Outcome, PackingRecord, Record, ReportRecord, StartedRecord
 from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
@@ -84,6 +84,33 @@ def test_cut_off_anywhere_it_ends_as_if_nothing_had_happened(
     folder = cut(whole, tmp_path, max(1, round(share * (lines - 2))), torn='{"kind": "repo')
     assert resumed(folder, prepared).outcome is Ending.FINISHED
     assert essence(folder) == essence(whole)
+
+
+AUTO: dict[str, Any] = {"resources": PARTS["resources"] | {"packing": "auto"}}
+
+
+@pytest.fixture(scope="module")
+def automatic(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
+    """The folder of an uninterrupted sweep whose worker decides how many trials it takes."""
+    return launched(tmp_path_factory.mktemp("automatic"), prepared, Decides, **AUTO).folder
+
+
+def test_the_number_that_a_worker_decides_matters_to_a_search_that_learns(
+    automatic: Path, tmp_path: Path, prepared: Path
+) -> None:
+    assert essence(launched(tmp_path, prepared, WithMoreMemory, **AUTO).folder) != essence(automatic)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.55, 0.97])
+def test_resumed_where_more_trials_fit_it_ends_as_if_nothing_had_happened(
+    automatic: Path, tmp_path: Path, prepared: Path, share: float
+) -> None:
+    lines = len((automatic / LEDGER).read_bytes().split(b"\n"))
+    folder = cut(automatic, tmp_path, max(1, round(share * (lines - 2))), torn='{"kind": "repo')
+    assert resumed(folder, prepared, WithMoreMemory).outcome is Ending.FINISHED
+    assert essence(folder) == essence(automatic)
+    (record,) = [r for r in read_records(folder) if isinstance(r, PackingRecord)]
+    assert record.lanes == Decides.lanes
 
 
 class Dying(Scripted):
