@@ -230,10 +230,9 @@ class Engine:
             batch_size=config.batch_size,
             augment=config.augment,
         )
-        first = inside * config.accumulate
+        numbers = range(pace.batches_per_epoch)[inside * config.accumulate :][: config.accumulate]
         waited = time.perf_counter()
-        last = min(first + config.accumulate, pace.batches_per_epoch)
-        group = [self._batches.of(batches, i) for i in range(first, last)]
+        group = [self._batches.of(batches, i) for i in numbers]
         state.spent.wait_s += time.perf_counter() - waited
         _train_mode(state)
         return group
