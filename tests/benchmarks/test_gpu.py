@@ -57,8 +57,8 @@ class _Brighter:
 
     def __call__(self, model: nn.Module, stacks: Stacks, states: Sequence[TrialState]) -> nn.Module:
         class Wrong(nn.Module):
-            def forward(self, images: Tensor) -> Any:
-                return model(images + 0.1 if torch.is_grad_enabled() else images)
+            def forward(self, images: Tensor, **options: Any) -> Any:
+                return model(images + 0.1 if torch.is_grad_enabled() else images, **options)
 
         return Wrong()
 
