@@ -78,7 +78,7 @@ class Driver:
     def finish(self) -> None:
         """Step until no trial is left."""
         self.step()
-        while self.actor.slots:
+        while self.actor.slots or self.actor._waiting:
             self.step()
 
     def curve(self, number: int) -> Any:

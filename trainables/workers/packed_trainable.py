@@ -108,6 +108,9 @@ class PackedTrainable:
         self._job = job
         self.slots: dict[int, Slot] = {}
         self._unstarted: list[TrialResult] = []
+        self._waiting: list[PackedTrial] = []
+        """Trials for which there is no memory until another one ends."""
+        self._freed = False
         self._clock, self._read, self._moved = 0, 0, False
         self._packing = {each.group: each for each in job.decided}
         """How many trials it takes, by group."""
@@ -142,6 +145,11 @@ class PackedTrainable:
         except Exception as error:
             failure = Failure(reason=reason_of(error))
             self._unstarted.append(TrialResult(trial=entry.trial, failure=failure, done=True))
+            return
+        if running.lacked_memory and any(slot.running.state is not None for slot in self.slots.values()):
+            running.note("memory ran out, so it waits until another trial of its worker ends")
+            running.leave()
+            self._waiting.append(entry)
             return
         clock = None
         if entry.joined is not None and running.state is not None:
@@ -193,10 +201,22 @@ class PackedTrainable:
             slot.clock = self._clock if slot.clock is None else slot.clock
 
     def _drop(self, number: int) -> None:
+        self._waiting = [entry for entry in self._waiting if entry.trial != number]
         slot = self.slots.pop(number, None)
         if slot is not None:
             slot.running.leave()
             self._share()
+            self._freed = True
+
+    def _start_waiting(self) -> None:
+        """Start the trials that memory had no room for, once another trial has ended."""
+        if not self._waiting or not self._freed:
+            return
+        self._freed = False
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            self._start(entry)
+        self._settle()
 
     def _share(self) -> None:
         for slot in self.slots.values():
@@ -218,6 +238,7 @@ class PackedTrainable:
 
         A report is sent again when the others have come as far, so that reports keep their order.
         """
+        self._start_waiting()
         found, self._unstarted = self._unstarted, []
         clock = self._furthest_back()
         for slot in self._ordered():

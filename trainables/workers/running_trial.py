@@ -31,6 +31,7 @@ from trainables.specs.report import Report
 from trainables.storage_paths import place
 from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
+from trainables.training.evaluation import ran_out_of_memory
 from trainables.training.gradient_audit import grouped
 from trainables.training.state import TrialState
 
@@ -56,6 +57,8 @@ class RunningTrial:
         """Seconds that the last save took."""
         self._folder = job.folder
         self._checkpoints = place(job.checkpoints)
+        self.lacked_memory = False
+        """Whether it could not be built or restored because memory ran out."""
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
         self._head: HeadSource | None = None
@@ -78,7 +81,7 @@ class RunningTrial:
             self._open(engine_of(), begun)
             self._log(f"configuration {job.config.model_dump_json()}")
         except Exception as error:
-            self._fault = reason_of(error)
+            self._fault, self.lacked_memory = reason_of(error), ran_out_of_memory(error)
             self._log(traceback.format_exc())
 
     # --- what a worker calls --------------------------------------------------------------------

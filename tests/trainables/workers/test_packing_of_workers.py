@@ -16,6 +16,7 @@ from trainables.packing.group import group_of
 from trainables.packing.pack import PackEngine
 from trainables.packing.stacked import PackedModel
 from trainables.specs.pack import Packing, WhyLanes
+from trainables.training.engine import Engine
 from trainables.workers.packed_trainable import PackedTrainable
 
 IA3 = '{"adapter": "peft", "peft": {"method": "IA3"}, "epochs": 3, "batch_size": 8}'
@@ -204,3 +205,66 @@ def test_a_trial_that_does_not_fit_alone_goes_on_in_micro_batches(
     for number in range(2):
         assert_alike(driver.curve(number), alone(number))
     assert {result["report"]["lanes"] for result in driver.results[0][1:]} == {1}
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["it ends", "it is stopped"])
+def test_a_trial_that_memory_has_no_room_for_starts_when_another_one_has_ended(
+    actor: PackedTrainable,
+    tmp_path: Path,
+    alone: Callable[[int], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    leaves: bool,
+) -> None:
+    start, live = Engine.start, actor._engine()
+
+    def fits(engine: Engine, asked: Any, **given: Any) -> Any:
+        if sum(slot.running.state is not None for slot in actor.slots.values()) >= 2:
+            raise torch.OutOfMemoryError("scripted")
+        return start(engine, asked, **given)
+
+    monkeypatch.setattr(Engine, "start", fits)
+    driver = Driver(tmp_path, actor, lanes=4)
+    driver.start(0, 1, 2)
+    driver.step()
+    assert actor._engine() is live
+    assert sorted(actor.slots) == [0, 1]
+    assert "it waits until another trial of its worker ends" in log(tmp_path, 2)
+    if leaves:
+        driver.leave(0)
+        driver.leave(1)
+    driver.finish()
+    assert_alike(driver.curve(2), alone(2))
+
+
+def test_a_trial_that_waits_can_be_stopped(
+    actor: PackedTrainable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Engine.start
+
+    def fits(engine: Engine, asked: Any, **given: Any) -> Any:
+        if any(slot.running.state is not None for slot in actor.slots.values()):
+            raise torch.OutOfMemoryError("scripted")
+        return start(engine, asked, **given)
+
+    monkeypatch.setattr(Engine, "start", fits)
+    driver = Driver(tmp_path, actor, lanes=4)
+    driver.start(0, 1)
+    driver.step()
+    driver.leave(1)
+    driver.finish()
+    assert list(driver.results) == [0]
+    assert len(driver.curve(0)) == 3
+
+
+def test_a_trial_that_does_not_fit_into_an_empty_worker_fails(
+    actor: PackedTrainable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fits(engine: Engine, asked: Any, **given: Any) -> Any:
+        raise torch.OutOfMemoryError("scripted")
+
+    monkeypatch.setattr(Engine, "start", fits)
+    driver = Driver(tmp_path, actor, lanes=4)
+    driver.start(0)
+    (result,) = driver.step()["results"]
+    assert result["done"]
+    assert "scripted" in result["failure"]["reason"]
