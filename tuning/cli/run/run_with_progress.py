@@ -13,23 +13,17 @@ from tuning.cli.progress import Progress
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import read_header
-from tuning.ledger.recorder import Listener
-from tuning.ledger.records import ClosedRecord, Record
-from tuning.run.early_imports import import_in_background
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
 
 if TYPE_CHECKING:
     from tuning.run.driver import LaunchResult
 
-FOR_CONCLUSION = ("tuning.cli.conclusion", "matplotlib.backends.backend_agg", "matplotlib.figure")
-"""What prints and draws the results of a sweep."""
-
 
 def run_sweep(experiment: Experiment, storage: Path, address: str | None) -> LaunchResult:
     """Run a new sweep, with a live table, or lines without a terminal."""
     with Progress(Board(experiment), console(LastingConsole)) as progress:
-        return launch_experiment(experiment, storage, address=address, on_event=_then_imports(progress))
+        return launch_experiment(experiment, storage, address=address, on_event=progress)
 
 
 def resume_sweep(
@@ -50,19 +44,8 @@ def resume_sweep(
             move_data=move_data,
             address=address,
             on_past=board.observe,
-            on_event=_then_imports(progress),
+            on_event=progress,
         )
-
-
-def _then_imports(listener: Listener) -> Listener:
-    """The listener; at the end of a sweep, while Ray shuts down, what its conclusion needs is imported."""
-
-    def heard(record: Record) -> None:
-        listener(record)
-        if isinstance(record, ClosedRecord):
-            import_in_background(FOR_CONCLUSION)
-
-    return heard
 
 
 def require_parameter(name: str | None, experiment: Experiment) -> None:
