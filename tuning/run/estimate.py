@@ -67,6 +67,11 @@ def trained_alone(experiment: Experiment) -> list[str]:
     return sorted(reasons)
 
 
+def first_packed(experiment: Experiment) -> TrialConfig | None:
+    """The first drawn configuration that packs take; None if all take their steps alone."""
+    return next((config for config in _drawn(experiment) if why_alone(config) is None), None)
+
+
 def _drawn(experiment: Experiment) -> Iterator[TrialConfig]:
     generator = random.Random(0)
     drawn = [dict(params) for params in experiment.search.first]

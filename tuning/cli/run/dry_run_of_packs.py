@@ -10,7 +10,7 @@ from trainables.packing.group import group_of
 from trainables.specs.trial import TrialConfig
 from trainables.training.dry_run import DryRun
 from tuning.experiment.spec import Experiment
-from tuning.run.estimate import trained_alone
+from tuning.run.estimate import first_packed, trained_alone
 from tuning.run.packs.limits import limits_of, trials_at_once
 
 MANY = 10**6
@@ -19,7 +19,7 @@ MANY = 10**6
 def pack_lines(
     experiment: Experiment, measured: Sequence[tuple[TrialConfig, DryRun]], *, workers: int, gpus: float
 ) -> Iterator[str]:
-    """Measure the first configuration that can be packed, and say what will happen.
+    """Measure a configuration that can be packed, and say what will happen.
 
     workers: how many run at once on this machine.  gpus: those of a worker.
     """
@@ -32,14 +32,14 @@ def pack_lines(
         why = "" if off else f", as several workers share a GPU (resources.gpus: {gpus:g})"
         yield f"packing off{why}: a worker trains one trial at a time"
         return
-    packed = [config for config, run in measured if run.error is None and group_of(config) is not None]
+    tried = _packed(experiment, measured)
     alone = trained_alone(experiment)
-    if packed:
+    if tried is not None:
         at_once = trials_at_once(limits, packs=workers, lanes=limits.lanes or MANY, left=limits.trials)
         try:
             found = measure_packing(
                 experiment.workload,
-                packed[0],
+                tried,
                 threads=resources.threads,
                 asked=limits.lanes,
                 most=-(-at_once // workers),
@@ -53,6 +53,14 @@ def pack_lines(
                 yield f"        {at_once} in all at once{_bound(experiment, at_once)}"
     for reason in alone:
         yield f"        alone in their steps: {reason}"
+
+
+def _packed(experiment: Experiment, measured: Sequence[tuple[TrialConfig, DryRun]]) -> TrialConfig | None:
+    """The configuration to measure: one that ran before, or else another one, as those were the costliest."""
+    of_packs = [(config, run) for config, run in measured if group_of(config) is not None]
+    if not of_packs:
+        return first_packed(experiment)
+    return next((config for config, run in of_packs if run.error is None), None)
 
 
 def _bound(experiment: Experiment, at_once: int) -> str:

@@ -107,6 +107,20 @@ def test_how_many_run_at_once_in_all(parts: Any, most: int, second: list[str], a
     assert asked_of[0]["most"] == most
 
 
+def test_where_the_costliest_of_each_kind_train_alone_another_one_is_measured(asked_of: Asked) -> None:
+    asked = experiment(
+        resources=AUTO,
+        search={"trials": 64},
+        trial={"batch_size": 5},
+        space={"adapter": {"choice": ["lora"]}, "freezing": {"choice": ["frozen", "unfrozen"]}},
+    )
+    runs: Any = [(config(freezing="unfrozen", batch_size=3), SimpleNamespace(error=None))]
+    lines = list(pack_lines(asked, runs, workers=2, gpus=0.0))
+    assert lines[0].startswith("packing 8 trials at once in a worker")
+    assert [each["batch_size"] for each in asked_of] == [5]
+    assert lines[-1].strip() == "alone in their steps: freezing unfrozen trains a backbone of its own"
+
+
 def test_where_workers_share_a_gpu_packing_is_off(asked_of: Asked) -> None:
     shared = "packing off, as several workers share a GPU (resources.gpus: 0.5)"
     assert told(gpus=0.5, resources=AUTO | {"gpus": 0.5}) == [
