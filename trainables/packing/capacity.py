@@ -13,7 +13,7 @@ from trainables.packing.pack import PackEngine
 from trainables.specs.pack import Packing, WhyLanes
 from trainables.training.state import TrialState
 
-IMAGES_PER_THREAD = 64
+IMAGES_PER_THREAD = 128
 """Images in flight on each thread of a CPU, from which on larger batches gain less than a tenth: measured
 with LoRA on the embedded backbones, see `benchmarks/packed_step.py`."""
 MOST_LANES = 16
@@ -24,7 +24,7 @@ MEMORY_OF_A_STEP = 2
 def lanes(group: str, state: TrialState, pack: PackEngine, *, threads: int) -> Packing:
     """How many trials like this one, of that group, a worker should advance at once.
 
-    On a CPU as many as have 64 images in flight per thread, on a GPU 16; fewer where memory is short, and at
+    On a CPU as many as have 128 images in flight per thread, on a GPU 16; fewer where memory is short, and at
     most 16. The trial is looked at and left as it was.
     """
     most, why = MOST_LANES, WhyLanes.MOST

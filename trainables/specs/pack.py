@@ -49,7 +49,7 @@ class PackOrders(Spec):
 class WhyLanes(StrEnum):
     """Why a worker takes this number of trials at once."""
 
-    IMAGES = "up to 64 images in flight on each thread"
+    IMAGES = "more images in flight on a thread gain little"
     MOST = "the most there are"
     MEMORY = "memory has room for no more"
     DIFFERS = "computed together, their losses would differ"

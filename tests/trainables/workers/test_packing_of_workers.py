@@ -61,8 +61,8 @@ def limit_memory(actor: PackedTrainable, monkeypatch: pytest.MonkeyPatch, *, ima
 # --- what is decided ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("batch_size", "room"), [(8, 8), (16, 4), (2, 16)])
-def test_a_worker_that_decides_itself_has_64_images_in_flight(
+@pytest.mark.parametrize(("batch_size", "room"), [(8, 16), (16, 8), (2, 16)])
+def test_a_worker_that_decides_itself_has_128_images_in_flight(
     actor: PackedTrainable, tmp_path: Path, batch_size: int, room: int
 ) -> None:
     driver = Driver(tmp_path, actor, lanes=None)
@@ -106,9 +106,9 @@ def test_a_trial_that_cannot_be_packed_gets_no_partners_until_one_that_can_joins
     assert (driver.step()["room"], driver.job.lanes) == (1, None)
     driver.start(1)
     changed = driver.step()
-    assert (changed["room"], changed["results"]) == (8, [])
+    assert (changed["room"], changed["results"]) == (16, [])
     driver.leave(1)
-    assert driver.step()["room"] == 8  # whoever is there: a resumed sweep has the same number
+    assert driver.step()["room"] == 16  # whoever is there: a resumed sweep has the same number
 
 
 def test_what_is_recorded_is_not_decided_again(
@@ -178,7 +178,7 @@ def test_out_of_memory_shrinks_the_room_and_no_trial_is_lost(
 ) -> None:
     driver = Driver(tmp_path, actor, lanes=None)
     driver.start(0, 1, 2, 3)
-    assert driver.step()["room"] == 8
+    assert driver.step()["room"] == 16
     tried = limit_memory(actor, monkeypatch, images=16)
     changed = driver.step()
     assert (changed["room"], changed["packing"][0]["why"]) == (2, WhyLanes.OUT_OF_MEMORY)
