@@ -16,7 +16,7 @@ ADALORA = '{"adapter": "adalora", "epochs": 5, "batch_size": 16}'
 
 def test_what_packing_gains_is_measured_also_with_fewer_steps_than_that_takes() -> None:
     found = measure_packing(workload(Task.SEGMENTATION), config(ADALORA), threads=1, asked=None, most=3)
-    assert (found.lanes, found.why, found.timed) == (4, WhyLanes.IMAGES, 3)
+    assert (found.lanes, found.why, found.timed) == (8, WhyLanes.IMAGES, 3)
     assert found.together_ms is not None
     assert found.alone_ms is not None
     assert min(found.together_ms, found.alone_ms) > 0
