@@ -21,13 +21,17 @@ class Lane:
 
     state: TrialState
     random: torch.Generator
+    """Of the device."""
+    others: tuple[torch.Generator, ...] = ()
+    """Of the CPU, if that is not the device: PEFT draws some decisions there."""
 
     @classmethod
     def of(cls, state: TrialState, device: torch.device) -> Lane:
-        """The lane of a trial's next step, with the engine's seed for that step."""
-        generator = torch.Generator(device)
-        generator.manual_seed(seed_of(state.config.seed, state.step))
-        return cls(state, generator)
+        """The lane of a trial's next step, with the engine's seed for that step; see `draw_from`."""
+        devices = [device] if device.type == "cpu" else [device, torch.device("cpu")]
+        seed = seed_of(state.config.seed, state.step)
+        own, *others = (torch.Generator(each).manual_seed(seed) for each in devices)
+        return cls(state, own, tuple(others))
 
     def kept(self, like: Tensor, drop: float) -> Tensor:
         """The mask of `functional.dropout(like, drop)`, scaled: equal to the bit to what torch draws."""
@@ -39,20 +43,27 @@ class Lane:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Let code that draws from torch's global generator draw this lane's random numbers."""
-        device = self.random.device
-        shared = (
-            torch.default_generator
-            if device.type == "cpu"
-            else torch.get_device_module(device).default_generators[device.index or 0]
-        )
-        before = shared.get_state()
-        shared.set_state(self.random.get_state())
+        """Let code that draws from torch's global generators draw this lane's random numbers."""
+        own = (self.random, *self.others)
+        shared = [_shared(generator.device) for generator in own]
+        before = [generator.get_state() for generator in shared]
+        for generator, mine in zip(shared, own, strict=True):
+            generator.set_state(mine.get_state())
         try:
             yield
         finally:
-            self.random.set_state(shared.get_state())
-            shared.set_state(before)
+            for generator, mine, state in zip(shared, own, before, strict=True):
+                mine.set_state(generator.get_state())
+                generator.set_state(state)
+
+
+def _shared(device: torch.device) -> torch.Generator:
+    """torch's global generator of a device."""
+    if device.type == "cpu":
+        return torch.default_generator
+    generators = torch.get_device_module(device).default_generators
+    found: torch.Generator = generators[device.index or 0]
+    return found
 
 
 def has_dropout(model: nn.Module) -> bool:
