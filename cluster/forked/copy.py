@@ -10,7 +10,7 @@ import weakref
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from cluster.forked.messages import Answer, Beginning, Call
+from cluster.forked.messages import ADDRESS, Answer, Beginning, Call
 
 
 class Copy:
@@ -24,6 +24,17 @@ class Copy:
         self._connection = connection
         # Not `__del__`: in a cycle of references the connection may have closed itself before.
         weakref.finalize(self, _close, connection, life)
+
+    @classmethod
+    def found(cls, name: str) -> Self | None:
+        """A copy with an object of the class `module:Class`; None without a server, or if it was killed."""
+        address = os.environ.get(ADDRESS)
+        if address is None:
+            return None
+        try:
+            return cls.begin(name, address)
+        except (OSError, EOFError):
+            return None
 
     @classmethod
     def begin(cls, name: str, address: str) -> Self:

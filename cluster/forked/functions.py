@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import Any
 
 from cluster.forked.copy import Copy
-from cluster.forked.messages import ADDRESS
 from cluster.paused_collector import import_by_name
 
 
@@ -26,10 +23,8 @@ _copy: Copy | None = None
 def call_function(name: str, argument: Any) -> Any:
     """What a function returns, in a copy of the fork server, or else in this process. Raises its error."""
     global _copy
-    address = os.environ.get(ADDRESS)
-    if address is not None and _copy is None:
-        with suppress(OSError, EOFError):  # the server was killed
-            _copy = Copy.begin(f"{__name__}:{Functions.__name__}", address)
+    if _copy is None:
+        _copy = Copy.found(f"{__name__}:{Functions.__name__}")
     if _copy is None:
         return Functions().call(name, argument)
     try:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from cluster.forked.copy import Copy
-from cluster.forked.messages import ADDRESS
 from cluster.paused_collector import import_by_name
 
 
 def new_trainable(name: str) -> Any:
     """A trainable `module:Class`, not set up yet: in a copy of the fork server, or else in this process."""
-    address = os.environ.get(ADDRESS)
-    if address is not None:
-        try:
-            return ForkedTrainable.begin(name, address)
-        except (OSError, EOFError):
-            pass  # the server was killed
+    if (forked := ForkedTrainable.found(name)) is not None:
+        return forked
     kind = import_by_name(name)
     return kind.__new__(kind)  # Ray's __init__ would make a folder in ~/ray_results
 
