@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.tasks.linear import OneDnnLinear, mkl_is_slow, product
+from trainables.tasks.row_bits import rows_have_same_bits
 
 LEAST_PRODUCT = 1_000_000
 """Multiplications of one lane from which on oneDNN is faster: its calls take longer."""
@@ -64,9 +65,10 @@ def rows_are_independent(rows: int, inputs: int, outputs: int, *, onednn: bool) 
             x = torch.randn(5 * rows, width, generator=generator)
             weight = torch.randn(height, width, generator=generator)
             for of in (weight, torch.randn(width, height, generator=generator).t()):
-                compute = product if onednn else functional.linear
-                whole = compute(x, of, None)
-                parts = (rows, 2 * rows, 3 * rows)
-                if not all(torch.equal(compute(x[:part], of, None), whole[:part]) for part in parts):
+
+                def compute(x: Tensor, of: Tensor = of) -> tuple[Tensor, ...]:
+                    return (product(x, of, None) if onednn else functional.linear(x, of),)
+
+                if not rows_have_same_bits(compute, (x,), [slice(0, count * rows) for count in (1, 2, 3)]):
                     return False
     return True

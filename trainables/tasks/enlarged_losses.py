@@ -20,6 +20,7 @@ from trainables.data.files.mask_pixels import IGNORE
 from trainables.specs.trial import Loss
 from trainables.tasks.head import enlarging
 from trainables.tasks.losses import WITHOUT_ENTROPY, Measures, loss_of
+from trainables.tasks.row_bits import rows_have_same_bits
 
 IN_CACHE = 1 << 18
 """Enlarged logits that are computed at once; as float32 they are as large as the L2 cache of a core."""
@@ -99,11 +100,8 @@ def lanes_are_independent(images: int, small: Sequence[int], size: Sequence[int]
         parts = [slice(0, count * images) for count in range(1, lanes)]
         parts += [slice(lane * images, (lane + 1) * images) for lane in range(1, lanes)]
         for truth in (target, target.where(target != IGNORE, 0)):
-            whole = _entropy_with_gradient(maps, truth)
-            for rows in parts:
-                own = _entropy_with_gradient(maps[rows], truth[rows])
-                if not all(torch.equal(one, among[rows]) for one, among in zip(own, whole, strict=True)):
-                    return False
+            if not rows_have_same_bits(_entropy_with_gradient, (maps, truth), parts):
+                return False
     return True
 
 
@@ -165,7 +163,7 @@ class _Pixels:
         """(images, classes) each: see `Measures`."""
         each = self._of_counted(self._probabilities.gather(1, self._truth))
         overlap = torch.zeros_like(self._probabilities).scatter_(1, self._truth, each)
-        counted = self._of_counted(self._probabilities.clone())
+        counted = self._probabilities if self._counted is None else self._probabilities * self._counted
         found = (overlap, counted, self._hot())
         first, second, third = (part.sum((0, 3)).t().contiguous() for part in found)
         return first, second, third

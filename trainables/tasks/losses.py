@@ -67,17 +67,12 @@ def measure_images(logits: Tensor, target: Tensor) -> Measures:
     return Measures(_entropy(scores, target), *_overlap(scores.exp(), target))
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
-    """The loss of a batch.
-
-    cross_entropy is a mean over images of means over pixels; the Dice losses are computed over the
-    whole batch, so that a class that a single image lacks does not distort them.
-    """
-    return loss_of(_measures(logits, target, loss), loss)
-
-
 def lane_losses(logits: Tensor, target: Tensor, loss: Loss, *, lanes: int) -> Tensor:
-    """(lanes,) `segmentation_loss` of each of `lanes` equally large parts of the images."""
+    """(lanes,) the loss of each of `lanes` equally large parts of the images.
+
+    cross_entropy is a mean over images of means over pixels; the Dice losses are computed over all images
+    of a lane, so that a class that a single image lacks does not distort them.
+    """
     measures = _measures(logits, target, loss)
     if loss is Loss.CROSS_ENTROPY:
         return measures.entropy.view(lanes, -1).mean(1)

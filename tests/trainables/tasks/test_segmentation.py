@@ -36,7 +36,7 @@ from trainables.specs.trial import Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.base import TaskModel, pixels
 from trainables.tasks.head import SegmentationHead
-from trainables.tasks.losses import segmentation_loss
+from trainables.tasks.losses import lane_losses
 from trainables.tasks.registry import load_task, resize_of
 
 CLASSES = ("ground", "a", "b")
@@ -263,7 +263,7 @@ def test_loss_is_the_one_asked_for(with_head: Path, split_of: SplitOf, loss: Los
     batch = eval_batches(_split(split_of, [(32, 32)] * 3), batch_size=3)[0]
     own = task.loss(model, batch, _config(f'"loss": "{loss}"'))
     assert own.item() == pytest.approx(
-        segmentation_loss(task.outputs(model, batch), batch.masks, loss).item()
+        lane_losses(task.outputs(model, batch), batch.masks, loss, lanes=1).item()
     )
     if loss is Loss.CROSS_ENTROPY:
         assert task.loss(model, batch, PLAIN).item() == own.item()
