@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def compare(given: argparse.Namespace) -> None:
     """Run the programs in turn, and print the results."""
-    print(f"{given.trials} trials, batches of {given.batch}, {os.cpu_count()} cores, load {_load()}")
+    print(f"{given.trials} trials, batches of {given.batch}, {os.cpu_count()} cores, load {load()}")
     peers = {PEERS[name].title: PEERS[name] for name in given.peers}
     runs: dict[str, list[Run]] = {name: [] for name in (OURS, *peers)}
     wide = max(map(len, runs))
@@ -151,7 +151,7 @@ def compare(given: argparse.Namespace) -> None:
             print(
                 f"round {turn + 1}  {name:{wide}s} {run.last_result_s:6.1f} s  (process {run.whole_s:5.1f} s)"
                 f"  {len(run.values)} trials, mean best Dice {statistics.mean(run.values):.4f}"
-                f"  load {_load()}",
+                f"  load {load()}",
                 flush=True,
             )
     last = {name: statistics.median(r.last_result_s for r in done) for name, done in runs.items()}
@@ -168,7 +168,7 @@ def compare(given: argparse.Namespace) -> None:
     print(f"  waiting for data {100 * statistics.median(waits):.1f} % of a step")
 
 
-def _load() -> str:
+def load() -> str:
     """The mean number of processes that ran or waited for a core in the last minute."""
     return f"{os.getloadavg()[0]:.1f}"
 

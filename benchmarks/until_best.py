@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sixteen_trials import run_program
+from benchmarks.sixteen_trials import load, run_program
 from benchmarks.task16 import FOLDER
 
 Reports = list[tuple[float, float]]
@@ -126,7 +126,7 @@ def compare(given: argparse.Namespace) -> None:
     """Run the programs in turn for each seed, print their times, then medians and ranges."""
     task = task_of(given)
     sizes = ", ".join(f"{key} {task[key]}" for key in ("trials", "epochs", "train", "validation", "batch"))
-    print(f"{sizes}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{sizes}; {os.cpu_count()} cores, load {load()}", flush=True)
     found: dict[int, dict[str, Reports]] = {}
     for seed in range(given.seeds):
         found[seed] = {}
@@ -138,7 +138,7 @@ def compare(given: argparse.Namespace) -> None:
             best = max(value for _, value in done)
             print(
                 f"seed {seed}  {TITLES[name]:20s} {len(done):4d} reports, best Dice {best:.4f}"
-                f", {time.perf_counter() - started:6.1f} s in all, load {os.getloadavg()[0]:.1f}",
+                f", {time.perf_counter() - started:6.1f} s in all, load {load()}",
                 flush=True,
             )
         if given.out is not None:

@@ -7,7 +7,6 @@ at once, as in our sweep. Prints its times and bytes as JSON.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from benchmarks.curves import EPOCHS, dice
+from benchmarks.peers.ray_start import start_ray
 
 
 class Plain(tune.Trainable):  # type: ignore[misc]
@@ -49,14 +49,7 @@ class Plain(tune.Trainable):  # type: ignore[misc]
 
 
 def main(trials: int, folder: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
-    ray.init(
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={
-            "env_vars": {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-        },
-    )
+    start_ray()
     ended: list[float] = []
 
     class Clock(tune.Callback):  # type: ignore[misc]

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
 from benchmarks.peers.plain import data
+from benchmarks.peers.ray_start import start_ray
 from benchmarks.task16 import TRAIN, VALIDATION, add_options, configurations
 from trainables.specs.data import Split
 
@@ -36,14 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_options(parser)
     given = parser.parse_args()
-    root = Path(__file__).resolve().parents[2]
-    ray.init(
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={
-            "env_vars": {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-        },
-    )
+    start_ray()
     with_data = tune.with_parameters(
         trainable, training=data(Split.TRAIN, TRAIN), validation=data(Split.VALIDATION, VALIDATION)
     )

@@ -9,7 +9,6 @@ Prints the time and Dice of every report as JSON.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.peers.plain import data
 from benchmarks.peers.quickstart import Configuration, Size, as_suggested, suggest
+from benchmarks.peers.ray_start import start_ray
 from trainables.specs.data import Split
 
 
@@ -51,14 +51,7 @@ def as_configuration(suggested: dict[str, Any]) -> Configuration:
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
-    root = Path(__file__).resolve().parents[2]
-    ray.init(
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={
-            "env_vars": {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-        },
-    )
+    start_ray()
     with_data = tune.with_parameters(
         trainable,
         training=data(Split.TRAIN, asked["train"], asked["side"]),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmark_commands import printed_by, refusal
 from torch import Tensor, nn
 
 from benchmarks import gpu
@@ -24,7 +23,6 @@ from trainables.packing.forwards import Plain
 from trainables.packing.stacks import Stacks
 from trainables.training.state import TrialState
 
-ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 QUICK = Options(CPU, small=True, turns=1, limit_s=100.0, processes=0, compiled=False)
 
@@ -126,9 +124,7 @@ def test_a_row_without_time_is_left_out() -> None:
 def test_wrong_arguments_are_refused_before_anything_runs(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        gpu.main(arguments)
-    assert words in capsys.readouterr().err
+    assert words in refusal(gpu.main, arguments, capsys)
 
 
 @pytest.mark.slow
@@ -146,16 +142,8 @@ def test_compiled_models_are_timed_after_the_others(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_the_whole_command(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--small", "--no-compiled"]
-    done = subprocess.run(
-        [*command, "--turns", "1", "--processes", "2", "--out", str(out)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=560,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    small = ["--device", "cpu", "--small", "--no-compiled", "--turns", "1", "--processes", "2"]
+    printed_by("benchmarks.gpu", *small, "--out", str(out), within_s=560)
     found = json.loads(out.read_text())
     assert found["machine"]["torch"] == torch.__version__
     assert list(found["sections"]) == ["segmentation", "detection", "head_only"]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from benchmark_commands import printed_by, refusal
 
 from benchmarks import sixteen_trials
 from benchmarks.sixteen_trials import Peer, Run
 from benchmarks.task16 import configurations
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_32_trials_are_the_16_and_16_more() -> None:
@@ -55,17 +52,11 @@ def test_every_program_gets_the_same_size(
 def test_wrong_arguments_are_refused_before_anything_runs(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        sixteen_trials.main(arguments)
-    assert words in capsys.readouterr().err
+    assert words in refusal(sixteen_trials.main, arguments, capsys)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_command() -> None:
-    command = [sys.executable, "-m", "benchmarks.sixteen_trials", "--rounds", "1"]
-    done = subprocess.run(
-        [*command, "--peers", "optuna-one-thread"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.count(" 16 trials, mean best Dice") == 2
+    printed = printed_by("benchmarks.sixteen_trials", "--rounds", "1", "--peers", "optuna-one-thread")
+    assert printed.count(" 16 trials, mean best Dice") == 2

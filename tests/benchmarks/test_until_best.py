@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from benchmark_commands import printed_by, refusal
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -28,8 +27,6 @@ from trainables.specs.data import Split
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
 from tuning.experiment.load import load_experiment
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -165,9 +162,7 @@ def test_dice_of_peers_is_ours() -> None:
 def test_wrong_arguments_are_refused_before_anything_runs(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        until_best.main(arguments)
-    assert words in capsys.readouterr().err
+    assert words in refusal(until_best.main, arguments, capsys)
 
 
 @pytest.mark.slow
@@ -175,15 +170,8 @@ def test_wrong_arguments_are_refused_before_anything_runs(
 def test_the_whole_command(tmp_path: Path) -> None:
     out = tmp_path / "reports.json"
     sizes = ["--seeds", "1", "--trials", "3", "--epochs", "2", "--train", "32", "--validation", "8"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.until_best", *sizes, "--out", str(out)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    printed = printed_by("benchmarks.until_best", *sizes, "--out", str(out))
     reports = json.loads(out.read_text())["reports"]["0"]
     assert list(reports) == list(until_best.TITLES)
     assert all(3 <= len(each) <= 6 for each in reports.values())
-    assert "median" in done.stdout
+    assert "median" in printed

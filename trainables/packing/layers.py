@@ -29,14 +29,14 @@ from trainables.packing.stacks import Stacks
 
 SMALLEST_RANK = 8
 """Ranks are padded to this, or to the next power of two above it."""
-MOST_BLOCKS = 1 << 20
-"""More than a weight can have rows of blocks."""
 
 
 Product = Callable[[Tensor], Tensor]
 """The frozen product: (lanes, rows, in) -> (lanes, rows, out)."""
 Parts = list[tuple[slice, "Adapters"]]
 """Which lanes are computed at once, and how."""
+Size = tuple[int, ...]
+"""What must be equal in layers of one kind that are computed at once, such as the padded rank."""
 
 
 class Adapters(Protocol):
@@ -81,27 +81,27 @@ class PackedLinear(nn.Module):
         return whole.view(*x.shape[:-1], -1)
 
 
-def order_of(layer: nn.Module) -> tuple[str, int]:
+def order_of(layer: nn.Module) -> tuple[str, Size]:
     """A sort key for adapted layers: those with equal keys are computed at once."""
     kind, size = _kind(layer)
     return kind.__name__, size
 
 
-def _kind(layer: Any) -> tuple[type[Any], int]:
-    """How a layer's adapter is computed, and its padded rank."""
+def _kind(layer: Any) -> tuple[type[Any], Size]:
+    """How a layer's adapter is computed, and its size."""
     # Exactly these: a method of PEFT that is built on one of them computes something else.
     if type(layer) is SerialLinear:
-        return AddedToInput, _padded(layer.r[ADAPTER_NAME])
+        return AddedToInput, (_padded(layer.r[ADAPTER_NAME]),)
     if type(layer) is SVDLinear:
-        return AddedByValues, _padded(layer.lora_A[ADAPTER_NAME].shape[0])
+        return AddedByValues, (_padded(layer.lora_A[ADAPTER_NAME].shape[0]),)
     if type(layer) is LoraLinear and not layer.lora_variant:
-        return AddedToOutput, _padded(layer.r[ADAPTER_NAME])
+        return AddedToOutput, (_padded(layer.r[ADAPTER_NAME]),)
     if type(layer) is GraloraLinear and not layer.hybrid_r[ADAPTER_NAME]:
         # Blocks are not padded: their number and their rank must be equal.
-        return AddedByBlocks, layer.r[ADAPTER_NAME] * MOST_BLOCKS + layer.gralora_k[ADAPTER_NAME]
+        return AddedByBlocks, (layer.r[ADAPTER_NAME], layer.gralora_k[ADAPTER_NAME])
     if type(layer) in (LohaLinear, LokrLinear) and not layer.rank_dropout[ADAPTER_NAME]:
-        return AddedByWeight, 0
-    return EachAlone, 0
+        return AddedByWeight, ()
+    return EachAlone, ()
 
 
 def _padded(rank: int) -> int:

@@ -6,6 +6,7 @@ and a result says which of them were read, so that none is lost if the file is r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ class Packing(Spec):
         if self.lane_mb is not None:
             parts.append(f"{_short(self.lane_mb)} MB a trial")
         return "; ".join(parts)
+
+
+def room_of(decided: Iterable[int], asked: int | None) -> int:
+    """How many trials a worker takes: as many as of the kind of which it takes most, whichever are there now.
+
+    So the number does not depend on the order in which trials end, and a resumed sweep has the same.
+
+    decided: for each kind of which that is decided.  asked: `resources.packing`, if it is a number.
+    """
+    return max(decided, default=asked or 1)
 
 
 def _short(value: float) -> str:

@@ -21,7 +21,7 @@ from trainables.packing.group import group_of
 from trainables.packing.pack import PackEngine
 from trainables.run_folder import CONTROL, HALT
 from trainables.specs.job import Failure, TrialResult
-from trainables.specs.pack import PackedTrial, Packing, PackJob, PackOrders, PackResult, WhyLanes
+from trainables.specs.pack import PackedTrial, Packing, PackJob, PackOrders, PackResult, WhyLanes, room_of
 from trainables.specs.report import Report
 from trainables.training.engine import Engine
 from trainables.training.evaluation import ran_out_of_memory
@@ -178,11 +178,7 @@ class PackedTrainable:
         self._decided(found)
 
     def _room_now(self) -> int:
-        """As many trials as of the kind of which it takes most, whichever kinds are there now.
-
-        So the number does not depend on the order in which trials end, and a resumed sweep has the same.
-        """
-        return max((each.lanes for each in self._packing.values()), default=self._job.lanes or 1)
+        return room_of((each.lanes for each in self._packing.values()), self._job.lanes)
 
     def _decided(self, packing: Packing) -> None:
         """Take over how many trials of a group the worker takes; the driver and the trials' logs are told."""

@@ -79,10 +79,10 @@ class RunningTrial:
             with suppress(OSError):  # a full disk may have free space by the time of the first save
                 self._folder.mkdir(parents=True, exist_ok=True)
             self._open(engine_of(), begun)
-            self._log(f"configuration {job.config.model_dump_json()}")
+            self.note(f"configuration {job.config.model_dump_json()}")
         except Exception as error:
             self._fault, self.lacked_memory = reason_of(error), ran_out_of_memory(error)
-            self._log(traceback.format_exc())
+            self.note(traceback.format_exc())
 
     # --- what a worker calls --------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class RunningTrial:
         state = self.state
         self._epoch, self._last_report = report.epoch, report
         self._log_told()
-        self._log(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
+        self.note(f"epoch {report.epoch:g}  objective {report.objective:.6g}  {report.metrics}")
         if report.outcome == "diverged":
             return self.failed(
                 f"the loss or the objective is not finite at epoch {report.epoch:g}", report=report
@@ -122,7 +122,7 @@ class RunningTrial:
     def failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> TrialResult:
         """The result of a trial that ends without a value. trace: for its log.  report: if it diverged."""
         if trace is not None:
-            self._log(trace)
+            self.note(trace)
         failure = Failure(outcome="diverged" if report is not None else "failed", reason=reason)
         return self._result(report=report, done=True, failure=failure)
 
@@ -149,14 +149,14 @@ class RunningTrial:
 
     def note(self, text: str) -> None:
         """Write to the trial's log."""
-        self._log(text)
+        append_to_log(self._folder, text)
 
     def leave(self) -> None:
         """End it here: try for the last time to write best weights that did not fit on the disk."""
         self.state = None  # so that the next model can take its memory
         if self._best is None or self._kept():
             return
-        self._log("its best weights are not kept")
+        self.note("its best weights are not kept")
         self._best = None
         with suppress(OSError, StorageError):  # weights of an earlier report would be mistaken for the best
             (self._checkpoints / BEST_WEIGHTS).unlink()
@@ -178,14 +178,14 @@ class RunningTrial:
                 # The report saved with it may be missing in the record, so it is sent again.
                 self._pending = self._last_report = restore_state(state, saved)
             except CheckpointError as error:
-                self._log(f"starting over: {error}")
+                self.note(f"starting over: {error}")
                 state = None
         if state is None:
             state = engine.start(job.config, number=job.trial)
         self.state = state
         self._built = count_parameters(state.parts, state.config, still=state.still)
         if state.still:
-            self._log(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
+            self.note(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
         self._head = engine.task.head_source(state.config)
 
     def _measured_baseline(self, engine: Engine, claim: Path) -> dict[str, float] | None:
@@ -195,7 +195,7 @@ class RunningTrial:
         try:
             return engine.baseline_metrics()
         except Exception:  # this trial must not fail for it; another worker may try
-            self._log(traceback.format_exc())
+            self.note(traceback.format_exc())
             claim.unlink(missing_ok=True)
             return None
 
@@ -233,12 +233,12 @@ class RunningTrial:
             if write is not None:
                 write()
         except StorageError as error:
-            self._log(f"not saved: {error}")
+            self.note(f"not saved: {error}")
             if not self._told_unsaved:
                 self._unsaved, self._told_unsaved = str(error), True
             return False
         if self._told_unsaved:
-            self._log("saved again")
+            self.note("saved again")
             self._told_unsaved = False
         return True
 
@@ -267,11 +267,8 @@ class RunningTrial:
     def _log_told(self) -> None:
         """Log what the worker's engine has told since the last report; it concerns all its trials."""
         for text in self._told[self._told_before :]:
-            self._log(text)
+            self.note(text)
         self._told_before = len(self._told)
-
-    def _log(self, text: str) -> None:
-        append_to_log(self._folder, text)
 
 
 def _first_to(path: Path) -> bool:

@@ -18,13 +18,18 @@ from tuning.run.proposed_jobs import PACKED, TRAINABLE
 
 FOR_FIT = ("tuning.run.ray_scheduler", "tuning.run.ray_searcher", "tuning.search.study", "cluster.ray_worker")
 """What the driver needs once Ray has started; they import Ray Tune and Optuna."""
-FOR_TRIALS = ("cluster.ray_worker", "trainables.library_imports", PACKED.partition(":")[0])
-"""What a worker needs until its first step, in this order."""
-FOR_TRIALS_ALONE = (*FOR_TRIALS[:-1], TRAINABLE.partition(":")[0])
+FOR_RAY = ("cluster.ray_worker",)
+"""What each worker of Ray needs."""
+FOR_TRAINING = ("trainables.library_imports", PACKED.partition(":")[0])
+"""What training needs until the first step, in this order, without Ray."""
+FOR_TRAINING_ALONE = (FOR_TRAINING[0], TRAINABLE.partition(":")[0])
 """The same for a worker that trains one trial at a time."""
-FOR_GPU_TRIALS = ("cluster.ray_worker", "torch")
-"""The same before a worker has its GPU: a library that counts GPUs when it is imported would see all of them,
-and the process would then not see the one that Ray assigns to it later. torch does not count them."""
+FOR_TRIALS = (*FOR_RAY, *FOR_TRAINING)
+"""What a worker needs that trains itself."""
+FOR_GPU_TRIALS = (*FOR_RAY, "torch")
+"""What a worker imports before it has its GPU: a library that counts GPUs when it is imported would see
+all of them, and the process would then not see the one that Ray assigns to it later. torch does not
+count them."""
 
 
 def import_in_background(modules: Sequence[str]) -> threading.Thread:
@@ -52,7 +57,7 @@ def preload_for(of: Composition) -> Preload:
     at_once = min(slots, resources.concurrent or slots, of.experiment.search.trials or slots)
     if gpus:
         return Preload(FOR_GPU_TRIALS, at_once)
-    modules = FOR_TRIALS if resources.packing != "off" else FOR_TRIALS_ALONE
+    modules = FOR_TRAINING if resources.packing != "off" else FOR_TRAINING_ALONE
     if can_fork():
-        return Preload(modules[:1], at_once, forked=modules[1:])
-    return Preload(modules, at_once)
+        return Preload(FOR_RAY, at_once, forked=modules)
+    return Preload((*FOR_RAY, *modules), at_once)

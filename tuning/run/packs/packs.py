@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from trainables.errors import AdaptertuneError
 from trainables.packing.group import group_of
 from trainables.run_folder import CONTROL
-from trainables.specs.pack import PackedTrial, Packing
+from trainables.specs.pack import PackedTrial, Packing, room_of
 from trainables.specs.trial import TrialConfig
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import Outcome, ReportRecord, StartedRecord
@@ -195,9 +195,9 @@ class Packs:
         return max((pack.room for pack in self._packs.values()), default=self._room_at_first())
 
     def _room_at_first(self) -> int:
-        """How many trials a new pack takes: as many as is recorded, if it is."""
-        recorded = [record.lanes for record in self._recorder.history.packing.values()]
-        return max(recorded, default=self._limits.lanes or 1)
+        """How many trials a new pack takes, by what is recorded."""
+        recorded = self._recorder.history.packing.values()
+        return room_of((record.lanes for record in recorded), self._limits.lanes)
 
     def _free(self, pack: Pack) -> int:
         """How many more trials a pack takes."""

@@ -76,12 +76,17 @@ def test_the_sweep_under_test_stops_some_trials(whole: Path) -> None:
     assert len(trials) == 12
 
 
+def cut_at(whole: Path, folder: Path, share: float) -> Path:
+    """The experiment of a driver that died in the middle of a line, after this share of the record."""
+    lines = len((whole / LEDGER).read_bytes().split(b"\n"))
+    return cut(whole, folder, max(1, round(share * (lines - 2))), torn='{"kind": "repo')
+
+
 @pytest.mark.parametrize("share", [0.1, 0.55, 0.97])
 def test_cut_off_anywhere_it_ends_as_if_nothing_had_happened(
     whole: Path, tmp_path: Path, prepared: Path, share: float
 ) -> None:
-    lines = len((whole / LEDGER).read_bytes().split(b"\n"))
-    folder = cut(whole, tmp_path, max(1, round(share * (lines - 2))), torn='{"kind": "repo')
+    folder = cut_at(whole, tmp_path, share)
     assert resumed(folder, prepared).outcome is Ending.FINISHED
     assert essence(folder) == essence(whole)
 
@@ -105,8 +110,7 @@ def test_the_number_that_a_worker_decides_matters_to_a_search_that_learns(
 def test_resumed_where_more_trials_fit_it_ends_as_if_nothing_had_happened(
     automatic: Path, tmp_path: Path, prepared: Path, share: float
 ) -> None:
-    lines = len((automatic / LEDGER).read_bytes().split(b"\n"))
-    folder = cut(automatic, tmp_path, max(1, round(share * (lines - 2))), torn='{"kind": "repo')
+    folder = cut_at(automatic, tmp_path, share)
     assert resumed(folder, prepared, WithMoreMemory).outcome is Ending.FINISHED
     assert essence(folder) == essence(automatic)
     (record,) = [r for r in read_records(folder) if isinstance(r, PackingRecord)]
