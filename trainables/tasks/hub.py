@@ -22,6 +22,7 @@ from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import Scale
+from trainables.tasks.processors import read_image_processor
 
 
 def folder_of(spec: ModelSpec, task: Task) -> Path | None:
@@ -47,9 +48,7 @@ def read_config(spec: ModelSpec, task: Task) -> Any:
 
 def read_processor(spec: ModelSpec, task: Task) -> Any:
     """The image processor's settings. Raises ModelError."""
-    from transformers import AutoImageProcessor
-
-    return _read(spec, task, "image processor settings", AutoImageProcessor.from_pretrained, backend="pil")
+    return _read(spec, task, "image processor settings", read_image_processor)
 
 
 def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Module:
