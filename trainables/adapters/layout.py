@@ -26,8 +26,8 @@ _ROLES: dict[Role, tuple[bool, re.Pattern[str]]] = {
     Role.KEY: (True, _ends(r"key|k_proj|k_lin|to_k|wk|k|k_content_proj|\w+_key_content_proj")),
     Role.VALUE: (True, _ends(r"value|v_proj|v_lin|to_v|wv|v|(?:\w+_)?value_proj")),
     Role.OUTPUT: (True, _ends(r"o_proj|out_proj|output\.dense|dense|output_proj|out_lin|to_out\.0|proj|wo")),
-    Role.MLP_IN: (False, _ends(r"fc1|intermediate\.dense|lin1|linear1|up_proj|weights_in|wi")),
-    Role.MLP_OUT: (False, _ends(r"fc2|output\.dense|lin2|linear2|down_proj|weights_out|wo")),
+    Role.MLP_IN: (False, _ends(r"fc1|intermediate\.dense|lin1|linear1|up_proj|weights_in|wi|mlp\.layers\.0")),
+    Role.MLP_OUT: (False, _ends(r"fc2|output\.dense|lin2|linear2|down_proj|weights_out|wo|mlp\.layers\.1")),
 }
 """Role -> (inside attention?, the end of the layer's name).
 

@@ -55,6 +55,17 @@ class Portable:
     saved_modules: tuple[str, ...]
     """The names of the modules in a detector's head."""
 
+    @property
+    def head_is_found(self) -> bool:
+        """Whether PEFT can save the head with the adapter.
+
+        It takes every module whose name ends with a given one, also amid a word: with `class_embed` it would
+        take the list `enc_out_class_embed` as well, and fail.
+        """
+        every = {name for name, _ in self.pristine.named_modules(remove_duplicate=False)}
+        others = every - set(self.saved_modules)
+        return not any(name.endswith(self.saved_modules) for name in others)
+
     def base(self) -> Any:
         """The model without its adapter, with the trained weights."""
         model = copy.deepcopy(self.pristine)
@@ -130,7 +141,7 @@ def _detector(trained: TrainedModel, whole: Portable) -> Portable:
     """The detector as a transformers model, with its trained head."""
     assert isinstance(trained.task, DetectionTask)
     family, model = trained.task.family, whole.pristine
-    names = _modules(model, [getattr(model, family.classifier), getattr(model, family.boxes)])
+    names = _modules(model, family.head_modules(model))
     head = tuple(f"{name}." for name in names)
     model.load_state_dict({n: t for n, t in whole.weights.items() if n.startswith(head)}, strict=False)
     return replace(whole, saved_modules=tuple(names))

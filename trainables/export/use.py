@@ -87,11 +87,19 @@ def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:
 def _adapted(model: Any, folder: Path) -> nn.Module:
     from peft import PeftModel
 
-    # In a detector, heads are tied, not embeddings, but PEFT would search for embeddings.
-    model._tied_weights_keys = None
+    untie(model)
     with quiet():
         adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), torch_device="cpu")
     return adapted
+
+
+def untie(model: Any) -> None:
+    """Let PEFT take no tied head of a detector for an embedding, which it would search for in vain."""
+    kind = type(model)
+    if isinstance(getattr(kind, "_tied_weights_keys", None), property):  # DEIMv2's cannot be set
+        model.__class__ = type(kind.__name__, (kind,), {"_tied_weights_keys": None})
+    else:
+        model._tied_weights_keys = None
 
 
 class _Segmenter(nn.Module):

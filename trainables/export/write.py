@@ -119,7 +119,10 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
         parts.pristine.config.id2label = dict(enumerate(trained.classes))
         parts.pristine.config.label2id = {name: number for number, name in enumerate(trained.classes)}
     if not (merge or moved or trained.adapted.config is None):
-        _adapter(trained, parts, folder, own_base=False)
+        own = not parts.head_is_found  # then the trained head is in an own base
+        if own:
+            _save(parts.base(), folder / BASE)
+        _adapter(trained, parts, folder, own_base=own)
         return ExportKind.ADAPTER
     try:
         _save(parts.merged(), folder)
@@ -127,7 +130,7 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
     except AdapterError:
         if merge:
             raise
-    _save(parts.base(), folder / "base")
+    _save(parts.base(), folder / BASE)
     _adapter(trained, parts, folder, own_base=True)
     return ExportKind.ADAPTER
 
@@ -136,7 +139,7 @@ def _adapter(trained: TrainedModel, parts: Portable, folder: Path, *, own_base: 
     """Write PEFT's two files, and the config of the model with its labels."""
     from peft import get_peft_model_state_dict
 
-    model: Any = parts.with_adapter(saves_head=True)
+    model: Any = parts.with_adapter(saves_head=parts.head_is_found)
     held = get_peft_model_state_dict(model, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
     # Shared tensors are written once for each layer: safetensors does not support sharing.
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in held.items()}

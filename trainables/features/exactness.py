@@ -7,7 +7,7 @@ depends on the batch's size, and some routines add in another order at another p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
@@ -30,6 +30,7 @@ class Sample:
     """A trial's task with its first images.
 
     batch: those with given indices, on the task's device.  uniform: whether all images have one size.
+    still: the trial's modules that are in evaluation mode in training.
     """
 
     task: TaskModel
@@ -38,6 +39,7 @@ class Sample:
     count: int
     uniform: bool
     device: torch.device
+    still: Sequence[nn.Module] = ()
 
     def states(self, model: nn.Module, prefix: Prefix, batch: Batch) -> Tensor:
         """The hidden states of a batch."""
@@ -107,8 +109,8 @@ def find_prefix(sample: Sample, model: nn.Module, blocks: tuple[str, ...], block
                 embeddings = find_embeddings(model, blocks, lambda: sample.forward(model, batch))
             prefix = Prefix(embeddings, blocks, block)
             hidden = sample.states(model, prefix, batch)
-            if not torch.isfinite(hidden).all():
-                return None
+            if len(hidden) != len(batch.indices) or not torch.isfinite(hidden).all():
+                return None  # an image is divided into windows
             plain = sample.outputs(model, batch)
             bare = replace(batch, images=batch.images.to("meta"), hidden=hidden)
             with prefix.resumed(model):
@@ -127,6 +129,8 @@ def is_random_in_training(sample: Sample, model: nn.Module, prefix: Prefix) -> b
     with _mode(model, training=False):
         plain = sample.states(model, prefix, batch)
     with _mode(model, training=True):
+        for module in sample.still:
+            module.training = False
         before = _random_states(sample.device)
         trained = sample.states(model, prefix, batch)
         after = _random_states(sample.device)

@@ -161,6 +161,7 @@ class TrialFeatures:
             count=len(self._training),
             uniform=self._training.uniform,
             device=features.device,
+            still=built.parts.frozen_modules(config, epoch),
         )
         return Stage(features, built, config, sample, block)
 

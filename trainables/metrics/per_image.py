@@ -6,6 +6,7 @@ Over all images, each once, the metrics are equal to the reported ones.
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -264,7 +265,8 @@ def _rules(held: dict[str, Any]) -> MetricRules:
     if "definitions" not in held:
         return MetricRules(BEFORE)
     background = str(held["background"]) if "background" in held else None
-    return MetricRules(Definitions.model_validate_json(str(held["definitions"])), background)
+    named = BEFORE.model_dump() | json.loads(str(held["definitions"]))
+    return MetricRules(Definitions.model_validate(named), background)
 
 
 def are_stored(images: int) -> bool:

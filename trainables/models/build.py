@@ -8,7 +8,7 @@ from torch import nn
 
 from trainables.adapters.from_images import Start
 from trainables.adapters.inject import Adapted, inject_adapter
-from trainables.models.freezing import Parts, apply_freezing, parts_of
+from trainables.models.freezing import Base, Parts, apply_freezing, parts_of
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import TaskModel
@@ -36,11 +36,17 @@ def build_model(
     """
     model = task.assemble(config, share=config.mode not in TRAINS_BACKBONE)
     device = next(model.parameters()).device
-    base = {id(p) for p in model.parameters()}
+    whole = task.rules.definitions.frozen >= 2
+    base = Base.of(
+        model,
+        head=task.head_names(model),
+        constant=task.constant_names(model),
+        training=task.training_modules(model) if whole else None,
+    )
     model.to(device)  # a new head; images may pass through it before the adapter is injected
     adapted = inject_adapter(model, config, task.layout_in(model), total_steps=total_steps, start=start)
     model.to(device)
-    parts = parts_of(model, base=base, head=task.head_names(model), layout=task.layout_in(model))
+    parts = parts_of(model, base, task.layout_in(model))
     apply_freezing(parts, config, epoch=0.0)
     model.eval()
     return Built(model, adapted, parts)

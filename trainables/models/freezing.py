@@ -33,8 +33,10 @@ class Parts:
     fixed: parameters of an adapter that never train (AdaLoRA's `ranknum`, random projections).
     depth: for a backbone parameter, the number of `frozen_blocks` that freezes it:
     i + 1 in block i, 1 for embeddings, more than the number of blocks for layers after the blocks.
+    constant: names of backbone parameters that never train.
     backbone_buffers: names of buffers that do not belong to the head.
-    norms: the backbone's layers with running statistics, with their depths.  head_norms: the head's.
+    still: the modules that are in evaluation mode in training if the backbone is frozen, with their depths.
+    head_still: the same for the head.
     """
 
     adapter: dict[str, nn.Parameter]
@@ -42,21 +44,26 @@ class Parts:
     backbone: dict[str, nn.Parameter]
     fixed: dict[str, nn.Parameter]
     depth: dict[str, int]
+    constant: frozenset[str]
     backbone_buffers: frozenset[str]
-    norms: tuple[tuple[int, nn.Module], ...]
-    head_norms: tuple[nn.Module, ...]
+    still: tuple[tuple[int, nn.Module], ...]
+    head_still: tuple[nn.Module, ...]
 
     def movable(self, config: TrialConfig) -> dict[str, nn.Parameter]:
         """Backbone parameters that train with `config`, from the start or from a later epoch."""
         if config.mode not in TRAINS_BACKBONE:
             return {}
-        return {n: p for n, p in self.backbone.items() if self.depth[n] > config.frozen_blocks}
+        return {
+            name: parameter
+            for name, parameter in self.backbone.items()
+            if self.depth[name] > config.frozen_blocks and name not in self.constant
+        }
 
     def frozen_modules(self, config: TrialConfig, epoch: float) -> list[nn.Module]:
-        """Layers that stay in evaluation mode in training: frozen layers with running statistics."""
+        """The modules that are in evaluation mode in training; those inside them may not be."""
         frozen_to = config.frozen_blocks if backbone_trains(config, epoch) else float("inf")
-        still = [module for depth, module in self.norms if depth <= frozen_to]
-        return [*still, *self.head_norms] if config.freeze_head else still
+        still = [module for depth, module in self.still if depth <= frozen_to]
+        return [*still, *self.head_still] if config.freeze_head else still
 
 
 def backbone_trains(config: TrialConfig, epoch: float) -> bool:
@@ -97,43 +104,107 @@ def count_parameters(parts: Parts, config: TrialConfig, *, still: Collection[str
     }
 
 
-def parts_of(model: nn.Module, *, base: Collection[int], head: Collection[str], layout: Layout) -> Parts:
+@dataclass(frozen=True)
+class Base:
+    """A model before an adapter is injected.
+
+    parameters, modules: ids of those that it has.  head: names of the head's parameters.  constant: names of
+    parameters that never train.  training: names of modules that stay in training mode, see
+    `TaskModel.training_modules`; None: of frozen parts, only layers with running statistics are in
+    evaluation mode, so that dropout is not, as in the first definition of a frozen backbone.
+    """
+
+    parameters: frozenset[int]
+    modules: frozenset[int]
+    head: frozenset[str]
+    constant: frozenset[str] = frozenset()
+    training: frozenset[str] | None = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        *,
+        head: Collection[str],
+        constant: Collection[str] = (),
+        training: Collection[str] | None = (),
+    ) -> Base:
+        """Those of `model`."""
+        return cls(
+            frozenset(map(id, model.parameters())),
+            frozenset(map(id, model.modules())),
+            frozenset(head),
+            frozenset(constant),
+            None if training is None else frozenset(training),
+        )
+
+
+def parts_of(model: nn.Module, base: Base, layout: Layout) -> Parts:
     """Group an adapted model's parameters, before `apply_freezing` is called.
 
-    base: ids of the parameters that it had before `inject_adapter`.  head: names of the head's parameters.
-    layout: of the model, for the depth of backbone parameters.
+    base: of the model before the adapter.  layout: of the model, for the depth of backbone parameters.
     """
     adapter: dict[str, nn.Parameter] = {}
     heads: dict[str, nn.Parameter] = {}
     backbone: dict[str, nn.Parameter] = {}
     fixed: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
-        if id(parameter) not in base:
+        if id(parameter) not in base.parameters:
             (adapter if parameter.requires_grad else fixed)[name] = parameter
-        elif name in head:
+        elif name in base.head:
             heads[name] = parameter
         else:
             backbone[name] = parameter
     depth_of = _depth(list(backbone), layout)
-    in_head = {name.rpartition(".")[0] for name in head}
+    in_head = {name.rpartition(".")[0] for name in base.head}
+    still, head_still = _still(model, base, depth_of)
     return Parts(
         adapter=adapter,
         head=heads,
         backbone=backbone,
         fixed=fixed,
         depth={name: depth_of(name) for name in backbone},
+        constant=base.constant,
         backbone_buffers=frozenset(
             name for name, _ in model.named_buffers() if name.rpartition(".")[0] not in in_head
         ),
-        norms=tuple((depth_of(name), module) for name, module in _running(model) if name not in in_head),
-        head_norms=tuple(module for name, module in _running(model) if name in in_head),
+        still=still,
+        head_still=head_still,
     )
 
 
-def _running(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _still(
+    model: nn.Module, base: Base, depth_of: Callable[[str], int]
+) -> tuple[tuple[tuple[int, nn.Module], ...], tuple[nn.Module, ...]]:
+    """The backbone's and the head's modules for evaluation mode; an adapter's own modules are in neither."""
+    heads = tuple(f"{name}." for name in head_modules(model, base.head))
+    backbone: list[tuple[int, nn.Module]] = []
+    head: list[nn.Module] = []
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            yield name, module
+        if id(module) not in base.modules:
+            continue
+        running = isinstance(module, _BatchNorm) and module.track_running_stats
+        if base.training is None and not running:
+            continue
+        if f"{name}.".startswith(heads):
+            head.append(module)
+        elif base.training is None or name not in base.training:
+            backbone.append((depth_of(name), module))
+    return tuple(backbone), tuple(head)
+
+
+def head_modules(model: nn.Module, head: Collection[str]) -> list[str]:
+    """The names of the outermost modules whose parameters all belong to the head.
+
+    head: names of the head's parameters.
+    """
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inside = [f"{name}.{own}" for own, _ in module.named_parameters()]
+        listed = isinstance(module, nn.ModuleList)
+        if inside and not listed and set(inside) <= set(head) and not name.startswith(tuple(found)):
+            found.append(f"{name}.")
+    return [name[:-1] for name in found]
 
 
 def _depth(names: list[str], layout: Layout) -> Callable[[str], int]:

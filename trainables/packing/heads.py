@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -104,14 +104,3 @@ class _Segmentation:
             maps = own.transpose(1, 2).reshape(images, -1, *grid)
             found.append(functional.conv2d(maps, weight, bias, padding=1).flatten(2).transpose(1, 2))
         return torch.stack(found).view(len(found), -1, self._reduce.shape[1])
-
-
-def head_modules(model: nn.Module, head: Collection[str]) -> list[str]:
-    """The names of the outermost modules whose parameters all belong to the head."""
-    found: list[str] = []
-    for name, module in model.named_modules():
-        inside = [f"{name}.{own}" for own, _ in module.named_parameters()]
-        listed = isinstance(module, nn.ModuleList)
-        if inside and not listed and set(inside) <= set(head) and not name.startswith(tuple(found)):
-            found.append(f"{name}.")
-    return [name[:-1] for name in found]

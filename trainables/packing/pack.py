@@ -224,6 +224,8 @@ class PackEngine:
     def _packs(self, group: str, kind: str, step: _Step) -> bool:
         """Whether the packed model computes what trials of this kind compute alone; checked once a kind."""
         state, key = step.state, (group, kind)
+        if not self._engine.task.packs:
+            return False
         if key not in self.trusted:
             if group not in self._models:
                 self._models[group] = PackedModel(self._engine.task, state.config, self._forward)

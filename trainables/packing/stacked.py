@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from trainables.data.loader import Batch
 from trainables.features.prefix import Prefix
+from trainables.models.freezing import head_modules
 from trainables.packing.forwards import Forward, Plain
-from trainables.packing.heads import Heads, head_modules
+from trainables.packing.heads import Heads
 from trainables.packing.lanes import Lane
 from trainables.packing.layers import PackedLinear, Parts, order_of
 from trainables.packing.products import use_lane_linear

@@ -6,8 +6,8 @@ from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.workload import Task
 
 _OF_TASK = {
-    Task.DETECTION: ("coco", "robustness", "fingerprint"),
-    Task.SEGMENTATION: ("dice", "iou", "head", "robustness", "fingerprint"),
+    Task.DETECTION: ("coco", "robustness", "fingerprint", "frozen"),
+    Task.SEGMENTATION: ("dice", "iou", "head", "robustness", "fingerprint", "frozen"),
 }
 
 

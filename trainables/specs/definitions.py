@@ -21,6 +21,7 @@ class Definitions(Spec):
     head: Literal[1, 2] = 2
     robustness: Literal[1, 2] = 2
     fingerprint: Literal[1, 2] = 2
+    frozen: Literal[1, 2] = 2
 
     @property
     def with_floors(self) -> bool:
@@ -63,7 +64,7 @@ class Definitions(Spec):
         return None
 
 
-BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1)
+BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1, frozen=1)
 """The definitions of every experiment whose record names none."""
 
 MEANINGS: Mapping[str, Mapping[int, str]] = {
@@ -90,6 +91,10 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
     "fingerprint": {
         1: "names, sizes and modification times of the files; content of COCO JSON",
         2: "names and content of the files, wherever they are",
+    },
+    "frozen": {
+        1: "of what is frozen, layers with running statistics are in evaluation mode in training",
+        2: "all that is frozen is in evaluation mode in training",
     },
 }
 """What each number means, by the fields of `Definitions`."""

@@ -64,6 +64,11 @@ class TaskModel(Protocol):
         """Why the checkpoint's head does not fit these classes, if that is probably a mistake."""
         ...
 
+    @property
+    def packs(self) -> bool:
+        """Whether the losses of several trials may be computed in one pass, see `lane_losses`."""
+        ...
+
     def with_head_as_before(self) -> TaskModel:
         """The task with the head that it had by the first definition, see `MEANINGS`."""
         ...
@@ -87,6 +92,17 @@ class TaskModel(Protocol):
 
     def head_names(self, model: nn.Module) -> set[str]:
         """The names of the head's parameters in an assembled model."""
+        ...
+
+    def constant_names(self, model: nn.Module) -> frozenset[str]:
+        """The names of parameters in an assembled model that never train."""
+        ...
+
+    def training_modules(self, model: nn.Module) -> frozenset[str]:
+        """The names of modules that stay in training mode in training even if the backbone is frozen.
+
+        They compute something else then, apart from dropout, which the loss needs.
+        """
         ...
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -37,12 +37,14 @@ from trainables.tasks.base import (
     split_by_size,
     tensors_of,
 )
-from trainables.tasks.detection_loss import GroupedLoss, LossSettings, matched_losses
+from trainables.tasks.detection_loss import LOSS_GROUP, GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import use_onednn
+from trainables.tasks.own_loss import GroupedOwnLoss, OwnLoss
+from trainables.tasks.tied_heads import untie
 from trainables.tasks.yolos import every_token, without_unread_tokens
-from trainables.wording import plural
+from trainables.wording import few, plural
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class DetectionTask:
     """The checkpoint's label for each class of the data; None if it does not know all of them."""
     labels: tuple[str, ...]
     """The checkpoint's labels, in its order."""
+    own_loss: OwnLoss | None = None
+    """The loss that transformers computes; None for one of `detection_loss`."""
     head_fault: str | None = None
     rules: MetricRules = field(default_factory=MetricRules)
 
@@ -67,6 +71,11 @@ class DetectionTask:
     def fresh_head(self) -> bool:
         """Whether the checkpoint does not know these classes."""
         return self.ids is None
+
+    @property
+    def packs(self) -> bool:
+        """Not with a loss of transformers: its denoising queries depend on all images of a batch."""
+        return self.own_loss is None
 
     def with_head_as_before(self) -> DetectionTask:
         """Heads were always matched by name."""
@@ -110,6 +119,14 @@ class DetectionTask:
         head = {id(t) for t in self.family.head(model)}
         return {n for n, p in model.named_parameters() if id(p) in head}
 
+    def constant_names(self, model: nn.Module) -> frozenset[str]:
+        """What D-FINE's refinement of boxes computes with."""
+        return self.family.constant_names(model)
+
+    def training_modules(self, model: nn.Module) -> frozenset[str]:
+        """Those that give a loss its denoising queries, its levels or its groups of queries."""
+        return self.family.training_modules(model)
+
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, queries, logits + 4): logits, then boxes as shares of the image, cxcywh."""
         with every_token():
@@ -129,10 +146,15 @@ class DetectionTask:
         self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
     ) -> Tensor:
         """(lanes,) float32; see `TaskModel.lane_losses`. A lane's loss depends on its own images only."""
+        targets = [target for batch in batches for target in self._labels(batch)]
+        if self.own_loss is not None:
+            if len(batches) > 1:
+                raise ValueError("a loss of transformers is of one lane")
+            kept = self._forward(model, batches[0], labels=targets).loss_dict
+            return self.own_loss.of(kept, targets, training=model.training)[None]
         # A model returns the outputs of its decoder's levels only if it is given labels; see `_no_loss`.
         by_level = self.loss_settings.by_level
         outputs = self._forward(model, joined(batches), **({"labels": []} if by_level else {}))
-        targets = [target for batch in batches for target in self._labels(batch)]
         levels = [(outputs.logits, outputs.pred_boxes)]
         if by_level:
             levels += [(level["logits"], level["pred_boxes"]) for level in outputs.auxiliary_outputs]
@@ -143,7 +165,21 @@ class DetectionTask:
             lanes=len(levels) * len(batches),
             settings=self.loss_settings,
         )
-        return losses.view(len(levels), len(batches)).sum(0)
+        found = losses.view(len(levels), len(batches)).sum(0)
+        if getattr(self.model.config, "two_stage", False):
+            found = found + self._loss_of_proposals(outputs, targets, len(batches))
+        return found
+
+    def _loss_of_proposals(self, outputs: Any, targets: list[dict[str, Tensor]], lanes: int) -> Tensor:
+        """(lanes,) the loss of a two-stage model's first stage, which transformers leaves out.
+
+        As in Deformable DETR (Zhu 2021, A.4): every cell of the feature maps proposes a box, and its first
+        logit says whether there is an object of any class.
+        """
+        objects = [{**t, "class_labels": torch.zeros_like(t["class_labels"])} for t in targets]
+        boxes = outputs.enc_outputs_coord_logits.float().sigmoid()
+        logits = outputs.enc_outputs_class
+        return matched_losses(logits, boxes, objects, lanes=lanes, settings=self.loss_settings)
 
     def evaluate(
         self,
@@ -163,23 +199,35 @@ class DetectionTask:
         """
         by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
-        loss = GroupedLoss(self.loss_settings)
+        loss = (
+            GroupedLoss(self.loss_settings)
+            if self.own_loss is None
+            else GroupedOwnLoss(self.own_loss, size=LOSS_GROUP)
+        )
+        add: Callable[..., None] = loss.add
         truths = [split.truth(i) for i in range(len(split))]
         finite = True
         for batch in eval_batches(split, batch_size=batch_size):
-            images: dict[int, tuple[Detections, Tensor, Tensor, dict[str, Tensor]]] = {}
+            images: dict[int, tuple[Detections, tuple[Any, ...], dict[str, Tensor]]] = {}
             for piece in split_by_size(batch.to(device)):
+                targets = self._labels(piece)
+                own = {} if self.own_loss is None else {"labels": targets}
                 with autocast(device, precision):
-                    out = self._forward(model, piece)
+                    out = self._forward(model, piece, **own)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()
                 finite = finite and bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all())
                 detections = self._detections(logits, boxes, [truths[i] for i in piece.indices])
-                rows = zip(detections, logits, boxes, self._labels(piece), strict=True)
+                parts: list[tuple[Any, ...]] = (
+                    list(zip(logits, boxes, strict=True))
+                    if self.own_loss is None
+                    else [(inputs,) for inputs in self.own_loss.by_image(out.loss_dict, len(logits))]
+                )
+                rows = zip(detections, parts, targets, strict=True)
                 images |= dict(zip(piece.indices, rows, strict=True))
             for index in sorted(images):
-                detected, logits, boxes, target = images[index]
+                detected, part, target = images[index]
                 found.append(detected)
-                loss.add(logits, boxes, target)
+                add(*part, target)
         if not finite:
             names = coco_names(self.classes, by_class=by_class)
             return dict.fromkeys((*names, "loss"), math.nan)
@@ -232,9 +280,11 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     use_onednn(model)
     without_unread_tokens(model)
     family.in_float32(model)
-    # The heads are tied, not embeddings; PEFT would search for embeddings, which a detector lacks.
-    model._tied_weights_keys = None
-    model.loss_function = _no_loss
+    untie(model)
+    loss = _own_loss(model, family)
+    model.loss_function = _no_loss if loss is None else loss.keep_inputs
+    _at_any_size(model)
+    _check_numbers(spec, model.config.id2label)
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
     ids = None if spec.new_head else _ids(model.config.id2label, classes)
     fault = None
@@ -253,13 +303,17 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
         scale=hub.scale_from(processor),
         ids=None if ids is None else torch.tensor(ids, device=device),
         labels=labels,
+        own_loss=loss,
         head_fault=fault,
     )
 
 
 def detector_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
-    """The resize rule. Raises ModelError for another kind of model."""
-    return hub.resize_from(processor, spec, multiple_of=detector_family(config, spec).multiple_of)
+    """The resize rule. Raises ModelError for another kind of model, or a size that does not fit it."""
+    rule = detector_family(config, spec).sizes(config)
+    resize = hub.resize_from(processor, spec, multiple_of=max(rule.step, rule.rounded_to))
+    rule.check(resize, config.model_type, spec)
+    return resize
 
 
 TASK = RegisteredTask(load=load_detector, resize=detector_resize)
@@ -270,6 +324,17 @@ def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:
     names = list(labels.values())
     by_name = {name: int(number) for number, name in labels.items() if names.count(name) == 1}
     return [by_name[name] for name in classes] if all(name in by_name for name in classes) else None
+
+
+def _check_numbers(spec: ModelSpec, labels: dict[int, str]) -> None:
+    """Raise ModelError unless every label is that of an output: another counts as 'no object', silently."""
+    numbers = sorted(int(number) for number in labels)
+    if numbers != list(range(len(numbers))):
+        raise ModelError(
+            f"model.name '{spec.name}': its config's id2label must number its {plural(len(numbers), 'label')}"
+            f" from 0 to {len(numbers) - 1}, got {few([str(number) for number in numbers])};"
+            " correct its config.json"
+        )
 
 
 def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[str, ...]) -> None:
@@ -284,6 +349,22 @@ def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[s
         f"{plural(len(classes), 'class', 'classes')} or none, but lack {_few(unknown)}{meant}; "
         "rename the classes in the data, or set model.new_head: true to start with a new head"
     )
+
+
+def _own_loss(model: Any, family: DetectorFamily) -> OwnLoss | None:
+    if not family.own_loss:
+        return None
+    return OwnLoss(model.loss_function, model.config, frozenset(family.level_first), family.groups)
+
+
+def _at_any_size(model: Any) -> None:
+    """Let a model compute anchors and positions for the size of its images, not for one in its config."""
+    for part in model.modules():
+        if getattr(part, "eval_size", None) is not None:
+            part.eval_size = None
+    for name in ("anchor_image_size", "eval_size"):
+        if getattr(model.config, name, None) is not None:
+            setattr(model.config, name, None)
 
 
 def _few(names: Sequence[str]) -> str:

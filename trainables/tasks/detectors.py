@@ -6,7 +6,7 @@ All accept the same labels, return `logits` and `pred_boxes`, and have their own
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,14 @@ from torch import Tensor, nn
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec
 from trainables.tasks.base import tensors_of
+from trainables.tasks.detector_sizes import (
+    SizeRule,
+    any_size,
+    deformable_sizes,
+    patch_sizes,
+    pyramid_sizes,
+    windowed_sizes,
+)
 
 PRIOR = 0.01
 """A new sigmoid's score of each class before training, as focal loss requires (Lin 2017)."""
@@ -23,17 +31,33 @@ PRIOR = 0.01
 
 @dataclass(frozen=True)
 class DetectorFamily:
-    """The properties of a model type.
+    """The properties of a model type. Modules are named from the model with its head; some may be absent.
 
-    classifier, boxes: attributes of the model with its head, one module or one for each decoder level.
     no_object: scores are a softmax with 'no object' last; otherwise a sigmoid for each class.
-    multiple_of: the processor rounds sides down to a multiple of this.
+    classifiers, boxes: the head: modules, or lists of them for each decoder level or group of queries. The
+    first of each gives the model's outputs.  class_embeddings: those with a row for each class and one more,
+    from which denoising queries are made.  xavier: how transformers initialises a new classifier.
+    constants: parameters that never train.
+    in_training: modules that compute something else in training, apart from dropout, as a loss requires; `*`
+    stands for a number.
+    best_queries: the processor keeps as many detections as there are queries; otherwise 100.
+    own_loss: the loss is computed by transformers, see `own_loss`.  level_first: see `OwnLoss`.
+    groups: training has several groups of queries.
+    sizes: what image sides the model takes, from its config.
     """
 
     no_object: bool
-    classifier: str = "class_labels_classifier"
-    boxes: str = "bbox_predictor"
-    multiple_of: int = 1
+    classifiers: tuple[str, ...] = ("class_labels_classifier",)
+    boxes: tuple[str, ...] = ("bbox_predictor",)
+    class_embeddings: tuple[str, ...] = ()
+    xavier: bool = False
+    constants: tuple[str, ...] = ()
+    in_training: tuple[str, ...] = ()
+    best_queries: bool = False
+    own_loss: bool = False
+    level_first: tuple[str, ...] = ()
+    groups: bool = False
+    sizes: Callable[[Any], SizeRule] = any_size
 
     def outputs(self, classes: int) -> int:
         """The number of logits for this number of classes."""
@@ -50,55 +74,132 @@ class DetectorFamily:
         if self.no_object:
             scores, labels = known.max(-1)
             return scores, labels, boxes
-        classes = known.shape[-1]
-        labels = torch.arange(classes, device=logits.device).repeat(boxes.shape[1])
-        return known.flatten(1), labels.expand(len(known), -1), boxes.repeat_interleave(classes, dim=1)
+        queries, classes = known.shape[-2:]
+        if not self.best_queries:
+            labels = torch.arange(classes, device=logits.device).repeat(queries)
+            return known.flatten(1), labels.expand(len(known), -1), boxes.repeat_interleave(classes, dim=1)
+        scores, best = known.flatten(1).topk(queries, dim=1)
+        places = (best // classes).unsqueeze(-1).expand(-1, -1, 4)
+        return scores, best % classes, boxes.gather(1, places)
+
+    def head_modules(self, model: Any) -> list[nn.Module]:
+        """The modules of the head; a list counts as one."""
+        return list(_present(model, (*self.classifiers, *self.boxes, *self.class_embeddings)))
 
     def head(self, model: Any) -> list[Tensor]:
         """Parameters and buffers of the head."""
-        return [t for name in (self.classifier, self.boxes) for t in tensors_of(getattr(model, name))]
+        return [tensor for module in self.head_modules(model) for tensor in tensors_of(module)]
 
     def in_float32(self, model: Any) -> None:
         """Let the head compute in float32 also under autocast; parameters and names do not change."""
-        decoder = getattr(getattr(model, "model", None), "decoder", None)
-        for part in (
-            getattr(model, self.classifier),
-            getattr(model, self.boxes),
-            # The decoder refines the boxes from level to level with the head's weights.
-            getattr(decoder, "bbox_embed", None),
-        ):
+        for part in _present(model, (*self.classifiers, *self.boxes)):
             for module in _levels(part):
                 if not isinstance(module, _Float32):
                     module.__class__ = type(f"Float32{type(module).__name__}", (_Float32, type(module)), {})
 
     def renew(self, model: Any, classes: int) -> None:
-        """Give the classifier a new last layer for `classes` classes, initialised as in transformers."""
-        old = getattr(model, self.classifier)
+        """Give the classifiers new last layers for `classes` classes, initialised as in transformers."""
         fresh: dict[int, nn.Module] = {}
-        levels = []
-        for level in _levels(old):
-            name, last = [(n, m) for n, m in level.named_modules() if isinstance(m, nn.Linear)][-1]
-            if id(last.weight) not in fresh:  # levels may share one layer
-                fresh[id(last.weight)] = self._layer(last, classes, model.config).to(last.weight.device)
-            levels.append(_replaced(level, name, fresh[id(last.weight)]))
-        renewed = nn.ModuleList(levels) if isinstance(old, nn.ModuleList) else levels[0]
-        setattr(model, self.classifier, renewed)
+        """The new layers, by the weights of the old ones."""
+        for part in _present(model, self.classifiers):
+            for level in _levels(part):
+                last = [module for module in level.modules() if isinstance(module, nn.Linear)][-1]
+                if id(last.weight) not in fresh:  # levels may share one layer
+                    fresh[id(last.weight)] = self._layer(last, classes, model.config).to(last.weight.device)
+        for part in _present(model, self.class_embeddings):
+            assert isinstance(part, nn.Embedding)
+            fresh[id(part.weight)] = _embedding(part, classes).to(part.weight.device)
+        # A layer may have several names: a decoder that refines boxes has its own list of the heads.
+        for parent in list(model.modules()):
+            for name, child in list(parent.named_children()):
+                new = fresh.get(id(getattr(child, "weight", None)))
+                if new is not None:
+                    setattr(parent, name, new)
+
+    def constant_names(self, model: nn.Module) -> frozenset[str]:
+        """The parameters that never train."""
+        return frozenset(name for name, _ in model.named_parameters() if name in self.constants)
+
+    def training_modules(self, model: nn.Module) -> frozenset[str]:
+        """The modules that stay in training mode in training, also if they are frozen; see `in_training`."""
+        wanted = set(self.in_training)
+        return frozenset(name for name, _ in model.named_modules() if _numbered(name) in wanted)
 
     def _layer(self, last: nn.Linear, classes: int, config: Any) -> nn.Linear:
         layer = nn.Linear(last.in_features, self.outputs(classes)).requires_grad_(False)
-        std = getattr(config, "initializer_range", None) or getattr(config, "init_std", None) or 0.02
-        nn.init.normal_(layer.weight, std=float(std))
-        nn.init.constant_(layer.bias, 0.0 if self.no_object else -math.log((1 - PRIOR) / PRIOR))
+        if self.xavier:
+            nn.init.xavier_uniform_(layer.weight)
+            prior = getattr(config, "initializer_bias_prior_prob", None) or 1 / (classes + 1)
+        else:
+            std = getattr(config, "initializer_range", None) or getattr(config, "init_std", None) or 0.02
+            nn.init.normal_(layer.weight, std=float(std))
+            prior = PRIOR
+        nn.init.constant_(layer.bias, 0.0 if self.no_object else -math.log((1 - prior) / prior))
         return layer
 
 
+_SWITCHED = ("", "model")
+_RT_DETR = DetectorFamily(
+    no_object=False,
+    classifiers=("model.decoder.class_embed", "class_embed", "model.enc_score_head"),
+    boxes=("model.decoder.bbox_embed", "bbox_embed", "model.enc_bbox_head"),
+    class_embeddings=("model.denoising_class_embed",),
+    xavier=True,
+    in_training=_SWITCHED,
+    best_queries=True,
+    own_loss=True,
+    sizes=pyramid_sizes,
+)
+_D_FINE = DetectorFamily(
+    no_object=False,
+    classifiers=_RT_DETR.classifiers,
+    boxes=(*_RT_DETR.boxes, "model.decoder.pre_bbox_head", "model.decoder.lqe_layers"),
+    class_embeddings=_RT_DETR.class_embeddings,
+    xavier=True,
+    constants=("model.decoder.up", "model.decoder.reg_scale"),
+    in_training=(*_SWITCHED, "model.decoder"),
+    best_queries=True,
+    own_loss=True,
+    sizes=pyramid_sizes,
+)
+
+
+def _group_detr(sizes: Callable[[Any], SizeRule], *, best_queries: bool) -> DetectorFamily:
+    return DetectorFamily(
+        no_object=False,
+        classifiers=("class_embed", "model.enc_out_class_embed"),
+        boxes=("bbox_embed", "model.enc_out_bbox_embed"),
+        in_training=(*_SWITCHED, "model.decoder.layers.*.self_attn"),
+        best_queries=best_queries,
+        own_loss=True,
+        level_first=("outputs_class", "outputs_coord"),
+        groups=True,
+        sizes=sizes,
+    )
+
+
 DETECTOR_FAMILIES = {
-    "yolos": DetectorFamily(no_object=True, multiple_of=16),
+    "yolos": DetectorFamily(no_object=True, sizes=lambda config: SizeRule(rounded_to=16)),
     "detr": DetectorFamily(no_object=True),
     "table-transformer": DetectorFamily(no_object=True),
     "conditional_detr": DetectorFamily(no_object=False),
-    "dab-detr": DetectorFamily(no_object=False, classifier="class_embed"),
-    "deformable_detr": DetectorFamily(no_object=False, classifier="class_embed", boxes="bbox_embed"),
+    "dab-detr": DetectorFamily(
+        no_object=False,
+        classifiers=("class_embed",),
+        boxes=("bbox_predictor", "model.decoder.bbox_embed"),
+    ),
+    "deformable_detr": DetectorFamily(
+        no_object=False,
+        classifiers=("class_embed", "model.decoder.class_embed"),
+        boxes=("bbox_embed", "model.decoder.bbox_embed"),
+        sizes=deformable_sizes,
+    ),
+    "rt_detr": _RT_DETR,
+    "rt_detr_v2": _RT_DETR,
+    "d_fine": _D_FINE,
+    "deimv2": _D_FINE,
+    "lw_detr": _group_detr(patch_sizes, best_queries=False),
+    "rf_detr": _group_detr(windowed_sizes, best_queries=True),
 }
 """The families by `model_type`."""
 
@@ -111,11 +212,6 @@ def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
             f"detection supports {', '.join(DETECTOR_FAMILIES)}"
         )
-    if getattr(config, "two_stage", False):
-        raise ModelError(
-            f"model.name '{spec.name}' is a two-stage {config.model_type} checkpoint, but the loss in "
-            "transformers does not train its proposals; use a one-stage checkpoint"
-        )
     if config.model_type == "yolos" and getattr(config, "auxiliary_loss", False):
         raise ModelError(
             f"model.name '{spec.name}': a YOLOS with auxiliary_loss cannot compute a loss in transformers;"
@@ -124,29 +220,43 @@ def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
     return family
 
 
-def _levels(part: nn.Module | None) -> Iterator[nn.Module]:
+def _present(model: Any, names: tuple[str, ...]) -> Iterator[nn.Module]:
+    """The modules with these names, each once."""
+    seen: set[int] = set()
+    for name in names:
+        module = model
+        for part in name.split("."):
+            module = getattr(module, part, None)
+        if isinstance(module, nn.Module) and id(module) not in seen:
+            seen.add(id(module))
+            yield module
+
+
+def _levels(part: nn.Module) -> Iterator[nn.Module]:
     if isinstance(part, nn.ModuleList):
         yield from part
-    elif part is not None:
+    else:
         yield part
 
 
-def _replaced(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """`module` with `layer` as its submodule `name`; `layer` itself if `name` is the whole module."""
-    if not name:
-        return layer
-    parent, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, layer)
-    return module
+def _numbered(name: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
+def _embedding(old: nn.Embedding, classes: int) -> nn.Embedding:
+    made = nn.Embedding(classes + 1, old.embedding_dim, padding_idx=classes).requires_grad_(False)
+    nn.init.xavier_uniform_(made.weight)
+    return made
 
 
 class _Float32(nn.Module):
     """A module outside autocast: a box in bfloat16 would be wrong by pixels."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        if not torch.is_autocast_enabled(tokens.device.type):
-            plain: Tensor = super().forward(tokens.float())
+    def forward(self, *given: Tensor) -> Tensor:
+        values = [tensor.float() for tensor in given]
+        if not torch.is_autocast_enabled(values[0].device.type):
+            plain: Tensor = super().forward(*values)
             return plain
-        with torch.autocast(tokens.device.type, enabled=False):
-            out: Tensor = super().forward(tokens.float())
+        with torch.autocast(values[0].device.type, enabled=False):
+            out: Tensor = super().forward(*values)
         return out

@@ -106,6 +106,11 @@ class SegmentationTask:
         """Whether the checkpoint has no head for these classes."""
         return self.pretrained_head is None
 
+    @property
+    def packs(self) -> bool:
+        """The losses of lanes are apart."""
+        return True
+
     def with_head_as_before(self) -> SegmentationTask:
         """A head whose classes were in another order was not used."""
         if self.pretrained_source is HeadSource.KEPT:
@@ -147,6 +152,14 @@ class SegmentationTask:
     def head_names(self, model: nn.Module) -> set[str]:
         """Everything under `head`."""
         return {name for name, _ in model.named_parameters() if name.startswith("head.")}
+
+    def constant_names(self, model: nn.Module) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def training_modules(self, model: nn.Module) -> frozenset[str]:
+        """None: a frozen backbone computes in training what it computes in evaluation."""
+        return frozenset()
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, classes, H, W) logits."""

@@ -397,4 +397,4 @@ def _train_mode(state: TrialState) -> None:
         return
     state.model.train()
     for module in state.parts.frozen_modules(state.config, state.step // state.pace.steps_per_epoch):
-        module.eval()
+        module.training = False

@@ -132,7 +132,7 @@ class _Audit:
         copied.train()
         for name, module in self.model.named_modules():
             if id(module) in fixed:
-                copied.get_submodule(name).eval()
+                copied.get_submodule(name).training = False
 
     def _backward(self, copied: nn.Module, batch: Batch) -> None:
         """Add the gradients of a batch's loss, in pieces that shrink until they fit into memory."""

@@ -38,6 +38,9 @@ def run_definitions(folder: Path) -> RunDefinitions:
         return RunDefinitions()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        return RunDefinitions(Definitions.model_validate(held["definitions"]), dict(held.get("floors", {})))
+        return RunDefinitions(
+            Definitions.model_validate(BEFORE.model_dump() | held["definitions"]),
+            dict(held.get("floors", {})),
+        )
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise StorageError(f"{path} cannot be read ({error}); train again into another folder") from error

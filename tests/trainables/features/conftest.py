@@ -23,14 +23,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def engine(task: Task = Task.SEGMENTATION, *, gb: float = 1.0, model: Any = None, **data: Any) -> Engine:
-    """A worker's engine over the embedded data; `data` replaces its settings."""
+def engine(
+    task: Task = Task.SEGMENTATION, *, gb: float = 1.0, model: Any = None, frozen: int = 2, **data: Any
+) -> Engine:
+    """A worker's engine over the embedded data; `data` replaces its settings. frozen: the definition."""
     images = {"train": 13, "validation": 5, "test": 2, **data.pop("embedded", {})}
     asked = {
         "task": task,
         "model": model or {},
         "objective": {"metric": "loss"},
         "data": {"embedded": images, "cache_gb": gb, **data},
+        "definitions": {"frozen": frozen},
     }
     workload = Workload.model_validate_json(json.dumps(asked))
     return Engine(workload, prepare_workload(workload), device="cpu")

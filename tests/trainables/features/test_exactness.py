@@ -11,8 +11,8 @@ import torch
 from saved_models import SIDE, save_vit, save_yolos
 from torch import Tensor, nn
 
+from tests.support.saved_detectors import KINDS, save_detector
 from tests.trainables.features.conftest import engine, trial
-from tests.trainables.tasks.test_detectors import save
 from trainables.data.loader import batch_of
 from trainables.features.exactness import (
     Sample,
@@ -55,12 +55,12 @@ def test_the_embedded_models_are_exact_on_one_thread(task: Task, precision: str)
     assert not model.training
 
 
-@pytest.mark.parametrize("kind", ["detr", "conditional_detr", "deformable_detr"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_encoder_decoders_are_not_divided(tmp_path: Path, kind: str) -> None:
-    """They need their images, or what a convolutional backbone made of them, in several places."""
+    """They need their images, or what a backbone made of them, in several places, or divide images."""
     made = engine(
         Task.DETECTION,
-        model={"name": str(save(tmp_path / "m", kind, {})), "image_size": [64, 64], "new_head": True},
+        model={"name": str(save_detector(tmp_path / "m", kind)), "image_size": [64, 64], "new_head": True},
     )
     model = _model(made)
     blocks = made.task.layout_in(model).blocks

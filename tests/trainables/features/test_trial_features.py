@@ -183,11 +183,14 @@ def test_without_room_trials_go_on_and_say_so_once(cache: Path, caplog: Any) -> 
     assert all("data.cache_gb allows 0.0001" in message for message in said)
 
 
-def test_dropout_in_the_frozen_blocks_is_drawn_in_training(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize(("frozen", "files"), [(1, 1), (2, 2)])
+def test_dropout_in_the_frozen_blocks_is_drawn_in_training_by_the_first_definition_only(
+    tmp_path: Path, cache: Path, frozen: int, files: int
+) -> None:
     model = {"name": str(save_vit(tmp_path / "m", hidden_dropout_prob=0.2))}
-    plain = outcome(engine(gb=0, model=model), **HEAD_ONLY)
-    assert_equal(outcome(engine(model=model), **HEAD_ONLY), plain)
-    assert len(kept(cache)) == 1, "in evaluation nothing is drawn"
+    plain = outcome(engine(gb=0, model=model, frozen=frozen), **HEAD_ONLY)
+    assert_equal(outcome(engine(model=model, frozen=frozen), **HEAD_ONLY), plain)
+    assert len(kept(cache)) == files, "in evaluation nothing is drawn"
 
 
 def test_images_of_several_sizes_are_not_kept(tmp_path: Path, cache: Path) -> None:
@@ -234,9 +237,9 @@ def test_domains_of_an_objective_under_shift_have_features_of_their_own(cache: P
 
 
 def test_a_model_that_cannot_be_divided_trains_as_before(tmp_path: Path, cache: Path) -> None:
-    from tests.trainables.tasks.test_detectors import save
+    from tests.support.saved_detectors import save_detector
 
-    model = {"name": str(save(tmp_path / "m", "detr", {})), "image_size": [64, 64], "new_head": True}
+    model = {"name": str(save_detector(tmp_path / "m", "detr")), "image_size": [64, 64], "new_head": True}
     plain = outcome(engine(Task.DETECTION, gb=0, model=model), **HEAD_ONLY)
     assert_equal(outcome(engine(Task.DETECTION, model=model), **HEAD_ONLY), plain)
     assert kept(cache) == []

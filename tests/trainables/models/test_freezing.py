@@ -13,7 +13,14 @@ from tests.trainables.conftest import workload
 from trainables.adapters.inject import inject_adapter
 from trainables.adapters.layout import layout_of
 from trainables.errors import ModelError
-from trainables.models.freezing import Parts, apply_freezing, backbone_trains, count_parameters, parts_of
+from trainables.models.freezing import (
+    Base,
+    Parts,
+    apply_freezing,
+    backbone_trains,
+    count_parameters,
+    parts_of,
+)
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Task
 from trainables.tasks.registry import load_task
@@ -37,17 +44,19 @@ def config_of(**fields: Any) -> TrialConfig:
     return TrialConfig.model_validate_json(json.dumps(fields))
 
 
-def sorted_parts(model: nn.Module, config: TrialConfig, head: tuple[str, ...]) -> Parts:
-    base = {id(p) for p in model.parameters()}
+def sorted_parts(
+    model: nn.Module, config: TrialConfig, head: tuple[str, ...], *, training: tuple[str, ...] | None = ()
+) -> Parts:
+    names = {n for n, _ in model.named_parameters() if n.startswith(head)}
+    base = Base.of(model, head=names, constant=("backbone.stem.bias",), training=training)
     layout = layout_of(model)
     inject_adapter(model, config, layout, total_steps=10)
-    names = {n for n, _ in model.named_parameters() if n.startswith(head)}
-    return parts_of(model, base=base, head=names, layout=layout)
+    return parts_of(model, base, layout)
 
 
-def segmenter(config: TrialConfig) -> tuple[nn.Module, Parts]:
+def segmenter(config: TrialConfig, *, training: tuple[str, ...] | None = ()) -> tuple[Any, Parts]:
     model = Segmenter()
-    return model, sorted_parts(model, config, ("head",))
+    return model, sorted_parts(model, config, ("head",), training=training)
 
 
 def trains(parts: Parts, config: TrialConfig, epoch: float = 0.0) -> tuple[bool, bool, bool]:
@@ -102,7 +111,7 @@ def test_unfreezing_at_an_epoch() -> None:
     seen = [trains(parts, config, epoch)[2] for epoch in (0.0, 1.9, 2.0, 3.0)]
     assert seen == [False, False, True, True]
     assert not backbone_trains(config, 1)
-    assert set(parts.movable(config)) == set(parts.backbone)
+    assert set(parts.movable(config)) == set(parts.backbone) - {"backbone.stem.bias"}
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])
@@ -115,10 +124,10 @@ def test_frozen_blocks_take_embeddings_and_the_first_blocks(adapter: str) -> Non
     assert moving == {
         n
         for n in parts.backbone
-        if n.startswith(("backbone.layers.2.", "backbone.layernorm", "backbone.stem"))
+        if n.startswith(("backbone.layers.2.", "backbone.layernorm", "backbone.stem.w"))
     }
     everything = config_of(adapter=adapter, freezing=mode)
-    assert set(parts.movable(everything)) == set(parts.backbone)
+    assert set(parts.movable(everything)) == set(parts.backbone) - {"backbone.stem.bias"}
     all_blocks = config_of(adapter=adapter, freezing=mode, frozen_blocks=3)
     assert all(not n.startswith("backbone.layers") for n in parts.movable(all_blocks))
 
@@ -135,24 +144,74 @@ def test_yolos_position_embeddings_behind_the_blocks_are_embeddings() -> None:
     assert all(n.startswith(("vit.encoder.layer.0.", "vit.embeddings.", "vit.encoder.interp")) for n in left)
 
 
-def test_running_statistics_of_a_frozen_backbone_stand_still() -> None:
+def modes(model: nn.Module, parts: Parts, config: TrialConfig, epoch: float) -> dict[str, bool]:
+    """Whether each module is in training mode in an epoch, as the engine sets it."""
+    model.train()
+    for module in parts.frozen_modules(config, epoch):
+        module.training = False
+    return {name: module.training for name, module in model.named_modules()}
+
+
+def test_by_the_first_definition_only_running_statistics_of_a_frozen_backbone_stand_still() -> None:
     for fields, still in (
         ({"adapter": "lora"}, True),
         ({"adapter": "none", "freezing": "full"}, False),
         ({"adapter": "lora", "freezing": "unfreeze_at", "unfreeze_epoch": 1}, True),
     ):
         config = config_of(**fields)
-        model, parts = segmenter(config)
+        model, parts = segmenter(config, training=None)
         assert parts.frozen_modules(config, 0) == ([model.backbone.stem] if still else [])
         assert parts.frozen_modules(config, 1) == (
             [model.backbone.stem] if config.unfreeze_epoch is None and still else []
         )
 
 
+def test_a_frozen_backbone_is_in_evaluation_mode_as_a_whole() -> None:
+    """But not the adapter's own modules, such as its dropout, nor the head."""
+    config = config_of(adapter="lora", lora={"dropout": 0.5})
+    model, parts = segmenter(config)
+    found = modes(model, parts, config, 0)
+    training = {name for name, mode in found.items() if mode}
+    assert {n for n in training if n.startswith("backbone") and "lora_" not in n} == {
+        name for name, module in model.named_modules() if hasattr(module, "base_layer")
+    }
+    assert any("lora_dropout" in name for name in training)
+    assert {"head", "head.0", "head.1"} <= training
+    assert all(
+        modes(
+            *segmenter(config_of(adapter="none", freezing="full")),
+            config_of(adapter="none", freezing="full"),
+            0,
+        ).values()
+    )
+
+
+def test_modules_that_a_loss_needs_in_training_mode_stay_in_it() -> None:
+    config = config_of(adapter="none")
+    model, parts = segmenter(config, training=("", "backbone.layers.1"))
+    found = modes(model, parts, config, 0)
+    assert found[""]
+    assert found["backbone.layers.1"]
+    assert not found["backbone.layers.0"]
+    assert not any(mode for name, mode in found.items() if name.startswith("backbone.layers.1."))
+
+
+def test_frozen_blocks_are_in_evaluation_mode() -> None:
+    config = config_of(adapter="none", freezing="full", frozen_blocks=2)
+    model, parts = segmenter(config)
+    found = modes(model, parts, config, 0)
+    assert not found["backbone.layers.1"]
+    assert not found["backbone.embeddings"]
+    assert found["backbone.layers.2"]
+    assert found["head.1"]
+
+
 def test_a_frozen_head_stands_still() -> None:
     config = config_of(adapter="lora", freezing="unfrozen", freeze_head=True)
     model, parts = segmenter(config)
-    assert parts.frozen_modules(config, 0) == [model.head[1]]
+    assert parts.frozen_modules(config, 0) == [model.head, model.head[0], model.head[1]]
+    before = segmenter(config, training=None)
+    assert before[1].frozen_modules(config, 0) == [before[0].head[1]]
     assert count_parameters(parts, config)["head"] == 0
     free = config_of(adapter="lora", freezing="unfrozen")
     assert parts.frozen_modules(free, 0) == []
@@ -218,7 +277,7 @@ def test_counts() -> None:
         counts = count_parameters(parts, config)
         assert counts["adapter"] == adapter
         assert counts["head"] == 16 * 4 + 4 + 2 * 4
-        assert counts["backbone"] == (plain if backbone else 0)
+        assert counts["backbone"] == (plain - 4 if backbone else 0)  # one parameter is a constant
         assert (
             counts["total"] == plain + adapter + counts["head"] == sum(p.numel() for p in model.parameters())
         )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, ViTImageProcessor
 
+from tests.support.saved_detectors import save_detector
 from tests.trainables.conftest import config
-from tests.trainables.tasks.test_detectors import save
 from trainables.preparation import prepare_workload
 from trainables.specs.workload import Task, Workload
 from trainables.training.engine import Engine
@@ -39,18 +38,20 @@ def unmoved(engine: Engine, state: TrialState) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "some"),
+    ("kind", "some"),
     [
-        ("detr", {}, True),
-        ("conditional_detr", {}, True),
-        ("deformable_detr", {"with_box_refine": True}, False),
+        ("detr", True),
+        ("conditional_detr", True),
+        ("deformable_detr, refined", False),
+        ("deformable_detr, two-stage", False),
+        ("rt_detr", False),
+        ("rt_detr_v2", False),
+        ("lw_detr", False),
     ],
 )
-def test_what_is_named_is_what_does_not_move(
-    tmp_path: Path, kind: str, changes: dict[str, Any], some: bool
-) -> None:
+def test_what_is_named_is_what_does_not_move(tmp_path: Path, kind: str, some: bool) -> None:
     """DETR's queries start at 0 and are the first decoder layer's input: some of its weights never train."""
-    engine = engine_for(Task.DETECTION, save(tmp_path / "base", kind, changes), 64)
+    engine = engine_for(Task.DETECTION, save_detector(tmp_path / "base", kind), 64)
     asked = {
         "adapter": "lora",
         "targets": ["value"],

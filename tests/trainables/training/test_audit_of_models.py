@@ -110,7 +110,7 @@ def audited(split: PreparedSplit, *parts: nn.Module, task: ToyTask | None = None
     PEFT_TYPE_TO_TUNER_MAPPING[peft.peft_type](model, peft, adapter_name="default")
     adapter = {name: p for name, p in model.named_parameters() if ".lora_" in name}
     assert len(adapter) == 2 * len(parts)
-    groups = Parts(adapter, head, {}, {}, {}, frozenset(), (), ())
+    groups = Parts(adapter, head, {}, {}, {}, frozenset(), frozenset(), (), ())
     return parameters_without_gradient(
         task or ToyTask(), model, groups, config('{"adapter": "lora", "batch_size": 4}'), split
     )
