@@ -11,11 +11,14 @@ from trainables.backbones import EMBEDDED
 from trainables.data.domains import open_domain
 from trainables.data.prepare import link_domains, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
-from trainables.data.resize import Resize
+from trainables.data.resize import Interpolation, Resize
 from trainables.errors import DataError
 from trainables.specs.data import DomainSpec, Split
 from trainables.specs.job import Job
 from trainables.specs.workload import ModelSpec, Task, Workload
+
+_BILINEAR = 2
+"""Pillow's number of the interpolation."""
 
 
 def prepare_workload(
@@ -26,7 +29,7 @@ def prepare_workload(
     classes: the names to number classes by, instead of the data's own order: those of a trained model.
     Raises ModelError if the processor cannot be read, DataError for errors in the data.
     """
-    size = _size(workload.model, workload.task)
+    size = size_of(workload)
     images = prepare_data(workload, size=size, classes=classes, progress=progress)
     own = {name: domain for name, domain in workload.data.domains.items() if domain.corruption is None}
     if not own:
@@ -74,7 +77,7 @@ def domain_split(
     name = domain if isinstance(domain, str) else spec.kind
     parts = open_domain(data, name, spec) if named or spec.corruption is not None else None
     if parts is None:
-        size = _size(workload.model, workload.task)
+        size = size_of(workload)
         folder = prepare_domain(workload, name, spec, data.classes, size=size)
         parts = open_prepared(folder).splits
     if not len(parts[split]):
@@ -82,12 +85,14 @@ def domain_split(
     return parts[split]
 
 
-def _size(model: ModelSpec, task: Task) -> Resize:
-    if (plain := _plain_size(model, task)) is not None:
-        return plain
-    from trainables.tasks.registry import resize_of
+def size_of(workload: Workload) -> Resize:
+    """The size that the workload's images are resized to. Raises ModelError."""
+    found = _plain_size(workload.model, workload.task)
+    if found is None:
+        from trainables.tasks.registry import resize_of
 
-    return resize_of(model, task)
+        found = resize_of(workload.model, workload.task)
+    return found if workload.definitions.pixels >= 2 else found.by(Interpolation.BILINEAR)
 
 
 def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
@@ -101,6 +106,7 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
     if (
         config.get("model_type") != plain.model_type
         or processor.get("image_processor_type") not in plain.processors
+        or processor.get("resample", _BILINEAR) != _BILINEAR
     ):
         return None
     size = processor.get("size")

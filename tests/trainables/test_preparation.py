@@ -11,10 +11,11 @@ import pytest
 
 from tests.trainables.conftest import workload
 from trainables.backbones import EMBEDDED
-from trainables.data.resize import Resize
+from trainables.data.resize import Interpolation, Resize
 from trainables.errors import ModelError
-from trainables.preparation import _size, prepare_workload
-from trainables.specs.workload import ModelSpec, Task
+from trainables.preparation import prepare_workload, size_of
+from trainables.specs.definitions import BEFORE
+from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.registry import resize_of
 
 
@@ -35,6 +36,7 @@ def test_an_embedded_backbone_gets_the_size_of_its_processor(task: Task) -> None
         {"size": 48},
         {"size": {"shortest_edge": 48}},
         {"do_resize": False},
+        {"resample": 3},
         {"do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
         {"image_processor_type": "DeiTImageProcessor"},
     ],
@@ -46,7 +48,13 @@ def test_a_folders_size_is_what_transformers_says(
         settings = json.loads((EMBEDDED[task] / name).read_text())
         (tmp_path / name).write_text(json.dumps(settings | (changed if name != "config.json" else {})))
     model = ModelSpec(name=str(tmp_path), image_size=image_size)
-    assert _said_by(lambda: _size(model, task)) == _said_by(lambda: resize_of(model, task))
+    asked = Workload.model_validate_json(f'{{"task": "{task}", "objective": {{"metric": "loss"}}}}')
+    asked = asked.model_copy(update={"model": model})
+    assert _said_by(lambda: size_of(asked)) == _said_by(lambda: resize_of(model, task))
+    before = asked.model_copy(update={"definitions": BEFORE})
+    told = _said_by(lambda: resize_of(model, task))
+    bilinear = told.by(Interpolation.BILINEAR) if isinstance(told, Resize) else told
+    assert _said_by(lambda: size_of(before)) == bilinear
 
 
 def _said_by(ask: Callable[[], Resize]) -> Resize | str:

@@ -11,6 +11,7 @@ from PIL import Image
 from trainables.data.evidence import Claims, Evidence, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.files.mask_pixels import IGNORE
+from trainables.data.files.pixels import resized
 from trainables.data.resize import Resize
 from trainables.data.sample import Annotations, Array, Sample
 from trainables.specs.data import Split
@@ -102,15 +103,9 @@ def check_image(
             return gone(Fault.EMPTY_MASK, "it holds nothing but ignored pixels")
         if not keep_empty and not ((mask != background) & (mask != IGNORE)).any():
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[background]}")
-    planes = _planes(image, target)
+    planes = resized(image, target, size.interpolation).transpose(2, 0, 1).tobytes()
     row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found)
     return Checked(row, findings, evidence_of(photo, planes, claims, mask))
-
-
-def _planes(image: Image.Image, target: tuple[int, int]) -> bytes:
-    if (image.height, image.width) != target:
-        image = image.resize((target[1], target[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1).tobytes()
 
 
 def _nearest(mask: Array | None, target: tuple[int, int]) -> bytes | None:

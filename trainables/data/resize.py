@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Self
+from enum import StrEnum
+from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from trainables.specs.base import Count, Spec
+
+
+class Interpolation(StrEnum):
+    """How a new pixel is computed from those of an image, by Pillow's names.
+
+    All but `nearest` and `bilinear_points` use all pixels that fall into the new one when an image is made
+    smaller. `bilinear_points` uses the four next to its centre, as RF-DETR's processor does.
+    """
+
+    NEAREST = "nearest"
+    BOX = "box"
+    BILINEAR = "bilinear"
+    BILINEAR_POINTS = "bilinear_points"
+    HAMMING = "hamming"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
 
 
 class Resize(Spec):
     """The resize rule: a fixed `height` and `width`, or a `shortest_edge` with an optional `longest_edge`.
 
     multiple_of: both sides of the second form are rounded down to a multiple of it; YOLOS
-    processors use 16, DETR's use 1.
+    processors use 16, DETR's use 1.  interpolation: of the image; masks keep their values.
     """
 
     height: Count | None = None
@@ -21,6 +38,19 @@ class Resize(Spec):
     shortest_edge: Count | None = None
     longest_edge: Count | None = None
     multiple_of: Count = 1
+    interpolation: Interpolation = Interpolation.BILINEAR
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fingerprints of prepared data do not change for a rule that there always was."""
+        found: dict[str, Any] = made(self)
+        if self.interpolation is Interpolation.BILINEAR:
+            found.pop("interpolation", None)
+        return found
+
+    def by(self, interpolation: Interpolation) -> Self:
+        """The same sizes with another interpolation."""
+        return self.model_copy(update={"interpolation": interpolation})
 
     @classmethod
     def fixed(cls, height: int, width: int) -> Resize:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from trainables.data.files.file_names import lost_links, walk_files
-from trainables.data.files.pixels import read_photo
+from trainables.data.files.pixels import read_photo, resized
 from trainables.data.loader import Batch
 from trainables.data.prepared import Array
 from trainables.errors import DataError, ModelError
@@ -148,9 +148,7 @@ def predict_image(trained: TrainedModel, image: Image.Image, *, threshold: float
 def batch_of(trained: TrainedModel, image: Image.Image) -> Batch:
     """One RGB image as an input of the model: resized as in training, on its device."""
     height, width = trained.task.resize.target(image.height, image.width)
-    if (image.height, image.width) != (height, width):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    planes = np.array(image).transpose(2, 0, 1)[None]
+    planes = resized(image, (height, width), trained.task.resize.interpolation).transpose(2, 0, 1)[None]
     pixels = torch.from_numpy(np.ascontiguousarray(planes)).to(trained.device)
     return Batch(images=pixels, valid=[(height, width)], targets=None, masks=None, indices=[0])
 

@@ -6,8 +6,8 @@ from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.workload import Task
 
 _OF_TASK = {
-    Task.DETECTION: ("coco", "robustness", "fingerprint", "frozen"),
-    Task.SEGMENTATION: ("dice", "iou", "head", "robustness", "fingerprint", "frozen"),
+    Task.DETECTION: ("coco", "robustness", "fingerprint", "frozen", "pixels"),
+    Task.SEGMENTATION: ("dice", "iou", "head", "robustness", "fingerprint", "frozen", "pixels"),
 }
 
 

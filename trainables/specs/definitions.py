@@ -22,6 +22,7 @@ class Definitions(Spec):
     robustness: Literal[1, 2] = 2
     fingerprint: Literal[1, 2] = 2
     frozen: Literal[1, 2] = 2
+    pixels: Literal[1, 2] = 2
 
     @property
     def with_floors(self) -> bool:
@@ -64,7 +65,7 @@ class Definitions(Spec):
         return None
 
 
-BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1, frozen=1)
+BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1, frozen=1, pixels=1)
 """The definitions of every experiment whose record names none."""
 
 MEANINGS: Mapping[str, Mapping[int, str]] = {
@@ -95,6 +96,10 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
     "frozen": {
         1: "of what is frozen, layers with running statistics are in evaluation mode in training",
         2: "all that is frozen is in evaluation mode in training",
+    },
+    "pixels": {
+        1: "images are resized bilinearly",
+        2: "images are resized with the interpolation of the checkpoint's processor",
     },
 }
 """What each number means, by the fields of `Definitions`."""

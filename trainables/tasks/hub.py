@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
 
 from trainables.backbones import EMBEDDED
-from trainables.data.resize import Resize
+from trainables.data.resize import Interpolation, Resize
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import Scale
@@ -83,6 +84,11 @@ def resize_from(processor: Any, spec: ModelSpec, *, multiple_of: int = 1) -> Res
     If a processor resizes and then crops the centre (DeiT), the whole image is resized
     to the crop's size instead: nothing may be lost at the borders. Raises ModelError.
     """
+    rule = _sizes_from(processor, spec, multiple_of)
+    return rule.by(_interpolation(processor))
+
+
+def _sizes_from(processor: Any, spec: ModelSpec, multiple_of: int) -> Resize:
     if spec.image_size is not None:
         return Resize.fixed(*spec.image_size)
     crop = (
@@ -97,6 +103,14 @@ def resize_from(processor: Any, spec: ModelSpec, *, multiple_of: int = 1) -> Res
         f"model.name '{spec.name}': its processor settings have no size to resize to; "
         "set model.image_size to [height, width]"
     )
+
+
+def _interpolation(processor: Any) -> Interpolation:
+    """The processor's; bilinear if it names none."""
+    number = getattr(processor, "resample", None)
+    if not getattr(processor, "antialias", True):
+        return Interpolation.BILINEAR_POINTS
+    return Interpolation.BILINEAR if number is None else Interpolation(Image.Resampling(number).name.lower())
 
 
 def scale_from(processor: Any) -> Scale:

@@ -32,6 +32,7 @@ SUBSTITUTES = {
             "size": {"shortest_edge": 800, "longest_edge": 1333},
             "do_normalize": True,
             "do_pad": True,
+            "antialias": False,  # its own way of resizing, which its settings do not name
             **_IMAGENET,
             **_BILINEAR,
         },

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from transformers.models import auto as models
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
+from trainables.data.files.pixels import resized
+from trainables.data.resize import Interpolation
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -83,11 +86,30 @@ def test_pixels_are_those_of_the_torchvision_processor_where_that_is_installed(
 ) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     write(tmp_path, model_type, {"image_processor_type": OF_MODELS[model_type], **SETTINGS[model_type]})
-    own = hub.read_processor(ModelSpec(name=str(tmp_path)), Task.DETECTION)
+    spec = ModelSpec(name=str(tmp_path))
+    own = hub.read_processor(spec, Task.DETECTION)
     theirs = models.AutoImageProcessor.from_pretrained(tmp_path, backend="torchvision")
     draw = np.random.default_rng(0)
     smooth = Image.fromarray(draw.integers(0, 256, (12, 9, 3), dtype=np.uint8)).resize((150, 200))
-    found, expected = (p(smooth, return_tensors="pt")["pixel_values"] for p in (own, theirs))
+    expected = theirs(smooth, return_tensors="pt")["pixel_values"]
+    rule = hub.resize_from(own, spec)
+    planes = resized(smooth, rule.target(smooth.height, smooth.width), rule.interpolation).transpose(2, 0, 1)
+    found = hub.scale_from(own)(torch.from_numpy(planes[None].copy()))
     assert found.shape == expected.shape
     # Both resize to whole numbers of 0 to 255 or to floats; scaled by the std, a step of 1 is up to 1/57.
     assert float((found - expected).abs().max()) <= 1.01 / 57
+
+
+def test_the_interpolation_is_the_processors(tmp_path: Path) -> None:
+    spec = ModelSpec(name=str(tmp_path))
+    for model_type, settings, expected in (
+        ("rf_detr", {"image_processor_type": "RfDetrImageProcessor"}, Interpolation.BILINEAR_POINTS),
+        ("rt_detr", {"image_processor_type": "RTDetrImageProcessor"}, Interpolation.BILINEAR),
+        ("deit", {"image_processor_type": "DeiTImageProcessor"}, Interpolation.BICUBIC),
+        ("vit", {"image_processor_type": "ViTImageProcessor", "resample": 1}, Interpolation.LANCZOS),
+    ):
+        write(tmp_path, model_type, settings)
+        read = hub.read_processor(spec, Task.SEGMENTATION)
+        assert hub.resize_from(read, spec).interpolation is expected
+        read.save_pretrained(tmp_path)
+        assert hub.resize_from(hub.read_processor(spec, Task.SEGMENTATION), spec).interpolation is expected

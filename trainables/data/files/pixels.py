@@ -42,6 +42,10 @@ REDUCED = 254
 """The TIFF tag that marks a page as a smaller copy of another."""
 
 
+POINTS = "bilinear_points"
+"""See `trainables.data.resize.Interpolation`; the others are Pillow's own."""
+
+
 @dataclass(frozen=True)
 class Photo:
     """An image as read.
@@ -217,3 +221,21 @@ def unmultiplied(picture: Image.Image) -> Image.Image:
     """The image with its colours as they are, where they are stored multiplied by alpha."""
     mode = MULTIPLIED.get(picture.mode)
     return picture if mode is None else picture.convert(mode)
+
+
+def resized(image: Image.Image, size: tuple[int, int], interpolation: str) -> Array:
+    """(height, width, 3) uint8: an RGB image in the size (height, width).
+
+    interpolation: a value of `trainables.data.resize.Interpolation`.
+    """
+    height, width = size
+    if (image.height, image.width) == size:
+        return np.array(image)
+    if interpolation == POINTS:
+        whole = (0, 0, image.width, image.height)
+        made = image.transform(
+            (width, height), Image.Transform.EXTENT, whole, resample=Image.Resampling.BILINEAR
+        )
+    else:
+        made = image.resize((width, height), Image.Resampling[interpolation.upper()])
+    return np.array(made)
