@@ -12,7 +12,7 @@ set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "${PYTHON:-python3}" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 torchvision==0.28.0 transformers==5.24.0 numpy==2.4.1 pillow==12.1.0
+"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 torchvision==0.28.0 transformers==5.24.0 numpy==2.4.1 scipy==1.17.1 pillow==12.1.0
 "$scratch/venv/bin/python" -W ignore - <<'PY'
 import numpy as np
 from PIL import Image

@@ -89,14 +89,18 @@ def processor(family: str) -> Any:
     return (DeformableDetrImageProcessorPil if family == "lw_detr" else RTDetrImageProcessorPil)(size=size)
 
 
+def resnet_pyramid() -> RTDetrResNetConfig:
+    """A backbone with three maps."""
+    return RTDetrResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+
+
 def _settings(family: str) -> dict[str, Any]:
     match family:
         case "rt_detr" | "rt_detr_v2":
-            backbone = RTDetrResNetConfig(
-                embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], layer_type="basic",
-                out_features=["stage2", "stage3", "stage4"],
-            )  # fmt: skip
-            return {**_PYRAMID, "backbone_config": backbone}
+            return {**_PYRAMID, "backbone_config": resnet_pyramid()}
         case "d_fine" | "deimv2":
             return {**_REFINED, "backbone_config": _hgnet()}
         case "rf_detr":
