@@ -13,7 +13,6 @@ Segmentation: logits (B, classes, H, W), H and W multiples of the patch; classes
 
 from __future__ import annotations
 
-import inspect
 import json
 import warnings
 from collections.abc import Iterator
@@ -40,11 +39,12 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
     """
     folder = Path(folder)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=options.get("trust_remote_code", False))
-    segments = (folder / "head.json").exists()
+    made = _made(folder)
+    segments = made is not None
     where, pinned = _base(folder, base)
     auto = AutoModel if segments else AutoModelForObjectDetection
-    if segments and config.model_type in ("vit", "deit"):
-        options = {"add_pooling_layer": False} | options
+    if made is not None:  # no pooling layer
+        options = made["options"] | options
     if options.get("local_files_only"):  # transformers ignores it when it searches for adapters
         options = {"adapter_kwargs": {"local_files_only": True}} | options
     with quiet():  # no messages about a classifier of another size, which is in the adapter
@@ -55,7 +55,7 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
         )
     if (folder / "adapter_config.json").exists():
         model = _adapted(model, folder)
-    return (_Segmenter(model, config, folder) if segments else model).eval()
+    return (model if made is None else _Segmenter(model, config, made, folder)).eval()
 
 
 def processor(folder: str | Path = HERE) -> Any:
@@ -69,6 +69,12 @@ def threshold(folder: str | Path = HERE) -> float | None:
     """For a detector: the lowest score of a box to draw or count; None if training chose none."""
     path = Path(folder) / THRESHOLD
     return float(json.loads(path.read_text(encoding="utf-8"))["score"]) if path.exists() else None
+
+
+def _made(folder: Path) -> dict[str, Any] | None:
+    """What is known of a segmenter's head, and of the ViT below it."""
+    path = folder / "head.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:
@@ -103,26 +109,23 @@ def untie(model: Any) -> None:
 
 
 class _Segmenter(nn.Module):
-    """A ViT without its class token, and a convolutional head over its patches."""
+    """A ViT without its class token, and a head over its patches."""
 
-    def __init__(self, backbone: nn.Module, config: Any, folder: Path) -> None:
+    def __init__(self, backbone: nn.Module, config: Any, made: dict[str, Any], folder: Path) -> None:
         super().__init__()
         self.backbone = backbone
-        made = json.loads((folder / "head.json").read_text(encoding="utf-8"))
         self.classes: list[str] = made["classes"]
         self.head = _Head(config.hidden_size, len(self.classes), made)
         self.head.load_state_dict(load_file(folder / "head.safetensors"))
         self.patch = _pair(config.patch_size)
         self._size = _pair(config.image_size)
         self._prefix: int = made["prefix_tokens"]
-        plain: Any = backbone
-        plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
-        self._interpolates = "interpolate_pos_encoding" in inspect.signature(plain.forward).parameters
+        self._told: bool = made["told_to_interpolate"]
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, classes, H, W) logits."""
         size = (pixel_values.shape[-2], pixel_values.shape[-1])
-        options = {"interpolate_pos_encoding": True} if self._interpolates and size != self._size else {}
+        options = {"interpolate_pos_encoding": True} if self._told and size != self._size else {}
         tokens = self.backbone(pixel_values=pixel_values, **options).last_hidden_state[:, self._prefix :]
         grid = (size[0] // self.patch[0], size[1] // self.patch[1])
         maps = tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)

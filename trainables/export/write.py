@@ -40,7 +40,8 @@ from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
-from trainables.tasks.segmentation import Segmenter
+from trainables.tasks.segmenters.vit_segmenter import Segmenter
+from trainables.tasks.segmenters.vits import VIT_FAMILIES
 
 TOLERANCE = 1e-4
 """The tolerance of outputs: absolute for outputs below 1, otherwise relative to the largest output."""
@@ -197,6 +198,8 @@ def _head(model: Segmenter, head: nn.Module, classes: tuple[str, ...], folder: P
         "norm": norm,
         "dropout": dropout,
         "prefix_tokens": model.prefix,
+        "told_to_interpolate": model.told_to_interpolate,
+        "options": dict(VIT_FAMILIES[model.backbone.config.model_type].options),
     }
     (folder / "head.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     state: dict[str, Tensor] = {n: t.detach().contiguous() for n, t in head.state_dict().items()}

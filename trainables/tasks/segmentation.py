@@ -1,8 +1,7 @@
-"""Semantic segmentation: a ViT's patch tokens and a convolutional head."""
+"""Semantic segmentation: a ViT's patch tokens and a head of ours."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Sequence
@@ -47,41 +46,8 @@ from trainables.tasks.losses import (
     measure_images,
     soft_dice,
 )
-
-BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
-"""Model types with these tokens: a class token, optional distillation or register tokens, the patches."""
-
-
-class Segmenter(nn.Module):
-    """A ViT backbone without its class token, and a head; maps images to logits of the same size."""
-
-    def __init__(self, backbone: nn.Module, head: SegmentationHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-        config: Any = backbone.config
-        self.patch = _pair(config.patch_size)
-        self.pretrained_size = _pair(config.image_size)
-        self.prefix = 1 + (config.model_type == "deit") + int(getattr(config, "num_register_tokens", 0) or 0)
-        """The number of tokens before the patch tokens."""
-        self._may_interpolate = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
-
-    def forward(self, images: Tensor, *, enlarged: bool = True) -> Tensor:
-        """(B, 3, H, W) scaled images -> (B, classes, H, W) logits; H and W are multiples of the patch.
-
-        enlarged: whether logits have the size of the images, or are one for each patch.
-        """
-        height, width = images.shape[-2:]
-        options: dict[str, bool] = {}
-        if self._may_interpolate and (height, width) != self.pretrained_size:
-            options["interpolate_pos_encoding"] = True
-        tokens = self.backbone(pixel_values=images, **options).last_hidden_state[:, self.prefix :]
-        logits: Tensor = self.head(
-            tokens,
-            grid=(height // self.patch[0], width // self.patch[1]),
-            size=(height, width) if enlarged else None,
-        )
-        return logits
+from trainables.tasks.segmenters.vit_segmenter import Segmenter
+from trainables.tasks.segmenters.vits import VIT_FAMILIES, vit_resize
 
 
 @dataclass(frozen=True)
@@ -225,13 +191,10 @@ class SegmentationTask:
 
 def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
     """Load a ViT checkpoint, and its head if there is one for these classes. Raises ModelError."""
-    from transformers import AutoModel
-
     config = hub.read_config(spec, Task.SEGMENTATION)
     processor = hub.read_processor(spec, Task.SEGMENTATION)
     resized = segmenter_resize(config, processor, spec)
-    options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
-    backbone = hub.read_model(spec, Task.SEGMENTATION, AutoModel, **options).to(device)
+    backbone = VIT_FAMILIES[config.model_type].load(spec, config).to(device)
     use_onednn(backbone)
     found = HeldHead() if spec.new_head else _pretrained_head(spec, classes, device)
     return SegmentationTask(
@@ -248,24 +211,12 @@ def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.devi
 
 def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model, or sides that patches do not fill."""
-    if config.model_type not in BACKBONES:
+    if config.model_type not in VIT_FAMILIES:
         raise ModelError(
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation supports "
-            f"{', '.join(BACKBONES)}"
+            f"{', '.join(VIT_FAMILIES)}"
         )
-    patch = _pair(config.patch_size)
-    rule = hub.resize_from(processor, spec, multiple_of=math.lcm(*patch))
-    if (
-        rule.height is not None
-        and rule.width is not None
-        and (rule.height % patch[0] or rule.width % patch[1])
-    ):
-        near = [max(1, round(side / p)) * p for side, p in zip((rule.height, rule.width), patch, strict=True)]
-        raise ModelError(
-            f"model.image_size: sides must be multiples of the patch, {patch[0]}×{patch[1]} pixels, "
-            f"got {[rule.height, rule.width]}; use {near}"
-        )
-    return rule
+    return vit_resize(config, processor, spec)
 
 
 TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
@@ -307,11 +258,6 @@ def _pretrained_head(spec: ModelSpec, classes: tuple[str, ...], device: torch.de
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    height, width = (value, value) if isinstance(value, int) else value
-    return int(height), int(width)
 
 
 def _device(module: nn.Module) -> torch.device:

@@ -14,7 +14,11 @@ from transformers import (
     DetrForObjectDetection,
     Dinov2Config,
     Dinov2Model,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     ResNetConfig,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     SwinConfig,
     SwinModel,
     ViTConfig,
@@ -64,6 +68,8 @@ MODELS = {
     "dinov2": lambda: Dinov2Model(
         Dinov2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, mlp_ratio=2)
     ),
+    "dinov3": lambda: DINOv3ViTModel(DINOv3ViTConfig(**SIZES)),
+    "siglip": lambda: SiglipVisionModel(SiglipVisionConfig(**SIZES, vision_use_head=False)),
 }
 EVERY = (Role.QUERY, Role.KEY, Role.VALUE, Role.OUTPUT, Role.MLP_IN, Role.MLP_OUT)
 

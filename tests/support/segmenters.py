@@ -1,0 +1,96 @@
+"""Tiny segmenters of every kind, and what the contract suites do with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from saved_models import VITS, save_siglip, save_vit
+
+from trainables.preparation import prepare_workload
+from trainables.specs.adapters import WITHOUT_ADAPTER, Adapter, Freezing
+from trainables.specs.trial import TrialConfig
+from trainables.specs.workload import Workload
+from trainables.training.engine import Engine
+
+SAVED: Mapping[str, Callable[[Path], Path]] = {
+    **{kind: partial(save_vit, kind=kind) for kind in VITS},
+    "siglip": save_siglip,
+}
+"""How a tiny checkpoint of each kind is saved."""
+SECTIONS: Mapping[Adapter, Any] = {
+    Adapter.NONE: {},
+    Adapter.LORA: {"lora": {"rank": 2, "dropout": 0.1}},
+    Adapter.ADALORA: {"adalora": {"init_rank": 4, "target_rank": 2}},
+    Adapter.LOHA: {"loha": {"rank": 2}},
+    Adapter.LOKR: {"lokr": {"rank": 2}},
+    Adapter.SERIAL_LORA: {"serial_lora": {"rank": 2}},
+    Adapter.LOCALIZED_LORA: {"localized_lora": {"blocks": 2, "block_rank": 2}},
+    Adapter.PEFT: {"peft": {"method": "IA3"}},
+}
+"""The settings of each adapter family."""
+MODES: Mapping[str, Any] = {
+    "head_only": {"freezing": "head_only"},
+    "frozen": {"freezing": "frozen"},
+    "unfrozen": {"freezing": "unfrozen"},
+    "full": {"freezing": "full"},
+    "unfreeze_at": {"freezing": "unfreeze_at", "unfreeze_epoch": 1},
+    "unfrozen, frozen_blocks": {"freezing": "unfrozen", "frozen_blocks": 2},
+    "full, frozen_blocks": {"freezing": "full", "frozen_blocks": 2},
+}
+"""Ways of freezing."""
+Case = tuple[str, Adapter, str]
+"""A kind of segmenter, an adapter and a way of freezing."""
+
+
+def _goes(adapter: Adapter, mode: str) -> bool:
+    return (adapter is Adapter.NONE) == (Freezing(mode.split(",")[0]) in WITHOUT_ADAPTER)
+
+
+PAIRS = [(adapter, mode) for adapter in Adapter for mode in MODES if _goes(adapter, mode)]
+"""Every valid pair of an adapter and a way of freezing."""
+
+
+def _modes_of(adapter: Adapter) -> list[str]:
+    return [mode for mode in MODES if _goes(adapter, mode)]
+
+
+def _place(adapter: Adapter) -> int:
+    return list(Adapter).index(adapter)
+
+
+EVERY: list[Case] = [(kind, *pair) for kind in SAVED for pair in PAIRS]
+FEW: list[Case] = [
+    (kind, *PAIRS[(number * 7 + step * 11) % len(PAIRS)])
+    for number, kind in enumerate(SAVED)
+    for step in range(3)
+]
+"""Three pairs of each kind, other ones from kind to kind, so that together they hold most pairs."""
+PAIRWISE: list[Case] = [
+    (kind, adapter, mode)
+    for number, kind in enumerate(SAVED)
+    for adapter, mode in PAIRS
+    if adapter is Adapter.NONE or _modes_of(adapter).index(mode) == (number + _place(adapter)) % 4
+]
+"""Every kind with every adapter and with every way of freezing, but not with every pair of both."""
+
+
+def settings(adapter: Adapter, mode: str, **more: Any) -> TrialConfig:
+    """A configuration of four short epochs."""
+    asked = {"adapter": adapter, **SECTIONS[adapter], **MODES[mode], "epochs": 4, "batch_size": 4}
+    return TrialConfig.model_validate_json(json.dumps(asked | {"weight_decay": 0.0} | more))
+
+
+def engine(folder: Path, *, gb: float = 0.0, train: int = 8, **model: Any) -> Engine:
+    """A worker's engine over the embedded digits, for a checkpoint in a folder."""
+    asked = {
+        "task": "segmentation",
+        "model": {"name": str(folder), **model},
+        "objective": {"metric": "dice"},
+        "data": {"embedded": {"train": train, "validation": 4, "test": 2}, "cache_gb": gb},
+    }
+    workload = Workload.model_validate_json(json.dumps(asked))
+    return Engine(workload, prepare_workload(workload), device="cpu")
