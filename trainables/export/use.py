@@ -115,7 +115,11 @@ class _Segmenter(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.classes: list[str] = made["classes"]
-        self.head = _Head(config.hidden_size, len(self.classes), made)
+        self._blocks: list[int] | None = made["blocks"]
+        self._norm: str = made["last_norm"]
+        inputs = config.hidden_size * len(self._blocks or [-1])
+        head = _LinearHead if made["kind"] == "linear" else _Head
+        self.head = head(inputs, len(self.classes), made)
         self.head.load_state_dict(load_file(folder / "head.safetensors"))
         self.patch = _pair(config.patch_size)
         self._size = _pair(config.image_size)
@@ -126,18 +130,34 @@ class _Segmenter(nn.Module):
         """(B, 3, H, W) -> (B, classes, H, W) logits."""
         size = (pixel_values.shape[-2], pixel_values.shape[-1])
         options = {"interpolate_pos_encoding": True} if self._told and size != self._size else {}
-        tokens = self.backbone(pixel_values=pixel_values, **options).last_hidden_state[:, self._prefix :]
+        tokens = self._tokens(pixel_values, options)[:, self._prefix :]
         grid = (size[0] // self.patch[0], size[1] // self.patch[1])
         maps = tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
         scores = self.head(maps).float()
         return functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
+    def _tokens(self, pixel_values: Tensor, options: dict[str, bool]) -> Tensor:
+        """Those of the last block, or of several, each normalised."""
+        if self._blocks is None:
+            last: Tensor = self.backbone(pixel_values=pixel_values, **options).last_hidden_state
+            return last
+        states = self.backbone(pixel_values=pixel_values, output_hidden_states=True, **options).hidden_states
+        plain: Any = self.backbone
+        plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
+        norm = getattr(plain, self._norm)
+        if isinstance(norm, nn.Identity):
+            return torch.cat([functional.layer_norm(s, s.shape[-1:]) for s in self._read(states)], dim=-1)
+        return torch.cat([norm(s) for s in self._read(states)], dim=-1)
+
+    def _read(self, states: Any) -> list[Tensor]:
+        return [states[block + 1] for block in self._blocks or []]
+
 
 class _Head(nn.Module):
-    def __init__(self, hidden: int, classes: int, made: dict[str, Any]) -> None:
+    def __init__(self, inputs: int, classes: int, made: dict[str, Any]) -> None:
         super().__init__()
         width = made["width"]
-        self.reduce = nn.Conv2d(hidden, width, kernel_size=3, padding=1)
+        self.reduce = nn.Conv2d(inputs, width, kernel_size=3, padding=1)
         self.norm: nn.Module = nn.BatchNorm2d(width) if made["norm"] else nn.Identity()
         self.dropout: nn.Module = nn.Dropout2d(made["dropout"]) if made["dropout"] else nn.Identity()
         self.classify = nn.Conv2d(width, classes, kernel_size=1)
@@ -145,6 +165,19 @@ class _Head(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B, hidden, rows, columns) -> (B, classes, rows, columns)."""
         scores: Tensor = self.classify(self.dropout(functional.relu(self.norm(self.reduce(maps)))))
+        return scores
+
+
+class _LinearHead(nn.Module):
+    def __init__(self, inputs: int, classes: int, made: dict[str, Any]) -> None:
+        super().__init__()
+        self.norm: nn.Module = nn.BatchNorm2d(inputs) if made["norm"] else nn.Identity()
+        self.dropout: nn.Module = nn.Dropout2d(made["dropout"]) if made["dropout"] else nn.Identity()
+        self.classify = nn.Conv2d(inputs, classes, kernel_size=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, inputs, rows, columns) -> (B, classes, rows, columns)."""
+        scores: Tensor = self.classify(self.dropout(self.norm(maps)))
         return scores
 
 

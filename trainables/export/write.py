@@ -38,6 +38,7 @@ from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.tasks import SCORE_THRESHOLD
+from trainables.specs.trial import HeadKind
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
 from trainables.tasks.segmenters.vit_segmenter import Segmenter
@@ -116,7 +117,7 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
     moved = trained.config.mode in TRAINS_BACKBONE
     if parts.head is not None:
         assert isinstance(trained.model, Segmenter)
-        _head(trained.model, parts.head, trained.classes, folder)
+        _head(trained.model, parts.head, trained.config.head.kind, trained.classes, folder)
         parts.pristine.config.id2label = dict(enumerate(trained.classes))
         parts.pristine.config.label2id = {name: number for number, name in enumerate(trained.classes)}
     if not (merge or moved or trained.adapted.config is None):
@@ -188,18 +189,22 @@ def _save(model: Any, folder: Path) -> None:
         model.save_pretrained(folder, state_dict=state)
 
 
-def _head(model: Segmenter, head: nn.Module, classes: tuple[str, ...], folder: Path) -> None:
+def _head(model: Segmenter, head: nn.Module, kind: HeadKind, classes: tuple[str, ...], folder: Path) -> None:
     """Save the head in the format of a head in a backbone's folder."""
     held: Any = head
+    config: Any = model.backbone.config
     norm, dropout = isinstance(held.norm, nn.BatchNorm2d), getattr(held.dropout, "p", 0.0)
     made = {
         "classes": list(classes),
-        "width": held.reduce.out_channels,
+        "kind": kind.value,
+        "blocks": model.reads,
+        "width": None if kind is HeadKind.LINEAR else held.reduce.out_channels,
         "norm": norm,
         "dropout": dropout,
         "prefix_tokens": model.prefix,
+        "last_norm": model.last_norm,
         "told_to_interpolate": model.told_to_interpolate,
-        "options": dict(VIT_FAMILIES[model.backbone.config.model_type].options),
+        "options": dict(VIT_FAMILIES[config.model_type].options),
     }
     (folder / "head.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     state: dict[str, Tensor] = {n: t.detach().contiguous() for n, t in head.state_dict().items()}

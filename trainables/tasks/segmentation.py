@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trainables.adapters.block_span import blocks_fault
 from trainables.adapters.layout import Layout, layout_of
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
@@ -22,7 +23,7 @@ from trainables.metrics.per_image import MaskImages
 from trainables.metrics.results import Keep, MaskResults
 from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
-from trainables.specs.trial import Loss, Precision, TrialConfig
+from trainables.specs.trial import HeadKind, Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import (
@@ -36,7 +37,7 @@ from trainables.tasks.base import (
     tensors_of,
 )
 from trainables.tasks.enlarged_losses import enlarged_losses
-from trainables.tasks.head import SegmentationHead
+from trainables.tasks.head import blocks_read, new_head
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import use_onednn
 from trainables.tasks.losses import (
@@ -51,6 +52,19 @@ from trainables.tasks.segmenters.vits import VIT_FAMILIES, vit_resize
 
 
 @dataclass(frozen=True)
+class HeldHead:
+    """A checkpoint's head, its outputs in the order of the data's classes.
+
+    blocks: those that it reads; None for the last one as the model gives it.
+    """
+
+    tensors: dict[str, Tensor]
+    kind: HeadKind
+    blocks: tuple[int, ...] | None
+    source: HeadSource
+
+
+@dataclass(frozen=True)
 class SegmentationTask:
     """A worker's ViT; see `TaskModel`."""
 
@@ -61,9 +75,7 @@ class SegmentationTask:
     layout: Layout
     resize: Resize
     scale: Scale
-    pretrained_head: dict[str, Tensor] | None
-    """The checkpoint's head, its outputs in the order of `classes`."""
-    pretrained_source: HeadSource = HeadSource.NEW
+    pretrained_head: HeldHead | None
     head_fault: str | None = None
     rules: MetricRules = field(default_factory=MetricRules)
 
@@ -79,37 +91,46 @@ class SegmentationTask:
 
     def with_head_as_before(self) -> SegmentationTask:
         """A head whose classes were in another order was not used."""
-        if self.pretrained_source is HeadSource.KEPT:
+        if self.pretrained_head is not None and self.pretrained_head.source is HeadSource.KEPT:
             return self
-        return replace(self, pretrained_head=None, pretrained_source=HeadSource.NEW, head_fault=None)
+        return replace(self, pretrained_head=None, head_fault=None)
 
     def head_source(self, config: TrialConfig) -> HeadSource:
         """The checkpoint's head serves trials whose head has its shape."""
+        held = self._held_for(config, self._new_head(config))
+        return HeadSource.NEW if held is None else held.source
+
+    def _held_for(self, config: TrialConfig, head: nn.Module) -> HeldHead | None:
+        """The checkpoint's head if it is of this kind and shape, and reads the same blocks."""
         held = self.pretrained_head
-        fits = held is not None and _shapes(held) == _shapes(self._new_head(config).state_dict())
-        return self.pretrained_source if fits else HeadSource.NEW
+        if held is None or held.kind is not config.head.kind or held.blocks != self._reads(config):
+            return None
+        return held if _shapes(held.tensors) == _shapes(head.state_dict()) else None
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
-        """A Segmenter, with the checkpoint's head if `config.head` has the same shape."""
+        """A Segmenter, with the checkpoint's head if `config.head` is of the same kind and shape."""
+        if config.head.blocks is not None and (
+            fault := blocks_fault("head.blocks", config.head.blocks, len(self.layout.blocks))
+        ):
+            raise ModelError(fault)
         backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
         head = self._new_head(config)
-        held = self.pretrained_head
-        if held is not None and _shapes(held) == _shapes(head.state_dict()):
-            head.load_state_dict(held)
+        held = self._held_for(config, head)
+        if held is not None:
+            head.load_state_dict(held.tensors)
         elif config.freeze_head:
-            why = "has none for these classes" if held is None else "has one of another shape"
+            none = "has none for these classes"
+            why = none if self.fresh_head else "has one of another kind or shape"
             raise ModelError(f"freeze_head: the head is new (the checkpoint {why}) and must train")
         head.requires_grad_(False).eval()
-        return Segmenter(backbone, head.to(_device(self.backbone))).eval()
+        return Segmenter(backbone, head.to(_device(self.backbone)), self._reads(config)).eval()
 
-    def _new_head(self, config: TrialConfig) -> SegmentationHead:
-        return SegmentationHead(
-            self.layout.hidden,
-            len(self.classes),
-            width=config.head.width,
-            norm=config.head.norm,
-            dropout=config.head.dropout,
-        )
+    def _reads(self, config: TrialConfig) -> tuple[int, ...] | None:
+        return blocks_read(config.head, len(self.layout.blocks))
+
+    def _new_head(self, config: TrialConfig) -> nn.Module:
+        count = len(self._reads(config) or (-1,))
+        return new_head(config.head, self.layout.hidden, len(self.classes), blocks=count)
 
     def layout_in(self, model: nn.Module) -> Layout:
         """The backbone's layout; adapters do not change names."""
@@ -196,16 +217,15 @@ def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.devi
     resized = segmenter_resize(config, processor, spec)
     backbone = VIT_FAMILIES[config.model_type].load(spec, config).to(device)
     use_onednn(backbone)
-    found = HeldHead() if spec.new_head else _pretrained_head(spec, classes, device)
+    held, fault = (None, None) if spec.new_head else _pretrained_head(spec, classes, device)
     return SegmentationTask(
         backbone=backbone,
         classes=classes,
         layout=layout_of(backbone).under("backbone"),
         resize=resized,
         scale=hub.scale_from(processor),
-        pretrained_head=found.tensors,
-        pretrained_source=found.source,
-        head_fault=found.fault,
+        pretrained_head=held,
+        head_fault=fault,
     )
 
 
@@ -227,33 +247,29 @@ def predicted_classes(logits: Tensor) -> Tensor:
     return logits.max(1).indices
 
 
-@dataclass(frozen=True)
-class HeldHead:
-    """A checkpoint's head for the data's classes, or why there is none."""
-
-    tensors: dict[str, Tensor] | None = None
-    source: HeadSource = HeadSource.NEW
-    fault: str | None = None
-
-
-def _pretrained_head(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> HeldHead:
-    """The head that is saved next to the backbone, if it has all of these classes, in their order."""
+def _pretrained_head(
+    spec: ModelSpec, classes: tuple[str, ...], device: torch.device
+) -> tuple[HeldHead | None, str | None]:
+    """The head that is saved next to the backbone, if it has all of these classes; and why there is none."""
     folder = hub.folder_of(spec, Task.SEGMENTATION)
     if folder is None or not (folder / "head.json").exists():
-        return HeldHead()
+        return None, None
     try:
-        known = [str(n) for n in json.loads((folder / "head.json").read_text(encoding="utf-8"))["classes"]]
+        made = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        known = [str(name) for name in made["classes"]]
         if any(known.count(name) != 1 for name in classes):
-            return HeldHead(fault=name_fault(classes, known))
-        held: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
+            return None, name_fault(classes, known)
+        saved: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
         order = [known.index(name) for name in classes]
-        chosen = {n: t[order] if n.startswith("classify.") else t for n, t in held.items()}
+        chosen = {n: t[order] if n.startswith("classify.") else t for n, t in saved.items()}
+        kind, read = HeadKind(made.get("kind", HeadKind.CONV)), made.get("blocks")
+        blocks = None if read is None else tuple(int(block) for block in read)
     except Exception as error:  # a file that is damaged in any way
         raise ModelError(
             f"model.name '{spec.name}': cannot read the head in {folder} ({error}); "
             "remove head.json to start with a new one"
         ) from error
-    return HeldHead(chosen, head_source(order, len(known)))
+    return HeldHead(chosen, kind, blocks, head_source(order, len(known))), None
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
