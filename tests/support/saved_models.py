@@ -17,11 +17,20 @@ from transformers import (
     Dinov2WithRegistersModel,
     DINOv3ViTConfig,
     DINOv3ViTModel,
+    EomtConfig,
+    EomtDinov3Config,
+    EomtDinov3ForUniversalSegmentation,
+    EomtForUniversalSegmentation,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
     PreTrainedModel,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
     SiglipConfig,
     SiglipModel,
     SiglipVisionConfig,
     SiglipVisionModel,
+    SwinConfig,
     ViTConfig,
     ViTModel,
     YolosConfig,
@@ -79,6 +88,58 @@ def save_siglip(folder: Path, *, side: int = SIDE) -> Path:
     vision = SIZES | {"intermediate_size": 24, "patch_size": 8, "image_size": SIDE}
     saved = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
     _spread(saved)
+    saved.save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
+    return folder
+
+
+LABELS = {"id2label": {0: "ground", 1: "a", 2: "b"}, "label2id": {"ground": 0, "a": 1, "b": 2}}
+QUERIES = {"num_queries": 6, "train_num_points": 128}
+_EOMT = SIZES | QUERIES | {"image_size": SIDE, "patch_size": 8, "num_blocks": 2, "num_upscale_blocks": 1}
+OWN_HEADS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "segformer": (
+        SegformerConfig,
+        SegformerForSemanticSegmentation,
+        {
+            "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2],
+            "decoder_hidden_size": 16, "mlp_ratios": [2, 2, 2, 2], "drop_path_rate": 0.0,
+        },
+    ),
+    "mask2former": (
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        QUERIES | {
+            "hidden_dim": 32, "feature_size": 32, "mask_feature_size": 32, "encoder_feedforward_dim": 24,
+            "dim_feedforward": 24, "encoder_layers": 1, "decoder_layers": 3, "num_attention_heads": 2,
+        },
+    ),
+    "eomt": (EomtConfig, EomtForUniversalSegmentation, _EOMT | {"mlp_ratio": 2, "num_register_tokens": 2}),
+    "eomt_dinov3": (
+        EomtDinov3Config,
+        EomtDinov3ForUniversalSegmentation,
+        _EOMT | {"intermediate_size": 24, "num_register_tokens": 2},
+    ),
+}  # fmt: skip
+"""The architectures with heads of their own, whose labels are ground, a and b."""
+SWIN = {
+    "image_size": SIDE, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4,
+    "drop_path_rate": 0.0, "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}  # fmt: skip
+
+
+LARGE = 64
+"""The side of images for models whose coarsest map has a value for each 32 pixels."""
+
+
+def save_own_head(folder: Path, kind: str, *, side: int | None = None, **changes: Any) -> Path:
+    """One of `OWN_HEADS`; its processor resizes to `side`, which every kind takes when absent."""
+    side = side or (LARGE if kind in ("segformer", "mask2former") else SIDE)
+    config, model, own = OWN_HEADS[kind]
+    torch.manual_seed(0)
+    given = own | LABELS | changes
+    if kind == "mask2former":
+        given = {"backbone_config": SwinConfig(**SWIN)} | given
+    saved: PreTrainedModel = model(config(**given))
     saved.save_pretrained(folder)
     ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
     return folder

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from saved_models import VITS, save_siglip, save_vit
+from saved_models import OWN_HEADS, VITS, save_own_head, save_siglip, save_vit
 
 from trainables.preparation import prepare_workload
 from trainables.specs.adapters import WITHOUT_ADAPTER, Adapter, Freezing
@@ -19,6 +19,7 @@ from trainables.training.engine import Engine
 SAVED: Mapping[str, Callable[[Path], Path]] = {
     **{kind: partial(save_vit, kind=kind) for kind in VITS},
     "siglip": save_siglip,
+    **{kind: partial(save_own_head, kind=kind) for kind in OWN_HEADS},
 }
 """How a tiny checkpoint of each kind is saved."""
 SECTIONS: Mapping[Adapter, Any] = {

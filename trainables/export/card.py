@@ -16,6 +16,7 @@ from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import MetricName, Workload
 from trainables.tasks.detection import DetectionTask
+from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
 """What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
@@ -121,11 +122,13 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
         "inputs = processor()(images=[image], return_tensors='pt')  # needs pillow",
     ]
     if facts.segments:
+        named = "scores" if isinstance(trained.task, OwnHeadTask) else "logits"
         lines += [
-            f"logits = model(inputs['pixel_values'])  # (1, {len(trained.classes)}, {height}, {width})",
+            f"{named} = model(inputs['pixel_values'])  # (1, {len(trained.classes)}, {height}, {width})",
+            f"classes = {named}.argmax(1)  # of each pixel",
             "```",
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *_own_head(trained, facts)])
     lines += ["out = model(pixel_values=inputs['pixel_values'])  # out.logits, out.pred_boxes", "```"]
     load = "AutoModelForObjectDetection.from_pretrained"
     if facts.whole:
@@ -157,6 +160,22 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
     )
 
 
+def _own_head(trained: TrainedModel, facts: ExportFacts) -> list[str]:
+    """How a segmenter with its own head is used with transformers alone."""
+    task = trained.task
+    if not isinstance(task, OwnHeadTask):
+        return []
+    if facts.whole:
+        found = f"`{task.family.auto}.from_pretrained('path/to/this/folder')`, as `model.model` too,"
+    else:
+        found = "`model.model`"
+    return [
+        "",
+        f"{found} is the model as transformers knows it; its processor's `post_process_semantic_segmentation`"
+        " gives the same classes, numbered as in its config.json.",
+    ]
+
+
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -173,7 +192,7 @@ def _threshold(card: Card) -> str:
 
 def _labels(trained: TrainedModel) -> str:
     task = trained.task
-    if isinstance(task, DetectionTask) and task.ids is not None:
+    if isinstance(task, DetectionTask | OwnHeadTask) and task.ids is not None:
         known = zip(task.ids.tolist(), task.classes, strict=True)
         return f"The labels of the checkpoint. Those in the data: {_numbered(known)}."
     return f"{_numbered(enumerate(trained.classes))}."

@@ -8,7 +8,8 @@ Some methods of PEFT need one more package; the README names it.
     out = model(pixel_values=images)         # (B, 3, H, W), scaled as in preprocessor_config.json
 
 Detection: `out.logits` and `out.pred_boxes`, as documented in transformers; labels are in config.json.
-Segmentation: logits (B, classes, H, W), H and W multiples of the patch; classes are in head.json.
+Segmentation: scores (B, classes, H, W), of which the highest decides for a pixel; classes are in head.json or
+classes.json. Of a segmenter with its own head, `model.model` is the model of transformers.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, AutoModelForObjectDetection
+from transformers import AutoConfig
 from transformers.utils import logging
 
 HERE = Path(__file__).resolve().parent
@@ -39,10 +41,10 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
     """
     folder = Path(folder)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=options.get("trust_remote_code", False))
-    made = _made(folder)
-    segments = made is not None
+    made, own = _read(folder / "head.json"), _read(folder / "classes.json")
     where, pinned = _base(folder, base)
-    auto = AutoModel if segments else AutoModelForObjectDetection
+    name = own["auto"] if own is not None else "AutoModelForObjectDetection" if made is None else "AutoModel"
+    auto = getattr(transformers, name)
     if made is not None:  # no pooling layer
         options = made["options"] | options
     if options.get("local_files_only"):  # transformers ignores it when it searches for adapters
@@ -55,6 +57,8 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
         )
     if (folder / "adapter_config.json").exists():
         model = _adapted(model, folder)
+    if own is not None:
+        return _OwnHead(model, own).eval()
     return (model if made is None else _Segmenter(model, config, made, folder)).eval()
 
 
@@ -71,9 +75,8 @@ def threshold(folder: str | Path = HERE) -> float | None:
     return float(json.loads(path.read_text(encoding="utf-8"))["score"]) if path.exists() else None
 
 
-def _made(folder: Path) -> dict[str, Any] | None:
-    """What is known of a segmenter's head, and of the ViT below it."""
-    path = folder / "head.json"
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON file; None if there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -179,6 +182,34 @@ class _LinearHead(nn.Module):
         """(B, inputs, rows, columns) -> (B, classes, rows, columns)."""
         scores: Tensor = self.classify(self.dropout(self.norm(maps)))
         return scores
+
+
+class _OwnHead(nn.Module):
+    """A segmenter of transformers with its own head, and the scores that its processor computes of it."""
+
+    def __init__(self, model: nn.Module, made: dict[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.classes: list[str] = made["classes"]
+        self._labels: list[int] = made["labels"]
+        self._between: list[int] | None = made["masks_at"]
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, classes, H, W) scores; not probabilities."""
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        out = self.model(pixel_values=pixel_values)
+        if hasattr(out, "logits"):
+            return _resized(out.logits.float(), size)[:, self._labels]
+        masks = _resized(out.masks_queries_logits.float(), self._between or size)
+        classes = out.class_queries_logits.float().softmax(-1)[..., :-1]
+        scores = torch.einsum("bqc,bqhw->bchw", classes, masks.sigmoid())
+        return _resized(scores, size)[:, self._labels]
+
+
+def _resized(maps: Tensor, size: Any) -> Tensor:
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return functional.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -1,9 +1,8 @@
-"""Semantic segmentation: a ViT's patch tokens and a head of ours."""
+"""Semantic segmentation: a ViT's patch tokens and a head of ours, or a segmenter with its own head."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,13 +13,11 @@ from torch import Tensor, nn
 
 from trainables.adapters.block_span import blocks_fault
 from trainables.adapters.layout import Layout, layout_of
-from trainables.data.loader import Batch, eval_batches
+from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.dice import counts_by_image, mask_metrics
-from trainables.metrics.per_image import MaskImages
-from trainables.metrics.results import Keep, MaskResults
+from trainables.metrics.results import Keep
 from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
 from trainables.specs.trial import HeadKind, Loss, Precision, TrialConfig
@@ -29,11 +26,10 @@ from trainables.tasks import hub
 from trainables.tasks.base import (
     RegisteredTask,
     Scale,
-    autocast,
+    TaskModel,
     clone_module,
     joined,
     pixels,
-    split_by_size,
     tensors_of,
 )
 from trainables.tasks.enlarged_losses import enlarged_losses
@@ -41,12 +37,11 @@ from trainables.tasks.head import blocks_read, new_head
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import use_onednn
 from trainables.tasks.losses import (
-    Measures,
     lane_losses,
-    mean_loss,
-    measure_images,
-    soft_dice,
 )
+from trainables.tasks.segmenters.own_heads import load_own_head
+from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
+from trainables.tasks.segmenters.scoring import Scored, mask_scores
 from trainables.tasks.segmenters.vit_segmenter import Segmenter
 from trainables.tasks.segmenters.vits import VIT_FAMILIES, vit_resize
 
@@ -182,39 +177,38 @@ class SegmentationTask:
         choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Dice and IoU over all pixels at mask resolution, `soft_dice` (study B) and `loss`."""
-        measured: list[Measures] = []
-        counts: dict[int, Tensor] = {}
-        for batch in eval_batches(split, batch_size=batch_size):
-            parts, places = [], []
-            for piece in split_by_size(batch.to(device)):
-                assert piece.masks is not None
-                with autocast(device, precision):
-                    logits = self.outputs(model, piece)
-                each = counts_by_image(predicted_classes(logits), piece.masks, len(self.classes))
-                counts |= dict(zip(piece.indices, each, strict=True))
-                parts.append(measure_images(logits, piece.masks))
-                places += piece.indices
-            # Pieces are formed by size, but groups of images by their order in the split.
-            measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
-        whole = Measures.join(measured)
-        counted = torch.stack([counts[place] for place in sorted(counts)]).cpu()
-        metrics = mask_metrics(counted, self.classes, self.rules) | {
-            "soft_dice": soft_dice(whole),
-            "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
-        }
-        finite = bool(torch.isfinite(whole.entropy).all())
-        if keep is not None and finite:
-            images = MaskImages(self.classes, tuple(split.names), counted.numpy(), self.rules)
-            soft = torch.stack([whole.overlap, whole.predicted, whole.true], dim=1).cpu().double()
-            keep(MaskResults(images, soft.numpy()))
-        return metrics if finite else dict.fromkeys(metrics, math.nan)
+
+        def scored(piece: Batch) -> Scored:
+            logits = self.outputs(model, piece)
+            return Scored(logits, logits)
+
+        return mask_scores(
+            scored,
+            split,
+            self.classes,
+            self.rules,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            loss=config.loss or Loss.CROSS_ENTROPY,
+            keep=keep,
+        )
 
 
-def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
-    """Load a ViT checkpoint, and its head if there is one for these classes. Raises ModelError."""
+def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> TaskModel:
+    """Load a checkpoint, and its head if there is one for these classes. Raises ModelError."""
     config = hub.read_config(spec, Task.SEGMENTATION)
+    _check_known(config, spec)
     processor = hub.read_processor(spec, Task.SEGMENTATION)
-    resized = segmenter_resize(config, processor, spec)
+    if config.model_type in SEGMENTER_FAMILIES:
+        return load_own_head(spec, classes, device, config, processor)
+    return _load_vit(spec, classes, device, config, processor)
+
+
+def _load_vit(
+    spec: ModelSpec, classes: tuple[str, ...], device: torch.device, config: Any, processor: Any
+) -> SegmentationTask:
+    resized = vit_resize(config, processor, spec)
     backbone = VIT_FAMILIES[config.model_type].load(spec, config).to(device)
     use_onednn(backbone)
     held, fault = (None, None) if spec.new_head else _pretrained_head(spec, classes, device)
@@ -230,21 +224,22 @@ def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.devi
 
 
 def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
-    """The resize rule. Raises ModelError for another kind of model, or sides that patches do not fill."""
-    if config.model_type not in VIT_FAMILIES:
-        raise ModelError(
-            f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation supports "
-            f"{', '.join(VIT_FAMILIES)}"
-        )
+    """The resize rule. Raises ModelError for another kind of model, or a size that it does not take."""
+    _check_known(config, spec)
+    if config.model_type in SEGMENTER_FAMILIES:
+        return SEGMENTER_FAMILIES[config.model_type].resize(config, processor, spec)
     return vit_resize(config, processor, spec)
 
 
+def _check_known(config: Any, spec: ModelSpec) -> None:
+    if config.model_type not in VIT_FAMILIES and config.model_type not in SEGMENTER_FAMILIES:
+        raise ModelError(
+            f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation supports "
+            f"{', '.join((*VIT_FAMILIES, *SEGMENTER_FAMILIES))}"
+        )
+
+
 TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
-
-
-def predicted_classes(logits: Tensor) -> Tensor:
-    """(B, H, W) the class with the highest logit; on a CPU `argmax` over classes takes 15 times as long."""
-    return logits.max(1).indices
 
 
 def _pretrained_head(
