@@ -140,6 +140,7 @@ def save_own_head(folder: Path, kind: str, *, side: int | None = None, **changes
     if kind == "mask2former":
         given = {"backbone_config": SwinConfig(**SWIN)} | given
     saved: PreTrainedModel = model(config(**given))
+    _spread(saved)
     saved.save_pretrained(folder)
     ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
     return folder
@@ -162,5 +163,8 @@ def save_yolos(folder: Path, *, size: dict[str, int] | None = None, **changes: A
 def _spread(model: PreTrainedModel) -> None:
     """Draw tokens and position embeddings that are 0 in a new model, so that each has an effect."""
     for name, parameter in model.named_parameters():
-        if "embed" in name or "token" in name or "position" in name:
+        if any(
+            part in name
+            for part in ("embed", "token", "position", "query.weight", "class_predictor", "mask_")
+        ):
             torch.nn.init.normal_(parameter, std=0.5)
