@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from saved_models import OWN_HEADS, VITS, save_own_head, save_siglip, save_vit
 
 from trainables.preparation import prepare_workload
@@ -87,11 +89,55 @@ def settings(adapter: Adapter, mode: str, **more: Any) -> TrialConfig:
 
 def engine(folder: Path, *, gb: float = 0.0, train: int = 8, **model: Any) -> Engine:
     """A worker's engine over the embedded digits, for a checkpoint in a folder."""
+    data = {"embedded": {"train": train, "validation": 4, "test": 2}, "cache_gb": gb}
+    return _engine(folder, data, **model)
+
+
+def _engine(folder: Path, data: dict[str, Any], **model: Any) -> Engine:
     asked = {
         "task": "segmentation",
         "model": {"name": str(folder), **model},
         "objective": {"metric": "dice"},
-        "data": {"embedded": {"train": train, "validation": 4, "test": 2}, "cache_gb": gb},
+        "data": data,
     }
     workload = Workload.model_validate_json(json.dumps(asked))
     return Engine(workload, prepare_workload(workload), device="cpu")
+
+
+CELLS = 8
+"""The cells of a scene's side; a patch of a tiny ViT at the side `SCENE` is one."""
+SCENE = 64
+SCENE_CLASSES = ("ground", "a", "b")
+
+
+def scenes(root: Path, *, side: int = SCENE) -> dict[str, Any]:
+    """`data.masks`: images with a red and a green rectangle on grey noise; 8 of them for training."""
+    made: dict[str, Any] = {"classes": list(SCENE_CLASSES), "background": "ground"}
+    for number, (part, count) in enumerate((("train", 8), ("validation", 2), ("test", 2))):
+        folders = {name: root / part / name for name in ("images", "masks")}
+        for folder in folders.values():
+            folder.mkdir(parents=True)
+        rng = np.random.default_rng(number)
+        for image in range(count):
+            pixels = rng.integers(90, 130, (side, side, 3), dtype=np.uint8)
+            mask = np.zeros((side, side), np.uint8)
+            for value in (1, 2):
+                rows, columns = (slice(*_span(rng, side)) for _ in range(2))
+                mask[rows, columns] = value
+                pixels[rows, columns] = [(220, 60, 60), (60, 220, 60)][value - 1]
+            Image.fromarray(pixels).save(folders["images"] / f"{image}.png")
+            Image.fromarray(mask).save(folders["masks"] / f"{image}.png")
+        made[part] = {name: str(folder) for name, folder in folders.items()}
+    return made
+
+
+def _span(rng: np.random.Generator, side: int) -> tuple[int, int]:
+    """From a cell to a later one, in pixels."""
+    first = int(rng.integers(0, CELLS - 3))
+    last = int(rng.integers(first + 3, CELLS + 1))
+    return first * side // CELLS, last * side // CELLS
+
+
+def scene_engine(folder: Path, root: Path, **model: Any) -> Engine:
+    """A worker's engine over `scenes`, for a checkpoint in a folder."""
+    return _engine(folder, {"masks": scenes(root)}, **model)
