@@ -14,6 +14,7 @@ class Eomt(MaskClassification):
     """See `MaskClassification`."""
 
     parts = ("class_predictor", "mask_head", "upscale_block")
+    training_modules = frozenset({""})  # the model itself: it predicts masks from each of the last blocks
 
     def resize(self, config: Any, processor: Any, spec: ModelSpec) -> Resize:
         """See `SegmenterFamily`: whole images of the config's size, where its processor pads or cuts them."""

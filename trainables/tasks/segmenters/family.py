@@ -67,6 +67,8 @@ class SegmenterFamily(ABC):
             spec, Task.SEGMENTATION, auto, head=self.optional_head, constants=self.constants
         )
 
+    training_modules: ClassVar[frozenset[str]] = frozenset()
+    """See `TaskModel.training_modules`."""
     masks_at: ClassVar[tuple[int, int] | None] = None
     """The size at which masks of queries become probabilities; None for the image's."""
     optional_head: ClassVar[str] = ""

@@ -27,6 +27,7 @@ from trainables.tasks.linear import use_onednn
 from trainables.tasks.segmenters.family import SegmenterFamily, name_labels
 from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
 from trainables.tasks.segmenters.scoring import Scored, mask_scores
+from trainables.tasks.tied_heads import untie
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class OwnHeadTask:
     def fresh_head(self) -> bool:
         """Whether the checkpoint does not know these classes."""
         return self.ids is None
+
+    @property
+    def packs(self) -> bool:
+        """No: heads read more than tokens, and losses draw the points at which they are computed."""
+        return False
 
     def with_head_as_before(self) -> OwnHeadTask:
         """There were no such models before."""
@@ -91,6 +97,14 @@ class OwnHeadTask:
         head = {id(t) for t in self.family.head_tensors(model)}
         return {n for n, p in model.named_parameters() if id(p) in head}
 
+    def constant_names(self, model: nn.Module) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def training_modules(self, model: nn.Module) -> frozenset[str]:
+        """Those of the family that compute terms of the loss in training only."""
+        return self.family.training_modules
+
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, classes, H, W) float32 scores, as the family's processor computes them."""
         return self.class_scores(model, pixels(batch, self.scale))
@@ -118,11 +132,10 @@ class OwnHeadTask:
     def lane_losses(
         self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
     ) -> Tensor:
-        """Raises TypeError: heads that read more than tokens, and losses that draw points, are not packed.
-
-        The check of a packed model takes it as a model that cannot be packed, and trials step alone.
-        """
-        raise TypeError(f"{type(self.model).__name__} computes the loss of one trial at a time")
+        """(1,) the loss of the only lane. Raises ValueError for several, see `packs`."""
+        if len(batches) != 1:
+            raise ValueError(f"{type(self.model).__name__} computes the loss of one trial at a time")
+        return self.loss(model, batches[0], configs[0]).unsqueeze(0)
 
     def evaluate(
         self,
@@ -183,8 +196,7 @@ def load_own_head(
     model.to(device)
     use_onednn(model)
     family.prepare(model)
-    # PEFT would search for embeddings, which a segmenter lacks.
-    model._tied_weights_keys = None
+    untie(model)
     labels = tuple(dict(sorted(model.config.id2label.items())).values()) if has_head else ()
     ids = label_ids(dict(enumerate(labels)), classes) if has_head and not spec.new_head else None
     fault = None
