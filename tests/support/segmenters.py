@@ -69,9 +69,9 @@ EVERY: list[Case] = [(kind, *pair) for kind in SAVED for pair in PAIRS]
 FEW: list[Case] = [
     (kind, *PAIRS[(number * 7 + step * 11) % len(PAIRS)])
     for number, kind in enumerate(SAVED)
-    for step in range(3)
+    for step in range(2)
 ]
-"""Three pairs of each kind, other ones from kind to kind, so that together they hold most pairs."""
+"""Two pairs of each kind, other ones from kind to kind, so that together they hold most pairs."""
 PAIRWISE: list[Case] = [
     (kind, adapter, mode)
     for number, kind in enumerate(SAVED)

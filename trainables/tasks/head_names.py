@@ -9,7 +9,7 @@ from trainables.data.sample import spelled_otherwise
 from trainables.errors import ModelError
 from trainables.specs.heads import HeadSource
 from trainables.specs.workload import ModelSpec
-from trainables.wording import plural
+from trainables.wording import few, plural
 
 
 def head_source(order: Sequence[int] | None, count: int) -> HeadSource:
@@ -38,6 +38,17 @@ def label_ids(labels: Mapping[int, str], classes: Sequence[str]) -> list[int] | 
     names = list(labels.values())
     by_name = {name: int(number) for number, name in labels.items() if names.count(name) == 1}
     return [by_name[name] for name in classes] if all(name in by_name for name in classes) else None
+
+
+def check_numbers(spec: ModelSpec, labels: Mapping[int, str]) -> None:
+    """Raise ModelError unless every label is that of an output: another counts as 'no object', silently."""
+    numbers = sorted(int(number) for number in labels)
+    if numbers != list(range(len(numbers))):
+        raise ModelError(
+            f"model.name '{spec.name}': its config's id2label must number its {plural(len(numbers), 'label')}"
+            f" from 0 to {len(numbers) - 1}, got {few([str(number) for number in numbers])};"
+            " correct its config.json"
+        )
 
 
 def check_none_known(spec: ModelSpec, labels: Sequence[str], classes: Sequence[str]) -> None:

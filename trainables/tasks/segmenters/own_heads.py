@@ -22,7 +22,14 @@ from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
 from trainables.tasks.base import Scale, clone_module, pixels, tensors_of
-from trainables.tasks.head_names import check_none_known, head_source, label_ids, name_fault, why_new
+from trainables.tasks.head_names import (
+    check_none_known,
+    check_numbers,
+    head_source,
+    label_ids,
+    name_fault,
+    why_new,
+)
 from trainables.tasks.linear import use_onednn
 from trainables.tasks.segmenters.family import SegmenterFamily, name_labels
 from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
@@ -197,6 +204,8 @@ def load_own_head(
     use_onednn(model)
     family.prepare(model)
     untie(model)
+    if has_head:
+        check_numbers(spec, model.config.id2label)
     labels = tuple(dict(sorted(model.config.id2label.items())).values()) if has_head else ()
     ids = label_ids(dict(enumerate(labels)), classes) if has_head and not spec.new_head else None
     fault = None

@@ -268,6 +268,13 @@ def test_only_some_known_classes_are_refused(tmp_path: Path) -> None:
         _task(folder, ("Ground", "A"))
 
 
+def test_labels_that_are_not_those_of_outputs_are_refused(tmp_path: Path) -> None:
+    folder = save_own_head(tmp_path, "mask2former")
+    _change(folder, id2label={"0": "ground", "1": "a", "3": "b"})
+    with pytest.raises(ModelError, match=r"id2label must number its 3 labels from 0 to 2, got 0, 1, 3"):
+        _task(folder)
+
+
 @pytest.mark.parametrize("kind", OWN_HEADS)
 def test_settings_of_our_heads_and_losses_are_refused(tmp_path: Path, kind: str) -> None:
     task = _task(save_own_head(tmp_path, kind), NEW)
