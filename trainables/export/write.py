@@ -39,7 +39,7 @@ from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import HeadKind
-from trainables.specs.workload import ModelSpec, Task
+from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
 from trainables.tasks.segmenters.own_heads import OwnHeadTask
 from trainables.tasks.segmenters.vit_segmenter import Segmenter
@@ -98,7 +98,7 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
             base=base,
             revision=_adapter_config(folder).get("revision") if kind is ExportKind.ADAPTER else None,
             method=_adapter_config(folder)["peft_type"] if kind is ExportKind.ADAPTER else None,
-            segments=trained.workload.task is Task.SEGMENTATION,
+            segments=trained.workload.task.facts.masks,
             difference=difference,
         )
         (folder / "README.md").write_text(card_text(trained, card, facts), encoding="utf-8")

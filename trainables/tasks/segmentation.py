@@ -198,16 +198,17 @@ class SegmentationTask:
 def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> TaskModel:
     """Load a checkpoint, and its head if there is one for these classes. Raises ModelError."""
     config = hub.read_config(spec, Task.SEGMENTATION)
-    _check_known(config, spec)
-    processor = hub.read_processor(spec, Task.SEGMENTATION)
     if config.model_type in SEGMENTER_FAMILIES:
+        processor = hub.read_processor(spec, Task.SEGMENTATION)
         return load_own_head(spec, classes, device, config, processor)
-    return _load_vit(spec, classes, device, config, processor)
+    return load_vit(spec, classes, device)
 
 
-def _load_vit(
-    spec: ModelSpec, classes: tuple[str, ...], device: torch.device, config: Any, processor: Any
-) -> SegmentationTask:
+def load_vit(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
+    """Load a ViT for heads of ours, with the one saved beside it if that fits. Raises ModelError."""
+    config = hub.read_config(spec, Task.SEGMENTATION)
+    _check_vit(config, spec)
+    processor = hub.read_processor(spec, Task.SEGMENTATION)
     resized = vit_resize(config, processor, spec)
     backbone = VIT_FAMILIES[config.model_type].load(spec, config).to(device)
     use_onednn(backbone)
@@ -225,14 +226,14 @@ def _load_vit(
 
 def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model, or a size that it does not take."""
-    _check_known(config, spec)
     if config.model_type in SEGMENTER_FAMILIES:
         return SEGMENTER_FAMILIES[config.model_type].resize(config, processor, spec)
+    _check_vit(config, spec)
     return vit_resize(config, processor, spec)
 
 
-def _check_known(config: Any, spec: ModelSpec) -> None:
-    if config.model_type not in VIT_FAMILIES and config.model_type not in SEGMENTER_FAMILIES:
+def _check_vit(config: Any, spec: ModelSpec) -> None:
+    if config.model_type not in VIT_FAMILIES:
         raise ModelError(
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation supports "
             f"{', '.join((*VIT_FAMILIES, *SEGMENTER_FAMILIES))}"
