@@ -130,34 +130,37 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
         ]
         return "\n".join([*lines, *_own_head(trained, facts)])
     lines += ["out = model(pixel_values=inputs['pixel_values'])  # out.logits, out.pred_boxes", "```"]
-    load = "AutoModelForObjectDetection.from_pretrained"
+    load = "AutoModelForObjectDetection"
     if facts.whole:
-        return "\n".join([*lines, "", f"Or like any other detector: `{load}('path/to/this/folder')`."])
+        called = f"{load}.from_pretrained('path/to/this/folder')"
+        return "\n".join([*lines, "", f"Or like any other detector: `{called}`."])
+    return "\n".join([*lines, *_by_hand(trained, facts, load)])
+
+
+def _by_hand(trained: TrainedModel, facts: ExportFacts, load: str) -> list[str]:
+    """How the adapter of a model with its own head is loaded without `use.py`. load: transformers' class."""
     base = {"base": "'path/to/this/folder/base'"}.get(facts.base or "", repr(facts.base))
     pinned = f", revision='{facts.revision}'" if facts.revision else ""
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Or without `use.py`; the classifier is in the adapter, and its size may differ from the base's:",
-            "",
-            "```python",
-            "from peft import PeftModel",
-            "from transformers import AutoConfig, AutoModelForObjectDetection",
-            "",
-            "folder = 'path/to/this/folder'",
-            f"base = {load}(",
-            f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
-            ")",
-            *(
-                ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"]
-                if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
-                else []
-            ),
-            "model = PeftModel.from_pretrained(base, folder).eval()",
-            "```",
-        ]
-    )
+    return [
+        "",
+        "Or without `use.py`; the classifier is in the adapter, and its size may differ from the base's:",
+        "",
+        "```python",
+        "from peft import PeftModel",
+        f"from transformers import AutoConfig, {load}",
+        "",
+        "folder = 'path/to/this/folder'",
+        f"base = {load}.from_pretrained(",
+        f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
+        ")",
+        *(
+            ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"]
+            if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
+            else []
+        ),
+        "model = PeftModel.from_pretrained(base, folder).eval()",
+        "```",
+    ]
 
 
 def _own_head(trained: TrainedModel, facts: ExportFacts) -> list[str]:
@@ -165,15 +168,14 @@ def _own_head(trained: TrainedModel, facts: ExportFacts) -> list[str]:
     task = trained.task
     if not isinstance(task, OwnHeadTask):
         return []
+    load = task.family.auto
+    gives = (
+        "gives what transformers documents; the processor's `post_process_semantic_segmentation` makes of it"
+        " the same classes, numbered as below"
+    )
     if facts.whole:
-        found = f"`{task.family.auto}.from_pretrained('path/to/this/folder')`, as `model.model` too,"
-    else:
-        found = "`model.model`"
-    return [
-        "",
-        f"{found} is the model as transformers knows it; its processor's `post_process_semantic_segmentation`"
-        " gives the same classes, numbered as in its config.json.",
-    ]
+        return ["", f"Or like any other model: `{load}.from_pretrained('path/to/this/folder')` {gives}."]
+    return [*_by_hand(trained, facts, load), "", f"It {gives}."]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -90,12 +90,28 @@ def test_trains_and_leaves_with_its_processor(tmp_path: Path, kind: str) -> None
     with torch.inference_mode():
         scores = load(tmp_path / "out")(inputs)
     assert scores.shape == (1, 3, *inputs.shape[-2:])
+    by_hand = _by_hand(tmp_path / "out")
+    with torch.inference_mode():
+        size = {"size": {"shortest_edge": SIDE, "longest_edge": SIDE}} if kind.startswith("eomt") else {}
+        (classes,) = processor(tmp_path / "out").post_process_semantic_segmentation(
+            by_hand(inputs), target_sizes=[tuple(inputs.shape[-2:])], **size
+        )
+        assert torch.equal(classes, scores[0].argmax(0))
+        assert torch.equal(made.task.family.scores(by_hand(inputs), tuple(inputs.shape[-2:])), scores)
     predicted = predict_image(trained, photo)
     assert isinstance(predicted, Mask)
     assert predicted.mask.shape == (photo.height, photo.width)
     resized = torch.nn.functional.interpolate(scores, size=(photo.height, photo.width), mode="bilinear")
     same = resized[0].argmax(0).numpy() == predicted.mask
     assert same.mean() > 0.95, "but for pixels that a resize of other libraries turns"
+
+
+def _by_hand(folder: Path) -> Any:
+    """The model as the card loads it, without `use.py`."""
+    code = (folder / "README.md").read_text().split("Or without `use.py`")[1]
+    names: dict[str, Any] = {}
+    exec(code.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(folder)), names)
+    return names["model"]
 
 
 @pytest.mark.parametrize("kind", OWN_HEADS)
