@@ -7,6 +7,7 @@ from typing import Any
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec
+from trainables.tasks import hub
 from trainables.tasks.segmenters.mask_classification import MaskClassification
 
 
@@ -29,4 +30,4 @@ class Eomt(MaskClassification):
                 f"model.image_size: {config.model_type} takes images of the size in its config only, got"
                 f" {list(spec.image_size or ())}; use {[side, side]} or remove it"
             )
-        return Resize.fixed(side, side)
+        return hub.resize_from(processor, spec.model_copy(update={"image_size": (side, side)}))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from saved_models import LARGE, OWN_HEADS, SIDE, save_own_head, save_vit
-from segmenters import SCENE_CLASSES, scenes, settings
+from segmenters import SCENE_CLASSES, scenes, settings, slow_but
 from transformers import (
     BeitImageProcessorPil,
     EomtImageProcessorPil,
@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from tests.trainables.tasks.conftest import load as loaded
-from trainables.data.resize import Resize
+from trainables.data.resize import Interpolation, Resize
 from trainables.export.card import Card
 from trainables.export.use import load, processor
 from trainables.export.write import export_model
@@ -71,7 +71,7 @@ def _engine(folder: Path, kind: str) -> Engine:
     return Engine(workload, prepare_workload(workload), device="cpu")
 
 
-@pytest.mark.parametrize("kind", OWN_HEADS)
+@pytest.mark.parametrize("kind", slow_but(["segformer", "eomt"], OWN_HEADS))
 def test_trains_and_leaves_with_its_processor(tmp_path: Path, kind: str) -> None:
     made = _engine(tmp_path, kind)
     assert made.task.resize == TAKES[kind]
@@ -114,7 +114,7 @@ def _by_hand(folder: Path) -> Any:
     return names["model"]
 
 
-@pytest.mark.parametrize("kind", OWN_HEADS)
+@pytest.mark.parametrize("kind", slow_but(["segformer"], OWN_HEADS))
 def test_trials_step_alone(tmp_path: Path, kind: str) -> None:
     made = _engine(tmp_path, kind)
     states = [made.start(settings(Adapter.LORA, "frozen", seed=seed)) for seed in (0, 1)]
@@ -128,4 +128,6 @@ def test_a_beit_that_cuts_the_centre_takes_the_whole_image(tmp_path: Path) -> No
     folder = save_vit(tmp_path, "beit")
     given = {"do_center_crop": True, "crop_size": {"height": SIDE, "width": SIDE}}
     BeitImageProcessorPil(size={"height": 40, "width": 40}, **given).save_pretrained(folder)
-    assert loaded(Task.SEGMENTATION, str(folder), ("a", "b")).resize == Resize.fixed(SIDE, SIDE)
+    assert loaded(Task.SEGMENTATION, str(folder), ("a", "b")).resize == Resize.fixed(SIDE, SIDE).by(
+        Interpolation.BICUBIC
+    )

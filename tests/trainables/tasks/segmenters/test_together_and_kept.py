@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from saved_models import VITS, save_vit
-from segmenters import engine
+from segmenters import engine, slow_but
 
 from tests.trainables.conftest import report_values, run
 from trainables.packing.pack import PackEngine
@@ -26,7 +26,7 @@ def _trial(**changes: Any) -> TrialConfig:
     return TrialConfig.model_validate_json(json.dumps(LORA | changes))
 
 
-@pytest.mark.parametrize("kind", VITS)
+@pytest.mark.parametrize("kind", slow_but(("dinov3_vit", "siglip_vision_model"), VITS))
 def test_trials_in_a_pack_are_those_trained_alone(engine_for: EngineFor, kind: str) -> None:
     made = engine_for(kind)
     asked = [_trial(lora={"rank": 4, "dropout": 0.2}), _trial(lora={"rank": 9}, seed=3, learning_rate=5e-3)]
@@ -48,7 +48,7 @@ def test_trials_in_a_pack_are_those_trained_alone(engine_for: EngineFor, kind: s
             assert mine.metrics["loss"] == pytest.approx(its.metrics["loss"], abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", VITS)
+@pytest.mark.parametrize("kind", slow_but(("dinov3_vit", "siglip_vision_model"), VITS))
 def test_numbers_do_not_depend_on_kept_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from saved_models import SIDE, VITS, save_vit
-from segmenters import engine
+from segmenters import engine, slow_but
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel
@@ -133,7 +133,7 @@ def test_trials_in_a_pack_are_those_trained_alone(engine_for: EngineFor, name: s
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("kind", ["vit", "beit", "siglip"])
+@pytest.mark.parametrize("kind", slow_but(["beit"], ["vit", "siglip"]))
 def test_a_checkpoint_and_an_export_have_the_head(
     engine_for: EngineFor, tmp_path: Path, kind: str, name: str
 ) -> None:
