@@ -68,7 +68,7 @@ def read_model_and_head(
 ) -> tuple[nn.Module, bool]:
     """The model as `read_model` gives it, and whether the checkpoint has all weights of its head.
 
-    head: the beginning of the head's names; a checkpoint may lack all of it, or have it for other classes.
+    head: the beginning of the head's names; a checkpoint may lack all of it.
     constants: beginnings of names of what follows from the config. Raises ModelError as `read_model` does.
     """
     model, report = _read(
@@ -84,8 +84,9 @@ def read_model_and_head(
     misshapen = {key[0] for key in report["mismatched_keys"]}
     absent = sorted({*report["missing_keys"], *misshapen})
     absent = [name for name in absent if not name.startswith(constants)] if constants else absent
-    without_head = [name for name in absent if not (head and name.startswith(head))]
-    has_head, absent = len(without_head) == len(absent), without_head
+    of_head = {name for name in model.state_dict() if head and name.startswith(head)}
+    has_head = not (of_head and of_head <= set(absent))
+    absent = [name for name in absent if has_head or name not in of_head]
     if absent:
         verb = "has in another shape" if misshapen.issuperset(absent) else "lacks"
         raise ModelError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from saved_models import LARGE, OWN_HEADS, save_own_head
 from sklearn.metrics import f1_score
 from torch import Tensor
@@ -34,6 +35,7 @@ from trainables.specs.heads import HeadSource
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast, pixels
+from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
 
 KNOWN = ("ground", "a", "b")
 NEW = ("plain", "cell", "nucleus", "rest")
@@ -82,6 +84,10 @@ def _their_loss(model: Any, kind: str, images: Tensor, truth: Tensor) -> Tensor:
     labels = {"labels": truth.long()} if kind == "segformer" else _masks(truth)
     found: Tensor = model(pixel_values=images, **labels).loss
     return found
+
+
+def test_an_experiment_file_knows_which_models_have_heads_of_their_own() -> None:
+    assert Task.SEGMENTATION.facts.own_heads == set(SEGMENTER_FAMILIES) == set(OWN_HEADS)
 
 
 @pytest.mark.parametrize("mode", ["evaluation", "training"])
@@ -369,3 +375,12 @@ def test_a_segformer_pretrained_on_classes_of_images_gets_a_whole_new_head(
     theirs = SegformerForImageClassification.from_pretrained(tmp_path).eval().segformer
     with torch.no_grad():
         assert torch.equal(first.segformer(images).last_hidden_state, theirs(images).last_hidden_state)
+
+
+def test_a_segformer_with_a_part_of_its_head_is_refused(tmp_path: Path) -> None:
+    folder = save_own_head(tmp_path, "segformer")
+    held = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in held.items() if "linear_fuse" not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 of Segformer.*weights \(decode_head.linear_fuse"):
+        _task(folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from saved_models import VITS, save_vit
+from saved_models import VITS, save_own_head, save_vit
 from segmenters import engine, slow_but
 
 from tests.trainables.conftest import report_values, run
@@ -59,6 +59,19 @@ def test_numbers_do_not_depend_on_kept_features(
     kept = list((tmp_path / "cache" / "features").glob("*.features"))
     assert len(kept) == 2, "of training and of validation images"
     assert cached == [plain, plain]
+
+
+@pytest.mark.parametrize("kind", ["segformer", "eomt"])
+def test_models_with_their_own_heads_have_the_same_numbers_with_and_without_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "cache"))
+    folder = save_own_head(tmp_path / "model", kind)
+    for blocks in ([1, 1], [-1, -1]):
+        asked = _trial(blocks=blocks)
+        plain, *cached = [_outcome(engine(folder, gb=gb), asked) for gb in (0.0, 1.0)]
+        assert cached == [plain]
+    assert not list((tmp_path / "cache" / "features").glob("*.features"))
 
 
 def _outcome(made: Engine, asked: TrialConfig) -> Any:
