@@ -114,11 +114,19 @@ class SegmentationTask:
         if held is not None:
             head.load_state_dict(held.tensors)
         elif config.freeze_head:
-            none = "has none for these classes"
-            why = none if self.fresh_head else "has one of another kind or shape"
-            raise ModelError(f"freeze_head: the head is new (the checkpoint {why}) and must train")
+            raise ModelError(
+                f"freeze_head: the head is new (the checkpoint has {self._other(config)}) and must train"
+            )
         head.requires_grad_(False).eval()
         return Segmenter(backbone, head.to(_device(self.backbone)), self._reads(config)).eval()
+
+    def _other(self, config: TrialConfig) -> str:
+        """The checkpoint's head, if it does not serve this configuration."""
+        held = self.pretrained_head
+        if held is None:
+            return "none for these classes"
+        same = held.kind is config.head.kind and held.blocks == self._reads(config)
+        return "one of another shape" if same else "one of another kind, or that reads other blocks"
 
     def _reads(self, config: TrialConfig) -> tuple[int, ...] | None:
         return blocks_read(config.head, len(self.layout.blocks))

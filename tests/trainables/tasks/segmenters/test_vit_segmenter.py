@@ -170,7 +170,9 @@ def test_a_head_of_the_same_shape_that_reads_other_blocks_is_not_kept(
     same = {"kind": "multiscale", "blocks": [-3, -1]}
     assert again.head_source(_trial(same)) is HeadSource.KEPT
     assert again.head_source(_trial({"kind": "multiscale", "blocks": [1, 2]})) is HeadSource.NEW
-    with pytest.raises(ModelError, match=r"freeze_head: the head is new.*another kind or shape"):
+    with pytest.raises(
+        ModelError, match=r"freeze_head: the head is new.*another kind, or that reads other blocks"
+    ):
         again.assemble(_trial({}, adapter="lora", freeze_head=True), share=True)
 
 
