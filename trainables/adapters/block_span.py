@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trainables.wording import plural
 
 
@@ -25,3 +27,27 @@ def span_fault(span: tuple[int, int], count: int) -> str | None:
             f" block {last}; the first must not come after the last"
         )
     return None
+
+
+def resolve_blocks(blocks: Sequence[int], count: int) -> tuple[int, ...]:
+    """Blocks in ascending order, counted from 0, in a model with `count` blocks. See `blocks_fault`."""
+    return tuple(sorted(number + count if number < 0 else number for number in blocks))
+
+
+def blocks_fault(key: str, blocks: Sequence[int], count: int) -> str | None:
+    """Why a model with `count` blocks does not have each of `blocks` once; None if it does."""
+    found = resolve_blocks(blocks, count)
+    if not (found[0] >= 0 and found[-1] < count):
+        return (
+            f"{key} {list(blocks)}: the model has {plural(count, 'block')}; use numbers from 0 to"
+            f" {count - 1}, or from -{count} to -1, counted from the last block"
+        )
+    if len(set(found)) < len(found):
+        return f"{key} {list(blocks)}: of the model's {plural(count, 'block')} this names one twice"
+    return None
+
+
+def evenly_spaced(most: int, count: int) -> tuple[int, ...]:
+    """At most `most` of `count` blocks with about equal distances; the last block is the last of them."""
+    taken = min(most, count)
+    return tuple((place + 1) * count // taken - 1 for place in range(taken))

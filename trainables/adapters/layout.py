@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from trainables.adapters.block_span import resolve_span, span_fault
 from trainables.errors import AdapterError
@@ -122,6 +123,7 @@ def layout_of(model: nn.Module) -> Layout:
         role = None if block is None else _role(name[len(block) + 1 :])
         if role is not None:
             found[role].append(name)
+    found = {role: _that_run(names, linears, blocks) for role, names in found.items()}
     norms = tuple(
         name
         for name, module in modules.items()
@@ -169,6 +171,13 @@ def _role(inside: str) -> Role | None:
         if attention == _in_attention(parts) and end.search(inside):
             return role
     return None
+
+
+def _that_run(names: list[str], linears: dict[str, nn.Linear], blocks: list[str]) -> list[str]:
+    """Without layers whose weights `nn.MultiheadAttention` reads, in blocks that have another of the role."""
+    read = {name for name in names if isinstance(linears[name], NonDynamicallyQuantizableLinear)}
+    others = {block for block in blocks for n in names if n not in read and n.startswith(block + ".")}
+    return [n for n in names if n not in read or not any(n.startswith(block + ".") for block in others)]
 
 
 def _width(linears: dict[str, nn.Linear], found: dict[Role, list[str]], blocks: list[str]) -> int:

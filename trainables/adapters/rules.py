@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainables.adapters.block_span import span_fault
+from trainables.adapters.block_span import blocks_fault, span_fault
 from trainables.adapters.peft_arguments import argument_faults
 from trainables.errors import AdapterError
 from trainables.specs.adapters import AdaloraSpec, Adapter, LoraInit, Role
@@ -31,6 +31,9 @@ def check_adapter_fits(
     """
     found = []
     if config.blocks is not None and blocks is not None and (fault := span_fault(config.blocks, blocks)):
+        found.append(fault)
+    read = config.head.blocks
+    if read is not None and blocks is not None and (fault := blocks_fault("head.blocks", read, blocks)):
         found.append(fault)
     if blocks is not None and config.frozen_blocks > blocks:
         found.append(

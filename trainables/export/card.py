@@ -16,6 +16,7 @@ from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import MetricName, Workload
 from trainables.tasks.detection import DetectionTask
+from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
 """What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
@@ -121,40 +122,60 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
         "inputs = processor()(images=[image], return_tensors='pt')  # needs pillow",
     ]
     if facts.segments:
+        named = "scores" if isinstance(trained.task, OwnHeadTask) else "logits"
         lines += [
-            f"logits = model(inputs['pixel_values'])  # (1, {len(trained.classes)}, {height}, {width})",
+            f"{named} = model(inputs['pixel_values'])  # (1, {len(trained.classes)}, {height}, {width})",
+            f"classes = {named}.argmax(1)  # of each pixel",
             "```",
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *_own_head(trained, facts)])
     lines += ["out = model(pixel_values=inputs['pixel_values'])  # out.logits, out.pred_boxes", "```"]
-    load = "AutoModelForObjectDetection.from_pretrained"
+    load = "AutoModelForObjectDetection"
     if facts.whole:
-        return "\n".join([*lines, "", f"Or like any other detector: `{load}('path/to/this/folder')`."])
+        called = f"{load}.from_pretrained('path/to/this/folder')"
+        return "\n".join([*lines, "", f"Or like any other detector: `{called}`."])
+    return "\n".join([*lines, *_by_hand(trained, facts, load)])
+
+
+def _by_hand(trained: TrainedModel, facts: ExportFacts, load: str) -> list[str]:
+    """How the adapter of a model with its own head is loaded without `use.py`. load: transformers' class."""
     base = {"base": "'path/to/this/folder/base'"}.get(facts.base or "", repr(facts.base))
     pinned = f", revision='{facts.revision}'" if facts.revision else ""
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Or without `use.py`; the classifier is in the adapter, and its size may differ from the base's:",
-            "",
-            "```python",
-            "from peft import PeftModel",
-            "from transformers import AutoConfig, AutoModelForObjectDetection",
-            "",
-            "folder = 'path/to/this/folder'",
-            f"base = {load}(",
-            f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
-            ")",
-            *(
-                ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"]
-                if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
-                else []
-            ),
-            "model = PeftModel.from_pretrained(base, folder).eval()",
-            "```",
-        ]
+    return [
+        "",
+        "Or without `use.py`; the classifier is in the adapter, and its size may differ from the base's:",
+        "",
+        "```python",
+        "from peft import PeftModel",
+        f"from transformers import AutoConfig, {load}",
+        "",
+        "folder = 'path/to/this/folder'",
+        f"base = {load}.from_pretrained(",
+        f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
+        ")",
+        *(
+            ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"]
+            if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
+            else []
+        ),
+        "model = PeftModel.from_pretrained(base, folder).eval()",
+        "```",
+    ]
+
+
+def _own_head(trained: TrainedModel, facts: ExportFacts) -> list[str]:
+    """How a segmenter with its own head is used with transformers alone."""
+    task = trained.task
+    if not isinstance(task, OwnHeadTask):
+        return []
+    load = task.family.auto
+    gives = (
+        "gives what transformers documents; the processor's `post_process_semantic_segmentation` makes of it"
+        " the same classes, numbered as below"
     )
+    if facts.whole:
+        return ["", f"Or like any other model: `{load}.from_pretrained('path/to/this/folder')` {gives}."]
+    return [*_by_hand(trained, facts, load), "", f"It {gives}."]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -173,7 +194,7 @@ def _threshold(card: Card) -> str:
 
 def _labels(trained: TrainedModel) -> str:
     task = trained.task
-    if isinstance(task, DetectionTask) and task.ids is not None:
+    if isinstance(task, DetectionTask | OwnHeadTask) and task.ids is not None:
         known = zip(task.ids.tolist(), task.classes, strict=True)
         return f"The labels of the checkpoint. Those in the data: {_numbered(known)}."
     return f"{_numbered(enumerate(trained.classes))}."

@@ -33,6 +33,7 @@ from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Task
 from trainables.tasks.detection import DetectionTask
 from trainables.tasks.linear import use_torch
+from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
 
@@ -42,8 +43,8 @@ class Portable:
     """The plain parts of a trained model, on the CPU.
 
     pristine: the transformers model without an adapter and with its pretrained backbone:
-    a detector with its trained head, or a segmenter's backbone.  weights: its weights after training.
-    head: of a segmenter.  config, tensors: of the adapter, with PEFT's names in the model; None and
+    with its own trained head, or the backbone of a segmenter with a head of ours.  weights: its weights after
+    training.  head: of ours.  config, tensors: of the adapter, with PEFT's names in the model; None and
     empty without an adapter.
     """
 
@@ -53,7 +54,7 @@ class Portable:
     config: PeftConfig | None
     tensors: dict[str, Tensor]
     saved_modules: tuple[str, ...]
-    """The names of the modules in a detector's head."""
+    """The names of the modules in the head of a model that has its own."""
 
     @property
     def head_is_found(self) -> bool:
@@ -124,7 +125,9 @@ def split_portable(trained: TrainedModel) -> Portable:
 
 
 def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
-    """The backbone as a transformers model, and its head."""
+    """The backbone as a transformers model, and its head; or a segmenter with its own head."""
+    if isinstance(trained.task, OwnHeadTask):
+        return _with_head(whole, trained.task.family.head(whole.pristine))
     under, model = "backbone.", whole.pristine
     model.head.load_state_dict(_below(whole.weights, "head."))
     return Portable(
@@ -141,7 +144,13 @@ def _detector(trained: TrainedModel, whole: Portable) -> Portable:
     """The detector as a transformers model, with its trained head."""
     assert isinstance(trained.task, DetectionTask)
     family, model = trained.task.family, whole.pristine
-    names = _modules(model, family.head_modules(model))
+    return _with_head(whole, family.head_modules(model))
+
+
+def _with_head(whole: Portable, heads: list[nn.Module]) -> Portable:
+    """A model of transformers with its trained head. heads: the head's modules in it."""
+    model = whole.pristine
+    names = _modules(model, heads)
     head = tuple(f"{name}." for name in names)
     model.load_state_dict({n: t for n, t in whole.weights.items() if n.startswith(head)}, strict=False)
     return replace(whole, saved_modules=tuple(names))

@@ -38,9 +38,12 @@ from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.tasks import SCORE_THRESHOLD
+from trainables.specs.trial import HeadKind
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
-from trainables.tasks.segmentation import Segmenter
+from trainables.tasks.segmenters.own_heads import OwnHeadTask
+from trainables.tasks.segmenters.vit_segmenter import Segmenter
+from trainables.tasks.segmenters.vits import VIT_FAMILIES
 
 TOLERANCE = 1e-4
 """The tolerance of outputs: absolute for outputs below 1, otherwise relative to the largest output."""
@@ -95,7 +98,7 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
             base=base,
             revision=_adapter_config(folder).get("revision") if kind is ExportKind.ADAPTER else None,
             method=_adapter_config(folder)["peft_type"] if kind is ExportKind.ADAPTER else None,
-            segments=parts.head is not None,
+            segments=trained.workload.task.facts.masks,
             difference=difference,
         )
         (folder / "README.md").write_text(card_text(trained, card, facts), encoding="utf-8")
@@ -115,9 +118,12 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
     moved = trained.config.mode in TRAINS_BACKBONE
     if parts.head is not None:
         assert isinstance(trained.model, Segmenter)
-        _head(trained.model, parts.head, trained.classes, folder)
+        _head(trained.model, parts.head, trained.config.head.kind, trained.classes, folder)
         parts.pristine.config.id2label = dict(enumerate(trained.classes))
         parts.pristine.config.label2id = {name: number for number, name in enumerate(trained.classes)}
+    if isinstance(trained.task, OwnHeadTask):
+        text = json.dumps(trained.task.scored_by, indent=2) + "\n"
+        (folder / "classes.json").write_text(text, encoding="utf-8")
     if not (merge or moved or trained.adapted.config is None):
         own = not parts.head_is_found  # then the trained head is in an own base
         if own:
@@ -187,16 +193,22 @@ def _save(model: Any, folder: Path) -> None:
         model.save_pretrained(folder, state_dict=state)
 
 
-def _head(model: Segmenter, head: nn.Module, classes: tuple[str, ...], folder: Path) -> None:
+def _head(model: Segmenter, head: nn.Module, kind: HeadKind, classes: tuple[str, ...], folder: Path) -> None:
     """Save the head in the format of a head in a backbone's folder."""
     held: Any = head
+    config: Any = model.backbone.config
     norm, dropout = isinstance(held.norm, nn.BatchNorm2d), getattr(held.dropout, "p", 0.0)
     made = {
         "classes": list(classes),
-        "width": held.reduce.out_channels,
+        "kind": kind.value,
+        "blocks": model.reads,
+        "width": None if kind is HeadKind.LINEAR else held.reduce.out_channels,
         "norm": norm,
         "dropout": dropout,
         "prefix_tokens": model.prefix,
+        "last_norm": model.last_norm,
+        "told_to_interpolate": model.told_to_interpolate,
+        "options": dict(VIT_FAMILIES[config.model_type].options),
     }
     (folder / "head.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     state: dict[str, Tensor] = {n: t.detach().contiguous() for n, t in head.state_dict().items()}
@@ -216,6 +228,10 @@ def _processor(trained: TrainedModel, folder: Path) -> None:
         )
     if getattr(processor, "do_center_crop", False):  # nothing was cropped in training
         processor.do_center_crop = False
+    if isinstance(trained.task, OwnHeadTask) and size.is_fixed:  # nor cut into pieces or padded
+        for change in ("do_split_image", "do_pad"):
+            if getattr(processor, change, False):
+                setattr(processor, change, False)
     processor.save_pretrained(folder)
 
 
@@ -231,7 +247,7 @@ def _largest_difference(trained: TrainedModel, folder: Path) -> float:
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(PROBE, 3, *trained.task.resize.target(480, 640), generator=draw)
     with torch.inference_mode():
-        theirs, ours = (_outputs(m, images) for m in (loaded, model.eval()))
+        theirs, ours = _outputs(loaded(images)), _own_outputs(trained, model.eval(), images)
     difference = float((theirs - ours).abs().max())
     allowed = TOLERANCE * max(1.0, float(ours.abs().max()))
     if not difference <= allowed:
@@ -242,8 +258,13 @@ def _largest_difference(trained: TrainedModel, folder: Path) -> float:
     return difference
 
 
-def _outputs(model: nn.Module, images: Tensor) -> Tensor:
-    found: Any = model(images)
+def _own_outputs(trained: TrainedModel, model: nn.Module, images: Tensor) -> Tensor:
+    if isinstance(trained.task, OwnHeadTask):
+        return trained.task.class_scores(model, images)
+    return _outputs(model(images))
+
+
+def _outputs(found: Any) -> Tensor:
     return found if isinstance(found, Tensor) else torch.cat([found.logits, found.pred_boxes], dim=-1)
 
 

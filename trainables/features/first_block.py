@@ -16,7 +16,8 @@ def blocks_before_training(
 ) -> int:
     """The number of the first block with an adapter or with weights that train in `epoch`.
 
-    The number of all blocks if only layers after them train; 0 also if the embeddings train.
+    The number of all blocks if only layers after them train; 0 also if the embeddings train. At most one more
+    than the first block that a head reads (`earliest_read` of the model): what is before it is known no more.
     """
     return min([len(layout.blocks), *_changed(model, parts, config, layout, epoch)])
 
@@ -24,6 +25,9 @@ def blocks_before_training(
 def _changed(
     model: nn.Module, parts: Parts, config: TrialConfig, layout: Layout, epoch: float
 ) -> Iterator[int]:
+    read: int | None = getattr(model, "earliest_read", None)
+    if read is not None:
+        yield read + 1
     for name in (*parts.adapter, *parts.fixed, *_wrapping(model)):
         block = layout.block_of(name)
         yield 0 if block is None else block

@@ -57,6 +57,8 @@ class TaskFacts:
     """Kinds of data that the task accepts, as keys of the `data` section."""
     settings: tuple[str, ...]
     """Settings of a trial, or whole sections, that not every task accepts."""
+    own_heads: frozenset[str]
+    """Model types with a head and a loss of their own, which take none of `settings`."""
     backbone: str
     """The embedded backbone, a folder of `trainables/backbones`."""
     plain: PlainCheckpoint
@@ -88,6 +90,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         card_metrics=("map", "map_50", "map_75"),
         sources=("embedded", "coco", "hub"),
         settings=(),
+        own_heads=frozenset(),
         backbone="yolos_digits",
         plain=PlainCheckpoint(
             "yolos", ("YolosImageProcessor", "YolosImageProcessorPil"), whole_patches=False
@@ -111,6 +114,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         card_metrics=("dice", "iou"),
         sources=("embedded", "masks"),
         settings=("loss", "head"),
+        own_heads=frozenset({"segformer", "mask2former", "eomt", "eomt_dinov3"}),
         backbone="vit_digits",
         plain=PlainCheckpoint("vit", ("ViTImageProcessor", "ViTImageProcessorPil"), whole_patches=True),
         masks=True,

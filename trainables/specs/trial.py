@@ -73,9 +73,28 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
-class HeadSpec(Spec):
-    """The segmentation head: 3×3 conv to `width` (default: half the hidden size), norm, dropout, 1×1 conv."""
+class HeadKind(StrEnum):
+    """The heads of a ViT for segmentation."""
 
+    CONV = "conv"
+    """3×3 conv to `width`, norm, dropout, 1×1 conv, over the last block's tokens."""
+    LINEAR = "linear"
+    """Norm, dropout and a 1×1 conv: a linear probe."""
+    MULTISCALE = "multiscale"
+    """The layers of `conv` over the tokens of several blocks, one beside the other."""
+
+
+class HeadSpec(Spec):
+    """The segmentation head of a ViT.
+
+    blocks: whose tokens a linear or multiscale head reads, each normalised by the model's last norm; negative
+    numbers count from the last block, -1. When absent: the last for linear, four evenly spaced ones for
+    multiscale.
+    width: channels between the two convolutions; half the hidden size when absent.
+    """
+
+    kind: HeadKind = HeadKind.CONV
+    blocks: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
     width: Count | None = None
     norm: bool = False
     dropout: Probability = 0.0
@@ -232,6 +251,7 @@ class TrialConfig(Spec):
             found.append(f"frozen_blocks needs freezing unfrozen, full or unfreeze_at, got '{mode}'")
         if self.freeze_head and without:
             found.append("freeze_head needs an adapter; with adapter 'none' only the head trains")
+        found += self._head_faults()
         if self.blocks is not None:
             first, last = self.blocks
             # One counted from the first block and one from the last are compared where the model is known.
@@ -245,4 +265,20 @@ class TrialConfig(Spec):
             found.append("adapter 'peft' needs a section peft with a method")
         if self.schedule is Schedule.WARMUP_FLAT_DECAY and self.warmup + self.flat > 1.0:
             found.append("warmup + flat must not exceed 1")
+        return found
+
+    def _head_faults(self) -> list[str]:
+        found, head = [], self.head
+        if head.kind is HeadKind.LINEAR and head.width is not None:
+            found.append(
+                "head.width needs head.kind 'conv' or 'multiscale', as a linear head has no layer between; "
+                "remove it, or search it with when: {head.kind: [conv, multiscale]}"
+            )
+        if head.kind is HeadKind.CONV and head.blocks is not None:
+            found.append(
+                "head.blocks needs head.kind 'linear' or 'multiscale', as 'conv' reads the last block; "
+                "remove it"
+            )
+        if head.blocks is not None and len(set(head.blocks)) < len(head.blocks):
+            found.append(f"head.blocks must name each block once, got {list(head.blocks)}")
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -39,12 +38,18 @@ from trainables.tasks.base import (
 )
 from trainables.tasks.detection_loss import LOSS_GROUP, GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
-from trainables.tasks.head_names import head_source, name_fault
+from trainables.tasks.head_names import (
+    check_none_known,
+    check_numbers,
+    head_source,
+    label_ids,
+    name_fault,
+    why_new,
+)
 from trainables.tasks.linear import use_onednn
 from trainables.tasks.own_loss import GroupedOwnLoss, OwnLoss
 from trainables.tasks.tied_heads import untie
 from trainables.tasks.yolos import every_token, without_unread_tokens
-from trainables.wording import few, plural
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ class DetectionTask:
         if config.head != HeadSpec():
             raise ModelError("head: detection uses the model's own head; remove its settings")
         if config.freeze_head and self.ids is None:
-            raise ModelError(f"freeze_head: {self._why_fresh()}, so its head is new and must train")
+            raise ModelError(
+                f"freeze_head: {why_new(self.classes, self.labels)}, so its head is new and must train"
+            )
         head = {id(t) for t in self.family.head(self.model)}
         shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
         model: Any = clone_module(self.model, sharing=shared)
@@ -101,13 +108,6 @@ class DetectionTask:
         self.family.in_float32(model)
         whole: nn.Module = model.eval()
         return whole
-
-    def _why_fresh(self) -> str:
-        absent = [name for name in self.classes if name not in self.labels]
-        if absent:
-            return f"the checkpoint has no label {_few(absent)} (it has {_few(self.labels)})"
-        twice = [name for name in self.classes if self.labels.count(name) > 1]
-        return f"the checkpoint has several labels {_few(twice)}" if twice else "model.new_head is set"
 
     def layout_in(self, model: nn.Module) -> Layout:
         """The detector's layout; adapters do not change names."""
@@ -284,12 +284,12 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     loss = _own_loss(model, family)
     model.loss_function = _no_loss if loss is None else loss.keep_inputs
     _at_any_size(model)
-    _check_numbers(spec, model.config.id2label)
+    check_numbers(spec, model.config.id2label)
     labels = tuple(dict(sorted(model.config.id2label.items())).values())
-    ids = None if spec.new_head else _ids(model.config.id2label, classes)
+    ids = None if spec.new_head else label_ids(model.config.id2label, classes)
     fault = None
     if ids is None and not spec.new_head:
-        _check_none_known(spec, labels, classes)
+        check_none_known(spec, labels, classes)
         fault = name_fault(classes, labels)
     if ids is None:
         model.config.id2label = dict(enumerate(classes))
@@ -319,38 +319,6 @@ def detector_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
 TASK = RegisteredTask(load=load_detector, resize=detector_resize)
 
 
-def _ids(labels: dict[int, str], classes: tuple[str, ...]) -> list[int] | None:
-    """The label of each class by its name; None unless every name has exactly one label."""
-    names = list(labels.values())
-    by_name = {name: int(number) for number, name in labels.items() if names.count(name) == 1}
-    return [by_name[name] for name in classes] if all(name in by_name for name in classes) else None
-
-
-def _check_numbers(spec: ModelSpec, labels: dict[int, str]) -> None:
-    """Raise ModelError unless every label is that of an output: another counts as 'no object', silently."""
-    numbers = sorted(int(number) for number in labels)
-    if numbers != list(range(len(numbers))):
-        raise ModelError(
-            f"model.name '{spec.name}': its config's id2label must number its {plural(len(numbers), 'label')}"
-            f" from 0 to {len(numbers) - 1}, got {few([str(number) for number in numbers])};"
-            " correct its config.json"
-        )
-
-
-def _check_none_known(spec: ModelSpec, labels: tuple[str, ...], classes: tuple[str, ...]) -> None:
-    """Raise ModelError if only some classes are known: one misspelt name would discard the head."""
-    unknown = [name for name in classes if name not in labels]
-    if not unknown or len(unknown) == len(classes):
-        return
-    close = difflib.get_close_matches(unknown[0], labels, n=1)
-    meant = f" (did you mean '{close[0]}'?)" if close else ""
-    raise ModelError(
-        f"model.name '{spec.name}': its labels must include all of the data's "
-        f"{plural(len(classes), 'class', 'classes')} or none, but lack {_few(unknown)}{meant}; "
-        "rename the classes in the data, or set model.new_head: true to start with a new head"
-    )
-
-
 def _own_loss(model: Any, family: DetectorFamily) -> OwnLoss | None:
     if not family.own_loss:
         return None
@@ -365,10 +333,6 @@ def _at_any_size(model: Any) -> None:
     for name in ("anchor_image_size", "eval_size"):
         if getattr(model.config, name, None) is not None:
             setattr(model.config, name, None)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _pixel_mask(batch: Batch) -> Tensor:

@@ -54,6 +54,23 @@ def read_processor(spec: ModelSpec, task: Task) -> Any:
 
 def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Module:
     """The model in float32 and evaluation mode. Raises ModelError, also if weights are missing."""
+    return read_model_and_head(spec, task, auto, **options)[0]
+
+
+def read_model_and_head(
+    spec: ModelSpec,
+    task: Task,
+    auto: Any,
+    *,
+    head: str = "",
+    constants: tuple[str, ...] = (),
+    **options: Any,
+) -> tuple[nn.Module, bool]:
+    """The model as `read_model` gives it, and whether the checkpoint has all weights of its head.
+
+    head: the beginning of the head's names; a checkpoint may lack all of it.
+    constants: beginnings of names of what follows from the config. Raises ModelError as `read_model` does.
+    """
     model, report = _read(
         spec,
         task,
@@ -66,6 +83,10 @@ def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Mod
     )
     misshapen = {key[0] for key in report["mismatched_keys"]}
     absent = sorted({*report["missing_keys"], *misshapen})
+    absent = [name for name in absent if not name.startswith(constants)] if constants else absent
+    of_head = {name for name in model.state_dict() if head and name.startswith(head)}
+    has_head = not (of_head and of_head <= set(absent))
+    absent = [name for name in absent if has_head or name not in of_head]
     if absent:
         verb = "has in another shape" if misshapen.issuperset(absent) else "lacks"
         raise ModelError(
@@ -74,7 +95,7 @@ def read_model(spec: ModelSpec, task: Task, auto: Any, **options: Any) -> nn.Mod
             "use a checkpoint of this kind of model"
         )
     loaded: nn.Module = model.eval().requires_grad_(False)
-    return loaded
+    return loaded, has_head
 
 
 def resize_from(processor: Any, spec: ModelSpec, *, multiple_of: int = 1) -> Resize:

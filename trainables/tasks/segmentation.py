@@ -1,10 +1,8 @@
-"""Semantic segmentation: a ViT's patch tokens and a convolutional head."""
+"""Semantic segmentation: a ViT's patch tokens and a head of ours, or a segmenter with its own head."""
 
 from __future__ import annotations
 
-import inspect
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,75 +11,52 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trainables.adapters.block_span import blocks_fault
 from trainables.adapters.layout import Layout, layout_of
-from trainables.data.loader import Batch, eval_batches
+from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.dice import counts_by_image, mask_metrics
-from trainables.metrics.per_image import MaskImages
-from trainables.metrics.results import Keep, MaskResults
+from trainables.metrics.results import Keep
 from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
-from trainables.specs.trial import Loss, Precision, TrialConfig
+from trainables.specs.trial import HeadKind, Loss, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import (
     RegisteredTask,
     Scale,
-    autocast,
+    TaskModel,
     clone_module,
     joined,
     pixels,
-    split_by_size,
     tensors_of,
 )
 from trainables.tasks.enlarged_losses import enlarged_losses
-from trainables.tasks.head import SegmentationHead
+from trainables.tasks.head import blocks_read, new_head
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import use_onednn
 from trainables.tasks.losses import (
-    Measures,
     lane_losses,
-    mean_loss,
-    measure_images,
-    soft_dice,
 )
+from trainables.tasks.segmenters.own_heads import load_own_head
+from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
+from trainables.tasks.segmenters.scoring import Scored, mask_scores
+from trainables.tasks.segmenters.vit_segmenter import Segmenter
+from trainables.tasks.segmenters.vits import VIT_FAMILIES, vit_resize
 
-BACKBONES = ("vit", "deit", "dinov2", "dinov2_with_registers")
-"""Model types with these tokens: a class token, optional distillation or register tokens, the patches."""
 
+@dataclass(frozen=True)
+class HeldHead:
+    """A checkpoint's head, its outputs in the order of the data's classes.
 
-class Segmenter(nn.Module):
-    """A ViT backbone without its class token, and a head; maps images to logits of the same size."""
+    blocks: those that it reads; None for the last one as the model gives it.
+    """
 
-    def __init__(self, backbone: nn.Module, head: SegmentationHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-        config: Any = backbone.config
-        self.patch = _pair(config.patch_size)
-        self.pretrained_size = _pair(config.image_size)
-        self.prefix = 1 + (config.model_type == "deit") + int(getattr(config, "num_register_tokens", 0) or 0)
-        """The number of tokens before the patch tokens."""
-        self._may_interpolate = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
-
-    def forward(self, images: Tensor, *, enlarged: bool = True) -> Tensor:
-        """(B, 3, H, W) scaled images -> (B, classes, H, W) logits; H and W are multiples of the patch.
-
-        enlarged: whether logits have the size of the images, or are one for each patch.
-        """
-        height, width = images.shape[-2:]
-        options: dict[str, bool] = {}
-        if self._may_interpolate and (height, width) != self.pretrained_size:
-            options["interpolate_pos_encoding"] = True
-        tokens = self.backbone(pixel_values=images, **options).last_hidden_state[:, self.prefix :]
-        logits: Tensor = self.head(
-            tokens,
-            grid=(height // self.patch[0], width // self.patch[1]),
-            size=(height, width) if enlarged else None,
-        )
-        return logits
+    tensors: dict[str, Tensor]
+    kind: HeadKind
+    blocks: tuple[int, ...] | None
+    source: HeadSource
 
 
 @dataclass(frozen=True)
@@ -95,9 +70,7 @@ class SegmentationTask:
     layout: Layout
     resize: Resize
     scale: Scale
-    pretrained_head: dict[str, Tensor] | None
-    """The checkpoint's head, its outputs in the order of `classes`."""
-    pretrained_source: HeadSource = HeadSource.NEW
+    pretrained_head: HeldHead | None
     head_fault: str | None = None
     rules: MetricRules = field(default_factory=MetricRules)
 
@@ -113,37 +86,54 @@ class SegmentationTask:
 
     def with_head_as_before(self) -> SegmentationTask:
         """A head whose classes were in another order was not used."""
-        if self.pretrained_source is HeadSource.KEPT:
+        if self.pretrained_head is not None and self.pretrained_head.source is HeadSource.KEPT:
             return self
-        return replace(self, pretrained_head=None, pretrained_source=HeadSource.NEW, head_fault=None)
+        return replace(self, pretrained_head=None, head_fault=None)
 
     def head_source(self, config: TrialConfig) -> HeadSource:
         """The checkpoint's head serves trials whose head has its shape."""
+        held = self._held_for(config, self._new_head(config))
+        return HeadSource.NEW if held is None else held.source
+
+    def _held_for(self, config: TrialConfig, head: nn.Module) -> HeldHead | None:
+        """The checkpoint's head if it is of this kind and shape, and reads the same blocks."""
         held = self.pretrained_head
-        fits = held is not None and _shapes(held) == _shapes(self._new_head(config).state_dict())
-        return self.pretrained_source if fits else HeadSource.NEW
+        if held is None or held.kind is not config.head.kind or held.blocks != self._reads(config):
+            return None
+        return held if _shapes(held.tensors) == _shapes(head.state_dict()) else None
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
-        """A Segmenter, with the checkpoint's head if `config.head` has the same shape."""
+        """A Segmenter, with the checkpoint's head if `config.head` is of the same kind and shape."""
+        if config.head.blocks is not None and (
+            fault := blocks_fault("head.blocks", config.head.blocks, len(self.layout.blocks))
+        ):
+            raise ModelError(fault)
         backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
         head = self._new_head(config)
-        held = self.pretrained_head
-        if held is not None and _shapes(held) == _shapes(head.state_dict()):
-            head.load_state_dict(held)
+        held = self._held_for(config, head)
+        if held is not None:
+            head.load_state_dict(held.tensors)
         elif config.freeze_head:
-            why = "has none for these classes" if held is None else "has one of another shape"
-            raise ModelError(f"freeze_head: the head is new (the checkpoint {why}) and must train")
+            raise ModelError(
+                f"freeze_head: the head is new (the checkpoint has {self._other(config)}) and must train"
+            )
         head.requires_grad_(False).eval()
-        return Segmenter(backbone, head.to(_device(self.backbone))).eval()
+        return Segmenter(backbone, head.to(_device(self.backbone)), self._reads(config)).eval()
 
-    def _new_head(self, config: TrialConfig) -> SegmentationHead:
-        return SegmentationHead(
-            self.layout.hidden,
-            len(self.classes),
-            width=config.head.width,
-            norm=config.head.norm,
-            dropout=config.head.dropout,
-        )
+    def _other(self, config: TrialConfig) -> str:
+        """The checkpoint's head, if it does not serve this configuration."""
+        held = self.pretrained_head
+        if held is None:
+            return "none for these classes"
+        same = held.kind is config.head.kind and held.blocks == self._reads(config)
+        return "one of another shape" if same else "one of another kind, or that reads other blocks"
+
+    def _reads(self, config: TrialConfig) -> tuple[int, ...] | None:
+        return blocks_read(config.head, len(self.layout.blocks))
+
+    def _new_head(self, config: TrialConfig) -> nn.Module:
+        count = len(self._reads(config) or (-1,))
+        return new_head(config.head, self.layout.hidden, len(self.classes), blocks=count)
 
     def layout_in(self, model: nn.Module) -> Layout:
         """The backbone's layout; adapters do not change names."""
@@ -195,123 +185,99 @@ class SegmentationTask:
         choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Dice and IoU over all pixels at mask resolution, `soft_dice` (study B) and `loss`."""
-        measured: list[Measures] = []
-        counts: dict[int, Tensor] = {}
-        for batch in eval_batches(split, batch_size=batch_size):
-            parts, places = [], []
-            for piece in split_by_size(batch.to(device)):
-                assert piece.masks is not None
-                with autocast(device, precision):
-                    logits = self.outputs(model, piece)
-                each = counts_by_image(predicted_classes(logits), piece.masks, len(self.classes))
-                counts |= dict(zip(piece.indices, each, strict=True))
-                parts.append(measure_images(logits, piece.masks))
-                places += piece.indices
-            # Pieces are formed by size, but groups of images by their order in the split.
-            measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
-        whole = Measures.join(measured)
-        counted = torch.stack([counts[place] for place in sorted(counts)]).cpu()
-        metrics = mask_metrics(counted, self.classes, self.rules) | {
-            "soft_dice": soft_dice(whole),
-            "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
-        }
-        finite = bool(torch.isfinite(whole.entropy).all())
-        if keep is not None and finite:
-            images = MaskImages(self.classes, tuple(split.names), counted.numpy(), self.rules)
-            soft = torch.stack([whole.overlap, whole.predicted, whole.true], dim=1).cpu().double()
-            keep(MaskResults(images, soft.numpy()))
-        return metrics if finite else dict.fromkeys(metrics, math.nan)
+
+        def scored(piece: Batch) -> Scored:
+            logits = self.outputs(model, piece)
+            return Scored(logits, logits)
+
+        return mask_scores(
+            scored,
+            split,
+            self.classes,
+            self.rules,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            loss=config.loss or Loss.CROSS_ENTROPY,
+            keep=keep,
+        )
 
 
-def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
-    """Load a ViT checkpoint, and its head if there is one for these classes. Raises ModelError."""
-    from transformers import AutoModel
-
+def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> TaskModel:
+    """Load a checkpoint, and its head if there is one for these classes. Raises ModelError."""
     config = hub.read_config(spec, Task.SEGMENTATION)
+    if config.model_type in SEGMENTER_FAMILIES:
+        processor = hub.read_processor(spec, Task.SEGMENTATION)
+        return load_own_head(spec, classes, device, config, processor)
+    return load_vit(spec, classes, device)
+
+
+def load_vit(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> SegmentationTask:
+    """Load a ViT for heads of ours, with the one saved beside it if that fits. Raises ModelError."""
+    config = hub.read_config(spec, Task.SEGMENTATION)
+    _check_vit(config, spec)
     processor = hub.read_processor(spec, Task.SEGMENTATION)
-    resized = segmenter_resize(config, processor, spec)
-    options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
-    backbone = hub.read_model(spec, Task.SEGMENTATION, AutoModel, **options).to(device)
+    resized = vit_resize(config, processor, spec)
+    backbone = VIT_FAMILIES[config.model_type].load(spec, config).to(device)
     use_onednn(backbone)
-    found = HeldHead() if spec.new_head else _pretrained_head(spec, classes, device)
+    held, fault = (None, None) if spec.new_head else _pretrained_head(spec, classes, device)
     return SegmentationTask(
         backbone=backbone,
         classes=classes,
         layout=layout_of(backbone).under("backbone"),
         resize=resized,
         scale=hub.scale_from(processor),
-        pretrained_head=found.tensors,
-        pretrained_source=found.source,
-        head_fault=found.fault,
+        pretrained_head=held,
+        head_fault=fault,
     )
 
 
 def segmenter_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
-    """The resize rule. Raises ModelError for another kind of model, or sides that patches do not fill."""
-    if config.model_type not in BACKBONES:
+    """The resize rule. Raises ModelError for another kind of model, or a size that it does not take."""
+    if config.model_type in SEGMENTER_FAMILIES:
+        return SEGMENTER_FAMILIES[config.model_type].resize(config, processor, spec)
+    _check_vit(config, spec)
+    return vit_resize(config, processor, spec)
+
+
+def _check_vit(config: Any, spec: ModelSpec) -> None:
+    if config.model_type not in VIT_FAMILIES:
         raise ModelError(
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; segmentation supports "
-            f"{', '.join(BACKBONES)}"
+            f"{', '.join((*VIT_FAMILIES, *SEGMENTER_FAMILIES))}"
         )
-    patch = _pair(config.patch_size)
-    rule = hub.resize_from(processor, spec, multiple_of=math.lcm(*patch))
-    if (
-        rule.height is not None
-        and rule.width is not None
-        and (rule.height % patch[0] or rule.width % patch[1])
-    ):
-        near = [max(1, round(side / p)) * p for side, p in zip((rule.height, rule.width), patch, strict=True)]
-        raise ModelError(
-            f"model.image_size: sides must be multiples of the patch, {patch[0]}×{patch[1]} pixels, "
-            f"got {[rule.height, rule.width]}; use {near}"
-        )
-    return rule
 
 
 TASK = RegisteredTask(load=load_segmenter, resize=segmenter_resize)
 
 
-def predicted_classes(logits: Tensor) -> Tensor:
-    """(B, H, W) the class with the highest logit; on a CPU `argmax` over classes takes 15 times as long."""
-    return logits.max(1).indices
-
-
-@dataclass(frozen=True)
-class HeldHead:
-    """A checkpoint's head for the data's classes, or why there is none."""
-
-    tensors: dict[str, Tensor] | None = None
-    source: HeadSource = HeadSource.NEW
-    fault: str | None = None
-
-
-def _pretrained_head(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> HeldHead:
-    """The head that is saved next to the backbone, if it has all of these classes, in their order."""
+def _pretrained_head(
+    spec: ModelSpec, classes: tuple[str, ...], device: torch.device
+) -> tuple[HeldHead | None, str | None]:
+    """The head that is saved next to the backbone, if it has all of these classes; and why there is none."""
     folder = hub.folder_of(spec, Task.SEGMENTATION)
     if folder is None or not (folder / "head.json").exists():
-        return HeldHead()
+        return None, None
     try:
-        known = [str(n) for n in json.loads((folder / "head.json").read_text(encoding="utf-8"))["classes"]]
+        made = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        known = [str(name) for name in made["classes"]]
         if any(known.count(name) != 1 for name in classes):
-            return HeldHead(fault=name_fault(classes, known))
-        held: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
+            return None, name_fault(classes, known)
+        saved: dict[str, Tensor] = load_file(folder / "head.safetensors", device=str(device))
         order = [known.index(name) for name in classes]
-        chosen = {n: t[order] if n.startswith("classify.") else t for n, t in held.items()}
+        chosen = {n: t[order] if n.startswith("classify.") else t for n, t in saved.items()}
+        kind, read = HeadKind(made.get("kind", HeadKind.CONV)), made.get("blocks")
+        blocks = None if read is None else tuple(int(block) for block in read)
     except Exception as error:  # a file that is damaged in any way
         raise ModelError(
             f"model.name '{spec.name}': cannot read the head in {folder} ({error}); "
             "remove head.json to start with a new one"
         ) from error
-    return HeldHead(chosen, head_source(order, len(known)))
+    return HeldHead(chosen, kind, blocks, head_source(order, len(known))), None
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    height, width = (value, value) if isinstance(value, int) else value
-    return int(height), int(width)
 
 
 def _device(module: nn.Module) -> torch.device:

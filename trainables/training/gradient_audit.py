@@ -76,7 +76,8 @@ def audited_kind(config: TrialConfig, parts: Parts) -> str:
     if config.section is not None:
         settings["section"] = config.section.model_dump(mode="json")
     names = [*parts.adapter, *parts.head, *parts.movable(config)]
-    return json.dumps([_without_sizes(settings), sorted(names)], sort_keys=True)
+    # Blocks after the last one that a head reads have no gradient: here numbers count.
+    return json.dumps([_without_sizes(settings), config.head.blocks, sorted(names)], sort_keys=True)
 
 
 def grouped(names: Iterable[str]) -> list[str]:

@@ -14,7 +14,13 @@ from transformers import (
     DetrForObjectDetection,
     Dinov2Config,
     Dinov2Model,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
     ResNetConfig,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     SwinConfig,
     SwinModel,
     ViTConfig,
@@ -64,6 +70,8 @@ MODELS = {
     "dinov2": lambda: Dinov2Model(
         Dinov2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, mlp_ratio=2)
     ),
+    "dinov3": lambda: DINOv3ViTModel(DINOv3ViTConfig(**SIZES)),
+    "siglip": lambda: SiglipVisionModel(SiglipVisionConfig(**SIZES, vision_use_head=False)),
 }
 EVERY = (Role.QUERY, Role.KEY, Role.VALUE, Role.OUTPUT, Role.MLP_IN, Role.MLP_OUT)
 
@@ -125,6 +133,20 @@ def test_decoders_that_split_content_and_position_are_reached(kind: str) -> None
     everything = [name for names in layout.linears.values() for name in names]
     assert len(everything) == len(set(everything))
     assert not [name for name in everything if "pos_" in name]
+
+
+def test_a_layer_whose_weights_torchs_attention_reads_is_left_out_beside_one_that_runs() -> None:
+    """Mask2Former's queries attend to themselves with separate layers, and to the image with torch's."""
+    config = Mask2FormerConfig(
+        backbone_config=SwinConfig(embed_dim=8, num_heads=[1, 1, 1, 1]), decoder_layers=3
+    )
+    with torch.device("meta"):
+        layout = layout_of(Mask2FormerForUniversalSegmentation(config))
+    decoder = [name for name in layout.linears[Role.OUTPUT] if "transformer_module" in name]
+    assert [name.rpartition("layers.")[2] for name in decoder] == [
+        "0.self_attn.out_proj",
+        "1.self_attn.out_proj",
+    ]
 
 
 def test_a_hierarchical_model_has_the_inner_blocks() -> None:

@@ -25,7 +25,9 @@ def _engine(tmp_path: Path, kind: str) -> Engine:
     if kind == "yolos":
         folder = save_yolos(tmp_path / kind)
         return engine(Task.DETECTION, model={"name": str(folder), "new_head": True}, embedded={"side": SIDE})
-    side = 48 if kind == "dinov2" else SIDE  # another size than in pretraining: positions are interpolated
+    side = (
+        48 if kind in ("dinov2", "dinov3_vit", "beit") else SIDE
+    )  # another size than in pretraining: positions are interpolated
     return engine(model={"name": str(save_vit(tmp_path / kind, kind, side=side))})
 
 

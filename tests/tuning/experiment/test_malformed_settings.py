@@ -291,6 +291,30 @@ CASES = [
         scheduler="scheduler:",
     ),
     case(
+        "line 4  trial.head.kind  must be one of conv, linear, multiscale, got 'deep'",
+        trial="trial: {head.kind: deep}",
+    ),
+    case(
+        "line 4  trial.head.width  head.width needs head.kind 'conv' or 'multiscale', as a linear head has no layer between; remove it, or search it with when: {head.kind: [conv, multiscale]}",
+        trial="trial: {head.kind: linear, head.width: 8}",
+    ),
+    case(
+        "line 5  space.head.width  head.width needs head.kind 'conv' or 'multiscale', as a linear head has no layer between; remove it, or search it with when: {head.kind: [conv, multiscale]} (for example with head.kind linear, head.width 8)",
+        space="space: {head.kind: {choice: [conv, linear]}, head.width: {choice: [8, 16]}}",
+    ),
+    case(
+        "line 4  trial.head.blocks  head.blocks needs head.kind 'linear' or 'multiscale', as 'conv' reads the last block; remove it",
+        trial="trial: {head.blocks: [0, 1]}",
+    ),
+    case(
+        "line 4  trial.head.blocks  head.blocks must name each block once, got [1, 1]",
+        trial="trial: {head.kind: linear, head.blocks: [1, 1]}",
+    ),
+    case(
+        "line 4  trial.head.blocks  head.blocks [0, 4]: the model has 4 blocks; use numbers from 0 to 3, or from -4 to -1, counted from the last block",
+        trial="trial: {head.kind: multiscale, head.blocks: [0, 4]}",
+    ),
+    case(
         "line 4  trial.loss       applies to task segmentation only; detection uses the model's own",
         "line 4  trial.head.norm  applies to task segmentation only; detection uses the model's own",
         task="task: detection",

@@ -248,6 +248,19 @@ def test_a_local_checkpoints_width_is_checked(file: Path, tmp_path: Path) -> Non
     assert last.trial_config({}).blocks == (-1, -1), "what was written is what is kept"
 
 
+def test_settings_of_our_heads_are_refused_for_a_local_model_with_its_own(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text('{"model_type": "segformer"}')
+    model = f"model.name={tmp_path}/m"
+    for change in ("trial.loss=dice", "trial.head.kind=linear", 'space.head.width={"choice": [4, 8]}'):
+        load_experiment(file, ["search.first=[]", change])
+        with pytest.raises(
+            ExperimentFileError, match="has no meaning for segformer, which has its own; remove it"
+        ):
+            load_experiment(file, ["search.first=[]", change, model])
+    load_experiment(file, ["search.first=[]", model])
+
+
 ON_THE_HUB = {
     "hustvl/yolos-small": Shape(hidden=384, blocks=12, inner=1536),
     "google/vit-base-patch16-224": Shape(hidden=768, blocks=12, inner=3072),

@@ -15,18 +15,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
 from trainables.adapters.rules import check_adapter_fits
-from trainables.backbones import EMBEDDED
 from trainables.specs.adapters import Freezing
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.wording import plural
 from tuning.experiment.alternative import Alternative, Values
 from tuning.experiment.checks.draft import Draft
+from tuning.experiment.checks.local_checkpoint import config_of
 from tuning.experiment.file_errors import Violation, translate_errors
 from tuning.experiment.space import Space
 
@@ -38,6 +37,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("adalora", "adalora.tinit", "adalora.tfinal", "adalora.interval", "epochs", "batch_size", "accumulate"),
     ("localized_lora", "localized_lora.blocks", "targets", "adapter"),
     ("blocks", "adapter"),
+    ("head.kind", "head.width", "head.blocks"),
 )
 """Settings that interact; an error is shown at the first setting of a group that the file contains."""
 WHOLE = frozenset({"localized_lora.blocks"})
@@ -75,13 +75,7 @@ def check_configurations(draft: Draft) -> list[Violation]:
 
 def shape_of(model: ModelSpec, task: Task) -> Shape:
     """The sizes in the config.json of a local checkpoint; unknown for a checkpoint on the hub."""
-    folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name)
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return Shape()
-    if not isinstance(found, dict):
-        return Shape()
+    found = config_of(model, task)
     numbers = [found.get(key) for key in ("hidden_size", "num_hidden_layers", "intermediate_size")]
     return Shape(*(n if isinstance(n, int) and n > 0 else None for n in numbers))
 

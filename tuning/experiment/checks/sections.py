@@ -17,6 +17,7 @@ from trainables.specs.workload import Task
 from trainables.wording import plural
 from tuning.experiment.checks.data import check_data
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
+from tuning.experiment.checks.local_checkpoint import config_of
 from tuning.experiment.checks.objective import check_objective
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
@@ -81,6 +82,7 @@ def _settings(draft: Draft) -> Iterator[Violation]:
             yield Violation(("trial", name), error)
     if draft.task is not None:
         yield from _of_other_tasks(draft, draft.task)
+        yield from _of_other_models(draft, draft.task)
     yield from _unused(draft)
 
 
@@ -93,6 +95,17 @@ def _of_other_tasks(draft: Draft, task: Task) -> Iterator[Violation]:
                 yield Violation(
                     (part, name), f"applies to task {' or '.join(takers)} only; {task} uses the model's own"
                 )
+
+
+def _of_other_models(draft: Draft, task: Task) -> Iterator[Violation]:
+    """Settings of our own heads and losses, for a local checkpoint of a model that has its own."""
+    kind = "" if draft.model is None else config_of(draft.model, task).get("model_type")
+    if kind not in task.facts.own_heads:
+        return
+    for part, names in (("trial", draft.trial), ("space", draft.space.root)):
+        for name in names:
+            if name.split(".")[0] in task.facts.settings:
+                yield Violation((part, name), f"has no meaning for {kind}, which has its own; remove it")
 
 
 def _unused(draft: Draft) -> Iterator[Violation]:

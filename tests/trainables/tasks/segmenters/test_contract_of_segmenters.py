@@ -1,0 +1,136 @@
+"""Every kind of segmenter with every adapter and way of freezing, through one contract.
+
+Two steps move exactly what should train; a checkpoint goes on to the bit; what is exported loads in
+transformers and peft, with the same outputs. A few cases run always, a sample in which every kind meets every
+adapter and every way of freezing with `slow`, and the whole matrix with `exhaustive`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from segmenters import EVERY, FEW, MODES, PAIRS, PAIRWISE, SAVED, Case, settings
+from torch import Tensor
+
+from trainables.data.loader import eval_batches
+from trainables.export.card import Card
+from trainables.export.use import load
+from trainables.export.write import export_model
+from trainables.inference.trained_model import TrainedModel
+from trainables.specs.adapters import Adapter
+from trainables.specs.data import Split
+from trainables.specs.trial import TrialConfig
+from trainables.tasks.base import pixels
+from trainables.tasks.segmenters.own_heads import OwnHeadTask
+from trainables.training.checkpoint import read_state, restore_state, save_state
+from trainables.training.engine import Engine
+from trainables.training.state import TrialState
+
+EngineFor = Callable[[str], Engine]
+
+
+def _named(case: Case) -> str:
+    return "-".join(case)
+
+
+def test_the_sets_of_cases_are_whole() -> None:
+    assert len(EVERY) == len(SAVED) * len(PAIRS) == len(set(EVERY))
+    assert {kind for kind, *_ in FEW} == set(SAVED)
+    assert {adapter for _, adapter, _ in FEW} == set(Adapter)
+    for place, values in ((1, set(Adapter)), (2, set(MODES))):
+        met = {(case[0], case[place]) for case in PAIRWISE}
+        assert met == {(kind, value) for kind in SAVED for value in values}
+    assert len(PAIRWISE) < len(EVERY) / 3
+
+
+@pytest.mark.parametrize("case", FEW, ids=_named)
+def test_contract(engine_for: EngineFor, tmp_path: Path, case: Case) -> None:
+    check(engine_for, tmp_path, *case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in PAIRWISE if case not in FEW], ids=_named)
+def test_contract_of_pairs(engine_for: EngineFor, tmp_path: Path, case: Case) -> None:
+    check(engine_for, tmp_path, *case)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", [case for case in EVERY if case not in {*PAIRWISE, *FEW}], ids=_named)
+def test_contract_of_the_rest(engine_for: EngineFor, tmp_path: Path, case: Case) -> None:
+    check(engine_for, tmp_path, *case)
+
+
+def check(engine_for: EngineFor, folder: Path, kind: str, adapter: Adapter, mode: str) -> None:
+    engine, asked = engine_for(kind), settings(adapter, mode)
+    state = engine.start(asked)
+    before = _values(state)
+    list(engine.advance([state], steps=2))
+    assert state.step == 2
+    _check_moved(state, before, backbone=mode.startswith(("unfrozen", "full")))
+    if mode == "unfreeze_at":
+        for _ in range(2):  # in the first, what is behind weights of 0 has no gradient yet
+            list(engine.advance([state], steps=1))
+        _check_moved(state, before, backbone=True)
+    save_state(state, folder / "state.ckpt")
+    again = engine.start(asked)
+    restore_state(again, read_state(folder / "state.ckpt"))
+    assert torch.equal(_outputs(engine, again), _outputs(engine, state))
+    for resumed in (state, again):
+        list(engine.advance([resumed], steps=1))
+    assert torch.equal(_outputs(engine, again), _outputs(engine, state))
+    _check_export(engine, state, asked, folder / "export")
+
+
+def _check_export(engine: Engine, state: TrialState, asked: TrialConfig, to: Path) -> None:
+    state.model.eval()
+    trained = TrainedModel(
+        engine.workload, asked, engine.data.classes, engine.task, state.model, state.adapted, state.parts
+    )
+    export_model(trained, to, merge=False, card=Card("a segmenter"))
+    images = pixels(_batch(engine), engine.task.scale)
+    with torch.inference_mode():
+        found: Any = load(to, local_files_only=True)(pixel_values=images)
+        expected = scores(engine.task, state.model, images)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def scores(task: Any, model: Any, images: Tensor) -> Tensor:
+    """(B, classes, H, W)."""
+    found: Tensor = task.class_scores(model, images) if isinstance(task, OwnHeadTask) else model(images)
+    return found
+
+
+def _batch(engine: Engine) -> Any:
+    return eval_batches(engine.data.splits[Split.VALIDATION], batch_size=4)[0].to(engine.device)
+
+
+def _outputs(engine: Engine, state: TrialState) -> Tensor:
+    state.model.eval()
+    with torch.inference_mode():
+        return engine.task.outputs(state.model, _batch(engine))
+
+
+def _values(state: TrialState) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in state.model.named_parameters()}
+
+
+def _moved(state: TrialState, before: dict[str, Tensor]) -> set[str]:
+    return {name for name, p in state.model.named_parameters() if not torch.equal(p, before[name])}
+
+
+def _check_moved(state: TrialState, before: dict[str, Tensor], *, backbone: bool) -> None:
+    moved, should = _moved(state, before), _should_move(state, backbone=backbone)
+    assert moved <= should
+    # AdaLoRA sets the values of ranks that it prunes back to 0, where they began.
+    assert not [name for name in should - moved if "lora_E" not in name]
+
+
+def _should_move(state: TrialState, *, backbone: bool) -> set[str]:
+    names = {*state.parts.adapter, *state.parts.head}
+    if backbone:
+        names |= set(state.parts.movable(state.config))
+    return names - set(state.still)

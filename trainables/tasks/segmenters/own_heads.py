@@ -1,0 +1,232 @@
+"""Semantic segmentation by models with heads and losses of their own, scored like all segmenters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.adapters.layout import Layout, layout_of
+from trainables.data.files.mask_pixels import IGNORE
+from trainables.data.loader import Batch
+from trainables.data.prepared import PreparedSplit
+from trainables.data.resize import Resize
+from trainables.errors import ModelError
+from trainables.metrics.results import Keep
+from trainables.metrics.rules import MetricRules
+from trainables.specs.heads import HeadSource
+from trainables.specs.trial import HeadSpec, Precision, TrialConfig
+from trainables.specs.workload import ModelSpec
+from trainables.tasks import hub
+from trainables.tasks.base import Scale, clone_module, pixels, tensors_of
+from trainables.tasks.head_names import (
+    check_none_known,
+    check_numbers,
+    head_source,
+    label_ids,
+    name_fault,
+    why_new,
+)
+from trainables.tasks.linear import use_onednn
+from trainables.tasks.segmenters.family import SegmenterFamily, name_labels
+from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
+from trainables.tasks.segmenters.scoring import Scored, mask_scores
+from trainables.tasks.tied_heads import untie
+
+
+@dataclass(frozen=True)
+class OwnHeadTask:
+    """A worker's segmenter; see `TaskModel`."""
+
+    model: Any
+    """Unmodified, on the device, without gradients."""
+    family: SegmenterFamily
+    classes: tuple[str, ...]
+    layout: Layout
+    resize: Resize
+    scale: Scale
+    ids: Tensor | None
+    """The checkpoint's label for each class of the data; None if it does not know all of them."""
+    labels: tuple[str, ...]
+    """The checkpoint's labels, in its order."""
+    has_head: bool
+    """Whether the checkpoint has a head, for whatever labels."""
+    head_fault: str | None = None
+    rules: MetricRules = field(default_factory=MetricRules)
+
+    @property
+    def fresh_head(self) -> bool:
+        """Whether the checkpoint does not know these classes."""
+        return self.ids is None
+
+    @property
+    def packs(self) -> bool:
+        """No: heads read more than tokens, and losses draw the points at which they are computed."""
+        return False
+
+    def with_head_as_before(self) -> OwnHeadTask:
+        """There were no such models before."""
+        return self
+
+    def head_source(self, config: TrialConfig) -> HeadSource:
+        """The same for all trials."""
+        return head_source(None if self.ids is None else self.ids.tolist(), len(self.labels))
+
+    def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
+        """The segmenter; for unknown classes, the last layer of its head is new."""
+        kind = self.model.config.model_type
+        if config.loss is not None:
+            raise ModelError(
+                f"loss '{config.loss}': {kind} uses its own loss, {self.family.loss_in_words}; remove it"
+            )
+        if config.head != HeadSpec():
+            raise ModelError(f"head: {kind} uses its own head; remove its settings")
+        if config.freeze_head and self.ids is None:
+            why = why_new(self.classes, self.labels) if self.has_head else "the checkpoint has no head"
+            raise ModelError(f"freeze_head: {why}, so its head is new and must train")
+        head = {id(t) for t in self.family.head_tensors(self.model)}
+        shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
+        model: Any = clone_module(self.model, sharing=shared)
+        if self.ids is None:
+            self.family.renew(model, self.classes, whole=not self.has_head)
+        whole: nn.Module = model.eval()
+        return whole
+
+    def layout_in(self, model: nn.Module) -> Layout:
+        """The segmenter's layout; adapters do not change names."""
+        return self.layout
+
+    def head_names(self, model: nn.Module) -> set[str]:
+        """The parameters of the head's modules."""
+        head = {id(t) for t in self.family.head_tensors(model)}
+        return {n for n, p in model.named_parameters() if id(p) in head}
+
+    def constant_names(self, model: nn.Module) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def training_modules(self, model: nn.Module) -> frozenset[str]:
+        """Those of the family that compute terms of the loss in training only."""
+        return self.family.training_modules
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(B, classes, H, W) float32 scores, as the family's processor computes them."""
+        return self.class_scores(model, pixels(batch, self.scale))
+
+    def class_scores(self, model: nn.Module, images: Tensor) -> Tensor:
+        """(B, 3, H, W) scaled images -> (B, classes, H, W) float32 scores."""
+        return self._of_classes(self.family.scores(model(pixel_values=images), _size(images)))
+
+    @property
+    def scored_by(self) -> dict[str, Any]:
+        """What an exported model needs to know for `class_scores`, as JSON."""
+        labels = range(len(self.classes)) if self.ids is None else self.ids.tolist()
+        return {
+            "classes": list(self.classes),
+            "labels": list(labels),
+            "auto": self.family.auto,
+            "masks_at": self.family.masks_at,
+        }
+
+    def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
+        """The model's own loss, as transformers computes it for a batch."""
+        assert batch.masks is not None
+        return self.family.loss(model, pixels(batch, self.scale), self._truth(batch.masks))
+
+    def lane_losses(
+        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
+    ) -> Tensor:
+        """(1,) the loss of the only lane. Raises ValueError for several, see `packs`."""
+        if len(batches) != 1:
+            raise ValueError(f"{type(self.model).__name__} computes the loss of one trial at a time")
+        return self.loss(model, batches[0], configs[0]).unsqueeze(0)
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        split: PreparedSplit,
+        *,
+        batch_size: int,
+        device: torch.device,
+        precision: Precision,
+        config: TrialConfig,
+        keep: Keep | None = None,
+        choose_threshold: bool = False,
+    ) -> dict[str, float]:
+        """Dice and IoU over all pixels at mask resolution, `soft_dice`, and `loss`, a mean over images."""
+
+        def scored(piece: Batch) -> Scored:
+            assert piece.masks is not None
+            images = pixels(piece, self.scale)
+            losses, found = self.family.each_loss(model, images, self._truth(piece.masks))
+            scores = self._of_classes(self.family.scores(found, _size(images)))
+            return Scored(scores, self.family.log_scores(scores), losses)
+
+        return mask_scores(
+            scored,
+            split,
+            self.classes,
+            self.rules,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            keep=keep,
+        )
+
+    def _truth(self, masks: Tensor) -> Tensor:
+        """(B, H, W) int64 labels of the model; IGNORE for pixels that do not count."""
+        if self.ids is None:
+            return masks.long()
+        # A value that is no class stays past the labels, so that a loss finds it.
+        table = torch.full((IGNORE + 1,), len(self.labels), dtype=torch.int64, device=masks.device)
+        table[: len(self.ids)], table[IGNORE] = self.ids.to(masks.device), IGNORE
+        return table[masks.long()]
+
+    def _of_classes(self, scores: Tensor) -> Tensor:
+        """Of the checkpoint's labels, only those that the data has can be predicted."""
+        return scores if self.ids is None else scores[:, self.ids]
+
+
+def load_own_head(
+    spec: ModelSpec, classes: tuple[str, ...], device: torch.device, config: Any, processor: Any
+) -> OwnHeadTask:
+    """Load a segmenter and map the data's class names onto its labels. Raises ModelError.
+
+    config: the checkpoint's, of a model type in `SEGMENTER_FAMILIES`.
+    """
+    family = SEGMENTER_FAMILIES[config.model_type]
+    resized = family.resize(config, processor, spec)
+    model, has_head = family.load(spec)
+    model.to(device)
+    use_onednn(model)
+    family.prepare(model)
+    untie(model)
+    if has_head:
+        check_numbers(spec, model.config.id2label)
+    labels = tuple(dict(sorted(model.config.id2label.items())).values()) if has_head else ()
+    ids = label_ids(dict(enumerate(labels)), classes) if has_head and not spec.new_head else None
+    fault = None
+    if ids is None and not spec.new_head:
+        check_none_known(spec, labels, classes)
+        fault = name_fault(classes, labels)
+    if ids is None:
+        name_labels(model, classes)
+    return OwnHeadTask(
+        model=model,
+        family=family,
+        classes=classes,
+        layout=layout_of(model),
+        resize=resized,
+        scale=hub.scale_from(processor),
+        ids=None if ids is None else torch.tensor(ids, device=device),
+        labels=labels,
+        has_head=has_head,
+        head_fault=fault,
+    )
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
