@@ -8,9 +8,12 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from trainables.data.coco import coco_files, read_coco_parts
+from trainables.data.content.identity import domain_content, domain_identity_by_content
 from trainables.data.corruptions import CorruptedSplit
 from trainables.data.digits import digits_identity, read_digits
 from trainables.data.domain_parts import domain_parts
+from trainables.data.formats.voc import read_voc_parts
+from trainables.data.formats.yolo import domain_parts_of, read_yolo_parts
 from trainables.data.hub import hub_identity, read_hub_parts
 from trainables.data.masks import mask_files, read_mask_parts
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
@@ -43,6 +46,12 @@ def read_domain(
     if domain.coco is not None and data.coco is not None:
         files = {s: (f"{at}.coco", part.coco) for s, (at, part) in given.items() if part.coco is not None}
         return read_coco_parts(files, classes, data.bits)
+    if domain.voc is not None and data.voc is not None:
+        folders = {s: (f"{at}.voc", part.voc) for s, (at, part) in given.items() if part.voc is not None}
+        return read_voc_parts(folders, data.voc, classes, data.bits)
+    if domain.yolo is not None and data.yolo is not None:
+        yolo = {s: (f"{at}.yolo", part.yolo) for s, (at, part) in given.items() if part.yolo is not None}
+        return read_yolo_parts(domain_parts_of(yolo), classes, data.bits)
     if domain.hub is not None and isinstance(source, HubData):
         named = {s: part.hub for s, (_, part) in given.items() if part.hub is not None}
         return read_hub_parts(source, named, classes, f"data.domains.{name}.hub", data.bits)
@@ -66,6 +75,8 @@ def domain_identity(name: str, domain: DomainSpec, data: DataSpec) -> JsonValue:
         validation = domain.validation.hub if domain.validation is not None else None
         update = {"train": domain.hub, "validation": validation, "test": None}
         return {"hub": hub_identity(source.model_copy(update=update))}
+    if domain.kind == data.kind and domain.kind in ("voc", "yolo"):  # no experiment of before has them
+        return domain_identity_by_content(name, domain, data, domain_content(name, domain, data))
     if domain.embedded is not None and isinstance(source, EmbeddedData):
         return {"embedded": digits_identity(source.model_copy(update={"domain": domain.embedded}))}
     raise DataError(f"data.domains.{name}: {data.unfit(domain)}")

@@ -113,7 +113,7 @@ def evidence_of(photo: Photo, planes: bytes, claims: Claims | None, mask: Array 
     form, labels = BoxForm(), frozenset[int]()
     if claims is not None:
         found = claims.found
-        form = form if found.turned else box_form(claims, photo.upright)
+        form = form if found.turned or not found.judged else box_form(claims, photo.upright)
         labels = frozenset(found.labels[found.labels >= 0].tolist())
     if mask is not None:
         labels = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - {IGNORE}

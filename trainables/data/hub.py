@@ -107,7 +107,7 @@ def read_hub_parts(
         for table in tables.values():
             _only_of(classes, table, spec.path, where)
     parts = {split: _part(table, classes, named[split], spec.path, bits) for split, table in tables.items()}
-    return DataSource(tuple(classes), parts)
+    return DataSource(tuple(classes), parts, corners=True)
 
 
 def _only_of(classes: Sequence[str], table: Any, path: str, where: str) -> None:

@@ -263,9 +263,8 @@ def _write(
                 counts[split], boxes[split], crowds[split] = _write_split(
                     folder / f"{split}.arrow", rows, VERSIONS[schema]
                 )
-    corners = workload.data.kind == "hub"
     bits = workload.data.bits
-    warnings = check_consistency(source, seen, bits=bits, corners=corners, own_classes=own_classes)
+    warnings = check_consistency(source, seen, bits=bits, corners=source.corners, own_classes=own_classes)
     stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))

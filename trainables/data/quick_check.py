@@ -17,9 +17,13 @@ from trainables.data.files.file_names import Folder, is_file
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import read_mask
+from trainables.data.formats.voc import check_voc
+from trainables.data.formats.yolo import check_part, check_yolo, domain_parts_of
+from trainables.data.formats.yolo_file import load_yolo_file
 from trainables.data.sample import check_names_alike, need_folder, unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import CocoPart, DataSpec, DomainPart, MaskData, MaskPart, Split
+from trainables.specs.data_formats import VocPart, YoloPart
 from trainables.specs.workload import Workload
 from trainables.wording import plural
 
@@ -50,6 +54,10 @@ def quick_look(workload: Workload) -> QuickLook:
     faults = (*_model(workload), *_data(data, own))
     if data.masks is not None:
         return QuickLook(faults, data.masks.classes)
+    if data.voc is not None:
+        return QuickLook(faults, data.voc.classes or ())
+    if data.yolo is not None:
+        return QuickLook(faults, () if faults else load_yolo_file(data.yolo.file).classes)
     # All files together name the classes: one that was not read may name more.
     given = 0 if data.coco is None else sum(_part(data.coco, split) is not None for split in Split)
     return QuickLook(faults, class_names([file for _, file in own]) if len(own) == given else ())
@@ -73,7 +81,11 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
     local = data.hub.path if data.hub is not None and data.hub.path.startswith((".", "/", "~")) else None
     if local is not None and not Path(local).expanduser().exists():
         yield "data.hub.path", f"there is nothing at {local}"
+    if data.yolo is not None:
+        yield from _collected("data.yolo", partial(check_yolo, data.yolo, PROBED))
     for where, part in parts:
+        if isinstance(part, VocPart) and data.voc is not None:
+            yield from _collected(where, partial(check_voc, part, data.voc, where, PROBED))
         if isinstance(part, CocoPart):
             yield from _collected(where, partial(_coco, part, where, own))
         elif isinstance(part, MaskPart) and data.masks is not None:
@@ -83,16 +95,20 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
     classes = tuple(dict.fromkeys(name for _, names in named for name in names))
     for name, domain in data.domains.items():
         for where, other in domain_parts(name, domain).values():
-            yield from _domain(where, other, data.masks, classes)
+            yield from _domain(where, other, data, classes)
 
 
 def _part(source: object, split: Split) -> object:
     return getattr(source, split.value, None)
 
 
-def _domain(where: str, part: DomainPart, masks: MaskData | None, classes: Sequence[str]) -> Iterator[Fault]:
-    if part.masks is not None and masks is not None:
-        yield from _collected(where, partial(_masks, part.masks, masks, f"{where}.masks"))
+def _domain(where: str, part: DomainPart, data: DataSpec, classes: Sequence[str]) -> Iterator[Fault]:
+    if part.masks is not None and data.masks is not None:
+        yield from _collected(where, partial(_masks, part.masks, data.masks, f"{where}.masks"))
+    if part.voc is not None and data.voc is not None:
+        yield from _collected(where, partial(check_voc, part.voc, data.voc, f"{where}.voc", PROBED))
+    if part.yolo is not None:
+        yield from _collected(where, partial(_yolo_of, part.yolo, f"{where}.yolo"))
     if part.coco is not None:
         yield from _collected(where, partial(_coco_of, part.coco, f"{where}.coco", classes))
 
@@ -103,6 +119,12 @@ def _coco_of(part: CocoPart, where: str, classes: Sequence[str]) -> None:
     unknown = [n for n in dict.fromkeys(file.categories.values()) if n in file.used - set(classes)]
     if unknown and classes:
         raise DataError(unknown_classes(f"{where}.annotations", unknown, classes))
+
+
+def _yolo_of(part: YoloPart, where: str) -> None:
+    """Check a domain's part. Raises DataError."""
+    for at, file, name in domain_parts_of({Split.TEST: (where, part)}).values():
+        check_part(file, name, at, PROBED)
 
 
 def _collected(where: str, check: Callable[[], object]) -> Iterator[Fault]:

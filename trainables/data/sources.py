@@ -10,7 +10,10 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from trainables.data.coco import coco_identity, read_coco
+from trainables.data.content.identity import source_content, source_identity_by_content
 from trainables.data.digits import digits_identity, read_digits
+from trainables.data.formats.voc import read_voc
+from trainables.data.formats.yolo import read_yolo
 from trainables.data.hub import hub_identity, read_hub
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import DataPart, DataSource, unknown_classes
@@ -25,6 +28,7 @@ from trainables.specs.data import (
     Split,
     SplitSpec,
 )
+from trainables.specs.data_formats import VocData, YoloData
 from trainables.specs.workload import Task
 from trainables.wording import few
 
@@ -52,6 +56,10 @@ def read_source(
             found = read_masks(source, classes, data.bits)
         case HubData():
             found = read_hub(source, classes, data.bits)
+        case YoloData():
+            found = read_yolo(source, classes, data.bits)
+        case VocData():
+            found = read_voc(source, classes, data.bits)
         case _:
             assert_never(source)
     check_disjoint({str(split): part for split, part in found.parts.items()})
@@ -70,6 +78,8 @@ def source_identity(data: DataSpec) -> JsonValue:
             return {"masks": masks_identity(source)}
         case HubData():
             return {"hub": hub_identity(source)}
+        case YoloData() | VocData():  # no experiment of before has them
+            return source_identity_by_content(data, source_content(data))
         case _:
             assert_never(source)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from trainables.specs.base import Count, NotNegative, Share, Spec
+from trainables.specs.data_formats import VocData, VocPart, YoloData, YoloPart
 
 BACKGROUND = "background"
 """The name of the class that is the background unless the data say otherwise."""
@@ -142,33 +143,45 @@ class CorruptionSpec(Spec):
 
 
 class DomainPart(Spec):
-    """Images of a shifted domain: exactly one of mask folders, COCO data, or a split of the hub data set."""
+    """Images of a shifted domain: exactly one of mask folders, COCO, VOC or YOLO data, or a split of the hub
+    data set.
+    """
 
     masks: MaskPart | None = None
     coco: CocoPart | None = None
+    voc: VocPart | None = None
+    yolo: YoloPart | None = None
     hub: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def kind(self) -> str:
         """The kind of source that is set."""
-        return next(n for n in ("masks", "coco", "hub") if getattr(self, n) is not None)
+        return next(n for n in _PART_KINDS if getattr(self, n) is not None)
+
+    @property
+    def images(self) -> MaskPart | CocoPart | VocPart | YoloPart | str:
+        """What is set."""
+        images: MaskPart | CocoPart | VocPart | YoloPart | str = getattr(self, self.kind)
+        return images
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _exactly_one(self, ("masks", "coco", "hub"))
+        _exactly_one(self, _PART_KINDS)
         return self
 
 
 class DomainSpec(Spec):
     """A named set of shifted test images, of exactly one kind.
 
-    masks, coco, hub: other images with the classes and values of the data; `validation` adds
+    masks, coco, voc, yolo, hub: other images with the classes and values of the data; `validation` adds
     validation images, for an objective under shift.  embedded: the same scenes in another domain.
     corruption: the data's own test images, corrupted as they are read.
     """
 
     masks: MaskPart | None = None
     coco: CocoPart | None = None
+    voc: VocPart | None = None
+    yolo: YoloPart | None = None
     hub: Annotated[str, Field(min_length=1)] | None = None
     embedded: Domain | None = None
     corruption: CorruptionSpec | None = None
@@ -199,8 +212,10 @@ class DomainSpec(Spec):
         return self
 
 
-_SOURCES = ("embedded", "coco", "masks", "hub")
-_DOMAIN_KINDS = ("masks", "coco", "hub", "embedded", "corruption")
+Source = EmbeddedData | CocoData | MaskData | HubData | YoloData | VocData
+_SOURCES = ("embedded", "coco", "masks", "hub", "yolo", "voc")
+_PART_KINDS = ("masks", "coco", "voc", "yolo", "hub")
+_DOMAIN_KINDS = (*_PART_KINDS, "embedded", "corruption")
 
 
 def _exactly_one(spec: Spec, kinds: tuple[str, ...]) -> None:
@@ -294,6 +309,8 @@ class DataSpec(Spec):
     coco: CocoData | None = None
     masks: MaskData | None = None
     hub: HubData | None = None
+    yolo: YoloData | None = None
+    voc: VocData | None = None
     splits: SplitSpec = SplitSpec()
     faults: FaultRules = FaultRules()
     bits: Annotated[int, Field(ge=8, le=31)] | None = None
@@ -311,25 +328,25 @@ class DataSpec(Spec):
         return domains
 
     @property
-    def source(self) -> EmbeddedData | CocoData | MaskData | HubData:
+    def source(self) -> Source:
         """The one source that is set."""
-        source: EmbeddedData | CocoData | MaskData | HubData = getattr(self, self.kind)
+        source: Source = getattr(self, self.kind)
         return source
 
     @property
     def kind(self) -> str:
-        """Its name: embedded, coco, masks or hub."""
+        """Its name, the key that is set: embedded, coco, masks, hub, yolo or voc."""
         return next(n for n in _SOURCES if getattr(self, n) is not None)
 
     @property
     def gives_validation(self) -> bool:
-        """Whether the source names its validation images itself."""
-        return self.source.validation is not None
+        """Whether the source names its validation images here; some files of data name them, too."""
+        return getattr(self.source, "validation", None) is not None
 
     @property
     def gives_test(self) -> bool:
-        """Whether there are test images, of the source's or split off."""
-        return self.source.test is not None or self.splits.test > 0
+        """Whether there are test images, of the source's or split off, or may be in its files."""
+        return self.yolo is not None or getattr(self.source, "test", None) is not None or self.splits.test > 0
 
     def unfit(self, domain: DomainSpec) -> str | None:
         """Why a domain does not fit this data; None if it fits."""
@@ -346,6 +363,6 @@ class DataSpec(Spec):
         given = [n for n in _SOURCES if getattr(self, n) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one source of embedded, coco, masks, hub; got {', '.join(given) or 'none'}"
+                f"needs exactly one source of {', '.join(_SOURCES)}; got {', '.join(given) or 'none'}"
             )
         return self

@@ -118,7 +118,9 @@ def test_too_few_images() -> None:
 
 def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
     masks = {"masks": {"train": mask_folder(tmp_path / "m", 3), "classes": ["a", "b"]}}
-    with pytest.raises(DataError, match="task 'detection' needs data of embedded, coco or hub, got masks"):
+    with pytest.raises(
+        DataError, match="task 'detection' needs data of embedded, coco, hub, yolo or voc, got masks"
+    ):
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
     coco = {"coco": {"train": coco_folder(tmp_path / "c", 3)}}
     with pytest.raises(DataError, match="task 'segmentation' needs data of embedded or masks, got coco"):

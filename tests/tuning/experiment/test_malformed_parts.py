@@ -42,23 +42,60 @@ CASES = [
         scoring="scoring: {finalists: 0}",
     ),
     case(
-        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub",
+        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc",
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub; got none",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc; got none",
         data="data: {}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub; got embedded, coco",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc; got embedded, coco",
         data="data: {embedded: {}, coco: {train: {images: a, annotations: b}}}",
     ),
     case(
         "line 10  data.masks.train.masks  is missing; add it",
         "line 10  data.masks.classes      is missing; add it",
         data="data: {masks: {train: {images: a}}}",
+    ),
+    case(
+        "line 10  data.yolo.file  is missing; add it",
+        "line 10  data.yolo.path  unknown key; available: file",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {yolo: {path: data.yaml}}",
+    ),
+    case(
+        "line 10  data.yolo  has no masks, which task segmentation needs; use one of embedded, masks",
+        data="data: {yolo: {file: data.yaml}}",
+    ),
+    case(
+        "line 10  data.voc.train.annotations  is missing; add it",
+        "line 10  data.voc.difficult          must be one of ignore, count, got 'drop'",
+        "line 10  data.voc.coordinates        must be one of pixels, edges, got 0",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {voc: {train: {images: a}, difficult: drop, coordinates: 0}}",
+    ),
+    case(
+        "line 10  data.voc.classes  must have at least 1 item, got 0",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {voc: {train: {images: a, annotations: b}, classes: []}}",
+    ),
+    case(
+        "line 10  data.domains.far.yolo.part  must be one of train, val, test, got 'tset'; did you mean 'test'?",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {yolo: {file: a}, domains: {far: {yolo: {file: b, part: tset}}}}",
+    ),
+    case(
+        "line 10  data.domains.low.coco  is of kind coco, but it must have the classes of the data, which is yolo; use yolo: {…}, or corruption: {kind: blur, severity: 3}",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {yolo: {file: a}, domains: {low: {coco: {images: a, annotations: b}}}}",
     ),
     case(
         "line 10  data.splits  train, validation and test must add up to 1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
+from trainables.specs.data import FOLDS_TAKEN, DataSpec, DomainPart, DomainSpec
 from trainables.specs.workload import ROBUSTNESS, MetricName, Task
 from tuning.experiment.file_errors import Path, Violation, suggestion
 
@@ -76,7 +76,7 @@ def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]
         )
     for place, images in _images(domain):
         for part in ("train", "validation"):
-            if getattr(data.source, part) == images:
+            if getattr(data.source, part, None) == images:
                 yield Violation(
                     (*at, *place, domain.kind),
                     f"uses the images of data.{domain.kind}.{part}, which trials are trained or selected on; "
@@ -84,13 +84,12 @@ def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]
                 )
 
 
-def _images(domain: DomainSpec) -> Iterator[tuple[Path, MaskPart | CocoPart | str]]:
+def _images(domain: DomainSpec) -> Iterator[tuple[Path, object]]:
     """Where a domain's own images are named, and how."""
     parts: tuple[tuple[Path, DomainSpec | DomainPart | None], ...] = (
         ((), domain),
         (("validation",), domain.validation),
     )
     for place, part in parts:
-        images = None if part is None else part.masks or part.coco or part.hub
-        if images is not None:
-            yield place, images
+        if part is not None and part.kind not in ("embedded", "corruption"):
+            yield place, getattr(part, part.kind)
