@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 from trainables.data.evidence import BoxForm, Evidence
@@ -88,9 +88,10 @@ def check_consistency(
 def _check_forms(source: DataSource, seen: Mapping[Split, Seen], *, corners: bool) -> list[str]:
     """The doubts about the form of boxes. Raises DataError if it is clearly another one."""
     forms = {name: form for name, form in _by_origin(source, seen).items() if form.count}
-    wrong = {name: why for name, form in forms.items() if (why := wrong_form(form, corners=corners))}
+    judge = partial(wrong_form, corners=corners, declared_by=source.declared_by)
+    wrong = {name: why for name, form in forms.items() if (why := judge(form))}
     total = reduce(add, forms.values(), BoxForm())
-    whole = wrong_form(total, corners=corners)
+    whole = judge(total)
     # One file may be wrong among others, or each too small to show what all of them show.
     if wrong and (len(wrong) < len(forms) or whole is None):
         raise DataError(f"{' and '.join(wrong)}: {next(iter(wrong.values()))}")
@@ -112,16 +113,21 @@ def _by_origin(source: DataSource, seen: Mapping[Split, Seen]) -> dict[str, BoxF
     return forms
 
 
-def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
-    """Why the boxes cannot be in the form that they are read in; None if they can."""
+def wrong_form(form: BoxForm, *, corners: bool, declared_by: str | None = None) -> str | None:
+    """Why the boxes cannot be in the form that they are read in; None if they can.
+
+    declared_by: the setting that says in which form they are.
+    """
     must, other = _forms(corners)
     way_out = f"convert them to {must} in pixels" + (
-        ", or use data.coco with COCO JSON" if corners else ", such as [x0, y0, x1 - x0, y1 - y0]"
+        "" if corners else ", such as [x0, y0, x1 - x0, y1 - y0]"
     )
+    if declared_by is not None:
+        way_out = f"set {declared_by}: {'xywh' if corners else 'xyxy'}"
     if form.unit >= max(FEWEST, 0.9 * (form.count - form.vague)):
         return (
             f"boxes must be {must} in pixels, but {form.unit} of {form.count} lie within 0 to 1, as shares "
-            f"of the image do; {way_out if corners else 'multiply them by the width and height of the image'}"
+            "of the image do; multiply them by the width and height of the image"
         )
     against = form.contradicted + form.agree_otherwise
     # A few wrong ones prove something only if there is no other box.

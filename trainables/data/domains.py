@@ -12,6 +12,7 @@ from trainables.data.content.identity import domain_content, domain_identity_by_
 from trainables.data.corruptions import CorruptedSplit
 from trainables.data.digits import digits_identity, read_digits
 from trainables.data.domain_parts import domain_parts
+from trainables.data.formats.hub_masks import read_hub_masks
 from trainables.data.formats.voc import read_voc_parts
 from trainables.data.formats.yolo import domain_parts_of, read_yolo_parts
 from trainables.data.hub import hub_identity, read_hub_parts
@@ -54,7 +55,8 @@ def read_domain(
         return read_yolo_parts(domain_parts_of(yolo), classes, data.bits)
     if domain.hub is not None and isinstance(source, HubData):
         named = {s: part.hub for s, (_, part) in given.items() if part.hub is not None}
-        return read_hub_parts(source, named, classes, f"data.domains.{name}.hub", data.bits)
+        read = read_hub_masks if task.facts.masks else read_hub_parts
+        return read(source, named, classes, f"data.domains.{name}.hub", data.bits)
     if domain.embedded is not None and isinstance(source, EmbeddedData):
         found = read_digits(source.model_copy(update={"domain": domain.embedded}), task)
         parts = {s: found.parts[s] for s in (Split.VALIDATION, Split.TEST)}

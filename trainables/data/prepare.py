@@ -95,11 +95,11 @@ def prepare_data(
 
     def write(folder: Path) -> None:
         before = schema_of(workload) == SINGLE
-        source = read_source(workload.data, workload.task, classes, before=before)
+        source = read_source(workload.given_data, workload.task, classes, before=before)
         needs, own = (Split.TRAIN, Split.VALIDATION), classes is None and workload.data.kind != "embedded"
         _write(workload, source, size, folder, name, progress, needs=needs, own_classes=own)
         require_unchanged(fingerprint(workload, size, classes), name)
-        keep_content(workload, folder, lambda: source_content(workload.data))
+        keep_content(workload, folder, lambda: source_content(workload.given_data))
 
     return _made(name, write)
 
@@ -133,10 +133,10 @@ def prepare_domain(
         key = print_of()
 
         def write(folder: Path) -> None:
-            source = read_domain(name, domain, workload.data, workload.task, classes)
+            source = read_domain(name, domain, workload.given_data, workload.task, classes)
             _write(workload, source, size, folder, key, progress, needs=tuple(source.parts))
             require_unchanged(print_of(), key)
-            keep_content(workload, folder, lambda: domain_content(name, domain, workload.data))
+            keep_content(workload, folder, lambda: domain_content(name, domain, workload.given_data))
 
         return _made(key, write)
     except DataError as error:
@@ -188,10 +188,10 @@ def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
     own = {n: d for n, d in _own_images(workload).items() if n in domains}
     if not own:
         return
-    source = read_source(workload.data, workload.task, before=schema_of(workload) == SINGLE)
+    source = read_source(workload.given_data, workload.task, before=schema_of(workload) == SINGLE)
     seen = {str(split): source.parts[split] for split in (Split.TRAIN, Split.VALIDATION)}
     for name, domain in own.items():
-        parts = read_domain(name, domain, workload.data, workload.task, source.classes).parts
+        parts = read_domain(name, domain, workload.given_data, workload.task, source.classes).parts
         for split, part in parts.items():
             check_disjoint(seen | {f"{split} of domain {name}": part})
 

@@ -17,9 +17,12 @@ from trainables.data.files.file_names import Folder, is_file
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import read_mask
+from trainables.data.formats.hub_masks import read_hub_masks
+from trainables.data.formats.hub_table import is_saved
 from trainables.data.formats.voc import check_voc
 from trainables.data.formats.yolo import check_part, check_yolo, domain_parts_of
 from trainables.data.formats.yolo_file import load_yolo_file
+from trainables.data.hub import hub_parts, read_hub_parts
 from trainables.data.sample import check_names_alike, need_folder, unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import CocoPart, DataSpec, DomainPart, MaskData, MaskPart, Split
@@ -51,9 +54,11 @@ def quick_look(workload: Workload) -> QuickLook:
     """The faults, each with the key of the experiment file, and the classes; each file is read once."""
     data = workload.data
     own: list[tuple[str, CocoFile]] = []
-    faults = (*_model(workload), *_data(data, own))
+    faults = (*_model(workload), *_data(data, own), *_hub(workload))
     if data.masks is not None:
         return QuickLook(faults, data.masks.classes)
+    if data.hub is not None:
+        return QuickLook(faults, data.hub.classes or ())
     if data.voc is not None:
         return QuickLook(faults, data.voc.classes or ())
     if data.yolo is not None:
@@ -96,6 +101,25 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
     for name, domain in data.domains.items():
         for where, other in domain_parts(name, domain).values():
             yield from _domain(where, other, data, classes)
+
+
+def _hub(workload: Workload) -> Iterator[Fault]:
+    """The faults of a local copy that opens at once; others take a download, or a conversion."""
+    spec, masks = workload.given_data.hub, workload.task.facts.masks
+    if spec is None or not is_saved(spec) or workload.data.kind not in workload.task.facts.sources:
+        return
+
+    def check() -> None:
+        read = read_hub_masks if masks else read_hub_parts
+        found = read(spec, hub_parts(spec), None)
+        for part in found.parts.values() if masks else ():
+            first = part.samples[0]
+            try:
+                first.mask()
+            except (ValueError, OSError, SyntaxError) as error:
+                raise DataError(f"the mask of row {first.name}: {error}") from error
+
+    yield from _collected("data.hub", check)
 
 
 def _part(source: object, split: Split) -> object:

@@ -12,9 +12,10 @@ from pydantic import JsonValue
 from trainables.data.coco import coco_identity, read_coco
 from trainables.data.content.identity import source_content, source_identity_by_content
 from trainables.data.digits import digits_identity, read_digits
+from trainables.data.formats.hub_masks import read_hub_masks
 from trainables.data.formats.voc import read_voc
 from trainables.data.formats.yolo import read_yolo
-from trainables.data.hub import hub_identity, read_hub
+from trainables.data.hub import hub_identity, hub_parts, read_hub_parts
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import DataPart, DataSource, unknown_classes
 from trainables.errors import DataError
@@ -55,7 +56,8 @@ def read_source(
         case MaskData():
             found = read_masks(source, classes, data.bits)
         case HubData():
-            found = read_hub(source, classes, data.bits)
+            read = read_hub_masks if task.facts.masks else read_hub_parts
+            found = read(source, hub_parts(source), classes, bits=data.bits)
         case YoloData():
             found = read_yolo(source, classes, data.bits)
         case VocData():

@@ -91,24 +91,18 @@ class MaskPart(Spec):
     masks: str
 
 
-class MaskData(Spec):
-    """Segmentation data in image and mask folders. Absent splits are split off `train`.
+class MaskRules(Spec):
+    """What the pixels of masks stand for.
 
     A mask pixel holds an index into `classes`, or, with `values`, the grey value of its class: `values`
     lists one grey value per class, in the order of `classes`. Pixels with the value `ignore` are not counted.
     background: the class of pixels that show no object; the class named 'background' when absent.
-    suffix: what a mask's name has after its image's name, such as `_mask` or `_mask.png`; images and masks
-    may then be in one folder.
     """
 
-    train: MaskPart
-    validation: MaskPart | None = None
-    test: MaskPart | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     values: tuple[int, ...] | None = None
     ignore: int | None = None
     background: str | None = None
-    suffix: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def background_class(self) -> str | None:
@@ -124,8 +118,33 @@ class MaskData(Spec):
         return self
 
 
+class MaskData(MaskRules):
+    """Segmentation data in image and mask folders. Absent splits are split off `train`.
+
+    suffix: what a mask's name has after its image's name, such as `_mask` or `_mask.png`; images and masks
+    may then be in one folder.
+    """
+
+    train: MaskPart
+    validation: MaskPart | None = None
+    test: MaskPart | None = None
+    suffix: Annotated[str, Field(min_length=1)] | None = None
+
+
+class HubBoxes(StrEnum):
+    """The form of a box: [x0, y0, x1, y1], or [x, y, width, height]."""
+
+    XYXY = "xyxy"
+    XYWH = "xywh"
+
+
 class HubData(Spec):
-    """A data set for `datasets.load_dataset`, in the format of `detection-datasets/coco`."""
+    """A data set for `datasets.load_dataset`: boxes in the format of `detection-datasets/coco`, or masks.
+
+    image, mask: the columns of images and masks; found by their features and names when absent.
+    boxes: the form of boxes; what their areas and the images' sizes show when absent.
+    classes, values, ignore, background: for masks, see `MaskRules`.
+    """
 
     path: str
     name: str | None = None
@@ -133,6 +152,13 @@ class HubData(Spec):
     train: str = "train"
     validation: str | None = None
     test: str | None = None
+    image: str | None = None
+    boxes: HubBoxes | None = None
+    mask: str | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    values: tuple[int, ...] | None = None
+    ignore: int | None = None
+    background: str | None = None
 
 
 class CorruptionSpec(Spec):

@@ -123,5 +123,5 @@ def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
     ):
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
     coco = {"coco": {"train": coco_folder(tmp_path / "c", 3)}}
-    with pytest.raises(DataError, match="task 'segmentation' needs data of embedded or masks, got coco"):
+    with pytest.raises(DataError, match="task 'segmentation' needs data of embedded, masks or hub, got coco"):
         read_source(workload(Task.SEGMENTATION, coco).data, Task.SEGMENTATION)

@@ -56,8 +56,8 @@ CASES = [
         data="data: {embedded: {}, coco: {train: {images: a, annotations: b}}}",
     ),
     case(
-        "line 10  data.masks.train.masks  is missing; add it",
         "line 10  data.masks.classes      is missing; add it",
+        "line 10  data.masks.train.masks  is missing; add it",
         data="data: {masks: {train: {images: a}}}",
     ),
     case(
@@ -68,7 +68,7 @@ CASES = [
         data="data: {yolo: {path: data.yaml}}",
     ),
     case(
-        "line 10  data.yolo  has no masks, which task segmentation needs; use one of embedded, masks",
+        "line 10  data.yolo  has no masks, which task segmentation needs; use one of embedded, masks, hub",
         data="data: {yolo: {file: data.yaml}}",
     ),
     case(
@@ -78,6 +78,32 @@ CASES = [
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {voc: {train: {images: a}, difficult: drop, coordinates: 0}}",
+    ),
+    case(
+        "line 10  data.hub.boxes  must be one of xyxy, xywh, got 'xyhw'; did you mean 'xywh'?",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {hub: {path: a/b, boxes: xyhw}}",
+    ),
+    case(
+        "line 10  data.hub.mask     is for masks, but task detection reads boxes; remove it",
+        "line 10  data.hub.classes  is for masks, but task detection reads boxes; remove it",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {hub: {path: a/b, mask: label, classes: [a, b]}}",
+    ),
+    case(
+        "line 10  data.hub.classes  is missing; name the classes of the masks in the order of their values, such as [background, cell]",
+        "line 10  data.hub.boxes    is for boxes, but task segmentation reads masks; remove it",
+        data="data: {hub: {path: a/b, boxes: xywh}}",
+    ),
+    case(
+        "line 10  data.hub.background  must be one of classes (a, b), got 'c'",
+        data="data: {hub: {path: a/b, classes: [a, b], background: c}}",
+    ),
+    case(
+        "line 10  data.hub.values  needs one grey value for each of the 2 classes, got 1",
+        data="data: {hub: {path: a/b, classes: [a, b], values: [3]}}",
     ),
     case(
         "line 10  data.voc.classes  must have at least 1 item, got 0",

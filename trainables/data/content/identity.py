@@ -24,7 +24,7 @@ from trainables.data.formats.voc import voc_files
 from trainables.data.formats.yolo import Given as YoloGiven
 from trainables.data.formats.yolo import domain_parts_of, own_parts, yolo_files
 from trainables.data.formats.yolo_file import load_yolo_file
-from trainables.data.hub import hub_identity
+from trainables.data.hub import hub_identity, hub_settings
 from trainables.data.sample import need_folder
 from trainables.errors import DataError, StorageError
 from trainables.specs.data import (
@@ -241,7 +241,11 @@ def _part(part: Any) -> JsonValue:
 def _hub_identity(source: HubData, digests: Content) -> JsonValue:
     if not Path(source.path).is_dir():
         return hub_identity(source)  # names the revision's commit
-    settings = source.model_dump(mode="json", exclude={"path"}, exclude_defaults=True)
+    settings = {
+        key: value
+        for key, value in hub_settings(source).items()
+        if key != "path" and value != getattr(HubData.model_fields[key], "default", None)
+    }
     return {"spec": settings, "content": _short(digests)}
 
 
