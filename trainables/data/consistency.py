@@ -203,7 +203,7 @@ def _assumed(source: DataSource) -> list[str]:
 def _palettes(source: DataSource) -> list[str]:
     said = (
         "a palette of two greys with the lighter one first, so a viewer shows class 0 light and class 1 "
-        "dark; the stored indices count; if the greys are meant, set data.masks.values, such as [0, 255]"
+        "dark; the stored indices count; if the greys are meant, set the masks' values, such as [0, 255]"
     )
     return _noticed(source, FALLING, "mask", said)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from trainables.data.coco import class_names
+from trainables.data.coco import class_names, require_shapes
 from trainables.data.domain_parts import domain_parts
 from trainables.data.files.coco_file import CocoFile, load_coco_file
+from trainables.data.files.drawn_masks import with_background
 from trainables.data.files.file_names import Folder, is_file
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
@@ -54,7 +55,8 @@ def quick_look(workload: Workload) -> QuickLook:
     """The faults, each with the key of the experiment file, and the classes; each file is read once."""
     data = workload.data
     own: list[tuple[str, CocoFile]] = []
-    faults = (*_model(workload), *_data(data, own), *_hub(workload))
+    masks = workload.task.facts.masks
+    faults = (*_model(workload), *_data(data, own, masks), *_hub(workload))
     if data.masks is not None:
         return QuickLook(faults, data.masks.classes)
     if data.hub is not None:
@@ -65,7 +67,8 @@ def quick_look(workload: Workload) -> QuickLook:
         return QuickLook(faults, () if faults else load_yolo_file(data.yolo.file).classes)
     # All files together name the classes: one that was not read may name more.
     given = 0 if data.coco is None else sum(_part(data.coco, split) is not None for split in Split)
-    return QuickLook(faults, class_names([file for _, file in own]) if len(own) == given else ())
+    names = class_names([file for _, file in own]) if own and len(own) == given else ()
+    return QuickLook(faults, with_background(names) if masks and names else names)
 
 
 def _model(workload: Workload) -> Iterator[Fault]:
@@ -80,8 +83,11 @@ def _model(workload: Workload) -> Iterator[Fault]:
         yield "model.name", f"the folder {name} has no config.json, so it is not in hub format"
 
 
-def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
-    """The faults of the data. own: takes the COCO files of the source that were read, with their keys."""
+def _data(data: DataSpec, own: list[tuple[str, CocoFile]], masks: bool) -> Iterator[Fault]:
+    """The faults of the data. own: takes the COCO files of the source that were read, with their keys.
+
+    masks: whether they are for segmentation.
+    """
     parts = [(f"data.{data.kind}.{s}", _part(data.source, s)) for s in Split] if data.kind != "hub" else []
     local = data.hub.path if data.hub is not None and data.hub.path.startswith((".", "/", "~")) else None
     if local is not None and not Path(local).expanduser().exists():
@@ -92,7 +98,7 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
         if isinstance(part, VocPart) and data.voc is not None:
             yield from _collected(where, partial(check_voc, part, data.voc, where, PROBED))
         if isinstance(part, CocoPart):
-            yield from _collected(where, partial(_coco, part, where, own))
+            yield from _collected(where, partial(_coco, part, where, own, masks))
         elif isinstance(part, MaskPart) and data.masks is not None:
             yield from _collected(where, partial(_masks, part, data.masks, where))
     named = [(where, tuple(file.categories.values())) for where, file in own]
@@ -100,7 +106,7 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]]) -> Iterator[Fault]:
     classes = tuple(dict.fromkeys(name for _, names in named for name in names))
     for name, domain in data.domains.items():
         for where, other in domain_parts(name, domain).values():
-            yield from _domain(where, other, data, classes)
+            yield from _domain(where, other, data, classes, masks)
 
 
 def _hub(workload: Workload) -> Iterator[Fault]:
@@ -126,7 +132,9 @@ def _part(source: object, split: Split) -> object:
     return getattr(source, split.value, None)
 
 
-def _domain(where: str, part: DomainPart, data: DataSpec, classes: Sequence[str]) -> Iterator[Fault]:
+def _domain(
+    where: str, part: DomainPart, data: DataSpec, classes: Sequence[str], masks: bool
+) -> Iterator[Fault]:
     if part.masks is not None and data.masks is not None:
         yield from _collected(where, partial(_masks, part.masks, data.masks, f"{where}.masks"))
     if part.voc is not None and data.voc is not None:
@@ -134,12 +142,12 @@ def _domain(where: str, part: DomainPart, data: DataSpec, classes: Sequence[str]
     if part.yolo is not None:
         yield from _collected(where, partial(_yolo_of, part.yolo, f"{where}.yolo"))
     if part.coco is not None:
-        yield from _collected(where, partial(_coco_of, part.coco, f"{where}.coco", classes))
+        yield from _collected(where, partial(_coco_of, part.coco, f"{where}.coco", classes, masks))
 
 
-def _coco_of(part: CocoPart, where: str, classes: Sequence[str]) -> None:
+def _coco_of(part: CocoPart, where: str, classes: Sequence[str], masks: bool) -> None:
     """Check a domain's part, whose boxes must be of the data's classes. Raises DataError."""
-    file = _coco(part, where, [])
+    file = _coco(part, where, [], masks)
     unknown = [n for n in dict.fromkeys(file.categories.values()) if n in file.used - set(classes)]
     if unknown and classes:
         raise DataError(unknown_classes(f"{where}.annotations", unknown, classes))
@@ -166,12 +174,14 @@ def _is_small(part: CocoPart) -> bool:
         return False
 
 
-def _coco(part: CocoPart, where: str, read: list[tuple[str, CocoFile]]) -> CocoFile:
+def _coco(part: CocoPart, where: str, read: list[tuple[str, CocoFile]], masks: bool) -> CocoFile:
     """Check one part, and add it to `read`. Raises DataError."""
     folder = Folder(need_folder(part.images, what=f"{where}.images"))
     if not _is_small(part) and Path(part.annotations).is_file():
         return CocoFile((), {}, frozenset(), {}, (), ())
-    file = load_coco_file(part.annotations)
+    file = load_coco_file(part.annotations, shapes=masks)
+    if masks:
+        require_shapes(file, where)
     absent = [i.file_name for i in file.images[:PROBED] if not is_file(folder.find(i.file_name))]
     if absent:
         raise DataError(

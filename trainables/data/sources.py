@@ -52,7 +52,7 @@ def read_source(
             if classes is not None and tuple(classes) != found.classes:
                 raise DataError(unknown_classes("data.embedded", found.classes, classes))
         case CocoData():
-            found = read_coco(source, classes, data.bits, roots=before)
+            found = read_coco(source, classes, data.bits, roots=before, masks=task.facts.masks)
         case MaskData():
             found = read_masks(source, classes, data.bits)
         case HubData():

@@ -365,6 +365,11 @@ class DataSpec(Spec):
         return next(n for n in _SOURCES if getattr(self, n) is not None)
 
     @property
+    def background(self) -> str | None:
+        """The class of masks that the data declare to be the background."""
+        return getattr(self.source, "background", None)
+
+    @property
     def gives_validation(self) -> bool:
         """Whether the source names its validation images here; some files of data name them, too."""
         return getattr(self.source, "validation", None) is not None

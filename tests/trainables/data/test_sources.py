@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_makers import coco_folder, mask_folder, workload
+from data_makers import mask_folder, workload
 
 from trainables.data.sample import Annotations, DataPart
 from trainables.data.sources import divide_parts, read_source
@@ -122,6 +122,8 @@ def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
         DataError, match="task 'detection' needs data of embedded, coco, hub, yolo or voc, got masks"
     ):
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
-    coco = {"coco": {"train": coco_folder(tmp_path / "c", 3)}}
-    with pytest.raises(DataError, match="task 'segmentation' needs data of embedded, masks or hub, got coco"):
-        read_source(workload(Task.SEGMENTATION, coco).data, Task.SEGMENTATION)
+    voc = {"voc": {"train": {"images": str(tmp_path), "annotations": str(tmp_path)}}}
+    with pytest.raises(
+        DataError, match="task 'segmentation' needs data of embedded, masks, hub or coco, got voc"
+    ):
+        read_source(workload(Task.SEGMENTATION, voc).data, Task.SEGMENTATION)

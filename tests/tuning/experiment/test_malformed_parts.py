@@ -68,8 +68,8 @@ CASES = [
         data="data: {yolo: {path: data.yaml}}",
     ),
     case(
-        "line 10  data.yolo  has no masks, which task segmentation needs; use one of embedded, masks, hub",
-        data="data: {yolo: {file: data.yaml}}",
+        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco",
+        data="data: {voc: {train: {images: a, annotations: b}}}",
     ),
     case(
         "line 10  data.voc.train.annotations  is missing; add it",

@@ -1,0 +1,109 @@
+"""Semantic masks drawn from the outlines of objects: polygons, and masks in run-length encoding.
+
+A polygon covers the pixels that pycocotools says (`frPyObjects`), which hotcoco computes alike. Objects are
+drawn in their order, later ones over earlier ones, and groups (crowds) before all others, since they are
+outlined coarsely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from trainables.data.sample import Array
+from trainables.specs.data import BACKGROUND, background_among
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What one object covers. polygons: each (k, 2) corners in pixels.  runs: lengths down the columns, first
+    of pixels that are not in the mask.  canvas: the (height, width) that the runs are of.
+    """
+
+    polygons: tuple[Array, ...] = ()
+    runs: Array | None = field(default=None)
+    canvas: tuple[int, int] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal outlines."""
+        parts = [np.ascontiguousarray(part).tobytes() for part in self.polygons]
+        runs = b"" if self.runs is None else self.runs.tobytes()
+        return hashlib.blake2b(
+            b"|".join([*parts, runs]) + repr(self.canvas).encode(), digest_size=8
+        ).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Outline({self.digest})"
+
+    def pixels(self, size: tuple[int, int]) -> Array:
+        """(height, width) bool: the pixels that it covers in an image of `size`.
+
+        Raises ValueError if its mask is of another size.
+        """
+        height, width = size
+        if self.runs is not None:
+            if self.canvas != size:
+                raise ValueError(f"a mask of {self.canvas} in an image of {size}, as (height, width)")
+            inside = np.arange(len(self.runs)) % 2 == 1
+            return np.repeat(inside, self.runs).reshape(width, height).T
+        from hotcoco import mask as coco_mask
+
+        found = np.zeros(size, bool)
+        for polygon in self.polygons:
+            for runs in coco_mask.frPyObjects([polygon.ravel().tolist()], height, width):
+                found |= np.asarray(coco_mask.decode(runs)).astype(bool)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """An object of a class index with its outline. crowd: whether it is a group."""
+
+    label: int
+    outline: Outline
+    crowd: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """The objects of one image, whose mask can be drawn. background: that of pixels which no object covers.
+
+    problem: why it cannot be drawn; '' if it can.
+    """
+
+    shapes: tuple[Shape, ...]
+    background: int
+    problem: str = ""
+
+    @property
+    def canvases(self) -> frozenset[tuple[int, int]]:
+        """The (height, width) of the masks in run-length encoding."""
+        return frozenset(shape.outline.canvas for shape in self.shapes if shape.outline.canvas is not None)
+
+    def mask(self, size: tuple[int, int]) -> Array:
+        """(height, width) uint8 class indices. Raises ValueError if it cannot be drawn."""
+        if self.problem:
+            raise ValueError(self.problem)
+        return draw_mask(self.shapes, size, self.background)
+
+
+def draw_mask(shapes: Sequence[Shape], size: tuple[int, int], background: int) -> Array:
+    """(height, width) uint8 class indices. background: that of pixels which no object covers."""
+    mask = np.full(size, background, np.uint8)
+    for shape in sorted(shapes, key=lambda shape: not shape.crowd):
+        mask[shape.outline.pixels(size)] = shape.label
+    return mask
+
+
+def with_background(names: Sequence[str]) -> tuple[str, ...]:
+    """The classes of masks that are drawn from objects of these classes: the background first.
+
+    It is the one of them that is called so, or else one more.
+    """
+    first = background_among(names) or BACKGROUND
+    return (first, *(name for name in names if name != first))
