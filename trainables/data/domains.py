@@ -52,7 +52,7 @@ def read_domain(
         return read_voc_parts(folders, data.voc, classes, data.bits)
     if domain.yolo is not None and data.yolo is not None:
         yolo = {s: (f"{at}.yolo", part.yolo) for s, (at, part) in given.items() if part.yolo is not None}
-        return read_yolo_parts(domain_parts_of(yolo), classes, data.bits)
+        return read_yolo_parts(domain_parts_of(yolo), classes, data.bits, masks=task.facts.masks)
     if domain.hub is not None and isinstance(source, HubData):
         named = {s: part.hub for s, (_, part) in given.items() if part.hub is not None}
         read = read_hub_masks if task.facts.masks else read_hub_parts

@@ -64,7 +64,8 @@ def quick_look(workload: Workload) -> QuickLook:
     if data.voc is not None:
         return QuickLook(faults, data.voc.classes or ())
     if data.yolo is not None:
-        return QuickLook(faults, () if faults else load_yolo_file(data.yolo.file).classes)
+        names = () if faults else load_yolo_file(data.yolo.file).classes
+        return QuickLook(faults, with_background(names) if masks and names else names)
     # All files together name the classes: one that was not read may name more.
     given = 0 if data.coco is None else sum(_part(data.coco, split) is not None for split in Split)
     names = class_names([file for _, file in own]) if own and len(own) == given else ()
@@ -93,7 +94,7 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]], masks: bool) -> Itera
     if local is not None and not Path(local).expanduser().exists():
         yield "data.hub.path", f"there is nothing at {local}"
     if data.yolo is not None:
-        yield from _collected("data.yolo", partial(check_yolo, data.yolo, PROBED))
+        yield from _collected("data.yolo", partial(check_yolo, data.yolo, PROBED, masks=masks))
     for where, part in parts:
         if isinstance(part, VocPart) and data.voc is not None:
             yield from _collected(where, partial(check_voc, part, data.voc, where, PROBED))
@@ -140,7 +141,7 @@ def _domain(
     if part.voc is not None and data.voc is not None:
         yield from _collected(where, partial(check_voc, part.voc, data.voc, f"{where}.voc", PROBED))
     if part.yolo is not None:
-        yield from _collected(where, partial(_yolo_of, part.yolo, f"{where}.yolo"))
+        yield from _collected(where, partial(_yolo_of, part.yolo, f"{where}.yolo", masks))
     if part.coco is not None:
         yield from _collected(where, partial(_coco_of, part.coco, f"{where}.coco", classes, masks))
 
@@ -153,10 +154,10 @@ def _coco_of(part: CocoPart, where: str, classes: Sequence[str], masks: bool) ->
         raise DataError(unknown_classes(f"{where}.annotations", unknown, classes))
 
 
-def _yolo_of(part: YoloPart, where: str) -> None:
+def _yolo_of(part: YoloPart, where: str, masks: bool) -> None:
     """Check a domain's part. Raises DataError."""
     for at, file, name in domain_parts_of({Split.TEST: (where, part)}).values():
-        check_part(file, name, at, PROBED)
+        check_part(file, name, at, PROBED, masks=masks)
 
 
 def _collected(where: str, check: Callable[[], object]) -> Iterator[Fault]:

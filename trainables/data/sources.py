@@ -59,7 +59,7 @@ def read_source(
             read = read_hub_masks if task.facts.masks else read_hub_parts
             found = read(source, hub_parts(source), classes, bits=data.bits)
         case YoloData():
-            found = read_yolo(source, classes, data.bits)
+            found = read_yolo(source, classes, data.bits, masks=task.facts.masks)
         case VocData():
             found = read_voc(source, classes, data.bits)
         case _:

@@ -109,7 +109,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         reported_by_class=("dice", "iou"),
         table_metrics=("dice", "iou", "soft_dice", "loss"),
         card_metrics=("dice", "iou"),
-        sources=("embedded", "masks", "hub", "coco"),
+        sources=("embedded", "masks", "hub", "coco", "yolo"),
         settings=("loss", "head"),
         backbone="vit_digits",
         plain=PlainCheckpoint("vit", ("ViTImageProcessor", "ViTImageProcessorPil"), whole_patches=True),

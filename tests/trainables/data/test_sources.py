@@ -124,6 +124,6 @@ def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
     voc = {"voc": {"train": {"images": str(tmp_path), "annotations": str(tmp_path)}}}
     with pytest.raises(
-        DataError, match="task 'segmentation' needs data of embedded, masks, hub or coco, got voc"
+        DataError, match="task 'segmentation' needs data of embedded, masks, hub, coco or yolo, got voc"
     ):
         read_source(workload(Task.SEGMENTATION, voc).data, Task.SEGMENTATION)

@@ -68,7 +68,7 @@ CASES = [
         data="data: {yolo: {path: data.yaml}}",
     ),
     case(
-        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco",
+        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco, yolo",
         data="data: {voc: {train: {images: a, annotations: b}}}",
     ),
     case(

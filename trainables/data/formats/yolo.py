@@ -1,4 +1,7 @@
-"""Detection data in the layout of YOLO: a `data.yaml`, folders of images, and a label file for each image."""
+"""Data in the layout of YOLO: a `data.yaml`, folders of images, and a label file for each image.
+
+Detection takes boxes, and the box around each polygon; segmentation draws masks from polygons.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 
 from trainables.data.faults import Action, Fault, Finding
 from trainables.data.files.drawn import ASSUMED
+from trainables.data.files.drawn_masks import Outline, Shape, draw_mask, with_background
 from trainables.data.files.file_names import file_identity
 from trainables.data.files.pixels import Photo, read_photo
 from trainables.data.formats.yolo_file import PARTS, YoloFile, YoloImage, load_yolo_file
@@ -27,7 +31,7 @@ from trainables.data.sample import (
     unknown_classes,
 )
 from trainables.errors import DataError
-from trainables.specs.data import Split
+from trainables.specs.data import Split, background_among
 from trainables.specs.data_formats import YoloData, YoloPart
 from trainables.wording import few, plural
 
@@ -44,7 +48,10 @@ Given = Mapping[Split, tuple[str, YoloFile, str]]
 
 @dataclass(frozen=True, eq=False)
 class YoloSample:
-    """An image and its rows. labels: (n,) the class index of each."""
+    """An image and its rows. labels: (n,) the class index of each.
+
+    background: the class index of pixels which no polygon covers, for segmentation; None for detection.
+    """
 
     name: str
     path: Path
@@ -53,6 +60,7 @@ class YoloSample:
     tally: Tally
     file: Path
     bits: int | None = None
+    background: int | None = None
 
     @cached_property
     def origin(self) -> str:
@@ -87,8 +95,25 @@ class YoloSample:
         )
         return replace(found, judged=False)
 
-    def mask(self, photo: Photo | None = None) -> None:
-        """No mask."""
+    def mask(self, photo: Photo | None = None) -> Array | None:
+        """(height, width) uint8 class indices on the upright image, drawn from polygons; None for detection.
+
+        Raises ValueError for a row that is no polygon.
+        """
+        if self.background is None:
+            return None
+        for problem in (*self.rows.wrong, *self.rows.boxes):
+            raise ValueError(problem)
+        photo = photo or self.photo()
+        if photo.orientation != 1 and self.rows.rows:
+            self.tally.add(ASSUMED, self.name)
+        size = np.array(photo.upright[::-1])
+        shapes = [
+            Shape(int(label), Outline((row.polygon * size,)))
+            for label, row in zip(self.labels, self.rows.rows, strict=True)
+            if row.polygon is not None
+        ]
+        return draw_mask(shapes, photo.upright, self.background)
 
 
 def _pixels(row: YoloRow, width: int, height: int) -> list[float]:
@@ -102,16 +127,19 @@ def _pixels(row: YoloRow, width: int, height: int) -> list[float]:
     return [*(row.box[:2] * size - sides / 2).tolist(), *sides.tolist()]
 
 
-def read_yolo(spec: YoloData, classes: Sequence[str] | None = None, bits: int | None = None) -> DataSource:
+def read_yolo(
+    spec: YoloData, classes: Sequence[str] | None = None, bits: int | None = None, *, masks: bool = False
+) -> DataSource:
     """Read the parts that the `data.yaml` names. Classes are its names, in the order of their numbers.
 
     classes: used instead; every object must then have one of them.  bits: those that deep images use.
+    masks: draw a mask of classes for each image, for segmentation; its first class is the background.
     Raises DataError for what is not such a data set, and for labels that are clearly in another form.
     """
     file = load_yolo_file(spec.file)
     if "train" not in file.given:
         raise DataError(f"{file.path} must name train, got {', '.join(file.given)}")
-    return read_yolo_parts(own_parts(file), classes, bits)
+    return read_yolo_parts(own_parts(file), classes, bits, masks=masks)
 
 
 def own_parts(file: YoloFile) -> dict[Split, tuple[str, YoloFile, str]]:
@@ -130,16 +158,20 @@ def domain_parts_of(given: Mapping[Split, tuple[str, YoloPart]]) -> dict[Split, 
     return found
 
 
-def read_yolo_parts(given: Given, classes: Sequence[str] | None, bits: int | None = None) -> DataSource:
+def read_yolo_parts(
+    given: Given, classes: Sequence[str] | None, bits: int | None = None, *, masks: bool = False
+) -> DataSource:
     """See `read_yolo`."""
     if classes is None:
         classes = tuple(dict.fromkeys(name for _, file, _ in given.values() for name in file.classes))
         check_names_alike([(where, file.classes) for where, file, _ in given.values()])
+        classes = with_background(classes) if masks else classes
+    background = (background_among(classes) or classes[0]) if masks else None
     parts = {
-        split: _read_part(file, part, classes, split, where, bits)
+        split: _read_part(file, part, classes, split, where, bits, background)
         for split, (where, file, part) in given.items()
     }
-    return DataSource(tuple(classes), parts)
+    return DataSource(tuple(classes), parts, background)
 
 
 def yolo_files(given: Given) -> dict[str, dict[str, Path]]:
@@ -152,35 +184,41 @@ def yolo_files(given: Given) -> dict[str, dict[str, Path]]:
     return found
 
 
-def check_yolo(spec: YoloData, probed: int) -> tuple[str, ...]:
+def check_yolo(spec: YoloData, probed: int, *, masks: bool = False) -> None:
     """A quick look: all that is named exists, and the first `probed` label files of each part are sound.
 
-    Returns the classes. Raises DataError.
+    masks: whether polygons are needed.  Raises DataError.
     """
     file = load_yolo_file(spec.file)
     if "train" not in file.given:
         raise DataError(f"{file.path} must name train, got {', '.join(file.given)}")
     for where, _, part in own_parts(file).values():
-        check_part(file, part, where, probed)
-    return file.classes
+        check_part(file, part, where, probed, masks=masks)
 
 
-def check_part(file: YoloFile, part: str, where: str, probed: int) -> None:
+def check_part(file: YoloFile, part: str, where: str, probed: int, *, masks: bool = False) -> None:
     """See `check_yolo`."""
     images = file.images(part)[:probed]
     _require_sound(
-        [load_labels(image.labels, file.names, file.points) for image in images], images, file, where
+        [load_labels(image.labels, file.names, file.points) for image in images], images, file, where, masks
     )
 
 
 def _read_part(
-    file: YoloFile, part: str, classes: Sequence[str], split: Split, where: str, bits: int | None
+    file: YoloFile,
+    part: str,
+    classes: Sequence[str],
+    split: Split,
+    where: str,
+    bits: int | None,
+    background: str | None,
 ) -> DataPart:
     images, tally = file.images(part), Tally()
     read = partial(load_labels, names=file.names, points=file.points)
     with ThreadPoolExecutor(THREADS) as pool:
         labels = list(pool.map(read, [image.labels for image in images]))
-    _require_sound(labels, images, file, where)
+    masks = background is not None
+    _require_sound(labels, images, file, where, masks)
     place = {name: i for i, name in enumerate(classes)}
     used = {file.names[row.number] for each in labels for row in each.rows}
     if unknown := [name for name in file.classes if name in used and name not in place]:
@@ -188,19 +226,23 @@ def _read_part(
     samples: list[Sample] = []
     for image, each in zip(images, labels, strict=True):
         indices = np.array([place[file.names[row.number]] for row in each.rows], np.int64)
-        samples.append(YoloSample(image.name, image.path, each, indices, tally, image.labels, bits))
+        below = None if background is None else place[background]
+        samples.append(YoloSample(image.name, image.path, each, indices, tally, image.labels, bits, below))
         if not each.exists:
             tally.add(UNLABELLED, image.name)
         if len({row.polygon is None for row in each.rows}) > 1:
             tally.add(BESIDE, image.name)
-    remarks = (*file.remarks, *_remarks(tally, len(images), where))
-    return DataPart(samples, tuple(_faults(images, labels, split)), remarks, tally)
+    remarks = (*file.remarks, *_remarks(tally, len(images), where, masks))
+    return DataPart(samples, tuple(_faults(images, labels, split, masks)), remarks, tally)
 
 
 def _require_sound(
-    labels: Sequence[YoloLabels], images: Sequence[YoloImage], file: YoloFile, where: str
+    labels: Sequence[YoloLabels], images: Sequence[YoloImage], file: YoloFile, where: str, masks: bool
 ) -> None:
-    """Raise DataError for labels that are clearly not those of these images, or in another form."""
+    """Raise DataError for labels that are clearly not those of these images, or in another form.
+
+    masks: whether polygons are needed.
+    """
     if not any(each.exists for each in labels):
         raise DataError(
             f"{where}: images must have label files, but none of {plural(len(images), 'image')} has one; "
@@ -210,17 +252,25 @@ def _require_sound(
     for reason in (wrong_numbers(labels, file.names), wrong_shares(labels)):
         if reason is not None:
             raise DataError(f"{where}: {reason}")
+    rows = [row for each in labels for row in each.rows]
+    if masks and rows and all(row.polygon is None for row in rows):
+        raise DataError(
+            f"{where}: masks are drawn from polygons, but none of {plural(len(rows), 'object')} has one; use "
+            "task: detection for boxes"
+        )
 
 
-def _faults(images: Sequence[YoloImage], labels: Sequence[YoloLabels], split: Split) -> Iterator[Finding]:
+def _faults(
+    images: Sequence[YoloImage], labels: Sequence[YoloLabels], split: Split, masks: bool
+) -> Iterator[Finding]:
     for image, each in zip(images, labels, strict=True):
-        for detail in each.wrong:
+        for detail in () if masks else each.wrong:  # a mask without an object would be a wrong one
             yield Finding(split, image.name, Fault.BAD_BOX, Action.BOX_DROPPED, detail)
         for detail in each.twice:
             yield Finding(split, image.name, Fault.BAD_BOX, Action.IGNORED, detail)
 
 
-def _remarks(tally: Tally, count: int, where: str) -> Iterator[str]:
+def _remarks(tally: Tally, count: int, where: str, masks: bool) -> Iterator[str]:
     noticed = tally.names()
     if names := noticed.get(UNLABELLED):
         have = "has" if len(names) == 1 else "have"
@@ -229,7 +279,7 @@ def _remarks(tally: Tally, count: int, where: str) -> Iterator[str]:
             "without "
             f"objects ({few(names)})"
         )
-    if names := noticed.get(BESIDE):
+    if (names := noticed.get(BESIDE)) and not masks:
         yield (
             f"{where}: {plural(len(names), 'label file')} with polygons among boxes; of a polygon, the box "
             "around it "

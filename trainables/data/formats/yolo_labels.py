@@ -39,7 +39,7 @@ class YoloLabels:
     """The rows of one file, each once.
 
     wrong: what is wrong with each row that is left out.  strange: the class numbers among these that names do
-    not have.  twice: what is said of rows that repeat another.
+    not have.  twice: what is said of rows that repeat another.  boxes: what is said of those that are boxes.
     exists: whether there is a file: without one, its image has no objects.
     """
 
@@ -47,6 +47,7 @@ class YoloLabels:
     wrong: tuple[str, ...] = ()
     strange: tuple[int, ...] = ()
     twice: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
     exists: bool = True
 
 
@@ -66,6 +67,7 @@ def load_labels(path: Path, names: Mapping[int, str], points: int = 0) -> YoloLa
     rows: list[YoloRow] = []
     wrong: list[str] = []
     strange: list[int] = []
+    boxes: list[str] = []
     twice: list[str] = []
     seen: dict[tuple[str, ...], int] = {}
     for place, line in enumerate(lines, 1):
@@ -82,7 +84,9 @@ def load_labels(path: Path, names: Mapping[int, str], points: int = 0) -> YoloLa
                 strange.append(own)
         else:
             rows.append(read)
-    return YoloLabels(tuple(rows), tuple(wrong), tuple(strange), tuple(twice))
+            if read.polygon is None:
+                boxes.append(f"line {place} of {path.name} is a box, so its pixels are not known")
+    return YoloLabels(tuple(rows), tuple(wrong), tuple(strange), tuple(twice), tuple(boxes))
 
 
 def _row(fields: tuple[str, ...], names: Mapping[int, str], points: int) -> YoloRow | str:
