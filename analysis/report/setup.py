@@ -105,6 +105,8 @@ def describe_data(data: DataSpec) -> str:
         return f"masks from {data.masks.train.masks}"
     if data.yolo is not None:
         return f"YOLO labels of {data.yolo.file}"
+    if data.labelme is not None:
+        return f"LabelMe files of {data.labelme.train.folder}"
     if data.voc is not None:
         return f"Pascal VOC boxes from {data.voc.train.annotations}"
     return f"{data.hub.path} from the Hugging Face Hub" if data.hub is not None else "–"

@@ -20,6 +20,7 @@ from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import read_mask
 from trainables.data.formats.hub_masks import read_hub_masks
 from trainables.data.formats.hub_table import is_saved
+from trainables.data.formats.labelme import check_labelme
 from trainables.data.formats.voc import check_voc
 from trainables.data.formats.yolo import check_part, check_yolo, domain_parts_of
 from trainables.data.formats.yolo_file import load_yolo_file
@@ -27,7 +28,7 @@ from trainables.data.hub import hub_parts, read_hub_parts
 from trainables.data.sample import check_names_alike, need_folder, unknown_classes
 from trainables.errors import DataError
 from trainables.specs.data import CocoPart, DataSpec, DomainPart, MaskData, MaskPart, Split
-from trainables.specs.data_formats import VocPart, YoloPart
+from trainables.specs.data_formats import LabelmePart, VocPart, YoloPart
 from trainables.specs.workload import Workload
 from trainables.wording import plural
 
@@ -61,8 +62,9 @@ def quick_look(workload: Workload) -> QuickLook:
         return QuickLook(faults, data.masks.classes)
     if data.hub is not None:
         return QuickLook(faults, data.hub.classes or ())
-    if data.voc is not None:
-        return QuickLook(faults, data.voc.classes or ())
+    if (kept := data.voc or data.labelme) is not None:
+        names = kept.classes or ()
+        return QuickLook(faults, with_background(names) if masks and names else names)
     if data.yolo is not None:
         names = () if faults else load_yolo_file(data.yolo.file).classes
         return QuickLook(faults, with_background(names) if masks and names else names)
@@ -98,6 +100,8 @@ def _data(data: DataSpec, own: list[tuple[str, CocoFile]], masks: bool) -> Itera
     for where, part in parts:
         if isinstance(part, VocPart) and data.voc is not None:
             yield from _collected(where, partial(check_voc, part, data.voc, where, PROBED))
+        if isinstance(part, LabelmePart):
+            yield from _collected(where, partial(check_labelme, part, where, PROBED))
         if isinstance(part, CocoPart):
             yield from _collected(where, partial(_coco, part, where, own, masks))
         elif isinstance(part, MaskPart) and data.masks is not None:
@@ -140,6 +144,8 @@ def _domain(
         yield from _collected(where, partial(_masks, part.masks, data.masks, f"{where}.masks"))
     if part.voc is not None and data.voc is not None:
         yield from _collected(where, partial(check_voc, part.voc, data.voc, f"{where}.voc", PROBED))
+    if part.labelme is not None:
+        yield from _collected(where, partial(check_labelme, part.labelme, f"{where}.labelme", PROBED))
     if part.yolo is not None:
         yield from _collected(where, partial(_yolo_of, part.yolo, f"{where}.yolo", masks))
     if part.coco is not None:

@@ -13,6 +13,7 @@ from trainables.data.coco import coco_identity, read_coco
 from trainables.data.content.identity import source_content, source_identity_by_content
 from trainables.data.digits import digits_identity, read_digits
 from trainables.data.formats.hub_masks import read_hub_masks
+from trainables.data.formats.labelme import read_labelme
 from trainables.data.formats.voc import read_voc
 from trainables.data.formats.yolo import read_yolo
 from trainables.data.hub import hub_identity, hub_parts, read_hub_parts
@@ -29,7 +30,7 @@ from trainables.specs.data import (
     Split,
     SplitSpec,
 )
-from trainables.specs.data_formats import VocData, YoloData
+from trainables.specs.data_formats import LabelmeData, VocData, YoloData
 from trainables.specs.workload import Task
 from trainables.wording import few
 
@@ -62,6 +63,8 @@ def read_source(
             found = read_yolo(source, classes, data.bits, masks=task.facts.masks)
         case VocData():
             found = read_voc(source, classes, data.bits)
+        case LabelmeData():
+            found = read_labelme(source, classes, data.bits, masks=task.facts.masks)
         case _:
             assert_never(source)
     check_disjoint({str(split): part for split, part in found.parts.items()})
@@ -80,7 +83,7 @@ def source_identity(data: DataSpec) -> JsonValue:
             return {"masks": masks_identity(source)}
         case HubData():
             return {"hub": hub_identity(source)}
-        case YoloData() | VocData():  # no experiment of before has them
+        case YoloData() | VocData() | LabelmeData():  # no experiment of before has them
             return source_identity_by_content(data, source_content(data))
         case _:
             assert_never(source)

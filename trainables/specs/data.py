@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from trainables.specs.base import Count, NotNegative, Share, Spec
-from trainables.specs.data_formats import VocData, VocPart, YoloData, YoloPart
+from trainables.specs.data_formats import LabelmeData, LabelmePart, VocData, VocPart, YoloData, YoloPart
 
 BACKGROUND = "background"
 """The name of the class that is the background unless the data say otherwise."""
@@ -168,27 +168,31 @@ class CorruptionSpec(Spec):
     severity: Annotated[int, Field(ge=1, le=5)] = 3
 
 
-class DomainPart(Spec):
-    """Images of a shifted domain: exactly one of mask folders, COCO, VOC or YOLO data, or a split of the hub
-    data set.
+class OwnImages(Spec):
+    """Images that a domain may have of its own: mask folders, COCO, VOC, YOLO or LabelMe data, or a split of
+    the hub data set.
     """
 
     masks: MaskPart | None = None
     coco: CocoPart | None = None
     voc: VocPart | None = None
     yolo: YoloPart | None = None
+    labelme: LabelmePart | None = None
     hub: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def kind(self) -> str:
         """The kind of source that is set."""
-        return next(n for n in _PART_KINDS if getattr(self, n) is not None)
+        return next(n for n in _DOMAIN_KINDS if getattr(self, n, None) is not None)
 
     @property
-    def images(self) -> MaskPart | CocoPart | VocPart | YoloPart | str:
+    def images(self) -> Any:
         """What is set."""
-        images: MaskPart | CocoPart | VocPart | YoloPart | str = getattr(self, self.kind)
-        return images
+        return getattr(self, self.kind)
+
+
+class DomainPart(OwnImages):
+    """Images of a shifted domain, of exactly one kind."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -196,27 +200,17 @@ class DomainPart(Spec):
         return self
 
 
-class DomainSpec(Spec):
+class DomainSpec(OwnImages):
     """A named set of shifted test images, of exactly one kind.
 
-    masks, coco, voc, yolo, hub: other images with the classes and values of the data; `validation` adds
-    validation images, for an objective under shift.  embedded: the same scenes in another domain.
+    Its own images have the classes and values of the data; `validation` adds validation images, for an
+    objective under shift.  embedded: the same scenes in another domain.
     corruption: the data's own test images, corrupted as they are read.
     """
 
-    masks: MaskPart | None = None
-    coco: CocoPart | None = None
-    voc: VocPart | None = None
-    yolo: YoloPart | None = None
-    hub: Annotated[str, Field(min_length=1)] | None = None
     embedded: Domain | None = None
     corruption: CorruptionSpec | None = None
     validation: DomainPart | None = None
-
-    @property
-    def kind(self) -> str:
-        """The kind of source that is set."""
-        return next(n for n in _DOMAIN_KINDS if getattr(self, n) is not None)
 
     @property
     def has_validation(self) -> bool:
@@ -238,9 +232,9 @@ class DomainSpec(Spec):
         return self
 
 
-Source = EmbeddedData | CocoData | MaskData | HubData | YoloData | VocData
-_SOURCES = ("embedded", "coco", "masks", "hub", "yolo", "voc")
-_PART_KINDS = ("masks", "coco", "voc", "yolo", "hub")
+Source = EmbeddedData | CocoData | MaskData | HubData | YoloData | VocData | LabelmeData
+_SOURCES = ("embedded", "coco", "masks", "hub", "yolo", "voc", "labelme")
+_PART_KINDS = ("masks", "coco", "voc", "yolo", "labelme", "hub")
 _DOMAIN_KINDS = (*_PART_KINDS, "embedded", "corruption")
 
 
@@ -337,6 +331,7 @@ class DataSpec(Spec):
     hub: HubData | None = None
     yolo: YoloData | None = None
     voc: VocData | None = None
+    labelme: LabelmeData | None = None
     splits: SplitSpec = SplitSpec()
     faults: FaultRules = FaultRules()
     bits: Annotated[int, Field(ge=8, le=31)] | None = None
@@ -361,7 +356,7 @@ class DataSpec(Spec):
 
     @property
     def kind(self) -> str:
-        """Its name, the key that is set: embedded, coco, masks, hub, yolo or voc."""
+        """Its name, the key that is set."""
         return next(n for n in _SOURCES if getattr(self, n) is not None)
 
     @property

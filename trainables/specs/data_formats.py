@@ -1,4 +1,4 @@
-"""Data in the layouts of annotation tools, YOLO's and Pascal VOC's; and which keys of sources are paths."""
+"""Data in the layouts of annotation tools: YOLO, Pascal VOC, LabelMe; and which keys of sources are paths."""
 
 from __future__ import annotations
 
@@ -74,10 +74,30 @@ class VocData(Spec):
     coordinates: VocCoordinates = VocCoordinates.PIXELS
 
 
+class LabelmePart(Spec):
+    """A folder of LabelMe's JSON files, each with its image beside it or where the file says."""
+
+    folder: str
+
+
+class LabelmeData(Spec):
+    """Data in LabelMe's JSON files. Absent parts are split off `train`.
+
+    classes: their names in order; the labels in alphabetical order when absent. For segmentation the
+    background is the class that is called so, or one more.
+    """
+
+    train: LabelmePart
+    validation: LabelmePart | None = None
+    test: LabelmePart | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+
 PATHS_OF_PARTS: Mapping[str, tuple[str, ...]] = {
     "coco": ("images", "annotations"),
     "masks": ("images", "masks"),
     "voc": ("images", "annotations", "list"),
+    "labelme": ("folder",),
 }
 """The keys of local paths in each part of a source; a shifted domain has them as well."""
 PATHS_OF_SOURCES: Mapping[str, str] = {"hub": "path", "yolo": "file"}

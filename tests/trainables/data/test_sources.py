@@ -119,11 +119,12 @@ def test_too_few_images() -> None:
 def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
     masks = {"masks": {"train": mask_folder(tmp_path / "m", 3), "classes": ["a", "b"]}}
     with pytest.raises(
-        DataError, match="task 'detection' needs data of embedded, coco, hub, yolo or voc, got masks"
+        DataError, match="task 'detection' needs data of embedded, coco, hub, yolo, voc or labelme, got masks"
     ):
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
     voc = {"voc": {"train": {"images": str(tmp_path), "annotations": str(tmp_path)}}}
     with pytest.raises(
-        DataError, match="task 'segmentation' needs data of embedded, masks, hub, coco or yolo, got voc"
+        DataError,
+        match="task 'segmentation' needs data of embedded, masks, hub, coco, yolo or labelme, got voc",
     ):
         read_source(workload(Task.SEGMENTATION, voc).data, Task.SEGMENTATION)

@@ -42,17 +42,17 @@ CASES = [
         scoring="scoring: {finalists: 0}",
     ),
     case(
-        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc",
+        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc, labelme",
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc; got none",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme; got none",
         data="data: {}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc; got embedded, coco",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme; got embedded, coco",
         data="data: {embedded: {}, coco: {train: {images: a, annotations: b}}}",
     ),
     case(
@@ -68,7 +68,7 @@ CASES = [
         data="data: {yolo: {path: data.yaml}}",
     ),
     case(
-        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco, yolo",
+        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco, yolo, labelme",
         data="data: {voc: {train: {images: a, annotations: b}}}",
     ),
     case(

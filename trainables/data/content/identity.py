@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from trainables.data.content.cache_folder import cache_root
 from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_folder, digest_of
 from trainables.data.domain_parts import domain_parts
+from trainables.data.formats.labelme import labelme_files
 from trainables.data.formats.voc import voc_files
 from trainables.data.formats.yolo import Given as YoloGiven
 from trainables.data.formats.yolo import domain_parts_of, own_parts, yolo_files
@@ -38,7 +39,7 @@ from trainables.specs.data import (
     Source,
     Split,
 )
-from trainables.specs.data_formats import VocData, VocPart, YoloData
+from trainables.specs.data_formats import LabelmeData, LabelmePart, VocData, VocPart, YoloData
 
 Content = dict[str, dict[str, str]]
 """The digest of each file by its name, for each part: `train.images`, `train.masks`, `train.annotations`."""
@@ -50,7 +51,7 @@ def source_content(data: DataSpec) -> Content:
     """The files of the data's source. Raises DataError if a folder does not exist or a file changes."""
     source = data.source
     match source:
-        case MaskData() | CocoData() | VocData():
+        case MaskData() | CocoData() | VocData() | LabelmeData():
             parts = {split: part for split in Split if (part := getattr(source, split)) is not None}
             return _of_parts({f"{split}.": (f"data.{data.kind}.{split}", p) for split, p in parts.items()})
         case YoloData():
@@ -74,7 +75,7 @@ def domain_content(name: str, domain: DomainSpec, data: DataSpec) -> Content:
         {
             f"{split}.": (where, own)
             for split, (where, part) in given.items()
-            if (own := part.masks or part.coco or part.voc) is not None
+            if (own := part.masks or part.coco or part.voc or part.labelme) is not None
         }
     )
 
@@ -135,7 +136,7 @@ def _differences(before: Content, now: Content) -> Iterator[str]:
 # --- the files of a part ----------------------------------------------------------------------
 
 
-def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart | VocPart]]) -> Content:
+def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart | VocPart | LabelmePart]]) -> Content:
     """label: the beginning of the part's labels, with the key of the part for errors."""
     found: Content = {}
     for label, (where, part) in given.items():
@@ -145,6 +146,9 @@ def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart | VocPart]]) ->
         elif isinstance(part, VocPart):
             for kind, files in voc_files(part, where).items():
                 found[f"{label}{kind}"] = digest_files(files, f"{os.path.realpath(part.annotations)}\n{kind}")
+        elif isinstance(part, LabelmePart):
+            for kind, files in labelme_files(part, where).items():
+                found[f"{label}{kind}"] = digest_files(files, f"{os.path.realpath(part.folder)}\n{kind}")
         else:
             file = _annotations(part.annotations, f"{where}.annotations")
             found[f"{label}annotations"] = {"": file}
@@ -233,7 +237,7 @@ def _part_settings(source: Any) -> dict[str, JsonValue]:
 
 
 def _part(part: Any) -> JsonValue:
-    paths = {"images", "masks", "annotations", "list", "file"}
+    paths = {"images", "masks", "annotations", "list", "file", "folder"}
     settings: JsonValue = part.model_dump(mode="json", exclude=paths, exclude_defaults=True)
     return settings
 

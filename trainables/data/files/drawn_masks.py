@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,22 +20,37 @@ from trainables.specs.data import BACKGROUND, background_among
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """What one object covers. polygons: each (k, 2) corners in pixels.  runs: lengths down the columns, first
-    of pixels that are not in the mask.  canvas: the (height, width) that the runs are of.
+    """What one object covers: all of its polygons and masks together.
+
+    polygons: each (k, 2) corners in pixels.  canvas: the (height, width) of the masks, None without any.
+    runs: each the lengths down the columns, first of pixels that are not in the mask.
     """
 
     polygons: tuple[Array, ...] = ()
-    runs: Array | None = field(default=None)
+    runs: tuple[Array, ...] = ()
     canvas: tuple[int, int] | None = None
+
+    @classmethod
+    def of_pixels(cls, mask: Array) -> Outline:
+        """Of a (height, width) bool mask."""
+        down = np.concatenate([[False], mask.T.ravel(), [False]])
+        ends = np.flatnonzero(down[1:] != down[:-1])
+        runs = np.diff(np.concatenate([[0], ends, [mask.size]]))
+        return cls(runs=(runs,), canvas=(mask.shape[0], mask.shape[1]))
+
+    @classmethod
+    def together(cls, outlines: Sequence[Outline]) -> Outline:
+        """All of them as one; masks must have one size."""
+        canvas = next((each.canvas for each in outlines if each.canvas is not None), None)
+        polygons = tuple(polygon for each in outlines for polygon in each.polygons)
+        return cls(polygons, tuple(runs for each in outlines for runs in each.runs), canvas)
 
     @cached_property
     def digest(self) -> str:
         """Equal for equal outlines."""
         parts = [np.ascontiguousarray(part).tobytes() for part in self.polygons]
-        runs = b"" if self.runs is None else self.runs.tobytes()
-        return hashlib.blake2b(
-            b"|".join([*parts, runs]) + repr(self.canvas).encode(), digest_size=8
-        ).hexdigest()
+        parts += [runs.tobytes() for runs in self.runs]
+        return hashlib.blake2b(b"|".join(parts) + repr(self.canvas).encode(), digest_size=8).hexdigest()
 
     def __repr__(self) -> str:
         return f"Outline({self.digest})"
@@ -46,17 +61,18 @@ class Outline:
         Raises ValueError if its mask is of another size.
         """
         height, width = size
-        if self.runs is not None:
-            if self.canvas != size:
-                raise ValueError(f"a mask of {self.canvas} in an image of {size}, as (height, width)")
-            inside = np.arange(len(self.runs)) % 2 == 1
-            return np.repeat(inside, self.runs).reshape(width, height).T
+        if self.canvas is not None and self.canvas != size:
+            raise ValueError(f"a mask of {self.canvas} in an image of {size}, as (height, width)")
+        found = np.zeros(size, bool)
+        for runs in self.runs:
+            found |= np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+        if not self.polygons:
+            return found
         from hotcoco import mask as coco_mask
 
-        found = np.zeros(size, bool)
         for polygon in self.polygons:
-            for runs in coco_mask.frPyObjects([polygon.ravel().tolist()], height, width):
-                found |= np.asarray(coco_mask.decode(runs)).astype(bool)
+            for drawn in coco_mask.frPyObjects([polygon.ravel().tolist()], height, width):
+                found |= np.asarray(coco_mask.decode(drawn)).astype(bool)
         return found
 
 

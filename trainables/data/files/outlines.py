@@ -38,7 +38,7 @@ def outline_of(segmentation: Any) -> Outline | None:
         canvas, runs = canvas_of(segmentation), _runs(segmentation.get("counts"))
         if canvas is None or runs is None or min(canvas) < 1 or sum(runs) != canvas[0] * canvas[1]:
             return None
-        return Outline(runs=np.array(runs, np.int64), canvas=canvas)
+        return Outline(runs=(np.array(runs, np.int64),), canvas=canvas)
     if not isinstance(segmentation, list) or not segmentation:
         return None
     flat = not isinstance(segmentation[0], list)
