@@ -105,6 +105,8 @@ def describe_data(data: DataSpec) -> str:
         return f"masks from {data.masks.train.masks}"
     if data.yolo is not None:
         return f"YOLO labels of {data.yolo.file}"
+    if data.folder is not None:
+        return f"what lies in {data.folder}"
     if data.labelme is not None:
         return f"LabelMe files of {data.labelme.train.folder}"
     if data.voc is not None:

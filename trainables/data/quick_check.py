@@ -18,6 +18,7 @@ from trainables.data.files.file_names import Folder, is_file
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
 from trainables.data.files.mask_pixels import read_mask
+from trainables.data.formats.folder import given_data
 from trainables.data.formats.hub_masks import read_hub_masks
 from trainables.data.formats.hub_table import is_saved
 from trainables.data.formats.labelme import check_labelme
@@ -46,14 +47,33 @@ class QuickLook:
     """What was found. An empty list of faults promises nothing about the pixels.
 
     classes: the data's class names as far as they are known without preparation; empty if they are not.
+    found: what lies in a folder that is given alone, in words.
     """
 
     faults: tuple[Fault, ...]
     classes: tuple[str, ...]
+    found: str = ""
 
 
 def quick_look(workload: Workload) -> QuickLook:
     """The faults, each with the key of the experiment file, and the classes; each file is read once."""
+    if workload.data.folder is None:
+        return _look(workload)
+    try:
+        given = given_data(workload)
+    except DataError as error:
+        fault = ("data.folder", str(error).removeprefix("data.folder: "))
+        return QuickLook((*_model(workload), fault), ())
+    look = _look(workload.model_copy(update={"data": given.data}))
+    unfit = tuple(
+        (f"data.domains.{name}", why)
+        for name, domain in given.data.domains.items()
+        if (why := given.data.unfit(domain)) is not None
+    )
+    return QuickLook((*look.faults, *unfit), look.classes, given.said)
+
+
+def _look(workload: Workload) -> QuickLook:
     data = workload.data
     own: list[tuple[str, CocoFile]] = []
     masks = workload.task.facts.masks

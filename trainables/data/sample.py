@@ -170,6 +170,8 @@ class DataSource:
     """The class of pixels that show no object, if the data name one."""
     corners: bool = False
     """Whether the data give boxes as [x0, y0, x1, y1]."""
+    found: str = ""
+    """What was found in a folder that is given alone, in words."""
     declared_by: str | None = None
     """The setting that says in which form boxes are, if there is one."""
 

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from trainables.data.coco import coco_identity, read_coco
 from trainables.data.content.identity import source_content, source_identity_by_content
 from trainables.data.digits import digits_identity, read_digits
+from trainables.data.formats.folder import found_data
 from trainables.data.formats.hub_masks import read_hub_masks
 from trainables.data.formats.labelme import read_labelme
 from trainables.data.formats.voc import read_voc
@@ -20,17 +21,9 @@ from trainables.data.hub import hub_identity, hub_parts, read_hub_parts
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import DataPart, DataSource, unknown_classes
 from trainables.errors import DataError
-from trainables.specs.data import (
-    FOLDS_TAKEN,
-    CocoData,
-    DataSpec,
-    EmbeddedData,
-    HubData,
-    MaskData,
-    Split,
-    SplitSpec,
-)
-from trainables.specs.data_formats import LabelmeData, VocData, YoloData
+from trainables.specs.data import CocoData, DataSpec, EmbeddedData, HubData, MaskData, Split
+from trainables.specs.data_formats import FolderData, LabelmeData, VocData, YoloData
+from trainables.specs.data_splits import FOLDS_TAKEN, SplitSpec
 from trainables.specs.workload import Task
 from trainables.wording import few
 
@@ -43,6 +36,8 @@ def read_source(
     classes: the names to number classes by, instead of the data's own order.
     before: find the classes as experiments did that began with version 2 of prepared data.
     """
+    given = found_data(data, task)
+    data = given.data
     source, fitting = data.source, task.facts.sources
     if data.kind not in fitting:
         either = f"{', '.join(fitting[:-1])} or {fitting[-1]}"
@@ -65,10 +60,12 @@ def read_source(
             found = read_voc(source, classes, data.bits)
         case LabelmeData():
             found = read_labelme(source, classes, data.bits, masks=task.facts.masks)
+        case FolderData():
+            raise AssertionError("a folder's format is found before")
         case _:
             assert_never(source)
     check_disjoint({str(split): part for split, part in found.parts.items()})
-    return replace(found, parts=divide_parts(found.parts, data.splits))
+    return replace(found, parts=divide_parts(found.parts, data.splits), found=given.said)
 
 
 def source_identity(data: DataSpec) -> JsonValue:
@@ -83,7 +80,7 @@ def source_identity(data: DataSpec) -> JsonValue:
             return {"masks": masks_identity(source)}
         case HubData():
             return {"hub": hub_identity(source)}
-        case YoloData() | VocData() | LabelmeData():  # no experiment of before has them
+        case YoloData() | VocData() | LabelmeData() | FolderData():  # no experiment of before has them
             return source_identity_by_content(data, source_content(data))
         case _:
             assert_never(source)

@@ -9,8 +9,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from trainables.specs.base import Count, NotNegative, Share, Spec
-from trainables.specs.data_formats import LabelmeData, LabelmePart, VocData, VocPart, YoloData, YoloPart
+from trainables.specs.base import Count, NotNegative, Spec
+from trainables.specs.data_formats import (
+    FolderData,
+    LabelmeData,
+    LabelmePart,
+    VocData,
+    VocPart,
+    YoloData,
+    YoloPart,
+)
+from trainables.specs.data_splits import SplitSpec
 
 BACKGROUND = "background"
 """The name of the class that is the background unless the data say otherwise."""
@@ -232,8 +241,8 @@ class DomainSpec(OwnImages):
         return self
 
 
-Source = EmbeddedData | CocoData | MaskData | HubData | YoloData | VocData | LabelmeData
-_SOURCES = ("embedded", "coco", "masks", "hub", "yolo", "voc", "labelme")
+Source = EmbeddedData | CocoData | MaskData | HubData | YoloData | VocData | LabelmeData | FolderData
+_SOURCES = ("embedded", "coco", "masks", "hub", "yolo", "voc", "labelme", "folder")
 _PART_KINDS = ("masks", "coco", "voc", "yolo", "labelme", "hub")
 _DOMAIN_KINDS = (*_PART_KINDS, "embedded", "corruption")
 
@@ -242,44 +251,6 @@ def _exactly_one(spec: Spec, kinds: tuple[str, ...]) -> None:
     given = [n for n in kinds if getattr(spec, n) is not None]
     if len(given) != 1:
         raise ValueError(f"needs exactly one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
-
-
-class SplitSpec(Spec):
-    """Shares of the splits that the source does not provide, drawn by image with a seed.
-
-    folds: divide the images that are left after `test` into this many parts. Part number `fold`
-    (from 0) is for validation, the others are for training; `train` and `validation` are then ignored.
-    """
-
-    train: Share = 0.7
-    validation: Share = 0.15
-    test: Share = 0.15
-    seed: Annotated[int, Field(ge=0)] = 0
-    folds: Annotated[int, Field(ge=2)] | None = None
-    fold: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.folds is None and self.fold:
-            raise ValueError(f"fold {self.fold} needs folds: the number of parts to divide the images into")
-        if self.folds is not None:
-            if self.fold >= self.folds:
-                raise ValueError(f"fold must be 0 to {self.folds - 1} of {self.folds} folds, got {self.fold}")
-            if self.test >= 1:
-                raise ValueError("test must be below 1, so that images are left for the folds")
-            return self
-        if abs(self.train + self.validation + self.test - 1.0) > 1e-6:
-            raise ValueError("train, validation and test must add up to 1")
-        if not self.train or not self.validation:
-            raise ValueError("train and validation must both be above 0")
-        return self
-
-
-FOLDS_TAKEN = (
-    "divides the images of train, but the data already has validation images; "
-    "remove folds, or remove the validation images"
-)
-"""Why a source with validation images cannot be divided into folds."""
 
 
 class FaultRule(StrEnum):
@@ -321,6 +292,7 @@ class DataSpec(Spec):
     alike.
     train_fraction: the share of the training images that trials use. It is drawn with a seed, a smaller
     share is a subset of a larger one, and validation and test do not depend on it.
+    folder: a folder of data whose format is found out when it is read.
     cache_gb: the space in the cache folder of each machine for what frozen blocks compute of the images, in
     10^9 bytes; 0: it is computed in every step.
     """
@@ -332,6 +304,7 @@ class DataSpec(Spec):
     yolo: YoloData | None = None
     voc: VocData | None = None
     labelme: LabelmeData | None = None
+    folder: Annotated[str, Field(min_length=1)] | None = None
     splits: SplitSpec = SplitSpec()
     faults: FaultRules = FaultRules()
     bits: Annotated[int, Field(ge=8, le=31)] | None = None
@@ -351,7 +324,7 @@ class DataSpec(Spec):
     @property
     def source(self) -> Source:
         """The one source that is set."""
-        source: Source = getattr(self, self.kind)
+        source: Source = FolderData(path=self.folder) if self.folder else getattr(self, self.kind)
         return source
 
     @property
@@ -372,11 +345,15 @@ class DataSpec(Spec):
     @property
     def gives_test(self) -> bool:
         """Whether there are test images, of the source's or split off, or may be in its files."""
-        return self.yolo is not None or getattr(self.source, "test", None) is not None or self.splits.test > 0
+        return (
+            self.kind in ("yolo", "folder")
+            or getattr(self.source, "test", None) is not None
+            or self.splits.test > 0
+        )
 
     def unfit(self, domain: DomainSpec) -> str | None:
         """Why a domain does not fit this data; None if it fits."""
-        if domain.corruption is not None or domain.kind == self.kind:
+        if domain.corruption is not None or self.kind in (domain.kind, "folder"):
             return None
         own = {"embedded": "embedded: textured", "hub": "hub: PART"}.get(self.kind, f"{self.kind}: {{…}}")
         return (

@@ -93,6 +93,12 @@ class LabelmeData(Spec):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
+class FolderData(Spec):
+    """A folder whose format is found out when it is read."""
+
+    path: str
+
+
 PATHS_OF_PARTS: Mapping[str, tuple[str, ...]] = {
     "coco": ("images", "annotations"),
     "masks": ("images", "masks"),

@@ -86,7 +86,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         reported_by_class=("map",),
         table_metrics=("map", "map_50", "map_75", "mar_100", "loss"),
         card_metrics=("map", "map_50", "map_75"),
-        sources=("embedded", "coco", "hub", "yolo", "voc", "labelme"),
+        sources=("embedded", "coco", "hub", "yolo", "voc", "labelme", "folder"),
         settings=(),
         backbone="yolos_digits",
         plain=PlainCheckpoint(
@@ -109,7 +109,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         reported_by_class=("dice", "iou"),
         table_metrics=("dice", "iou", "soft_dice", "loss"),
         card_metrics=("dice", "iou"),
-        sources=("embedded", "masks", "hub", "coco", "yolo", "labelme"),
+        sources=("embedded", "masks", "hub", "coco", "yolo", "labelme", "folder"),
         settings=("loss", "head"),
         backbone="vit_digits",
         plain=PlainCheckpoint("vit", ("ViTImageProcessor", "ViTImageProcessorPil"), whole_patches=True),

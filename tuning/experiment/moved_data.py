@@ -169,6 +169,7 @@ def _each_path(values: Mapping[str, JsonValue], change: Callable[[Keys, str], st
             for kind, keys in {**PATHS_OF_PARTS, "yolo": (PATHS_OF_SOURCES["yolo"],)}.items():
                 for place in ((name, kind), (name, "validation", kind)):
                     _inside(domains, place, keys, ("data", "domains"), change)
+        _inside(values, ("data",), ("folder",), (), change)
         for kind, key in PATHS_OF_SOURCES.items():
             _inside(data, (kind,), (key,), ("data",), change)
     _inside(values, ("model",), ("name",), (), change)

@@ -39,6 +39,8 @@ def make_absolute(value: dict[str, Any], base: Base) -> None:
             inner = inner.get(part) if isinstance(inner, dict) else None
             if isinstance(inner, dict) and isinstance(inner.get(key), str):
                 inner[key] = _absolute(inner[key], ("data", source, part, key), base)
+        if isinstance(data.get("folder"), str):
+            data["folder"] = _absolute(data["folder"], ("data", "folder"), base)
         _domain_paths(data, base)
         for source, key in PATHS_OF_SOURCES.items():
             whole = data.get(source)

@@ -128,6 +128,7 @@ def record_data(
             crowds=meta.get("crowds", {}),
             faults=meta.get("faults", []),
             warnings=meta.get("warnings", []),
+            found=found_in_folder(workload),
             floors=floors,
             domains=domain_fingerprints(meta),
         )
@@ -136,6 +137,15 @@ def record_data(
         # The names of the launch stay until the record of other names is written: a resume compares them.
         os.replace(splits, folder / SPLITS)
     return data
+
+
+def found_in_folder(workload: Workload) -> str:
+    """What lies in a folder of data that is given alone, in words; '' for declared data."""
+    if workload.data.folder is None:
+        return ""
+    from trainables.data.formats.folder import given_data
+
+    return given_data(workload).said
 
 
 def _checked_floors(prepared: Path, workload: Workload) -> dict[str, dict[str, float]]:

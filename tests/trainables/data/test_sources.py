@@ -11,7 +11,8 @@ from data_makers import mask_folder, workload
 from trainables.data.sample import Annotations, DataPart
 from trainables.data.sources import divide_parts, read_source
 from trainables.errors import DataError
-from trainables.specs.data import Split, SplitSpec
+from trainables.specs.data import Split
+from trainables.specs.data_splits import SplitSpec
 from trainables.specs.workload import Task
 
 
@@ -119,12 +120,13 @@ def test_too_few_images() -> None:
 def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
     masks = {"masks": {"train": mask_folder(tmp_path / "m", 3), "classes": ["a", "b"]}}
     with pytest.raises(
-        DataError, match="task 'detection' needs data of embedded, coco, hub, yolo, voc or labelme, got masks"
+        DataError,
+        match="'detection' needs data of embedded, coco, hub, yolo, voc, labelme or folder, got masks",
     ):
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
     voc = {"voc": {"train": {"images": str(tmp_path), "annotations": str(tmp_path)}}}
     with pytest.raises(
         DataError,
-        match="task 'segmentation' needs data of embedded, masks, hub, coco, yolo or labelme, got voc",
+        match="'segmentation' needs data of embedded, masks, hub, coco, yolo, labelme or folder, got voc",
     ):
         read_source(workload(Task.SEGMENTATION, voc).data, Task.SEGMENTATION)

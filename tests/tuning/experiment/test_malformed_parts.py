@@ -42,17 +42,17 @@ CASES = [
         scoring="scoring: {finalists: 0}",
     ),
     case(
-        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc, labelme",
+        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc, labelme, folder",
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme; got none",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme, folder; got none",
         data="data: {}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme; got embedded, coco",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme, folder; got embedded, coco",
         data="data: {embedded: {}, coco: {train: {images: a, annotations: b}}}",
     ),
     case(
@@ -68,7 +68,7 @@ CASES = [
         data="data: {yolo: {path: data.yaml}}",
     ),
     case(
-        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco, yolo, labelme",
+        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco, yolo, labelme, folder",
         data="data: {voc: {train: {images: a, annotations: b}}}",
     ),
     case(
@@ -78,6 +78,19 @@ CASES = [
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {voc: {train: {images: a}, difficult: drop, coordinates: 0}}",
+    ),
+    case(
+        "line 10  data.labelme.train.folder  is missing; add it",
+        "line 10  data.labelme.train.images  unknown key; available: folder",
+        data="data: {labelme: {train: {images: a}}}",
+    ),
+    case(
+        "line 10  data.folder  must be text, got {\"path\": \"a\"}",
+        data="data: {folder: {path: a}}",
+    ),
+    case(
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme, folder; got masks, folder",
+        data="data: {folder: a, masks: {train: {images: a, masks: b}, classes: [x, y]}}",
     ),
     case(
         "line 10  data.hub.boxes  must be one of xyxy, xywh, got 'xyhw'; did you mean 'xywh'?",

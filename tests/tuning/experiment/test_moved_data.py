@@ -75,6 +75,8 @@ def test_every_path_of_the_data_is_known() -> None:
         "data.yolo.file": "/a/data.yaml",
         "data.domains.dim.yolo.file": "/b/data.yaml",
     }
+    assert data_paths(of({"folder": "/a/set"})) == {"data.folder": "/a/set"}
+    assert data_paths(of({"labelme": {"train": {"folder": "/a"}}})) == {"data.labelme.train.folder": "/a"}
     assert data_paths(of({"hub": {"path": "owner/name"}})) == {}
     assert data_paths(experiment()) == {}
 

@@ -172,10 +172,13 @@ def test_every_path_of_every_format_is_made_absolute(tmp_path: Path) -> None:
     part = "{images: i, annotations: a, list: l.txt}"
     far = part.replace("l.txt", "m.txt")
     voc.write_text(f"{head}data: {{voc: {{train: {part}}}, domains: {{far: {{voc: {far}}}}}}}\n")
-    for file in (yolo, voc):
+    folder, labelme = tmp_path / "folder.yaml", tmp_path / "labelme.yaml"
+    folder.write_text(f"{head}data: {{folder: set}}\n")
+    labelme.write_text(f"{head}data: {{labelme: {{train: {{folder: set}}}}}}\n")
+    for file, count in ((yolo, 2), (voc, 6), (folder, 1), (labelme, 1)):
         paths = data_paths(load_experiment(file))
         assert all(Path(path).parent == tmp_path for path in paths.values())
-        assert len(paths) == (2 if file is yolo else 6)
+        assert len(paths) == count
 
 
 @pytest.mark.parametrize("name", ["hustvl/yolos-small", "embedded"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainables.specs.data import FOLDS_TAKEN, DataSpec, DomainPart, DomainSpec, HubData
+from trainables.specs.data import DataSpec, DomainPart, DomainSpec, HubData
+from trainables.specs.data_splits import FOLDS_TAKEN
 from trainables.specs.workload import ROBUSTNESS, MetricName, Task
 from tuning.experiment.file_errors import Path, Violation, suggestion
 
