@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 from data_makers import noise
 
@@ -133,3 +134,50 @@ def as_voc(root: Path, parts: Parts, *, shift: float = 1) -> dict[str, Any]:
         paths = {"images": images, "annotations": annotations, "list": lists / f"{part}.txt"}
         section[part] = {key: str(path) for key, path in paths.items()}
     return {"voc": section}
+
+
+def as_hub(root: Path, parts: Parts, form: str = "xyxy", *, areas: bool = True) -> dict[str, Any]:
+    """A data set saved to disk, in corners (xyxy) or sides (xywh)."""
+    held = {}
+    inside: dict[str, Any] = {
+        "bbox": datasets.List(datasets.List(datasets.Value("float64"), 4)),
+        "category": datasets.List(datasets.ClassLabel(names=list(CLASSES))),
+    }
+    if areas:
+        inside["area"] = datasets.List(datasets.Value("float64"))
+    features = datasets.Features(
+        {"image": datasets.Image(), "image_id": datasets.Value("int64"), "objects": inside}
+    )
+    for part, given in parts.items():
+        rows = []
+        for scene in given:
+            scene.save(root / part)
+            boxes = [list(box) for _, box in scene.boxes]
+            objects: dict[str, Any] = {
+                "bbox": [[x, y, x + w, y + h] for x, y, w, h in boxes] if form == "xyxy" else boxes,
+                "category": [label for label, _ in scene.boxes],
+            }
+            if areas:
+                objects["area"] = [w * h for _, _, w, h in boxes]
+            rows.append(
+                {"image": str(root / part / scene.name), "image_id": scene.number, "objects": objects}
+            )
+        held[part] = datasets.Dataset.from_list(rows, features)
+    datasets.DatasetDict(held).save_to_disk(root / "saved")
+    return {"hub": {"path": str(root / "saved")} | {part: part for part in parts}}
+
+
+def as_labelme(root: Path, parts: Parts) -> dict[str, Any]:
+    section = {}
+    for part, given in parts.items():
+        for scene in given:
+            scene.save(root / part)
+            shapes = [
+                {"label": CLASSES[label], "points": [[x, y], [x + w, y + h]], "shape_type": "rectangle"}
+                for label, (x, y, w, h) in scene.boxes
+            ]
+            size = {"imageHeight": scene.height, "imageWidth": scene.width}
+            file = {"shapes": shapes, "imagePath": scene.name, **size}
+            (root / part / f"{scene.number:03d}.json").write_text(json.dumps(file))
+        section[part] = {"folder": str(root / part)}
+    return {"labelme": section}

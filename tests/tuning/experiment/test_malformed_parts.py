@@ -85,7 +85,7 @@ CASES = [
         data="data: {labelme: {train: {images: a}}}",
     ),
     case(
-        "line 10  data.folder  must be text, got {\"path\": \"a\"}",
+        'line 10  data.folder  must be text, got {"path": "a"}',
         data="data: {folder: {path: a}}",
     ),
     case(
