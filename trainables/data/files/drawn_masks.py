@@ -17,6 +17,9 @@ import numpy as np
 from trainables.data.sample import Array
 from trainables.specs.data import BACKGROUND, background_among
 
+FAR = 100
+"""How many sides of the image a polygon may reach."""
+
 
 @dataclass(frozen=True, eq=False)
 class Outline:
@@ -68,6 +71,10 @@ class Outline:
             found |= np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
         if not self.polygons:
             return found
+        # An edge is walked pixel by pixel, also outside the image.
+        farthest = FAR * max(size)
+        if any(np.abs(polygon).max() > farthest for polygon in self.polygons):
+            raise ValueError(f"a polygon lies more than {FAR} times the image's side outside of it")
         from hotcoco import mask as coco_mask
 
         for polygon in self.polygons:

@@ -25,6 +25,8 @@ LISTS = {
     Split.TEST: ("test",),
 }
 """The names of VOC's lists of each split, the first that exists counts."""
+MOST_JSON = 20
+"""JSON files of a folder that are looked at: one of COCO describes many images, of LabelMe there are many."""
 MOST_MASKS = 50
 """Masks whose values are looked at."""
 BINARY = ((0, 1), (0, 255))
@@ -84,12 +86,12 @@ def _yolo(held: Listing) -> Iterator[Candidate]:
 
 
 def _coco(held: Listing) -> Iterator[Candidate]:
-    files = [
-        f"{folder}/{name}".removeprefix("./")
+    coco = [
+        path
         for folder, names in held.by_folder({".json"}).items()
-        for name in names
+        for name in names[:MOST_JSON]
+        if held.json_file(path := f"{folder}/{name}".removeprefix("./")).coco
     ]
-    coco = [name for name in files if held.json_file(name).coco]
     if not coco:
         return
     by_split = _splits(coco)

@@ -95,7 +95,7 @@ def _objects(shapes: list[Any], declared: tuple[int, int] | None, path: str) -> 
 def _drawn(
     label: str, given: Mapping[str, Any], declared: tuple[int, int] | None, name: str
 ) -> LabelmeObject:
-    kind = given.get("shape_type") or "polygon"
+    kind = str(given.get("shape_type") or "polygon")
     points = _points(given.get("points"))
     if points is None:
         return _without(label, f"{name} has points that are no numbers")

@@ -63,6 +63,12 @@ def test_later_objects_lie_over_earlier_ones_and_crowds_below_all() -> None:
     assert mask[1:5].tolist() == [[0, 0, 1, 1, 1, 1, 2, 2, 0, 0]] * 4
 
 
+def test_a_polygon_far_outside_is_refused_and_not_walked_along() -> None:
+    far = Outline((SQUARE * np.array([1e8, 1]),))
+    with pytest.raises(ValueError, match="more than 100 times the image's side outside"):
+        far.pixels((8, 9))
+
+
 def test_outlines_of_one_box_differ() -> None:
     assert repr(Outline((SQUARE,))) == repr(Outline((SQUARE.copy(),)))
     assert repr(Outline((SQUARE,))) != repr(Outline((SQUARE[:3],)))

@@ -117,6 +117,8 @@ def test_shapes_of_a_group_are_one_object(tmp_path: Path) -> None:
         (shape("ape", [[1, 1]], "point"), "shapes[1] is a point of 1 points, which has no area"),
         (shape("ape", [[1, 1], ["x", 5], [2, 2]]), "shapes[1] has points that are no numbers"),
         (shape("ape", None), "shapes[1] has points that are no numbers"),
+        (shape("ape", [[1, 1], [2, 2], [3, 1]], kind=[1]), "shapes[1] is a [1] of 3 points"),  # type: ignore[arg-type]
+        (shape("ape", [[1, 1], [5, 5]], "line", group_id=[1]), "shapes[1] is a line of 2 points"),
         (shape("ape", [[1, 1], [2, 2]], "mask", mask="!"), "shapes[1] has a mask that is no PNG in base64"),
     ],
 )

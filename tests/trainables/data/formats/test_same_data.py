@@ -265,8 +265,8 @@ def test_masks_of_whole_pixels_are_the_same_to_the_bit_in_each_format(tmp_path: 
 
 @pytest.mark.parametrize("name", [*MASKS, *POLYGONS])
 def test_round_masks_are_the_same_to_within_a_pixel_of_their_outline(tmp_path: Path, name: str) -> None:
-    """Masks as such are the same to the bit. Polygons are drawn as pycocotools does, which takes some pixels of
-    the outline whose centre lies outside, and never one that is further away.
+    """Masks as such are the same to the bit. Polygons are drawn as pycocotools does, which takes some pixels
+    of the outline whose centre lies outside, and never one that is further away.
     """
     first, other = both(tmp_path, (MASKS | POLYGONS)[name], discs)
     differing = 0
