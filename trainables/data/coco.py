@@ -36,6 +36,9 @@ from trainables.errors import DataError
 from trainables.specs.data import CocoData, CocoPart, Split, background_among
 from trainables.wording import few, plural
 
+WIDER = "a box one pixel larger than its polygon"
+"""What is noticed of an image, for a look at the data: some converters add a pixel to both sides."""
+
 
 @dataclass(frozen=True, eq=False)
 class CocoSample:
@@ -263,6 +266,8 @@ def _read_part(
             place.get(file.categories[e.category], -1) if e.category is not None else -1 for e in entries
         ]
         found = _annotations(entries, labels)
+        if _has_wider(found):
+            tally.add(WIDER, images[0].file_name)
         canvases = frozenset(e.canvas for e in entries if e.canvas is not None)
         drawing = None if background is None else _drawing(entries, labels, place[background])
         sample = CocoSample(
@@ -270,7 +275,9 @@ def _read_part(
         )
         samples.append(sample)
         probes.append(sample.probe)
-    return DataPart(samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where)), tally)
+    return DataPart(
+        samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where, background)), tally
+    )
 
 
 def _by_file(file: CocoFile, folder: Folder, where: str) -> dict[Path, list[ImageEntry]]:
@@ -335,7 +342,15 @@ def _faults(file: CocoFile, split: Split) -> Iterator[Finding]:
         yield Finding(split, names[key], Fault.BAD_BOX, Action.IGNORED, detail)
 
 
-def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str) -> Iterator[str]:
+def _has_wider(found: Annotations) -> bool:
+    """Whether a box is a pixel wider and higher than its polygon, as some converters write it."""
+    more = found.boxes[:, 2:] - found.outlines[:, 2:]
+    return bool(((np.abs(more - 1) < 0.01).all(axis=1) & ~found.drawn).any())
+
+
+def _remarks(
+    file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str, background: str | None
+) -> Iterator[str]:
     doubled = [images[0].file_name for images in groups.values() if len(images) > 1]
     if doubled:
         yield (
@@ -354,7 +369,7 @@ def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where:
             f"count as classes: {', '.join(roots[:5])}; if that is a mistake, correct these annotations"
         )
     drawn = Counter(entry.drawn for entries in file.entries.values() for entry in entries)
-    if drawn[True]:
+    if drawn[True] and background is None:
         yield (
             f"{where}: {drawn[True]} of {drawn.total()} objects have a polygon or mask but no bbox, so their "
             "boxes were taken from it"

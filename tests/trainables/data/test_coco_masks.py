@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from data_makers import box, coco_folder, noise, prepared, workload
 
+from trainables.data.coco import WIDER
 from trainables.data.prepare import prepare_domain
 from trainables.data.prepared import open_prepared
 from trainables.data.quick_check import quick_look
 from trainables.data.resize import Resize
+from trainables.data.sources import read_source
 from trainables.errors import DataError
 from trainables.metrics.rules import MetricRules
-from trainables.specs.data import Split
+from trainables.specs.data import DataSpec, Split
 from trainables.specs.workload import Task
 
 SIZE = Resize.fixed(40, 60)
@@ -160,3 +162,17 @@ def test_a_domain_is_drawn_too(tmp_path: Path) -> None:
     classes = ("background", "cat", "dog")
     folder = prepare_domain(asked, "far", asked.data.domains["far"], classes, size=SIZE)
     assert open_prepared(folder).splits[Split.TEST].mask(0)[6, 5] == 2
+
+
+def test_a_box_without_a_bbox_is_no_remark_where_masks_are_drawn(tmp_path: Path) -> None:
+    objects = [box(i, None, segmentation=polygon(4, 5, 12, 10)) for i in range(8)]
+    data = data_of(tmp_path, objects)
+    assert prepared(Task.SEGMENTATION, data, SIZE).meta["warnings"] == ["no image shows this class: dog"]
+    assert "have a polygon or mask but no bbox" in prepared(Task.DETECTION, data).meta["warnings"][0]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_boxes_a_pixel_larger_than_their_polygons_are_noticed(tmp_path: Path, more: int) -> None:
+    objects = [box(i, [4, 5, 12 + more, 10 + more], segmentation=polygon(4, 5, 12, 10)) for i in range(8)]
+    source = read_source(DataSpec.model_validate(data_of(tmp_path, objects)), Task.DETECTION)
+    assert len(source.parts[Split.TRAIN].tally.names().get(WIDER, [])) == 8 * more

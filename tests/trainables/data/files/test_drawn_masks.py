@@ -16,6 +16,7 @@ def test_a_polygon_of_whole_pixels_covers_these_pixels() -> None:
     assert (found == expected).all()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
 @pytest.mark.parametrize("grid", [None, 1.0, 0.5, 0.25])
 def test_pixels_are_those_of_pycocotools(grid: float | None) -> None:
     """Random polygons, also beyond the border and across themselves: equal in each of 300 images."""
@@ -32,6 +33,7 @@ def test_pixels_are_those_of_pycocotools(grid: float | None) -> None:
         assert (Outline(tuple(polygons)).pixels((height, width)) == theirs.astype(bool)).all()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
 def test_runs_are_those_of_pycocotools() -> None:
     reference = pytest.importorskip("pycocotools.mask")
     mask = np.random.default_rng(0).random((7, 5)) > 0.5
