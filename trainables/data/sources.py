@@ -36,6 +36,15 @@ def read_source(
     classes: the names to number classes by, instead of the data's own order.
     before: find the classes as experiments did that began with version 2 of prepared data.
     """
+    found = read_given_parts(data, task, classes, before=before)
+    check_disjoint({str(split): part for split, part in found.parts.items()})
+    return replace(found, parts=divide_parts(found.parts, data.splits))
+
+
+def read_given_parts(
+    data: DataSpec, task: Task, classes: Sequence[str] | None = None, *, before: bool = False
+) -> DataSource:
+    """The parts that the source itself names, whether or not they share images. See `read_source`."""
     given = found_data(data, task)
     data = given.data
     source, fitting = data.source, task.facts.sources
@@ -64,8 +73,7 @@ def read_source(
             raise AssertionError("a folder's format is found before")
         case _:
             assert_never(source)
-    check_disjoint({str(split): part for split, part in found.parts.items()})
-    return replace(found, parts=divide_parts(found.parts, data.splits), found=given.said)
+    return replace(found, found=given.said)
 
 
 def source_identity(data: DataSpec) -> JsonValue:
