@@ -100,7 +100,7 @@ def describe_data(data: DataSpec) -> str:
         wide = plural(data.embedded.side, "pixel")
         return f"embedded scenes of digits, {data.embedded.domain.value}, {wide} wide"
     if data.coco is not None:
-        return f"COCO boxes from {data.coco.train.annotations}"
+        return f"COCO JSON {data.coco.train.annotations}"
     if data.masks is not None:
         return f"masks from {data.masks.train.masks}"
     if data.yolo is not None:
