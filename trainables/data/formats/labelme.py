@@ -100,9 +100,9 @@ def read_labelme_parts(
 
 def labelme_files(part: LabelmePart, where: str) -> dict[str, dict[str, Path]]:
     """The files that a part depends on, by their names."""
-    entries = find_entries(part, where)
+    entries, folder = find_entries(part, where), Path(part.folder)
     return {
-        "annotations": {entry.json.name: entry.json for entry in entries},
+        "annotations": {entry.json.relative_to(folder).as_posix(): entry.json for entry in entries},
         "images": {entry.name: entry.path for entry in entries},
     }
 

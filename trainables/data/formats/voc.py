@@ -98,9 +98,9 @@ def read_voc_parts(
 
 def voc_files(part: VocPart, where: str) -> dict[str, dict[str, Path]]:
     """The files that a part depends on, by their names."""
-    listing = find_files(part, where)
+    listing, folder = find_files(part, where), Path(part.annotations)
     found = {
-        "annotations": {entry.xml.name: entry.xml for entry in listing.entries},
+        "annotations": {entry.xml.relative_to(folder).as_posix(): entry.xml for entry in listing.entries},
         "images": {entry.name: entry.path for entry in listing.entries},
     }
     return found | ({} if part.list is None else {"list": {"": Path(part.list)}})

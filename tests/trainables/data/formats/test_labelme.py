@@ -208,6 +208,19 @@ def test_the_fingerprint_is_of_the_files_wherever_they_are(tmp_path: Path) -> No
     assert fingerprint(workload(Task.DETECTION, data), SIZE) != names[0]
 
 
+def test_files_of_one_name_in_two_folders_both_count(tmp_path: Path) -> None:
+    for place in ("set/a", "set/b"):
+        folder(tmp_path / place, [POLYGON], 4)
+    data = {"labelme": {"train": {"folder": str(tmp_path / "set")}}}
+    before = fingerprint(workload(Task.DETECTION, data), SIZE)
+    assert sum(prepared(Task.DETECTION, data).meta["counts"].values()) == 8
+    file_of(tmp_path / "set/a/001.json", "001.png", [RECTANGLE])
+    changed = fingerprint(workload(Task.DETECTION, data), SIZE)
+    file_of(tmp_path / "set/a/001.json", "001.png", [POLYGON])
+    file_of(tmp_path / "set/b/001.json", "001.png", [RECTANGLE])
+    assert len({before, changed, fingerprint(workload(Task.DETECTION, data), SIZE)}) == 3
+
+
 def test_a_domain_has_the_classes_of_the_data(tmp_path: Path) -> None:
     data = folder(tmp_path / "a", [POLYGON, RECTANGLE])
     far = folder(tmp_path / "b", [RECTANGLE], 2)["labelme"]["train"]

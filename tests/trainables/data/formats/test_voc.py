@@ -280,6 +280,21 @@ def test_the_fingerprint_is_of_xml_list_and_settings(tmp_path: Path) -> None:
     assert name(copy) != same
 
 
+def test_files_of_one_name_in_two_folders_both_count(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        for scene in scenes(0, 4):
+            scene.save(tmp_path / "images" / place)
+            (tmp_path / "xml" / place).mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"xml/{place}/{scene.number:03d}.xml").write_text(voc_xml(scene))
+    data = {"voc": {"train": {"images": str(tmp_path / "images"), "annotations": str(tmp_path / "xml")}}}
+    assert sum(prepared(Task.DETECTION, data).meta["counts"].values()) == 8
+    names = {fingerprint(workload(Task.DETECTION, data), SIZE)}
+    for place in ("a", "b"):
+        (tmp_path / f"xml/{place}/001.xml").write_text(f"<annotation>{one(1, 1, 9, 9)}</annotation>")
+        names.add(fingerprint(workload(Task.DETECTION, data), SIZE))
+    assert len(names) == 3
+
+
 def test_a_domain_has_the_classes_of_the_data(tmp_path: Path) -> None:
     data = as_voc(tmp_path / "a", parts_of())
     far = folder(tmp_path / "b", one(1, 1, 10, 10, name="cow"), 2)["voc"]["train"]

@@ -166,7 +166,7 @@ def test_errors_of_a_data_file_are_reported_with_their_lines(
     assert "nonsense" not in said
     wrong.write_text("name: x\n")
     assert "has no `data` section" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
-    wrong.write_text("data: {coco: {train: {images: a, annotations: b}}}\n")
+    wrong.write_text("data: {voc: {train: {images: a, annotations: b}}}\n")
     assert "has no masks" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
     assert "there is no file" in run("evaluate", "cells", "--data", str(tmp_path / "no.yaml"), code=2).stderr
 
