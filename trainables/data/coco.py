@@ -64,6 +64,11 @@ class CocoSample:
         """The image file, however it is spelled."""
         return file_identity(self.path)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The image file."""
+        return (self.path,)
+
     def photo(self) -> Photo:
         """The image, upright. Raises ValueError if its size is not the declared one."""
         try:

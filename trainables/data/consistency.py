@@ -6,7 +6,7 @@ It refuses boxes that are given in another form than the format has, and warns o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import add
@@ -63,6 +63,7 @@ def check_consistency(
     bits: int | None,
     corners: bool,
     own_classes: bool = False,
+    refusals: list[str] | None = None,
 ) -> list[str]:
     """The warnings about a data set.
 
@@ -70,8 +71,9 @@ def check_consistency(
 
     bits: those that deep images were read with.  corners: whether boxes must be [x0, y0, x1, y1].
     own_classes: whether the user's data name the classes, so that each should be shown somewhere.
+    refusals: takes the messages of what is refused, in place of an error.
     """
-    doubts = _check_forms(source, seen, corners=corners)
+    doubts = _gathered(refusals, lambda: _check_forms(source, seen, corners=corners))
     remarks = dict.fromkeys(remark for part in source.parts.values() for remark in part.remarks)
     return [
         *remarks,
@@ -79,10 +81,21 @@ def check_consistency(
         *_assumed(source),
         *_palettes(source),
         *_alike(source),
-        *_dark(seen, bits),
+        *_gathered(refusals, lambda: _dark(seen, bits)),
         *_twins(seen),
         *_untrained(source, seen, own_classes),
     ]
+
+
+def _gathered(refusals: list[str] | None, check: Callable[[], list[str]]) -> list[str]:
+    """The warnings of `check`, or none and its error in `refusals`."""
+    try:
+        return check()
+    except DataError as error:
+        if refusals is None:
+            raise
+        refusals.append(str(error))
+        return []
 
 
 def _check_forms(source: DataSource, seen: Mapping[Split, Seen], *, corners: bool) -> list[str]:

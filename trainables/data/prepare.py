@@ -259,7 +259,7 @@ def _write(
                 keep_empty=keep_empty,
                 single=schema == SINGLE,
             )
-            rows = _rows(_ahead(pool, work, part.samples), findings, seen[split], advance)
+            rows = _rows(ahead(pool, work, part.samples), findings, seen[split], advance)
             with _storage(folder.parent):
                 counts[split], boxes[split], crowds[split] = _write_split(
                     folder / f"{split}.arrow", rows, VERSIONS[schema]
@@ -269,7 +269,7 @@ def _write(
     stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
-    _check_counts(workload, source, counts, boxes, findings, needs)
+    check_counts(workload, source, counts, boxes, findings, needs)
     meta = {
         "schema": schema,
         "fingerprint": name,
@@ -338,7 +338,7 @@ def _record_batch(rows: list[StoredImage], schema: Any) -> Any:
     return pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
-def _check_counts(
+def check_counts(
     workload: Workload,
     source: DataSource,
     counts: dict[str, int],
@@ -362,7 +362,7 @@ def _listed(findings: Sequence[Finding]) -> str:
     return "\n".join(lines + (["  …"] if len(findings) > 20 else []))
 
 
-def _ahead(
+def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Sample], Checked], samples: Iterable[Sample]
 ) -> Iterator[Checked]:
     """Yield results in order, with only a few images in progress or waiting."""
