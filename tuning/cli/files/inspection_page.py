@@ -156,7 +156,7 @@ def _gallery(pictures: Sequence[Picture], caption: str, start: int) -> Gallery:
 def _image(picture: Picture, number: int) -> GalleryImage:
     data = io.BytesIO()
     picture.image.convert("RGB").save(data, "JPEG", quality=QUALITY)
-    why = f" {with_full_stop(_first_upper(picture.why))}" if picture.why else ""
+    why = f" {with_full_stop(picture.why)}" if picture.why else ""
     text = f"{picture.title}: {picture.shows}.{why}"
     return GalleryImage(f"image-{number}.jpg", "image/jpeg", data.getvalue(), alt=text, caption=text)
 

@@ -84,7 +84,7 @@ def test_every_picture_has_a_text(faulty: Inspection) -> None:
     assert len(checked.alts) == 6
     assert all(re.match(r"(train|validation|test) image_00\d\.png: ", alt) for alt in checked.alts)
     assert any(
-        "no picture, as the image cannot be read. Missing_file: there is no file" in a for a in checked.alts
+        "no picture, as the image cannot be read. missing_file: there is no file" in a for a in checked.alts
     )
 
 
