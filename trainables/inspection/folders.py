@@ -41,8 +41,8 @@ def subject_of_folder(folder: Path, *, task: Task | None = None, model: ModelSpe
         list(folder.iterdir())
     except OSError as error:
         raise DataError(f"{folder} must be a folder that can be listed: {error.strerror}") from error
-    coco, notes = (None, []) if task is Task.SEGMENTATION else _coco(folder)
-    masks = None if task is Task.DETECTION else _masks(folder)
+    coco, notes = _coco(folder) if task is None or task.facts.boxes else (None, [])
+    masks = _masks(folder) if task is None or task.facts.masks else None
     if coco is not None:
         if masks is not None:
             notes.append("there are masks, too; `--task segmentation` shows these")

@@ -106,7 +106,8 @@ def _imbalance(classes: Sequence[ClassCounts]) -> Iterator[Sign]:
     if counts[most] >= IMBALANCE * counts[rarest]:
         yield Sign(
             f"classes are imbalanced: {counts[most]:,} objects of '{most}' and {counts[rarest]:,} of "
-            f"'{rarest}', {counts[most] / counts[rarest]:,.0f} times as many"
+            f"'{rarest}', {counts[most] / counts[rarest]:,.0f} times as many; `sampling: {{balance: class}}` "
+            "or `loss_weights` may help the rare ones"
         )
 
 

@@ -36,6 +36,7 @@ from trainables.tasks.base import (
     split_by_size,
     tensors_of,
 )
+from trainables.tasks.class_weights import loss_weights
 from trainables.tasks.enlarged_losses import enlarged_losses
 from trainables.tasks.head import SegmentationHead
 from trainables.tasks.head_names import head_source, name_fault
@@ -125,6 +126,7 @@ class SegmentationTask:
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """A Segmenter, with the checkpoint's head if `config.head` has the same shape."""
+        loss_weights(config, self.classes, _device(self.backbone))
         backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
         head = self._new_head(config)
         held = self.pretrained_head
@@ -180,7 +182,8 @@ class SegmentationTask:
         assert batch.masks is not None
         with torch.autocast(logits.device.type, enabled=False):
             compute = enlarged_losses if on_cpu else lane_losses
-            return compute(logits, batch.masks, loss, lanes=len(batches))
+            weights = loss_weights(configs[0], self.classes, logits.device)
+            return compute(logits, batch.masks, loss, lanes=len(batches), weights=weights)
 
     def evaluate(
         self,
@@ -195,6 +198,7 @@ class SegmentationTask:
         choose_threshold: bool = False,
     ) -> dict[str, float]:
         """Dice and IoU over all pixels at mask resolution, `soft_dice` (study B) and `loss`."""
+        weights = loss_weights(config, self.classes, device)
         measured: list[Measures] = []
         counts: dict[int, Tensor] = {}
         for batch in eval_batches(split, batch_size=batch_size):
@@ -205,7 +209,7 @@ class SegmentationTask:
                     logits = self.outputs(model, piece)
                 each = counts_by_image(predicted_classes(logits), piece.masks, len(self.classes))
                 counts |= dict(zip(piece.indices, each, strict=True))
-                parts.append(measure_images(logits, piece.masks))
+                parts.append(measure_images(logits, piece.masks, weights))
                 places += piece.indices
             # Pieces are formed by size, but groups of images by their order in the split.
             measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
@@ -213,7 +217,7 @@ class SegmentationTask:
         counted = torch.stack([counts[place] for place in sorted(counts)]).cpu()
         metrics = mask_metrics(counted, self.classes, self.rules) | {
             "soft_dice": soft_dice(whole),
-            "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY),
+            "loss": mean_loss(whole, config.loss or Loss.CROSS_ENTROPY, weights),
         }
         finite = bool(torch.isfinite(whole.entropy).all())
         if keep is not None and finite:

@@ -14,7 +14,7 @@ from pathlib import Path
 from trainables.errors import ClusterError, DataError
 from trainables.run_folder import SPLITS
 from trainables.specs.job import Job
-from trainables.specs.metric_class import class_error
+from trainables.specs.metric_class import class_error, weight_error
 from trainables.specs.workload import Workload
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -104,6 +104,8 @@ def record_data(
     meta, workload = read_meta(data), experiment.workload
     if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {workload.objective.metric}: {error}")
+    if (error := weight_error(experiment.weighted_classes, meta.get("classes", ()))) is not None:
+        raise DataError(f"loss_weights: {error}")
     if (before := recorder.history.prepared) is not None:
         moved = recorder.pending.moved if recorder.pending is not None else {}
         if (note := require_same_data(before, data, experiment, folder, moved=bool(moved))) is not None:

@@ -82,3 +82,9 @@ def test_an_objective_without_a_value_is_refused_before_any_trial(
     with pytest.raises(DataError, match=rf"objective\.metric {metric}: {reason}"):
         _recorded(folder, objective={"metric": metric})
     assert read_history(folder).prepared is None
+
+
+def test_a_weight_of_a_class_that_the_data_lack_is_refused_before_any_trial(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"loss_weights: there is no class 'zebra'; the data has 0, 1, 2"):
+        _recorded(folder, trial={"loss_weights": {"3": 2.0, "zebra": 2.0}})
+    assert read_history(folder).prepared is None

@@ -50,13 +50,15 @@ def _check_surroundings(experiment: Experiment, file: str) -> str:
     if experiment.model.name == "embedded" and kinds <= {"embedded", "corruption"}:
         return ""  # nothing to find out, and nothing to import for it
     from trainables.data.quick_check import quick_look
-    from trainables.specs.metric_class import class_error
+    from trainables.specs.metric_class import class_error, weight_error
 
     workload = experiment.workload
     look = quick_look(workload)
     faults = look.faults
     if not faults and (error := class_error(workload.metric, look.classes)) is not None:
         faults = (("objective.metric", error),)
+    if not faults and (error := weight_error(experiment.weighted_classes, look.classes)) is not None:
+        faults = (("loss_weights", error),)
     if faults:
         lines = [f"  {key}  {reason}" for key, reason in faults]
         raise ExperimentFileError("\n".join([f"{file}: {plural(len(faults), 'error')}", *lines]))
