@@ -37,6 +37,7 @@ def read_source(
     before: find the classes as experiments did that began with version 2 of prepared data.
     """
     found = read_given_parts(data, task, classes, before=before)
+    check_names(found.parts.values())
     check_disjoint({str(split): part for split, part in found.parts.items()})
     return replace(found, parts=divide_parts(found.parts, data.splits))
 
@@ -135,6 +136,25 @@ def divide_parts(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, D
 def sort_by_digest(names: Iterable[str], key: str) -> list[str]:
     """Sort names by a digest of `key` and name: adding or removing a name moves none of the others."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
+
+
+def check_names(parts: Iterable[DataPart]) -> None:
+    """Refuse names that are no text: prepared data and records hold them as UTF-8. Raises DataError."""
+    strange = [name for part in parts for s in part.samples if not is_text(name := s.name)]
+    if strange:
+        raise DataError(
+            f"names of images must be UTF-8 text, but {few([repr(name) for name in strange], counted=True)} "
+            f"{'is' if len(strange) == 1 else 'are'} not; rename these files, such as with convmv"
+        )
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; a file's name is bytes, which need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_disjoint(parts: Mapping[str, DataPart]) -> None:

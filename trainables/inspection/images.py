@@ -23,6 +23,7 @@ from trainables.inspection.parts import ReadData, ReadPart
 from trainables.progress import shown_progress
 from trainables.specs.data import DataSpec, FaultRule
 from trainables.specs.workload import Task
+from trainables.wording import printable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,8 +68,8 @@ class SeenImage:
 
     @property
     def name(self) -> str:
-        """Its name in lists."""
-        return self.sample.name
+        """Its name in lists and on pictures, in one line."""
+        return " ".join(printable(self.sample.name).split("\n"))
 
     @property
     def label(self) -> str:

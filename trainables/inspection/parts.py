@@ -16,7 +16,7 @@ from trainables.data.domains import read_domain
 from trainables.data.files.file_names import walk_below
 from trainables.data.files.pixels import Photo
 from trainables.data.sample import Annotations, DataPart, DataSource, Sample
-from trainables.data.sources import check_disjoint, divide_parts, read_given_parts
+from trainables.data.sources import check_disjoint, check_names, divide_parts, read_given_parts
 from trainables.errors import DataError
 from trainables.specs.data import DataSpec, Split
 from trainables.specs.workload import Task
@@ -120,6 +120,7 @@ def _divided(data: DataSpec, task: Task, found: ReadData) -> list[DataSource]:
     """The source as training reads it; nothing, and its error among the refusals, if it cannot."""
     try:
         source = read_given_parts(data, task)
+        check_names(source.parts.values())
         check_disjoint({str(split): part for split, part in source.parts.items()})
         return [replace(source, parts=divide_parts(source.parts, data.splits))]
     except DataError as error:

@@ -18,6 +18,7 @@ from trainables.data.sample import Annotations, Sample
 from trainables.inference.drawing import draw_boxes, draw_mask
 from trainables.inspection.chosen import Chosen
 from trainables.inspection.images import Array
+from trainables.wording import printable
 
 LONGEST_SIDE = 720
 """The longest side of a picture on the page, in pixels."""
@@ -27,6 +28,8 @@ COLUMNS = 4
 MARGIN = 0.25
 """How much of the image's side is added where boxes pass the border, at most."""
 GROUND = (120, 120, 120)
+NARROWEST = 3
+"""The longest side of a picture as a multiple of the other, at most; narrower ones get a ground."""
 RED, ORANGE = (176, 0, 0), (176, 90, 0)
 DARK = 32
 """The value of 255 below which a file's grey values are spread, as those of a mask of class numbers."""
@@ -213,7 +216,7 @@ def _unread(chosen: Chosen, title: str, reason: str) -> Picture:
     shows = f"the file as it is ({sizes})" if opened else "no picture, as the image cannot be read"
     if opened:
         half = LONGEST_SIDE // len(opened)
-        shown = _side_by_side([_fitted(i, half, enlarge=True) for i in opened])
+        shown = _shrunk(_side_by_side([_fitted(i, half, enlarge=True) for i in opened]))
     else:
         shown = _said(why, _declared_boxes(chosen.image.sample))
     return Picture(shown, title, shows, why, True)
@@ -263,7 +266,7 @@ def _said(reason: str, more: str) -> Image.Image:
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
     lines, line = [], ""
-    for word in text.split():
+    for word in printable(text).split():
         while font.getlength(word) > width:
             line, word = f"{line} {word[:30]}".strip(), word[30:]
             lines.append(line)
@@ -277,7 +280,14 @@ def _wrapped(text: str, font: Any, width: int) -> list[str]:
 
 
 def _shrunk(picture: Image.Image) -> Image.Image:
-    return _fitted(picture, LONGEST_SIDE)
+    """At most `LONGEST_SIDE` long, and not so narrow that a page as wide as it would have no end."""
+    fitted = _fitted(picture, LONGEST_SIDE)
+    least = round(max(fitted.size) / NARROWEST)
+    if min(fitted.size) >= least:
+        return fitted
+    ground = Image.new("RGB", (max(fitted.width, least), max(fitted.height, least)), GROUND)
+    ground.paste(fitted, ((ground.width - fitted.width) // 2, (ground.height - fitted.height) // 2))
+    return ground
 
 
 def _fitted(image: Image.Image, longest: int, *, enlarge: bool = False) -> Image.Image:
@@ -289,7 +299,8 @@ def _fitted(image: Image.Image, longest: int, *, enlarge: bool = False) -> Image
 
 
 def _cut(text: str, font: Any, width: int) -> str:
-    """The text, shortened to the width in pixels."""
+    """The text in one line, shortened to the width in pixels."""
+    text = " ".join(printable(text).split("\n"))
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -130,3 +131,13 @@ def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
         match="'segmentation' needs data of embedded, masks, hub, coco, yolo, labelme or folder, got voc",
     ):
         read_source(workload(Task.SEGMENTATION, voc).data, Task.SEGMENTATION)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A file's name is bytes; one in another encoding would fail where prepared data hold it as text."""
+    part = mask_folder(tmp_path, 3)
+    for kind, suffix in (("images", ".jpg"), ("masks", ".png")):
+        os.rename(f"{part[kind]}/cell_001{suffix}", os.fsencode(part[kind]) + b"/caf\xe9" + suffix.encode())
+    data = workload(Task.SEGMENTATION, {"masks": {"train": part, "classes": ["background", "cell"]}}).data
+    with pytest.raises(DataError, match=r"names of images must be UTF-8 text, but 'caf\\udce9.jpg' is not"):
+        read_source(data, Task.SEGMENTATION)

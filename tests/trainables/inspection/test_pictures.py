@@ -98,3 +98,14 @@ def test_the_sheet_frames_faults_and_signs(look: Inspect, tmp_path: Path) -> Non
     signed = look({"coco": {"train": coco_folder(tmp_path / "c", 6, annotations=tiny)}}).pictures()
     assert has(contact_sheet(signed, "mine"), ORANGE)
     assert contact_sheet([], "nothing").width > 0
+
+
+def test_narrow_images_have_a_ground(look: Inspect, tmp_path: Path) -> None:
+    part = coco_folder(tmp_path, 3, annotations=[])
+    file = Path(part["annotations"])
+    file.write_text(file.read_text().replace('"height": 40, "width": 60', '"height": 0, "width": 0'))
+    for name, size in (("image_000.png", (2, 3000)), ("image_001.png", (3000, 1)), ("image_002.png", (1, 1))):
+        Image.new("RGB", size, "red").save(tmp_path / "images" / name)
+    for picture in look({"coco": {"train": part}}).pictures():
+        assert max(picture.image.size) <= 3 * min(picture.image.size)
+        assert has(picture.image, (255, 0, 0))

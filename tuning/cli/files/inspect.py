@@ -116,7 +116,9 @@ def run_inspect(
     if json_:
         import json
 
-        typer.echo(json.dumps(found.record(), indent=1, ensure_ascii=False))
+        from trainables.wording import printable
+
+        typer.echo(printable(json.dumps(found.record(), indent=1, ensure_ascii=False)))
     else:
         from tuning.cli.console import console, print_lines
 

@@ -23,7 +23,7 @@ from analysis.report.figures import draw_figure
 from analysis.report.html import render_page
 from analysis.report.plots import Bars
 from analysis.tables import Table
-from trainables.wording import few, plural, with_full_stop
+from trainables.wording import few, plural, printable, with_full_stop
 from tuning.cli.files.inspection_text import (
     class_text,
     fault_counts,
@@ -48,7 +48,7 @@ QUALITY = 88
 def inspection_page(found: Inspection, pictures: Sequence[Picture]) -> str:
     """The whole page, which needs no other file."""
     document = inspection_document(found, pictures)
-    return render_page(document, {figure.name: draw_figure(figure) for figure in document.figures})
+    return printable(render_page(document, {figure.name: draw_figure(figure) for figure in document.figures}))
 
 
 def inspection_document(found: Inspection, pictures: Sequence[Picture]) -> ReportDocument:

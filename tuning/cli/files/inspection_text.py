@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from trainables.wording import plural
+from trainables.wording import plural, printable
 
 if TYPE_CHECKING:
     from trainables.data.faults import Finding
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 30
 """The classes that are listed, the most frequent first."""
+WIDEST = 40
+"""The characters of a class's name that a column has room for."""
 MOST_LISTED = 10
 """The errors of a kind, and the leaks, that are listed."""
 
 
 def inspection_lines(found: Inspection) -> list[str]:
     """The summary, in lines."""
-    return [line.rstrip() for line in _lines(found)]
+    return [printable(line).rstrip() for line in _lines(found)]
 
 
 def verdict(found: Inspection) -> str:
@@ -99,7 +101,7 @@ def _classes(found: Inspection) -> Iterator[str]:
     masks = found.subject.task.facts.masks
     ordered = sorted(found.classes, key=lambda c: -(c.pixels or 0.0) if masks else -c.objects)
     yield f"classes ({len(ordered)})"
-    width = max((len(class_text(c.name)) for c in ordered), default=0)
+    width = min(WIDEST, max((len(class_text(c.name)) for c in ordered), default=0))
     total = sum(c.objects for c in ordered)
     for c in ordered[:MOST_CLASSES]:
         if masks:
@@ -117,8 +119,8 @@ def _classes(found: Inspection) -> Iterator[str]:
 
 
 def class_text(name: str) -> str:
-    """The class's name, in quotes if it begins or ends with a blank."""
-    return name if name == name.strip() else repr(name)
+    """The class's name, in quotes if it begins or ends with a blank or is more than a line."""
+    return name if name == name.strip() and name.isprintable() else repr(name)
 
 
 def share_text(share: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from data_makers import box, coco_folder, mask_folder
+from PIL import Image
 from saved_models import save_yolos
 from typer.testing import Result
 
@@ -152,3 +153,30 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
 
 def test_the_tasks_are_those_of_experiments() -> None:
     assert [str(task) for task in InspectedTask] == [str(task) for task in Task]
+
+
+def test_names_that_are_no_text_and_odd_pixels(run: Run, tmp_path: Path) -> None:
+    """Whatever a folder holds, the answer is a page and a reason, never a traceback."""
+    part = coco_folder(tmp_path / "data", 6, annotations=[box(i, [4, 5, 12, 10]) for i in range(6)])
+    images = Path(part["images"])
+    file = json.loads(Path(part["annotations"]).read_text())
+    odd = [os.fsdecode(b"b\xff\xfe.png"), "new\nline <b>.png", "gone \u202e.png"]
+    for number, name in enumerate(odd[:2]):
+        os.rename(images / f"image_00{number}.png", images / name)
+    for number, name in enumerate(odd):
+        file["images"][number] |= {"file_name": name}
+    file["categories"] = [{"id": 3, "name": "a\nb"}, {"id": 7, "name": "<script>" + "x" * 300}]
+    for number, given in enumerate(([1e8, 1, 2, 2], None, [1, 1, float("nan"), 2], ["a", 1, 2, 3])):
+        file["annotations"][number]["bbox"] = given
+    Path(part["annotations"]).write_text(json.dumps(file))
+    (images / "image_003.png").write_bytes(b"")
+    Image.new("RGB", (1, 1)).save(images / "image_004.png")
+    Image.new("RGB", (5000, 2)).save(images / "image_005.png")
+    out = run("inspect", str(tmp_path / "data"), "--to", str(tmp_path / "look"), code=2).stdout
+    assert "names of images must be UTF-8 text, but 'b\\udcff\\udcfe.png' is not; rename these files" in out
+    assert "'a\\nb'" in out
+    page = (tmp_path / "look" / "inspection.html").read_text(encoding="utf-8")
+    assert "<script>x" not in page
+    assert "new line &lt;b&gt;.png" in page
+    record = json.loads(run("inspect", str(tmp_path / "data"), "--json", code=2).stdout)
+    assert len(record["shown"]) == 6
