@@ -18,7 +18,7 @@ from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.dice import counts_by_image, mask_metrics
+from trainables.metrics.dice import confused_by_image, counts_of, mask_metrics
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.results import Keep, MaskResults
 from trainables.metrics.rules import MetricRules
@@ -201,14 +201,16 @@ class SegmentationTask:
         weights = loss_weights(config, self.classes, device)
         measured: list[Measures] = []
         counts: dict[int, Tensor] = {}
+        confusion = torch.zeros((len(self.classes),) * 2, dtype=torch.int64, device=device)
         for batch in eval_batches(split, batch_size=batch_size):
             parts, places = [], []
             for piece in split_by_size(batch.to(device)):
                 assert piece.masks is not None
                 with autocast(device, precision):
                     logits = self.outputs(model, piece)
-                each = counts_by_image(predicted_classes(logits), piece.masks, len(self.classes))
-                counts |= dict(zip(piece.indices, each, strict=True))
+                each = confused_by_image(predicted_classes(logits), piece.masks, len(self.classes))
+                confusion += each.sum(0)
+                counts |= dict(zip(piece.indices, counts_of(each), strict=True))
                 parts.append(measure_images(logits, piece.masks, weights))
                 places += piece.indices
             # Pieces are formed by size, but groups of images by their order in the split.
@@ -223,7 +225,7 @@ class SegmentationTask:
         if keep is not None and finite:
             images = MaskImages(self.classes, tuple(split.names), counted.numpy(), self.rules)
             soft = torch.stack([whole.overlap, whole.predicted, whole.true], dim=1).cpu().double()
-            keep(MaskResults(images, soft.numpy()))
+            keep(MaskResults(images, soft.numpy(), confusion.cpu().numpy()))
         return metrics if finite else dict.fromkeys(metrics, math.nan)
 
 

@@ -61,6 +61,5 @@ def write_whole(files: Mapping[str, bytes], folder: Path) -> list[Path]:
 def _cannot(folder: Path, error: OSError) -> StorageError:
     reason = (error.strerror or str(error)).lower()
     return StorageError(
-        f"the page and the contact sheet must be written to {folder}, but that failed: {reason}; name "
-        "another folder with --to"
+        f"the results must be written to {folder}, but that failed: {reason}; name another folder with --to"
     )
