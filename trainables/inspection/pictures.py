@@ -199,10 +199,11 @@ def _masked(
         place[number] = order.index(classes.index(name))
     place[IGNORE] = len(names) - 1
     shown = place[small]
-    share = [float((shown == i).mean()) for i in range(len(names))]
-    texts = [f"{name} {part:.1%}".replace("%", " %") for name, part in zip(names, share, strict=True)]
-    present = [text for text, part in zip(texts, share, strict=True) if part > 0]
-    return draw_mask(seen, shown, names, texts), "mask of " + ", ".join(present)
+    parts = [100 * float((shown == i).mean()) for i in range(len(names))]
+    present = [f"{name} {part:.1f} %" for name, part in zip(names, parts, strict=True) if part > 0]
+    # The colon keeps a name that ends in a number apart from its share.
+    legend = [f"{name}: {part:.1f} %" for name, part in zip(names, parts, strict=True)]
+    return draw_mask(seen, shown, names, legend), "mask of " + ", ".join(present)
 
 
 def _unread(chosen: Chosen, title: str, reason: str) -> Picture:

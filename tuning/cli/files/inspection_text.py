@@ -59,8 +59,11 @@ def _lines(found: Inspection) -> Iterator[str]:
     for refusal in found.refusals:
         yield from (f"  {line}" for line in refusal.splitlines())
     yield ""
-    yield from _parts(found)
-    yield from _classes(found)
+    if found.parts:
+        yield from _parts(found)
+        yield from _classes(found)
+    else:
+        yield "no part of the data could be read"
     if found.mapping is not None:
         yield ""
         yield f"classes and {found.mapping.model} ({plural(found.mapping.labels, 'label')})"
