@@ -12,6 +12,7 @@ import numpy as np
 
 from trainables.data.files.file_names import Folder, is_file
 from trainables.data.files.mask_pixels import read_mask
+from trainables.data.formats.folder import Given, found_data
 from trainables.errors import DataError
 from trainables.inspection.inspection import Subject
 from trainables.specs.data import BACKGROUND, CocoData, CocoPart, DataSpec, MaskData, MaskPart, Split
@@ -41,17 +42,34 @@ def subject_of_folder(folder: Path, *, task: Task | None = None, model: ModelSpe
         list(folder.iterdir())
     except OSError as error:
         raise DataError(f"{folder} must be a folder that can be listed: {error.strerror}") from error
+    tasks = list(Task) if task is None else [task]
+    reason = ""
+    fitting: dict[Task, Given] = {}
+    for each in tasks:
+        try:
+            fitting[each] = found_data(DataSpec(folder=str(folder)), each)
+        except DataError as error:
+            reason = reason or str(error).splitlines()[0]
+    for first, given in fitting.items():
+        others = [f"it fits task {each}, too: `--task {each}`" for each in fitting if each is not first]
+        said = (f"found: {given.said}", *others)
+        return Subject(str(folder), first, given.data, model=model, notes=said)
+    # What `data.folder` does not take, because something is not said there: it may still be looked at.
     coco, notes = _coco(folder) if task is None or task.facts.boxes else (None, [])
     masks = _masks(folder) if task is None or task.facts.masks else None
     if coco is not None:
+        notes.append(f"an experiment must declare it: {reason}")
         if masks is not None:
             notes.append("there are masks, too; `--task segmentation` shows these")
         return Subject(str(folder), Task.DETECTION, DataSpec(coco=coco), model=model, notes=tuple(notes))
     if masks is not None:
         parts = {split: getattr(masks, split.value) for split in Split}
         found = [f"{split}: {part.images} and {part.masks}" for split, part in parts.items() if part]
-        note = f"images and masks: {'; '.join(found)}; classes are named by the values in the masks"
-        return Subject(str(folder), Task.SEGMENTATION, DataSpec(masks=masks), model=model, notes=(note,))
+        said = (
+            f"images and masks: {'; '.join(found)}; classes are named by the values in the masks",
+            f"an experiment must declare it: {reason}",
+        )
+        return Subject(str(folder), Task.SEGMENTATION, DataSpec(masks=masks), model=model, notes=said)
     raise DataError(
         f"{folder} must hold a COCO JSON file with its images, or folders `images` and `masks`, but neither "
         f"was found in it{'' if task is None else f' for task {task}'}; it holds "

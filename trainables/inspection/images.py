@@ -182,7 +182,7 @@ def _check_together(source: DataSource, parts: Sequence[ReadPart], data: DataSpe
         source,
         by_split,
         bits=data.bits,
-        corners=getattr(source, "corners", data.kind == "hub"),
+        corners=source.corners,
         own_classes=own,
         refusals=seen.refusals,
     )

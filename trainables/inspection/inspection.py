@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from trainables.data.check import SizeRule
 from trainables.data.faults import Finding, stop_message, stopping_findings
-from trainables.errors import ModelError
+from trainables.data.formats.folder import found_data
+from trainables.errors import DataError, ModelError
 from trainables.inspection.chosen import Chosen, choose_images
 from trainables.inspection.class_names import ClassMapping, map_classes
 from trainables.inspection.coco_signs import coco_signs
@@ -136,6 +137,7 @@ def inspect_data(subject: Subject, *, images: int = 24, progress: bool = False) 
     Raises DataError only if nothing at all can be read, and no error for data that training refuses.
     """
     refusals: list[str] = []
+    subject = _found(subject, refusals)
     size = _size(subject, refusals)
     read = read_parts(subject.data, subject.task)
     refusals += read.refusals
@@ -156,6 +158,7 @@ def inspect_data(subject: Subject, *, images: int = 24, progress: bool = False) 
     mapping = _mapping(subject, read, refusals)
     leaks = tuple(find_leaks([image for image in seen.images if _comparable(image, subject.data)]))
     signs = (
+        *_forms(read),
         *coco_signs(subject.data),
         *folder_signs(subject.data, read),
         *find_signs(seen.images, parts, classes, background),
@@ -178,6 +181,28 @@ def inspect_data(subject: Subject, *, images: int = 24, progress: bool = False) 
         size=size,
         chosen=tuple(chosen),
     )
+
+
+def _forms(read: ReadData) -> list[Sign]:
+    """In which form boxes are read that may come in two, and the setting that declares it."""
+    forms = {
+        f"boxes are read as {'[x0, y0, x1, y1]' if s.corners else '[x, y, width, height]'}, as declared "
+        f"or as their areas and images show; `{s.declared_by}` declares it"
+        for s in (part.source for part in read.parts)
+        if s.declared_by is not None
+    }
+    return [Sign(text) for text in sorted(forms)]
+
+
+def _found(subject: Subject, refusals: list[str]) -> Subject:
+    """The subject with what lies in a folder that is given alone."""
+    try:
+        given = found_data(subject.data, subject.task)
+    except DataError as error:
+        refusals.append(str(error))
+        return subject
+    notes = (*subject.notes, *([f"found: {given.said}"] if given.said else []))
+    return replace(subject, data=given.data, notes=notes)
 
 
 def _unread(data: DataSpec, most: int) -> list[Chosen]:

@@ -87,9 +87,9 @@ def unread_files(data: DataSpec, most: int) -> list[ReadPart]:
     """The first image files of each part, for pictures of data of which nothing could be read."""
     found = []
     for split in Split:
-        part = getattr(data.source, split.value, None)
+        part = getattr(data.source, split.value, data if split is Split.TRAIN else None)
         samples: list[Sample] = []
-        for folder in dict.fromkeys(getattr(part, key, None) for key in ("images", "masks")):
+        for folder in dict.fromkeys(getattr(part, key, None) for key in ("images", "masks", "folder")):
             if not isinstance(folder, str) or not Path(folder).is_dir():
                 continue
             with suppress(DataError):

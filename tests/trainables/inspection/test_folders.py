@@ -26,7 +26,7 @@ def test_one_coco_file_with_its_images(tmp_path: Path) -> None:
     assert subject.data.coco is not None
     assert subject.data.coco.train.model_dump() == part
     assert subject.data.coco.validation is None
-    assert subject.notes == (f"train: COCO JSON annotations_0.json with images in {part['images']}",)
+    assert subject.notes[0] == "found: COCO JSON: train annotations_0.json"
 
 
 def test_parts_by_the_names_of_files_or_folders(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_file_of_another_part_alone_is_taken_for_training(tmp_path: Path) -> N
     subject = subject_of_folder(tmp_path)
     assert subject.data.coco is not None
     assert subject.data.coco.test is None
-    assert "there is no part for training, so test is taken for it" in subject.notes
+    assert subject.notes[0] == "found: COCO JSON: train instances_test.json"
 
 
 def test_two_files_of_one_part(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_images_and_masks_with_classes_by_their_values(tmp_path: Path) -> None:
     subject = subject_of_folder(tmp_path)
     masks = subject.data.masks
     assert masks is not None
-    assert (masks.classes, masks.values, masks.ignore) == (("background", "value 1"), (0, 1), None)
+    assert (masks.classes, masks.ignore) == (("background", "foreground"), None)
     assert not inspect_data(subject).findings
 
 
@@ -115,7 +115,7 @@ def test_both_kinds_are_told_apart_by_the_task(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text(json.dumps(file))
     subject = subject_of_folder(tmp_path)
     assert subject.task is Task.DETECTION
-    assert "there are masks, too; `--task segmentation` shows these" in subject.notes
+    assert "it fits task segmentation, too: `--task segmentation`" in subject.notes
     assert subject_of_folder(tmp_path, task=Task.SEGMENTATION).data.masks is not None
 
 

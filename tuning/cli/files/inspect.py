@@ -90,9 +90,10 @@ def run_inspect(
     that wrong ones can be seen: those that training drops or cuts are marked `(wrong)`, and grey ground shows
     how far boxes pass the border. An image that cannot be read is shown as its file opens, or as text.
 
-    In a FOLDER, COCO JSON with its images and folders `images` and `masks` are recognised, whole or in parts
-    such as `train` and `val`; what was found is said first. Without a model, images are shown in their own
-    size, up to 1024 pixels. Parts that the data do not name are split off as an experiment would by default.
+    In a FOLDER, the formats of `data: {folder: PATH}` are recognised; what was found is said first. COCO JSON
+    and folders of images and masks that an experiment would have to declare are looked at, too. Without a
+    model, images are shown in their own size, up to 1024 pixels. Parts that the data do not name are split
+    off as an experiment would by default.
 
     `--json` prints an object with these keys: `title`, `task`, `data` (its kind), `notes`, `model`;
     `refusals`; `parts` and `classes`, each with counts and `sizes` (small, medium, large); `image_sizes`;
@@ -156,7 +157,7 @@ def _subject(source: str, overrides: list[str], model: str | None, task: Inspect
         subject = Subject(
             title=experiment.name,
             task=experiment.task,
-            data=experiment.data,
+            data=workload.given_data,
             model=workload.model,
             workload=workload,
         )

@@ -50,7 +50,7 @@ def test_a_shipped_experiment(run: Run) -> None:
 def test_a_folder_writes_page_and_sheet(run: Run, tmp_path: Path) -> None:
     coco_folder(tmp_path / "data", 5)
     out = run("inspect", str(tmp_path / "data"), "--to", str(tmp_path / "look"), "--images", "3").stdout
-    assert "train: COCO JSON annotations_0.json with images in" in out
+    assert "found: COCO JSON: train annotations_0.json" in out
     assert out.endswith(
         f"{tmp_path / 'look' / 'inspection.html'}\n{tmp_path / 'look' / 'contact-sheet.png'}\n"
     )
@@ -62,7 +62,7 @@ def test_a_folder_writes_page_and_sheet(run: Run, tmp_path: Path) -> None:
 def test_a_folder_of_masks_by_its_task(run: Run, tmp_path: Path) -> None:
     mask_folder(tmp_path / "data", 5)
     out = run("inspect", str(tmp_path / "data"), "--task", "segmentation").stdout
-    assert "value 1" in out
+    assert "foreground" in out
     assert "of the pixels, in 5 images" in out
     said = run("inspect", str(tmp_path / "data"), "--task", "detection", code=2).stderr
     assert "neither was found in it for task detection" in said
