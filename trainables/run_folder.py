@@ -26,6 +26,8 @@ TEST_RESULTS = "test"
 """In a trial's folder: its results on each test image, after scoring, and a few pictures."""
 EXAMPLES = "examples.json"
 """In `TEST_RESULTS`: the list of pictures, with their images and domains."""
+DETAILS = "details.json"
+"""In `TEST_RESULTS`: precision by recall, confusion and thresholds, see `trainables.metrics.details`."""
 BASELINE_CLAIM = "baseline.claimed"
 """Marks that a worker measures the pretrained baseline."""
 

@@ -25,6 +25,11 @@ def with_full_stop(text: str) -> str:
     return text if text.endswith((".", "?")) else f"{text}."
 
 
+def printable(text: str) -> str:
+    """The text with what is no UTF-8, such as bytes in a file's name, as a backslash and its number."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def few(names: Sequence[str], most: int = 5, *, joint: str = ", ", counted: bool = False) -> str:
     """The first `most` names, and a sign of others: `a, b …`, or `a, b and 3 more` if `counted`."""
     left = len(names) - most

@@ -6,6 +6,7 @@ from analysis.ranking.scored_metrics import scored_value
 from analysis.report.ablations import ablations_section
 from analysis.report.by_class import classes_section
 from analysis.report.costs import pareto_section
+from analysis.report.details_section import details_section
 from analysis.report.document import ReportDocument
 from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
@@ -36,7 +37,8 @@ def report_of(m: Material) -> ReportDocument:
     experiment = m.sweep.experiment
     sections = (
         searched_section, best_section, curves_section, ablations_section, importance_section,
-        parallel_section, pareto_section, domains_section, classes_section, examples_section,
+        parallel_section, pareto_section, domains_section, classes_section, details_section,
+        examples_section,
         failures_section, cost_section, environment_section,
     )  # fmt: skip
     began, ended = format_time(m.history.header.time), format_time(last_record_time(m))

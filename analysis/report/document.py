@@ -108,6 +108,8 @@ class ReportDocument:
     """Name, value, and what it is measured on."""
     sections: tuple[Section, ...]
     footer: str
+    kind: str = "report"
+    """What kind of page it is, for its title."""
 
     @property
     def figures(self) -> Iterator[Figure]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
 from analysis.report import document
+from analysis.report.details_figures import confusion_figure, precision_recall_figure
 from analysis.report.parallel_coordinates import parallel_figure
 from analysis.report.plots import (
     Ablation,
     Bars,
+    Confusion,
     Costs,
     Curves,
     Dots,
@@ -17,6 +19,7 @@ from analysis.report.plots import (
     Marginals,
     Parallel,
     Plot,
+    PrecisionRecall,
 )
 from analysis.report.svg import (
     BEST,
@@ -67,6 +70,10 @@ def _canvas(plot: Plot) -> Canvas:
             return _costs(plot)
         case Dots():
             return _dots(plot)
+        case PrecisionRecall():
+            return precision_recall_figure(plot)
+        case Confusion():
+            return confusion_figure(plot)
         case _:
             assert_never(plot)
 

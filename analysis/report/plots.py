@@ -175,9 +175,25 @@ class Dots:
     series: tuple[Series, ...]
 
 
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision at equally spaced recalls from 0 to 1, by class, and the mean of all classes."""
+
+    curves: tuple[tuple[str, tuple[float, ...]], ...]
+    mean: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """What is taken for what: the share of each true class (row) by predicted class (column)."""
+
+    names: tuple[str, ...]
+    shares: tuple[tuple[float, ...], ...]
+
+
 def interval_ends(interval: Interval | None) -> tuple[float, float] | None:
     """The ends of an interval, as it is drawn."""
     return None if interval is None else (interval.low, interval.high)
 
 
-Plot = Curves | Ablation | Marginals | Bars | Parallel | Costs | Dots
+Plot = Curves | Ablation | Marginals | Bars | Parallel | Costs | Dots | PrecisionRecall | Confusion

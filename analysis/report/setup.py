@@ -100,9 +100,17 @@ def describe_data(data: DataSpec) -> str:
         wide = plural(data.embedded.side, "pixel")
         return f"embedded scenes of digits, {data.embedded.domain.value}, {wide} wide"
     if data.coco is not None:
-        return f"COCO boxes from {data.coco.train.annotations}"
+        return f"COCO JSON {data.coco.train.annotations}"
     if data.masks is not None:
         return f"masks from {data.masks.train.masks}"
+    if data.yolo is not None:
+        return f"YOLO labels of {data.yolo.file}"
+    if data.folder is not None:
+        return f"what lies in {data.folder}"
+    if data.labelme is not None:
+        return f"LabelMe files of {data.labelme.train.folder}"
+    if data.voc is not None:
+        return f"Pascal VOC boxes from {data.voc.train.annotations}"
     return f"{data.hub.path} from the Hugging Face Hub" if data.hub is not None else "–"
 
 

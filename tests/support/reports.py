@@ -26,9 +26,10 @@ from analysis.report.document import (
     Text,
 )
 from analysis.tables import Table
+from trainables.metrics.details import Details, write_details
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
-from trainables.run_folder import EXAMPLES, TEST_RESULTS, image_results
+from trainables.run_folder import DETAILS, EXAMPLES, TEST_RESULTS, image_results
 from tuning.ledger.records import Ending, Outcome, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
@@ -83,6 +84,8 @@ def rich(storage: Path, **parts: Any) -> Path:
     for number in scored:
         write_images(_by_image(number), image_results(trial_folder(folder, number)))
         _pictures(trial_folder(folder, number) / TEST_RESULTS)
+        confusion = np.array([[90 + number, 10], [4, 6]])
+        write_details(Details(CLASSES, confusion), trial_folder(folder, number) / TEST_RESULTS / DETAILS)
     beside = storage.parent / f"{storage.name}-beside"
     ablation = ran(beside, RANKS, test=RANKS)
     shutil.move(str(ablation), str(storage / ablation.name))

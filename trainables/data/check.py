@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -12,12 +13,25 @@ from trainables.data.evidence import Claims, Evidence, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.files.pixels import resized
-from trainables.data.resize import Resize
+from trainables.data.resize import Interpolation
 from trainables.data.sample import Annotations, Array, Sample
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
 
 CONTRADICTION = "does not agree with its own area or polygon"
+
+
+class SizeRule(Protocol):
+    """How an image is resized, such as `trainables.data.resize.Resize`."""
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """How new pixels are computed."""
+        ...
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) after resizing an image of `height` by `width` pixels."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ def check_image(
     split: Split,
     classes: Sequence[str],
     task: Task,
-    size: Resize,
+    size: SizeRule,
     background: int = 0,
     keep_empty: bool = False,
     single: bool = False,

@@ -16,8 +16,9 @@ from pydantic import JsonValue
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.files.coco_file import CocoFile, Entry, ImageEntry, load_coco_file
 from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
+from trainables.data.files.drawn_masks import Drawing, Shape, with_background
 from trainables.data.files.file_names import Folder, file_identity
-from trainables.data.files.pixels import Photo, read_photo, read_size, stored_size, turn_boxes
+from trainables.data.files.pixels import Photo, read_photo, read_size, stored_size, turn_boxes, turn_mask
 from trainables.data.sample import (
     Annotations,
     Array,
@@ -32,8 +33,11 @@ from trainables.data.sample import (
     unknown_classes,
 )
 from trainables.errors import DataError
-from trainables.specs.data import CocoData, CocoPart, Split
-from trainables.wording import few
+from trainables.specs.data import CocoData, CocoPart, Split, background_among
+from trainables.wording import few, plural
+
+WIDER = "a box one pixel larger than its polygon"
+"""What is noticed of an image, for a look at the data: some converters add a pixel to both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class CocoSample:
     """One image with its annotations. declared: (height, width), if the file declares them.
 
     canvases: the (height, width) of the masks that boxes were taken from.
+    drawing: the objects that the image's mask is drawn from, for segmentation.
     """
 
     name: str
@@ -52,11 +57,17 @@ class CocoSample:
     bits: int | None = None
     canvases: frozenset[tuple[int, int]] = frozenset()
     tally: Tally = field(default_factory=Tally)
+    drawing: Drawing | None = None
 
     @cached_property
     def origin(self) -> str:
         """The image file, however it is spelled."""
         return file_identity(self.path)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The image file."""
+        return (self.path,)
 
     def photo(self) -> Photo:
         """The image, upright. Raises ValueError if its size is not the declared one."""
@@ -72,19 +83,8 @@ class CocoSample:
     def annotations(self, photo: Photo | None = None) -> Annotations:
         """The boxes, including crowds, on the upright image. Raises ValueError if that cannot be told."""
         photo = photo or self.photo()
-        if wrong := self.canvases - {photo.upright, photo.stored}:
-            (height, width), (of_height, of_width) = min(wrong), photo.upright
-            raise ValueError(
-                f"it is {of_width}×{of_height} pixels, but objects without a bbox have masks of "
-                f"{width}×{height} (segmentation.size is [height, width])"
-            )
-        if photo.orientation == 1 or not len(self.found.boxes):
-            return self.found
-        own = self._said(photo.upright, photo.stored)
-        drawn = self.custom.settle(own)
-        if own is None and self.custom.assumed:
-            self.tally.add(ASSUMED, self.name)
-        if drawn is Drawn.UPRIGHT:
+        _check_canvases(self.canvases, photo, "objects without a bbox")
+        if self._way_round(photo) is Drawn.UPRIGHT:
             return self.found
         return replace(
             self.found,
@@ -93,8 +93,18 @@ class CocoSample:
             turned=True,
         )
 
-    def mask(self, photo: Photo | None = None) -> None:
-        """No mask."""
+    def mask(self, photo: Photo | None = None) -> Array | None:
+        """(height, width) uint8 class indices on the upright image, drawn from objects; None for detection.
+
+        Raises ValueError if an object cannot be drawn, or if it cannot be told which way round.
+        """
+        if self.drawing is None:
+            return None
+        photo = photo or self.photo()
+        _check_canvases(self.drawing.canvases, photo, "objects")
+        if self._way_round(photo) is Drawn.UPRIGHT:
+            return self.drawing.mask(photo.upright)
+        return turn_mask(self.drawing.mask(photo.stored), photo.orientation)
 
     def probe(self) -> Drawn | None:
         """Which way round the boxes were drawn, if this photo's own sizes say so."""
@@ -104,6 +114,16 @@ class CocoSample:
         except Exception:  # any error of the decoder; it is reported where the image is read
             return None
 
+    def _way_round(self, photo: Photo) -> Drawn:
+        """Which way round its objects were drawn. Raises ValueError if that cannot be told."""
+        if photo.orientation == 1 or not len(self.found.boxes):
+            return Drawn.UPRIGHT
+        own = self._said(photo.upright, photo.stored)
+        drawn = self.custom.settle(own)
+        if own is None and self.custom.assumed:
+            self.tally.add(ASSUMED, self.name)
+        return drawn
+
     def _said(self, upright: tuple[int, int], stored: tuple[int, int]) -> Drawn | None:
         """By the declared size; without one, by the only way round in which all boxes lie in the image."""
         if self.declared is not None:
@@ -112,6 +132,16 @@ class CocoSample:
         if inside[0] == inside[1]:
             return None
         return Drawn.UPRIGHT if inside[0] else Drawn.STORED
+
+
+def _check_canvases(canvases: frozenset[tuple[int, int]], photo: Photo, what: str) -> None:
+    """Raise ValueError if masks in run-length encoding are not of the photo's size."""
+    if wrong := canvases - {photo.upright, photo.stored}:
+        (height, width), (of_height, of_width) = min(wrong), photo.upright
+        raise ValueError(
+            f"it is {of_width}×{of_height} pixels, but {what} have masks of "
+            f"{width}×{height} (segmentation.size is [height, width])"
+        )
 
 
 def _lie_inside(boxes: Array, size: tuple[int, int]) -> bool:
@@ -125,7 +155,12 @@ Given = Mapping[Split, tuple[str, CocoPart]]
 
 
 def read_coco(
-    spec: CocoData, classes: Sequence[str] | None = None, bits: int | None = None, *, roots: bool = False
+    spec: CocoData,
+    classes: Sequence[str] | None = None,
+    bits: int | None = None,
+    *,
+    roots: bool = False,
+    masks: bool = False,
 ) -> DataSource:
     """Read the given parts. Classes are the names of the categories in all files, those of train first.
 
@@ -133,29 +168,43 @@ def read_coco(
 
     classes: used instead of the files' categories; every box must then have one of them.
     bits: those that deep images use.  roots: count such categories as classes, as experiments did before.
+    masks: draw a mask of classes for each image, for segmentation. The first class is then the background:
+    the category that is called so, or else none of the categories.
     """
     parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
     given = {s: (f"data.coco.{s}", part) for s, part in parts.items()}
-    return read_coco_parts(given, classes, bits, roots=roots)
+    return read_coco_parts(given, classes, bits, roots=roots, masks=masks)
 
 
 def read_coco_parts(
-    given: Given, classes: Sequence[str] | None = None, bits: int | None = None, *, roots: bool = False
+    given: Given,
+    classes: Sequence[str] | None = None,
+    bits: int | None = None,
+    *,
+    roots: bool = False,
+    masks: bool = False,
 ) -> DataSource:
     """See `read_coco`. Raises DataError."""
-    files = {split: (where, part, load_coco_file(part.annotations)) for split, (where, part) in given.items()}
+    files = {
+        split: (where, part, load_coco_file(part.annotations, shapes=masks))
+        for split, (where, part) in given.items()
+    }
     if classes is None:
         classes = class_names([file for *_, file in files.values()], roots=roots)
+        classes = with_background(classes) if masks else classes
         own = [(where, tuple(file.categories.values())) for where, _, file in files.values()]
         check_names_alike(own)
     else:
         for where, _, file in files.values():
             _only_of(classes, file, where)
+    for where, _, file in files.values() if masks else ():
+        require_shapes(file, where)
+    background = (background_among(classes) or classes[0]) if masks else None
     parts = {
-        split: _read_part(part, file, classes, split, where, bits)
+        split: _read_part(part, file, classes, split, where, bits, background)
         for split, (where, part, file) in files.items()
     }
-    return DataSource(tuple(classes), parts)
+    return DataSource(tuple(classes), parts, background)
 
 
 def class_names(files: Sequence[CocoFile], *, roots: bool = False) -> tuple[str, ...]:
@@ -167,6 +216,16 @@ def class_names(files: Sequence[CocoFile], *, roots: bool = False) -> tuple[str,
     parents = {name for file in files for name in file.parents}
     kept = tuple(name for name in names if name in used or fold_name(name) not in parents)
     return kept or names
+
+
+def require_shapes(file: CocoFile, where: str) -> None:
+    """Raise DataError if no object of a file has an outline, so that nothing can be drawn."""
+    entries = [entry for entries in file.entries.values() for entry in entries]
+    if entries and all(entry.shape is None for entry in entries):
+        raise DataError(
+            f"{where}.annotations: masks are drawn from polygons or masks (`segmentation`), but none of "
+            f"{plural(len(entries), 'object')} has one; use task: detection for boxes"
+        )
 
 
 def _only_of(classes: Sequence[str], file: CocoFile, where: str) -> None:
@@ -191,7 +250,13 @@ def coco_files(part: CocoPart, where: str = "") -> JsonValue:
 
 
 def _read_part(
-    part: CocoPart, file: CocoFile, classes: Sequence[str], split: Split, where: str, bits: int | None
+    part: CocoPart,
+    file: CocoFile,
+    classes: Sequence[str],
+    split: Split,
+    where: str,
+    bits: int | None,
+    background: str | None,
 ) -> DataPart:
     folder = Folder(need_folder(part.images, what=f"{where}.images"))
     place = {name: i for i, name in enumerate(classes)}
@@ -206,11 +271,18 @@ def _read_part(
             place.get(file.categories[e.category], -1) if e.category is not None else -1 for e in entries
         ]
         found = _annotations(entries, labels)
+        if _has_wider(found):
+            tally.add(WIDER, images[0].file_name)
         canvases = frozenset(e.canvas for e in entries if e.canvas is not None)
-        sample = CocoSample(images[0].file_name, path, declared, found, folder, custom, bits, canvases, tally)
+        drawing = None if background is None else _drawing(entries, labels, place[background])
+        sample = CocoSample(
+            images[0].file_name, path, declared, found, folder, custom, bits, canvases, tally, drawing
+        )
         samples.append(sample)
         probes.append(sample.probe)
-    return DataPart(samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where)), tally)
+    return DataPart(
+        samples, tuple(_faults(file, split)), tuple(_remarks(file, groups, where, background)), tally
+    )
 
 
 def _by_file(file: CocoFile, folder: Folder, where: str) -> dict[Path, list[ImageEntry]]:
@@ -239,6 +311,20 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
     return list(known.values())
 
 
+def _drawing(entries: Sequence[Entry], labels: Sequence[int], background: int) -> Drawing:
+    """The mask of the entries, which `check` lists as an error if one cannot be drawn."""
+    shapes = []
+    for entry, label in zip(entries, labels, strict=True):
+        if label < 0:
+            return Drawing((), background, f"{entry.name} has a category that is not declared")
+        if entry.shape is None:
+            return Drawing(
+                (), background, f"{entry.name} has no polygon or mask, so its pixels are not known"
+            )
+        shapes.append(Shape(label, entry.shape, entry.crowd))
+    return Drawing(tuple(shapes), background)
+
+
 def _annotations(entries: Sequence[Entry], labels: Sequence[int]) -> Annotations:
     """The boxes unchanged; `check` lists one without four numbers or without a category as an error."""
     return Annotations.of(
@@ -261,7 +347,15 @@ def _faults(file: CocoFile, split: Split) -> Iterator[Finding]:
         yield Finding(split, names[key], Fault.BAD_BOX, Action.IGNORED, detail)
 
 
-def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str) -> Iterator[str]:
+def _has_wider(found: Annotations) -> bool:
+    """Whether a box is a pixel wider and higher than its polygon, as some converters write it."""
+    more = found.boxes[:, 2:] - found.outlines[:, 2:]
+    return bool(((np.abs(more - 1) < 0.01).all(axis=1) & ~found.drawn).any())
+
+
+def _remarks(
+    file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where: str, background: str | None
+) -> Iterator[str]:
     doubled = [images[0].file_name for images in groups.values() if len(images) > 1]
     if doubled:
         yield (
@@ -280,7 +374,7 @@ def _remarks(file: CocoFile, groups: Mapping[Path, Sequence[ImageEntry]], where:
             f"count as classes: {', '.join(roots[:5])}; if that is a mistake, correct these annotations"
         )
     drawn = Counter(entry.drawn for entries in file.entries.values() for entry in entries)
-    if drawn[True]:
+    if drawn[True] and background is None:
         yield (
             f"{where}: {drawn[True]} of {drawn.total()} objects have a polygon or mask but no bbox, so their "
             "boxes were taken from it"

@@ -6,9 +6,9 @@ It refuses boxes that are given in another form than the format has, and warns o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 from trainables.data.evidence import BoxForm, Evidence
@@ -63,6 +63,7 @@ def check_consistency(
     bits: int | None,
     corners: bool,
     own_classes: bool = False,
+    refusals: list[str] | None = None,
 ) -> list[str]:
     """The warnings about a data set.
 
@@ -70,8 +71,9 @@ def check_consistency(
 
     bits: those that deep images were read with.  corners: whether boxes must be [x0, y0, x1, y1].
     own_classes: whether the user's data name the classes, so that each should be shown somewhere.
+    refusals: takes the messages of what is refused, in place of an error.
     """
-    doubts = _check_forms(source, seen, corners=corners)
+    doubts = _gathered(refusals, lambda: _check_forms(source, seen, corners=corners))
     remarks = dict.fromkeys(remark for part in source.parts.values() for remark in part.remarks)
     return [
         *remarks,
@@ -79,18 +81,30 @@ def check_consistency(
         *_assumed(source),
         *_palettes(source),
         *_alike(source),
-        *_dark(seen, bits),
+        *_gathered(refusals, lambda: _dark(seen, bits)),
         *_twins(seen),
         *_untrained(source, seen, own_classes),
     ]
 
 
+def _gathered(refusals: list[str] | None, check: Callable[[], list[str]]) -> list[str]:
+    """The warnings of `check`, or none and its error in `refusals`."""
+    try:
+        return check()
+    except DataError as error:
+        if refusals is None:
+            raise
+        refusals.append(str(error))
+        return []
+
+
 def _check_forms(source: DataSource, seen: Mapping[Split, Seen], *, corners: bool) -> list[str]:
     """The doubts about the form of boxes. Raises DataError if it is clearly another one."""
     forms = {name: form for name, form in _by_origin(source, seen).items() if form.count}
-    wrong = {name: why for name, form in forms.items() if (why := wrong_form(form, corners=corners))}
+    judge = partial(wrong_form, corners=corners, declared_by=source.declared_by)
+    wrong = {name: why for name, form in forms.items() if (why := judge(form))}
     total = reduce(add, forms.values(), BoxForm())
-    whole = wrong_form(total, corners=corners)
+    whole = judge(total)
     # One file may be wrong among others, or each too small to show what all of them show.
     if wrong and (len(wrong) < len(forms) or whole is None):
         raise DataError(f"{' and '.join(wrong)}: {next(iter(wrong.values()))}")
@@ -112,16 +126,21 @@ def _by_origin(source: DataSource, seen: Mapping[Split, Seen]) -> dict[str, BoxF
     return forms
 
 
-def wrong_form(form: BoxForm, *, corners: bool) -> str | None:
-    """Why the boxes cannot be in the form that they are read in; None if they can."""
+def wrong_form(form: BoxForm, *, corners: bool, declared_by: str | None = None) -> str | None:
+    """Why the boxes cannot be in the form that they are read in; None if they can.
+
+    declared_by: the setting that says in which form they are.
+    """
     must, other = _forms(corners)
     way_out = f"convert them to {must} in pixels" + (
-        ", or use data.coco with COCO JSON" if corners else ", such as [x0, y0, x1 - x0, y1 - y0]"
+        "" if corners else ", such as [x0, y0, x1 - x0, y1 - y0]"
     )
+    if declared_by is not None:
+        way_out = f"set {declared_by}: {'xywh' if corners else 'xyxy'}"
     if form.unit >= max(FEWEST, 0.9 * (form.count - form.vague)):
         return (
             f"boxes must be {must} in pixels, but {form.unit} of {form.count} lie within 0 to 1, as shares "
-            f"of the image do; {way_out if corners else 'multiply them by the width and height of the image'}"
+            "of the image do; multiply them by the width and height of the image"
         )
     against = form.contradicted + form.agree_otherwise
     # A few wrong ones prove something only if there is no other box.
@@ -197,7 +216,7 @@ def _assumed(source: DataSource) -> list[str]:
 def _palettes(source: DataSource) -> list[str]:
     said = (
         "a palette of two greys with the lighter one first, so a viewer shows class 0 light and class 1 "
-        "dark; the stored indices count; if the greys are meant, set data.masks.values, such as [0, 255]"
+        "dark; the stored indices count; if the greys are meant, set the masks' values, such as [0, 255]"
     )
     return _noticed(source, FALLING, "mask", said)
 

@@ -10,7 +10,7 @@ def domain_parts(name: str, domain: DomainSpec) -> dict[Split, tuple[str, Domain
     at = f"data.domains.{name}"
     if domain.kind in ("embedded", "corruption"):
         return {}
-    own = DomainPart(masks=domain.masks, coco=domain.coco, hub=domain.hub)
+    own = DomainPart.model_construct(**{domain.kind: getattr(domain, domain.kind)})
     given = {Split.TEST: (at, own)}
     if domain.validation is not None:
         given[Split.VALIDATION] = (f"{at}.validation", domain.validation)

@@ -72,6 +72,8 @@ class Evidence:
     form: BoxForm = BoxForm()
     labels: frozenset[int] = frozenset()
     """The class indices of its boxes, or of its mask's pixels."""
+    orientation: int = 1
+    """The EXIF orientation of its stored pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +115,11 @@ def evidence_of(photo: Photo, planes: bytes, claims: Claims | None, mask: Array 
     form, labels = BoxForm(), frozenset[int]()
     if claims is not None:
         found = claims.found
-        form = form if found.turned else box_form(claims, photo.upright)
+        form = form if found.turned or not found.judged else box_form(claims, photo.upright)
         labels = frozenset(found.labels[found.labels >= 0].tolist())
     if mask is not None:
         labels = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - {IGNORE}
-    return Evidence(highest, photo.deepest, pixel_digest(planes), form, labels)
+    return Evidence(highest, photo.deepest, pixel_digest(planes), form, labels, photo.orientation)
 
 
 def _extrema(photo: Photo) -> Sequence[tuple[int, int]]:

@@ -14,12 +14,15 @@ import numpy as np
 import torch
 
 from trainables.data.augment import ChangedTargets, augment_image, augment_targets
+from trainables.data.balance import drawn_order, is_balanced
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.prepared import Array, PreparedSplit
-from trainables.specs.trial import Augment
+from trainables.specs.trial import Augment, SamplingSpec
 
 NOTHING = Augment()
 """No augmentation."""
+EACH_ONCE = SamplingSpec()
+"""Every image once in an epoch."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Batches(Sequence[Batch]):
     seed: int | None = None
     """None keeps the stored order and augments nothing."""
     augment: Augment = NOTHING
+    sampling: SamplingSpec = EACH_ONCE
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -139,7 +143,11 @@ class Batches(Sequence[Batch]):
         first, last = place * self.batch_size, min((place + 1) * self.batch_size, len(self.split))
         if self.seed is None:
             return list(range(first, last))
-        indices: list[int] = _order(len(self.split), self.seed, self.epoch)[first:last].tolist()
+        if is_balanced(self.sampling):
+            order = drawn_order(self.split, self.sampling, seed=self.seed, epoch=self.epoch)
+        else:
+            order = _order(len(self.split), self.seed, self.epoch)
+        indices: list[int] = order[first:last].tolist()
         return indices
 
     @property
@@ -155,10 +163,16 @@ class Batches(Sequence[Batch]):
 
 
 def train_batches(
-    split: PreparedSplit, *, epoch: int, seed: int, batch_size: int, augment: Augment
+    split: PreparedSplit,
+    *,
+    epoch: int,
+    seed: int,
+    batch_size: int,
+    augment: Augment,
+    sampling: SamplingSpec = EACH_ONCE,
 ) -> Batches:
-    """The shuffled, augmented batches of one epoch."""
-    return Batches(split, batch_size, epoch=epoch, seed=seed, augment=augment)
+    """The shuffled, augmented batches of one epoch, of as many images as the split has."""
+    return Batches(split, batch_size, epoch=epoch, seed=seed, augment=augment, sampling=sampling)
 
 
 def eval_batches(split: PreparedSplit, *, batch_size: int) -> Batches:

@@ -14,7 +14,7 @@ from trainables.data.files.drawn import ASSUMED, Custom, Drawn, Probe, by_size
 from trainables.data.files.file_names import file_identity, lost_links
 from trainables.data.files.mask_code import MaskCode, mask_code
 from trainables.data.files.mask_pairs import find_pairs
-from trainables.data.files.mask_pixels import MaskFile, read_mask
+from trainables.data.files.mask_pixels import TRANSPARENT, MaskFile, read_mask
 from trainables.data.files.pixels import Photo, read_photo, read_size, stored_size, turn_mask
 from trainables.data.sample import (
     Annotations,
@@ -33,6 +33,8 @@ BACK = {6: 8, 8: 6}
 """The orientation that undoes another; the others undo themselves."""
 FALLING = "falling palette"
 """What is noticed of a mask: see `MaskFile.falling`."""
+UNPAINTED = "transparent parts of the mask, where nothing was painted, count as background"
+"""What is noticed of a mask with such parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,11 @@ class MaskSample:
         """The image file, however it is spelled."""
         return file_identity(self.picture)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The image file, and that of its mask if there is one."""
+        return (self.picture,) if self.drawing is None else (self.picture, self.drawing)
+
     def photo(self) -> Photo:
         """The image, upright."""
         return read_photo(self.picture, bits=self.bits)
@@ -72,6 +79,8 @@ class MaskSample:
         found = read_mask(self.drawing, values=self.code.shown, known=self.code.known)
         if found.falling:
             self.tally.add(FALLING, self.name)
+        if (found.values == TRANSPARENT).any():
+            self.tally.add(UNPAINTED, self.name)
         return self.code.classes(replace(found, values=self._upright(photo, found)))
 
     def probe(self) -> Drawn | None:

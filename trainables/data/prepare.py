@@ -34,6 +34,7 @@ from trainables.data.content.identity import domain_content, source_content
 from trainables.data.copies import seen_copies, write_digests
 from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
+from trainables.data.formats.folder import given_data
 from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
@@ -74,7 +75,7 @@ def schema_of(workload: Workload) -> int:
 
 def reading_of(workload: Workload) -> dict[str, Any]:
     """Settings of how files are read, as far as they are set: without them, the fingerprint is as before."""
-    data = workload.data
+    data = given_data(workload).data
     given: dict[str, Any] = {"bits": data.bits}
     if data.masks is not None:
         given |= {"background": data.masks.background, "suffix": data.masks.suffix}
@@ -95,11 +96,11 @@ def prepare_data(
 
     def write(folder: Path) -> None:
         before = schema_of(workload) == SINGLE
-        source = read_source(workload.data, workload.task, classes, before=before)
-        needs, own = (Split.TRAIN, Split.VALIDATION), classes is None and workload.data.kind != "embedded"
+        source = read_source(workload.given_data, workload.task, classes, before=before)
+        needs, own = (Split.TRAIN, Split.VALIDATION), classes is None and workload.data.embedded is None
         _write(workload, source, size, folder, name, progress, needs=needs, own_classes=own)
         require_unchanged(fingerprint(workload, size, classes), name)
-        keep_content(workload, folder, lambda: source_content(workload.data))
+        keep_content(workload, folder, lambda: source_content(given_data(workload).data))
 
     return _made(name, write)
 
@@ -133,10 +134,10 @@ def prepare_domain(
         key = print_of()
 
         def write(folder: Path) -> None:
-            source = read_domain(name, domain, workload.data, workload.task, classes)
+            source = read_domain(name, domain, given_data(workload).data, workload.task, classes)
             _write(workload, source, size, folder, key, progress, needs=tuple(source.parts))
             require_unchanged(print_of(), key)
-            keep_content(workload, folder, lambda: domain_content(name, domain, workload.data))
+            keep_content(workload, folder, lambda: domain_content(name, domain, given_data(workload).data))
 
         return _made(key, write)
     except DataError as error:
@@ -188,10 +189,10 @@ def _not_seen_before(workload: Workload, domains: Mapping[str, Path]) -> None:
     own = {n: d for n, d in _own_images(workload).items() if n in domains}
     if not own:
         return
-    source = read_source(workload.data, workload.task, before=schema_of(workload) == SINGLE)
+    source = read_source(given_data(workload).data, workload.task, before=schema_of(workload) == SINGLE)
     seen = {str(split): source.parts[split] for split in (Split.TRAIN, Split.VALIDATION)}
     for name, domain in own.items():
-        parts = read_domain(name, domain, workload.data, workload.task, source.classes).parts
+        parts = read_domain(name, domain, given_data(workload).data, workload.task, source.classes).parts
         for split, part in parts.items():
             check_disjoint(seen | {f"{split} of domain {name}": part})
 
@@ -258,18 +259,17 @@ def _write(
                 keep_empty=keep_empty,
                 single=schema == SINGLE,
             )
-            rows = _rows(_ahead(pool, work, part.samples), findings, seen[split], advance)
+            rows = _rows(ahead(pool, work, part.samples), findings, seen[split], advance)
             with _storage(folder.parent):
                 counts[split], boxes[split], crowds[split] = _write_split(
                     folder / f"{split}.arrow", rows, VERSIONS[schema]
                 )
-    corners = workload.data.kind == "hub"
     bits = workload.data.bits
-    warnings = check_consistency(source, seen, bits=bits, corners=corners, own_classes=own_classes)
+    warnings = check_consistency(source, seen, bits=bits, corners=source.corners, own_classes=own_classes)
     stops = stopping_findings(findings, workload.data.faults)
     if stops:
         raise DataError(stop_message(stops))
-    _check_counts(workload, source, counts, boxes, findings, needs)
+    check_counts(workload, source, counts, boxes, findings, needs)
     meta = {
         "schema": schema,
         "fingerprint": name,
@@ -338,7 +338,7 @@ def _record_batch(rows: list[StoredImage], schema: Any) -> Any:
     return pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
-def _check_counts(
+def check_counts(
     workload: Workload,
     source: DataSource,
     counts: dict[str, int],
@@ -362,7 +362,7 @@ def _listed(findings: Sequence[Finding]) -> str:
     return "\n".join(lines + (["  …"] if len(findings) > 20 else []))
 
 
-def _ahead(
+def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Sample], Checked], samples: Iterable[Sample]
 ) -> Iterator[Checked]:
     """Yield results in order, with only a few images in progress or waiting."""

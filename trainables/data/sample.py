@@ -36,6 +36,8 @@ class Annotations:
     NaN where there is none.  corners: whether the data give boxes as [x0, y0, x1, y1].
     drawn: (n,) bool, boxes that the data do not give, and that were taken from the outline.
     turned: whether boxes and outlines were turned with the photo, so that they are not as the data give them.
+    judged: whether `consistency` can judge in which form the data give the boxes; a reader of another form
+    than [x, y, width, height] or [x0, y0, x1, y1] in pixels judges it itself.
     """
 
     boxes: Array
@@ -46,6 +48,7 @@ class Annotations:
     drawn: Array
     corners: bool = False
     turned: bool = False
+    judged: bool = True
 
     @classmethod
     def none(cls) -> Annotations:
@@ -165,6 +168,12 @@ class DataSource:
     parts: dict[Split, DataPart] = field(default_factory=dict)
     background: str | None = None
     """The class of pixels that show no object, if the data name one."""
+    corners: bool = False
+    """Whether the data give boxes as [x0, y0, x1, y1]."""
+    found: str = ""
+    """What was found in a folder that is given alone, in words."""
+    declared_by: str | None = None
+    """The setting that says in which form boxes are, if there is one."""
 
 
 def need_folder(path: str, *, what: str) -> Path:

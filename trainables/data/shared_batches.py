@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from weakref import WeakValueDictionary
 
+from trainables.data.balance import is_balanced
 from trainables.data.loader import Batch, Batches
-from trainables.specs.trial import Augment
+from trainables.specs.trial import Augment, SamplingSpec
 
-Key = tuple[str | int, int, int, int | None, Augment | None, int]
+Key = tuple[str | int, int, int, int | None, Augment | None, SamplingSpec | None, int]
 
 
 class SharedBatches:
-    """Batches that a trial holds, for other trials with equal seeds, sizes and augmentation at the same step.
+    """Batches that a trial holds, for others with equal seeds, sizes, sampling and augmentation at a step.
 
     Nothing is kept for longer than a trial holds it. Splits must live as long as this.
     """
@@ -28,6 +29,7 @@ class SharedBatches:
             batches.epoch,
             batches.seed,
             batches.augment if batches.augments else None,
+            batches.sampling if is_balanced(batches.sampling) else None,
             i,
         )
         found = self._held.get(key)

@@ -10,21 +10,20 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from trainables.data.coco import coco_identity, read_coco
+from trainables.data.content.identity import source_content, source_identity_by_content
 from trainables.data.digits import digits_identity, read_digits
-from trainables.data.hub import hub_identity, read_hub
+from trainables.data.formats.folder import found_data
+from trainables.data.formats.hub_masks import read_hub_masks
+from trainables.data.formats.labelme import read_labelme
+from trainables.data.formats.voc import read_voc
+from trainables.data.formats.yolo import read_yolo
+from trainables.data.hub import hub_identity, hub_parts, read_hub_parts
 from trainables.data.masks import masks_identity, read_masks
 from trainables.data.sample import DataPart, DataSource, unknown_classes
 from trainables.errors import DataError
-from trainables.specs.data import (
-    FOLDS_TAKEN,
-    CocoData,
-    DataSpec,
-    EmbeddedData,
-    HubData,
-    MaskData,
-    Split,
-    SplitSpec,
-)
+from trainables.specs.data import CocoData, DataSpec, EmbeddedData, HubData, MaskData, Split
+from trainables.specs.data_formats import FolderData, LabelmeData, VocData, YoloData
+from trainables.specs.data_splits import FOLDS_TAKEN, SplitSpec
 from trainables.specs.workload import Task
 from trainables.wording import few
 
@@ -37,6 +36,18 @@ def read_source(
     classes: the names to number classes by, instead of the data's own order.
     before: find the classes as experiments did that began with version 2 of prepared data.
     """
+    found = read_given_parts(data, task, classes, before=before)
+    check_names(found.parts.values())
+    check_disjoint({str(split): part for split, part in found.parts.items()})
+    return replace(found, parts=divide_parts(found.parts, data.splits))
+
+
+def read_given_parts(
+    data: DataSpec, task: Task, classes: Sequence[str] | None = None, *, before: bool = False
+) -> DataSource:
+    """The parts that the source itself names, whether or not they share images. See `read_source`."""
+    given = found_data(data, task)
+    data = given.data
     source, fitting = data.source, task.facts.sources
     if data.kind not in fitting:
         either = f"{', '.join(fitting[:-1])} or {fitting[-1]}"
@@ -47,15 +58,23 @@ def read_source(
             if classes is not None and tuple(classes) != found.classes:
                 raise DataError(unknown_classes("data.embedded", found.classes, classes))
         case CocoData():
-            found = read_coco(source, classes, data.bits, roots=before)
+            found = read_coco(source, classes, data.bits, roots=before, masks=task.facts.masks)
         case MaskData():
             found = read_masks(source, classes, data.bits)
         case HubData():
-            found = read_hub(source, classes, data.bits)
+            read = read_hub_masks if task.facts.masks else read_hub_parts
+            found = read(source, hub_parts(source), classes, bits=data.bits)
+        case YoloData():
+            found = read_yolo(source, classes, data.bits, masks=task.facts.masks)
+        case VocData():
+            found = read_voc(source, classes, data.bits)
+        case LabelmeData():
+            found = read_labelme(source, classes, data.bits, masks=task.facts.masks)
+        case FolderData():
+            raise AssertionError("a folder's format is found before")
         case _:
             assert_never(source)
-    check_disjoint({str(split): part for split, part in found.parts.items()})
-    return replace(found, parts=divide_parts(found.parts, data.splits))
+    return replace(found, found=given.said)
 
 
 def source_identity(data: DataSpec) -> JsonValue:
@@ -70,6 +89,8 @@ def source_identity(data: DataSpec) -> JsonValue:
             return {"masks": masks_identity(source)}
         case HubData():
             return {"hub": hub_identity(source)}
+        case YoloData() | VocData() | LabelmeData() | FolderData():  # no experiment of before has them
+            return source_identity_by_content(data, source_content(data))
         case _:
             assert_never(source)
 
@@ -115,6 +136,25 @@ def divide_parts(parts: dict[Split, DataPart], spec: SplitSpec) -> dict[Split, D
 def sort_by_digest(names: Iterable[str], key: str) -> list[str]:
     """Sort names by a digest of `key` and name: adding or removing a name moves none of the others."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
+
+
+def check_names(parts: Iterable[DataPart]) -> None:
+    """Refuse names that are no text: prepared data and records hold them as UTF-8. Raises DataError."""
+    strange = [name for part in parts for s in part.samples if not is_text(name := s.name)]
+    if strange:
+        raise DataError(
+            f"names of images must be UTF-8 text, but {few([repr(name) for name in strange], counted=True)} "
+            f"{'is' if len(strange) == 1 else 'are'} not; rename these files, such as with convmv"
+        )
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; a file's name is bytes, which need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_disjoint(parts: Mapping[str, DataPart]) -> None:

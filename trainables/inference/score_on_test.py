@@ -10,6 +10,7 @@ from torch import nn
 from trainables.data.prepared import PreparedSplit
 from trainables.inference.trained_model import TrainedModel
 from trainables.metrics.above_floor import Interval
+from trainables.metrics.details import Thresholds
 from trainables.metrics.intervals import interval
 from trainables.metrics.results import Keep, Results
 from trainables.metrics.robustness import scored_robustness
@@ -94,6 +95,18 @@ def score_baseline(engine: Engine) -> Scores | None:
         return None
     model, config = engine.baseline_model()
     return score_model(engine, model, config)
+
+
+def chosen_thresholds(trained: TrainedModel, validation: PreparedSplit) -> Thresholds | None:
+    """The score thresholds with the highest F1 on validation images; None for a task without boxes.
+
+    They are chosen there because test images must not decide what is then measured on them.
+    """
+    if not validation.has_boxes or not len(validation):
+        return None
+    held: list[Results] = []
+    evaluation_of(trained, validation, keep=held.append)
+    return held[0].thresholds() if held else None
 
 
 def evaluation_of(

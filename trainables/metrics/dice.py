@@ -17,6 +17,16 @@ def counts_by_image(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
 
     predicted, target: (B, H, W) index maps; pixels whose target is IGNORE are left out.
     """
+    return counts_of(confused_by_image(predicted, target, classes))
+
+
+def counts_of(confused: Tensor) -> Tensor:
+    """(B, 3, classes) from (B, classes, classes); see `counts_by_image` and `confused_by_image`."""
+    return torch.stack([confused.diagonal(dim1=1, dim2=2), confused.sum(2), confused.sum(1)], dim=1)
+
+
+def confused_by_image(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
+    """(B, classes, classes) int64: each image's pixels by true and predicted class; see `counts_by_image`."""
     # One count over (image, true, predicted), with a row for ignored pixels: selecting them takes 20 times
     # as long.
     rows = classes + 1
@@ -24,8 +34,7 @@ def counts_by_image(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
     firsts = torch.arange(0, len(target) * rows * classes, rows * classes, device=target.device)
     cells += firsts.to(torch.int32).view(-1, 1, 1)
     counts = torch.bincount(cells.flatten(), minlength=len(target) * rows * classes)
-    confused = counts.view(len(target), rows, classes)[:, :classes]
-    return torch.stack([confused.diagonal(dim1=1, dim2=2), confused.sum(2), confused.sum(1)], dim=1)
+    return counts.view(len(target), rows, classes)[:, :classes]
 
 
 def mask_metrics(counts: Tensor, classes: Sequence[str], rules: MetricRules) -> dict[str, float]:

@@ -12,6 +12,7 @@ import numpy as np
 from trainables.data.domains import Parts, open_domains
 from trainables.data.prepared import Prepared, PreparedSplit
 from trainables.errors import DataError
+from trainables.metrics.coco import Array
 from trainables.metrics.hits import HitRule
 from trainables.metrics.mask_means import WITH_BACKGROUND, WORST
 from trainables.metrics.prepared_floors import true_pixels
@@ -45,10 +46,15 @@ def _reasons(prepared: Prepared, workload: Workload) -> Iterator[str]:
     rules = MetricRules.of(workload, classes)
     for what, split in sets:
         if (absent := _absent(split, name, classes, rules)) is not None:
-            yield (
-                f"{what} has {absent}, so that the metric has no value there; add such images to it, or "
-                "use another objective"
-            )
+            yield without_value(what, absent)
+
+
+def without_value(what: str, absent: str) -> str:
+    """Why a metric has no value. what: a set of images.  absent: what it lacks, as text."""
+    return (
+        f"{what} has {absent}, so that the metric has no value there; add such images to it, or "
+        "use another objective"
+    )
 
 
 def _absent(
@@ -58,10 +64,20 @@ def _absent(
     if not len(split):
         return "no images"
     if is_coco(metric.base):
-        return _absent_boxes(split, metric, classes)
+        labels, areas, crowds = (
+            np.concatenate([part(i) for i in range(len(split))])
+            for part in (split.labels, split.areas, split.crowds)
+        )
+        return absent_boxes(labels, areas, crowds, metric, classes)
     if not split.has_masks:
         return None
-    pixels = true_pixels(split, len(classes)).sum(axis=0)
+    return absent_pixels(true_pixels(split, len(classes)).sum(axis=0), metric, classes, rules)
+
+
+def absent_pixels(
+    pixels: Array, metric: MetricName, classes: tuple[str, ...], rules: MetricRules
+) -> str | None:
+    """What masks lack for a metric, as text. pixels: (classes,) of each class in all of them."""
     if metric.of_class is not None:
         found = pixels[classes.index(metric.of_class)]
         return None if found else f"no pixel of class {metric.of_class}"
@@ -75,11 +91,10 @@ def _absent(
     return None if front.any() else f"no pixel of a class other than {rules.background}"
 
 
-def _absent_boxes(split: PreparedSplit, metric: MetricName, classes: tuple[str, ...]) -> str | None:
-    labels, areas, crowds = (
-        np.concatenate([part(i) for i in range(len(split))])
-        for part in (split.labels, split.areas, split.crowds)
-    )
+def absent_boxes(
+    labels: Array, areas: Array, crowds: Array, metric: MetricName, classes: tuple[str, ...]
+) -> str | None:
+    """What boxes lack for a metric, as text. labels, areas, crowds: (n,) of all images."""
     size = metric.base.rpartition("_")[2]
     kind = f"{size} box" if size in ("small", "medium", "large") else "box"
     of = "" if metric.of_class is None else f" of class {metric.of_class}"

@@ -9,6 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from trainables.metrics.coco import Array, CocoTruth, Detections
+from trainables.metrics.details import (
+    BACKGROUND,
+    Details,
+    Thresholds,
+    box_confusion,
+    precision_at_recalls,
+)
 from trainables.metrics.floors import SOFT_DICE
 from trainables.metrics.hits import hits_by_image
 from trainables.metrics.intervals import (
@@ -18,7 +25,8 @@ from trainables.metrics.intervals import (
     resampled_masks,
     resampled_soft_dice,
 )
-from trainables.metrics.per_image import MaskImages, PerImage, box_images
+from trainables.metrics.per_image import BoxImages, MaskImages, PerImage, box_images
+from trainables.metrics.threshold import best_f1, best_f1_by_class
 from trainables.specs.tasks import MAP_WORST, is_coco
 from trainables.specs.workload import MetricName
 
@@ -35,6 +43,14 @@ class Results(Protocol):
         """The results as they are stored."""
         ...
 
+    def thresholds(self) -> Thresholds | None:
+        """The score thresholds with the highest F1 on these images; None for masks."""
+        ...
+
+    def details(self, thresholds: Thresholds | None) -> Details | None:
+        """Precision, confusion and thresholds, which were chosen on other images; None if not known."""
+        ...
+
     def above_floor(self, metric: MetricName) -> Sampled | None:
         """A metric minus its floor over resamples of the images; None if it has no floor."""
         ...
@@ -46,10 +62,14 @@ Keep = Callable[[Results], None]
 
 @dataclass(frozen=True)
 class MaskResults:
-    """images: the pixel counts.  soft: (n, 3, classes) overlap, predicted and true, see `Measures`."""
+    """images: the pixel counts.  soft: (n, 3, classes) overlap, predicted and true, see `Measures`.
+
+    confusion: (classes, classes) pixels of all images by true and predicted class, if they were counted.
+    """
 
     images: MaskImages
     soft: Array
+    confusion: Array | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,6 +79,13 @@ class MaskResults:
     def by_image(self) -> PerImage:
         """The pixel counts."""
         return self.images
+
+    def thresholds(self) -> None:
+        """Masks need none."""
+
+    def details(self, thresholds: Thresholds | None) -> Details | None:
+        """The pixels that are taken for others."""
+        return None if self.confusion is None else Details(self.images.classes, self.confusion)
 
     def above_floor(self, metric: MetricName) -> Sampled | None:
         """Resampled pixel counts; for `soft_dice`, resampled groups of images."""
@@ -81,9 +108,26 @@ class BoxResults:
     classes: tuple[str, ...]
     names: tuple[str, ...]
 
-    def by_image(self) -> PerImage:
+    def by_image(self) -> BoxImages:
         """The detections and their matches."""
         return box_images(self.truths, self.detections, self.classes, self.names)
+
+    def thresholds(self) -> Thresholds:
+        """For all classes together, and for each."""
+        return Thresholds(
+            best_f1(self.truths, self.detections),
+            best_f1_by_class(self.truths, self.detections, self.classes),
+        )
+
+    def details(self, thresholds: Thresholds | None) -> Details:
+        """Matched under the COCO protocol for precision, and across classes for the confusion."""
+        chosen = thresholds or Thresholds()
+        return Details(
+            (*self.classes, BACKGROUND),
+            box_confusion(self.truths, self.detections, self.classes, chosen),
+            precision_at_recalls(self.by_image()),
+            chosen,
+        )
 
     def above_floor(self, metric: MetricName) -> Sampled | None:
         """The chance of a resample without a hit; for `map_worst`, of a class without one."""

@@ -20,9 +20,7 @@ class MetricRules:
     @classmethod
     def of(cls, workload: Workload, classes: Sequence[str]) -> MetricRules:
         """The rules of a workload; classes: those of its data."""
-        masks = workload.data.masks
-        named = None if masks is None else masks.background
-        return cls(workload.definitions, background_among(classes, named))
+        return cls(workload.definitions, background_among(classes, workload.data.background))
 
     def foreground(self, classes: Sequence[str]) -> tuple[int, ...]:
         """The indices of the foreground classes: all if there is no background, or nothing else."""

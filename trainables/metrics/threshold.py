@@ -37,15 +37,40 @@ def best_f1(truths: Sequence[CocoTruth], detections: Sequence[Detections]) -> Op
     one matching serves every threshold. Of equal F1, the highest threshold.
     """
     objects = sum(int((~truth.crowds.astype(bool)).sum()) for truth in truths)
-    scores: list[Array] = []
-    hits: list[Array] = []
+    score, hit, _ = _all_matched(truths, detections)
+    return _best(score, hit, objects)
+
+
+def best_f1_by_class(
+    truths: Sequence[CocoTruth], detections: Sequence[Detections], classes: Sequence[str]
+) -> dict[str, OperatingPoint]:
+    """The threshold of each class with the highest F1 of its own detections and objects; see `best_f1`.
+
+    Classes of which no box is right are left out.
+    """
+    score, hit, label = _all_matched(truths, detections)
+    objects = np.zeros(len(classes), np.int64)
+    for truth in truths:
+        np.add.at(objects, truth.labels[~truth.crowds.astype(bool)].astype(np.int64), 1)
+    found = {
+        name: _best(score[label == i], hit[label == i], int(objects[i])) for i, name in enumerate(classes)
+    }
+    return {name: point for name, point in found.items() if point is not None}
+
+
+def _all_matched(truths: Sequence[CocoTruth], detections: Sequence[Detections]) -> tuple[Array, Array, Array]:
+    """Score, whether it hits, and label of each detection that counts, over all images."""
+    scores, hits, labels = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, np.int64)]
     for truth, found in zip(truths, detections, strict=True):
         hit, counts = _matched(truth, found)
         scores.append(found.scores[counts])
         hits.append(hit[counts])
-    if not scores:
-        return None
-    score, hit = np.concatenate(scores).astype(np.float64), np.concatenate(hits)
+        labels.append(found.labels[counts])
+    return np.concatenate(scores).astype(np.float64), np.concatenate(hits), np.concatenate(labels)
+
+
+def _best(score: Array, hit: Array, objects: int) -> OperatingPoint | None:
+    """The threshold with the highest F1 among detections; None if none hits."""
     order = np.argsort(-score, kind="stable")
     score, right = score[order], np.cumsum(hit[order])
     f1 = 2 * right / (np.arange(1, len(score) + 1) + objects)

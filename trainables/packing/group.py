@@ -9,7 +9,17 @@ from trainables.specs.trial import HeadSpec, TrialConfig
 
 _FROZEN = frozenset({Freezing.FROZEN, Freezing.HEAD_ONLY})
 """The modes in which no backbone weight ever trains."""
-_SHARED = {"targets", "blocks", "freeze_head", "head", "loss", "batch_size", "accumulate", "precision"}
+_SHARED = {
+    "targets",
+    "blocks",
+    "freeze_head",
+    "head",
+    "loss",
+    "loss_weights",
+    "batch_size",
+    "accumulate",
+    "precision",
+}
 """The settings that trials of one group have in common; all others may differ."""
 _LATER = HeadSpec().model_dump(mode="json", include={"kind", "blocks"})
 """Settings of a head that earlier versions did not have."""

@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from trainables.specs.base import Count, NotNegative, Share, Spec
+from trainables.specs.base import Count, NotNegative, Spec
+from trainables.specs.data_formats import (
+    FolderData,
+    LabelmeData,
+    LabelmePart,
+    VocData,
+    VocPart,
+    YoloData,
+    YoloPart,
+)
+from trainables.specs.data_splits import SplitSpec
 
 BACKGROUND = "background"
 """The name of the class that is the background unless the data say otherwise."""
@@ -90,24 +100,18 @@ class MaskPart(Spec):
     masks: str
 
 
-class MaskData(Spec):
-    """Segmentation data in image and mask folders. Absent splits are split off `train`.
+class MaskRules(Spec):
+    """What the pixels of masks stand for.
 
     A mask pixel holds an index into `classes`, or, with `values`, the grey value of its class: `values`
     lists one grey value per class, in the order of `classes`. Pixels with the value `ignore` are not counted.
     background: the class of pixels that show no object; the class named 'background' when absent.
-    suffix: what a mask's name has after its image's name, such as `_mask` or `_mask.png`; images and masks
-    may then be in one folder.
     """
 
-    train: MaskPart
-    validation: MaskPart | None = None
-    test: MaskPart | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     values: tuple[int, ...] | None = None
     ignore: int | None = None
     background: str | None = None
-    suffix: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def background_class(self) -> str | None:
@@ -123,8 +127,33 @@ class MaskData(Spec):
         return self
 
 
+class MaskData(MaskRules):
+    """Segmentation data in image and mask folders. Absent splits are split off `train`.
+
+    suffix: what a mask's name has after its image's name, such as `_mask` or `_mask.png`; images and masks
+    may then be in one folder.
+    """
+
+    train: MaskPart
+    validation: MaskPart | None = None
+    test: MaskPart | None = None
+    suffix: Annotated[str, Field(min_length=1)] | None = None
+
+
+class HubBoxes(StrEnum):
+    """The form of a box: [x0, y0, x1, y1], or [x, y, width, height]."""
+
+    XYXY = "xyxy"
+    XYWH = "xywh"
+
+
 class HubData(Spec):
-    """A data set for `datasets.load_dataset`, in the format of `detection-datasets/coco`."""
+    """A data set for `datasets.load_dataset`: boxes in the format of `detection-datasets/coco`, or masks.
+
+    image, mask: the columns of images and masks; found by their features and names when absent.
+    boxes: the form of boxes; what their areas and the images' sizes show when absent.
+    classes, values, ignore, background: for masks, see `MaskRules`.
+    """
 
     path: str
     name: str | None = None
@@ -132,6 +161,13 @@ class HubData(Spec):
     train: str = "train"
     validation: str | None = None
     test: str | None = None
+    image: str | None = None
+    boxes: HubBoxes | None = None
+    mask: str | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    values: tuple[int, ...] | None = None
+    ignore: int | None = None
+    background: str | None = None
 
 
 class CorruptionSpec(Spec):
@@ -141,43 +177,49 @@ class CorruptionSpec(Spec):
     severity: Annotated[int, Field(ge=1, le=5)] = 3
 
 
-class DomainPart(Spec):
-    """Images of a shifted domain: exactly one of mask folders, COCO data, or a split of the hub data set."""
-
-    masks: MaskPart | None = None
-    coco: CocoPart | None = None
-    hub: Annotated[str, Field(min_length=1)] | None = None
-
-    @property
-    def kind(self) -> str:
-        """The kind of source that is set."""
-        return next(n for n in ("masks", "coco", "hub") if getattr(self, n) is not None)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("masks", "coco", "hub"))
-        return self
-
-
-class DomainSpec(Spec):
-    """A named set of shifted test images, of exactly one kind.
-
-    masks, coco, hub: other images with the classes and values of the data; `validation` adds
-    validation images, for an objective under shift.  embedded: the same scenes in another domain.
-    corruption: the data's own test images, corrupted as they are read.
+class OwnImages(Spec):
+    """Images that a domain may have of its own: mask folders, COCO, VOC, YOLO or LabelMe data, or a split of
+    the hub data set.
     """
 
     masks: MaskPart | None = None
     coco: CocoPart | None = None
+    voc: VocPart | None = None
+    yolo: YoloPart | None = None
+    labelme: LabelmePart | None = None
     hub: Annotated[str, Field(min_length=1)] | None = None
-    embedded: Domain | None = None
-    corruption: CorruptionSpec | None = None
-    validation: DomainPart | None = None
 
     @property
     def kind(self) -> str:
         """The kind of source that is set."""
-        return next(n for n in _DOMAIN_KINDS if getattr(self, n) is not None)
+        return next(n for n in _DOMAIN_KINDS if getattr(self, n, None) is not None)
+
+    @property
+    def images(self) -> Any:
+        """What is set."""
+        return getattr(self, self.kind)
+
+
+class DomainPart(OwnImages):
+    """Images of a shifted domain, of exactly one kind."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, _PART_KINDS)
+        return self
+
+
+class DomainSpec(OwnImages):
+    """A named set of shifted test images, of exactly one kind.
+
+    Its own images have the classes and values of the data; `validation` adds validation images, for an
+    objective under shift.  embedded: the same scenes in another domain.
+    corruption: the data's own test images, corrupted as they are read.
+    """
+
+    embedded: Domain | None = None
+    corruption: CorruptionSpec | None = None
+    validation: DomainPart | None = None
 
     @property
     def has_validation(self) -> bool:
@@ -199,52 +241,16 @@ class DomainSpec(Spec):
         return self
 
 
-_SOURCES = ("embedded", "coco", "masks", "hub")
-_DOMAIN_KINDS = ("masks", "coco", "hub", "embedded", "corruption")
+Source = EmbeddedData | CocoData | MaskData | HubData | YoloData | VocData | LabelmeData | FolderData
+_SOURCES = ("embedded", "coco", "masks", "hub", "yolo", "voc", "labelme", "folder")
+_PART_KINDS = ("masks", "coco", "voc", "yolo", "labelme", "hub")
+_DOMAIN_KINDS = (*_PART_KINDS, "embedded", "corruption")
 
 
 def _exactly_one(spec: Spec, kinds: tuple[str, ...]) -> None:
     given = [n for n in kinds if getattr(spec, n) is not None]
     if len(given) != 1:
         raise ValueError(f"needs exactly one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
-
-
-class SplitSpec(Spec):
-    """Shares of the splits that the source does not provide, drawn by image with a seed.
-
-    folds: divide the images that are left after `test` into this many parts. Part number `fold`
-    (from 0) is for validation, the others are for training; `train` and `validation` are then ignored.
-    """
-
-    train: Share = 0.7
-    validation: Share = 0.15
-    test: Share = 0.15
-    seed: Annotated[int, Field(ge=0)] = 0
-    folds: Annotated[int, Field(ge=2)] | None = None
-    fold: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.folds is None and self.fold:
-            raise ValueError(f"fold {self.fold} needs folds: the number of parts to divide the images into")
-        if self.folds is not None:
-            if self.fold >= self.folds:
-                raise ValueError(f"fold must be 0 to {self.folds - 1} of {self.folds} folds, got {self.fold}")
-            if self.test >= 1:
-                raise ValueError("test must be below 1, so that images are left for the folds")
-            return self
-        if abs(self.train + self.validation + self.test - 1.0) > 1e-6:
-            raise ValueError("train, validation and test must add up to 1")
-        if not self.train or not self.validation:
-            raise ValueError("train and validation must both be above 0")
-        return self
-
-
-FOLDS_TAKEN = (
-    "divides the images of train, but the data already has validation images; "
-    "remove folds, or remove the validation images"
-)
-"""Why a source with validation images cannot be divided into folds."""
 
 
 class FaultRule(StrEnum):
@@ -286,6 +292,7 @@ class DataSpec(Spec):
     alike.
     train_fraction: the share of the training images that trials use. It is drawn with a seed, a smaller
     share is a subset of a larger one, and validation and test do not depend on it.
+    folder: a folder of data whose format is found out when it is read.
     cache_gb: the space in the cache folder of each machine for what frozen blocks compute of the images, in
     10^9 bytes; 0: it is computed in every step.
     """
@@ -294,6 +301,10 @@ class DataSpec(Spec):
     coco: CocoData | None = None
     masks: MaskData | None = None
     hub: HubData | None = None
+    yolo: YoloData | None = None
+    voc: VocData | None = None
+    labelme: LabelmeData | None = None
+    folder: Annotated[str, Field(min_length=1)] | None = None
     splits: SplitSpec = SplitSpec()
     faults: FaultRules = FaultRules()
     bits: Annotated[int, Field(ge=8, le=31)] | None = None
@@ -311,29 +322,38 @@ class DataSpec(Spec):
         return domains
 
     @property
-    def source(self) -> EmbeddedData | CocoData | MaskData | HubData:
+    def source(self) -> Source:
         """The one source that is set."""
-        source: EmbeddedData | CocoData | MaskData | HubData = getattr(self, self.kind)
+        source: Source = FolderData(path=self.folder) if self.folder else getattr(self, self.kind)
         return source
 
     @property
     def kind(self) -> str:
-        """Its name: embedded, coco, masks or hub."""
+        """Its name, the key that is set."""
         return next(n for n in _SOURCES if getattr(self, n) is not None)
 
     @property
+    def background(self) -> str | None:
+        """The class of masks that the data declare to be the background."""
+        return getattr(self.source, "background", None)
+
+    @property
     def gives_validation(self) -> bool:
-        """Whether the source names its validation images itself."""
-        return self.source.validation is not None
+        """Whether the source names its validation images here; some files of data name them, too."""
+        return getattr(self.source, "validation", None) is not None
 
     @property
     def gives_test(self) -> bool:
-        """Whether there are test images, of the source's or split off."""
-        return self.source.test is not None or self.splits.test > 0
+        """Whether there are test images, of the source's or split off, or may be in its files."""
+        return (
+            self.kind in ("yolo", "folder")
+            or getattr(self.source, "test", None) is not None
+            or self.splits.test > 0
+        )
 
     def unfit(self, domain: DomainSpec) -> str | None:
         """Why a domain does not fit this data; None if it fits."""
-        if domain.corruption is not None or domain.kind == self.kind:
+        if domain.corruption is not None or self.kind in (domain.kind, "folder"):
             return None
         own = {"embedded": "embedded: textured", "hub": "hub: PART"}.get(self.kind, f"{self.kind}: {{…}}")
         return (
@@ -346,6 +366,6 @@ class DataSpec(Spec):
         given = [n for n in _SOURCES if getattr(self, n) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one source of embedded, coco, masks, hub; got {', '.join(given) or 'none'}"
+                f"needs exactly one source of {', '.join(_SOURCES)}; got {', '.join(given) or 'none'}"
             )
         return self

@@ -18,6 +18,7 @@ class Definitions(Spec):
     dice: Literal[1, 2] = 2
     iou: Literal[1, 2] = 2
     coco: Literal[1, 2] = 2
+    hub: Literal[1, 2] = 2
     head: Literal[1, 2] = 2
     robustness: Literal[1, 2] = 2
     fingerprint: Literal[1, 2] = 2
@@ -65,7 +66,7 @@ class Definitions(Spec):
         return None
 
 
-BEFORE = Definitions(dice=1, iou=1, coco=1, head=1, robustness=1, fingerprint=1, frozen=1, pixels=1)
+BEFORE = Definitions.model_validate(dict.fromkeys(Definitions.model_fields, 1))
 """The definitions of every experiment whose record names none."""
 
 MEANINGS: Mapping[str, Mapping[int, str]] = {
@@ -80,6 +81,10 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
     "coco": {
         1: "true boxes rounded to single precision",
         2: "true boxes in double precision, as annotated",
+    },
+    "hub": {
+        1: "boxes of a hub data set are [x0, y0, x1, y1]",
+        2: "boxes of a hub data set are as data.hub.boxes says, or as areas and sizes show",
     },
     "head": {
         1: "of a segmentation checkpoint: kept if it has the data's classes in their order, else new",

@@ -1,8 +1,8 @@
-"""Whether the class of a metric such as `dice/cat` is one of the data."""
+"""Whether the class of a metric such as `dice/cat`, or of a weight in the loss, is one of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trainables.specs.workload import MetricName
 from trainables.wording import few, nearest_name
@@ -18,6 +18,16 @@ def class_error(asked: MetricName, classes: Sequence[str]) -> str | None:
     name = asked.of_class
     if name is None or not classes or name in classes:
         return None
+    return _no_class(name, classes)
+
+
+def weight_error(named: Iterable[str], classes: Sequence[str]) -> str | None:
+    """The error in the classes of `loss_weights`, if any. named: them.  Empty `classes`: not known yet."""
+    strange = [name for name in named if name not in classes] if classes else []
+    return _no_class(strange[0], classes) if strange else None
+
+
+def _no_class(name: str, classes: Sequence[str]) -> str:
     close = nearest_name(name, classes, ALIKE)
     return f"there is no class '{name}'" + (
         f"; did you mean '{close}'?" if close else f"; the data has {few(classes, SHOWN, counted=True)}"

@@ -136,6 +136,29 @@ class Augment(Spec):
         return epoch if self.views is None else epoch % self.views
 
 
+LOSS_WEIGHTS = "loss_weights"
+"""The setting with the weights of classes in the loss."""
+
+
+class Balance(StrEnum):
+    """By what the images of an epoch are drawn."""
+
+    NONE = "none"
+    CLASS = "class"
+
+
+class SamplingSpec(Spec):
+    """How the training images of an epoch are drawn.
+
+    balance: `none`: every image once. `class`: as many images, but an image whose rarest class is shown by f
+    of the images is drawn (f_max / f)^power times as often as one of the most frequent class.
+    power: 0.5 as in LVIS; 1 would show rare classes as often as frequent ones.
+    """
+
+    balance: Balance = Balance.NONE
+    power: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+
+
 class TrialConfig(Spec):
     """One configuration: what a search space may vary, and what `trial:` fixes.
 
@@ -165,6 +188,8 @@ class TrialConfig(Spec):
 
     head: HeadSpec = HeadSpec()
     loss: Loss | None = None
+    loss_weights: dict[str, Positive] = Field(default_factory=dict)
+    """How much the loss of a class counts, by the class's name; 1 for classes that are not named."""
 
     optimizer: Optimizer = Optimizer.ADAMW
     learning_rate: Positive = 1e-3
@@ -196,6 +221,7 @@ class TrialConfig(Spec):
     """Share of the training images that this trial uses, of those that `data.train_fraction` leaves."""
     early_stopping: EarlyStopping | None = None
     augment: Augment = Augment()
+    sampling: SamplingSpec = SamplingSpec()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @property

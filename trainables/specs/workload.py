@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trainables.specs.base import Count, Spec
-from trainables.specs.data import DataSpec, EmbeddedData
+from trainables.specs.data import DataSpec, EmbeddedData, HubBoxes
 from trainables.specs.definitions import Definitions
 from trainables.specs.tasks import TASK_FACTS, TaskFacts
 
@@ -137,6 +137,14 @@ class Workload(Spec):
     data: DataSpec = DataSpec(embedded=EmbeddedData())
     objective: ObjectiveSpec
     definitions: Definitions = Definitions()
+
+    @property
+    def given_data(self) -> DataSpec:
+        """The data as they are read: in experiments of before, boxes of a hub data set are corners."""
+        hub = self.data.hub
+        if hub is None or self.definitions.hub > 1:
+            return self.data
+        return self.data.model_copy(update={"hub": hub.model_copy(update={"boxes": HubBoxes.XYXY})})
 
     @property
     def direction(self) -> Direction:

@@ -36,6 +36,7 @@ from trainables.tasks.base import (
     split_by_size,
     tensors_of,
 )
+from trainables.tasks.class_weights import label_weights
 from trainables.tasks.detection_loss import LOSS_GROUP, GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
 from trainables.tasks.head_names import (
@@ -96,6 +97,7 @@ class DetectionTask:
             raise ModelError(f"loss '{config.loss}': detection uses the model's own loss; remove it")
         if config.head != HeadSpec():
             raise ModelError("head: detection uses the model's own head; remove its settings")
+        label_weights(self, config)
         if config.freeze_head and self.ids is None:
             raise ModelError(
                 f"freeze_head: {why_new(self.classes, self.labels)}, so its head is new and must train"
@@ -164,6 +166,7 @@ class DetectionTask:
             targets * len(levels),
             lanes=len(levels) * len(batches),
             settings=self.loss_settings,
+            weights=label_weights(self, configs[0]),
         )
         found = losses.view(len(levels), len(batches)).sum(0)
         if getattr(self.model.config, "two_stage", False):
@@ -200,7 +203,7 @@ class DetectionTask:
         by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
         loss = (
-            GroupedLoss(self.loss_settings)
+            GroupedLoss(self.loss_settings, label_weights(self, config))
             if self.own_loss is None
             else GroupedOwnLoss(self.own_loss, size=LOSS_GROUP)
         )

@@ -55,6 +55,7 @@ def matched_losses(
     *,
     lanes: int,
     settings: LossSettings,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """(lanes,) float32: for each lane, the loss of its images alone; they are stacked lane by lane.
 
@@ -62,6 +63,8 @@ def matched_losses(
     targets: as in a batch, of all images.  A lane's loss and gradients do not depend on the other lanes, to
     the bit, and are NaN if one of its outputs is not finite. Equal to transformers' loss in one process; with
     `accelerate`, that divides by the boxes of all processes.
+    weights: (classes,) float32 by label. The classification loss of a query that is matched with an object
+    counts as often as its class weighs; a cross-entropy is then a weighted mean, as in torch.
     """
     if len(logits) != len(targets) or len(logits) % lanes:
         raise ValueError(
@@ -78,11 +81,12 @@ def matched_losses(
     distance = (found - target).abs().sum(-1)
     by_query = settings.distance * distance + settings.overlap * (1 - giou(found, target))
     losses = _by_lane(by_query * matched, lanes) / each
+    own = None if weights is None else torch.cat([weights, weights.new_ones(1)])[label]
     if settings.costs.no_object:
-        weight = torch.where(matched, 1.0, settings.absent)
+        weight = torch.where(matched, 1.0 if own is None else own, settings.absent)
         losses = losses + _cross_entropy(logits.flatten(0, 1), label, weight, lanes)
     else:
-        losses = losses + _focal(logits.flatten(0, 1), label, lanes, settings.alpha) / each
+        losses = losses + _focal(logits.flatten(0, 1), label, lanes, settings.alpha, own) / each
     return losses * _one_if_finite(logits, boxes, lanes)
 
 
@@ -103,14 +107,18 @@ def _cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, lanes: int) ->
     return _by_lane(each * weight, lanes) / _by_lane(weight, lanes)
 
 
-def _focal(logits: Tensor, label: Tensor, lanes: int, alpha: float) -> Tensor:
-    """(lanes,) sums of the focal loss (Lin 2017) over queries and classes; a label past the last is none."""
+def _focal(logits: Tensor, label: Tensor, lanes: int, alpha: float, by_query: Tensor | None) -> Tensor:
+    """(lanes,) sums of the focal loss (Lin 2017) over queries and classes; a label past the last is none.
+
+    by_query: (queries,) what the loss of each query is multiplied by.
+    """
     wanted = functional.one_hot(label, logits.shape[-1] + 1)[:, :-1].to(logits.dtype)
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     score = logits.sigmoid()
     right = score * wanted + (1 - score) * (1 - wanted)
     weight = alpha * wanted + (1 - alpha) * (1 - wanted) if alpha >= 0 else torch.ones_like(wanted)
-    return _by_lane(weight * entropy * (1 - right) ** FOCAL_GAMMA, lanes)
+    each = weight * entropy * (1 - right) ** FOCAL_GAMMA
+    return _by_lane(each if by_query is None else each * by_query[:, None], lanes)
 
 
 @torch.no_grad()
@@ -127,8 +135,9 @@ _GROUPS_AT_ONCE = 4
 class GroupedLoss:
     """The mean loss over images, computed in groups of LOSS_GROUP images whatever the batch size."""
 
-    def __init__(self, settings: LossSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: LossSettings, weights: Tensor | None = None) -> None:
+        """weights: see `matched_losses`."""
+        self._settings, self._weights = settings, weights
         self._waiting: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
         self._total, self._images = 0.0, 0
 
@@ -153,7 +162,12 @@ class GroupedLoss:
         taken, self._waiting = self._waiting[: groups * size], self._waiting[groups * size :]
         logits, boxes, targets = zip(*taken, strict=True)
         losses = matched_losses(
-            torch.stack(logits), torch.stack(boxes), list(targets), lanes=groups, settings=self._settings
+            torch.stack(logits),
+            torch.stack(boxes),
+            list(targets),
+            lanes=groups,
+            settings=self._settings,
+            weights=self._weights,
         )
         for loss in losses.tolist():
             self._total += loss * size

@@ -19,32 +19,37 @@ from torch.nn import functional
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.specs.trial import Loss
 from trainables.tasks.head import enlarging
-from trainables.tasks.losses import WITHOUT_ENTROPY, Measures, loss_of
+from trainables.tasks.losses import _EPS, WITHOUT_ENTROPY, Measures, loss_of, pixel_weights
 from trainables.tasks.row_bits import rows_have_same_bits
 
 IN_CACHE = 1 << 18
 """Enlarged logits that are computed at once; as float32 they are as large as the L2 cache of a core."""
 
 
-def enlarged_losses(maps: Tensor, target: Tensor, loss: Loss, *, lanes: int) -> Tensor:
+def enlarged_losses(
+    maps: Tensor, target: Tensor, loss: Loss, *, lanes: int, weights: Tensor | None = None
+) -> Tensor:
     """(lanes,) the loss of each of `lanes` equally large parts of the images; see `losses.lane_losses`.
 
     maps: (images, classes, h, w) float32 logits on a CPU, before `enlarge`.  target: (images, H, W) classes.
+    weights: (classes,) float32, see `losses.loss_of`.
     What a lane's loss and gradient are does not depend on the other lanes. There is no second derivative.
     """
-    found: Tensor = _Losses.apply(maps, target, loss, lanes)  # type: ignore[no-untyped-call]
+    found: Tensor = _Losses.apply(maps, target, loss, lanes, weights)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Losses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, target: Tensor, loss: Loss, lanes: int) -> Tensor:
+    def forward(
+        ctx: Any, maps: Tensor, target: Tensor, loss: Loss, lanes: int, weights: Tensor | None
+    ) -> Tensor:
         images = len(maps) // lanes
         if loss is Loss.CROSS_ENTROPY:
-            values, gradients = _cross_entropies(maps, target, images)
+            values, gradients = _cross_entropies(maps, target, images, weights)
         else:
             found = [
-                _with_overlap(own, truth, loss)
+                _with_overlap(own, truth, loss, weights)
                 for own, truth in zip(torch.split(maps, images), torch.split(target, images), strict=True)
             ]
             values, gradients = [value for value, _ in found], [gradient for _, gradient in found]
@@ -56,14 +61,17 @@ class _Losses(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (own,) = ctx.saved_tensors
-        return own * grad.repeat_interleave(ctx.images).view(-1, 1, 1, 1), None, None, None
+        return own * grad.repeat_interleave(ctx.images).view(-1, 1, 1, 1), None, None, None, None
 
 
-def _cross_entropies(maps: Tensor, target: Tensor, images: int) -> tuple[list[Tensor], list[Tensor]]:
+def _cross_entropies(
+    maps: Tensor, target: Tensor, images: int, weights: Tensor | None
+) -> tuple[list[Tensor], list[Tensor]]:
     """The loss of each lane, and gradients of the maps, a few images at a time. images: those of a lane."""
     fitting = max(1, IN_CACHE // (maps.shape[1] * target[0].numel()))
     together = fitting // images
-    if together < 2 or not lanes_are_independent(images, maps.shape[1:], target.shape[1:], together):
+    alone = together < 2 or weights is not None
+    if alone or not lanes_are_independent(images, maps.shape[1:], target.shape[1:], together):
         # All images of a lane at once or, if they are many, some of them.
         together = 1
     at_once = min(images * together, fitting)
@@ -73,15 +81,17 @@ def _cross_entropies(maps: Tensor, target: Tensor, images: int) -> tuple[list[Te
         for own, truth in zip(
             torch.split(maps[some], at_once), torch.split(target[some], at_once), strict=True
         ):
-            entropy, gradient = _entropy_with_gradient(own, truth)
+            entropy, gradient = _entropy_with_gradient(own, truth, weights)
             entropies.append(entropy)
             gradients.append(gradient / images)
     return [each.mean() for each in torch.split(torch.cat(entropies), images)], gradients
 
 
-def _entropy_with_gradient(maps: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _entropy_with_gradient(
+    maps: Tensor, target: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """(images,) the cross-entropy of each image, and the gradient of their sum."""
-    pixels = _Pixels(maps, target)
+    pixels = _Pixels(maps, target, weights)
     entropy = pixels.entropy()
     return entropy, pixels.shrunk(pixels.entropy_gradient()) / pixels.counts.view(-1, 1, 1, 1)
 
@@ -105,15 +115,15 @@ def lanes_are_independent(images: int, small: Sequence[int], size: Sequence[int]
     return True
 
 
-def _with_overlap(maps: Tensor, target: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def _with_overlap(maps: Tensor, target: Tensor, loss: Loss, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """The same for a loss in which all images count together."""
-    pixels = _Pixels(maps, target)
+    pixels = _Pixels(maps, target, weights)
     overlap, predicted, true = pixels.overlap()
     entropy = maps.new_zeros(len(maps)) if loss in WITHOUT_ENTROPY else pixels.entropy()
     with torch.enable_grad():
         measures = Measures(entropy, overlap, predicted, true)
         moving = [measure.requires_grad_() for measure in (entropy, overlap, predicted)]
-        value = loss_of(measures, loss)
+        value = loss_of(measures, loss, weights)
         by_entropy, *by_overlap = torch.autograd.grad(value, moving, allow_unused=True)
     gradient = pixels.overlap_gradient(*by_overlap)
     if loss not in WITHOUT_ENTROPY:
@@ -128,7 +138,7 @@ class _Pixels:
     classes lies in long rows.
     """
 
-    def __init__(self, maps: Tensor, target: Tensor) -> None:
+    def __init__(self, maps: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
         images, classes, height, width = maps.shape
         self._small = maps.shape
         self._down, self._across = (
@@ -138,11 +148,15 @@ class _Pixels:
         scores = torch.mm(self._down, columns.view(height, -1)).view(len(self._down), classes, images, -1)
         counted = target != IGNORE
         self.counts = counted.flatten(1).sum(1).clamp(min=1)
-        """(images,) the number of pixels that count."""
+        """(images,) the number of pixels that count, or the sum of their weights."""
         self._counted = None if bool(counted.all()) else _as_rows(counted).float()
         """(H, 1, images, W) 1 where a pixel counts, else 0; None if all do."""
         truth = target if self._counted is None else target.where(counted, 0)
         self._truth = _as_rows(truth).long()
+        self._weights = None if weights is None else _as_rows(pixel_weights(target, weights))
+        """(H, 1, images, W) what each pixel counts in the cross-entropy; None if that is `_counted`."""
+        if weights is not None:
+            self.counts = pixel_weights(target, weights).flatten(1).sum(1).clamp(min=_EPS)
         scores.sub_(scores.amax(1, keepdim=True))
         self._right = scores.gather(1, self._truth)
         scores.exp_()
@@ -151,13 +165,13 @@ class _Pixels:
 
     def entropy(self) -> Tensor:
         """(images,) cross-entropy, mean over an image's counted pixels."""
-        return self._of_counted(self._sums.log() - self._right).sum((0, 1, 3)) / self.counts
+        return self._of_weighted(self._sums.log() - self._right).sum((0, 1, 3)) / self.counts
 
     def entropy_gradient(self) -> Tensor:
         """Of the cross-entropy's sum over counted pixels. Call it last: it overwrites the probabilities."""
         gradient = self._probabilities
         gradient.scatter_add_(1, self._truth, gradient.new_tensor(-1.0).expand_as(self._truth))
-        return self._of_counted(gradient)
+        return self._of_weighted(gradient)
 
     def overlap(self) -> tuple[Tensor, Tensor, Tensor]:
         """(images, classes) each: see `Measures`."""
@@ -189,6 +203,9 @@ class _Pixels:
         """1 at the true class of each counted pixel, else 0."""
         one = self._of_counted(torch.ones_like(self._right))
         return torch.zeros_like(self._probabilities).scatter_(1, self._truth, one)
+
+    def _of_weighted(self, values: Tensor) -> Tensor:
+        return self._of_counted(values) if self._weights is None else values.mul_(self._weights)
 
     def _of_counted(self, values: Tensor) -> Tensor:
         return values if self._counted is None else values.mul_(self._counted)

@@ -61,30 +61,32 @@ class Measures:
         return self.entropy, self.overlap, self.predicted, self.true
 
 
-def measure_images(logits: Tensor, target: Tensor) -> Measures:
-    """Both measures of each image."""
+def measure_images(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Measures:
+    """Both measures of each image. weights: (classes,) of the classes in the cross-entropy; see `loss_of`."""
     scores = logits.float().flatten(2).log_softmax(1)
-    return Measures(_entropy(scores, target), *_overlap(scores.exp(), target))
+    return Measures(_entropy(scores, target, weights), *_overlap(scores.exp(), target))
 
 
-def lane_losses(logits: Tensor, target: Tensor, loss: Loss, *, lanes: int) -> Tensor:
-    """(lanes,) the loss of each of `lanes` equally large parts of the images.
+def lane_losses(
+    logits: Tensor, target: Tensor, loss: Loss, *, lanes: int, weights: Tensor | None = None
+) -> Tensor:
+    """(lanes,) the loss of each of `lanes` equally large parts of the images. weights: see `loss_of`.
 
     cross_entropy is a mean over images of means over pixels; the Dice losses are computed over all images
     of a lane, so that a class that a single image lacks does not distort them.
     """
-    measures = _measures(logits, target, loss)
+    measures = _measures(logits, target, loss, weights)
     if loss is Loss.CROSS_ENTROPY:
         return measures.entropy.view(lanes, -1).mean(1)
-    return torch.stack([loss_of(own, loss) for own in measures.groups(len(logits) // lanes)])
+    return torch.stack([loss_of(own, loss, weights) for own in measures.groups(len(logits) // lanes)])
 
 
-def _measures(logits: Tensor, target: Tensor, loss: Loss) -> Measures:
+def _measures(logits: Tensor, target: Tensor, loss: Loss, weights: Tensor | None) -> Measures:
     """What `loss` needs of each image; zeros for the rest."""
     images, classes = len(logits), logits.shape[1]
     nothing = logits.new_zeros((images, classes), dtype=torch.float32)
     scores = logits.float().flatten(2).log_softmax(1)
-    entropy = nothing[:, 0] if loss in WITHOUT_ENTROPY else _entropy(scores, target)
+    entropy = nothing[:, 0] if loss in WITHOUT_ENTROPY else _entropy(scores, target, weights)
     overlap = (nothing,) * 3 if loss is Loss.CROSS_ENTROPY else _overlap(scores.exp(), target)
     return Measures(entropy, *overlap)
 
@@ -93,36 +95,42 @@ WITHOUT_ENTROPY = (Loss.DICE, Loss.LOG_COSH_DICE)
 """Losses that need no cross-entropy."""
 
 
-def loss_of(measures: Measures, loss: Loss) -> Tensor:
+def loss_of(measures: Measures, loss: Loss, weights: Tensor | None = None) -> Tensor:
     """The loss of a group of images from its measures.
 
     dice           1 − mean of the soft Dice 2·Σpt / (Σp + Σt) over the classes present in the truth
     log_cosh_dice  log cosh(1 − weighted soft Dice), study B; see `weighted_soft_dice`
+
+    weights: (classes,) above 0, float32. A mean over the pixels of an image becomes a mean weighted by the
+    pixels' true classes, as in torch's cross-entropy, and the mean over classes a weighted one.
     """
     match loss:
         case Loss.CROSS_ENTROPY:
             return measures.entropy.mean()
         case Loss.DICE:
-            return _dice_loss(measures)
+            return _dice_loss(measures, weights)
         case Loss.LOG_COSH_DICE:
-            return torch.log(torch.cosh(1 - weighted_soft_dice(measures)))
+            return torch.log(torch.cosh(1 - weighted_soft_dice(measures, weights)))
         case Loss.CROSS_ENTROPY_DICE:
-            return measures.entropy.mean() + _dice_loss(measures)
+            return measures.entropy.mean() + _dice_loss(measures, weights)
         case _:
             assert_never(loss)
 
 
-def weighted_soft_dice(measures: Measures) -> Tensor:
+def weighted_soft_dice(measures: Measures, weights: Tensor | None = None) -> Tensor:
     """Study B's metric: Σ_c w_c · Dice_c, w_c ∝ 1 / pixels of class c in the group, Σ w_c = 1.
 
     Classes absent from the group's truth have no weight; without a counted pixel the metric is 1.
+    weights: (classes,) what each w_c is multiplied by before they are scaled to 1; for a loss.
     """
     true = measures.true.sum(0)
     present = true > 0
-    weights = present / true.clamp(min=1.0)
+    shares = present / true.clamp(min=1.0)
+    if weights is not None:
+        shares = shares * weights
     if not present.any():
         return measures.overlap.sum() * 0 + 1
-    return (weights / weights.sum() * _dice(measures)).sum()
+    return (shares / shares.sum() * _dice(measures)).sum()
 
 
 def soft_dice(measures: Measures) -> float:
@@ -130,9 +138,9 @@ def soft_dice(measures: Measures) -> float:
     return _over_groups(measures, [weighted_soft_dice(g) for g in measures.groups()])
 
 
-def mean_loss(measures: Measures, loss: Loss) -> float:
+def mean_loss(measures: Measures, loss: Loss, weights: Tensor | None = None) -> float:
     """The loss of groups of GROUP images, averaged by their numbers of images."""
-    return _over_groups(measures, [loss_of(g, loss) for g in measures.groups()])
+    return _over_groups(measures, [loss_of(g, loss, weights) for g in measures.groups()])
 
 
 def _over_groups(measures: Measures, values: list[Tensor]) -> float:
@@ -140,10 +148,12 @@ def _over_groups(measures: Measures, values: list[Tensor]) -> float:
     return sum(float(v) * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
 
 
-def _dice_loss(measures: Measures) -> Tensor:
+def _dice_loss(measures: Measures, weights: Tensor | None) -> Tensor:
     present = measures.true.sum(0) > 0
     if not present.any():
         return measures.overlap.sum() * 0
+    if weights is not None:
+        return 1 - (weights * _dice(measures))[present].sum() / weights[present].sum()
     return 1 - _dice(measures)[present].mean()
 
 
@@ -153,15 +163,25 @@ def _dice(measures: Measures) -> Tensor:
     return 2 * measures.overlap.sum(0) / both.clamp(min=_EPS)
 
 
-def _entropy(scores: Tensor, target: Tensor) -> Tensor:
+def _entropy(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """(images,) from (images, classes, pixels) logarithms of probabilities."""
     flat = target.flatten(1)
+    if weights is not None:
+        counts = pixel_weights(flat, weights)
+        right = scores.gather(1, flat.where(flat != IGNORE, 0).long().unsqueeze(1)).squeeze(1)
+        return -(right * counts).sum(1) / counts.sum(1).clamp(min=_EPS)
     counted = (flat != IGNORE).sum(1).clamp(min=1)
     if scores.shape[1] <= FEW_CLASSES:
         # The gradient of `nll_loss` is written into zeros, which takes longer than these products.
         return -(scores * _one_hot(flat, scores.shape[1])).sum((1, 2)) / counted
     lost = functional.nll_loss(scores, flat.long(), ignore_index=IGNORE, reduction="none")
     return lost.sum(1) / counted
+
+
+def pixel_weights(target: Tensor, weights: Tensor) -> Tensor:
+    """Of the shape of `target`, float32: the weight of each pixel's true class; 0 for ignored pixels."""
+    counted = target != IGNORE
+    return weights[target.where(counted, 0).long()] * counted
 
 
 def _overlap(guess: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,6 +32,7 @@ from trainables.tasks.base import (
     pixels,
     tensors_of,
 )
+from trainables.tasks.class_weights import loss_weights
 from trainables.tasks.enlarged_losses import enlarged_losses
 from trainables.tasks.head import blocks_read, new_head
 from trainables.tasks.head_names import head_source, name_fault
@@ -108,6 +109,7 @@ class SegmentationTask:
             fault := blocks_fault("head.blocks", config.head.blocks, len(self.layout.blocks))
         ):
             raise ModelError(fault)
+        loss_weights(config, self.classes, _device(self.backbone))
         backbone = clone_module(self.backbone, sharing=tensors_of(self.backbone) if share else ())
         head = self._new_head(config)
         held = self._held_for(config, head)
@@ -170,7 +172,8 @@ class SegmentationTask:
         assert batch.masks is not None
         with torch.autocast(logits.device.type, enabled=False):
             compute = enlarged_losses if on_cpu else lane_losses
-            return compute(logits, batch.masks, loss, lanes=len(batches))
+            weights = loss_weights(configs[0], self.classes, logits.device)
+            return compute(logits, batch.masks, loss, lanes=len(batches), weights=weights)
 
     def evaluate(
         self,
@@ -199,6 +202,7 @@ class SegmentationTask:
             device=device,
             precision=precision,
             loss=config.loss or Loss.CROSS_ENTROPY,
+            weights=loss_weights(config, self.classes, device),
             keep=keep,
         )
 

@@ -223,13 +223,11 @@ class Engine:
             apply_freezing(state.parts, config, epoch=float(epoch))
             state.frozen_for = epoch
         self._set_rates(state)
+        images = self.features_of(state).training(self._training(config))
         batches = train_batches(
-            self.features_of(state).training(self._training(config)),
-            epoch=epoch,
-            seed=config.seed,
-            batch_size=config.batch_size,
-            augment=config.augment,
-        )
+            images, epoch=epoch, seed=config.seed, batch_size=config.batch_size, augment=config.augment,
+            sampling=config.sampling,
+        )  # fmt: skip
         numbers = range(pace.batches_per_epoch)[inside * config.accumulate :][: config.accumulate]
         waited = time.perf_counter()
         group = [self._batches.of(batches, i) for i in numbers]

@@ -16,11 +16,19 @@ import torch
 
 from trainables.errors import reason_of
 from trainables.inference.examples import draw_examples
-from trainables.inference.score_on_test import Scores, score_baseline, score_model, test_parts
+from trainables.inference.score_on_test import (
+    Scores,
+    chosen_thresholds,
+    score_baseline,
+    score_model,
+    test_parts,
+)
 from trainables.inference.trained_model import rebuild_model
+from trainables.metrics.details import write_details
 from trainables.metrics.per_image import are_stored, write_per_image
 from trainables.metrics.results import Results
-from trainables.run_folder import TEST_RESULTS, append_to_log, image_results
+from trainables.run_folder import DETAILS, TEST_RESULTS, append_to_log, image_results
+from trainables.specs.data import Split
 from trainables.specs.job import Job, ScoringJob, ScoringResult
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, place
@@ -73,12 +81,21 @@ def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
     # The results in the folder belong to weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 
+    own: list[Results] = []
+
     def keep(domain: str | None, results: Results) -> None:
+        if domain is None:
+            own.append(results)
         with _optional(folder, "results by test image"):
             if are_stored(len(results.names)):
                 write_per_image(results.by_image(), image_results(folder, domain))
 
     scores = score_model(engine, trained.model, trained.config, keep)
+    with _optional(folder, "details of the results"):
+        chosen = chosen_thresholds(trained, engine.data.splits[Split.VALIDATION])
+        for results in own:
+            if (details := results.details(chosen)) is not None:
+                write_details(details, folder / TEST_RESULTS / DETAILS)
     with _optional(folder, "example predictions"):
         draw_examples(trained, test_parts(engine), folder / TEST_RESULTS)
     return scores

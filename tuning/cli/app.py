@@ -39,6 +39,11 @@ COMMANDS = {
     "validate": CommandEntry(
         "tuning.cli.files.validate", FILES, "Check an experiment file and report all errors at once."
     ),
+    "inspect": CommandEntry(
+        "tuning.cli.files.inspect",
+        FILES,
+        "Look at data before any training: what they are, what is wrong with them, and pictures of them.",
+    ),
     "schema": CommandEntry(
         "tuning.cli.files.schema",
         FILES,

@@ -132,6 +132,8 @@ class Progress:
                 self._print(line)
         elif isinstance(record, PreparedRecord):
             faults = f"; {error_count(record.faults)}, see `adaptertune status`" if record.faults else ""
+            if record.found:
+                self._print(f"data.folder: {record.found}")
             self._print(f"data ready: {prepared_line(record.counts, record.boxes, record.crowds)}{faults}")
             for text in record.warnings:
                 self._print(f"warning: {text}")

@@ -90,6 +90,10 @@ def _inner(model: type[BaseModel], schema: Schema) -> list[tuple[type[BaseModel]
     return found
 
 
+WEIGHT: Schema = {"type": "number", "exclusiveMinimum": 0}
+"""The schema of a class's weight in the loss."""
+
+
 def _trial(trial: Schema, definitions: Schema) -> Schema:
     properties = dict(trial["properties"])
     for name, inner in trial["properties"].items():
@@ -99,7 +103,7 @@ def _trial(trial: Schema, definitions: Schema) -> Schema:
         "type": "object",
         "description": "Settings that are the same in all trials, nested or dotted (lora.rank).",
         "properties": properties,
-        "patternProperties": {r"^peft\.arguments\.": {}},
+        "patternProperties": {r"^peft\.arguments\.": {}, r"^loss_weights\.": WEIGHT},
         "additionalProperties": False,
     }
 
@@ -116,12 +120,18 @@ def _space(trial: Schema, definitions: Schema) -> Schema:
                 nested["arguments"] = {"type": "object"}
             section = {"type": "object", "properties": nested, "additionalProperties": False}
             domain = {"anyOf": [section, *domain["anyOf"]]}
+        if "additionalProperties" in field:  # a mapping by the data's classes
+            named = {"type": "object", "additionalProperties": _domain(f"{name}.CLASS", WEIGHT, definitions)}
+            domain = {"anyOf": [named, *domain["anyOf"]]}
         properties[name] = domain
     return {
         "type": "object",
         "description": "The settings to search, nested or dotted, each with its domain.",
         "properties": properties,
-        "patternProperties": {r"^peft\.arguments\.": _domain("argument", {}, definitions)},
+        "patternProperties": {
+            r"^peft\.arguments\.": _domain("argument", {}, definitions),
+            r"^loss_weights\.": {"$ref": "#/$defs/domain%20of%20loss_weights.CLASS"},
+        },
         "additionalProperties": False,
     }
 

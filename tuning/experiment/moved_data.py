@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import JsonValue
 
 from trainables.errors import AdaptertuneError
+from trainables.specs.data_formats import PATHS_OF_PARTS, PATHS_OF_SOURCES
 from tuning.experiment.spec import Experiment
 
 Keys = tuple[str, ...]
-_PARTS = (("coco", ("images", "annotations")), ("masks", ("images", "masks")))
 
 SYNTAX = "--move-data must be OLD=NEW: the folder or file where data were, and where they are now"
 
@@ -161,15 +161,17 @@ def _each_path(values: Mapping[str, JsonValue], change: Callable[[Keys, str], st
     """Replace each local path in an experiment's plain values, in place."""
     data = values.get("data")
     if isinstance(data, dict):
-        for kind, keys in _PARTS:
+        for kind, keys in PATHS_OF_PARTS.items():
             for part in ("train", "validation", "test"):
                 _inside(data, (kind, part), keys, ("data",), change)
         domains = data.get("domains")
         for name in domains if isinstance(domains, dict) else ():
-            for kind, keys in _PARTS:
+            for kind, keys in {**PATHS_OF_PARTS, "yolo": (PATHS_OF_SOURCES["yolo"],)}.items():
                 for place in ((name, kind), (name, "validation", kind)):
                     _inside(domains, place, keys, ("data", "domains"), change)
-        _inside(data, ("hub",), ("path",), ("data",), change)
+        _inside(values, ("data",), ("folder",), (), change)
+        for kind, key in PATHS_OF_SOURCES.items():
+            _inside(data, (kind,), (key,), ("data",), change)
     _inside(values, ("model",), ("name",), (), change)
 
 

@@ -9,18 +9,24 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
 
+from trainables.specs.data_formats import PATHS_OF_PARTS, PATHS_OF_SOURCES
 from tuning.experiment.file_errors import Path
 
 Base = Callable[[Path], FilePath]
 """The folder that a path is relative to, by the key of the path in the file."""
 
-_PATHS = (
-    *(("coco", part, key) for part in ("train", "validation", "test") for key in ("images", "annotations")),
-    *(("masks", part, key) for part in ("train", "validation", "test") for key in ("images", "masks")),
+_PATHS = tuple(
+    (source, part, key)
+    for source, keys in PATHS_OF_PARTS.items()
+    for part in ("train", "validation", "test")
+    for key in keys
 )
 _SQLITE_HERE = r"sqlite(\+\w+)?:///[^/:]"
 """An SQLite database with a relative path; an absolute one has four slashes."""
-_DOMAIN_PATHS = (("coco", "images"), ("coco", "annotations"), ("masks", "images"), ("masks", "masks"))
+_DOMAIN_PATHS = (
+    *((source, key) for source, keys in PATHS_OF_PARTS.items() for key in keys),
+    ("yolo", PATHS_OF_SOURCES["yolo"]),
+)
 
 
 def make_absolute(value: dict[str, Any], base: Base) -> None:
@@ -33,10 +39,14 @@ def make_absolute(value: dict[str, Any], base: Base) -> None:
             inner = inner.get(part) if isinstance(inner, dict) else None
             if isinstance(inner, dict) and isinstance(inner.get(key), str):
                 inner[key] = _absolute(inner[key], ("data", source, part, key), base)
+        if isinstance(data.get("folder"), str):
+            data["folder"] = _absolute(data["folder"], ("data", "folder"), base)
         _domain_paths(data, base)
-        hub = data.get("hub")
-        if isinstance(hub, dict) and isinstance(hub.get("path"), str):
-            hub["path"] = _local(hub["path"], ("data", "hub", "path"), base)
+        for source, key in PATHS_OF_SOURCES.items():
+            whole = data.get(source)
+            if isinstance(whole, dict) and isinstance(whole.get(key), str):
+                made = _local if source == "hub" else _absolute
+                whole[key] = made(whole[key], ("data", source, key), base)
     search = value.get("search")
     if isinstance(search, dict) and isinstance(search.get("from"), list):
         value["search"] = search | {

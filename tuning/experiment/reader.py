@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from trainables.specs.data import DomainSpec
+from trainables.specs.trial import LOSS_WEIGHTS
 from tuning.experiment.alternative import DOMAIN_KEYS, Alternative, as_list, listed_when
 from tuning.experiment.checks.combinations import check_configurations
 from tuning.experiment.checks.draft import Draft
@@ -272,10 +273,14 @@ class Reader:
 
     def _goes_deeper(self, part: str, name: str, value: dict[str, Any]) -> bool:
         known = find_setting(name)
-        section = known is not None and bool(known.holds)
+        if known is None:
+            return False
+        section = bool(known.holds)
         if part == "trial":
-            return section and bool(value)
-        return (section or name == "peft.arguments") and not any(key in DOMAIN_KEYS for key in value)
+            # A class whose name has a dot has no dotted name, so it can only be given with all others.
+            by_class = name == LOSS_WEIGHTS and not any("." in key for key in value)
+            return (section or by_class) and bool(value)
+        return (section or known.has_free_keys) and not any(key in DOMAIN_KEYS for key in value)
 
     def _flat(self, params: dict[str, JsonValue], space: Space) -> dict[str, JsonValue]:
         """One configuration of `search.first` by dotted names; the file may nest them."""

@@ -38,6 +38,8 @@ class Setting:
     adapter: TypeAdapter[Any]
     holds: frozenset[str] = frozenset()
     """The keys of a section."""
+    has_free_keys: bool = False
+    """Whether it is a mapping with keys of the user's: the arguments of a PEFT method, the data's classes."""
 
     def violations(self, value: Json, path: Path) -> list[Violation]:
         """The rules that `value` at `path` breaks."""
@@ -63,10 +65,17 @@ def find_setting(name: str) -> Setting | None:
         if isinstance(inner, type) and issubclass(inner, BaseModel) and not last:
             model = inner
         elif get_origin(inner) is dict and not last:
-            return Setting(name, SettingKind.OPEN, TypeAdapter(Json)) if all(parts) else None
+            return _free(name, get_args(inner)[1]) if all(parts) else None
         elif not last:
             return None
-    return Setting(name, _kind(inner), field_type_adapter(field), _keys(inner))
+    return Setting(name, _kind(inner), field_type_adapter(field), _keys(inner), get_origin(inner) is dict)
+
+
+def _free(name: str, value: Any) -> Setting:
+    """The setting of a key of the user's. value: the annotation of the mapping's values."""
+    if value is Json:
+        return Setting(name, SettingKind.OPEN, TypeAdapter(Json))
+    return Setting(name, _kind(bare_type(value)), TypeAdapter(value))
 
 
 def field_type_adapter(field: FieldInfo) -> TypeAdapter[Any]:

@@ -21,7 +21,7 @@ from trainables.errors import ExperimentFileError
 from trainables.specs.base import Spec
 from trainables.specs.data import DataSpec, EmbeddedData
 from trainables.specs.definitions import Definitions
-from trainables.specs.trial import TrialConfig
+from trainables.specs.trial import LOSS_WEIGHTS, TrialConfig
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationSpec
@@ -85,6 +85,14 @@ class Experiment(Spec):
         """The number of trials of a sweep; None if neither the file nor the size of its space limits it."""
         limits = (self.search.trials, self.space.size())
         return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def weighted_classes(self) -> tuple[str, ...]:
+        """The classes that `loss_weights` of any trial names."""
+        fixed = self.trial.get(LOSS_WEIGHTS)
+        named = list(fixed) if isinstance(fixed, dict) else []
+        searched = [n.partition(".")[2] for n in self.space.root if n.startswith(f"{LOSS_WEIGHTS}.")]
+        return tuple(dict.fromkeys([*named, *searched]))
 
     def settings(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """`trial`, overridden by `params` (with dotted names), nested as in `TrialConfig`."""

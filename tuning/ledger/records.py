@@ -117,6 +117,8 @@ class PreparedRecord(Record):
     classes: list[str] = []
     faults: list[JsonValue] = []
     warnings: list[str] = []
+    found: str = ""
+    """What was found in a folder of data that is given alone, in words."""
     floors: dict[str, dict[str, float]] = {}
     """What the best constant predictor reaches, by metric, on `validation`, `test`, `validation@DOMAIN`
     and `test@DOMAIN`; see `trainables.metrics.floors`. Empty in records of before."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from trainables.errors import ClusterError, DataError
 from trainables.run_folder import SPLITS
 from trainables.specs.job import Job
-from trainables.specs.metric_class import class_error
+from trainables.specs.metric_class import class_error, weight_error
 from trainables.specs.workload import Workload
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -104,6 +104,8 @@ def record_data(
     meta, workload = read_meta(data), experiment.workload
     if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
         raise DataError(f"objective.metric {workload.objective.metric}: {error}")
+    if (error := weight_error(experiment.weighted_classes, meta.get("classes", ()))) is not None:
+        raise DataError(f"loss_weights: {error}")
     if (before := recorder.history.prepared) is not None:
         moved = recorder.pending.moved if recorder.pending is not None else {}
         if (note := require_same_data(before, data, experiment, folder, moved=bool(moved))) is not None:
@@ -128,6 +130,7 @@ def record_data(
             crowds=meta.get("crowds", {}),
             faults=meta.get("faults", []),
             warnings=meta.get("warnings", []),
+            found=found_in_folder(workload),
             floors=floors,
             domains=domain_fingerprints(meta),
         )
@@ -136,6 +139,15 @@ def record_data(
         # The names of the launch stay until the record of other names is written: a resume compares them.
         os.replace(splits, folder / SPLITS)
     return data
+
+
+def found_in_folder(workload: Workload) -> str:
+    """What lies in a folder of data that is given alone, in words; '' for declared data."""
+    if workload.data.folder is None:
+        return ""
+    from trainables.data.formats.folder import given_data
+
+    return given_data(workload).said
 
 
 def _checked_floors(prepared: Path, workload: Workload) -> dict[str, dict[str, float]]:

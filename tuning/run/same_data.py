@@ -204,8 +204,9 @@ def _refusal(differing: list[tuple[str | None, str, str]], prepared: Path, exper
 def _named(domain: str | None, was: str, prepared: Path, experiment: Experiment) -> list[str]:
     """The files that differ, if the data before are still in the cache."""
     from trainables.data.content.identity import differing_files, domain_content, source_content
+    from trainables.data.formats.folder import given_data
 
-    data = experiment.data
+    data = given_data(experiment.workload).data
     if domain is None:
         return differing_files(prepared.parent / was, source_content(data)) or []
     if domain not in data.domains:

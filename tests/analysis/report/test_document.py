@@ -32,6 +32,7 @@ from tuning.ledger.storage import trial_folder
 
 SECTIONS = [
     "searched", "best", "curves", "ablations", "importance", "parallel", "pareto", "domains", "classes",
+    "details",
     "examples", "failures", "cost", "environment",
 ]  # fmt: skip
 

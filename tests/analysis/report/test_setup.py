@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from recorded import experiment
 
-from analysis.report.setup import describe_search_domain, rungs_of
+from analysis.report.setup import describe_data, describe_search_domain, rungs_of
+from trainables.specs.data import DataSpec
 from tuning.experiment.alternative import Alternative
 
 
@@ -18,3 +22,18 @@ def test_domains_in_words() -> None:
         describe_search_domain(Alternative.model_validate({"int": (1, 8), "step": 2}))
         == "1 to 8, steps of 2, integer"
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"coco": {"train": {"images": "a", "annotations": "b.json"}}}, "COCO JSON b.json"),
+        ({"yolo": {"file": "a/data.yaml"}}, "YOLO labels of a/data.yaml"),
+        ({"voc": {"train": {"images": "a", "annotations": "xml"}}}, "Pascal VOC boxes from xml"),
+        ({"labelme": {"train": {"folder": "a"}}}, "LabelMe files of a"),
+        ({"folder": "a"}, "what lies in a"),
+        ({"hub": {"path": "a/b"}}, "a/b from the Hugging Face Hub"),
+    ],
+)
+def test_every_source_in_words(data: dict[str, Any], words: str) -> None:
+    assert describe_data(DataSpec.model_validate(data)) == words

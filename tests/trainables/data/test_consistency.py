@@ -5,10 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pytest
-from data_makers import box, coco_folder, mask_folder, noise, prepared
+from data_makers import box, coco_folder, mask_folder, prepared
 from PIL import Image
 
 from trainables.data.consistency import wrong_form
@@ -91,34 +90,6 @@ def test_sound_boxes_pass(tmp_path: Path, area: float | None) -> None:
     held = prepared(Task.DETECTION, {"coco": {"train": coco_folder(tmp_path, 8, annotations=entries)}})
     assert not held.meta["faults"]
     assert held.meta["warnings"] == ["no image shows this class: dog"]
-
-
-@pytest.mark.parametrize("areas", [None, "polygons"])
-def test_hub_boxes_with_sides_are_refused_with_and_without_areas(tmp_path: Path, areas: str | None) -> None:
-    rows = []
-    for i in range(12):
-        noise(i).save(tmp_path / f"{i}.png")
-        objects: dict[str, Any] = {
-            "bbox": [[30.0, 12.0, 14.0, 9.0], [6.0, 20.0, 20.0, 6.0]],
-            "category": [0, 1],
-        }
-        if areas is not None:
-            objects["area"] = [70.0, 80.0]
-        rows.append({"image": str(tmp_path / f"{i}.png"), "image_id": i, "objects": objects})
-    inside: dict[str, Any] = {
-        "bbox": datasets.List(datasets.List(datasets.Value("float64"), 4)),
-        "category": datasets.List(datasets.ClassLabel(names=["a", "b"])),
-    }
-    if areas is not None:
-        inside["area"] = datasets.List(datasets.Value("float64"))
-    features = datasets.Features(
-        {"image": datasets.Image(), "image_id": datasets.Value("int64"), "objects": inside}
-    )
-    datasets.DatasetDict({"train": datasets.Dataset.from_list(rows, features)}).save_to_disk(
-        tmp_path / "saved"
-    )
-    with pytest.raises(DataError, match=r"must be \[x0, y0, x1, y1\], but .* as \[x, y, width, height\]"):
-        prepared(Task.DETECTION, {"hub": {"path": str(tmp_path / "saved")}})
 
 
 def test_few_boxes_prove_nothing() -> None:

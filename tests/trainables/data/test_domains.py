@@ -149,7 +149,7 @@ def test_a_hub_domain_is_another_part_of_the_same_data(
         "sea": part(200, 3, ["dog", "fish"]),
     }
     DatasetDict(held).save_to_disk(tmp_path / "saved")
-    source = {"path": str(tmp_path / "saved")}
+    source = {"path": str(tmp_path / "saved"), "boxes": "xyxy"}
     of = workload(Task.DETECTION, {"hub": source, "domains": {"cold": {"hub": "winter"}}})
     data = _ready(of)
     test = open_domains(data, of)["cold"][Split.TEST]

@@ -129,15 +129,6 @@ def test_names_as_categories(tmp_path: Path) -> None:
     )
 
 
-def test_boxes_with_sizes_are_refused(tmp_path: Path) -> None:
-    rows = [_row(i, boxes=[[4, 5, 12, 10], [10, 2, 30, 24]]) for i in range(8)]
-    for row in rows:
-        row["objects"]["area"] = [120.0, 720.0]
-    _table(rows).save_to_disk(str(tmp_path / "copy"))
-    with pytest.raises(DataError, match=r"\[x, y, width, height\]"):
-        prepared(Task.DETECTION, {"hub": {"path": str(tmp_path / "copy")}})
-
-
 def test_another_form(tmp_path: Path) -> None:
     Dataset.from_dict({"text": ["a"]}).save_to_disk(str(tmp_path / "text"))
     with pytest.raises(DataError, match="must have columns image and objects"):

@@ -90,9 +90,9 @@ def test_each_coco_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     asked = workload(Task.DETECTION, coco(tmp_path, test=coco_folder(tmp_path / "test", 2)))
     read: list[str] = []
 
-    def load(path: str) -> CocoFile:
+    def load(path: str, *, shapes: bool) -> CocoFile:
         read.append(path)
-        return load_coco_file(path)
+        return load_coco_file(path, shapes=shapes)
 
     monkeypatch.setattr(quick_check, "load_coco_file", load)
     assert quick_look(asked).classes == ("cat", "dog")

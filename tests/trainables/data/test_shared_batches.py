@@ -12,7 +12,7 @@ from trainables.data.loader import train_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.shared_batches import SharedBatches
 from trainables.specs.data import Split
-from trainables.specs.trial import Augment
+from trainables.specs.trial import Augment, Balance, SamplingSpec
 from trainables.specs.workload import Task
 
 FLIPPED = Augment(horizontal_flip=0.5)
@@ -67,3 +67,18 @@ def test_a_step_of_trials_shares_their_batch_if_their_seeds_are_equal(engine_of,
     assert (groups[0][0] is groups[1][0]) == (seeds[0] == seeds[1])
     alone = engine_of(Task.SEGMENTATION).begin_step(states[1])
     assert torch.equal(alone[0].images, groups[1][0].images)
+
+
+def test_trials_share_a_batch_only_with_the_same_sampling(split: PreparedSplit) -> None:
+    shared = SharedBatches()
+    by_class = SamplingSpec(balance=Balance.CLASS)
+
+    def of(sampling: SamplingSpec) -> object:
+        batches = train_batches(split, epoch=0, seed=0, batch_size=4, augment=Augment(), sampling=sampling)
+        return shared.of(batches, 0)
+
+    plain, balanced = of(SamplingSpec()), of(by_class)
+    assert of(SamplingSpec(power=1.0)) is plain  # of no meaning without balance
+    assert balanced is not plain
+    assert of(by_class) is balanced
+    assert of(SamplingSpec(balance=Balance.CLASS, power=1.0)) is not balanced

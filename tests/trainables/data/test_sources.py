@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
-from data_makers import coco_folder, mask_folder, workload
+from data_makers import mask_folder, workload
 
 from trainables.data.sample import Annotations, DataPart
 from trainables.data.sources import divide_parts, read_source
 from trainables.errors import DataError
-from trainables.specs.data import Split, SplitSpec
+from trainables.specs.data import Split
+from trainables.specs.data_splits import SplitSpec
 from trainables.specs.workload import Task
 
 
@@ -118,8 +120,24 @@ def test_too_few_images() -> None:
 
 def test_a_source_of_the_other_task_is_refused(tmp_path: Path) -> None:
     masks = {"masks": {"train": mask_folder(tmp_path / "m", 3), "classes": ["a", "b"]}}
-    with pytest.raises(DataError, match="task 'detection' needs data of embedded, coco or hub, got masks"):
+    with pytest.raises(
+        DataError,
+        match="'detection' needs data of embedded, coco, hub, yolo, voc, labelme or folder, got masks",
+    ):
         read_source(workload(Task.DETECTION, masks).data, Task.DETECTION)
-    coco = {"coco": {"train": coco_folder(tmp_path / "c", 3)}}
-    with pytest.raises(DataError, match="task 'segmentation' needs data of embedded or masks, got coco"):
-        read_source(workload(Task.SEGMENTATION, coco).data, Task.SEGMENTATION)
+    voc = {"voc": {"train": {"images": str(tmp_path), "annotations": str(tmp_path)}}}
+    with pytest.raises(
+        DataError,
+        match="'segmentation' needs data of embedded, masks, hub, coco, yolo, labelme or folder, got voc",
+    ):
+        read_source(workload(Task.SEGMENTATION, voc).data, Task.SEGMENTATION)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A file's name is bytes; one in another encoding would fail where prepared data hold it as text."""
+    part = mask_folder(tmp_path, 3)
+    for kind, suffix in (("images", ".jpg"), ("masks", ".png")):
+        os.rename(f"{part[kind]}/cell_001{suffix}", os.fsencode(part[kind]) + b"/caf\xe9" + suffix.encode())
+    data = workload(Task.SEGMENTATION, {"masks": {"train": part, "classes": ["background", "cell"]}}).data
+    with pytest.raises(DataError, match=r"names of images must be UTF-8 text, but 'caf\\udce9.jpg' is not"):
+        read_source(data, Task.SEGMENTATION)

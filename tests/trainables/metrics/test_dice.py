@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
-from trainables.metrics.dice import counts_by_image, mask_metrics
+from trainables.metrics.dice import confused_by_image, counts_by_image, counts_of, mask_metrics
 from trainables.metrics.rules import MetricRules
 from trainables.specs.definitions import BEFORE
 
@@ -88,3 +88,16 @@ def test_nothing_of_the_foreground_in_truth_or_prediction_is_zero_as_map_is() ->
 def _metrics(predicted: list[int], target: list[int], rules: MetricRules) -> dict[str, float]:
     maps = (torch.tensor(values).view(1, 1, -1) for values in (predicted, target))
     return mask_metrics(counts_by_image(*maps, len(CLASSES)), CLASSES, rules)
+
+
+def test_counts_are_sums_of_the_confusion() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = (torch.randint(0, 4, (3, 9, 7), generator=generator) for _ in range(2))
+    target[:, 0] = 255
+    confused = confused_by_image(predicted, target, 4)
+    for image in range(3):
+        for true in range(4):
+            for called in range(4):
+                cells = (target[image] == true) & (predicted[image] == called)
+                assert confused[image, true, called] == cells.sum()
+    assert torch.equal(counts_of(confused), counts_by_image(predicted, target, 4))

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.trainables.conftest import config, report_values, run
+from trainables.packing.group import group_of
 from trainables.packing.pack import PackEngine
 from trainables.specs.adapters import Adapter
 from trainables.specs.report import Report
@@ -133,6 +134,31 @@ def test_what_a_trial_computes_depends_on_no_partner_to_the_bit(engine_of: Engin
         advance(PackEngine(engine), states, 8)
         found.append(trained(states[0]))
     assert difference(*found) == 0.0
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_trials_with_other_sampling_and_weights_compute_what_they_compute_alone(
+    engine_of: EngineOf, task: Task
+) -> None:
+    engine = engine_of(task)
+    weights = {"loss_weights": {"3": 4.0}}
+    lora = {"adapter": "lora", "lora": {"rank": 3}}
+    given = [
+        lora | weights,
+        lora | weights | {"sampling": {"balance": "class"}},
+        lora | weights | {"sampling": {"balance": "class", "power": 1.0}},
+        lora | {"loss_weights": {"3": 0.5}},
+    ]
+    alone = [started(engine, each) for each in given]
+    for state in alone:
+        advance(engine, [state], 8)
+    packed = [started(engine, each) for each in given]
+    advance(PackEngine(engine), packed, 8)
+    for one, other in zip(alone, packed, strict=True):
+        assert difference(trained(one), trained(other)) <= 1e-4
+    # Each of the four settings reached the training.
+    assert all(difference(trained(packed[0]), trained(other)) > 1e-4 for other in packed[1:])
+    assert len({group_of(state.config) for state in packed}) == 2
 
 
 def test_a_trial_that_cannot_be_packed_reports_what_it_reports_alone(engine_of: EngineOf) -> None:

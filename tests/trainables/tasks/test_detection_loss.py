@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers.loss.loss_deformable_detr import DeformableDetrForObjectDetectionLoss
-from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss
+from transformers.loss.loss_for_object_detection import ForObjectDetectionLoss, HungarianMatcher, ImageLoss
 
 from trainables.tasks.detection_loss import LOSS_GROUP, GroupedLoss, LossSettings, matched_losses
 
@@ -160,3 +160,78 @@ def test_the_grouped_loss_is_the_mean_over_groups_of_one_size(images: int) -> No
         loss = reference(logits[part], boxes[part], targets[part], no_object=True)
         total += loss.item() * len(targets[part])
     assert grouped.mean() == pytest.approx(total / images, rel=1e-6)
+
+
+WEIGHTS = torch.tensor([1.0, 4.0, 0.25, 2.0, 7.0])
+
+
+@FAMILIES
+def test_weights_of_one_are_none_to_the_bit(no_object: bool) -> None:
+    logits, boxes, targets = joined([lane(counts, no_object=no_object, seed=3) for counts in COUNTS])
+    given = {"lanes": len(COUNTS), "settings": settings(no_object=no_object)}
+    plain = matched_losses(logits, boxes, targets, **given)
+    assert torch.equal(matched_losses(logits, boxes, targets, **given, weights=torch.ones(CLASSES)), plain)
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_a_weighted_cross_entropy_is_that_of_transformers_with_these_weights(counts: list[int]) -> None:
+    logits, boxes, targets = joined([lane(counts, no_object=True, seed=4)])
+    matcher = HungarianMatcher(
+        class_cost=CONFIG["class_cost"], bbox_cost=CONFIG["bbox_cost"], giou_cost=CONFIG["giou_cost"]
+    )
+    criterion = ImageLoss(matcher, CLASSES, CONFIG["eos_coefficient"], ["labels", "boxes"])
+    criterion.empty_weight[:CLASSES] = WEIGHTS
+    found = criterion({"logits": logits, "pred_boxes": boxes}, targets)
+    expected = found["loss_ce"] + CONFIG["bbox_loss_coefficient"] * found["loss_bbox"]
+    expected = expected + CONFIG["giou_loss_coefficient"] * found["loss_giou"]
+    (value,) = matched_losses(
+        logits, boxes, targets, lanes=1, settings=settings(no_object=True), weights=WEIGHTS
+    )
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(
+        torch.autograd.grad(value, [logits, boxes], retain_graph=True),
+        torch.autograd.grad(expected, [logits, boxes]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+def test_a_weight_in_a_focal_loss_multiplies_the_queries_that_are_matched_with_its_class() -> None:
+    logits, boxes, targets = joined([lane([2, 1], no_object=False, seed=5)])
+    targets[0]["class_labels"] = torch.tensor([1, 2])
+    targets[1]["class_labels"] = torch.tensor([1])
+    given = {"lanes": 1, "settings": settings(no_object=False)}
+
+    def gradient(weights: Tensor | None) -> Tensor:
+        (value,) = matched_losses(logits, boxes, targets, **given, weights=weights)
+        (found,) = torch.autograd.grad(value, logits)
+        return found.flatten(0, 1)
+
+    plain, weighted = gradient(None), gradient(WEIGHTS)
+    ratio = (weighted / plain).mean(1)
+    torch.testing.assert_close(weighted, plain * ratio[:, None])  # all classes of a query alike
+    assert sorted(ratio.round(decimals=4).tolist(), reverse=True)[:2] == [4.0, 4.0]
+    assert min(ratio.tolist()) == pytest.approx(0.25)
+    assert sum(abs(r - 1) < 1e-5 for r in ratio.tolist()) == 2 * QUERIES - 3
+
+
+@FAMILIES
+def test_a_lanes_weighted_loss_does_not_depend_on_the_others(no_object: bool) -> None:
+    lanes = [lane(counts, no_object=no_object, seed=seed) for seed, counts in enumerate(COUNTS)]
+    logits, boxes, targets = joined(lanes)
+    given = {"settings": settings(no_object=no_object), "weights": WEIGHTS}
+    together = matched_losses(logits, boxes, targets, lanes=len(lanes), **given)
+    alone = [matched_losses(*own, lanes=1, **given)[0] for own in lanes]
+    assert torch.equal(together, torch.stack(alone))
+
+
+@FAMILIES
+def test_the_evaluation_loss_has_the_same_weights(no_object: bool) -> None:
+    logits, boxes, targets = lane([0, 3, 1, 2], no_object=no_object, seed=6)
+    grouped = GroupedLoss(settings(no_object=no_object), WEIGHTS)
+    for row in zip(logits, boxes, targets, strict=True):
+        grouped.add(*row)
+    (expected,) = matched_losses(
+        logits, boxes, targets, lanes=1, settings=settings(no_object=no_object), weights=WEIGHTS
+    )
+    assert grouped.mean() == pytest.approx(float(expected))

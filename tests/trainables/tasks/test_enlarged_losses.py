@@ -108,3 +108,43 @@ def test_a_loss_that_is_not_finite_is_not_hidden(bad: float) -> None:
     losses = enlarged_losses(maps, target, Loss.CROSS_ENTROPY, lanes=2)
     assert losses[0].isfinite()
     assert not losses[1].isfinite()
+
+
+WEIGHTS = torch.tensor([1.0, 4.0, 0.25, 2.0, 7.0])
+
+
+@pytest.mark.parametrize("loss", Loss)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_weighted_values_and_gradients_are_those_of_the_enlarged_maps(loss: Loss, lanes: int) -> None:
+    maps, target = _case(6, (3, 5), (24, 40))
+    maps.requires_grad_()
+    value, gradient = _with_gradient(enlarged_losses(maps, target, loss, lanes=lanes, weights=WEIGHTS), maps)
+    large = enlarge(maps, (24, 40))
+    expected = _with_gradient(lane_losses(large, target, loss, lanes=lanes, weights=WEIGHTS), maps)
+    torch.testing.assert_close(value, expected[0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient, expected[1], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", Loss)
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_weighted_lane_has_the_same_bits_among_others(loss: Loss, images: int) -> None:
+    maps, target = _case(5 * images, (4, 4), (32, 32))
+    maps.requires_grad_()
+    together, gradients = _with_gradient(enlarged_losses(maps, target, loss, lanes=5, weights=WEIGHTS), maps)
+    for lane in range(5):
+        rows = slice(lane * images, (lane + 1) * images)
+        own = maps.detach()[rows].requires_grad_()
+        value = enlarged_losses(own, target[rows], loss, lanes=1, weights=WEIGHTS)
+        (gradient,) = torch.autograd.grad(value.sum(), own)
+        assert torch.equal(value[0], together[lane])
+        assert torch.equal(gradient * (lane + 1), gradients[rows])
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_a_weighted_batch_without_a_counted_pixel_has_no_gradient(loss: Loss) -> None:
+    maps, target = _case(2, (4, 4), (8, 8))
+    maps.requires_grad_()
+    nothing = torch.full_like(target, 255)
+    value, gradient = _with_gradient(enlarged_losses(maps, nothing, loss, lanes=1, weights=WEIGHTS), maps)
+    assert value.isfinite().all()
+    assert not gradient.any()

@@ -137,3 +137,63 @@ def test_set_metrics_do_not_depend_on_batching(loss: Loss) -> None:
 def test_loss_is_taken_in_float32() -> None:
     logits, target = _case()
     assert segmentation_loss(logits.bfloat16(), target, Loss.CROSS_ENTROPY_DICE).dtype is torch.float32
+
+
+WEIGHTS = torch.tensor([1.0, 4.0, 0.25, 2.0])
+
+
+@pytest.mark.parametrize("classes", [4, 12], ids=["few classes", "many classes"])
+def test_a_weighted_cross_entropy_is_torchs_of_each_image(classes: int) -> None:
+    logits, target = _case(classes=classes)
+    weights = torch.linspace(0.3, 5, classes)
+    (value,) = lane_losses(logits, target, Loss.CROSS_ENTROPY, lanes=1, weights=weights)
+    each = [
+        functional.cross_entropy(own[None], truth[None].long(), weights, ignore_index=255)
+        for own, truth in zip(logits, target, strict=True)
+    ]
+    torch.testing.assert_close(value, torch.stack(each).mean())
+
+
+def test_a_weighted_dice_is_a_weighted_mean_over_the_classes_present() -> None:
+    logits, target = _case()
+    target[target == 3] = 0  # class 3 is absent
+    logits = logits.detach()
+    guess, true = (
+        logits.softmax(1),
+        functional.one_hot(target.where(target != 255, 0).long(), 4).permute(0, 3, 1, 2),
+    )
+    counted = (target != 255)[:, None]
+    both = ((guess + true) * counted).sum((0, 2, 3))
+    dice = (2 * (guess * true) * counted).sum((0, 2, 3)) / both
+    (value,) = lane_losses(logits, target, Loss.DICE, lanes=1, weights=WEIGHTS)
+    assert value.item() == pytest.approx(1 - float((WEIGHTS * dice)[:3].sum() / WEIGHTS[:3].sum()), abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_equal_weights_are_none(loss: Loss) -> None:
+    logits, target = _case()
+    for weight in (1.0, 3.0):
+        weighted = lane_losses(logits, target, loss, lanes=3, weights=torch.full((4,), weight))
+        torch.testing.assert_close(weighted, lane_losses(logits, target, loss, lanes=3))
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_a_heavier_class_is_learned_first(loss: Loss) -> None:
+    """A map that is wrong in class 1 alone loses more, the more the class weighs."""
+    target = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    target[:, :2] = 1
+    logits = torch.zeros(2, 2, 8, 8)
+    logits[:, 0] = 2.0
+    light, heavy = (
+        float(lane_losses(logits, target, loss, lanes=1, weights=torch.tensor([1.0, w]))[0]) for w in (0.2, 5)
+    )
+    assert heavy > light + 0.05
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_nothing_counted_is_no_loss_with_weights(loss: Loss) -> None:
+    logits, target = _case()
+    (value,) = lane_losses(logits, torch.full_like(target, 255), loss, lanes=1, weights=WEIGHTS)
+    assert value.item() == 0
+    value.backward()
+    assert torch.all(logits.grad == 0)

@@ -21,6 +21,8 @@ CONFIGS = [
     '{"adapter": "lora", "freezing": "unfreeze_at", "unfreeze_epoch": 1, "epochs": 3, "batch_size": 4}',
     '{"adapter": "none", "freezing": "full", "epochs": 2, "batch_size": 4, "schedule": "plateau"}',
     '{"adapter": "none", "epochs": 2, "batch_size": 4, "head": {"norm": true, "dropout": 0.1}}',
+    '{"adapter": "lora", "epochs": 3, "batch_size": 4, "sampling": {"balance": "class", "power": 1.0},'
+    ' "loss": "cross_entropy_dice", "loss_weights": {"3": 5.0, "background": 0.2}}',
     '{"adapter": "peft", "epochs": 3, "batch_size": 4,'
     ' "peft": {"method": "PVERA", "arguments": {"generator_seed": 7}}}',
 ]

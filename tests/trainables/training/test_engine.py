@@ -80,6 +80,23 @@ def test_floors_and_intervals_leave_training_and_its_random_state_alone(
             assert new.metrics["dice_worst"] <= new.metrics["dice"]
 
 
+@pytest.mark.parametrize("task", list(Task))
+def test_a_weight_of_a_class_that_the_data_lack_is_refused(engine_of: EngineOf, task: Task) -> None:
+    asked = config('{"adapter": "lora", "loss_weights": {"3": 2.0, "11": 2.0}}')
+    with pytest.raises(ModelError, match=r"loss_weights: there is no class '11'; did you mean '1'\?"):
+        engine_of(task).start(asked)
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_weights_of_one_change_nothing(engine_of: EngineOf, task: Task) -> None:
+    """To rounding: sums are then weighted ones."""
+    engine = engine_of(task)
+    plain = run(engine, engine.start(config('{"adapter": "lora", "epochs": 1, "batch_size": 8}')))
+    asked = config('{"adapter": "lora", "epochs": 1, "batch_size": 8, "loss_weights": {"3": 1.0}}')
+    weighted = run(engine, engine.start(asked))
+    assert weighted[-1].metrics["loss"] == pytest.approx(plain[-1].metrics["loss"], rel=1e-4)
+
+
 def test_reports_at_fractions_of_an_epoch(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
     asked = config('{"adapter": "lora", "epochs": 2, "batch_size": 6, "reports_per_epoch": 2}')

@@ -12,6 +12,7 @@ from PIL import Image
 from cluster.remote_call import call_by_name
 from tests.trainables.conftest import config, run, workload
 from trainables.inference.score_on_test import score_baseline, score_model
+from trainables.metrics.details import read_details
 from trainables.metrics.per_image import read_per_image
 from trainables.preparation import prepare_workload
 from trainables.run_folder import image_results
@@ -83,6 +84,11 @@ def test_results_by_image_give_the_reported_metrics_and_pictures_are_drawn(
     stale.write_bytes(b"of weights before these")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     assert not stale.exists()
+    details = read_details(tmp_path / "test" / "details.json")
+    assert details is not None
+    assert details.rows == engine.task.classes
+    test = engine.data.splits[Split.TEST]
+    assert details.confusion.sum() == sum(test.mask(i).size for i in range(len(test)))
     for domain, metrics in ((None, said.metrics), ("noise", said.domains["noise"])):
         results = read_per_image(image_results(tmp_path, domain))
         assert set(results.names) == set(engine.data.splits[Split.TEST].names)
@@ -110,17 +116,19 @@ def test_metrics_do_not_depend_on_a_disk_that_takes_no_results(
 
     monkeypatch.setattr("trainables.workers.score_trial.write_per_image", full)
     monkeypatch.setattr("trainables.workers.score_trial.draw_examples", full)
+    monkeypatch.setattr("trainables.workers.score_trial.write_details", full)
     assert score_trial(job(engine, tmp_path / "best.ckpt")).metrics["dice"] > 0
     log = (tmp_path / "log.txt").read_text()
     assert "results by test image are not kept: OSError: [Errno 28] No space left on device" in log
     assert "example predictions are not kept" in log
+    assert "details of the results are not kept" in log
 
 
 def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> None:
     shared = workload(Task.DETECTION)
     engine = Engine(shared, prepare_workload(shared), device="cpu")
     state = engine.start(config('{"adapter": "lora", "epochs": 1, "batch_size": 8}'))
-    run(engine, state)
+    run_reports = run(engine, state)
     save_weights(state, tmp_path / "best.ckpt")
     said = score_trial(job(engine, tmp_path / "best.ckpt"))
     results = read_per_image(image_results(tmp_path))
@@ -128,6 +136,18 @@ def test_a_detector_is_scored_with_its_matches_and_pictures(tmp_path: Path) -> N
         reported = said.metrics.get(name, math.nan)
         assert results.metric(name) == pytest.approx(reported, abs=1e-9, nan_ok=True)
     assert len(json.loads((tmp_path / "test" / "examples.json").read_text())) == 3
+    details = read_details(tmp_path / "test" / "details.json")
+    assert details is not None
+    assert details.rows == (*engine.task.classes, "background")
+    test = engine.data.splits[Split.TEST]
+    assert details.confusion[:-1].sum() == sum(len(test.labels(i)) for i in range(len(test)))
+    mean = sum(sum(values) / len(values) for values in details.precision.values()) / len(details.precision)
+    assert mean == pytest.approx(said.metrics["map_50"], abs=1e-9)
+    # The thresholds are those of the validation images.
+    assert details.thresholds is not None
+    (report,) = run_reports
+    whole = details.thresholds.whole
+    assert (None if whole is None else whole.threshold) == report.metrics.get("score_threshold")
 
 
 def test_the_pretrained_baseline_scores_too(engine: Engine) -> None:

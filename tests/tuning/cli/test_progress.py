@@ -14,7 +14,7 @@ from tuning.cli.board import Board
 from tuning.cli.console import LastingConsole
 from tuning.cli.progress import FIRST_LINE_S, QUIET_S, STARTING_S, Progress
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import Ending, PackingRecord
+from tuning.ledger.records import Ending, PackingRecord, PreparedRecord
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
@@ -35,6 +35,15 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert any("trial 6 reused of trial 0" in line for line in lines)
     assert sum("best so far" in line for line in lines) == 1
     assert any("images/s" in line for line in lines)
+
+
+def test_what_lies_in_a_folder_is_said_before_its_counts() -> None:
+    out = io.StringIO()
+    record = PreparedRecord(fingerprint="x", counts={"train": 3}, found="COCO JSON: train a.json", time=1.0)
+    with Progress(Board(experiment("a")), Console(file=out, width=200), clock=lambda: 1.0) as progress:
+        progress(record)
+    assert "data.folder: COCO JSON: train a.json" in out.getvalue().splitlines()[0]
+    assert "data ready: 3 train" in out.getvalue().splitlines()[1]
 
 
 def test_scoring_is_told_one_by_one(tmp_path: Path) -> None:

@@ -42,23 +42,99 @@ CASES = [
         scoring="scoring: {finalists: 0}",
     ),
     case(
-        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub",
+        "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc, labelme, folder",
         task="task: detection",
         objective="objective: {metric: map}",
         data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub; got none",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme, folder; got none",
         data="data: {}",
     ),
     case(
-        "line 10  data  needs exactly one source of embedded, coco, masks, hub; got embedded, coco",
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme, folder; got embedded, coco",
         data="data: {embedded: {}, coco: {train: {images: a, annotations: b}}}",
     ),
     case(
-        "line 10  data.masks.train.masks  is missing; add it",
         "line 10  data.masks.classes      is missing; add it",
+        "line 10  data.masks.train.masks  is missing; add it",
         data="data: {masks: {train: {images: a}}}",
+    ),
+    case(
+        "line 10  data.yolo.file  is missing; add it",
+        "line 10  data.yolo.path  unknown key; available: file",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {yolo: {path: data.yaml}}",
+    ),
+    case(
+        "line 10  data.voc  has no masks, which task segmentation needs; use one of embedded, masks, hub, coco, yolo, labelme, folder",
+        data="data: {voc: {train: {images: a, annotations: b}}}",
+    ),
+    case(
+        "line 10  data.voc.train.annotations  is missing; add it",
+        "line 10  data.voc.difficult          must be one of ignore, count, got 'drop'",
+        "line 10  data.voc.coordinates        must be one of pixels, edges, got 0",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {voc: {train: {images: a}, difficult: drop, coordinates: 0}}",
+    ),
+    case(
+        "line 10  data.labelme.train.folder  is missing; add it",
+        "line 10  data.labelme.train.images  unknown key; available: folder",
+        data="data: {labelme: {train: {images: a}}}",
+    ),
+    case(
+        'line 10  data.folder  must be text, got {"path": "a"}',
+        data="data: {folder: {path: a}}",
+    ),
+    case(
+        "line 10  data  needs exactly one source of embedded, coco, masks, hub, yolo, voc, labelme, folder; got masks, folder",
+        data="data: {folder: a, masks: {train: {images: a, masks: b}, classes: [x, y]}}",
+    ),
+    case(
+        "line 10  data.hub.boxes  must be one of xyxy, xywh, got 'xyhw'; did you mean 'xywh'?",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {hub: {path: a/b, boxes: xyhw}}",
+    ),
+    case(
+        "line 10  data.hub.mask     is for masks, but task detection reads boxes; remove it",
+        "line 10  data.hub.classes  is for masks, but task detection reads boxes; remove it",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {hub: {path: a/b, mask: label, classes: [a, b]}}",
+    ),
+    case(
+        "line 10  data.hub.classes  is missing; name the classes of the masks in the order of their values, such as [background, cell]",
+        "line 10  data.hub.boxes    is for boxes, but task segmentation reads masks; remove it",
+        data="data: {hub: {path: a/b, boxes: xywh}}",
+    ),
+    case(
+        "line 10  data.hub.background  must be one of classes (a, b), got 'c'",
+        data="data: {hub: {path: a/b, classes: [a, b], background: c}}",
+    ),
+    case(
+        "line 10  data.hub.values  needs one grey value for each of the 2 classes, got 1",
+        data="data: {hub: {path: a/b, classes: [a, b], values: [3]}}",
+    ),
+    case(
+        "line 10  data.voc.classes  must have at least 1 item, got 0",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {voc: {train: {images: a, annotations: b}, classes: []}}",
+    ),
+    case(
+        "line 10  data.domains.far.yolo.part  must be one of train, val, test, got 'tset'; did you mean 'test'?",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {yolo: {file: a}, domains: {far: {yolo: {file: b, part: tset}}}}",
+    ),
+    case(
+        "line 10  data.domains.low.coco  is of kind coco, but it must have the classes of the data, which is yolo; use yolo: {…}, or corruption: {kind: blur, severity: 3}",
+        task="task: detection",
+        objective="objective: {metric: map}",
+        data="data: {yolo: {file: a}, domains: {low: {coco: {images: a, annotations: b}}}}",
     ),
     case(
         "line 10  data.splits  train, validation and test must add up to 1",

@@ -26,6 +26,46 @@ CASES = [
         trial="trial: {lr: 3}",
     ),
     case(
+        "line 4  trial.sampling.balance  must be one of none, class, got 'clas'; did you mean 'class'?",
+        trial="trial: {sampling: {balance: clas}}",
+    ),
+    case(
+        "line 4  trial.sampling.power  must be at most 1, got 2",
+        trial="trial: {sampling: {balance: class, power: 2}}",
+    ),
+    case(
+        "line 4  trial.sampling.blance  unknown key; did you mean 'balance'?",
+        trial="trial: {sampling: {blance: class}}",
+    ),
+    case(
+        "line 4  trial.loss_weights.3  must be above 0, got 0",
+        trial="trial: {loss_weights: {3: 0}}",
+    ),
+    case(
+        "line 4  trial.loss_weights.3  must be a number, got 'much'",
+        trial="trial: {loss_weights: {3: much}}",
+    ),
+    case(
+        "line 4  trial.loss_weights  must be a mapping, got 3",
+        trial="trial: {loss_weights: 3}",
+    ),
+    case(
+        "line 4  trial.loss_weights.11  there is no class '11'; did you mean '1'?",
+        trial="trial: {loss_weights: {11: 2}}",
+    ),
+    case(
+        "line 6  space.loss_weights.cow  there is no class 'cow'; the data has background, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+        space="space:\n  loss_weights: {cow: {choice: [1, 2]}}",
+    ),
+    case(
+        "line 6  space.loss_weights.3.float  must be above 0, got 0",
+        space="space:\n  loss_weights.3: {float: [0, 8]}",
+    ),
+    case(
+        "line 6  space.loss_weights.3.choice  must be above 0, got -1",
+        space="space:\n  loss_weights: {3: {choice: [-1, 1]}}",
+    ),
+    case(
         "line 4  trial.lora.alpha  is given twice, first on line 4; remove one",
         trial="trial: {lora.alpha: 3, lora: {alpha: 4}}",
     ),

@@ -41,6 +41,13 @@ COCO = of(
     }
 )
 MASKS = of({"masks": {"train": masks("/a"), "validation": masks("/a"), "classes": ["x", "y"]}})
+VOC = of(
+    {
+        "voc": {"train": {"images": "/a/images", "annotations": "/a/xml", "list": "/a/train.txt"}},
+        "domains": {"dim": {"voc": {"images": "/b/images", "annotations": "/b/xml"}}},
+    }
+)
+YOLO = of({"yolo": {"file": "/a/data.yaml"}, "domains": {"dim": {"yolo": {"file": "/b/data.yaml"}}}})
 HUB = of({"hub": {"path": "/a/copy"}}, model={"name": "/models/vit"})
 
 
@@ -57,6 +64,19 @@ def test_every_path_of_the_data_is_known() -> None:
     }
     assert set(data_paths(MASKS).values()) == {"/a/images", "/a/masks"}
     assert data_paths(HUB) == {"data.hub.path": "/a/copy", "model.name": "/models/vit"}
+    assert data_paths(VOC) == {
+        "data.voc.train.images": "/a/images",
+        "data.voc.train.annotations": "/a/xml",
+        "data.voc.train.list": "/a/train.txt",
+        "data.domains.dim.voc.images": "/b/images",
+        "data.domains.dim.voc.annotations": "/b/xml",
+    }
+    assert data_paths(YOLO) == {
+        "data.yolo.file": "/a/data.yaml",
+        "data.domains.dim.yolo.file": "/b/data.yaml",
+    }
+    assert data_paths(of({"folder": "/a/set"})) == {"data.folder": "/a/set"}
+    assert data_paths(of({"labelme": {"train": {"folder": "/a"}}})) == {"data.labelme.train.folder": "/a"}
     assert data_paths(of({"hub": {"path": "owner/name"}})) == {}
     assert data_paths(experiment()) == {}
 

@@ -20,6 +20,7 @@ from tuning.experiment.checks.combinations import Shape, shape_of
 from tuning.experiment.checks.draft import Draft
 from tuning.experiment.json_schema import attribute_docs, experiment_schema
 from tuning.experiment.load import load_experiment
+from tuning.experiment.moved_data import data_paths
 from tuning.experiment.settings import setting_names
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.write import experiment_yaml
@@ -162,6 +163,22 @@ def test_paths_are_relative_to_the_file_and_those_of_overrides_to_here(
     assert coco.data.coco.train.annotations == "/abs/a.json"
     assert coco.data.coco.validation is not None
     assert coco.data.coco.validation.images == str(here / "v")
+
+
+def test_every_path_of_every_format_is_made_absolute(tmp_path: Path) -> None:
+    head = "name: e\ntask: detection\nobjective: {metric: map}\n"
+    yolo, voc = tmp_path / "yolo.yaml", tmp_path / "voc.yaml"
+    yolo.write_text(f"{head}data: {{yolo: {{file: a.yaml}}, domains: {{far: {{yolo: {{file: b.yaml}}}}}}}}\n")
+    part = "{images: i, annotations: a, list: l.txt}"
+    far = part.replace("l.txt", "m.txt")
+    voc.write_text(f"{head}data: {{voc: {{train: {part}}}, domains: {{far: {{voc: {far}}}}}}}\n")
+    folder, labelme = tmp_path / "folder.yaml", tmp_path / "labelme.yaml"
+    folder.write_text(f"{head}data: {{folder: set}}\n")
+    labelme.write_text(f"{head}data: {{labelme: {{train: {{folder: set}}}}}}\n")
+    for file, count in ((yolo, 2), (voc, 6), (folder, 1), (labelme, 1)):
+        paths = data_paths(load_experiment(file))
+        assert all(Path(path).parent == tmp_path for path in paths.values())
+        assert len(paths) == count
 
 
 @pytest.mark.parametrize("name", ["hustvl/yolos-small", "embedded"])

@@ -16,6 +16,7 @@ from trainables.data.content.identity import (
     write_manifest,
 )
 from trainables.data.domains import domain_identity
+from trainables.data.formats.folder import given_data
 from trainables.data.sources import source_identity
 from trainables.errors import DataError
 from trainables.specs.data import DomainSpec
@@ -24,7 +25,7 @@ from trainables.specs.workload import Workload
 
 def identity_of_source(workload: Workload) -> JsonValue:
     """What the images of the workload depend on; errors as `source_content`."""
-    data = workload.data
+    data = given_data(workload).data
     if not workload.definitions.by_content or data.embedded is not None:  # drawn from its settings
         return source_identity(data)
     return source_identity_by_content(data, source_content(data))
@@ -32,7 +33,7 @@ def identity_of_source(workload: Workload) -> JsonValue:
 
 def identity_of_domain(workload: Workload, name: str, domain: DomainSpec) -> JsonValue:
     """What a domain's own images depend on."""
-    data = workload.data
+    data = given_data(workload).data
     if not workload.definitions.by_content or domain.embedded is not None:
         return domain_identity(name, domain, data)
     return domain_identity_by_content(name, domain, data, domain_content(name, domain, data))

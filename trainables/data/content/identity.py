@@ -20,21 +20,26 @@ from pydantic import JsonValue
 from trainables.data.content.cache_folder import cache_root
 from trainables.data.content.digests import ABSENT, FOLDER, digest_files, digest_folder, digest_of
 from trainables.data.domain_parts import domain_parts
-from trainables.data.hub import hub_identity
+from trainables.data.formats.labelme import labelme_files
+from trainables.data.formats.voc import voc_files
+from trainables.data.formats.yolo import Given as YoloGiven
+from trainables.data.formats.yolo import domain_parts_of, own_parts, yolo_files
+from trainables.data.formats.yolo_file import load_yolo_file
+from trainables.data.hub import hub_identity, hub_settings
 from trainables.data.sample import need_folder
 from trainables.errors import DataError, StorageError
 from trainables.specs.data import (
     CocoData,
     CocoPart,
     DataSpec,
-    DomainPart,
     DomainSpec,
-    EmbeddedData,
     HubData,
     MaskData,
     MaskPart,
+    Source,
     Split,
 )
+from trainables.specs.data_formats import LabelmeData, LabelmePart, VocData, VocPart, YoloData
 
 Content = dict[str, dict[str, str]]
 """The digest of each file by its name, for each part: `train.images`, `train.masks`, `train.annotations`."""
@@ -46,9 +51,11 @@ def source_content(data: DataSpec) -> Content:
     """The files of the data's source. Raises DataError if a folder does not exist or a file changes."""
     source = data.source
     match source:
-        case MaskData() | CocoData():
+        case MaskData() | CocoData() | VocData() | LabelmeData():
             parts = {split: part for split in Split if (part := getattr(source, split)) is not None}
             return _of_parts({f"{split}.": (f"data.{data.kind}.{split}", p) for split, p in parts.items()})
+        case YoloData():
+            return _of_yolo(own_parts(load_yolo_file(source.file)))
         case HubData():
             folder = Path(source.path)
             return {"files": digest_folder(folder)} if folder.is_dir() else {}
@@ -60,11 +67,15 @@ def domain_content(name: str, domain: DomainSpec, data: DataSpec) -> Content:
     """The files of a domain's own images; errors as `source_content`."""
     if domain.hub is not None and isinstance(data.source, HubData):
         return source_content(data)
+    given = {split: (f"{at}.{part.kind}", part) for split, (at, part) in domain_parts(name, domain).items()}
+    if domain.yolo is not None:
+        named = {split: (where, part.yolo) for split, (where, part) in given.items() if part.yolo is not None}
+        return _of_yolo(domain_parts_of(named))
     return _of_parts(
         {
-            f"{split}.": (f"{where}.{part.kind}", own)
-            for split, (where, part) in domain_parts(name, domain).items()
-            if (own := part.masks or part.coco) is not None
+            f"{split}.": (where, own)
+            for split, (where, part) in given.items()
+            if (own := part.masks or part.coco or part.voc or part.labelme) is not None
         }
     )
 
@@ -86,7 +97,7 @@ def domain_identity_by_content(name: str, domain: DomainSpec, data: DataSpec, di
         validation = domain.validation.hub if domain.validation is not None else None
         update = {"train": domain.hub, "validation": validation, "test": None}
         return {"hub": _hub_identity(source.model_copy(update=update), digests)}
-    own = {str(s): _part(part.masks or part.coco) for s, (_, part) in domain_parts(name, domain).items()}
+    own = {str(s): _part(part.images) for s, (_, part) in domain_parts(name, domain).items()}
     return {data.kind: _settings(source), "given": own, "content": _short(digests)}
 
 
@@ -125,18 +136,35 @@ def _differences(before: Content, now: Content) -> Iterator[str]:
 # --- the files of a part ----------------------------------------------------------------------
 
 
-def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart]]) -> Content:
+def _of_parts(given: Mapping[str, tuple[str, MaskPart | CocoPart | VocPart | LabelmePart]]) -> Content:
     """label: the beginning of the part's labels, with the key of the part for errors."""
     found: Content = {}
     for label, (where, part) in given.items():
         if isinstance(part, MaskPart):
             found[f"{label}images"] = _folder(part.images, f"{where}.images")
             found[f"{label}masks"] = _folder(part.masks, f"{where}.masks")
+        elif isinstance(part, VocPart):
+            for kind, files in voc_files(part, where).items():
+                found[f"{label}{kind}"] = digest_files(files, f"{os.path.realpath(part.annotations)}\n{kind}")
+        elif isinstance(part, LabelmePart):
+            for kind, files in labelme_files(part, where).items():
+                found[f"{label}{kind}"] = digest_files(files, f"{os.path.realpath(part.folder)}\n{kind}")
         else:
             file = _annotations(part.annotations, f"{where}.annotations")
             found[f"{label}annotations"] = {"": file}
             folder = need_folder(part.images, what=f"{where}.images")
             found[f"{label}images"] = _listed(folder, Path(part.annotations), file)
+    return found
+
+
+def _of_yolo(given: YoloGiven) -> Content:
+    """The images and labels of the parts, and what their `data.yaml` says of labels."""
+    found: Content = {}
+    for split, (_, file, _) in given.items():
+        found[f"{split}.names"] = {"": digest_of({"names": file.meaning})}
+    for label, files in yolo_files(given).items():
+        file = given[Split(label.partition(".")[0])][1]
+        found[label] = digest_files(files, f"{os.path.realpath(file.path)}\n{label}")
     return found
 
 
@@ -198,29 +226,30 @@ def _names(annotations: Path, digest: str) -> list[str]:
 # --- settings ---------------------------------------------------------------------------------
 
 
-def _settings(source: EmbeddedData | CocoData | MaskData | HubData) -> JsonValue:
+def _settings(source: Source) -> JsonValue:
     """The settings of a source without parts, paths and defaults, so that new settings change nothing."""
-    settings: JsonValue = source.model_dump(mode="json", exclude={*Split}, exclude_defaults=True)
+    settings: JsonValue = source.model_dump(mode="json", exclude={*Split, "file"}, exclude_defaults=True)
     return settings
 
 
 def _part_settings(source: Any) -> dict[str, JsonValue]:
-    return {str(s): _part(part) for s in Split if (part := getattr(source, s)) is not None}
+    return {str(s): _part(part) for s in Split if (part := getattr(source, s, None)) is not None}
 
 
-def _part(part: DomainPart | MaskPart | CocoPart | None) -> JsonValue:
-    settings: JsonValue = (
-        None
-        if part is None
-        else part.model_dump(mode="json", exclude={"images", "masks", "annotations"}, exclude_defaults=True)
-    )
+def _part(part: Any) -> JsonValue:
+    paths = {"images", "masks", "annotations", "list", "file", "folder"}
+    settings: JsonValue = part.model_dump(mode="json", exclude=paths, exclude_defaults=True)
     return settings
 
 
 def _hub_identity(source: HubData, digests: Content) -> JsonValue:
     if not Path(source.path).is_dir():
         return hub_identity(source)  # names the revision's commit
-    settings = source.model_dump(mode="json", exclude={"path"}, exclude_defaults=True)
+    settings = {
+        key: value
+        for key, value in hub_settings(source).items()
+        if key != "path" and value != getattr(HubData.model_fields[key], "default", None)
+    }
     return {"spec": settings, "content": _short(digests)}
 
 

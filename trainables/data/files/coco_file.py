@@ -23,7 +23,8 @@ from trainables.data.files.coco_fields import (
     shown,
     whole_number,
 )
-from trainables.data.files.outlines import canvas_of, is_box, outline_box
+from trainables.data.files.drawn_masks import Outline
+from trainables.data.files.outlines import canvas_of, is_box, outline_box, outline_of
 from trainables.data.sample import fold_name
 from trainables.errors import DataError
 
@@ -38,6 +39,7 @@ class Entry:
 
     drawn: whether the box was taken from the polygon or mask, because the file gives none.
     canvas: the (height, width) of the mask in run-length encoding that it was taken from.
+    shape: its polygons or its mask, where they were asked for.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Entry:
     crowd: bool
     drawn: bool
     canvas: tuple[int, int] | None = None
+    shape: Outline | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,11 @@ class CocoFile:
         }
 
 
-def load_coco_file(path: str) -> CocoFile:
-    """Read and check a file. Raises DataError for what is not COCO JSON, with the field's name."""
+def load_coco_file(path: str, *, shapes: bool = False) -> CocoFile:
+    """Read and check a file. Raises DataError for what is not COCO JSON, with the field's name.
+
+    shapes: whether polygons and masks are kept.
+    """
     file = _lists(path)
     for problem in _problems(file):
         raise DataError(f"{path}: {problem}")
@@ -95,7 +101,8 @@ def load_coco_file(path: str) -> CocoFile:
     images = sorted(file["images"], key=lambda i: (isinstance(key(i["id"]), str), key(i["id"])))
     listed = tuple(ImageEntry(_id(image), str(image["file_name"]), _declared(image)) for image in images)
     categories = {_id(entry): str(entry["name"]) for entry in sorted(file["categories"], key=_id)}
-    found, twice, stray = _annotations(path, file, Keys(i.id for i in listed), Keys(categories))
+    ids = Keys(i.id for i in listed), Keys(categories)
+    found, twice, stray = _annotations(path, file, *ids, shapes)
     parents = {
         fold_name(str(entry["supercategory"]))
         for entry in file["categories"]
@@ -179,7 +186,7 @@ def _declared(image: Json) -> tuple[int, int] | None:
 Found = tuple[dict[Key, tuple[Entry, ...]], tuple[tuple[Key, str], ...], tuple[tuple[str, str], ...]]
 
 
-def _annotations(path: str, file: Json, images: Keys, categories: Keys) -> Found:
+def _annotations(path: str, file: Json, images: Keys, categories: Keys, shapes: bool) -> Found:
     """The annotations by image; those that repeat another one; those of images that are not listed."""
     by_image: dict[Key, list[Entry]] = defaultdict(list)
     twice: list[tuple[Key, str]] = []
@@ -188,11 +195,11 @@ def _annotations(path: str, file: Json, images: Keys, categories: Keys) -> Found
     for place, given in enumerate(file["annotations"]):
         name = f"annotation {given.get('id')}"
         image = images.find(given["image_id"])
-        entry = _entry(name, given, categories, f"{path}: annotations[{place}]")
+        entry = _entry(name, given, categories, f"{path}: annotations[{place}]", shapes)
         if image is None:
             stray.append((name, shown(given["image_id"])))
             continue
-        content = repr((entry.category, entry.box, entry.outline, entry.area, entry.crowd))
+        content = repr((entry.category, entry.box, entry.outline, entry.area, entry.crowd, entry.shape))
         if content in seen[image] and is_box(list(entry.box)):
             twice.append((image, name))
             continue
@@ -245,7 +252,7 @@ def _check_first(path: str, field: str, given: list[Any], declared: Keys, what: 
             )
 
 
-def _entry(name: str, given: Json, categories: Keys, where: str) -> Entry:
+def _entry(name: str, given: Json, categories: Keys, where: str, shapes: bool) -> Entry:
     outline = outline_box(given.get("segmentation"))
     read = box(given.get("bbox"))
     # Tools that draw polygons leave the box out, empty, all zero, or without an extent.
@@ -260,4 +267,5 @@ def _entry(name: str, given: Json, categories: Keys, where: str) -> Entry:
         crowd=flag(given.get("iscrowd"), f"{where}.iscrowd"),
         drawn=drawn,
         canvas=canvas_of(given.get("segmentation")) if drawn else None,
+        shape=outline_of(given.get("segmentation")) if shapes else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -59,7 +59,7 @@ class MaskFile:
 
 
 def read_mask(
-    path: str | Path, *, values: Collection[int] | None = None, known: Array | None = None
+    path: str | Path | IO[bytes], *, values: Collection[int] | None = None, known: Array | None = None
 ) -> MaskFile:
     """Read a mask file.
 

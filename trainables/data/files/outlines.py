@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.files.coco_fields import LARGEST, NOT_A_BOX, number, whole_number
+from trainables.data.files.drawn_masks import Outline
 
 FEWEST = 6
 """The numbers of a polygon with an area: three corners."""
@@ -29,6 +30,22 @@ def outline_box(segmentation: Any) -> list[float]:
         return NOT_A_BOX
     x, y = zip(*corners, strict=True)
     return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+
+
+def outline_of(segmentation: Any) -> Outline | None:
+    """The polygons, or the mask; None if it is neither, or if one of its polygons is unreadable."""
+    if isinstance(segmentation, dict):
+        canvas, runs = canvas_of(segmentation), _runs(segmentation.get("counts"))
+        if canvas is None or runs is None or min(canvas) < 1 or sum(runs) != canvas[0] * canvas[1]:
+            return None
+        return Outline(runs=(np.array(runs, np.int64),), canvas=canvas)
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    flat = not isinstance(segmentation[0], list)
+    polygons = [_corners(polygon) for polygon in ([segmentation] if flat else segmentation)]
+    if not all(polygons):
+        return None
+    return Outline(tuple(np.array(polygon, np.float64) for polygon in polygons))
 
 
 def canvas_of(segmentation: Any) -> tuple[int, int] | None:

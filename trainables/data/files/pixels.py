@@ -91,7 +91,7 @@ def read_photo(file: str | Path | IO[bytes], *, bits: int | None = None) -> Phot
     return Photo(image, known_orientation(before), deepest)
 
 
-def read_size(file: str | Path) -> tuple[int, tuple[int, int]]:
+def read_size(file: str | Path | IO[bytes]) -> tuple[int, tuple[int, int]]:
     """The orientation and the upright (height, width) of an image. Raises whatever Pillow raises."""
     with Image.open(file) as picture:
         orientation = known_orientation(picture.getexif().get(ORIENTATION, 1))

@@ -82,6 +82,11 @@ class OwnHeadTask:
             raise ModelError(
                 f"loss '{config.loss}': {kind} uses its own loss, {self.family.loss_in_words}; remove it"
             )
+        if config.loss_weights:
+            raise ModelError(
+                f"loss_weights: {kind} uses its own loss, which knows no weights of classes; remove them, or"
+                " show images of rare classes more often with sampling: {balance: class}"
+            )
         if config.head != HeadSpec():
             raise ModelError(f"head: {kind} uses its own head; remove its settings")
         if config.freeze_head and self.ids is None:

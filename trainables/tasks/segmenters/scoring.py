@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
-from trainables.metrics.dice import counts_by_image, mask_metrics
+from trainables.metrics.dice import confused_by_image, counts_of, mask_metrics
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.results import Keep, MaskResults
 from trainables.metrics.rules import MetricRules
@@ -43,27 +43,30 @@ def mask_scores(
     device: torch.device,
     precision: Precision,
     loss: Loss = Loss.CROSS_ENTROPY,
+    weights: Tensor | None = None,
     keep: Keep | None = None,
 ) -> dict[str, float]:
     """Dice and IoU over all pixels at mask resolution, `soft_dice` (study B) and `loss`.
 
     scored: computes a batch of images of one size, within autocast.  loss: for models without losses of their
-    own.  keep: see `TaskModel.evaluate`.
+    own.  weights: (classes,) in that loss.  keep: see `TaskModel.evaluate`.
     """
     measured: list[Measures] = []
     counts: dict[int, Tensor] = {}
     losses: dict[int, float] = {}
+    confusion = torch.zeros((len(classes),) * 2, dtype=torch.int64, device=device)
     for batch in eval_batches(split, batch_size=batch_size):
         parts, places = [], []
         for piece in split_by_size(batch.to(device)):
             assert piece.masks is not None
             with autocast(device, precision):
                 found = scored(piece)
-            each = counts_by_image(predicted_classes(found.scores), piece.masks, len(classes))
-            counts |= dict(zip(piece.indices, each, strict=True))
+            each = confused_by_image(predicted_classes(found.scores), piece.masks, len(classes))
+            confusion += each.sum(0)
+            counts |= dict(zip(piece.indices, counts_of(each), strict=True))
             if found.losses is not None:
                 losses |= dict(zip(piece.indices, found.losses.tolist(), strict=True))
-            parts.append(measure_images(found.log_scores, piece.masks))
+            parts.append(measure_images(found.log_scores, piece.masks, weights))
             places += piece.indices
         # Pieces are formed by size, but groups of images by their order in the split.
         measured.append(Measures.join(parts).take(sorted(range(len(places)), key=places.__getitem__)))
@@ -72,13 +75,13 @@ def mask_scores(
     own = sum(losses[place] for place in sorted(losses)) / len(losses) if losses else None
     metrics = mask_metrics(counted, classes, rules) | {
         "soft_dice": soft_dice(whole),
-        "loss": mean_loss(whole, loss) if own is None else own,
+        "loss": mean_loss(whole, loss, weights) if own is None else own,
     }
     finite = bool(torch.isfinite(whole.entropy).all()) and (own is None or math.isfinite(own))
     if keep is not None and finite:
         images = MaskImages(classes, tuple(split.names), counted.numpy(), rules)
         soft = torch.stack([whole.overlap, whole.predicted, whole.true], dim=1).cpu().double()
-        keep(MaskResults(images, soft.numpy()))
+        keep(MaskResults(images, soft.numpy(), confusion.cpu().numpy()))
     return metrics if finite else dict.fromkeys(metrics, math.nan)
 
 

@@ -12,9 +12,10 @@ from pydantic import JsonValue, ValidationError
 from analysis.query.sweep import names_in_words
 from trainables.data.prepared import Prepared, PreparedSplit, open_prepared
 from trainables.errors import AdaptertuneError, DataError
-from trainables.inference.score_on_test import evaluation_of
+from trainables.inference.score_on_test import chosen_thresholds, evaluation_of
 from trainables.inference.trained_model import TrainedModel, load_baseline
 from trainables.metrics.above_floor import collapsed, relative_robustness
+from trainables.metrics.details import Details
 from trainables.metrics.floors import mask_floors
 from trainables.metrics.intervals import interval
 from trainables.metrics.prepared_floors import true_pixels
@@ -47,6 +48,8 @@ class DomainScore:
     """What the best constant predictor reaches on the same images, by metric."""
     collapsed: bool | None = None
     """Whether the model is no better there than a constant predictor; None if its metric has no floor."""
+    details: Details | None = None
+    """Precision, confusion and thresholds, if they were asked for."""
 
     def record(self) -> dict[str, JsonValue]:
         """For JSON; what is not a number is null."""
@@ -76,8 +79,11 @@ def score_domains(
     part: Split,
     domains: Sequence[str],
     metric: str | None = None,
+    with_details: bool = False,
 ) -> tuple[Prepared, list[DomainScore]]:
     """The data, and a score for each model and domain.
+
+    with_details: score validation images first, for thresholds, and add what `Details` holds to each score.
 
     data: a file with a `data` section; the adapter's own data when None.  domains: all that the data names
     when empty.  metric: of `relative` and `collapsed`; that of the objective when None.
@@ -92,7 +98,12 @@ def score_domains(
     floors = {domain: _floors(trained.workload, prepared.classes, split) for domain, split in images.items()}
     measured = relative_metric(trained.workload, metric)
     models = _models(trained, prepared.classes)
-    scores = [score for label, model in models for score in _scores(label, model, images, floors, measured)]
+    validation = prepared.splits[Split.VALIDATION] if with_details else None
+    scores = [
+        score
+        for label, model in models
+        for score in _scores(label, model, images, floors, measured, validation)
+    ]
     known = list(dict.fromkeys(name for score in scores for name in score.metrics))
     if metric is not None and metric not in known:
         guess = closest_name(metric, known)
@@ -149,14 +160,17 @@ def _scores(
     images: dict[str | None, PreparedSplit],
     floors: Mapping[str | None, dict[str, float]],
     metric: str,
+    validation: PreparedSplit | None,
 ) -> Iterator[DomainScore]:
     definitions, here = model.workload.definitions, None
     asked = MetricName.of(metric, ())  # without a domain: an '@' is part of the class name
+    chosen = None if validation is None else chosen_thresholds(model, validation)
     nothing = False  # whether it has collapsed in domain, so that there is nothing to have a share of
     for domain, split in images.items():
         tell(f"scoring {label}, {domain or 'in domain'}: {plural(len(split), 'image')}")
         held: list[Results] = []
-        metrics = evaluation_of(model, split, keep=held.append if floors[domain] else None)
+        wanted = floors[domain] or validation is not None
+        metrics = evaluation_of(model, split, keep=held.append if wanted else None)
         if domain is None:
             here = metrics.get(metric)
         relative = None
@@ -168,7 +182,8 @@ def _scores(
                 own_floor=floors[None].get(metric, 0.0),
                 floors={domain: floors[domain].get(metric, 0.0)},
             ).get(domain)
-        sampled = [found for results in held if (found := results.above_floor(asked))]
+        kept = held if floors[domain] else []
+        sampled = [found for results in kept if (found := results.above_floor(asked))]
         lost = collapsed(interval(sampled))
         nothing = bool(lost) if domain is None else nothing
         usable = relative is not None and math.isfinite(relative) and not nothing
@@ -180,6 +195,7 @@ def _scores(
             relative if usable else None,
             floors[domain],
             lost,
+            held[0].details(chosen) if held and validation is not None else None,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from tuning.cli.completion import complete_adapter
 from tuning.cli.options import ADAPTER_HELP, OutputFormat, Storage, TableOrJson
 from tuning.exit_codes import FAILED
-from tuning.messages import say
+from tuning.messages import say, tell
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -58,6 +59,14 @@ def run_evaluate(
     metric: Annotated[
         str | None,
         typer.Option(help="The metric of `relative`, instead of the objective's, such as iou or dice/cat."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="DIR",
+            help="Also write precision-recall curves, confusion matrices and score thresholds there.",
+        ),
     ] = None,
     format_: Annotated[
         TableOrJson, typer.Option("--format", help="json: every metric.")
@@ -106,6 +115,11 @@ def run_evaluate(
       class that the adapter does not know is an error.
     - `--split validation`: scores on the images that the adapter was chosen on, and the table reports this.
     - `--domain KIND:SEVERITY`: blur, noise, contrast, brightness, jpeg or style; from 1 to 5.
+    - `--to DIR`: writes `evaluation.html`, a page that needs no other file, and `evaluation.json`, the object
+      below with `rows[].details`. For boxes: precision at IoU 0.5 at each of COCO's 101 recalls, by class; a
+      confusion matrix with a row and a column `background` for boxes without an object and objects without a
+      box; and the score thresholds with the highest F1 on validation images, for all classes together and
+      for each. For masks: a confusion matrix of pixels. Rows are the truth.
     - `--untouched`: ADAPTER may also be an experiment file. An error if the pretrained model has no head
       for the classes.
 
@@ -139,11 +153,24 @@ def run_evaluate(
     from tuning.cli.adapters.domain_scores import score_domains  # torch
 
     part = Split(split.value)
-    prepared, scores = score_domains(found, data=data, part=part, domains=domain or [], metric=metric)
+    if to is not None:
+        from tuning.cli.files.inspection_files import check_folder
+
+        check_folder(to)
+    prepared, scores = score_domains(
+        found, data=data, part=part, domains=domain or [], metric=metric, with_details=to is not None
+    )
     if format_ is OutputFormat.JSON:
         typer.echo(json_text(_scores_json(found, prepared, part, scores, metric)))
     else:
         _print_scores(found, data, part, scores, metric)
+    if to is not None:
+        from tuning.cli.adapters.evaluation_page import write_evaluation
+
+        images = f"{part} images of {'its own data' if data is None else data}"
+        answer = _scores_json(found, prepared, part, scores, metric)
+        for path in write_evaluation(found.title, scores, answer, images, to):
+            tell(f"written: {path}")
     if any(not math.isfinite(value) for score in scores for value in score.metrics.values()):
         say("the outputs of the model are not numbers; its training has probably diverged")
         raise typer.Exit(FAILED)

@@ -23,7 +23,7 @@ def run_validate(file: File, set_: Sets = None) -> None:
     from tuning.experiment.load import load_experiment
 
     experiment = load_experiment(file, set_ or [])
-    _check_surroundings(experiment, file)
+    found = _check_surroundings(experiment, file)
     size, trials = experiment.space.size(), experiment.trials_asked
     search = (
         f"{plural(len(experiment.space.names), 'parameter')}"
@@ -36,22 +36,30 @@ def run_validate(file: File, set_: Sets = None) -> None:
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
         f" of at most {plural(experiment.max_epochs, 'epoch')}"
     )
+    if found:
+        typer.echo(f"data.folder: {found}")
 
 
-def _check_surroundings(experiment: Experiment, file: str) -> None:
-    """What costs little to find out about data and model. Raises ExperimentFileError with all errors."""
+def _check_surroundings(experiment: Experiment, file: str) -> str:
+    """What costs little to find out about data and model. Raises ExperimentFileError with all errors.
+
+    Returns what lies in a folder of data that is given alone.
+    """
     data = experiment.data
     kinds = {data.kind, *(domain.kind for domain in data.domains.values())}
     if experiment.model.name == "embedded" and kinds <= {"embedded", "corruption"}:
-        return  # nothing to find out, and nothing to import for it
+        return ""  # nothing to find out, and nothing to import for it
     from trainables.data.quick_check import quick_look
-    from trainables.specs.metric_class import class_error
+    from trainables.specs.metric_class import class_error, weight_error
 
     workload = experiment.workload
     look = quick_look(workload)
     faults = look.faults
     if not faults and (error := class_error(workload.metric, look.classes)) is not None:
         faults = (("objective.metric", error),)
+    if not faults and (error := weight_error(experiment.weighted_classes, look.classes)) is not None:
+        faults = (("loss_weights", error),)
     if faults:
         lines = [f"  {key}  {reason}" for key, reason in faults]
         raise ExperimentFileError("\n".join([f"{file}: {plural(len(faults), 'error')}", *lines]))
+    return look.found

@@ -20,6 +20,7 @@ from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.messages import say
 from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep, trial_seconds
+from tuning.run.prepared_data import found_in_folder
 
 MESSAGES = 8
 """The most messages of libraries that are shown."""
@@ -33,6 +34,8 @@ def dry_run(experiment: Experiment) -> None:
     configs = costliest_configs(experiment)
     runs = measured.dry_run_configs(experiment.workload, configs, threads=experiment.resources.threads)
     out = console()
+    if found := found_in_folder(experiment.workload):
+        print_lines(out, f"data.folder: {found}")
     print_columns(
         out,
         f"{experiment.name}: dry run",

@@ -36,6 +36,7 @@ from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.ledger.environment import describe_environment
 from tuning.messages import say
+from tuning.run.prepared_data import found_in_folder
 
 
 def train_configuration(experiment: Experiment, config: TrialConfig, folder: Path, file: str) -> None:
@@ -50,7 +51,7 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
     out = console()
     print_lines(out, f"{experiment.name}: {_description(config)} in {folder}")
     prepared = open_prepared(prepare_workload(workload, progress=True))
-    _show_data(folder, prepared.meta)
+    _show_data(folder, prepared.meta, found_in_folder(workload))
     check_objective(prepared, workload)
     floors = prepared_floors(prepared, workload)
     RunDefinitions(workload.definitions, floors).write(folder)
@@ -127,10 +128,15 @@ def _other_definition(workload: Workload) -> str | None:
     )
 
 
-def _show_data(folder: Path, meta: dict[str, Any]) -> None:
-    """Print what was prepared, as `launch` does, and keep it in `folder`."""
+def _show_data(folder: Path, meta: dict[str, Any], found: str) -> None:
+    """Print what was prepared, as `launch` does, and keep it in `folder`.
+
+    found: what lies in a folder of data that is given alone.
+    """
     kept = ("fingerprint", "classes", "counts", "boxes", "crowds", "warnings", "faults")
-    _write_json(folder / DATA, {key: meta[key] for key in kept if key in meta})
+    said = {"found": found} if found else {}
+    _write_json(folder / DATA, {key: meta[key] for key in kept if key in meta} | said)
+    print_lines(console(), *([f"data.folder: {found}"] if found else []))
     faults = meta.get("faults", [])
     counted = f"; {error_count(faults)}:" if faults else ""
     line = prepared_line(meta.get("counts", {}), meta.get("boxes", {}), meta.get("crowds", {}))

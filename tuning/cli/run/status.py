@@ -37,6 +37,8 @@ def run_status(
             out.clear()
     if not board.alive and board.closed is None:
         print_lines(out, "the driver died; everything that it had recorded is kept", style="yellow")
+    if board.prepared is not None and board.prepared.found:
+        print_lines(out, f"data.folder: {board.prepared.found}")
     errors = board.prepared.faults if board.prepared is not None else []
     if errors:
         print_lines(out, f"data: {error_count(errors)}", *error_lines(errors, f"see {folder / LEDGER}"))

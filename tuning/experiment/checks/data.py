@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainables.specs.data import FOLDS_TAKEN, CocoPart, DataSpec, DomainPart, DomainSpec, MaskPart
+from trainables.specs.data import DataSpec, DomainPart, DomainSpec, HubData
+from trainables.specs.data_splits import FOLDS_TAKEN
 from trainables.specs.workload import ROBUSTNESS, MetricName, Task
 from tuning.experiment.file_errors import Path, Violation, suggestion
+
+HUB_BOXES = ("boxes",)
+HUB_MASKS = ("mask", "classes", "values", "ignore", "background")
+"""The keys of a hub data set that only boxes have, and those that only masks have."""
 
 
 def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
@@ -18,6 +23,8 @@ def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
             f" use one of {', '.join(task.facts.sources)}",
         )
     yield from _mask_values(data)
+    if data.hub is not None and task is not None:
+        yield from _hub_columns(data.hub, task)
     if data.splits.folds is not None and data.gives_validation:
         yield Violation(("data", "splits", "folds"), FOLDS_TAKEN)
     for name, domain in data.domains.items():
@@ -45,21 +52,39 @@ def shift_errors(asked: MetricName, data: DataSpec) -> Iterator[str]:
 
 
 def _mask_values(data: DataSpec) -> Iterator[Violation]:
-    if data.masks is None:
+    rules = data.masks or data.hub
+    if rules is None or rules.classes is None:
         return
-    classes, values = data.masks.classes, data.masks.values
+    key, classes, values = data.kind, rules.classes, rules.values
     if len(set(classes)) < len(classes):
         twice = next(c for c in classes if classes.count(c) > 1)
-        yield Violation(
-            ("data", "masks", "classes"), f"contains '{twice}' twice; every class needs its own name"
-        )
+        yield Violation(("data", key, "classes"), f"contains '{twice}' twice; every class needs its own name")
     if values is not None and len(values) != len(classes):
         yield Violation(
-            ("data", "masks", "values"),
+            ("data", key, "values"),
             f"needs one grey value for each of the {len(classes)} classes, got {len(values)}",
         )
     elif values is not None and len(set(values)) < len(values):
-        yield Violation(("data", "masks", "values"), f"must be different for each class, got {list(values)}")
+        yield Violation(("data", key, "values"), f"must be different for each class, got {list(values)}")
+
+
+def _hub_columns(hub: HubData, task: Task) -> Iterator[Violation]:
+    if task.facts.masks and hub.classes is None:
+        yield Violation(
+            ("data", "hub", "classes"),
+            "is missing; name the classes of the masks in the order of their values, such as "
+            "[background, cell]",
+        )
+    elif hub.classes is not None and hub.background is not None and hub.background not in hub.classes:
+        yield Violation(
+            ("data", "hub", "background"),
+            f"must be one of classes ({', '.join(hub.classes)}), got '{hub.background}'",
+        )
+    what, of_other = ("masks", HUB_BOXES) if task.facts.masks else ("boxes", HUB_MASKS)
+    for key in of_other:
+        if getattr(hub, key) is not None:
+            other = "boxes" if what == "masks" else "masks"
+            yield Violation(("data", "hub", key), f"is for {other}, but task {task} reads {what}; remove it")
 
 
 def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]:
@@ -76,7 +101,7 @@ def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]
         )
     for place, images in _images(domain):
         for part in ("train", "validation"):
-            if getattr(data.source, part) == images:
+            if getattr(data.source, part, None) == images:
                 yield Violation(
                     (*at, *place, domain.kind),
                     f"uses the images of data.{domain.kind}.{part}, which trials are trained or selected on; "
@@ -84,13 +109,12 @@ def _domain(at: Path, domain: DomainSpec, data: DataSpec) -> Iterator[Violation]
                 )
 
 
-def _images(domain: DomainSpec) -> Iterator[tuple[Path, MaskPart | CocoPart | str]]:
+def _images(domain: DomainSpec) -> Iterator[tuple[Path, object]]:
     """Where a domain's own images are named, and how."""
     parts: tuple[tuple[Path, DomainSpec | DomainPart | None], ...] = (
         ((), domain),
         (("validation",), domain.validation),
     )
     for place, part in parts:
-        images = None if part is None else part.masks or part.coco or part.hub
-        if images is not None:
-            yield place, images
+        if part is not None and part.kind not in ("embedded", "corruption"):
+            yield place, getattr(part, part.kind)

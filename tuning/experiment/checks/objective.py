@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainables.specs.metric_class import class_error
-from trainables.specs.trial import Loss
+from trainables.specs.metric_class import class_error, weight_error
+from trainables.specs.trial import LOSS_WEIGHTS, Loss
 from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
 from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
-from tuning.experiment.file_errors import Violation, closest_name, describe_value
+from tuning.experiment.file_errors import Path, Violation, closest_name, describe_value
 
 
 def check_objective(draft: Draft) -> Iterator[Violation]:
@@ -37,10 +37,37 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
             f"is loss, but trials have different losses ({', '.join(sorted(kinds))}), so their values cannot "
             f"be compared; use {', '.join(others[:-1])} or {others[-1]}, or set one loss under trial",
         )
+    if base == "loss" and any(name.partition(".")[0] == LOSS_WEIGHTS for name in draft.written):
+        others = [name for name in draft.task.facts.table_metrics if name != base]
+        yield Violation(
+            ("objective", "metric"),
+            f"is loss, but trials have different {LOSS_WEIGHTS}, so their values cannot be compared; use "
+            f"{', '.join(others[:-1])} or {others[-1]}, or set one value for each class under trial",
+        )
     better = asked.direction(draft.task)
     if draft.objective.mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
         yield Violation(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
+
+
+def check_loss_weights(draft: Draft) -> Iterator[Violation]:
+    """The classes of `loss_weights`, fixed or searched, must be classes of the data."""
+    named: list[tuple[Path, str]] = []
+    for name, value in draft.trial.items():
+        section, _, one = name.partition(".")
+        if section == LOSS_WEIGHTS:
+            inside = [one] if one else list(value) if isinstance(value, dict) else []
+            named += [(("trial", name), each) for each in inside]
+    for name in draft.space.root:
+        section, _, one = name.partition(".")
+        if section == LOSS_WEIGHTS and one:
+            named.append((("space", name), one))
+    if not named:
+        return  # without the import of embedded data's classes
+    classes = _classes(draft)
+    for path, each in named:
+        if (error := weight_error([each], classes)) is not None:
+            yield Violation(path, error)
 
 
 def _asked(draft: Draft, metric: str) -> MetricName:

@@ -166,7 +166,7 @@ def test_errors_of_a_data_file_are_reported_with_their_lines(
     assert "nonsense" not in said
     wrong.write_text("name: x\n")
     assert "has no `data` section" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
-    wrong.write_text("data: {coco: {train: {images: a, annotations: b}}}\n")
+    wrong.write_text("data: {voc: {train: {images: a, annotations: b}}}\n")
     assert "has no masks" in run("evaluate", "cells", "--data", str(wrong), code=2).stderr
     assert "there is no file" in run("evaluate", "cells", "--data", str(tmp_path / "no.yaml"), code=2).stderr
 
@@ -214,3 +214,42 @@ def test_the_docstrings_describe_every_json_key(
         run("predict", name, str(images / "0.png"), "--to", str(tmp_path / name))
         written |= keys(json.loads((tmp_path / name / "0.json").read_text()))
     assert documented(run_predict) | {"image", "width", "height", "adapter"} == written
+
+
+def test_details_of_boxes_are_written(run: Callable[..., Result], tmp_path: Path) -> None:
+    result = run("evaluate", "boxes", "--domain", "blur:5", "--to", str(tmp_path / "look"))
+    assert "map_50" in result.stdout
+    assert f"written: {tmp_path / 'look' / 'evaluation.html'}" in result.stderr
+    page = (tmp_path / "look" / "evaluation.html").read_text()
+    assert "What objects are taken for" in page
+    assert "Score thresholds" in page
+    assert len(re.findall(r'id="([^"]+)"', page)) == len(set(re.findall(r'id="([^"]+)"', page)))
+    held = json.loads((tmp_path / "look" / "evaluation.json").read_text())
+    plain = json.loads(run("evaluate", "boxes", "--domain", "blur:5", "--format", "json").stdout)
+    without = [{k: v for k, v in row.items() if k != "details"} for row in held["rows"]]
+    assert without == plain["rows"]  # what is computed besides changes no metric
+    for row in held["rows"]:
+        curves = row["details"]["precision"].values()
+        assert sum(sum(c) / 101 for c in curves) / len(curves) == pytest.approx(row["figures"]["map_50"])
+        assert row["details"]["rows"][-1] == "background"
+
+
+def test_details_of_masks_are_written(run: Callable[..., Result], tmp_path: Path) -> None:
+    run("evaluate", "cells", "--to", str(tmp_path / "look"))
+    held = json.loads((tmp_path / "look" / "evaluation.json").read_text())
+    assert [row["domain"] for row in held["rows"]] == [None, "noisy", "faint"] * 2
+    for row in held["rows"]:
+        confusion = row["details"]["confusion"]
+        right = sum(confusion[i][i] for i in range(len(confusion)))
+        assert 0 < right <= sum(map(sum, confusion)) == 4 * 64 * 64
+    page = (tmp_path / "look" / "evaluation.html").read_text()
+    assert "What pixels are taken for" in page
+
+
+def test_a_place_that_cannot_be_written_is_an_error_before_scoring(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    result = run("evaluate", "cells", "--to", str(tmp_path / "file" / "look"), code=2)
+    assert "must be written to" in result.stderr
+    assert "scoring" not in result.stderr

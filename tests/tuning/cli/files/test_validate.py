@@ -41,3 +41,17 @@ def test_validate_looks_at_files_and_class_names(run: Callable[..., Result], tmp
     Path(part["annotations"]).unlink()
     said = run("validate", str(file), code=2).stderr
     assert "data.coco.train  annotations must be a COCO JSON file" in said
+
+
+def test_validate_says_what_lies_in_a_folder(run: Callable[..., Result], tmp_path: Path) -> None:
+    part = coco_folder(tmp_path / "pets", 3)
+    file = tmp_path / "pets.yaml"
+    file.write_text(
+        "name: pets\ntask: detection\nobjective: {metric: map/cat}\ndata: {folder: pets}\n"
+        "trial: {adapter: lora, epochs: 1}\n"
+    )
+    assert "data.folder: COCO JSON: train annotations_0.json\n" in run("validate", str(file)).stdout
+    Path(part["annotations"]).unlink()
+    said = run("validate", str(file), code=2).stderr
+    assert f"data.folder  {tmp_path / 'pets'} must hold COCO JSON, a YOLO data.yaml," in said
+    assert "it holds 3 .png in 1 folder (images)" in said

@@ -57,13 +57,15 @@ def test_train_says_what_the_data_are_and_what_was_wrong(run: Callable[..., Resu
     file = storage / "pets.yaml"
     file.write_text(
         "name: pets\ntask: detection\nobjective: {metric: loss}\n"
-        f"data: {{coco: {{train: {{images: {part['images']}, annotations: {path}}}}}}}\n"
+        f"data: {{folder: {storage / 'pets'}}}\n"
         "trial: {adapter: none, epochs: 1, freezing: head_only}\n"
     )
     into = storage / "into-pets"
     out = run("train", str(file), "--into", str(into)).stdout
     kept = json.loads((into / "data.json").read_text())
     counts = ", ".join(f"{n} {split}" for split, n in kept["counts"].items())
+    assert "data.folder: COCO JSON: train annotations_0.json" in out
+    assert kept["found"] == "COCO JSON: train annotations_0.json"
     assert f"data ready: {counts}; boxes: " in out
     assert "of which 1 is a crowd; 2 errors:" in out
     for name in ("image_000.png", "image_001.png"):

@@ -78,11 +78,11 @@ def _domain(text: str, source: str = MASKS) -> str:
         ),
         (
             _domain("{}"),
-            "line 9  data.domains.far  needs exactly one of masks, coco, hub, embedded, corruption; got none",
+            "line 9  data.domains.far  needs exactly one of masks, coco, voc, yolo, labelme, hub, embedded, corruption; got none",
         ),
         (
             _domain("{embedded: noisy, corruption: {kind: blur}}"),
-            "line 9  data.domains.far  needs exactly one of masks, coco, hub, embedded, corruption; got embedded and corruption",
+            "line 9  data.domains.far  needs exactly one of masks, coco, voc, yolo, labelme, hub, embedded, corruption; got embedded and corruption",
         ),
         (
             _domain("{embedded: noisy}"),

@@ -1,0 +1,111 @@
+"""Weights of classes in the loss, and sampling by class: read, searched, checked against the schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from data_makers import coco_folder
+from typer.testing import Result
+
+from trainables.errors import ExperimentFileError
+from trainables.specs.trial import Balance
+from tuning.experiment.json_schema import experiment_schema
+from tuning.experiment.load import load_experiment
+from tuning.experiment.spec import Experiment
+
+
+def document(**parts: Any) -> dict[str, Any]:
+    given = {"name": "w", "task": "segmentation", "objective": {"metric": "dice"}}
+    return given | {"data": {"embedded": {}}} | parts
+
+
+def loaded(folder: Path, **parts: Any) -> Experiment:
+    path = folder / "w.yaml"
+    path.write_text(json.dumps(document(**parts)))
+    return load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    "trial", [{"loss_weights": {"3": 4, "7": 0.5}}, {"loss_weights.3": 4, "loss_weights.7": 0.5}]
+)
+def test_fixed_weights_nested_or_dotted(tmp_path: Path, trial: dict[str, Any]) -> None:
+    experiment = loaded(tmp_path, trial=trial)
+    assert experiment.trial_config({}).loss_weights == {"3": 4.0, "7": 0.5}
+    assert experiment.weighted_classes == ("3", "7")
+
+
+@pytest.mark.parametrize(
+    "space", [{"loss_weights": {"3": {"float": [1, 8]}}}, {"loss_weights.3": {"float": [1, 8]}}]
+)
+def test_searched_weights_next_to_fixed_ones(tmp_path: Path, space: dict[str, Any]) -> None:
+    trial = {"loss_weights": {"7": 2}}
+    experiment = loaded(tmp_path, trial=trial, space=space, search={"trials": 2})
+    assert experiment.space.names == ("loss_weights.3",)
+    assert experiment.trial_config({"loss_weights.3": 5.0}).loss_weights == {"7": 2.0, "3": 5.0}
+    assert experiment.weighted_classes == ("7", "3")
+
+
+def test_sampling_is_searched(tmp_path: Path) -> None:
+    space = {
+        "sampling.balance": {"choice": ["none", "class"]},
+        "sampling.power": {"float": [0.25, 1.0], "when": {"sampling.balance": "class"}},
+    }
+    experiment = loaded(tmp_path, space=space, search={"trials": 2})
+    found = experiment.trial_config({"sampling.balance": "class", "sampling.power": 0.75}).sampling
+    assert (found.balance, found.power) == (Balance.CLASS, 0.75)
+    assert loaded(tmp_path).trial_config({}).sampling.balance is Balance.NONE
+
+
+def test_a_class_whose_name_has_a_dot_is_given_with_the_others(tmp_path: Path) -> None:
+    masks = {
+        "train": {"images": str(tmp_path), "masks": str(tmp_path)},
+        "classes": ["background", "St. Bernard"],
+    }
+    experiment = loaded(tmp_path, data={"masks": masks}, trial={"loss_weights": {"St. Bernard": 2}})
+    assert experiment.trial_config({}).loss_weights == {"St. Bernard": 2.0}
+    assert Experiment.model_validate_json(experiment.model_dump_json()).weighted_classes == ("St. Bernard",)
+
+
+def test_the_loss_is_no_objective_of_a_search_over_weights(tmp_path: Path) -> None:
+    space = {"loss_weights.3": {"float": [1, 8]}}
+    with pytest.raises(ExperimentFileError, match="is loss, but trials have different loss_weights"):
+        loaded(tmp_path, objective={"metric": "loss"}, space=space, search={"trials": 2})
+    loaded(tmp_path, objective={"metric": "loss"}, trial={"loss_weights": {"3": 2}})
+
+
+@pytest.mark.parametrize(
+    ("valid", "parts"),
+    [
+        (True, {"trial": {"loss_weights": {"3": 4}, "sampling": {"balance": "class"}}}),
+        (True, {"trial": {"loss_weights.3": 4, "sampling.balance": "class"}}),
+        (True, {"space": {"loss_weights": {"3": {"float": [1, 8]}}}}),
+        (True, {"space": {"loss_weights.3": {"choice": [1, 8]}, "sampling.power": {"float": [0.1, 1]}}}),
+        (False, {"trial": {"loss_weights": {"3": 0}}}),
+        (False, {"trial": {"loss_weights.3": "much"}}),
+        (False, {"trial": {"sampling": {"balance": "classes"}}}),
+        (False, {"space": {"loss_weights": {"3": [1, 8]}}}),
+        (False, {"space": {"loss_weights.3": {"choices": [1]}}}),
+    ],
+)
+def test_the_schema_knows_them(valid: bool, parts: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+    assert validator.is_valid(document(**parts)) is valid
+
+
+def test_validate_knows_the_classes_of_coco_files(run: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "pets.yaml"
+    parts = {
+        "task": "detection",
+        "objective": {"metric": "map"},
+        "data": {"coco": {"train": coco_folder(tmp_path, 3)}},
+    }
+    path.write_text(json.dumps(document(**parts, trial={"loss_weights": {"cats": 2}})))
+    said = run("validate", str(path), code=2).stderr
+    assert "loss_weights  there is no class 'cats'; did you mean 'cat'?" in said
+    path.write_text(json.dumps(document(**parts, trial={"loss_weights": {"cat": 2}})))
+    run("validate", str(path))

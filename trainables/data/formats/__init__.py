@@ -1,0 +1,1 @@
+"""Readers of the layouts that annotation tools and other trainers write."""
