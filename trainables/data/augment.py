@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -16,11 +16,16 @@ SMALLEST = 1.0
 
 @dataclass(frozen=True)
 class ChangedTargets:
-    """The targets of a changed image.  boxes: (n, 4) xyxy in pixels.  kept: boxes left.  mask: (h, w)."""
+    """The targets of a changed image.
+
+    boxes: (n, 4) xyxy in pixels.  kept: boxes left.  mask: (h, w).
+    objects: (n, h, w) bool, the boxes' masks.
+    """
 
     boxes: Array | None
     kept: Array
     mask: Array | None
+    objects: Array | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,24 @@ class Changed(ChangedTargets):
 
 
 def augment_image(
-    image: Array, boxes: Array | None, mask: Array | None, spec: Augment, rng: np.random.Generator
+    image: Array,
+    boxes: Array | None,
+    mask: Array | None,
+    spec: Augment,
+    rng: np.random.Generator,
+    objects: Array | None = None,
 ) -> Changed:
     """Change one image of (3, h, w) uint8 and keep its size.
 
     All random numbers are drawn whatever `spec` is, so that enabling one change does not alter the
     others. As in DETR, a crop cuts boxes to the visible part and drops those without one.
+    objects: (n, h, w) bool, the masks of the boxes.
     """
     draw = _Draw.of(rng)
     size = (image.shape[1], image.shape[2])
-    targets = _change_targets(size, boxes, mask, spec, draw)
-    return Changed(targets.boxes, targets.kept, targets.mask, _change_pixels(image, spec, draw))
+    found = _change_targets(size, boxes, mask, spec, draw, objects)
+    changed = _change_pixels(image, spec, draw)
+    return Changed(found.boxes, found.kept, found.mask, changed, objects=found.objects)
 
 
 def augment_targets(
@@ -50,9 +62,10 @@ def augment_targets(
     mask: Array | None,
     spec: Augment,
     rng: np.random.Generator,
+    objects: Array | None = None,
 ) -> ChangedTargets:
     """The targets that `augment_image` gives for an image of `size` (height, width), without its pixels."""
-    return _change_targets(size, boxes, mask, spec, _Draw.of(rng))
+    return _change_targets(size, boxes, mask, spec, _Draw.of(rng), objects)
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,12 @@ class _Draw:
 
 
 def _change_targets(
-    size: tuple[int, int], boxes: Array | None, mask: Array | None, spec: Augment, draw: _Draw
+    size: tuple[int, int],
+    boxes: Array | None,
+    mask: Array | None,
+    spec: Augment,
+    draw: _Draw,
+    objects: Array | None,
 ) -> ChangedTargets:
     kept = np.arange(0 if boxes is None else len(boxes))
     if spec.crop < 1.0:
@@ -88,14 +106,19 @@ def _change_targets(
         mask = None if mask is None else _zoom(mask, window, Image.Resampling.NEAREST)
         if boxes is not None:
             boxes, kept = _cut(boxes, window, size)
+        if objects is not None:
+            shown = [_zoom(objects[i].view(np.uint8), window, Image.Resampling.NEAREST) > 0 for i in kept]
+            objects = np.stack(shown) if shown else objects[:0]
     height, width = size
     if draw.flip < spec.horizontal_flip:
         mask = None if mask is None else mask[:, ::-1]
+        objects = None if objects is None else objects[..., ::-1]
         boxes = None if boxes is None else _mirror(boxes, width, axis=0)
     if draw.turn < spec.vertical_flip:
         mask = None if mask is None else mask[::-1]
+        objects = None if objects is None else objects[:, ::-1]
         boxes = None if boxes is None else _mirror(boxes, height, axis=1)
-    return ChangedTargets(boxes, kept, mask)
+    return ChangedTargets(boxes, kept, mask, objects=objects)
 
 
 def _change_pixels(image: Array, spec: Augment, draw: _Draw) -> Array:

@@ -12,6 +12,7 @@ from PIL import Image
 from trainables.data.evidence import Claims, Evidence, evidence_of
 from trainables.data.faults import SLACK, Action, Fault, Finding
 from trainables.data.files.mask_pixels import IGNORE
+from trainables.data.files.object_masks import resized_code, with_masks
 from trainables.data.files.pixels import resized
 from trainables.data.resize import Interpolation
 from trainables.data.sample import Annotations, Array, Sample
@@ -44,6 +45,8 @@ class StoredImage:
     size: tuple[int, int]
     original: tuple[int, int]
     found: Annotations
+    objects: tuple[bytes, ...] = ()
+    """Each object's mask at the stored size in run-length encoding, if the task needs them."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,12 @@ def check_image(
             Finding(split, sample.name, Fault.BAD_BOX, Action.KEPT, f"box {i} {CONTRADICTION}")
             for i in np.flatnonzero(claims.contradictions()).tolist()
         ]
+        if task.facts.instances:
+            try:
+                found, unknown = with_masks(found, photo)
+            except ValueError as error:
+                return gone(Fault.BAD_MASK, error)
+            findings += [Finding(split, sample.name, Fault.BAD_MASK, Action.BOX_DROPPED, d) for d in unknown]
         found = (found.rounded() if single else found).with_areas()
         found, wrong = valid_boxes(found, height=height, width=width, classes=classes)
         found = found.rounded() if single else found
@@ -118,7 +127,8 @@ def check_image(
         if not keep_empty and not ((mask != background) & (mask != IGNORE)).any():
             return gone(Fault.EMPTY_MASK, f"it holds nothing but {classes[background]}")
     planes = resized(image, target, size.interpolation).transpose(2, 0, 1).tobytes()
-    row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found)
+    objects = tuple(resized_code(code, (height, width), target) for code in found.masks)
+    row = StoredImage(sample.name, planes, _nearest(mask, target), target, (height, width), found, objects)
     return Checked(row, findings, evidence_of(photo, planes, claims, mask))
 
 

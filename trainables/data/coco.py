@@ -161,6 +161,7 @@ def read_coco(
     *,
     roots: bool = False,
     masks: bool = False,
+    shapes: bool = False,
 ) -> DataSource:
     """Read the given parts. Classes are the names of the categories in all files, those of train first.
 
@@ -170,10 +171,11 @@ def read_coco(
     bits: those that deep images use.  roots: count such categories as classes, as experiments did before.
     masks: draw a mask of classes for each image, for segmentation. The first class is then the background:
     the category that is called so, or else none of the categories.
+    shapes: keep each object's polygons or mask, for masks of single objects.
     """
     parts = {split: part for split in Split if (part := getattr(spec, split)) is not None}
     given = {s: (f"data.coco.{s}", part) for s, part in parts.items()}
-    return read_coco_parts(given, classes, bits, roots=roots, masks=masks)
+    return read_coco_parts(given, classes, bits, roots=roots, masks=masks, shapes=shapes)
 
 
 def read_coco_parts(
@@ -183,10 +185,11 @@ def read_coco_parts(
     *,
     roots: bool = False,
     masks: bool = False,
+    shapes: bool = False,
 ) -> DataSource:
     """See `read_coco`. Raises DataError."""
     files = {
-        split: (where, part, load_coco_file(part.annotations, shapes=masks))
+        split: (where, part, load_coco_file(part.annotations, shapes=masks or shapes))
         for split, (where, part) in given.items()
     }
     if classes is None:
@@ -197,7 +200,7 @@ def read_coco_parts(
     else:
         for where, _, file in files.values():
             _only_of(classes, file, where)
-    for where, _, file in files.values() if masks else ():
+    for where, _, file in files.values() if masks or shapes else ():
         require_shapes(file, where)
     background = (background_among(classes) or classes[0]) if masks else None
     parts = {
@@ -334,6 +337,7 @@ def _annotations(entries: Sequence[Entry], labels: Sequence[int]) -> Annotations
         [entry.crowd for entry in entries],
         outlines=[entry.outline for entry in entries],
         drawn=[entry.drawn for entry in entries],
+        shapes=[entry.shape for entry in entries],
     )
 
 

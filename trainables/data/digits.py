@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
 from trainables.data import embedded
+from trainables.data.files.drawn_masks import Outline
 from trainables.data.files.pixels import Photo
 from trainables.data.sample import Annotations, Array, DataPart, DataSource
 from trainables.specs.data import EmbeddedData, Split
@@ -44,7 +47,11 @@ class DigitSample:
         scene = self._scene()
         boxes = scene.boxes.tolist()
         return Annotations.of(
-            boxes, scene.labels.tolist(), [w * h for _, _, w, h in boxes], [False] * len(boxes)
+            boxes,
+            scene.labels.tolist(),
+            [w * h for _, _, w, h in boxes],
+            [False] * len(boxes),
+            shapes=[_ink(scene.mask, box) for box in boxes],
         )
 
     def mask(self, photo: Photo | None = None) -> Array:
@@ -59,6 +66,14 @@ class DigitSample:
 def _drawn(spec: EmbeddedData, split: Split, index: int) -> embedded.Scene:
     """A scene; the last ones are cached, for callers that request an image and then its boxes."""
     return embedded.scene(split, index, domain=spec.domain, side=spec.side, seed=spec.seed)
+
+
+def _ink(mask: Array, box: Sequence[float]) -> Outline:
+    """The pixels of one digit, which no other digit's box has."""
+    x, y, width, height = (int(value) for value in box)
+    own = np.zeros(mask.shape, bool)
+    own[y : y + height, x : x + width] = mask[y : y + height, x : x + width] > 0
+    return Outline.of_pixels(own)
 
 
 def read_digits(spec: EmbeddedData, task: Task) -> DataSource:

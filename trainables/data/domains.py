@@ -47,7 +47,8 @@ def read_domain(
         )
     if domain.coco is not None and data.coco is not None:
         files = {s: (f"{at}.coco", part.coco) for s, (at, part) in given.items() if part.coco is not None}
-        return read_coco_parts(files, classes, data.bits, masks=task.facts.masks)
+        masks, shapes = task.facts.masks, task.facts.instances
+        return read_coco_parts(files, classes, data.bits, masks=masks, shapes=shapes)
     if domain.voc is not None and data.voc is not None:
         folders = {s: (f"{at}.voc", part.voc) for s, (at, part) in given.items() if part.voc is not None}
         return read_voc_parts(folders, data.voc, classes, data.bits)

@@ -33,7 +33,8 @@ class Batch:
     as a shape without pixels, if the model continues from `hidden`.
     valid: (height, width) of each image without its padding.
     targets: per image `class_labels` (n,) int64 and `boxes` (n, 4) float32, cxcywh as shares of
-    the padded image, crowds left out; None for segmentation.
+    the padded image, crowds left out, and for tasks with instances `masks` (n, H, W) bool; None for
+    segmentation.
     masks: (B, H, W) uint8 class indices, 255 for ignored pixels and padding; None for detection.
     indices: the images' indices in their split.
     hidden: (B, tokens, width), what an early part of the model has computed of these images; see
@@ -206,26 +207,30 @@ def _assemble(split: PreparedSplit, indices: list[int], *, pixels: bool = True) 
         if masks is None:
             masks = _padded([split.mask(i) for i in indices], IGNORE)
     boxes = [_boxes(split, i) for i in indices] if split.has_boxes else None
-    return _batch(split, images, masks, boxes, indices)
+    objects = [split.object_masks(i) for i in indices] if split.has_instances else None
+    return _batch(split, images, masks, boxes, indices, objects)
 
 
 def _augmented(
     split: PreparedSplit, indices: list[int], spec: Augment, key: tuple[int, int], *, pixels: bool = True
 ) -> Batch:
-    images, masks, boxes = [], [], []
+    images, masks, boxes, objects = [], [], [], []
     for i in indices:
         corners, labels = _boxes(split, i) if split.has_boxes else (None, None)
         mask = split.mask(i) if split.has_masks else None
+        own = split.object_masks(i) if split.has_instances else None
         rng = _image_rng(*key, i)
         changed: ChangedTargets
         if pixels:
-            changed = augmented = augment_image(split.planes(i), corners, mask, spec, rng)
+            changed = augmented = augment_image(split.planes(i), corners, mask, spec, rng, own)
             images.append(augmented.image)
         else:
             height, width = split.sizes[i].tolist()
-            changed = augment_targets((height, width), corners, mask, spec, rng)
+            changed = augment_targets((height, width), corners, mask, spec, rng, own)
         if changed.mask is not None:
             masks.append(changed.mask)
+        if changed.objects is not None:
+            objects.append(changed.objects)
         if changed.boxes is not None and labels is not None:
             boxes.append((changed.boxes, labels[changed.kept]))
     return _batch(
@@ -234,6 +239,7 @@ def _augmented(
         _padded(masks, IGNORE) if split.has_masks else None,
         boxes if split.has_boxes else None,
         indices,
+        objects if split.has_instances else None,
     )
 
 
@@ -249,6 +255,7 @@ def _batch(
     masks: Array | None,
     boxes: list[tuple[Array, Array]] | None,
     indices: list[int],
+    objects: list[Array] | None,
 ) -> Batch:
     if images is None:
         height, width = split.sizes[indices[0]].tolist()
@@ -258,13 +265,15 @@ def _batch(
     return Batch(
         images=shown,
         valid=[(h, w) for h, w in split.sizes[indices].tolist()],
-        targets=None if boxes is None else _targets(boxes, *shown.shape[2:]),
+        targets=None if boxes is None else _targets(boxes, objects, *shown.shape[2:]),
         masks=None if masks is None else torch.from_numpy(masks),
         indices=indices,
     )
 
 
-def _targets(boxes: list[tuple[Array, Array]], height: int, width: int) -> list[dict[str, torch.Tensor]]:
+def _targets(
+    boxes: list[tuple[Array, Array]], objects: list[Array] | None, height: int, width: int
+) -> list[dict[str, torch.Tensor]]:
     """Convert xyxy in pixels to cxcywh as shares of a padded image, for all images' boxes at once."""
     corners = np.concatenate([c for c, _ in boxes])
     size = np.array([width, height], np.float32)
@@ -273,12 +282,17 @@ def _targets(boxes: list[tuple[Array, Array]], height: int, width: int) -> list[
     shares[:, 2:] = (corners[:, 2:] - corners[:, :2]) / size
     counts = [len(c) for c, _ in boxes]
     labels = torch.from_numpy(np.concatenate([names for _, names in boxes]))
-    return [
+    found = [
         {"class_labels": names, "boxes": places}
         for names, places in zip(
             torch.split(labels, counts), torch.split(torch.from_numpy(shares), counts), strict=True
         )
     ]
+    for target, own in zip(found, objects or (), strict=False):
+        whole = np.zeros((len(own), height, width), bool)
+        whole[:, : own.shape[1], : own.shape[2]] = own
+        target["masks"] = torch.from_numpy(whole)
+    return found
 
 
 def _padded(arrays: list[Array], fill: int) -> Array:

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from filelock import FileLock
 
 from trainables.data.check import Checked, StoredImage, check_image
@@ -35,19 +34,17 @@ from trainables.data.copies import seen_copies, write_digests
 from trainables.data.domains import read_domain
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.formats.folder import given_data
-from trainables.data.prepared import SCHEMA, SINGLE, VERSIONS
 from trainables.data.resize import Resize
 from trainables.data.sample import DataPart, DataSource, Sample
 from trainables.data.sources import check_disjoint, read_source
+from trainables.data.stored_columns import INSTANCES, SCHEMA, SINGLE, VERSIONS
+from trainables.data.stored_rows import write_split
 from trainables.errors import DataError, StorageError
 from trainables.progress import shown_progress
 from trainables.run_folder import SPLITS
 from trainables.specs.data import DomainSpec, FaultRule, Split
 from trainables.specs.workload import Workload
 from trainables.wording import plural
-
-CHUNK_BYTES = 64 * 2**20
-"""Bytes of pixels in a record batch before it is written: this limits the memory of a preparation."""
 
 
 def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None = None) -> str:
@@ -70,6 +67,8 @@ def fingerprint(workload: Workload, size: Resize, classes: Sequence[str] | None 
 
 def schema_of(workload: Workload) -> int:
     """The version of the stored format: that of single precision for experiments that began with it."""
+    if workload.task.facts.instances:
+        return INSTANCES
     return SINGLE if workload.definitions.coco == 1 else SCHEMA
 
 
@@ -261,7 +260,7 @@ def _write(
             )
             rows = _rows(ahead(pool, work, part.samples), findings, seen[split], advance)
             with _storage(folder.parent):
-                counts[split], boxes[split], crowds[split] = _write_split(
+                counts[split], boxes[split], crowds[split] = write_split(
                     folder / f"{split}.arrow", rows, VERSIONS[schema]
                 )
     bits = workload.data.bits
@@ -301,41 +300,6 @@ def _rows(
             if checked.evidence is not None:
                 seen.add(checked.row.name, checked.evidence)
             yield checked.row
-
-
-def _write_split(path: Path, rows: Iterable[StoredImage], schema: Any) -> tuple[int, int, int]:
-    """Write one part; returns its number of images, of boxes, and of those that are crowds."""
-    images = boxes = crowds = held = 0
-    pending: list[StoredImage] = []
-    with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for row in rows:
-            images, boxes = images + 1, boxes + len(row.found.boxes)
-            crowds += int(row.found.crowds.sum())
-            pending.append(row)
-            held += len(row.planes)
-            if held >= CHUNK_BYTES:
-                writer.write_batch(_record_batch(pending, schema))
-                pending, held = [], 0
-        if pending:
-            writer.write_batch(_record_batch(pending, schema))
-    return images, boxes, crowds
-
-
-def _record_batch(rows: list[StoredImage], schema: Any) -> Any:
-    columns = {
-        "name": [r.name for r in rows],
-        "image": [r.planes for r in rows],
-        "mask": [r.mask for r in rows],
-        "height": [r.size[0] for r in rows],
-        "width": [r.size[1] for r in rows],
-        "original_height": [r.original[0] for r in rows],
-        "original_width": [r.original[1] for r in rows],
-        "boxes": [r.found.boxes.tolist() for r in rows],
-        "labels": [r.found.labels.tolist() for r in rows],
-        "areas": [r.found.areas.tolist() for r in rows],
-        "crowds": [r.found.crowds.tolist() for r in rows],
-    }
-    return pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
 def check_counts(

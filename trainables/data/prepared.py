@@ -18,40 +18,13 @@ from typing import Any, Protocol, Self
 import numpy as np
 import pyarrow as pa
 
+from trainables.data.files.object_masks import decode_all
+from trainables.data.stored_columns import INSTANCES, SCHEMA, SINGLE, VERSIONS
 from trainables.errors import DataError
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-SCHEMA = 3
-"""The version of the stored format, a part of the fingerprint."""
-SINGLE = 2
-"""The version that stored boxes in single precision; it is still read, and written for old experiments."""
-
-
-def _columns(number: Any) -> Any:
-    """The columns of a split's file; boxes are of type `number`."""
-    return pa.schema(
-        [
-            ("name", pa.string()),
-            ("image", pa.large_binary()),  # planar: 3 · height · width bytes: stacking gives (B, 3, H, W)
-            ("mask", pa.large_binary()),  # height · width bytes, or null
-            ("height", pa.int32()),
-            ("width", pa.int32()),
-            ("original_height", pa.int32()),
-            ("original_width", pa.int32()),
-            ("boxes", pa.list_(pa.list_(number, 4))),  # xywh in ORIGINAL pixels
-            ("labels", pa.list_(pa.int64())),
-            ("areas", pa.list_(pa.float64())),
-            ("crowds", pa.list_(pa.bool_())),
-        ]
-    )
-
-
-COLUMNS = _columns(pa.float64())
-VERSIONS = {SINGLE: _columns(pa.float32()), SCHEMA: COLUMNS}
-"""The columns of each version that can be read."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +32,8 @@ class Truth:
     """The ground truth of one image, in its original pixels; detections are evaluated against it.
 
     boxes: (n, 4) float64, absolute xywh.  labels: (n,) int64 class indices.  areas: (n,) float64
-    as annotated.  crowds: (n,) bool.
+    as annotated.  crowds: (n,) bool.  masks: of each object in run-length encoding, see `object_masks`;
+    None for a task without them.
     """
 
     name: str
@@ -69,6 +43,7 @@ class Truth:
     labels: Array
     areas: Array
     crowds: Array
+    masks: tuple[bytes, ...] | None = None
 
 
 class BatchSource(Protocol):
@@ -145,6 +120,11 @@ class PreparedSplit:
     def has_boxes(self) -> bool:
         """Whether the images have boxes."""
         return self.task.facts.boxes
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether every box has a mask of its own."""
+        return self.task.facts.instances
 
     @cached_property
     def names(self) -> list[str]:
@@ -226,6 +206,13 @@ class PreparedSplit:
         starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(self)))])
         return starts, corners.astype(np.float32), labels
 
+    def object_masks(self, i: int) -> Array:
+        """(n, height, width) bool, the stored size: the masks of the boxes in `trainable`."""
+        codes, crowds = self._table["objects"][i].as_py(), self.crowds(i)
+        height, width = (int(side) for side in self.sizes[i])
+        kept = [code for code, crowd in zip(codes, crowds, strict=True) if not crowd]
+        return decode_all(kept, (height, width))
+
     def truth(self, i: int) -> Truth:
         """The ground truth of image i."""
         height, width = (int(v) for v in self.original_sizes[i])
@@ -237,6 +224,7 @@ class PreparedSplit:
             labels=self.labels(i),
             areas=self.areas(i),
             crowds=self.crowds(i),
+            masks=tuple(self._table["masks"][i].as_py()) if self.has_instances else None,
         )
 
     # --- views --------------------------------------------------------------------------------
@@ -371,7 +359,7 @@ def open_prepared(path: Path) -> Prepared:
         raise DataError(f"{path} must be a folder of prepared data ({error}); prepare again") from error
     if version not in VERSIONS:
         raise DataError(
-            f"{path} must hold prepared data of version {SINGLE} or {SCHEMA}, got {version}; "
+            f"{path} must hold prepared data of version {SINGLE}, {SCHEMA} or {INSTANCES}, got {version}; "
             "remove the folder and prepare again"
         )
     # A folder that links domains to a data set names the data set, and holds no images itself.

@@ -77,7 +77,8 @@ def _look(workload: Workload) -> QuickLook:
     data = workload.data
     own: list[tuple[str, CocoFile]] = []
     masks = workload.task.facts.masks
-    faults = (*_model(workload), *_data(data, own, masks), *_hub(workload))
+    outlined = masks or workload.task.facts.instances
+    faults = (*_model(workload), *_data(data, own, outlined), *_hub(workload))
     if data.masks is not None:
         return QuickLook(faults, data.masks.classes)
     if data.hub is not None:
@@ -109,7 +110,7 @@ def _model(workload: Workload) -> Iterator[Fault]:
 def _data(data: DataSpec, own: list[tuple[str, CocoFile]], masks: bool) -> Iterator[Fault]:
     """The faults of the data. own: takes the COCO files of the source that were read, with their keys.
 
-    masks: whether they are for segmentation.
+    masks: whether objects need outlines.
     """
     parts = [(f"data.{data.kind}.{s}", _part(data.source, s)) for s in Split] if data.kind != "hub" else []
     local = data.hub.path if data.hub is not None and data.hub.path.startswith((".", "/", "~")) else None

@@ -22,6 +22,7 @@ from trainables.wording import few
 
 if TYPE_CHECKING:
     from trainables.data.faults import Finding
+    from trainables.data.files.drawn_masks import Outline
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,6 +39,9 @@ class Annotations:
     turned: whether boxes and outlines were turned with the photo, so that they are not as the data give them.
     judged: whether `consistency` can judge in which form the data give the boxes; a reader of another form
     than [x, y, width, height] or [x0, y0, x1, y1] in pixels judges it itself.
+    shapes: each object's polygons or mask, None without one; empty if they were not asked for. They lie on
+    the stored pixels if `turned`.  masks: each object's mask on the upright image in run-length encoding, see
+    `object_masks`; empty where no task needs them.
     """
 
     boxes: Array
@@ -49,6 +53,8 @@ class Annotations:
     corners: bool = False
     turned: bool = False
     judged: bool = True
+    shapes: tuple[Outline | None, ...] = ()
+    masks: tuple[bytes, ...] = ()
 
     @classmethod
     def none(cls) -> Annotations:
@@ -66,6 +72,7 @@ class Annotations:
         outlines: Sequence[Sequence[float]] | None = None,
         drawn: Sequence[bool] | None = None,
         corners: bool = False,
+        shapes: Sequence[Outline | None] = (),
     ) -> Annotations:
         """From plain lists; an area that is not a number above 0 counts as not given."""
         given = np.asarray(areas, np.float64).reshape(-1)
@@ -79,6 +86,7 @@ class Annotations:
             ).reshape(-1, 4),
             drawn=np.asarray([False] * len(boxes) if drawn is None else drawn, bool).reshape(-1),
             corners=corners,
+            shapes=tuple(shapes),
         )
 
     def rounded(self) -> Annotations:
@@ -93,7 +101,11 @@ class Annotations:
     def only(self, keep: Array) -> Annotations:
         """The annotations that `keep`, (n,) bool or indices, selects."""
         columns = ("boxes", "labels", "areas", "crowds", "outlines", "drawn")
-        return replace(self, **{name: getattr(self, name)[keep] for name in columns})
+        kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in columns}
+        places = np.arange(len(self.boxes))[keep].tolist()
+        for name in ("shapes", "masks"):
+            kept[name] = tuple(getattr(self, name)[i] for i in places) if getattr(self, name) else ()
+        return replace(self, **kept)
 
 
 class Sample(Protocol):

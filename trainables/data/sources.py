@@ -58,7 +58,8 @@ def read_given_parts(
             if classes is not None and tuple(classes) != found.classes:
                 raise DataError(unknown_classes("data.embedded", found.classes, classes))
         case CocoData():
-            found = read_coco(source, classes, data.bits, roots=before, masks=task.facts.masks)
+            masks, shapes = task.facts.masks, task.facts.instances
+            found = read_coco(source, classes, data.bits, roots=before, masks=masks, shapes=shapes)
         case MaskData():
             found = read_masks(source, classes, data.bits)
         case HubData():

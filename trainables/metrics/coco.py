@@ -1,4 +1,4 @@
-"""The twelve COCO metrics, and AP by class, of boxes in original pixels.
+"""The twelve COCO metrics, and AP by class, of boxes or masks in original pixels.
 
 hotcoco computes them; pycocotools is the reference in the tests and can be selected instead.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -54,13 +54,45 @@ class CocoTruth(Protocol):
     def crowds(self) -> Array: ...  # noqa: D102
 
 
+class MaskTruth(CocoTruth, Protocol):
+    """The annotations of an image with a mask of each object.
+
+    masks: (n,) in compressed run-length encoding.  height, width: of the image, in pixels.
+    """
+
+    @property
+    def masks(self) -> tuple[bytes, ...] | None: ...  # noqa: D102
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Detections:
-    """The detections in an image. boxes: (n, 4) xywh, original pixels.  scores: (n,).  labels: (n,)."""
+    """The detections in an image. boxes: (n, 4) xywh, original pixels.  scores: (n,).  labels: (n,).
+
+    masks: (n,) in run-length encoding on an image of (height, width) `size`; None for boxes. Where detections
+    have masks, these are compared with those of the truth, which is then a `MaskTruth`.
+    """
 
     boxes: Array
     scores: Array
     labels: Array
+    masks: tuple[bytes, ...] | None = None
+    size: tuple[int, int] = (0, 0)
+
+
+def run_lengths(codes: Iterable[bytes], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Masks as the libraries take them. size: (height, width)."""
+    return [{"size": list(size), "counts": code} for code in codes]
+
+
+def of_truth(truth: CocoTruth) -> tuple[tuple[bytes, ...], tuple[int, int]]:
+    """The masks of a truth that has them, and the (height, width) of its image."""
+    held = cast(MaskTruth, truth)
+    assert held.masks is not None
+    return held.masks, (held.height, held.width)
 
 
 def coco_metrics(
@@ -127,10 +159,19 @@ def match_with_hotcoco(
     """hotcoco's evaluation after matching, before it is summarised."""
     import hotcoco
 
-    truth = hotcoco.COCO(_dataset(truths, classes))
-    evaluation = hotcoco.COCOeval(truth, truth.load_res(_results(detections)), "bbox")
+    if have_masks(detections):
+        truth = hotcoco.COCO(_dataset(truths, classes, masks=True))
+        evaluation = hotcoco.COCOeval(truth, truth.load_res(_mask_results(detections)), "segm")
+    else:
+        truth = hotcoco.COCO(_dataset(truths, classes))
+        evaluation = hotcoco.COCOeval(truth, truth.load_res(_results(detections)), "bbox")
     evaluation.evaluate()
     return evaluation
+
+
+def have_masks(detections: Sequence[Detections]) -> bool:
+    """Whether masks are compared, not boxes."""
+    return any(found.masks is not None for found in detections)
 
 
 def _pycocotools(
@@ -145,21 +186,22 @@ def _pycocotools(
         ) from error
     with contextlib.redirect_stdout(io.StringIO()):
         truth, found = COCO(), COCO()
-        truth.dataset = _dataset(truths, classes)
+        masks = have_masks(detections)
+        truth.dataset = _dataset(truths, classes, masks=masks)
         truth.createIndex()
-        rows = _results(detections)
+        rows: Any = _mask_results(detections) if masks else _results(detections)
         if len(rows):
             found = truth.loadRes(rows)
         else:  # loadRes does not accept an empty list
             found.dataset = _dataset([], classes)
             found.createIndex()
-        evaluation = COCOeval(truth, found, "bbox")
+        evaluation = COCOeval(truth, found, "segm" if masks else "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
-def _dataset(truths: Sequence[CocoTruth], classes: Sequence[str]) -> dict[str, Any]:
+def _dataset(truths: Sequence[CocoTruth], classes: Sequence[str], *, masks: bool = False) -> dict[str, Any]:
     """Ground truth as a COCO dict; image, class and box numbers start at 1 (0 means 'unmatched')."""
     annotations: list[dict[str, Any]] = []
     for image, truth in enumerate(truths, start=1):
@@ -170,7 +212,8 @@ def _dataset(truths: Sequence[CocoTruth], classes: Sequence[str]) -> dict[str, A
             truth.crowds.tolist(),
             strict=True,
         )
-        for box, label, area, crowd in rows:
+        shapes = run_lengths(*of_truth(truth)) if masks else []
+        for place, (box, label, area, crowd) in enumerate(rows):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -180,9 +223,15 @@ def _dataset(truths: Sequence[CocoTruth], classes: Sequence[str]) -> dict[str, A
                     "area": area,
                     "iscrowd": int(crowd),
                 }
+                | ({"segmentation": shapes[place]} if masks else {})
             )
+    sizes = [of_truth(truth)[1] for truth in truths] if masks else []
+    images = [
+        {"id": image} | ({"height": sizes[image - 1][0], "width": sizes[image - 1][1]} if masks else {})
+        for image in range(1, len(truths) + 1)
+    ]
     return {
-        "images": [{"id": image} for image in range(1, len(truths) + 1)],
+        "images": images,
         "annotations": annotations,
         "categories": [{"id": index, "name": name} for index, name in enumerate(classes, start=1)],
     }
@@ -196,6 +245,17 @@ def _results(detections: Sequence[Detections]) -> Array:
         if len(d.scores)
     ]
     return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 7))
+
+
+def _mask_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Without boxes, so that a detection has the area of its mask."""
+    return [
+        {"image_id": image, "category_id": int(label) + 1, "score": float(score), "segmentation": shape}
+        for image, found in enumerate(detections, start=1)
+        for label, score, shape in zip(
+            found.labels, found.scores, run_lengths(found.masks or (), found.size), strict=True
+        )
+    ]
 
 
 def top_detections(boxes: Array, scores: Array, labels: Array, *, limit: int = LIMIT) -> Detections:

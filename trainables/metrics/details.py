@@ -13,7 +13,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.metrics.coco import Array, CocoTruth, Detections
-from trainables.metrics.overlap import overlaps
+from trainables.metrics.overlap import overlaps_of
 from trainables.metrics.per_image import RECALLS, BoxImages
 from trainables.metrics.threshold import IOU, OperatingPoint
 
@@ -156,7 +156,7 @@ def box_confusion(
             if len(found.labels)
             else np.zeros(0, np.int64)
         )
-        overlap = overlaps(found.boxes[kept], truth.boxes, crowds)
+        overlap = overlaps_of(found, truth, crowds, some=kept)
         for place in np.argsort(-found.scores[kept], kind="stable").tolist():
             predicted = found.labels[kept[place]]
             able = np.where(free, overlap[place], -1.0) if free.size else np.zeros(0)

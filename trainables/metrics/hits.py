@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.metrics.coco import AREAS, Array, CocoTruth, Detections
-from trainables.metrics.overlap import overlaps
+from trainables.metrics.overlap import overlaps_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def hits_by_image(
         counted = rule.counts(truth.areas, truth.crowds)
         if not counted.any():
             continue
-        labels, boxes = truth.labels[counted], truth.boxes[counted]
+        labels = truth.labels[counted]
         objects[image, labels] = True
         if not len(found.scores):
             continue
@@ -57,8 +57,8 @@ def hits_by_image(
         called = found.labels[kept]
         pairs = called[:, None] == labels[None]
         if pairs.any():
-            no_crowds = np.zeros(len(boxes), bool)
-            near = pairs & (overlaps(found.boxes[kept], boxes, no_crowds) >= rule.overlap)
+            no_crowds = np.zeros(len(labels), bool)
+            near = pairs & (overlaps_of(found, truth, no_crowds, some=kept, only=counted) >= rule.overlap)
             hits[image, labels[near.any(axis=0)]] = True
     return hits, objects
 

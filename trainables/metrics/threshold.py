@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.metrics.coco import Array, CocoTruth, Detections
-from trainables.metrics.overlap import overlaps
+from trainables.metrics.overlap import overlaps_of
 
 IOU = 0.5
 """The IoU from which a detection counts as a true object of its class."""
@@ -89,7 +89,7 @@ def _matched(truth: CocoTruth, found: Detections) -> tuple[Array, Array]:
     if not len(found.scores) or not len(truth.labels):
         return hit, counts
     crowds = truth.crowds.astype(bool)
-    overlap = overlaps(found.boxes, truth.boxes, crowds)
+    overlap = overlaps_of(found, truth, crowds)
     overlap[found.labels[:, None] != truth.labels[None]] = -1.0
     free = ~crowds
     near = np.flatnonzero((overlap >= IOU).any(axis=1))  # no other detection can match anything

@@ -66,6 +66,8 @@ class TaskFacts:
     """Whether images are annotated with boxes."""
     masks: bool = False
     """Whether images are annotated with a mask of classes."""
+    instances: bool = False
+    """Whether every box has a mask of its own."""
     background: bool = False
     """Whether the first class is the background."""
     lower_is_better: frozenset[str] = frozenset({"loss"})

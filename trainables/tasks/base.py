@@ -208,7 +208,7 @@ def split_by_size(batch: Batch) -> Iterator[Batch]:
         targets = batch.targets
         if targets is not None:
             back = targets[0]["boxes"].new_tensor([width / size[1], height / size[0]] * 2)
-            targets = [{**targets[p], "boxes": targets[p]["boxes"] * back} for p in places]
+            targets = [_within(targets[p], size) | {"boxes": targets[p]["boxes"] * back} for p in places]
         yield Batch(
             images=batch.images[places][..., : size[0], : size[1]],
             valid=[size] * len(places),
@@ -216,6 +216,12 @@ def split_by_size(batch: Batch) -> Iterator[Batch]:
             masks=None if batch.masks is None else batch.masks[places][..., : size[0], : size[1]],
             indices=[batch.indices[p] for p in places],
         )
+
+
+def _within(target: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+    """A target with its masks cut to an image of (height, width) `size`."""
+    masks = {"masks": target["masks"][:, : size[0], : size[1]]} if "masks" in target else {}
+    return target | masks
 
 
 def _is_padded(batch: Batch) -> bool:

@@ -153,13 +153,13 @@ def test_a_file_that_cannot_grow_leaves_nothing(cache: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = preparing._write_split
+    write = preparing.write_split
 
     def full(path: Path, rows: Any, schema: Any) -> tuple[int, int]:
         write(path, rows, schema)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(preparing, "_write_split", full)
+    monkeypatch.setattr(preparing, "write_split", full)
     with pytest.raises(StorageError, match="No space left on device"):
         prepare_data(workload(Task.DETECTION, DIGITS), size=SMALL)
     assert _folders(cache) == []

@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import ViTConfig, YolosConfig, YolosForObjectDetection
 
-from trainables.data.prepared import COLUMNS, PreparedSplit
+from trainables.data.prepared import PreparedSplit
+from trainables.data.stored_columns import COLUMNS
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.base import TaskModel

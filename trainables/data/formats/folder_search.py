@@ -44,7 +44,7 @@ class Candidate:
     section: Mapping[str, Any]
     said: str
     needs: str = ""
-    tasks: tuple[str, ...] = field(default=("detection", "segmentation"))
+    tasks: tuple[str, ...] = field(default=("detection", "segmentation", "instance_segmentation"))
 
 
 def candidates(held: Listing) -> list[Candidate]:
@@ -107,7 +107,7 @@ def _coco(held: Listing) -> Iterator[Candidate]:
             needs = f"the images that {names[0]} lists, such as {few(held.json_file(names[0]).names, 1)}"
         section[str(split)] = {"images": held.path(images or "."), "annotations": held.path(names[0])}
     outlined = any(held.json_file(names[0]).outlined for names in by_split.values())
-    tasks = ("detection", "segmentation") if outlined else ("detection",)
+    tasks = ("detection", "segmentation", "instance_segmentation") if outlined else ("detection",)
     shown = ", ".join(f"{split} {PurePosixPath(part['annotations']).name}" for split, part in section.items())
     yield Candidate("coco", section, f"COCO JSON: {shown}", needs, tasks)
 

@@ -206,6 +206,7 @@ def _annotations(objects: Sequence[LabelmeObject], place: Mapping[str, int]) -> 
         [False] * len(kept),
         outlines=boxes,
         drawn=[True] * len(kept),
+        shapes=[each.outline for each in kept],
     )
 
 

@@ -82,6 +82,7 @@ class YoloSample:
         if photo.orientation != 1 and self.rows.rows:
             self.tally.add(ASSUMED, self.name)
         height, width = photo.upright
+        size = np.array([width, height])
         boxes = [_pixels(row, width, height) for row in self.rows.rows]
         drawn = [row.polygon is not None for row in self.rows.rows]
         outlines = [box if around else [np.nan] * 4 for box, around in zip(boxes, drawn, strict=True)]
@@ -92,6 +93,9 @@ class YoloSample:
             [False] * len(boxes),
             outlines=outlines,
             drawn=drawn,
+            shapes=[
+                None if row.polygon is None else Outline((row.polygon * size,)) for row in self.rows.rows
+            ],
         )
         return replace(found, judged=False)
 
