@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainables.backbones import EMBEDDED
+from trainables.backbones import local_folder
 from trainables.data.domains import open_domain
 from trainables.data.prepare import link_domains, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
@@ -100,11 +100,12 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
 
     So a driver need not import transformers, which takes longer than the rest of its start.
     """
-    folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name).expanduser()
+    folder = local_folder(model.name, task)
     config, processor = _settings(folder / "config.json"), _settings(folder / "preprocessor_config.json")
     plain = task.facts.plain
     if (
-        config.get("model_type") != plain.model_type
+        plain is None
+        or config.get("model_type") != plain.model_type
         or processor.get("image_processor_type") not in plain.processors
         or processor.get("resample", _BILINEAR) != _BILINEAR
     ):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from trainables.backbones import EMBEDDED
 from trainables.export.card import Card
 from trainables.export.write import ExportResult, export_model
 from trainables.inference.trained_model import TrainedModel
@@ -64,7 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 CASES = [
     Case(task, name, merge)
-    for task in Task
+    for task in EMBEDDED
     for name, settings in SETTINGS.items()
     for merge in (False, True)
     if not merge or (settings.get("freezing", "frozen") == "frozen" and settings["adapter"] != "none")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForInstanceSegmentation,
     AutoModelForObjectDetection,
     HGNetV2Config,
     PreTrainedModel,
@@ -75,6 +76,20 @@ def save_detector(folder: Path, kind: str, **changes: Any) -> Path:
         if family not in MODERN and name.startswith(("class_", "bbox_")):
             torch.nn.init.normal_(parameter, std=0.3)
         if family in MODERN and ".backbone" not in name and "class_embed" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    processor(family).save_pretrained(folder)
+    return folder
+
+
+def save_instance_detector(folder: Path, family: str = "rf_detr", **changes: Any) -> Path:
+    """A random model that gives a mask for each box, with its processor."""
+    torch.manual_seed(0)
+    labels = {"id2label": LABELS, "label2id": {name: number for number, name in LABELS.items()}}
+    config = AutoConfig.for_model(family, **(_settings(family) | labels | changes))
+    model: PreTrainedModel = AutoModelForInstanceSegmentation.from_config(config)
+    for name, parameter in model.named_parameters():
+        if ".backbone" not in name and "class_embed" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)
     processor(family).save_pretrained(folder)

@@ -19,14 +19,14 @@ from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.registry import resize_of
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 def test_an_embedded_backbone_gets_the_size_of_its_processor(task: Task) -> None:
     asked = workload(task)
     meta = json.loads((prepare_workload(asked) / "meta.json").read_text())
     assert Resize.model_validate_json(json.dumps(meta["size"])) == resize_of(asked.model, task)
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 @pytest.mark.parametrize("image_size", [None, (48, 32), (24, 40)])
 @pytest.mark.parametrize(
     "changed",

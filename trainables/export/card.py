@@ -80,7 +80,8 @@ def _header(trained: TrainedModel, facts: ExportFacts) -> str:
     lines = ["---", f"library_name: {'transformers' if facts.whole else 'peft'}"]
     if facts.base is not None and facts.base != "base" and not facts.base.startswith("/"):
         lines.append(f"base_model: {facts.base}")  # the hub accepts only ids
-    lines.append(f"pipeline_tag: {'image-segmentation' if facts.segments else 'object-detection'}")
+    shows_masks = facts.segments or trained.workload.task.facts.instances
+    lines.append(f"pipeline_tag: {'image-segmentation' if shows_masks else 'object-detection'}")
     lines += ["tags:", "- adaptertune", f"- {config.adapter}", "---"]
     return "\n".join(lines)
 
@@ -129,8 +130,10 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
             "```",
         ]
         return "\n".join([*lines, *_own_head(trained, facts)])
-    lines += ["out = model(pixel_values=inputs['pixel_values'])  # out.logits, out.pred_boxes", "```"]
-    load = "AutoModelForObjectDetection"
+    masks = trained.workload.task.facts.instances
+    gives = "out.logits, out.pred_boxes" + (", out.pred_masks" if masks else "")
+    lines += [f"out = model(pixel_values=inputs['pixel_values'])  # {gives}", "```"]
+    load = "AutoModelForInstanceSegmentation" if masks else "AutoModelForObjectDetection"
     if facts.whole:
         called = f"{load}.from_pretrained('path/to/this/folder')"
         return "\n".join([*lines, "", f"Or like any other detector: `{called}`."])

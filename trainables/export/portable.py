@@ -55,6 +55,8 @@ class Portable:
     tensors: dict[str, Tensor]
     saved_modules: tuple[str, ...]
     """The names of the modules in the head of a model that has its own."""
+    bare: tuple[str, ...] = ()
+    """The parameters of that head that belong to none of these modules; PEFT cannot save them."""
 
     @property
     def head_is_found(self) -> bool:
@@ -65,7 +67,7 @@ class Portable:
         """
         every = {name for name, _ in self.pristine.named_modules(remove_duplicate=False)}
         others = every - set(self.saved_modules)
-        return not any(name.endswith(self.saved_modules) for name in others)
+        return not self.bare and not any(name.endswith(self.saved_modules) for name in others)
 
     def base(self) -> Any:
         """The model without its adapter, with the trained weights."""
@@ -144,7 +146,8 @@ def _detector(trained: TrainedModel, whole: Portable) -> Portable:
     """The detector as a transformers model, with its trained head."""
     assert isinstance(trained.task, DetectionTask)
     family, model = trained.task.family, whole.pristine
-    return _with_head(whole, family.head_modules(model))
+    found = _with_head(whole, family.head_modules(model))
+    return replace(found, bare=tuple(family.bare_names(model)))
 
 
 def _with_head(whole: Portable, heads: list[nn.Module]) -> Portable:
@@ -159,6 +162,7 @@ def _with_head(whole: Portable, heads: list[nn.Module]) -> Portable:
 DIVIDERS: Mapping[Task, Callable[[TrainedModel, Portable], Portable]] = {
     Task.DETECTION: _detector,
     Task.SEGMENTATION: _segmenter,
+    Task.INSTANCE_SEGMENTATION: _detector,
 }
 """The functions that divide a task's model into a transformers model and our head."""
 

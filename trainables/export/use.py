@@ -8,6 +8,7 @@ Some methods of PEFT need one more package; the README names it.
     out = model(pixel_values=images)         # (B, 3, H, W), scaled as in preprocessor_config.json
 
 Detection: `out.logits` and `out.pred_boxes`, as documented in transformers; labels are in config.json.
+Instance segmentation: `out.pred_masks` as well, logits of each query's mask, smaller than the image.
 Segmentation: scores (B, classes, H, W), of which the highest decides for a pixel; classes are in head.json or
 classes.json. Of a segmenter with its own head, `model.model` is the model of transformers.
 """
@@ -43,7 +44,7 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
     config = AutoConfig.from_pretrained(folder, trust_remote_code=options.get("trust_remote_code", False))
     made, own = _read(folder / "head.json"), _read(folder / "classes.json")
     where, pinned = _base(folder, base)
-    name = own["auto"] if own is not None else "AutoModelForObjectDetection" if made is None else "AutoModel"
+    name = own["auto"] if own is not None else _detector(config) if made is None else "AutoModel"
     auto = getattr(transformers, name)
     if made is not None:  # no pooling layer
         options = made["options"] | options
@@ -78,6 +79,13 @@ def threshold(folder: str | Path = HERE) -> float | None:
 def _read(path: Path) -> dict[str, Any] | None:
     """A JSON file; None if there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _detector(config: Any) -> str:
+    """The class of transformers for a model with boxes, with masks or without."""
+    built = getattr(config, "architectures", None) or []
+    masks = any("InstanceSegmentation" in name for name in built)
+    return "AutoModelForInstanceSegmentation" if masks else "AutoModelForObjectDetection"
 
 
 def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:

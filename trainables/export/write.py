@@ -265,7 +265,10 @@ def _own_outputs(trained: TrainedModel, model: nn.Module, images: Tensor) -> Ten
 
 
 def _outputs(found: Any) -> Tensor:
-    return found if isinstance(found, Tensor) else torch.cat([found.logits, found.pred_boxes], dim=-1)
+    if isinstance(found, Tensor):
+        return found
+    masks = [found.pred_masks.flatten(2)] if hasattr(found, "pred_masks") else []
+    return torch.cat([found.logits, found.pred_boxes, *masks], dim=-1)
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:

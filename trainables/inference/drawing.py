@@ -76,6 +76,20 @@ def draw_mask(image: Image.Image, mask: Array, names: Sequence[str], texts: Sequ
     return _with_legend(painted, [(class_colour(index - 1), texts[index]) for index in present])
 
 
+def draw_objects(image: Image.Image, masks: Sequence[Array], labels: Sequence[int]) -> Image.Image:
+    """A copy of the image with an overlay and an outline of each mask in its class's colour, the last on top.
+
+    masks: each (height, width) bool, the image's size.
+    """
+    pixels = np.asarray(image.convert("RGB")).astype(np.float32)
+    width = max(1, round(max(image.size) / 500))
+    for mask, label in zip(masks, labels, strict=True):
+        colour = np.array(class_colour(label), np.float32)
+        pixels[mask] = (1 - OPACITY) * pixels[mask] + OPACITY * colour
+        pixels[_outline(mask, width) & mask] = colour
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
 def _outline(mask: Array, width: int) -> Array:
     """Pixels within `width` of another class."""
     edge = np.zeros(mask.shape, bool)

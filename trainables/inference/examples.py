@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from trainables.data.files.mask_pixels import IGNORE
+from trainables.data.files.object_masks import decode, resized_code
 from trainables.data.prepared import Array, PreparedSplit
-from trainables.inference.drawing import draw_boxes
+from trainables.inference.drawing import draw_boxes, draw_objects
 from trainables.inference.predict import Mask, predict_image
 from trainables.inference.trained_model import TrainedModel
 from trainables.run_folder import EXAMPLES
@@ -62,6 +63,13 @@ def _truth(trained: TrainedModel, split: PreparedSplit, place: int, image: Image
         mask: Array = split.mask(place)
         return Mask(trained.classes, np.where(mask == IGNORE, 0, mask)).drawn(image)
     truth = split.truth(place)
+    if truth.masks is not None:
+        size = (truth.height, truth.width)
+        masks = [
+            decode(resized_code(c, size, (image.height, image.width)), (image.height, image.width))
+            for c in truth.masks
+        ]
+        image = draw_objects(image, masks, [int(label) for label in truth.labels])
     scale = np.array([image.width / truth.width, image.height / truth.height] * 2)
     labels = [int(label) for label in truth.labels]
     texts = [

@@ -1,4 +1,4 @@
-"""The predictions of a trained model for a user's images: boxes or masks, in the images' own pixels."""
+"""The predictions of a trained model for a user's images: boxes, masks or both, in the images' own pixels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +17,18 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from trainables.data.files.file_names import lost_links, walk_files
+from trainables.data.files.object_masks import decode, encode
 from trainables.data.files.pixels import read_photo, resized
 from trainables.data.loader import Batch
 from trainables.data.prepared import Array
 from trainables.errors import DataError, ModelError
-from trainables.inference.drawing import draw_boxes, draw_mask
+from trainables.inference.drawing import draw_boxes, draw_mask, draw_objects
 from trainables.inference.trained_model import TrainedModel
 from trainables.metrics.coco import top_detections
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
+from trainables.tasks.instance_segmentation import InstanceTask, enlarged_masks
 from trainables.wording import plural
 
 THRESHOLD = 0.5
@@ -81,7 +84,7 @@ class Boxes:
     def summary(self) -> str:
         """A short text: `3 boxes: cat ×2, dog ×1`, or `0 boxes; the highest score is 0.312 (cat)`."""
         counts = Counter(b.label for b in self.found)
-        text = plural(len(self.found), "box", "boxes")
+        text = self._counted()
         if counts:
             return text + ": " + ", ".join(f"{label} ×{n}" for label, n in counts.most_common())
         if self.highest is not None:
@@ -89,6 +92,34 @@ class Boxes:
             score = math.floor(self.highest.score * 10_000) / 10_000
             return f"{text}; the highest score is {score:g} ({self.highest.label})"
         return text
+
+    def _counted(self) -> str:
+        return plural(len(self.found), "box", "boxes")
+
+
+@dataclass(frozen=True)
+class Instances(Boxes):
+    """Objects with a mask each. masks: those of `found`, in run-length encoding.  size: (height, width)."""
+
+    masks: tuple[bytes, ...] = ()
+    size: tuple[int, int] = (0, 0)
+
+    def drawn(self, image: Image.Image) -> Image.Image:
+        """The image with masks and boxes; the highest score is on top."""
+        masks = [decode(code, self.size) for code in self.masks[::-1]]
+        painted = draw_objects(image, masks, [b.category for b in self.found[::-1]])
+        return super().drawn(painted)
+
+    def record(self) -> dict[str, JsonValue]:
+        """The result for JSON, in the format of COCO results, masks in run-length encoding."""
+        shapes: list[JsonValue] = [{"size": list(self.size), "counts": code.decode()} for code in self.masks]
+        boxes = super().record()
+        detections: Any = boxes["detections"]
+        shown = [d | {"segmentation": shape} for d, shape in zip(detections, shapes, strict=True)]
+        return boxes | {"detections": shown}
+
+    def _counted(self) -> str:
+        return plural(len(self.found), "object")
 
 
 @dataclass(frozen=True)
@@ -128,7 +159,7 @@ class Mask:
         return ", ".join(shown) or f"nothing but {self.classes[0]}"
 
 
-Prediction = Boxes | Mask
+Prediction = Boxes | Instances | Mask
 
 
 def predict_image(trained: TrainedModel, image: Image.Image, *, threshold: float = THRESHOLD) -> Prediction:
@@ -169,6 +200,25 @@ def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: fl
     return Boxes(tuple(box for box in every if box.score >= threshold), threshold, next(iter(every), None))
 
 
+def _instances(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: float) -> Instances:
+    task = trained.task
+    assert isinstance(task, InstanceTask)
+    seen = task.resize.target(image.height, image.width)
+    size = (image.height, image.width)
+    found = task.objects(raw, seen)[0]
+    kept = int((found.scores >= threshold).sum())
+    sides = found.boxes.new_tensor([image.width, image.height])
+    near = ((found.boxes[:, :2] - found.boxes[:, 2:] / 2) * sides).clamp(min=0).minimum(sides)
+    far = ((found.boxes[:, :2] + found.boxes[:, 2:] / 2) * sides).clamp(min=0).minimum(sides)
+    rows = zip(found.scores.tolist(), found.labels.tolist(), near.tolist(), far.tolist(), strict=True)
+    every = tuple(
+        Box(task.classes[label], label, score, (x0, y0, x1 - x0, y1 - y0))
+        for score, label, (x0, y0), (x1, y1) in rows
+    )
+    masks = tuple(encode(mask) for mask in enlarged_masks(found.masks[:kept], size))
+    return Instances(every[:kept], threshold, next(iter(every), None), masks, size)
+
+
 def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: float) -> Mask:
     """Resize logits to the image's size before choosing the best class, so that edges stay smooth.
 
@@ -187,6 +237,7 @@ def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: 
 READERS: Mapping[Task, Callable[[TrainedModel, Tensor, Image.Image, float], Prediction]] = {
     Task.DETECTION: _boxes,
     Task.SEGMENTATION: _mask,
+    Task.INSTANCE_SEGMENTATION: _instances,
 }
 """The functions that convert a task's raw outputs for one image."""
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from trainables.backbones import EMBEDDED
+from trainables.backbones import local_folder
 from trainables.data.sample import fold_name, near_name
 from trainables.specs.workload import ModelSpec, Task
 from trainables.wording import few, plural
@@ -91,7 +90,7 @@ def checkpoint_labels(model: ModelSpec, task: Task) -> tuple[str, ...]:
     """
     if task.facts.boxes:
         return _labels(model, task, ())
-    folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name).expanduser()
+    folder = local_folder(model.name, task)
     try:  # the head that this program keeps next to a backbone; see `trainables.tasks.segmentation`
         held: Any = json.loads((folder / "head.json").read_text(encoding="utf-8"))
         return tuple(str(name) for name in held["classes"])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from trainables.backbones import EMBEDDED
 from trainables.preparation import prepare_workload
 from trainables.specs.data import Domain, Split
 from trainables.specs.trial import TrialConfig
@@ -89,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("task", type=Task, choices=list(EMBEDDED))
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)

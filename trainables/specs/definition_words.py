@@ -8,6 +8,7 @@ from trainables.specs.workload import Task
 _OF_TASK = {
     Task.DETECTION: ("coco", "robustness", "fingerprint", "frozen", "pixels"),
     Task.SEGMENTATION: ("dice", "iou", "head", "robustness", "fingerprint", "frozen", "pixels"),
+    Task.INSTANCE_SEGMENTATION: ("coco", "robustness", "fingerprint", "frozen", "pixels"),
 }
 
 

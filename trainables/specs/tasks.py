@@ -59,9 +59,10 @@ class TaskFacts:
     """Settings of a trial, or whole sections, that not every task accepts."""
     own_heads: frozenset[str]
     """Model types with a head and a loss of their own, which take none of `settings`."""
-    backbone: str
-    """The embedded backbone, a folder of `trainables/backbones`."""
-    plain: PlainCheckpoint
+    backbone: str | None
+    """The embedded backbone, a folder of `trainables/backbones`; None for a task without one."""
+    plain: PlainCheckpoint | None
+    """Checkpoints whose size is read without transformers; None for a task without such."""
     boxes: bool = False
     """Whether images are annotated with boxes."""
     masks: bool = False
@@ -80,6 +81,8 @@ class TaskFacts:
     @property
     def annotations(self) -> str:
         """What its images are annotated with, as text."""
+        if self.instances:
+            return "masks of single objects"
         return " and ".join(name for name in ("boxes", "masks") if getattr(self, name))
 
 
@@ -121,6 +124,20 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         plain=PlainCheckpoint("vit", ("ViTImageProcessor", "ViTImageProcessorPil"), whole_patches=True),
         masks=True,
         background=True,
+    ),
+    "instance_segmentation": TaskFacts(
+        metrics=(*COCO_METRICS, MAP_WORST, "loss"),
+        class_metrics=COCO_METRICS,
+        reported_by_class=("map",),
+        table_metrics=("map", "map_50", "map_75", "mar_100", "loss"),
+        card_metrics=("map", "map_50", "map_75"),
+        sources=("embedded", "coco", "yolo", "labelme", "folder"),
+        settings=(),
+        own_heads=frozenset(),
+        backbone=None,
+        plain=None,
+        boxes=True,
+        instances=True,
     ),
 }
 """The facts by the values of `Task`."""

@@ -17,6 +17,7 @@ class Task(StrEnum):
 
     DETECTION = "detection"
     SEGMENTATION = "segmentation"
+    INSTANCE_SEGMENTATION = "instance_segmentation"
 
     @property
     def facts(self) -> TaskFacts:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ from trainables.tasks.head_names import (
     why_new,
 )
 from trainables.tasks.linear import use_onednn
-from trainables.tasks.own_loss import GroupedOwnLoss, OwnLoss
+from trainables.tasks.own_loss import GroupedOwnLoss, OwnLoss, with_empty_batches
 from trainables.tasks.tied_heads import untie
 from trainables.tasks.yolos import every_token, without_unread_tokens
 
@@ -57,6 +57,7 @@ from trainables.tasks.yolos import every_token, without_unread_tokens
 class DetectionTask:
     """A worker's detector; see `TaskModel`."""
 
+    task: ClassVar[Task] = Task.DETECTION
     model: Any
     """Unmodified, on the device, without gradients."""
     family: DetectorFamily
@@ -94,9 +95,9 @@ class DetectionTask:
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """The detector; for unknown classes, the last layer of the classifier is new."""
         if config.loss is not None:
-            raise ModelError(f"loss '{config.loss}': detection uses the model's own loss; remove it")
+            raise ModelError(f"loss '{config.loss}': {self.task} uses the model's own loss; remove it")
         if config.head != HeadSpec():
-            raise ModelError("head: detection uses the model's own head; remove its settings")
+            raise ModelError(f"head: {self.task} uses the model's own head; remove its settings")
         label_weights(self, config)
         if config.freeze_head and self.ids is None:
             raise ModelError(
@@ -219,7 +220,7 @@ class DetectionTask:
                     out = self._forward(model, piece, **own)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()
                 finite = finite and bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all())
-                detections = self._detections(logits, boxes, [truths[i] for i in piece.indices])
+                detections = self._detections(out, [truths[i] for i in piece.indices])
                 parts: list[tuple[Any, ...]] = (
                     list(zip(logits, boxes, strict=True))
                     if self.own_loss is None
@@ -258,12 +259,12 @@ class DetectionTask:
             return batch.targets
         return [{**t, "class_labels": self.ids[t["class_labels"]]} for t in batch.targets]
 
-    def _detections(self, logits: Tensor, boxes: Tensor, truths: list[Any]) -> list[Detections]:
+    def _detections(self, out: Any, truths: list[Any]) -> list[Detections]:
         """Detections, postprocessed as in the model's processor; labels are the data's classes.
 
-        Of the checkpoint's labels, only those that the data has can be predicted.
+        out: of the model.  Of the checkpoint's labels, only those that the data has can be predicted.
         """
-        scores, labels, boxes = self.family.scores(logits, boxes, self.ids)
+        scores, labels, boxes = self.family.scores(out.logits.float(), out.pred_boxes.float(), self.ids)
         size = boxes.new_tensor([[t.width, t.height, t.width, t.height] for t in truths])
         absolute = boxes * size[:, None]
         absolute[..., :2] -= absolute[..., 2:] / 2
@@ -271,15 +272,26 @@ class DetectionTask:
         return [top_detections(*image) for image in zip(*rows, strict=True)]
 
 
+Kind = TypeVar("Kind", bound=DetectionTask)
+
+
 def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> DetectionTask:
     """Load a detector and map the data's class names onto its labels. Raises ModelError."""
-    from transformers import AutoModelForObjectDetection
+    return load_as(DetectionTask, "AutoModelForObjectDetection", spec, classes, device)
 
-    config = hub.read_config(spec, Task.DETECTION)
-    family = detector_family(config, spec)
-    processor = hub.read_processor(spec, Task.DETECTION)
-    resized = detector_resize(config, processor, spec)
-    model: Any = hub.read_model(spec, Task.DETECTION, AutoModelForObjectDetection).to(device)
+
+def load_as(
+    kind: type[Kind], auto: str, spec: ModelSpec, classes: tuple[str, ...], device: torch.device
+) -> Kind:
+    """Load a detector or a model with masks. auto: the class of transformers that loads it."""
+    import transformers
+
+    task = kind.task
+    config = hub.read_config(spec, task)
+    family = detector_family(config, spec, task)
+    processor = hub.read_processor(spec, task)
+    resized = resize_as(task, config, processor, spec)
+    model: Any = hub.read_model(spec, task, getattr(transformers, auto)).to(device)
     use_onednn(model)
     without_unread_tokens(model)
     family.in_float32(model)
@@ -297,7 +309,7 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
     if ids is None:
         model.config.id2label = dict(enumerate(classes))
         model.config.label2id = {name: i for i, name in enumerate(classes)}
-    return DetectionTask(
+    return kind(
         model=model,
         family=family,
         classes=classes,
@@ -313,7 +325,12 @@ def load_detector(spec: ModelSpec, classes: tuple[str, ...], device: torch.devic
 
 def detector_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model, or a size that does not fit it."""
-    rule = detector_family(config, spec).sizes(config)
+    return resize_as(Task.DETECTION, config, processor, spec)
+
+
+def resize_as(task: Task, config: Any, processor: Any, spec: ModelSpec) -> Resize:
+    """The resize rule of a detector, or of a model with masks; see `detector_resize`."""
+    rule = detector_family(config, spec, task).sizes(config)
     resize = hub.resize_from(processor, spec, multiple_of=max(rule.step, rule.rounded_to))
     rule.check(resize, config.model_type, spec)
     return resize
@@ -325,7 +342,10 @@ TASK = RegisteredTask(load=load_detector, resize=detector_resize)
 def _own_loss(model: Any, family: DetectorFamily) -> OwnLoss | None:
     if not family.own_loss:
         return None
-    return OwnLoss(model.loss_function, model.config, frozenset(family.level_first), family.groups)
+    function = model.loss_function
+    if family.masks:
+        function = with_empty_batches(function)
+    return OwnLoss(function, model.config, frozenset(family.level_first), family.groups, family.draws)
 
 
 def _at_any_size(model: Any) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ModelError
-from trainables.specs.workload import ModelSpec
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import tensors_of
 from trainables.tasks.detector_sizes import (
     SizeRule,
@@ -37,11 +37,11 @@ class DetectorFamily:
     classifiers, boxes: the head: modules, or lists of them for each decoder level or group of queries. The
     first of each gives the model's outputs.  class_embeddings: those with a row for each class and one more,
     from which denoising queries are made.  xavier: how transformers initialises a new classifier.
-    constants: parameters that never train.
+    constants: parameters that never train.  masks: the mask head's modules, and parameters without a module.
     in_training: modules that compute something else in training, apart from dropout, as a loss requires; `*`
     stands for a number.
     best_queries: the processor keeps as many detections as there are queries; otherwise 100.
-    own_loss: the loss is computed by transformers, see `own_loss`.  level_first: see `OwnLoss`.
+    own_loss: the loss is computed by transformers, see `own_loss`.  level_first, draws: see `OwnLoss`.
     groups: training has several groups of queries.
     sizes: what image sides the model takes, from its config.
     """
@@ -52,11 +52,13 @@ class DetectorFamily:
     class_embeddings: tuple[str, ...] = ()
     xavier: bool = False
     constants: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
     in_training: tuple[str, ...] = ()
     best_queries: bool = False
     own_loss: bool = False
     level_first: tuple[str, ...] = ()
     groups: bool = False
+    draws: bool = False
     sizes: Callable[[Any], SizeRule] = any_size
 
     def outputs(self, classes: int) -> int:
@@ -69,26 +71,38 @@ class DetectorFamily:
         ids: the labels that can be predicted; all when absent. With 'no object', a query gives its
         best class; with sigmoids, every class of every query is a detection.
         """
+        scores, labels, queries = self.chosen(logits, ids)
+        return scores, labels, boxes.gather(1, queries.unsqueeze(-1).expand(-1, -1, 4))
+
+    def chosen(self, logits: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """(images, detections) scores, labels, and the queries that give them; see `scores`."""
         known = logits.softmax(-1)[..., :-1] if self.no_object else logits.sigmoid()
         known = known if ids is None else known[..., ids]
+        queries, classes = known.shape[-2:]
         if self.no_object:
             scores, labels = known.max(-1)
-            return scores, labels, boxes
-        queries, classes = known.shape[-2:]
+            return scores, labels, torch.arange(queries, device=logits.device).expand(len(known), -1)
         if not self.best_queries:
             labels = torch.arange(classes, device=logits.device).repeat(queries)
-            return known.flatten(1), labels.expand(len(known), -1), boxes.repeat_interleave(classes, dim=1)
+            places = torch.arange(queries, device=logits.device).repeat_interleave(classes)
+            return known.flatten(1), labels.expand(len(known), -1), places.expand(len(known), -1)
         scores, best = known.flatten(1).topk(queries, dim=1)
-        places = (best // classes).unsqueeze(-1).expand(-1, -1, 4)
-        return scores, best % classes, boxes.gather(1, places)
+        return scores, best % classes, best // classes
 
     def head_modules(self, model: Any) -> list[nn.Module]:
         """The modules of the head; a list counts as one."""
-        return list(_present(model, (*self.classifiers, *self.boxes, *self.class_embeddings)))
+        names = (*self.classifiers, *self.boxes, *self.class_embeddings, *self.masks)
+        return list(_present(model, names))
 
     def head(self, model: Any) -> list[Tensor]:
         """Parameters and buffers of the head."""
-        return [tensor for module in self.head_modules(model) for tensor in tensors_of(module)]
+        held = [tensor for module in self.head_modules(model) for tensor in tensors_of(module)]
+        return held + [model.get_parameter(name) for name in self.bare_names(model)]
+
+    def bare_names(self, model: Any) -> list[str]:
+        """The parameters of the head that belong to no module of it."""
+        own = {name for name, _ in model.named_parameters()}
+        return [name for name in self.masks if name in own]
 
     def in_float32(self, model: Any) -> None:
         """Let the head compute in float32 also under autocast; parameters and names do not change."""
@@ -204,13 +218,38 @@ DETECTOR_FAMILIES = {
 """The families by `model_type`."""
 
 
-def detector_family(config: Any, spec: ModelSpec) -> DetectorFamily:
+INSTANCE_FAMILIES = {
+    "rf_detr": DetectorFamily(
+        no_object=False,
+        classifiers=("model.class_embed", "model.model.enc_out_class_embed"),
+        boxes=("model.bbox_embed", "model.model.enc_out_bbox_embed"),
+        masks=(
+            "blocks",
+            "spatial_features_proj",
+            "query_features_block",
+            "query_features_proj",
+            "segmentation_bias",
+        ),
+        in_training=(*_SWITCHED, "model.model", "model.model.decoder.layers.*.self_attn"),
+        best_queries=True,
+        own_loss=True,
+        level_first=("outputs_class", "outputs_coord"),
+        groups=True,
+        draws=True,
+        sizes=windowed_sizes,
+    ),
+}
+"""Detectors that give a mask for each box, by `model_type`."""
+
+
+def detector_family(config: Any, spec: ModelSpec, task: Task = Task.DETECTION) -> DetectorFamily:
     """The family of a checkpoint. Raises ModelError for another kind of model."""
-    family = DETECTOR_FAMILIES.get(config.model_type)
+    families = INSTANCE_FAMILIES if task.facts.instances else DETECTOR_FAMILIES
+    family = families.get(config.model_type)
     if family is None:
         raise ModelError(
             f"model.name '{spec.name}' is a {config.model_type} checkpoint; "
-            f"detection supports {', '.join(DETECTOR_FAMILIES)}"
+            f"{task} supports {', '.join(families)}"
         )
     if config.model_type == "yolos" and getattr(config, "auxiliary_loss", False):
         raise ModelError(

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trainables.backbones import EMBEDDED
+from trainables.backbones import EMBEDDED, no_backbone
 from trainables.data.resize import Interpolation, Resize
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
@@ -29,6 +29,8 @@ from trainables.tasks.processors import read_image_processor
 def folder_of(spec: ModelSpec, task: Task) -> Path | None:
     """The local folder that `spec` names; None for a hub id. Raises ModelError for a missing folder."""
     if spec.name == "embedded":
+        if task not in EMBEDDED:
+            raise ModelError(f"model.name: {no_backbone(task)}")
         return EMBEDDED[task]
     path = Path(spec.name).expanduser()
     if path.is_dir():

@@ -10,11 +10,15 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from trainables.tasks.random_points import same_points
 
 Inputs = dict[str, Any]
 """The arguments of a loss function of transformers by name, without labels and config."""
@@ -30,15 +34,19 @@ class OwnLoss:
     """A model's loss.
 
     function: of transformers, which has `labels` and `config` among its arguments.
-    level_first: the names of the inputs (levels, images, …); all others begin with the images.
+    level_first: the names of the inputs (levels, images, …); all others begin with the images. A list holds
+    a tensor for each level.
     groups: whether training has several groups of queries (Chen 2023, Group DETR), of which evaluation
     has one. The loss of transformers 5.24 counts on all of them also in evaluation.
+    draws: whether it is computed at random points, from torch's global generator; in an evaluation they are
+    the same in every group of images.
     """
 
     function: Callable[..., Any]
     config: Any
     level_first: frozenset[str] = frozenset()
     groups: bool = False
+    draws: bool = False
 
     def keep_inputs(self, *args: Any, **kwargs: Any) -> tuple[None, KeptInputs, None]:
         """Take the place of a model's loss function."""
@@ -56,7 +64,8 @@ class OwnLoss:
         if self.groups and not training:
             config = copy.copy(config)
             config.group_detr = 1
-        with torch.autocast(device.type, enabled=False):
+        fixed = same_points(device) if self.draws and not training else nullcontext()
+        with fixed, torch.autocast(device.type, enabled=False):
             floats = {name: _in_float32(value) for name, value in inputs.items()}
             found = self.function(**floats, labels=list(targets), device=device, config=config)[0]
         loss: Tensor = found
@@ -76,17 +85,23 @@ class OwnLoss:
             if isinstance(first, Tensor):
                 axis = 1 if name in self.level_first else 0
                 found[name] = torch.cat([one[name] for one in inputs], dim=axis)
+            elif isinstance(first, list):
+                found[name] = [torch.cat(level) for level in zip(*(one[name] for one in inputs), strict=True)]
             else:
                 found[name] = first
         return found
 
     def _some(self, name: str, value: Any, rows: slice) -> Any:
+        if isinstance(value, list):
+            return [level[rows] for level in value]
         if not isinstance(value, Tensor):
             return value
         return value[:, rows] if name in self.level_first else value[rows]
 
 
 def _in_float32(value: Any) -> Any:
+    if isinstance(value, list):
+        return [level.float() for level in value]
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
@@ -116,3 +131,25 @@ class GroupedOwnLoss:
         self._total += float(self._loss.of(self._loss.joined(inputs), targets, training=False)) * len(targets)
         self._images += len(targets)
         self._waiting = []
+
+
+def with_empty_batches(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A loss of boxes and masks that is a number also for images without a single object.
+
+    transformers 5.24 gives the terms of masks the shape of no mask then, (0, height, width), so that their
+    sum with the other terms is empty. The terms of classes are all that is left.
+    """
+
+    @wraps(function)
+    def loss(**inputs: Any) -> Any:
+        found, terms, levels = function(**inputs)
+        if found.dim() == 0:
+            return found, terms, levels
+        config = inputs["config"]
+        names = {"loss_ce"}
+        if config.auxiliary_loss:
+            names |= {name for name in terms if name.startswith("loss_ce_")}
+        total = sum(terms[name] for name in sorted(names)) * config.class_loss_coefficient
+        return total, terms, levels
+
+    return loss

@@ -12,13 +12,14 @@ from trainables.data.resize import Interpolation, Resize
 from trainables.errors import ModelError
 from trainables.metrics.rules import MetricRules
 from trainables.specs.workload import ModelSpec, Task, Workload
-from trainables.tasks import detection, segmentation
+from trainables.tasks import detection, instance_segmentation, segmentation
 from trainables.tasks.base import RegisteredTask, TaskModel
 from trainables.tasks.hub import read_config, read_processor
 
 TASKS: Mapping[Task, RegisteredTask] = {
     Task.DETECTION: detection.TASK,
     Task.SEGMENTATION: segmentation.TASK,
+    Task.INSTANCE_SEGMENTATION: instance_segmentation.TASK,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from data_makers import prepared
 from PIL import Image
 
+from trainables.backbones import EMBEDDED
 from trainables.data import embedded
 from trainables.data.digits import DigitSample, digits_identity, read_digits
 from trainables.data.resize import Resize
@@ -49,7 +50,7 @@ def test_boxes_are_tight_around_the_mask() -> None:
         assert inside.any(axis=1)[[0, -1]].all()
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 def test_preparation(task: Task) -> None:
     data = {"embedded": {"domain": "noisy", "train": 6, "validation": 3, "test": 2, "side": 64}}
     held = prepared(task, data, Resize.fixed(64, 64))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from data_makers import box, coco_folder, mask_folder, prepared
 
+from trainables.backbones import EMBEDDED
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.loader import Batch, Batches, eval_batches, train_batches
 from trainables.data.prepared import PreparedSplit
@@ -23,7 +24,7 @@ EVERYTHING = Augment(
 DIGITS = {"embedded": {"train": 11, "validation": 5, "test": 2, "side": 48}}
 
 
-@pytest.fixture(params=list(Task))
+@pytest.fixture(params=list(EMBEDDED))
 def split(request: pytest.FixtureRequest) -> PreparedSplit:
     return prepared(request.param, DIGITS, Resize.fixed(48, 48)).splits[Split.TRAIN]
 

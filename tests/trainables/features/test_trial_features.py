@@ -16,6 +16,7 @@ from small_disk import small_disk
 
 from tests.trainables.conftest import report_values, run
 from tests.trainables.features.conftest import assert_equal, engine, outcome, trained, trial
+from trainables.backbones import EMBEDDED
 from trainables.data.loader import Batch, eval_batches, train_batches
 from trainables.features.feature_file import FeatureFile
 from trainables.features.trial_features import StateSource
@@ -299,7 +300,7 @@ def test_where_rows_depend_on_their_place_nothing_is_kept(cache: Path) -> None:
 # --- for packs --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 @pytest.mark.parametrize("settings", [HEAD_ONLY, LAST_BLOCK, {"adapter": "lora"}])
 def test_models_with_the_same_frozen_blocks_continue_from_one_batch(
     task: Task, settings: dict[str, Any]

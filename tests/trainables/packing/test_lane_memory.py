@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.trainables.conftest import config
+from trainables.backbones import EMBEDDED
 from trainables.packing.lane_memory import bytes_for_packing, counting_saved, free_memory
 from trainables.packing.pack import PackEngine
 from trainables.specs.workload import Task
@@ -22,7 +23,7 @@ def test_each_tensor_that_the_backward_pass_needs_counts_once_and_weights_do_not
     assert saved.bytes == 3 * 4 * 8 * 4  # x, and both products
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 def test_the_memory_of_a_lane_grows_with_its_batch_and_is_the_same_each_time(
     engine_of: Callable[[Task], Engine], task: Task
 ) -> None:

@@ -138,7 +138,7 @@ def test_loss_and_detections_are_transformers_own(
     read = processor.post_process_object_detection(
         expected, threshold=0.0, target_sizes=[(t.height, t.width) for t in truths]
     )
-    for own, other in zip(task._detections(expected.logits, expected.pred_boxes, truths), read, strict=True):
+    for own, other in zip(task._detections(expected, truths), read, strict=True):
         corners = np.concatenate([own.boxes[:, :2], own.boxes[:, :2] + own.boxes[:, 2:]], axis=1)
         theirs = {name: value.numpy() for name, value in other.items()}
         # Scores may be alike to the last bit, so the order is that of labels and boxes.

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from trainables.backbones import EMBEDDED
 from trainables.data.loader import Batch
 from trainables.specs.data import Split
 from trainables.specs.workload import Task
@@ -17,7 +18,7 @@ from trainables.training.audit_batches import audit_batches
 from trainables.training.engine import Engine
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 def test_batches_have_several_classes_and_no_image_twice(
     engine_of: Callable[[Task], Engine], task: Task
 ) -> None:

@@ -12,6 +12,7 @@ import torch
 from tests.trainables.conftest import config, report_values, run
 from trainables.adapters import rules
 from trainables.adapters.generators import held_generators
+from trainables.backbones import EMBEDDED
 from trainables.errors import AdapterError, ModelError
 from trainables.models.freezing import count_parameters
 from trainables.specs.trial import TrialConfig
@@ -51,7 +52,7 @@ def method(name: str, freezing: str = "unfrozen", **fields: Any) -> TrialConfig:
     return settings({"adapter": "peft", "peft": {"method": name}, "freezing": freezing, **fields})
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 @pytest.mark.parametrize("fields", FULL, ids=[json.dumps(fields) for fields in FULL])
 def test_every_parameter_has_a_gradient(engine_of: EngineOf, task: Task, fields: dict[str, Any]) -> None:
     if task is Task.SEGMENTATION:
@@ -63,7 +64,7 @@ def test_every_parameter_has_a_gradient(engine_of: EngineOf, task: Task, fields:
     )
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 @pytest.mark.parametrize("name", ["HRA", "SHIRA", "FROD", "LN_TUNING"])
 def test_weights_that_a_method_detaches_are_named_and_not_counted(
     engine_of: EngineOf, task: Task, name: str
@@ -191,7 +192,7 @@ def test_what_a_checkpoint_or_a_metric_cannot_hold_is_found_without_a_rule(
         engine_of(Task.SEGMENTATION).start(settings({"adapter": "peft", "peft": peft}))
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(EMBEDDED))
 def test_the_copy_leaves_no_memory_behind(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch, task: Task
 ) -> None:

@@ -33,7 +33,7 @@ CASES = [
         without="objective",
     ),
     case(
-        "line 2  task  must be one of detection, segmentation, got 'detect'; did you mean 'detection'?",
+        "line 2  task  must be one of detection, segmentation, instance_segmentation, got 'detect'; did you mean 'detection'?",
         task="task: detect",
     ),
     case(

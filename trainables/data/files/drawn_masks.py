@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from trainables.data.sample import Array
+from trainables.data.files.pixels import Array
 from trainables.specs.data import BACKGROUND, background_among
 
 FAR = 100

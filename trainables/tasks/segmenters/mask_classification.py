@@ -16,10 +16,9 @@ from torch.nn import functional
 
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.errors import ModelError
+from trainables.tasks.random_points import same_points
 from trainables.tasks.segmenters.family import SegmenterFamily, outside_autocast
 
-SEED = 0
-"""Of the points at which the loss of an evaluation is computed, the same for every image."""
 _LEAST = 1e-30
 """In place of a score of 0, which has no logarithm."""
 
@@ -141,7 +140,7 @@ class _Criterion(nn.Module):
                         if levels is None
                         else [{k: v[part] for k, v in level.items()} for level in levels]
                     )
-                    with _same_points(device):
+                    with same_points(device):
                         found.append(
                             super().forward(
                                 masks[part], classes[part], mask_labels[part], class_labels[part], own
@@ -162,14 +161,3 @@ def _each_image_at_once(criterion: _Criterion) -> Iterator[None]:
         yield
     finally:
         criterion.each_image = True
-
-
-@contextmanager
-def _same_points(device: torch.device) -> Iterator[None]:
-    devices = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
-        if device.type == "cpu":
-            torch.default_generator.manual_seed(SEED)
-        else:
-            torch.get_device_module(device).manual_seed(SEED)
-        yield

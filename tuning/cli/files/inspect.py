@@ -22,6 +22,7 @@ class InspectedTask(StrEnum):
 
     DETECTION = "detection"
     SEGMENTATION = "segmentation"
+    INSTANCE_SEGMENTATION = "instance_segmentation"
 
 
 def run_inspect(

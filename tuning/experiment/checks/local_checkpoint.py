@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from pydantic import JsonValue
 
-from trainables.backbones import EMBEDDED
+from trainables.backbones import local_folder
 from trainables.specs.workload import ModelSpec, Task
 
 
 def config_of(model: ModelSpec, task: Task) -> dict[str, JsonValue]:
     """The config.json of a local checkpoint; empty for a checkpoint on the hub, or a file that is none."""
-    folder = EMBEDDED[task] if model.name == "embedded" else Path(model.name)
+    folder = local_folder(model.name, task)
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from trainables.backbones import EMBEDDED, no_backbone
 from trainables.specs.workload import Task
 from trainables.wording import plural
 from tuning.experiment.checks.data import check_data
@@ -34,6 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def check_parts(draft: Draft) -> Iterator[Violation]:
     """All checks that need no whole configuration."""
     yield from _name(draft)
+    yield from _backbone(draft)
     if draft.data is not None:
         yield from check_data(draft.data, draft.task)
     yield from check_objective(draft)
@@ -66,6 +68,13 @@ def _name(draft: Draft) -> Iterator[Violation]:
             "is used as a folder name: use up to 100 letters, digits, '.', '_' or '-', beginning with a "
             f"letter or digit; got {describe_value(draft.name)}",
         )
+
+
+def _backbone(draft: Draft) -> Iterator[Violation]:
+    """A task without an embedded backbone needs a checkpoint."""
+    embedded = draft.model is not None and draft.model.name == "embedded"
+    if draft.task is not None and embedded and draft.task not in EMBEDDED:
+        yield Violation(("model", "name"), no_backbone(draft.task))
 
 
 def _settings(draft: Draft) -> Iterator[Violation]:

@@ -1,0 +1,284 @@
+"""Models with a mask for each box, tiny and random: loss and masks as in transformers, contract, export."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForInstanceSegmentation
+from transformers.models.rf_detr.modeling_rf_detr import RfDetrInstanceSegmentationOutput
+
+from tests.support.pairwise import pairwise_sample
+from tests.support.saved_detectors import LABELS, QUERIES, SIDE, save_detector, save_instance_detector
+from tests.trainables.tasks.conftest import CPU, PLAIN
+from tests.trainables.test_contract import PAIRS
+from tests.trainables.test_contract_detectors import check_moved, config_of, outputs
+from trainables.data.files.object_masks import decode
+from trainables.data.loader import Batch, eval_batches
+from trainables.errors import ModelError
+from trainables.export.card import Card
+from trainables.export.use import load as load_export
+from trainables.export.write import export_model
+from trainables.inference.predict import Instances, predict_image
+from trainables.inference.trained_model import TrainedModel
+from trainables.preparation import prepare_workload
+from trainables.specs.adapters import Adapter
+from trainables.specs.data import Split
+from trainables.specs.trial import Precision, TrialConfig
+from trainables.specs.workload import ModelSpec, Task, Workload
+from trainables.tasks.base import pixels
+from trainables.tasks.detectors import INSTANCE_FAMILIES
+from trainables.tasks.instance_segmentation import AUTO
+from trainables.tasks.registry import load_task, resize_of
+from trainables.training.checkpoint import read_state, restore_state, save_state
+from trainables.training.engine import Engine
+
+CLASSES = tuple(str(digit) for digit in range(10))
+DIGITS = {"embedded": {"domain": "clean", "train": 8, "validation": 4, "test": 3, "side": 96}}
+
+
+def workload(folder: Path, data: Any = DIGITS, **model: Any) -> Workload:
+    asked = {
+        "task": "instance_segmentation",
+        "model": {"name": str(folder), "image_size": [SIDE, SIDE], **model},
+        "objective": {"metric": "map_50"},
+        "data": data,
+    }
+    return Workload.model_validate_json(json.dumps(asked))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_instance_detector(tmp_path_factory.mktemp("instances") / "model")
+
+
+@lru_cache(maxsize=2)
+def engine_of(folder: Path) -> Engine:
+    asked = workload(folder)
+    return Engine(asked, prepare_workload(asked), device="cpu")
+
+
+def batch_of(folder: Path, images: int = 4) -> Batch:
+    """Images with digits, the labels being those of the checkpoint; the last image has no object."""
+    engine = engine_of(folder)
+    batch = eval_batches(engine.data.splits[Split.TRAIN], batch_size=images)[0]
+    assert batch.targets is not None
+    targets = [{**t, "class_labels": t["class_labels"] % len(LABELS)} for t in batch.targets]
+    targets[-1] = {name: tensor[:0] for name, tensor in targets[-1].items()}
+    return Batch(batch.images, batch.valid, targets, None, batch.indices)
+
+
+def known_task(folder: Path) -> Any:
+    return load_task(workload(folder), tuple(LABELS.values()), CPU)
+
+
+@pytest.mark.parametrize("mode", ["evaluation", "training"])
+def test_loss_and_gradients_are_those_of_transformers(saved: Path, mode: str) -> None:
+    task, batch = known_task(saved), batch_of(saved)
+    training = mode == "training"
+    found = []
+    for ours in (True, False):
+        model: Any = (
+            task.assemble(PLAIN, share=False)
+            if ours
+            else AutoModelForInstanceSegmentation.from_pretrained(saved)
+        )
+        model.requires_grad_(True).train(training)
+        torch.manual_seed(0)
+        if ours:
+            loss = task.loss(model, batch, PLAIN)
+        else:
+            # In evaluation there is one group of queries, but transformers' loss counts on all of them.
+            model.config.group_detr = model.config.group_detr if training else 1
+            loss = model(pixels(batch, task.scale), labels=batch.targets).loss
+        loss.backward()
+        found.append((loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    (loss, gradients), (theirs, expected) = found
+    assert loss.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert gradients.keys() == expected.keys()
+    assert {"segmentation_bias", "blocks.0.pointwise_conv.weight"} <= gradients.keys()
+    largest = max(float(grad.abs().max()) for grad in expected.values())
+    for name, grad in gradients.items():
+        assert torch.allclose(grad, expected[name], rtol=1e-5, atol=1e-6 * largest), name
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_batch_without_objects_has_a_loss(saved: Path, training: bool) -> None:
+    task, batch = known_task(saved), batch_of(saved)
+    assert batch.targets is not None
+    none = [{name: tensor[:0] for name, tensor in target.items()} for target in batch.targets]
+    model = task.assemble(PLAIN, share=False).requires_grad_(True).train(training)
+    loss = task.loss(model, Batch(batch.images, batch.valid, none, None, batch.indices), PLAIN)
+    assert loss.shape == ()
+    assert math.isfinite(loss.item())
+    loss.backward()
+    assert float(model.get_parameter("model.class_embed.weight").grad.abs().max()) > 0
+
+
+def test_masks_are_those_that_the_processor_gives(saved: Path) -> None:
+    processor_of = pytest.importorskip("transformers.models.rf_detr.image_processing_rf_detr")
+    task, split = known_task(saved), engine_of(saved).data.splits[Split.TRAIN]
+    batch = batch_of(saved)
+    model = task.assemble(PLAIN, share=True)
+    with torch.no_grad():
+        out = task._forward(model, batch)
+    truths = [split.truth(i) for i in batch.indices]
+    assert {(t.height, t.width) for t in truths} == {(96, 96)}
+    detections = task._detections(out, truths)
+    read = processor_of.RfDetrImageProcessor.post_process_instance_segmentation(
+        None,
+        RfDetrInstanceSegmentationOutput(logits=out.logits, pred_masks=out.pred_masks),
+        threshold=-1.0,
+        target_sizes=[(96, 96)] * 4,
+        return_binary_maps=True,
+    )
+    for ours, theirs in zip(detections, read, strict=True):
+        masks = np.stack([decode(code, (96, 96)) for code in ours.masks or ()])
+        shown = masks.any(axis=(1, 2))  # transformers leaves out masks without a pixel; they count as misses
+        assert (masks[shown] == theirs["segmentation"].numpy()).all()
+        info = theirs["segments_info"]
+        assert ours.labels[shown].tolist() == [one["label_id"] for one in info]
+        assert ours.scores[shown] == pytest.approx([one["score"] for one in info], abs=1e-6)
+        assert len(ours.scores) == QUERIES
+
+
+def test_metrics_do_not_depend_on_the_batch_and_leave_the_generator(saved: Path) -> None:
+    engine = engine_of(saved)
+    task: Any = engine.task
+    torch.manual_seed(0)
+    model = task.assemble(PLAIN, share=True)
+    split = engine.data.splits[Split.TRAIN]
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        one, three, low = (
+            task.evaluate(model, split, batch_size=n, device=CPU, precision=precision, config=PLAIN)
+            for n, precision in ((1, Precision.FP32), (3, Precision.FP32), (3, Precision.BF16))
+        )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one == pytest.approx(three, rel=1e-4)
+    assert {"map", "map_50", "loss"} <= one.keys()
+    assert all(math.isfinite(value) for value in low.values())
+
+
+MATRIX = [("rf_detr", adapter, mode) for adapter, mode in PAIRS]
+FEW = [("rf_detr", Adapter.LORA, "frozen"), ("rf_detr", Adapter.NONE, "full")]
+
+
+def contract(folder: Path, tmp_path: Path, adapter: Adapter, mode: str) -> None:
+    engine, asked = engine_of(folder), config_of(adapter, mode)
+    state = engine.start(asked)
+    before = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
+    list(engine.advance([state], steps=2))
+    check_moved(state, before, epoch=0)
+    save_state(state, tmp_path / "state.ckpt")
+    again = engine.start(asked)
+    restore_state(again, read_state(tmp_path / "state.ckpt"))
+    for resumed in (state, again):
+        list(engine.advance([resumed], steps=1))
+    assert torch.equal(outputs(engine, again), outputs(engine, state))
+    with pytest.raises(ValueError, match="of one lane"):
+        engine.task.lane_losses(state.model, [batch_of(folder)] * 2, [asked] * 2)
+
+
+@pytest.mark.parametrize(("kind", "adapter", "mode"), FEW)
+def test_contract(saved: Path, tmp_path: Path, kind: str, adapter: Adapter, mode: str) -> None:
+    contract(saved, tmp_path, adapter, mode)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "adapter", "mode"), pairwise_sample(MATRIX))
+def test_contract_of_every_pair(saved: Path, tmp_path: Path, kind: str, adapter: Adapter, mode: str) -> None:
+    contract(saved, tmp_path, adapter, mode)
+
+
+def trained_with(folder: Path, settings: dict[str, Any], *, steps: int = 2) -> TrainedModel:
+    engine = engine_of(folder)
+    asked = TrialConfig.model_validate_json(json.dumps({"epochs": 4, "batch_size": 4} | settings))
+    state = engine.start(asked)
+    list(engine.advance([state], steps=steps))
+    model = state.model.eval()
+    return TrainedModel(engine.workload, asked, CLASSES, engine.task, model, state.adapted, state.parts)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_exports_give_the_same_masks(saved: Path, tmp_path: Path, merge: bool) -> None:
+    trained = trained_with(saved, {"adapter": "lora", "learning_rate": 0.01})
+    result = export_model(trained, tmp_path / "out", merge=merge, card=Card("x"))
+    assert result.largest_difference <= 1e-5
+    loaded: Any = load_export(result.folder, local_files_only=True)
+    batch = batch_of(saved)
+    with torch.inference_mode():
+        ours = trained.task.outputs(trained.model, batch)
+        found = loaded(pixel_values=pixels(batch, trained.task.scale))
+    assert torch.allclose(ours[..., 14:], found.pred_masks.flatten(2), atol=1e-4)
+    assert AUTO in (result.folder / "README.md").read_text()
+    # PEFT cannot save the bias of the masks, so the base has the trained head.
+    assert result.base == (None if merge else "base")
+
+
+def test_predictions_have_masks_in_the_images_own_pixels(saved: Path) -> None:
+    trained = trained_with(saved, {"adapter": "none", "freezing": "full"})
+    image = Image.new("RGB", (130, 70), "grey")
+    found = predict_image(trained, image, threshold=0.0)
+    assert isinstance(found, Instances)
+    assert len(found.found) == len(found.masks) == QUERIES
+    assert found.summary().startswith(f"{QUERIES} objects: ")
+    record: Any = found.record()
+    first = record["detections"][0]
+    assert first["segmentation"]["size"] == [70, 130]
+    assert json.loads(json.dumps(record)) == record
+    assert decode(first["segmentation"]["counts"].encode(), (70, 130)).shape == (70, 130)
+    assert found.drawn(image).size == (520, 280)
+    none = predict_image(trained, image, threshold=1.0)
+    assert none.summary().startswith("0 objects; the highest score is")
+
+
+@pytest.mark.slow
+def test_overfits_eight_images(tmp_path: Path) -> None:
+    folder = save_instance_detector(tmp_path / "model", mask_downsample_ratio=2)
+    engine = engine_of(folder)
+    asked = TrialConfig.model_validate_json(
+        json.dumps(
+            {"adapter": "none", "freezing": "full", "epochs": 300, "batch_size": 8, "learning_rate": 2e-3}
+        )
+    )
+    state = engine.start(asked)
+    while not state.done:
+        list(engine.advance([state]))
+    scored = engine.evaluate(state.model.eval(), asked, Split.TRAIN)
+    assert scored["map_50"] >= 0.9
+    trained = TrainedModel(
+        engine.workload, asked, CLASSES, engine.task, state.model, state.adapted, state.parts
+    )
+    result = export_model(trained, tmp_path / "out", merge=True, card=Card("by heart"))
+    spec = engine.workload.model.model_copy(update={"name": str(result.folder)})
+    again = load_task(engine.workload.model_copy(update={"model": spec}), CLASSES, CPU)
+    with torch.inference_mode():
+        found = again.evaluate(
+            again.assemble(asked, share=True),
+            engine.data.splits[Split.TRAIN],
+            batch_size=8,
+            device=CPU,
+            precision=Precision.FP32,
+            config=asked,
+        )
+    assert found["map"] == pytest.approx(scored["map"], abs=1e-4)
+
+
+def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
+    assert set(INSTANCE_FAMILIES) == {"rf_detr"}
+    with pytest.raises(ModelError, match="no embedded backbone, got 'embedded'; give a checkpoint"):
+        resize_of(ModelSpec(name="embedded"), Task.INSTANCE_SEGMENTATION)
+    detr = ModelSpec(name=str(save_detector(tmp_path / "detr", "detr")))
+    with pytest.raises(ModelError, match="is a detr checkpoint; instance_segmentation supports rf_detr"):
+        resize_of(detr, Task.INSTANCE_SEGMENTATION)
+    boxes = save_detector(tmp_path / "boxes", "rf_detr")
+    with pytest.raises(ModelError, match=r"lacks .* of RfDetrForInstanceSegmentation's weights"):
+        load_task(workload(boxes), CLASSES, CPU)
