@@ -246,7 +246,7 @@ def test_overfits_eight_images(tmp_path: Path) -> None:
     engine = engine_of(folder)
     asked = TrialConfig.model_validate_json(
         json.dumps(
-            {"adapter": "none", "freezing": "full", "epochs": 300, "batch_size": 8, "learning_rate": 2e-3}
+            {"adapter": "none", "freezing": "full", "epochs": 450, "batch_size": 8, "learning_rate": 5e-3}
         )
     )
     state = engine.start(asked)
