@@ -16,6 +16,7 @@ from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import MetricName, Workload
 from trainables.tasks.detection import DetectionTask
+from trainables.tasks.segmenters.instances import QueryTask
 from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
@@ -131,9 +132,12 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
         ]
         return "\n".join([*lines, *_own_head(trained, facts)])
     masks = trained.workload.task.facts.instances
+    queries = isinstance(trained.task, QueryTask)
     gives = "out.logits, out.pred_boxes" + (", out.pred_masks" if masks else "")
+    gives = "out.class_queries_logits, out.masks_queries_logits" if queries else gives
     lines += [f"out = model(pixel_values=inputs['pixel_values'])  # {gives}", "```"]
     load = "AutoModelForInstanceSegmentation" if masks else "AutoModelForObjectDetection"
+    load = "AutoModelForUniversalSegmentation" if queries else load
     if facts.whole:
         called = f"{load}.from_pretrained('path/to/this/folder')"
         return "\n".join([*lines, "", f"Or like any other detector: `{called}`."])

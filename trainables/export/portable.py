@@ -33,6 +33,7 @@ from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Task
 from trainables.tasks.detection import DetectionTask
 from trainables.tasks.linear import use_torch
+from trainables.tasks.segmenters.instances import QueryTask
 from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
@@ -144,6 +145,8 @@ def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
 
 def _detector(trained: TrainedModel, whole: Portable) -> Portable:
     """The detector as a transformers model, with its trained head."""
+    if isinstance(trained.task, QueryTask):
+        return _with_head(whole, trained.task.family.head(whole.pristine))
     assert isinstance(trained.task, DetectionTask)
     family, model = trained.task.family, whole.pristine
     found = _with_head(whole, family.head_modules(model))

@@ -8,7 +8,8 @@ Some methods of PEFT need one more package; the README names it.
     out = model(pixel_values=images)         # (B, 3, H, W), scaled as in preprocessor_config.json
 
 Detection: `out.logits` and `out.pred_boxes`, as documented in transformers; labels are in config.json.
-Instance segmentation: `out.pred_masks` as well, logits of each query's mask, smaller than the image.
+Instance segmentation: `out.pred_masks` as well, logits of each query's mask, smaller than the image; of a
+model without boxes `out.class_queries_logits` and `out.masks_queries_logits`.
 Segmentation: scores (B, classes, H, W), of which the highest decides for a pixel; classes are in head.json or
 classes.json. Of a segmenter with its own head, `model.model` is the model of transformers.
 """
@@ -84,8 +85,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _detector(config: Any) -> str:
     """The class of transformers for a model with boxes, with masks or without."""
     built = getattr(config, "architectures", None) or []
-    masks = any("InstanceSegmentation" in name for name in built)
-    return "AutoModelForInstanceSegmentation" if masks else "AutoModelForObjectDetection"
+    for kind in ("InstanceSegmentation", "UniversalSegmentation"):
+        if any(kind in name for name in built):
+            return f"AutoModelFor{kind}"
+    return "AutoModelForObjectDetection"
 
 
 def _base(folder: Path, given: str | Path | None) -> tuple[str, dict[str, Any]]:

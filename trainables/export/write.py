@@ -41,7 +41,8 @@ from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import HeadKind
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
-from trainables.tasks.segmenters.own_heads import OwnHeadTask
+from trainables.tasks.segmenters.instances import query_outputs
+from trainables.tasks.segmenters.own_heads import ModelWithHead, OwnHeadTask
 from trainables.tasks.segmenters.vit_segmenter import Segmenter
 from trainables.tasks.segmenters.vits import VIT_FAMILIES
 
@@ -228,7 +229,7 @@ def _processor(trained: TrainedModel, folder: Path) -> None:
         )
     if getattr(processor, "do_center_crop", False):  # nothing was cropped in training
         processor.do_center_crop = False
-    if isinstance(trained.task, OwnHeadTask) and size.is_fixed:  # nor cut into pieces or padded
+    if isinstance(trained.task, ModelWithHead) and size.is_fixed:  # nor cut into pieces or padded
         for change in ("do_split_image", "do_pad"):
             if getattr(processor, change, False):
                 setattr(processor, change, False)
@@ -267,6 +268,8 @@ def _own_outputs(trained: TrainedModel, model: nn.Module, images: Tensor) -> Ten
 def _outputs(found: Any) -> Tensor:
     if isinstance(found, Tensor):
         return found
+    if hasattr(found, "masks_queries_logits"):
+        return query_outputs(found)
     masks = [found.pred_masks.flatten(2)] if hasattr(found, "pred_masks") else []
     return torch.cat([found.logits, found.pred_boxes, *masks], dim=-1)
 

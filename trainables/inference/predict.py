@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from trainables.metrics.coco import top_detections
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
-from trainables.tasks.instance_segmentation import InstanceTask, enlarged_masks
+from trainables.tasks.found_objects import enlarged_masks
+from trainables.tasks.instance_segmentation import InstanceTask
+from trainables.tasks.segmenters.instances import QueryTask
 from trainables.wording import plural
 
 THRESHOLD = 0.5
@@ -202,7 +205,7 @@ def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: fl
 
 def _instances(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: float) -> Instances:
     task = trained.task
-    assert isinstance(task, InstanceTask)
+    assert isinstance(task, InstanceTask | QueryTask)
     seen = task.resize.target(image.height, image.width)
     size = (image.height, image.width)
     found = task.objects(raw, seen)[0]
@@ -215,7 +218,7 @@ def _instances(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold
         Box(task.classes[label], label, score, (x0, y0, x1 - x0, y1 - y0))
         for score, label, (x0, y0), (x1, y1) in rows
     )
-    masks = tuple(encode(mask) for mask in enlarged_masks(found.masks[:kept], size))
+    masks = tuple(encode(mask) for mask in islice(enlarged_masks(found, size), kept))
     return Instances(every[:kept], threshold, next(iter(every), None), masks, size)
 
 

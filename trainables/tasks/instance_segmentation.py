@@ -6,37 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from trainables.data.files.object_masks import encode
 from trainables.data.loader import Batch
 from trainables.data.resize import Resize
+from trainables.errors import ModelError
 from trainables.metrics.coco import LIMIT, Detections
 from trainables.specs.workload import ModelSpec, Task
+from trainables.tasks import hub
 from trainables.tasks.base import RegisteredTask
 from trainables.tasks.detection import DetectionTask, load_as, resize_as
+from trainables.tasks.detectors import INSTANCE_FAMILIES
+from trainables.tasks.found_objects import FoundObjects, detections_of
+from trainables.tasks.segmenters.instances import QUERY_MODELS, QueryTask
+from trainables.tasks.segmenters.own_heads import load_headed
+from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
 
 AUTO = "AutoModelForInstanceSegmentation"
 """The class of transformers that loads the models."""
-AT_ONCE = 2**24
-"""The pixels of enlarged masks that are held at once."""
-
-
-@dataclass(frozen=True)
-class FoundObjects:
-    """The best objects of an image, by decreasing score, at most LIMIT.
-
-    scores, labels: (n,).  boxes: (n, 4) cxcywh as shares of the image.  masks: (n, h, w) logits, smaller than
-    the image.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    boxes: Tensor
-    masks: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,32 +60,33 @@ class InstanceTask(DetectionTask):
         return [detections_of(each, (t.height, t.width)) for each, t in zip(found, truths, strict=True)]
 
 
-def detections_of(found: FoundObjects, size: tuple[int, int]) -> Detections:
-    """The objects in an image of (height, width) `size`, in its pixels."""
-    height, width = size
-    boxes = found.boxes * found.boxes.new_tensor([width, height, width, height])
-    boxes[:, :2] -= boxes[:, 2:] / 2
-    codes = tuple(encode(mask) for mask in enlarged_masks(found.masks, size))
-    scores, labels = found.scores.cpu().numpy(), found.labels.cpu().numpy()
-    return Detections(boxes.cpu().numpy(), scores, labels, codes, size)
-
-
-def enlarged_masks(logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray[Any, np.dtype[np.bool_]]]:
-    """(height, width) bool masks of `size` from (n, h, w) logits: those above 0 after bilinear resizing."""
-    for some in torch.split(logits, max(1, AT_ONCE // (size[0] * size[1]))):
-        with torch.autocast(some.device.type, enabled=False):
-            large = functional.interpolate(some.float()[:, None], size=size, mode="bilinear")[:, 0]
-        yield from (large > 0).cpu().numpy()
-
-
-def load_instances(spec: ModelSpec, classes: tuple[str, ...], device: torch.device) -> InstanceTask:
+def load_instances(
+    spec: ModelSpec, classes: tuple[str, ...], device: torch.device
+) -> InstanceTask | QueryTask:
     """Load a model and map the data's class names onto its labels. Raises ModelError."""
+    config = hub.read_config(spec, Task.INSTANCE_SEGMENTATION)
+    _check_known(config, spec)
+    if config.model_type in QUERY_MODELS:
+        processor = hub.read_processor(spec, Task.INSTANCE_SEGMENTATION)
+        return load_headed(QueryTask, spec, classes, device, config, processor)
     return load_as(InstanceTask, AUTO, spec, classes, device)
 
 
 def instance_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     """The resize rule. Raises ModelError for another kind of model, or a size that does not fit it."""
+    _check_known(config, spec)
+    if config.model_type in QUERY_MODELS:
+        return SEGMENTER_FAMILIES[config.model_type].resize(config, processor, spec)
     return resize_as(Task.INSTANCE_SEGMENTATION, config, processor, spec)
+
+
+def _check_known(config: Any, spec: ModelSpec) -> None:
+    known = (*INSTANCE_FAMILIES, *QUERY_MODELS)
+    if config.model_type not in known:
+        raise ModelError(
+            f"model.name '{spec.name}' is a {config.model_type} checkpoint; {Task.INSTANCE_SEGMENTATION} "
+            f"supports {', '.join(known)}"
+        )
 
 
 TASK = RegisteredTask(load=load_instances, resize=instance_resize)

@@ -70,7 +70,7 @@ class MaskClassification(SegmenterFamily):
 
     def each_loss(self, model: Any, images: Tensor, truth: Tensor) -> tuple[Tensor, Any]:
         """See `SegmenterFamily`. Every image's loss is normalised by its own masks."""
-        with _each_image(model.criterion):
+        with each_image(model.criterion):
             found = model(pixel_values=images, **mask_targets(truth, _labels(model)))
         return found.loss, found
 
@@ -100,7 +100,8 @@ def _labels(model: Any) -> int:
 
 
 @contextmanager
-def _each_image(criterion: Any) -> Iterator[None]:
+def each_image(criterion: Any) -> Iterator[None]:
+    """Within the context, the loss has a value for each image, all computed at the same points."""
     criterion.each_image = True
     try:
         yield

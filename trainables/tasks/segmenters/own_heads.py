@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,8 @@ from trainables.tasks.tied_heads import untie
 
 
 @dataclass(frozen=True)
-class OwnHeadTask:
-    """A worker's segmenter; see `TaskModel`."""
+class ModelWithHead:
+    """A worker's model of a `SegmenterFamily`, without what its masks mean; see `TaskModel`."""
 
     model: Any
     """Unmodified, on the device, without gradients."""
@@ -67,7 +67,7 @@ class OwnHeadTask:
         """No: heads read more than tokens, and losses draw the points at which they are computed."""
         return False
 
-    def with_head_as_before(self) -> OwnHeadTask:
+    def with_head_as_before(self) -> Self:
         """There were no such models before."""
         return self
 
@@ -116,6 +116,11 @@ class OwnHeadTask:
     def training_modules(self, model: nn.Module) -> frozenset[str]:
         """Those of the family that compute terms of the loss in training only."""
         return self.family.training_modules
+
+
+@dataclass(frozen=True)
+class OwnHeadTask(ModelWithHead):
+    """A worker's segmenter; see `TaskModel`."""
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, classes, H, W) float32 scores, as the family's processor computes them."""
@@ -202,6 +207,21 @@ def load_own_head(
 
     config: the checkpoint's, of a model type in `SEGMENTER_FAMILIES`.
     """
+    return load_headed(OwnHeadTask, spec, classes, device, config, processor)
+
+
+Kind = TypeVar("Kind", bound=ModelWithHead)
+
+
+def load_headed(
+    kind: type[Kind],
+    spec: ModelSpec,
+    classes: tuple[str, ...],
+    device: torch.device,
+    config: Any,
+    processor: Any,
+) -> Kind:
+    """See `load_own_head`."""
     family = SEGMENTER_FAMILIES[config.model_type]
     resized = family.resize(config, processor, spec)
     model, has_head = family.load(spec)
@@ -219,7 +239,7 @@ def load_own_head(
         fault = name_fault(classes, labels)
     if ids is None:
         name_labels(model, classes)
-    return OwnHeadTask(
+    return kind(
         model=model,
         family=family,
         classes=classes,
