@@ -277,7 +277,7 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no embedded backbone, got 'embedded'; give a checkpoint"):
         resize_of(ModelSpec(name="embedded"), Task.INSTANCE_SEGMENTATION)
     detr = ModelSpec(name=str(save_detector(tmp_path / "detr", "detr")))
-    with pytest.raises(ModelError, match="detr checkpoint; instance_segmentation supports rf_detr, mask2former"):
+    with pytest.raises(ModelError, match="checkpoint; instance_segmentation supports rf_detr, mask2former"):
         resize_of(detr, Task.INSTANCE_SEGMENTATION)
     boxes = save_detector(tmp_path / "boxes", "rf_detr")
     with pytest.raises(ModelError, match=r"lacks .* of RfDetrForInstanceSegmentation's weights"):

@@ -63,6 +63,8 @@ def run_predict(
     - `detections[].label`: the name of the class
     - `detections[].category_id`: its index in the adapter's classes, from 0
     - `detections[].score`: from 0 to 1
+    - `detections[].segmentation`: of an adapter for instance masks: the mask in the image's pixels, as
+      `size` (`[height, width]`) and `counts`, COCO's compressed run-length encoding
 
     Masks:
 
