@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from trainables.data.files.file_names import lost_links, walk_files
-from trainables.data.files.object_masks import decode, encode
+from trainables.data.files.object_masks import decode
 from trainables.data.files.pixels import read_photo, resized
 from trainables.data.loader import Batch
 from trainables.data.prepared import Array
@@ -29,7 +28,7 @@ from trainables.metrics.coco import top_detections
 from trainables.specs.workload import Task
 from trainables.tasks.base import autocast
 from trainables.tasks.detection import DetectionTask
-from trainables.tasks.found_objects import enlarged_masks
+from trainables.tasks.found_objects import detections_of
 from trainables.tasks.instance_segmentation import InstanceTask
 from trainables.tasks.segmenters.instances import QueryTask
 from trainables.wording import plural
@@ -206,20 +205,16 @@ def _boxes(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: fl
 def _instances(trained: TrainedModel, raw: Tensor, image: Image.Image, threshold: float) -> Instances:
     task = trained.task
     assert isinstance(task, InstanceTask | QueryTask)
-    seen = task.resize.target(image.height, image.width)
-    size = (image.height, image.width)
-    found = task.objects(raw, seen)[0]
+    found = task.objects(raw, task.resize.target(image.height, image.width))[0]
     kept = int((found.scores >= threshold).sum())
-    sides = found.boxes.new_tensor([image.width, image.height])
-    near = ((found.boxes[:, :2] - found.boxes[:, 2:] / 2) * sides).clamp(min=0).minimum(sides)
-    far = ((found.boxes[:, :2] + found.boxes[:, 2:] / 2) * sides).clamp(min=0).minimum(sides)
-    rows = zip(found.scores.tolist(), found.labels.tolist(), near.tolist(), far.tolist(), strict=True)
-    every = tuple(
-        Box(task.classes[label], label, score, (x0, y0, x1 - x0, y1 - y0))
-        for score, label, (x0, y0), (x1, y1) in rows
-    )
-    masks = tuple(encode(mask) for mask in islice(enlarged_masks(found, size), kept))
-    return Instances(every[:kept], threshold, next(iter(every), None), masks, size)
+    seen = detections_of(found, (image.height, image.width), most=max(kept, 1))
+    limits = np.array([image.width, image.height])
+    near = np.clip(seen.boxes[:, :2], 0, limits)
+    sides = np.clip(seen.boxes[:, :2] + seen.boxes[:, 2:], 0, limits) - near
+    rows = zip(seen.scores.tolist(), seen.labels.tolist(), near.tolist(), sides.tolist(), strict=True)
+    every = tuple(Box(task.classes[n], n, score, (x, y, w, h)) for score, n, (x, y), (w, h) in rows)
+    masks = (seen.masks or ())[:kept]
+    return Instances(every[:kept], threshold, next(iter(every), None), masks, seen.size)
 
 
 def _mask(trained: TrainedModel, logits: Tensor, image: Image.Image, threshold: float) -> Mask:

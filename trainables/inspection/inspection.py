@@ -93,6 +93,7 @@ class Inspection:
             self.size,
             background=self.background,
             masks=self.subject.task.facts.masks,
+            instances=self.subject.task.facts.instances,
         )
 
     def record(self) -> dict[str, Any]:

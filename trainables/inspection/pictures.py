@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 from trainables.data.check import SizeRule
 from trainables.data.faults import SLACK
 from trainables.data.files.mask_pixels import IGNORE
+from trainables.data.files.object_masks import decode, resized_code, with_masks
 from trainables.data.files.pixels import resized
 from trainables.data.sample import Annotations, Sample
-from trainables.inference.drawing import draw_boxes, draw_mask
+from trainables.inference.drawing import draw_boxes, draw_mask, draw_objects
 from trainables.inspection.chosen import Chosen
 from trainables.inspection.images import Array
 from trainables.wording import printable
@@ -55,13 +56,14 @@ def draw_chosen(
     *,
     background: int | None = None,
     masks: bool = False,
+    instances: bool = False,
 ) -> list[Picture]:
     """A picture of each image; of one that cannot be read, its files or the reason.
 
     classes: those of the inspection.  background: the one of pixels without an object.  masks: whether images
-    have masks instead of boxes.
+    have masks instead of boxes.  instances: whether boxes have masks.
     """
-    return [_drawn(each, classes, size, background, masks) for each in chosen]
+    return [_drawn(each, classes, size, background, masks, instances) for each in chosen]
 
 
 def contact_sheet(pictures: Sequence[Picture], title: str) -> Image.Image:
@@ -96,7 +98,12 @@ def contact_sheet(pictures: Sequence[Picture], title: str) -> Image.Image:
 
 
 def _drawn(
-    chosen: Chosen, classes: Sequence[str], size: SizeRule, background: int | None, masks: bool
+    chosen: Chosen,
+    classes: Sequence[str],
+    size: SizeRule,
+    background: int | None,
+    masks: bool,
+    instances: bool,
 ) -> Picture:
     image, why = chosen.image, "; ".join(chosen.why)
     title = f"{image.label} {image.name}"
@@ -117,6 +124,11 @@ def _drawn(
         else:
             found = image.sample.annotations(photo)
             names = [own[n] if 0 <= n < len(own) else "?" for n in found.labels.tolist()]
+            if instances:
+                known, _ = with_masks(found, photo)
+                codes = [resized_code(code, photo.upright, target) for code in known.masks]
+                labels = [classes.index(own[n]) if 0 <= n < len(own) else -1 for n in known.labels.tolist()]
+                seen = draw_objects(seen, [decode(code, target) for code in codes], labels)
             picture, shows = _boxed(seen, found, names, classes, (height, width))
         return Picture(_shrunk(picture), title, f"{shows}; {sizes}", why, chosen.faulty)
     except MemoryError:

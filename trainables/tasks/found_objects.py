@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.data.files.object_masks import encode
-from trainables.metrics.coco import Detections
+from trainables.data.files.object_masks import boxes_around, encode
+from trainables.metrics.coco import LIMIT, Detections
 
 AT_ONCE = 2**24
 """The pixels of enlarged masks that are held at once."""
@@ -22,14 +23,14 @@ AT_ONCE = 2**24
 class FoundObjects:
     """The best objects of an image, by decreasing score, at most LIMIT.
 
-    scores, labels: (n,).  boxes: (n, 4) cxcywh as shares of the image.  masks: (n, h, w) logits of another
-    size than the image.  nearest: whether it is decided at their own size what is in a mask, which is then
-    resized by nearest pixels; otherwise logits are resized bilinearly.
+    scores, labels: (n,).  boxes: (n, 4) cxcywh as shares of the image; None for those around the masks.
+    masks: (n, h, w) logits of another size than the image.  nearest: whether it is decided at their own size
+    what is in a mask, which is then resized by nearest pixels; otherwise logits are resized bilinearly.
     """
 
     scores: Tensor
     labels: Tensor
-    boxes: Tensor
+    boxes: Tensor | None
     masks: Tensor
     nearest: bool = False
 
@@ -47,13 +48,14 @@ class FindsObjects(Protocol):
         ...
 
 
-def detections_of(found: FoundObjects, size: tuple[int, int]) -> Detections:
-    """The objects in an image of (height, width) `size`, in its pixels."""
-    height, width = size
-    boxes = found.boxes * found.boxes.new_tensor([width, height, width, height])
+def detections_of(found: FoundObjects, size: tuple[int, int], *, most: int = LIMIT) -> Detections:
+    """The first `most` objects in an image of (height, width) `size`, in its pixels."""
+    codes = tuple(encode(mask) for mask in islice(enlarged_masks(found, size), most))
+    scores, labels = (values[:most].cpu().numpy() for values in (found.scores, found.labels))
+    if found.boxes is None:
+        return Detections(boxes_around(codes, size), scores, labels, codes, size)
+    boxes = found.boxes[:most] * found.boxes.new_tensor([size[1], size[0]] * 2)
     boxes[:, :2] -= boxes[:, 2:] / 2
-    codes = tuple(encode(mask) for mask in enlarged_masks(found, size))
-    scores, labels = found.scores.cpu().numpy(), found.labels.cpu().numpy()
     return Detections(boxes.cpu().numpy(), scores, labels, codes, size)
 
 
@@ -69,15 +71,3 @@ def enlarged_masks(
             else:
                 large = functional.interpolate(some.float()[:, None], size=size, mode="bilinear")[:, 0]
         yield from (large > 0).cpu().numpy()
-
-
-def boxes_around(masks: Tensor) -> Tensor:
-    """(n, 4) cxcywh as shares of the image: the boxes around (n, h, w) bool masks; 0 without a pixel."""
-    height, width = masks.shape[-2:]
-    rows, columns = masks.any(-1), masks.any(-2)
-    near = torch.stack([columns.float().argmax(-1), rows.float().argmax(-1)], dim=-1)
-    last = torch.stack([columns.flip(-1).float().argmax(-1), rows.flip(-1).float().argmax(-1)], dim=-1)
-    size = near.new_tensor([width, height])
-    far = size - last
-    corners = torch.cat([(near + far) / 2, (far - near).float()], dim=-1) / size.repeat(2)
-    return corners * rows.any(-1)[:, None]

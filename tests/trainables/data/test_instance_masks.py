@@ -13,7 +13,7 @@ from data_makers import box, coco_folder, noise, prepared, workload
 from PIL import Image
 
 from trainables.data.augment import augment_image
-from trainables.data.files.object_masks import decode, encode, resized_code
+from trainables.data.files.object_masks import boxes_around, decode, encode, resized_code
 from trainables.data.loader import eval_batches, train_batches
 from trainables.data.prepare import fingerprint
 from trainables.data.quick_check import quick_look
@@ -266,3 +266,6 @@ def test_codes() -> None:
     assert (
         decode(resized_code(encode(mask), (40, 60), (80, 120)), (80, 120)) == mask.repeat(2, 0).repeat(2, 1)
     ).all()
+    empty = encode(np.zeros((40, 60), bool))
+    assert boxes_around((encode(mask), empty), (40, 60)).tolist() == [list(CAT), [0, 0, 0, 0]]
+    assert boxes_around((), (40, 60)).shape == (0, 4)

@@ -38,6 +38,14 @@ def decode_all(codes: Sequence[bytes], size: tuple[int, int]) -> Array:
     return np.stack([decode(code, size) for code in codes]) if codes else np.zeros((0, *size), bool)
 
 
+def boxes_around(codes: Sequence[bytes], size: tuple[int, int]) -> Array:
+    """(n, 4) float64 xywh in pixels; all 0 for a mask that covers nothing."""
+    from hotcoco import mask as coco_mask
+
+    found = [coco_mask.toBbox({"size": list(size), "counts": code}) for code in codes]
+    return np.asarray(found, np.float64).reshape(-1, 4)
+
+
 def resized_code(code: bytes, size: tuple[int, int], target: tuple[int, int]) -> bytes:
     """The code of a mask of `size` after resizing to `target`, both (height, width), by nearest pixels."""
     if size == target:

@@ -20,7 +20,7 @@ from trainables.metrics.threshold import best_f1
 from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.tasks.base import autocast, pixels, split_by_size
-from trainables.tasks.found_objects import FoundObjects, boxes_around, detections_of
+from trainables.tasks.found_objects import FoundObjects, detections_of
 from trainables.tasks.segmenters.mask_classification import each_image
 from trainables.tasks.segmenters.own_heads import ModelWithHead
 
@@ -57,9 +57,7 @@ class QueryTask(ModelWithHead):
                 sure = _mean_inside(large)[best // classes]
                 order = torch.argsort(scores * sure, descending=True, stable=True)[:LIMIT]
                 chosen = large[(best // classes)[order]]
-                yield FoundObjects(
-                    (scores * sure)[order], (best % classes)[order], boxes_around(chosen > 0), chosen, True
-                )
+                yield FoundObjects((scores * sure)[order], (best % classes)[order], None, chosen, True)
 
     def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
         """The model's own loss, as transformers computes it for a batch."""

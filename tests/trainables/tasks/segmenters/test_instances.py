@@ -35,22 +35,20 @@ from trainables.specs.data import Split
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import Workload
 from trainables.tasks.base import pixels
-from trainables.tasks.found_objects import boxes_around
 from trainables.tasks.registry import load_task
 from trainables.training.checkpoint import read_state, restore_state, save_state
 from trainables.training.engine import Engine
 
 CLASSES = tuple(str(digit) for digit in range(10))
 LABELS = ("ground", "a", "b")
-DIGITS = {"embedded": {"domain": "clean", "train": 8, "validation": 4, "test": 3, "side": 96}}
 
 
-def workload(folder: Path) -> Workload:
+def workload(folder: Path, train: int = 12) -> Workload:
     asked = {
         "task": "instance_segmentation",
         "model": {"name": str(folder), "image_size": [LARGE, LARGE]},
         "objective": {"metric": "map_50"},
-        "data": DIGITS,
+        "data": {"embedded": {"domain": "clean", "train": train, "validation": 4, "test": 3, "side": 96}},
     }
     return Workload.model_validate_json(json.dumps(asked))
 
@@ -61,8 +59,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @lru_cache(maxsize=2)
-def engine_of(folder: Path) -> Engine:
-    asked = workload(folder)
+def engine_of(folder: Path, train: int = 12) -> Engine:
+    asked = workload(folder, train)
     return Engine(asked, prepare_workload(asked), device="cpu")
 
 
@@ -177,7 +175,8 @@ FEW = [(Adapter.LORA, "frozen"), (Adapter.NONE, "full")]
 
 
 def contract(folder: Path, tmp_path: Path, adapter: Adapter, mode: str) -> None:
-    engine, asked = engine_of(folder), config_of(adapter, mode)
+    # AdaLoRA soon takes all ranks of some layers, which are then as they were: not within the first steps.
+    engine, asked = engine_of(folder), config_of(adapter, mode).model_copy(update={"epochs": 40})
     state = engine.start(asked)
     before = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
     list(engine.advance([state], steps=2))
@@ -221,7 +220,8 @@ def test_exports_give_the_same_masks(saved: Path, tmp_path: Path, merge: bool) -
     with torch.inference_mode():
         ours = trained.task.outputs(trained.model, batch)
         found = loaded(pixel_values=pixels(batch, trained.task.scale))
-    assert torch.allclose(ours[..., 11:], found.masks_queries_logits.flatten(2), rtol=1e-4, atol=1e-3)
+    masks = found.masks_queries_logits.flatten(2)
+    assert float((ours[..., 11:] - masks).abs().max()) < 1e-4 * float(masks.abs().max())
     assert "AutoModelForUniversalSegmentation" in (result.folder / "README.md").read_text()
 
 
@@ -236,14 +236,8 @@ def test_predictions_have_masks_and_the_boxes_around_them(saved: Path) -> None:
         if mask.any():
             rows, columns = np.nonzero(mask)
             around = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
-            assert box.box == pytest.approx(around, abs=1.5)
+            assert box.box == pytest.approx(around)
     assert found.drawn(image).size == (520, 280)
-
-
-def test_boxes_around_masks() -> None:
-    masks = torch.zeros(2, 10, 20, dtype=torch.bool)
-    masks[0, 2:5, 4:14] = True
-    assert boxes_around(masks).tolist() == [pytest.approx([9 / 20, 3.5 / 10, 10 / 20, 3 / 10]), [0, 0, 0, 0]]
 
 
 def test_a_label_that_the_data_do_not_have_is_refused(saved: Path) -> None:
@@ -257,7 +251,7 @@ def test_a_label_that_the_data_do_not_have_is_refused(saved: Path) -> None:
 @pytest.mark.slow
 def test_overfits_eight_images(tmp_path: Path) -> None:
     folder = save_own_head(tmp_path / "model", "mask2former")
-    engine = engine_of(folder)
+    engine = engine_of(folder, 8)
     asked = TrialConfig.model_validate_json(
         json.dumps(
             {"adapter": "none", "freezing": "full", "epochs": 300, "batch_size": 8, "learning_rate": 5e-3}
