@@ -43,7 +43,7 @@ PARTS = tuple(n for n in Experiment.model_fields if n not in NOT_IN_FILES | {"tr
 """Parts of the file that are validated as a whole; `trial` and `space` are read setting by setting."""
 _HINTS = {
     "name": "is missing; give the experiment a name, such as name: pets",
-    "task": "is missing; write task: detection or task: segmentation",
+    "task": "is missing; write task: detection, task: segmentation or task: instance_segmentation",
     "objective": "is missing; name the metric to optimise, such as objective: {metric: dice}",
     "objective.metric": "is missing; name the metric to optimise, such as metric: dice",
 }

@@ -25,7 +25,7 @@ CASES = [
         without="name",
     ),
     case(
-        "line 1  task  is missing; write task: detection or task: segmentation",
+        "line 1  task  is missing; write task: detection, task: segmentation or task: instance_segmentation",
         without="task",
     ),
     case(

@@ -72,6 +72,22 @@ CASES = [
         data="data: {voc: {train: {images: a, annotations: b}}}",
     ),
     case(
+        "line 1   model.name  task instance_segmentation has no embedded backbone, got 'embedded'; give a checkpoint, as a folder in hub format or a hub id",
+        "line 10  data.voc    has no masks of single objects, which task instance_segmentation needs; use one of embedded, coco, yolo, labelme, folder",
+        task="task: instance_segmentation",
+        objective="objective: {metric: map}",
+        data="data: {voc: {train: {images: a, annotations: b}}}",
+    ),
+    case(
+        "line 4  trial.loss       applies to task segmentation only; instance_segmentation uses the model's own",
+        "line 4  trial.head.norm  applies to task segmentation only; instance_segmentation uses the model's own",
+        task="task: instance_segmentation",
+        objective="objective: {metric: map_50/cat}",
+        trial="trial: {loss: dice, head: {norm: true}}",
+        model="model: {name: Roboflow/rf-detr-seg-nano}",
+        data="data: {coco: {train: {images: a, annotations: b}}}",
+    ),
+    case(
         "line 10  data.voc.train.annotations  is missing; add it",
         "line 10  data.voc.difficult          must be one of ignore, count, got 'drop'",
         "line 10  data.voc.coordinates        must be one of pixels, edges, got 0",
