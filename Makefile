@@ -51,6 +51,7 @@ bench-query: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.generate_commands
+	$(BIN)/python -m docs.generate_models
 
 docs-peft: $(VENV)/.dev  # a quarter of an hour: it runs every PEFT method
 	$(BIN)/python -m docs.generate_peft_methods

@@ -58,6 +58,7 @@ RECIPES = {
     "table-transformer": Recipe(epochs=2000, clip=0.1, changes=_finer()),
     "conditional_detr": Recipe(epochs=1500, clip=0.1, changes=_finer()),
     "dab-detr": Recipe(epochs=1500, changes={"dropout": 0.0}),
+    "deformable_detr": Recipe(epochs=2000),
     # So small an HGNet gives maps that are nearly empty.
     "d_fine": Recipe(rate=1e-3, changes={"backbone_config": resnet_pyramid()}),
     "deimv2": Recipe(rate=1e-3, changes={"backbone_config": resnet_pyramid()}),

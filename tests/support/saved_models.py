@@ -41,7 +41,7 @@ from transformers.models.yolos.image_processing_pil_yolos import YolosImageProce
 
 SIDE = 32
 SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-VITS = {
+VITS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "vit": (ViTConfig, ViTModel, {"intermediate_size": 24, "patch_size": 8}),
     "deit": (DeiTConfig, DeiTModel, {"intermediate_size": 24, "patch_size": 8}),
     "dinov2": (Dinov2Config, Dinov2Model, {"patch_size": 8}),

@@ -131,17 +131,40 @@ def _use(trained: TrainedModel, facts: ExportFacts) -> str:
             "```",
         ]
         return "\n".join([*lines, *_own_head(trained, facts)])
-    masks = trained.workload.task.facts.instances
-    queries = isinstance(trained.task, QueryTask)
-    gives = "out.logits, out.pred_boxes" + (", out.pred_masks" if masks else "")
-    gives = "out.class_queries_logits, out.masks_queries_logits" if queries else gives
-    lines += [f"out = model(pixel_values=inputs['pixel_values'])  # {gives}", "```"]
-    load = "AutoModelForInstanceSegmentation" if masks else "AutoModelForObjectDetection"
-    load = "AutoModelForUniversalSegmentation" if queries else load
+    load, read = _found(trained)
+    lines += [*read, "```", *_for_who_trains_on(trained)]
     if facts.whole:
         called = f"{load}.from_pretrained('path/to/this/folder')"
         return "\n".join([*lines, "", f"Or like any other detector: `{called}`."])
     return "\n".join([*lines, *_by_hand(trained, facts, load)])
+
+
+def _found(trained: TrainedModel) -> tuple[str, list[str]]:
+    """The class of transformers that loads a model with boxes or masks of objects, and how it is read."""
+    if isinstance(trained.task, QueryTask):
+        gives = "out.class_queries_logits, out.masks_queries_logits"
+        return "AutoModelForUniversalSegmentation", [f"out = model(**inputs)  # {gives}"]
+    if trained.workload.task.facts.instances:
+        gives = "out.logits, out.pred_boxes, out.pred_masks"
+        return "AutoModelForInstanceSegmentation", [f"out = model(**inputs)  # {gives}"]
+    return "AutoModelForObjectDetection", [
+        "out = model(**inputs)  # out.logits, out.pred_boxes",
+        "found = processor().post_process_object_detection(",
+        "    out, threshold=0.5, target_sizes=[(image.height, image.width)]",
+        ")[0]  # scores, labels, boxes as x0, y0, x1, y1 in the image's pixels",
+    ]
+
+
+def _for_who_trains_on(trained: TrainedModel) -> list[str]:
+    """What transformers does to a model's convolutional backbone: who trains it on must know."""
+    backbone = getattr(trained.task.model.config, "backbone_config", None)  # type: ignore[attr-defined]
+    if getattr(backbone, "model_type", "") != "resnet":
+        return []
+    return [
+        "",
+        "Whoever trains it on: transformers builds this model with all weights of its ResNet frozen, whatever"
+        " trained here; set `requires_grad` of those that should train.",
+    ]
 
 
 def _by_hand(trained: TrainedModel, facts: ExportFacts, load: str) -> list[str]:
@@ -160,14 +183,25 @@ def _by_hand(trained: TrainedModel, facts: ExportFacts, load: str) -> list[str]:
         f"base = {load}.from_pretrained(",
         f"    {base}{pinned}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True",
         ")",
-        *(
-            ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"]
-            if getattr(type(getattr(trained.task, "model", None)), "_tied_weights_keys", None)
-            else []
-        ),
+        *_untied(getattr(trained.task, "model", None)),
         "model = PeftModel.from_pretrained(base, folder).eval()",
         "```",
     ]
+
+
+def _untied(model: object) -> list[str]:
+    """What keeps PEFT from treating the tied heads of a model as embeddings."""
+    held = [vars(kind).get("_tied_weights_keys") for kind in type(model).__mro__]
+    named = next((keys for keys in held if keys is not None), None)
+    if isinstance(named, property):  # which cannot be set
+        return [
+            "from use import untie  # in the folder",
+            "",
+            "untie(base)  # PEFT would take tied heads for embeddings",
+        ]
+    return (
+        ["base._tied_weights_keys = None  # PEFT would treat the tied heads as embeddings"] if named else []
+    )
 
 
 def _own_head(trained: TrainedModel, facts: ExportFacts) -> list[str]:

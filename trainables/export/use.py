@@ -65,10 +65,22 @@ def load(folder: str | Path = HERE, *, base: str | Path | None = None, **options
 
 
 def processor(folder: str | Path = HERE) -> Any:
-    """The image processor, with the size that the model was trained on; needs pillow."""
+    """The image processor, with the size that the model was trained on; needs pillow.
+
+    RF-DETR's needs torchvision as well; without it you get RT-DETR's, which does the same except that it
+    averages pixels where it makes an image smaller.
+    """
     from transformers import AutoImageProcessor
 
-    return AutoImageProcessor.from_pretrained(Path(folder), backend="pil")
+    try:
+        return AutoImageProcessor.from_pretrained(Path(folder), backend="pil")
+    except (ImportError, ValueError):
+        settings = _read(Path(folder) / "preprocessor_config.json") or {}
+        if settings.get("image_processor_type") != "RfDetrImageProcessor":
+            raise
+        from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
+
+        return RTDetrImageProcessorPil.from_dict(settings)
 
 
 def threshold(folder: str | Path = HERE) -> float | None:

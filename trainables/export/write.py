@@ -31,6 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainables.adapters.family import ADAPTER_NAME
+from trainables.data.resize import Interpolation
 from trainables.errors import AdapterError, StorageError
 from trainables.export import use
 from trainables.export.card import Card, ExportFacts, card_text
@@ -234,6 +235,12 @@ def _processor(trained: TrainedModel, folder: Path) -> None:
             if getattr(processor, change, False):
                 setattr(processor, change, False)
     processor.save_pretrained(folder)
+    if size.interpolation is Interpolation.BILINEAR_POINTS:  # RF-DETR's own processor, which does that
+        path = folder / "preprocessor_config.json"
+        settings = json.loads(path.read_text(encoding="utf-8")) | {
+            "image_processor_type": "RfDetrImageProcessor"
+        }
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _largest_difference(trained: TrainedModel, folder: Path) -> float:

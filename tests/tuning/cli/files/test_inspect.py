@@ -136,7 +136,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         "real = os.replace\n"
         "def stop(a, b):\n"
         "    if str(b).endswith('inspection.html'):\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
         "    return real(a, b)\n"
         "os.replace = stop\n"
         "from tuning.cli.app import main\n"
