@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.inference.drawing import LEAST_SIDE, class_colour, draw_boxes, draw_mask
+from trainables.inference.drawing import LEAST_SIDE, class_colour, draw_boxes, draw_mask, draw_objects
 
 
 def plain(width: int, height: int, grey: int = 40) -> Image.Image:
@@ -61,3 +61,18 @@ def test_a_mask_of_nothing_leaves_the_image() -> None:
 def test_21_classes_have_colours_of_their_own() -> None:
     assert len({class_colour(i) for i in range(21)}) == 21
     assert class_colour(21) == class_colour(0)
+
+
+def test_masks_of_objects_are_laid_over_in_their_classes_colours() -> None:
+    masks = np.zeros((2, 48, 64), bool)
+    masks[0, 10:30, 10:30] = True
+    masks[1, 20:40, 20:40] = True
+    drawn = np.asarray(draw_objects(plain(64, 48), list(masks), [0, 1]))
+    assert drawn.shape == (48, 64, 3)
+    inside = [np.round(0.6 * 40 + 0.4 * np.array(class_colour(i))) for i in (0, 1)]
+    assert (drawn[15, 15] == inside[0]).all()
+    assert (drawn[35, 35] == inside[1]).all()
+    assert (drawn[10, 15] == class_colour(0)).all()
+    assert (drawn[20, 25] == class_colour(1)).all()  # the last is on top
+    assert (drawn[5, 5] == 40).all()
+    assert (np.asarray(draw_objects(plain(64, 48), [], [])) == 40).all()

@@ -157,3 +157,19 @@ def test_the_record_is_json_with_everything(look: Inspect, tmp_path: Path) -> No
             "unreadable_image: it is 5×5 pixels but annotated as 60×40 (image dropped)",
         ],
     }
+
+
+def test_masks_of_objects_are_drawn_and_what_has_none_is_said(look: Inspect, tmp_path: Path) -> None:
+    outline = [[4, 6, 16, 6, 16, 16, 4, 16]]
+    listed = [box(i, [4, 6, 12, 10], segmentation=outline) for i in range(8)]
+    listed.append(box(0, [30, 20, 8, 8]))
+    data = {"coco": {"train": coco_folder(tmp_path, 8, annotations=listed)}}
+    found = look(data, Task.INSTANCE_SEGMENTATION)
+    assert [(f.name, str(f.fault)) for f in found.findings] == [("image_000.png", "bad_mask")]
+    assert "has no polygon or mask" in found.refusals[0]
+    boxes = look(data, Task.DETECTION)
+    pairs = {p.title: p.image for p in boxes.pictures()}
+    for picture in found.pictures():  # the same boxes, with masks in them
+        one, other = np.asarray(picture.image), np.asarray(pairs[picture.title])
+        assert one.shape == other.shape
+        assert (one != other).any()
