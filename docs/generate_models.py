@@ -22,9 +22,10 @@ from tests.support.saved_detectors import KINDS, save_detector
 from tests.support.saved_models import VITS, save_own_head, save_siglip, save_vit, save_yolos
 from trainables.specs.adapters import Role
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
-from trainables.tasks.detectors import DETECTOR_FAMILIES
+from trainables.tasks.detectors import DETECTOR_FAMILIES, INSTANCE_FAMILIES
 from trainables.tasks.processors import OF_MODELS, SUBSTITUTES
 from trainables.tasks.registry import load_task
+from trainables.tasks.segmenters.instances import QUERY_MODELS
 from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
 from trainables.tasks.segmenters.vits import VIT_FAMILIES
 
@@ -64,6 +65,18 @@ SEGMENTATION = """\
 
 All are scored by one confusion matrix at mask resolution. Images of ignored pixels only are refused when data
 are prepared.
+"""
+
+
+INSTANCES = """\
+## Masks of single objects
+
+`task: instance_segmentation` takes {families}, with a mask for each object; [the
+experiment file](experiment-file.md#model) says how objects are chosen, scored and enlarged. Losses are
+those of transformers (`RfDetrForSegmentationLoss`, and Mask2Former's with a mask for each object), at random
+points, which are the same in every evaluation. Roles, sides and processors are those of the same
+`model_type` above; of RF-DETR, which must have its mask head, the detector is the part `model`. Trials take
+their steps alone.
 """
 
 
@@ -167,6 +180,9 @@ def page() -> str:
         "\n".join([head.format(what="scores"), line, *detectors]) + "\n",
         SEGMENTATION,
         "\n".join([head.format(what="class of a pixel"), line, *segmenters]) + "\n",
+        INSTANCES.format(
+            families=" and ".join(f"`{name}`" for name in (*INSTANCE_FAMILIES, *sorted(QUERY_MODELS)))
+        ),
     ]
     return "\n".join(parts)
 

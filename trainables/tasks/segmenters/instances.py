@@ -85,6 +85,7 @@ class QueryTask(ModelWithHead):
         choose_threshold: bool = False,
     ) -> dict[str, float]:
         """COCO metrics of masks in original pixels, and `loss`, a mean over images."""
+        by_class = self.rules.definitions.with_floors
         truths = [split.truth(i) for i in range(len(split))]
         found: dict[int, Detections] = {}
         losses: dict[int, float] = {}
@@ -100,12 +101,12 @@ class QueryTask(ModelWithHead):
                 for index, each in rows:
                     found[index] = detections_of(each, (truths[index].height, truths[index].width))
         if not finite:
-            return dict.fromkeys((*coco_names(self.classes), "loss"), math.nan)
+            return dict.fromkeys((*coco_names(self.classes, by_class=by_class), "loss"), math.nan)
         detections = [found[index] for index in range(len(split))]
         if keep is not None:
             keep(BoxResults(truths, detections, self.classes, tuple(split.names)))
         loss = sum(losses[index] for index in sorted(losses)) / len(losses)
-        metrics = coco_metrics(truths, detections, self.classes) | {"loss": loss}
+        metrics = coco_metrics(truths, detections, self.classes, by_class=by_class) | {"loss": loss}
         if choose_threshold and (chosen := best_f1(truths, detections)) is not None:
             metrics[SCORE_THRESHOLD] = chosen.threshold
         return metrics
