@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor
 
 Inputs = dict[str, Any]
 """The arguments of a loss function of transformers by name, without labels and config."""
+NO_BOXES = "must be in [x0, y0, x1, y1] (corner) format"
+"""The error of transformers for boxes whose far sides come before the near ones."""
 _GIVEN = ("labels", "device", "config")
 
 
@@ -50,7 +53,11 @@ class OwnLoss:
     def of(
         self, inputs: Mapping[str, Any], targets: Sequence[dict[str, Tensor]], *, training: bool
     ) -> Tensor:
-        """() float32: the loss of the images that `inputs` and `targets` are of, in one order."""
+        """() float32: the loss of the images that `inputs` and `targets` are of, in one order.
+
+        NaN, as of a model that has diverged, where transformers raises an error: for inputs that are not
+        finite, and for boxes whose sides have changed places, which D-FINE's distances can give.
+        """
         device = inputs["logits"].device
         config = self.config
         if self.groups and not training:
@@ -58,7 +65,15 @@ class OwnLoss:
             config.group_detr = 1
         with torch.autocast(device.type, enabled=False):
             floats = {name: _in_float32(value) for name, value in inputs.items()}
-            found = self.function(**floats, labels=list(targets), device=device, config=config)[0]
+            nothing: Tensor = floats["logits"].sum() * math.nan
+            if not all(bool(torch.isfinite(value).all()) for value in floats.values() if _is_float(value)):
+                return nothing
+            try:
+                found = self.function(**floats, labels=list(targets), device=device, config=config)[0]
+            except ValueError as error:
+                if NO_BOXES not in str(error):
+                    raise
+                return nothing
         loss: Tensor = found
         return loss
 
@@ -87,7 +102,11 @@ class OwnLoss:
 
 
 def _in_float32(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+    return value.float() if _is_float(value) else value
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 class GroupedOwnLoss:
