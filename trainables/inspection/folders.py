@@ -1,4 +1,4 @@
-"""What lies in a folder of data: COCO JSON with images, or folders of images and masks."""
+"""What lies in a folder of data: what `data.folder` takes, or COCO JSON and masks that must be declared."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ IMAGES, MASKS = ("images", "imgs", "image", "img"), ("masks", "mask", "labels", 
 """The names of folders of images, and of masks."""
 IGNORED_VALUE = 255
 """The value of ignored pixels where masks otherwise hold small class numbers, as in Pascal VOC."""
+DATASETS = "dataset_dict.json"
+"""What `save_to_disk` writes into the folder of a data set."""
 PROBED = 5
 """Images of a COCO file that are looked for to find its folder of images."""
 
@@ -51,7 +53,8 @@ def subject_of_folder(folder: Path, *, task: Task | None = None, model: ModelSpe
         except DataError as error:
             reason = reason or str(error).splitlines()[0]
     for first, given in fitting.items():
-        others = [f"it fits task {each}, too: `--task {each}`" for each in fitting if each is not first]
+        # Whether shapes are there for every image is known once they are read.
+        others = [f"it may fit task {each}, too: `--task {each}`" for each in fitting if each is not first]
         said = (f"found: {given.said}", *others)
         return Subject(str(folder), first, given.data, model=model, notes=said)
     # What `data.folder` does not take, because something is not said there: it may still be looked at.
@@ -71,11 +74,16 @@ def subject_of_folder(folder: Path, *, task: Task | None = None, model: ModelSpe
         )
         return Subject(str(folder), Task.SEGMENTATION, DataSpec(masks=masks), model=model, notes=said)
     raise DataError(
-        f"{folder} must hold a COCO JSON file with its images, or folders `images` and `masks`, but neither "
-        f"was found in it{'' if task is None else f' for task {task}'}; it holds "
+        f"{folder} must hold COCO JSON, a YOLO data.yaml, Pascal VOC's XML, LabelMe's JSON, or folders of "
+        f"images and masks, but none was found{'' if task is None else f' for task {task}'}; it holds "
         f"{few(sorted(path.name for path in folder.iterdir())) or 'nothing'}; name an experiment file whose "
-        "`data` section says where the data are"
+        f"`data` section says where the data are{_of_hub(folder)}"
     )
+
+
+def _of_hub(folder: Path) -> str:
+    """A hint, if `datasets` saved it."""
+    return ", as data.hub: it is a data set of `datasets`" if (folder / DATASETS).is_file() else ""
 
 
 def split_of(names: tuple[str, ...]) -> Split | None:

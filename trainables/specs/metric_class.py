@@ -27,6 +27,14 @@ def weight_error(named: Iterable[str], classes: Sequence[str]) -> str | None:
     return _no_class(strange[0], classes) if strange else None
 
 
+def no_weights(kind: str) -> str:
+    """The error of `loss_weights` for a model type whose loss takes none; see `TaskFacts.own_losses`."""
+    return (
+        f"the loss of {kind} is that of transformers, which knows no weights of classes; remove them, or "
+        "show images of rare classes more often with sampling: {balance: class}"
+    )
+
+
 def _no_class(name: str, classes: Sequence[str]) -> str:
     close = nearest_name(name, classes, ALIKE)
     return f"there is no class '{name}'" + (

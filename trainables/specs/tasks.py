@@ -59,6 +59,8 @@ class TaskFacts:
     """Settings of a trial, or whole sections, that not every task accepts."""
     own_heads: frozenset[str]
     """Model types with a head and a loss of their own, which take none of `settings`."""
+    own_losses: frozenset[str]
+    """Model types whose loss is that of transformers, which knows no weights of classes."""
     backbone: str | None
     """The embedded backbone, a folder of `trainables/backbones`; None for a task without one."""
     plain: PlainCheckpoint | None
@@ -86,6 +88,8 @@ class TaskFacts:
         return " and ".join(name for name in ("boxes", "masks") if getattr(self, name))
 
 
+_OWN_SEGMENTERS = frozenset({"segformer", "mask2former", "eomt", "eomt_dinov3"})
+
 TASK_FACTS: Mapping[str, TaskFacts] = {
     "detection": TaskFacts(
         metrics=(*COCO_METRICS, MAP_WORST, "loss"),
@@ -96,6 +100,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         sources=("embedded", "coco", "hub", "yolo", "voc", "labelme", "folder"),
         settings=(),
         own_heads=frozenset(),
+        own_losses=frozenset({"rt_detr", "rt_detr_v2", "d_fine", "deimv2", "lw_detr", "rf_detr"}),
         backbone="yolos_digits",
         plain=PlainCheckpoint(
             "yolos", ("YolosImageProcessor", "YolosImageProcessorPil"), whole_patches=False
@@ -119,7 +124,8 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         card_metrics=("dice", "iou"),
         sources=("embedded", "masks", "hub", "coco", "yolo", "labelme", "folder"),
         settings=("loss", "head"),
-        own_heads=frozenset({"segformer", "mask2former", "eomt", "eomt_dinov3"}),
+        own_heads=_OWN_SEGMENTERS,
+        own_losses=_OWN_SEGMENTERS,
         backbone="vit_digits",
         plain=PlainCheckpoint("vit", ("ViTImageProcessor", "ViTImageProcessorPil"), whole_patches=True),
         masks=True,
@@ -134,6 +140,7 @@ TASK_FACTS: Mapping[str, TaskFacts] = {
         sources=("embedded", "coco", "yolo", "labelme", "folder"),
         settings=(),
         own_heads=frozenset(),
+        own_losses=frozenset({"rf_detr", "mask2former"}),
         backbone=None,
         plain=None,
         boxes=True,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import ModelError
-from trainables.specs.metric_class import weight_error
+from trainables.specs.metric_class import no_weights, weight_error
 from trainables.specs.trial import TrialConfig
 
 
@@ -60,11 +60,7 @@ def label_weights(task: Labelled, config: TrialConfig) -> Tensor | None:
     Raises ModelError for a class that the data do not have, and for a loss that knows no weights.
     """
     if config.loss_weights and task.own_loss is not None:
-        raise ModelError(
-            f"loss_weights: the loss of {task.model.config.model_type} is that of transformers, which knows "
-            "no weights of classes; remove them, or show images of rare classes more often with "
-            "sampling: {balance: class}"
-        )
+        raise ModelError(f"loss_weights: {no_weights(task.model.config.model_type)}")
     weights = loss_weights(config, task.classes, next(task.model.parameters()).device)
     if weights is None or task.ids is None:
         return weights

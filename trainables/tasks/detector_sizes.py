@@ -32,8 +32,8 @@ class SizeRule:
         if self.square and not resize.is_fixed:
             raise ModelError(
                 f"{where}: {kind} divides an image into windows, rightly only if it is square, but its"
-                f" processor keeps the shape of images; set model.image_size to twice a multiple of"
-                f" {self.step}"
+                f" processor keeps the shape of images; set model.image_size to two equal multiples of"
+                f" {self.step}, such as {[20 * self.step] * 2}"
             )
         height, width = resize.target(1, 1)
         if height % self.step or width % self.step:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from trainables.tasks.random_points import same_points
 
 Inputs = dict[str, Any]
 """The arguments of a loss function of transformers by name, without labels and config."""
+NO_BOXES = "must be in [x0, y0, x1, y1] (corner) format"
+"""The error of transformers for boxes whose far sides come before the near ones."""
 _GIVEN = ("labels", "device", "config")
 
 
@@ -58,7 +61,11 @@ class OwnLoss:
     def of(
         self, inputs: Mapping[str, Any], targets: Sequence[dict[str, Tensor]], *, training: bool
     ) -> Tensor:
-        """() float32: the loss of the images that `inputs` and `targets` are of, in one order."""
+        """() float32: the loss of the images that `inputs` and `targets` are of, in one order.
+
+        NaN, as of a model that has diverged, where transformers raises an error: for inputs that are not
+        finite, and for boxes whose sides have changed places, which D-FINE's distances can give.
+        """
         device = inputs["logits"].device
         config = self.config
         if self.groups and not training:
@@ -67,7 +74,15 @@ class OwnLoss:
         fixed = same_points(device) if self.draws and not training else nullcontext()
         with fixed, torch.autocast(device.type, enabled=False):
             floats = {name: _in_float32(value) for name, value in inputs.items()}
-            found = self.function(**floats, labels=list(targets), device=device, config=config)[0]
+            nothing: Tensor = floats["logits"].sum() * math.nan
+            if not all(_is_finite(value) for value in floats.values()):
+                return nothing
+            try:
+                found = self.function(**floats, labels=list(targets), device=device, config=config)[0]
+            except ValueError as error:
+                if NO_BOXES not in str(error):
+                    raise
+                return nothing
         loss: Tensor = found
         return loss
 
@@ -101,8 +116,18 @@ class OwnLoss:
 
 def _in_float32(value: Any) -> Any:
     if isinstance(value, list):
-        return [level.float() for level in value]
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+        return [_in_float32(level) for level in value]
+    return value.float() if _is_float(value) else value
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_finite(level) for level in value)
+    return not _is_float(value) or bool(torch.isfinite(value).all())
 
 
 class GroupedOwnLoss:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from trainables.errors import ClusterError, DataError
+from trainables.errors import ClusterError, DataError, ModelError
 from trainables.run_folder import SPLITS
 from trainables.specs.job import Job
 from trainables.specs.metric_class import class_error, weight_error
 from trainables.specs.workload import Workload
+from tuning.experiment.checks.local_checkpoint import weights_refused
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.recorder import Halt, Recorder
@@ -106,6 +107,10 @@ def record_data(
         raise DataError(f"objective.metric {workload.objective.metric}: {error}")
     if (error := weight_error(experiment.weighted_classes, meta.get("classes", ()))) is not None:
         raise DataError(f"loss_weights: {error}")
+    if experiment.weighted_classes and (
+        error := weights_refused(experiment.model, experiment.task, cached=True)
+    ):
+        raise ModelError(f"loss_weights: {error}")
     if (before := recorder.history.prepared) is not None:
         moved = recorder.pending.moved if recorder.pending is not None else {}
         if (note := require_same_data(before, data, experiment, folder, moved=bool(moved))) is not None:

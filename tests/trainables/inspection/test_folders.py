@@ -115,16 +115,22 @@ def test_both_kinds_are_told_apart_by_the_task(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text(json.dumps(file))
     subject = subject_of_folder(tmp_path)
     assert subject.task is Task.DETECTION
-    assert "it fits task segmentation, too: `--task segmentation`" in subject.notes
+    assert "it may fit task segmentation, too: `--task segmentation`" in subject.notes
     assert subject_of_folder(tmp_path, task=Task.SEGMENTATION).data.masks is not None
 
 
 def test_nothing_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"must hold a COCO JSON file .* it holds a.txt"):
+    with pytest.raises(DataError, match=r"must hold COCO JSON, .* it holds a.txt"):
         subject_of_folder(tmp_path)
     with pytest.raises(DataError, match="must be a folder that can be listed: Not a directory"):
         subject_of_folder(tmp_path / "a.txt")
+
+
+def test_a_saved_data_set_of_the_hub_is_to_be_declared(tmp_path: Path) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    with pytest.raises(DataError, match=r"as data\.hub: it is a data set of `datasets`"):
+        subject_of_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def split(split_of: Callable[..., PreparedSplit]) -> Callable[[str], PreparedSpl
 def test_all_kinds_are_tried_here_or_in_test_detection() -> None:
     assert {family for family, _ in KINDS.values()} | {"yolos"} == set(DETECTOR_FAMILIES)
     assert {kind for kind, family in DETECTOR_FAMILIES.items() if family.own_loss} == MODERN
+    assert Task.DETECTION.facts.own_losses == MODERN
 
 
 @pytest.mark.parametrize("kind", KINDS)

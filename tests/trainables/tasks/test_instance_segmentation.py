@@ -37,6 +37,7 @@ from trainables.tasks.base import pixels
 from trainables.tasks.detectors import INSTANCE_FAMILIES
 from trainables.tasks.instance_segmentation import AUTO
 from trainables.tasks.registry import load_task, resize_of
+from trainables.tasks.segmenters.instances import QUERY_MODELS
 from trainables.training.checkpoint import read_state, restore_state, save_state
 from trainables.training.engine import Engine
 
@@ -297,7 +298,7 @@ def test_overfits_eight_images(tmp_path: Path) -> None:
 
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
-    assert set(INSTANCE_FAMILIES) == {"rf_detr"}
+    assert set(INSTANCE_FAMILIES) | QUERY_MODELS == Task.INSTANCE_SEGMENTATION.facts.own_losses
     with pytest.raises(ModelError, match="no embedded backbone, got 'embedded'; give a checkpoint"):
         resize_of(ModelSpec(name="embedded"), Task.INSTANCE_SEGMENTATION)
     detr = ModelSpec(name=str(save_detector(tmp_path / "detr", "detr")))

@@ -14,6 +14,8 @@ from typer.testing import Result
 
 from trainables.errors import ExperimentFileError
 from trainables.specs.trial import Balance
+from trainables.specs.workload import ModelSpec, Task
+from tuning.experiment.checks.local_checkpoint import weights_refused
 from tuning.experiment.json_schema import experiment_schema
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import Experiment
@@ -109,3 +111,34 @@ def test_validate_knows_the_classes_of_coco_files(run: Callable[..., Result], tm
     assert "loss_weights  there is no class 'cats'; did you mean 'cat'?" in said
     path.write_text(json.dumps(document(**parts, trial={"loss_weights": {"cat": 2}})))
     run("validate", str(path))
+
+
+@pytest.mark.parametrize("part", ["trial", "space"])
+@pytest.mark.parametrize(
+    ("task", "kind"), [(task, kind) for task in Task for kind in sorted(task.facts.own_losses)]
+)
+def test_a_loss_of_transformers_takes_no_weights(tmp_path: Path, task: Task, kind: str, part: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": kind}))
+    given: dict[str, Any] = {"trial": {"loss_weights": {"3": 2}}}
+    if part == "space":
+        given = {"space": {"loss_weights.3": {"float": [1, 8]}}, "search": {"trials": 2}}
+    more = {"task": str(task), "objective": {"metric": task.facts.main_metric}}
+    with pytest.raises(ExperimentFileError, match=rf"{part}.loss_weights.*the loss of {kind} is that of"):
+        loaded(tmp_path, model={"name": str(tmp_path / "model")}, **more, **given)
+
+
+def test_a_checkpoint_of_the_hub_is_known_once_it_was_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "models--some--detector" / "snapshots" / "abc"
+    saved.mkdir(parents=True)
+    (saved / "config.json").write_text(json.dumps({"model_type": "rt_detr_v2"}))
+    (tmp_path / "models--some--detector" / "refs").mkdir()
+    (tmp_path / "models--some--detector" / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model = ModelSpec(name="some/detector")
+    assert weights_refused(model, Task.DETECTION) is None
+    assert "rt_detr_v2" in str(weights_refused(model, Task.DETECTION, cached=True))
+    assert weights_refused(ModelSpec(name="other/detector"), Task.DETECTION, cached=True) is None
+    assert weights_refused(ModelSpec(name="/no/such/folder"), Task.DETECTION, cached=True) is None

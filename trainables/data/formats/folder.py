@@ -57,10 +57,9 @@ def _message(folder: str, held: Listing, all_: list[Candidate], fitting: list[Ca
     for_others = f"; for another task there is {'; '.join(each.said for each in all_)}" if all_ else ""
     return (
         f"data.folder: {folder} must hold COCO JSON, a YOLO data.yaml, Pascal VOC's XML, LabelMe's JSON, or "
-        "folders "
-        f"of images and masks for task {task}, but none was found{for_others}; it holds {held.in_words()}. "
-        "Declare "
-        "what it is: data.coco, data.yolo, data.voc, data.labelme or data.masks"
+        f"folders of images and masks for task {task}, but none was found{for_others}; it holds "
+        f"{held.in_words()}. Declare what it is: data.coco, data.yolo, data.voc, data.labelme, data.masks or "
+        "data.hub"
     )
 
 

@@ -18,7 +18,7 @@ from trainables.data.files.drawn import ASSUMED
 from trainables.data.files.drawn_masks import Outline, Shape, draw_mask, with_background
 from trainables.data.files.file_names import file_identity
 from trainables.data.files.pixels import Photo, read_photo
-from trainables.data.formats.yolo_file import PARTS, YoloFile, YoloImage, load_yolo_file
+from trainables.data.formats.yolo_file import LIST, PARTS, YoloFile, YoloImage, load_yolo_file
 from trainables.data.formats.yolo_labels import YoloLabels, YoloRow, load_labels, wrong_numbers, wrong_shares
 from trainables.data.sample import (
     Annotations,
@@ -39,6 +39,8 @@ UNLABELLED = "no label file"
 """What is noticed of an image without a label file: it is read as one without objects."""
 BESIDE = "polygons among boxes"
 """What is noticed of an image whose label file has both."""
+CLASS_LIST = "classes.txt"
+"""What labelling tools write beside label files."""
 THREADS = 8
 """Files that are read at once."""
 
@@ -236,8 +238,25 @@ def _read_part(
             tally.add(UNLABELLED, image.name)
         if len({row.polygon is None for row in each.rows}) > 1:
             tally.add(BESIDE, image.name)
-    remarks = (*file.remarks, *_remarks(tally, len(images), where, masks))
+    remarks = (
+        *file.remarks,
+        *_remarks(tally, len(images), where, masks),
+        *_orphans(file, part, images, where),
+    )
     return DataPart(samples, tuple(_faults(images, labels, split, masks)), remarks, tally)
+
+
+def _orphans(file: YoloFile, part: str, images: Sequence[YoloImage], where: str) -> Iterator[str]:
+    """What is said of label files without an image; they can be told only in folders of one part's labels."""
+    if any(given.endswith(LIST) for given in file.given[part]):
+        return
+    known = {image.labels for image in images}
+    folders = {image.labels.parent for image in images} - {image.path.parent for image in images}
+    held = [path for folder in folders if folder.is_dir() for path in folder.glob(f"*{LIST}")]
+    names = sorted(path.name for path in held if path not in known and path.name != CLASS_LIST)
+    if names:
+        verbs = "has no image and does" if len(names) == 1 else "have no image and do"
+        yield f"{where}: {plural(len(names), 'label file')} {verbs} not count ({few(names)})"
 
 
 def _require_sound(
@@ -277,11 +296,10 @@ def _faults(
 def _remarks(tally: Tally, count: int, where: str, masks: bool) -> Iterator[str]:
     noticed = tally.names()
     if names := noticed.get(UNLABELLED):
-        have = "has" if len(names) == 1 else "have"
+        verbs = "has no label file and counts as an image", "have no label file and count as images"
         yield (
-            f"{where}: {len(names)} of {plural(count, 'image')} {have} no label file and count as images "
-            "without "
-            f"objects ({few(names)})"
+            f"{where}: {len(names)} of {plural(count, 'image')} {verbs[len(names) > 1]} without objects"
+            f" ({few(names)})"
         )
     if (names := noticed.get(BESIDE)) and not masks:
         yield (

@@ -122,7 +122,7 @@ def _mapping(file: Path, where: str) -> dict[str, Any]:
         # As YAML 1.2, in which classes may be called no and yes.
         held = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{where} must be a YOLO data.yaml: {error}") from error
+        raise DataError(f"{where} must be a YOLO data.yaml, but {file}: {error.strerror}") from error
     except (MarkedYAMLError, YAMLError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{where} must be a YOLO data.yaml, but {file} is not YAML: {error}") from error
     if not isinstance(held, dict):

@@ -18,6 +18,7 @@ from trainables.errors import ModelError
 from trainables.metrics.results import Keep
 from trainables.metrics.rules import MetricRules
 from trainables.specs.heads import HeadSource
+from trainables.specs.metric_class import no_weights
 from trainables.specs.trial import HeadSpec, Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
@@ -83,10 +84,7 @@ class ModelWithHead:
                 f"loss '{config.loss}': {kind} uses its own loss, {self.family.loss_in_words}; remove it"
             )
         if config.loss_weights:
-            raise ModelError(
-                f"loss_weights: {kind} uses its own loss, which knows no weights of classes; remove them, or"
-                " show images of rare classes more often with sampling: {balance: class}"
-            )
+            raise ModelError(f"loss_weights: {no_weights(kind)}")
         if config.head != HeadSpec():
             raise ModelError(f"head: {kind} uses its own head; remove its settings")
         if config.freeze_head and self.ids is None:

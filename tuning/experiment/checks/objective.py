@@ -9,6 +9,7 @@ from trainables.specs.trial import LOSS_WEIGHTS, Loss
 from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
 from tuning.experiment.checks.data import shift_errors
 from tuning.experiment.checks.draft import Draft
+from tuning.experiment.checks.local_checkpoint import weights_refused
 from tuning.experiment.file_errors import Path, Violation, closest_name, describe_value
 
 
@@ -51,7 +52,7 @@ def check_objective(draft: Draft) -> Iterator[Violation]:
 
 
 def check_loss_weights(draft: Draft) -> Iterator[Violation]:
-    """The classes of `loss_weights`, fixed or searched, must be classes of the data."""
+    """`loss_weights`, fixed or searched, must be of classes of the data, in a loss that takes weights."""
     named: list[tuple[Path, str]] = []
     for name, value in draft.trial.items():
         section, _, one = name.partition(".")
@@ -64,6 +65,10 @@ def check_loss_weights(draft: Draft) -> Iterator[Violation]:
             named.append((("space", name), one))
     if not named:
         return  # without the import of embedded data's classes
+    if (error := weights_refused(draft.model, draft.task)) is not None:
+        for path in dict.fromkeys(path for path, _ in named):
+            yield Violation(path, error)
+        return
     classes = _classes(draft)
     for path, each in named:
         if (error := weight_error([each], classes)) is not None:

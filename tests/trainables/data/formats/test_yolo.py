@@ -98,10 +98,23 @@ def test_an_image_without_labels_has_no_objects(tmp_path: Path) -> None:
     assert sum(held.meta["counts"].values()) == 10
     assert sum(held.meta["boxes"].values()) == 8
     assert held.meta["warnings"][0] == (
-        "data.yolo.train: 1 of 10 images has no label file and count as images without objects (003.png)"
+        "data.yolo.train: 1 of 10 images has no label file and counts as an image without objects (003.png)"
     )
     tally = read_source(DataSpec.model_validate(data), Task.DETECTION).parts[Split.TRAIN].tally
     assert tally.names()[UNLABELLED] == ["003.png"]
+
+
+def test_labels_without_an_image_are_told_of(tmp_path: Path) -> None:
+    data = as_yolo(tmp_path, parts_of())
+    (tmp_path / "labels" / "train" / "classes.txt").write_text("ape\nbee\ncow\n")
+    said = "data.yolo.train: {} not count ({})"
+    assert not prepared(Task.DETECTION, data).meta["warnings"]
+    (tmp_path / "images" / "train" / "002.png").unlink()
+    found = prepared(Task.DETECTION, data).meta["warnings"]
+    assert said.format("1 label file has no image and does", "002.txt") in found
+    (tmp_path / "images" / "train" / "003.png").unlink()
+    found = prepared(Task.DETECTION, data).meta["warnings"]
+    assert said.format("2 label files have no image and do", "002.txt, 003.txt") in found
 
 
 def test_no_label_file_at_all_is_refused(tmp_path: Path) -> None:
@@ -206,7 +219,7 @@ def test_a_wrong_data_yaml_is_refused_before_work_starts(tmp_path: Path, text: s
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
     message = refused({"yolo": {"file": str(tmp_path / "data.yaml")}})
-    assert message.startswith("data.yolo.file must be a YOLO data.yaml: ")
+    assert message.endswith("data.yaml: No such file or directory")
 
 
 def test_a_quick_look_names_the_classes_and_finds_another_form(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def _their_loss(model: Any, kind: str, images: Tensor, truth: Tensor) -> Tensor:
 
 def test_an_experiment_file_knows_which_models_have_heads_of_their_own() -> None:
     assert Task.SEGMENTATION.facts.own_heads == set(SEGMENTER_FAMILIES) == set(OWN_HEADS)
+    assert Task.SEGMENTATION.facts.own_losses == set(SEGMENTER_FAMILIES)
 
 
 @pytest.mark.parametrize("mode", ["evaluation", "training"])

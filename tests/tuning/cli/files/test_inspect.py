@@ -65,7 +65,7 @@ def test_a_folder_of_masks_by_its_task(run: Run, tmp_path: Path) -> None:
     assert "foreground" in out
     assert "of the pixels, in 5 images" in out
     said = run("inspect", str(tmp_path / "data"), "--task", "detection", code=2).stderr
-    assert "neither was found in it for task detection" in said
+    assert "none was found for task detection" in said
 
 
 def test_a_model_sets_size_and_classes(run: Run, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_json_is_whole_and_alone_on_stdout(run: Run, tmp_path: Path) -> None:
         (["{data}", "--set", "a=b"], "--set replaces keys of an experiment file"),
         (["{data}", "--model", "/no/model"], "model.name: no folder /no/model"),
         (["quickstart", "--task", "detection"], "--task is for a folder of data"),
-        (["{empty}"], "must hold a COCO JSON file with its images"),
+        (["{empty}"], "must hold COCO JSON, a YOLO data.yaml"),
         (["{data}", "--to", "{file}"], "must be written to"),
         (["{data}", "--images", "0"], "--images"),
     ],
