@@ -219,7 +219,7 @@ class DetectionTask:
                 with autocast(device, precision):
                     out = self._forward(model, piece, **own)
                 logits, boxes = out.logits.float(), out.pred_boxes.float()
-                finite = finite and bool(torch.isfinite(logits).all() and torch.isfinite(boxes).all())
+                finite = finite and self._finite(out)
                 detections = self._detections(out, [truths[i] for i in piece.indices])
                 parts: list[tuple[Any, ...]] = (
                     list(zip(logits, boxes, strict=True))
@@ -258,6 +258,10 @@ class DetectionTask:
         if self.ids is None:
             return batch.targets
         return [{**t, "class_labels": self.ids[t["class_labels"]]} for t in batch.targets]
+
+    def _finite(self, out: Any) -> bool:
+        """Whether all that a model gives is finite."""
+        return bool(torch.isfinite(out.logits).all() and torch.isfinite(out.pred_boxes).all())
 
     def _detections(self, out: Any, truths: list[Any]) -> list[Detections]:
         """Detections, postprocessed as in the model's processor; labels are the data's classes.

@@ -54,6 +54,9 @@ class InstanceTask(DetectionTask):
             chosen = queries[best]
             yield FoundObjects(scores[best], labels[best], own_boxes[chosen], own_masks[chosen])
 
+    def _finite(self, out: Any) -> bool:
+        return super()._finite(out) and bool(torch.isfinite(out.pred_masks).all())
+
     def _detections(self, out: Any, truths: list[Any]) -> list[Detections]:
         """See `DetectionTask`: with masks in original pixels; they may overlap, and scores are all kept."""
         found = self._best(out.logits, out.pred_boxes, out.pred_masks)

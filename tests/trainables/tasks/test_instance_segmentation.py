@@ -191,6 +191,22 @@ def test_metrics_do_not_depend_on_the_batch_and_leave_the_generator(saved: Path)
     assert all(math.isfinite(value) for value in low.values())
 
 
+def test_masks_that_are_not_finite_are_a_diverged_model(saved: Path) -> None:
+    engine = engine_of(saved)
+    task: Any = engine.task
+    model = task.assemble(PLAIN, share=False)
+    with torch.no_grad():
+        model.get_parameter("blocks.1.pointwise_conv.weight").fill_(math.nan)
+        found = task.evaluate(
+            model, engine.data.splits[Split.VALIDATION], batch_size=4, device=CPU, precision=Precision.FP32,
+            config=PLAIN,
+        )  # fmt: skip
+        loss = task.loss(model.train(), batch_of(saved), PLAIN)
+    assert all(math.isnan(value) for value in found.values())
+    assert {"map", "loss"} <= found.keys()
+    assert math.isnan(loss.item())
+
+
 MATRIX = [("rf_detr", adapter, mode) for adapter, mode in PAIRS]
 FEW = [("rf_detr", Adapter.LORA, "frozen"), ("rf_detr", Adapter.NONE, "full")]
 
