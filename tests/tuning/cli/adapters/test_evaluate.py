@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from digit_masks import DIGITS, write_masks
 from trained_runs import file, train_here
 from typer.testing import Result
 
+from trainables.data.files.object_masks import encode
+from trainables.inference.predict import Box, Instances
 from tuning.cli.adapters.evaluate import run_evaluate
 from tuning.cli.adapters.predict import run_predict
 
@@ -213,6 +216,10 @@ def test_the_docstrings_describe_every_json_key(
     for name in ("cells", "boxes"):
         run("predict", name, str(images / "0.png"), "--to", str(tmp_path / name))
         written |= keys(json.loads((tmp_path / name / "0.json").read_text()))
+    found = Instances(
+        (Box("cat", 0, 0.9, (0, 0, 2, 2)),), 0.5, None, (encode(np.ones((2, 2), bool)),), (2, 2)
+    )
+    written |= keys(found.record())  # no embedded backbone has masks of objects
     assert documented(run_predict) | {"image", "width", "height", "adapter"} == written
 
 
