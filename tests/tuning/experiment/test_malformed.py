@@ -173,7 +173,8 @@ def test_a_folder_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> N
     ):
         load_experiment("quikstart")
     with pytest.raises(
-        ExperimentFileError, match="shipped experiments: coco_folder, mask_folder, quickstart"
+        ExperimentFileError,
+        match="shipped experiments: coco_folder, dinov3_segmentation, mask_folder, quickstart",
     ):
         load_experiment("xyz.yaml")
     latin = tmp_path / "latin.yaml"

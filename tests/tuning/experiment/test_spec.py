@@ -281,6 +281,9 @@ def test_settings_of_our_heads_are_refused_for_a_local_model_with_its_own(file: 
 ON_THE_HUB = {
     "hustvl/yolos-small": Shape(hidden=384, blocks=12, inner=1536),
     "google/vit-base-patch16-224": Shape(hidden=768, blocks=12, inner=3072),
+    "facebook/dinov3-vits16-pretrain-lvd1689m": Shape(hidden=384, blocks=12, inner=1536),
+    "PekingU/rtdetr_v2_r18vd": Shape(hidden=256, blocks=4, inner=1024),
+    "Roboflow/rf-detr-base": Shape(hidden=384, blocks=15, inner=1536),
 }
 
 
