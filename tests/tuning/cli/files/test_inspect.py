@@ -132,6 +132,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     script = (
         "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job
         "from pathlib import Path\n"
         "real = os.replace\n"
         "def stop(a, b):\n"
