@@ -99,7 +99,7 @@ def test_text_in_figures_can_be_read_on_a_telephone(browser: Any, page: Path) ->
 def test_every_link_of_the_contents_leads_to_a_visible_heading(browser: Any, page: Path) -> None:
     tab, _ = opened(browser, page, TELEPHONE)
     links = tab.locator("nav a")
-    assert links.count() == 13
+    assert links.count() == 14
     for place in range(links.count()):
         links.nth(place).click()
         anchor = tab.evaluate("location.hash.slice(1)")
@@ -149,5 +149,5 @@ def test_nothing_to_report_looks_like_a_page_too(browser: Any, tmp_path: Path) -
     path = write_report(write(tmp_path / "empty", ()))
     tab, heard = opened(browser, path, TELEPHONE)
     assert heard == [path.as_uri()]
-    assert tab.locator("section").count() == 13
+    assert tab.locator("section").count() == 14
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
