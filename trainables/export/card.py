@@ -15,7 +15,7 @@ from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import MetricName, Workload
-from trainables.tasks.detection import DetectionTask
+from trainables.tasks.labelled_model import LabelledModel
 from trainables.tasks.segmenters.instances import QueryTask
 from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
@@ -235,7 +235,7 @@ def _threshold(card: Card) -> str:
 
 def _labels(trained: TrainedModel) -> str:
     task = trained.task
-    if isinstance(task, DetectionTask | OwnHeadTask) and task.ids is not None:
+    if isinstance(task, LabelledModel) and task.ids is not None:
         known = zip(task.ids.tolist(), task.classes, strict=True)
         return f"The labels of the checkpoint. Those in the data: {_numbered(known)}."
     return f"{_numbered(enumerate(trained.classes))}."

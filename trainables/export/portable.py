@@ -31,10 +31,8 @@ from trainables.export.patterns import exact_patterns
 from trainables.export.use import quiet
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Task
-from trainables.tasks.detection import DetectionTask
+from trainables.tasks.labelled_model import LabelledModel
 from trainables.tasks.linear import use_torch
-from trainables.tasks.segmenters.instances import QueryTask
-from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 _WRAPPED = re.compile(r"\.base_layer(?=\.)")
 
@@ -129,8 +127,8 @@ def split_portable(trained: TrainedModel) -> Portable:
 
 def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
     """The backbone as a transformers model, and its head; or a segmenter with its own head."""
-    if isinstance(trained.task, OwnHeadTask):
-        return _with_head(whole, trained.task.family.head(whole.pristine))
+    if isinstance(trained.task, LabelledModel):
+        return _with_own_head(trained, whole)
     under, model = "backbone.", whole.pristine
     model.head.load_state_dict(_below(whole.weights, "head."))
     return Portable(
@@ -143,29 +141,20 @@ def _segmenter(trained: TrainedModel, whole: Portable) -> Portable:
     )
 
 
-def _detector(trained: TrainedModel, whole: Portable) -> Portable:
-    """The detector as a transformers model, with its trained head."""
-    if isinstance(trained.task, QueryTask):
-        return _with_head(whole, trained.task.family.head(whole.pristine))
-    assert isinstance(trained.task, DetectionTask)
+def _with_own_head(trained: TrainedModel, whole: Portable) -> Portable:
+    """A model of transformers with its trained head."""
+    assert isinstance(trained.task, LabelledModel)
     family, model = trained.task.family, whole.pristine
-    found = _with_head(whole, family.head_modules(model))
-    return replace(found, bare=tuple(family.bare_names(model)))
-
-
-def _with_head(whole: Portable, heads: list[nn.Module]) -> Portable:
-    """A model of transformers with its trained head. heads: the head's modules in it."""
-    model = whole.pristine
-    names = _modules(model, heads)
+    names = _modules(model, family.head_modules(model))
     head = tuple(f"{name}." for name in names)
     model.load_state_dict({n: t for n, t in whole.weights.items() if n.startswith(head)}, strict=False)
-    return replace(whole, saved_modules=tuple(names))
+    return replace(whole, saved_modules=tuple(names), bare=tuple(family.bare_names(model)))
 
 
 DIVIDERS: Mapping[Task, Callable[[TrainedModel, Portable], Portable]] = {
-    Task.DETECTION: _detector,
+    Task.DETECTION: _with_own_head,
     Task.SEGMENTATION: _segmenter,
-    Task.INSTANCE_SEGMENTATION: _detector,
+    Task.INSTANCE_SEGMENTATION: _with_own_head,
 }
 """The functions that divide a task's model into a transformers model and our head."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainables.errors import ModelError
-from trainables.specs.metric_class import no_weights, weight_error
+from trainables.specs.metric_class import weight_error
 from trainables.specs.trial import TrialConfig
+from trainables.tasks.labelled_model import LabelledModel
 
 
 def loss_weights(config: TrialConfig, classes: Sequence[str], device: torch.device) -> Tensor | None:
@@ -25,42 +25,11 @@ def loss_weights(config: TrialConfig, classes: Sequence[str], device: torch.devi
     return torch.tensor([config.loss_weights.get(name, 1.0) for name in classes], device=device)
 
 
-class Labelled(Protocol):
-    """A detector whose labels stand for the data's classes."""
-
-    @property
-    def model(self) -> Any:
-        """The model."""
-        ...
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The data's classes."""
-        ...
-
-    @property
-    def ids(self) -> Tensor | None:
-        """(classes,) the label of each class; None if a new head has the classes."""
-        ...
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The checkpoint's labels."""
-        ...
-
-    @property
-    def own_loss(self) -> object | None:
-        """The loss that transformers computes; None for one that knows weights."""
-        ...
-
-
-def label_weights(task: Labelled, config: TrialConfig) -> Tensor | None:
+def label_weights(task: LabelledModel, config: TrialConfig) -> Tensor | None:
     """(labels,) float32: the weights by the checkpoint's labels, 1 for those that no class has; None if none.
 
-    Raises ModelError for a class that the data do not have, and for a loss that knows no weights.
+    Raises ModelError for a class that the data do not have.
     """
-    if config.loss_weights and task.own_loss is not None:
-        raise ModelError(f"loss_weights: {no_weights(task.model.config.model_type)}")
     weights = loss_weights(config, task.classes, next(task.model.parameters()).device)
     if weights is None or task.ids is None:
         return weights

@@ -3,124 +3,72 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trainables.adapters.layout import Layout, layout_of
+from trainables.adapters.layout import layout_of
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.data.resize import Resize
 from trainables.errors import ModelError
-from trainables.metrics.coco import Detections, coco_metrics, coco_names, top_detections
-from trainables.metrics.results import BoxResults, Keep
-from trainables.metrics.rules import MetricRules
-from trainables.metrics.threshold import best_f1
-from trainables.specs.heads import HeadSource
-from trainables.specs.tasks import SCORE_THRESHOLD
-from trainables.specs.trial import HeadSpec, Precision, TrialConfig
+from trainables.metrics.coco import Detections, top_detections
+from trainables.metrics.results import Keep
+from trainables.specs.metric_class import no_weights
+from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import (
     RegisteredTask,
-    Scale,
     autocast,
-    clone_module,
     joined,
     pixels,
     split_by_size,
-    tensors_of,
 )
 from trainables.tasks.class_weights import label_weights
 from trainables.tasks.detection_loss import LOSS_GROUP, GroupedLoss, LossSettings, matched_losses
 from trainables.tasks.detectors import DetectorFamily, detector_family
-from trainables.tasks.head_names import (
-    check_none_known,
-    check_numbers,
-    head_source,
-    label_ids,
-    name_fault,
-    why_new,
-)
+from trainables.tasks.head_names import name_labels
+from trainables.tasks.labelled_model import FoundLabels, LabelledModel
 from trainables.tasks.linear import use_onednn
+from trainables.tasks.object_scores import object_scores
 from trainables.tasks.own_loss import GroupedOwnLoss, OwnLoss, with_empty_batches
 from trainables.tasks.tied_heads import untie
 from trainables.tasks.yolos import every_token, without_unread_tokens
 
 
-@dataclass(frozen=True)
-class DetectionTask:
+@dataclass(frozen=True, kw_only=True)
+class DetectionTask(LabelledModel):
     """A worker's detector; see `TaskModel`."""
 
     task: ClassVar[Task] = Task.DETECTION
-    model: Any
-    """Unmodified, on the device, without gradients."""
     family: DetectorFamily
-    classes: tuple[str, ...]
-    layout: Layout
-    resize: Resize
-    scale: Scale
-    ids: Tensor | None
-    """The checkpoint's label for each class of the data; None if it does not know all of them."""
-    labels: tuple[str, ...]
-    """The checkpoint's labels, in its order."""
     own_loss: OwnLoss | None = None
     """The loss that transformers computes; None for one of `detection_loss`."""
-    head_fault: str | None = None
-    rules: MetricRules = field(default_factory=MetricRules)
-
-    @property
-    def fresh_head(self) -> bool:
-        """Whether the checkpoint does not know these classes."""
-        return self.ids is None
 
     @property
     def packs(self) -> bool:
         """Not with a loss of transformers: its denoising queries depend on all images of a batch."""
         return self.own_loss is None
 
-    def with_head_as_before(self) -> DetectionTask:
-        """Heads were always matched by name."""
-        return self
-
-    def head_source(self, config: TrialConfig) -> HeadSource:
-        """The same for all trials."""
-        return head_source(None if self.ids is None else self.ids.tolist(), len(self.labels))
-
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """The detector; for unknown classes, the last layer of the classifier is new."""
         if config.loss is not None:
             raise ModelError(f"loss '{config.loss}': {self.task} uses the model's own loss; remove it")
-        if config.head != HeadSpec():
-            raise ModelError(f"head: {self.task} uses the model's own head; remove its settings")
+        if config.loss_weights and self.own_loss is not None:
+            raise ModelError(f"loss_weights: {no_weights(self.model.config.model_type)}")
         label_weights(self, config)
-        if config.freeze_head and self.ids is None:
-            raise ModelError(
-                f"freeze_head: {why_new(self.classes, self.labels)}, so its head is new and must train"
-            )
-        head = {id(t) for t in self.family.head(self.model)}
-        shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
-        model: Any = clone_module(self.model, sharing=shared)
+        self._check_own(config, f"{self.task} uses the model's own")
+        model = self._cloned(share=share)
         if self.ids is None:
             self.family.renew(model, len(self.classes))
         self.family.in_float32(model)
         whole: nn.Module = model.eval()
         return whole
-
-    def layout_in(self, model: nn.Module) -> Layout:
-        """The detector's layout; adapters do not change names."""
-        return self.layout
-
-    def head_names(self, model: nn.Module) -> set[str]:
-        """The classifier's and the box predictor's parameters; detection tokens belong to the backbone."""
-        # By identity: a decoder that refines boxes has the same weights under another name.
-        head = {id(t) for t in self.family.head(model)}
-        return {n for n, p in model.named_parameters() if id(p) in head}
 
     def constant_names(self, model: nn.Module) -> frozenset[str]:
         """What D-FINE's refinement of boxes computes with."""
@@ -201,7 +149,6 @@ class DetectionTask:
 
         choose_threshold: add SCORE_THRESHOLD, which no metric uses, if a box is right.
         """
-        by_class = self.rules.definitions.with_floors
         found: list[Detections] = []
         loss = (
             GroupedLoss(self.loss_settings, label_weights(self, config))
@@ -232,15 +179,17 @@ class DetectionTask:
                 detected, part, target = images[index]
                 found.append(detected)
                 add(*part, target)
-        if not finite:
-            names = coco_names(self.classes, by_class=by_class)
-            return dict.fromkeys((*names, "loss"), math.nan)
-        if keep is not None:
-            keep(BoxResults(truths, found, self.classes, tuple(split.names)))
-        metrics = coco_metrics(truths, found, self.classes, by_class=by_class) | {"loss": loss.mean()}
-        if choose_threshold and (chosen := best_f1(truths, found)) is not None:
-            metrics[SCORE_THRESHOLD] = chosen.threshold
-        return metrics
+        return object_scores(
+            truths,
+            found,
+            split,
+            self.classes,
+            self.rules,
+            loss=loss.mean,
+            finite=finite,
+            keep=keep,
+            choose_threshold=choose_threshold,
+        )
 
     @cached_property
     def _takes_mask(self) -> bool:
@@ -303,16 +252,9 @@ def load_as(
     loss = _own_loss(model, family)
     model.loss_function = _no_loss if loss is None else loss.keep_inputs
     _at_any_size(model)
-    check_numbers(spec, model.config.id2label)
-    labels = tuple(dict(sorted(model.config.id2label.items())).values())
-    ids = None if spec.new_head else label_ids(model.config.id2label, classes)
-    fault = None
-    if ids is None and not spec.new_head:
-        check_none_known(spec, labels, classes)
-        fault = name_fault(classes, labels)
-    if ids is None:
-        model.config.id2label = dict(enumerate(classes))
-        model.config.label2id = {name: i for i, name in enumerate(classes)}
+    known = FoundLabels.of(spec, model.config.id2label, classes, device)
+    if known.ids is None:
+        name_labels(model, classes)
     return kind(
         model=model,
         family=family,
@@ -320,10 +262,10 @@ def load_as(
         layout=layout_of(model),
         resize=resized,
         scale=hub.scale_from(processor),
-        ids=None if ids is None else torch.tensor(ids, device=device),
-        labels=labels,
+        ids=known.ids,
+        labels=known.names,
         own_loss=loss,
-        head_fault=fault,
+        head_fault=known.fault,
     )
 
 

@@ -94,7 +94,7 @@ class DetectorFamily:
         names = (*self.classifiers, *self.boxes, *self.class_embeddings, *self.masks)
         return list(_present(model, names))
 
-    def head(self, model: Any) -> list[Tensor]:
+    def head_tensors(self, model: Any) -> list[Tensor]:
         """Parameters and buffers of the head."""
         held = [tensor for module in self.head_modules(model) for tensor in tensors_of(module)]
         return held + [model.get_parameter(name) for name in self.bare_names(model)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trainables.data.sample import spelled_otherwise
 from trainables.errors import ModelError
@@ -77,3 +78,9 @@ def why_new(classes: Sequence[str], labels: Sequence[str]) -> str:
 def few_names(names: Sequence[str]) -> str:
     """The first names, quoted."""
     return ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def name_labels(model: Any, labels: Sequence[str]) -> None:
+    """Write the labels into the model's config."""
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {name: number for number, name in enumerate(labels)}

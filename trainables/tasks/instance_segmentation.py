@@ -27,7 +27,7 @@ AUTO = "AutoModelForInstanceSegmentation"
 """The class of transformers that loads the models."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstanceTask(DetectionTask):
     """A worker's detector with masks; see `TaskModel`."""
 

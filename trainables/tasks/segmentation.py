@@ -37,10 +37,8 @@ from trainables.tasks.enlarged_losses import enlarged_losses
 from trainables.tasks.head import blocks_read, new_head
 from trainables.tasks.head_names import head_source, name_fault
 from trainables.tasks.linear import use_onednn
-from trainables.tasks.losses import (
-    lane_losses,
-)
-from trainables.tasks.segmenters.own_heads import load_own_head
+from trainables.tasks.losses import lane_losses
+from trainables.tasks.segmenters.own_heads import OwnHeadTask, load_headed
 from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
 from trainables.tasks.segmenters.scoring import Scored, mask_scores
 from trainables.tasks.segmenters.vit_segmenter import Segmenter
@@ -212,7 +210,7 @@ def load_segmenter(spec: ModelSpec, classes: tuple[str, ...], device: torch.devi
     config = hub.read_config(spec, Task.SEGMENTATION)
     if config.model_type in SEGMENTER_FAMILIES:
         processor = hub.read_processor(spec, Task.SEGMENTATION)
-        return load_own_head(spec, classes, device, config, processor)
+        return load_headed(OwnHeadTask, spec, classes, device, config, processor)
     return load_vit(spec, classes, device)
 
 

@@ -78,7 +78,7 @@ def test_two_steps_and_metrics(
     model = task.assemble(PLAIN, share=True)
     names = task.head_names(model)
     head = {n: p.requires_grad_(True) for n, p in model.named_parameters() if n in names}
-    assert {id(p) for p in head.values()} == {id(t) for t in task.family.head(model)}
+    assert {id(p) for p in head.values()} == {id(t) for t in task.family.head_tensors(model)}
     part = split(kind)
     batch = eval_batches(part, batch_size=4)[0]
     optimizer = torch.optim.AdamW(head.values(), lr=1e-2)

@@ -14,6 +14,7 @@ from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
 from trainables.tasks.base import tensors_of
+from trainables.tasks.head_names import name_labels
 
 
 class SegmenterFamily(ABC):
@@ -97,19 +98,17 @@ class SegmenterFamily(ABC):
         model._init_weights(layer)
         return layer.requires_grad_(False).to(old.weight.device)
 
-    def head(self, model: Any) -> list[nn.Module]:
+    def head_modules(self, model: Any) -> list[nn.Module]:
         """The modules of the head."""
         return [model.get_submodule(name) for name in self.parts]
 
+    def bare_names(self, model: Any) -> list[str]:
+        """None: all parameters of the head belong to its modules."""
+        return []
+
     def head_tensors(self, model: Any) -> list[Tensor]:
         """Parameters and buffers of the head."""
-        return [tensor for module in self.head(model) for tensor in tensors_of(module)]
-
-
-def name_labels(model: Any, labels: tuple[str, ...]) -> None:
-    """Write the labels into the model's config."""
-    model.config.id2label = dict(enumerate(labels))
-    model.config.label2id = {name: number for number, name in enumerate(labels)}
+        return [tensor for module in self.head_modules(model) for tensor in tensors_of(module)]
 
 
 def fixed_multiple(rule: Resize, multiple: int, spec: ModelSpec, why: str) -> Resize:

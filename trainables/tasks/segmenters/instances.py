@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,12 @@ from torch.nn import functional
 from trainables.data.loader import Batch, eval_batches
 from trainables.data.prepared import PreparedSplit
 from trainables.errors import ModelError
-from trainables.metrics.coco import LIMIT, Detections, coco_metrics, coco_names
-from trainables.metrics.results import BoxResults, Keep
-from trainables.metrics.threshold import best_f1
-from trainables.specs.tasks import SCORE_THRESHOLD
+from trainables.metrics.coco import LIMIT, Detections
+from trainables.metrics.results import Keep
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.tasks.base import autocast, pixels, split_by_size
 from trainables.tasks.found_objects import FoundObjects, detections_of
+from trainables.tasks.object_scores import object_scores
 from trainables.tasks.segmenters.mask_classification import each_image
 from trainables.tasks.segmenters.own_heads import ModelWithHead
 
@@ -30,7 +29,7 @@ BETWEEN = (384, 384)
 """The size at which the processor decides what is in a mask, whatever the image's size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QueryTask(ModelWithHead):
     """A worker's model; see `TaskModel`."""
 
@@ -64,14 +63,6 @@ class QueryTask(ModelWithHead):
         found: Tensor = model(pixel_values=pixels(batch, self.scale), **self._labels(batch)).loss
         return found.squeeze()
 
-    def lane_losses(
-        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
-    ) -> Tensor:
-        """(1,) the loss of the only lane. Raises ValueError for several, see `packs`."""
-        if len(batches) != 1:
-            raise ValueError(f"{type(self.model).__name__} computes the loss of one trial at a time")
-        return self.loss(model, batches[0], configs[0]).unsqueeze(0)
-
     def evaluate(
         self,
         model: nn.Module,
@@ -85,7 +76,6 @@ class QueryTask(ModelWithHead):
         choose_threshold: bool = False,
     ) -> dict[str, float]:
         """COCO metrics of masks in original pixels, and `loss`, a mean over images."""
-        by_class = self.rules.definitions.with_floors
         truths = [split.truth(i) for i in range(len(split))]
         found: dict[int, Detections] = {}
         losses: dict[int, float] = {}
@@ -100,16 +90,17 @@ class QueryTask(ModelWithHead):
                 rows = zip(piece.indices, self._best(logits, masks), strict=True)
                 for index, each in rows:
                     found[index] = detections_of(each, (truths[index].height, truths[index].width))
-        if not finite:
-            return dict.fromkeys((*coco_names(self.classes, by_class=by_class), "loss"), math.nan)
-        detections = [found[index] for index in range(len(split))]
-        if keep is not None:
-            keep(BoxResults(truths, detections, self.classes, tuple(split.names)))
-        loss = sum(losses[index] for index in sorted(losses)) / len(losses)
-        metrics = coco_metrics(truths, detections, self.classes, by_class=by_class) | {"loss": loss}
-        if choose_threshold and (chosen := best_f1(truths, detections)) is not None:
-            metrics[SCORE_THRESHOLD] = chosen.threshold
-        return metrics
+        return object_scores(
+            truths,
+            [found[index] for index in range(len(split))],
+            split,
+            self.classes,
+            self.rules,
+            loss=lambda: sum(losses[index] for index in sorted(losses)) / len(losses),
+            finite=finite,
+            keep=keep,
+            choose_threshold=choose_threshold,
+        )
 
     def _labels(self, batch: Batch) -> dict[str, list[Tensor]]:
         """The targets as the processors make them. Raises ModelError for a label that the model lacks."""

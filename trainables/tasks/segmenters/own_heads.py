@@ -2,79 +2,46 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trainables.adapters.layout import Layout, layout_of
+from trainables.adapters.layout import layout_of
 from trainables.data.files.mask_pixels import IGNORE
 from trainables.data.loader import Batch
 from trainables.data.prepared import PreparedSplit
-from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.metrics.results import Keep
-from trainables.metrics.rules import MetricRules
-from trainables.specs.heads import HeadSource
 from trainables.specs.metric_class import no_weights
-from trainables.specs.trial import HeadSpec, Precision, TrialConfig
+from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import ModelSpec
 from trainables.tasks import hub
-from trainables.tasks.base import Scale, clone_module, pixels, tensors_of
-from trainables.tasks.head_names import (
-    check_none_known,
-    check_numbers,
-    head_source,
-    label_ids,
-    name_fault,
-    why_new,
-)
+from trainables.tasks.base import pixels
+from trainables.tasks.head_names import name_labels
+from trainables.tasks.labelled_model import FoundLabels, LabelledModel
 from trainables.tasks.linear import use_onednn
-from trainables.tasks.segmenters.family import SegmenterFamily, name_labels
+from trainables.tasks.segmenters.family import SegmenterFamily
 from trainables.tasks.segmenters.registry import SEGMENTER_FAMILIES
 from trainables.tasks.segmenters.scoring import Scored, mask_scores
 from trainables.tasks.tied_heads import untie
 
 
-@dataclass(frozen=True)
-class ModelWithHead:
+@dataclass(frozen=True, kw_only=True)
+class ModelWithHead(LabelledModel, ABC):
     """A worker's model of a `SegmenterFamily`, without what its masks mean; see `TaskModel`."""
 
-    model: Any
-    """Unmodified, on the device, without gradients."""
     family: SegmenterFamily
-    classes: tuple[str, ...]
-    layout: Layout
-    resize: Resize
-    scale: Scale
-    ids: Tensor | None
-    """The checkpoint's label for each class of the data; None if it does not know all of them."""
-    labels: tuple[str, ...]
-    """The checkpoint's labels, in its order."""
     has_head: bool
     """Whether the checkpoint has a head, for whatever labels."""
-    head_fault: str | None = None
-    rules: MetricRules = field(default_factory=MetricRules)
-
-    @property
-    def fresh_head(self) -> bool:
-        """Whether the checkpoint does not know these classes."""
-        return self.ids is None
 
     @property
     def packs(self) -> bool:
         """No: heads read more than tokens, and losses draw the points at which they are computed."""
         return False
-
-    def with_head_as_before(self) -> Self:
-        """There were no such models before."""
-        return self
-
-    def head_source(self, config: TrialConfig) -> HeadSource:
-        """The same for all trials."""
-        return head_source(None if self.ids is None else self.ids.tolist(), len(self.labels))
 
     def assemble(self, config: TrialConfig, *, share: bool) -> nn.Module:
         """The segmenter; for unknown classes, the last layer of its head is new."""
@@ -85,27 +52,14 @@ class ModelWithHead:
             )
         if config.loss_weights:
             raise ModelError(f"loss_weights: {no_weights(kind)}")
-        if config.head != HeadSpec():
-            raise ModelError(f"head: {kind} uses its own head; remove its settings")
-        if config.freeze_head and self.ids is None:
-            why = why_new(self.classes, self.labels) if self.has_head else "the checkpoint has no head"
-            raise ModelError(f"freeze_head: {why}, so its head is new and must train")
-        head = {id(t) for t in self.family.head_tensors(self.model)}
-        shared = [t for t in tensors_of(self.model) if id(t) not in head] if share else []
-        model: Any = clone_module(self.model, sharing=shared)
+        self._check_own(
+            config, f"{kind} uses its own", None if self.has_head else "the checkpoint has no head"
+        )
+        model = self._cloned(share=share)
         if self.ids is None:
             self.family.renew(model, self.classes, whole=not self.has_head)
         whole: nn.Module = model.eval()
         return whole
-
-    def layout_in(self, model: nn.Module) -> Layout:
-        """The segmenter's layout; adapters do not change names."""
-        return self.layout
-
-    def head_names(self, model: nn.Module) -> set[str]:
-        """The parameters of the head's modules."""
-        head = {id(t) for t in self.family.head_tensors(model)}
-        return {n for n, p in model.named_parameters() if id(p) in head}
 
     def constant_names(self, model: nn.Module) -> frozenset[str]:
         """None."""
@@ -115,8 +69,20 @@ class ModelWithHead:
         """Those of the family that compute terms of the loss in training only."""
         return self.family.training_modules
 
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, config: TrialConfig) -> Tensor:
+        """See `TaskModel`."""
 
-@dataclass(frozen=True)
+    def lane_losses(
+        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
+    ) -> Tensor:
+        """(1,) the loss of the only lane. Raises ValueError for several, see `packs`."""
+        if len(batches) != 1:
+            raise ValueError(f"{type(self.model).__name__} computes the loss of one trial at a time")
+        return self.loss(model, batches[0], configs[0]).unsqueeze(0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class OwnHeadTask(ModelWithHead):
     """A worker's segmenter; see `TaskModel`."""
 
@@ -143,14 +109,6 @@ class OwnHeadTask(ModelWithHead):
         """The model's own loss, as transformers computes it for a batch."""
         assert batch.masks is not None
         return self.family.loss(model, pixels(batch, self.scale), self._truth(batch.masks))
-
-    def lane_losses(
-        self, model: nn.Module, batches: Sequence[Batch], configs: Sequence[TrialConfig]
-    ) -> Tensor:
-        """(1,) the loss of the only lane. Raises ValueError for several, see `packs`."""
-        if len(batches) != 1:
-            raise ValueError(f"{type(self.model).__name__} computes the loss of one trial at a time")
-        return self.loss(model, batches[0], configs[0]).unsqueeze(0)
 
     def evaluate(
         self,
@@ -198,16 +156,6 @@ class OwnHeadTask(ModelWithHead):
         return scores if self.ids is None else scores[:, self.ids]
 
 
-def load_own_head(
-    spec: ModelSpec, classes: tuple[str, ...], device: torch.device, config: Any, processor: Any
-) -> OwnHeadTask:
-    """Load a segmenter and map the data's class names onto its labels. Raises ModelError.
-
-    config: the checkpoint's, of a model type in `SEGMENTER_FAMILIES`.
-    """
-    return load_headed(OwnHeadTask, spec, classes, device, config, processor)
-
-
 Kind = TypeVar("Kind", bound=ModelWithHead)
 
 
@@ -219,7 +167,10 @@ def load_headed(
     config: Any,
     processor: Any,
 ) -> Kind:
-    """See `load_own_head`."""
+    """Load a model and map the data's class names onto its labels. Raises ModelError.
+
+    config: the checkpoint's, of a model type in `SEGMENTER_FAMILIES`.
+    """
     family = SEGMENTER_FAMILIES[config.model_type]
     resized = family.resize(config, processor, spec)
     model, has_head = family.load(spec)
@@ -227,15 +178,8 @@ def load_headed(
     use_onednn(model)
     family.prepare(model)
     untie(model)
-    if has_head:
-        check_numbers(spec, model.config.id2label)
-    labels = tuple(dict(sorted(model.config.id2label.items())).values()) if has_head else ()
-    ids = label_ids(dict(enumerate(labels)), classes) if has_head and not spec.new_head else None
-    fault = None
-    if ids is None and not spec.new_head:
-        check_none_known(spec, labels, classes)
-        fault = name_fault(classes, labels)
-    if ids is None:
+    known = FoundLabels.of(spec, model.config.id2label if has_head else {}, classes, device)
+    if known.ids is None:
         name_labels(model, classes)
     return kind(
         model=model,
@@ -244,10 +188,10 @@ def load_headed(
         layout=layout_of(model),
         resize=resized,
         scale=hub.scale_from(processor),
-        ids=None if ids is None else torch.tensor(ids, device=device),
-        labels=labels,
+        ids=known.ids,
+        labels=known.names,
         has_head=has_head,
-        head_fault=fault,
+        head_fault=known.fault,
     )
 
 
