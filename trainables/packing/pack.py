@@ -86,6 +86,8 @@ class PackEngine:
         """
         group, kind = self._keys(state)
         assert group is not None
+        if not self._may_pack(group, kind):
+            return None
         with untouched(state):
             step = self._begun(state)
             if not self._packs(group, kind, step):
@@ -139,7 +141,7 @@ class PackEngine:
         started = time.perf_counter()
         for state in states:
             group, kind = self._keys(state)
-            if group is None:
+            if group is None or not self._may_pack(group, kind):  # before its batches are loaded
                 alone.append(state)
                 continue
             try:
@@ -221,11 +223,13 @@ class PackEngine:
         state.spent.train_s += time.perf_counter() - started
         return _Step(state, batches, None if stage.kept is None else stage.kept.prefix)
 
+    def _may_pack(self, group: str, kind: str) -> bool:
+        """Whether nothing is known against it."""
+        return self._engine.task.packs and self.trusted.get((group, kind), True)
+
     def _packs(self, group: str, kind: str, step: _Step) -> bool:
         """Whether the packed model computes what trials of this kind compute alone; checked once a kind."""
         state, key = step.state, (group, kind)
-        if not self._engine.task.packs:
-            return False
         if key not in self.trusted:
             if group not in self._models:
                 self._models[group] = PackedModel(self._engine.task, state.config, self._forward)

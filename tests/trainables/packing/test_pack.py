@@ -170,6 +170,29 @@ def test_a_trial_that_cannot_be_packed_reports_what_it_reports_alone(engine_of: 
     assert report_values([report for report in found if isinstance(report, Report)]) == alone
 
 
+@pytest.mark.parametrize(("packs", "extra"), [(False, 0), (True, 1)])
+def test_a_trial_known_not_to_pack_loads_a_step_once(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch, packs: bool, extra: int
+) -> None:
+    """extra: the comparison of the first step loads it too."""
+    engine = engine_of(Task.SEGMENTATION)
+    monkeypatch.setattr(type(engine.task), "packs", packs)
+    monkeypatch.setattr("trainables.packing.pack.agrees", lambda *given: False)
+    loaded, begin = [], engine.begin_step
+
+    def noted(state: TrialState) -> Any:
+        loaded.append(state.step)
+        return begin(state)
+
+    monkeypatch.setattr(engine, "begin_step", noted)
+    pack, state = PackEngine(engine), started(engine, FAMILIES["lora"][0])
+    list(pack.advance([state], steps=3))
+    assert state.step == 3
+    assert len(loaded) == 3 + extra
+    assert pack.bytes_of_lane(state) is None
+    assert len(loaded) == 3 + extra
+
+
 def test_a_loss_that_is_not_finite_ends_one_trial_only(engine_of: EngineOf) -> None:
     engine = engine_of(Task.SEGMENTATION)
     settings = FAMILIES["lora"]
