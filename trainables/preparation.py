@@ -11,7 +11,7 @@ from trainables.backbones import local_folder
 from trainables.data.domains import open_domain
 from trainables.data.prepare import link_domains, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
-from trainables.data.resize import Interpolation, Resize
+from trainables.data.resize import Resize
 from trainables.errors import DataError
 from trainables.specs.data import DomainSpec, Split
 from trainables.specs.job import Job
@@ -92,7 +92,7 @@ def size_of(workload: Workload) -> Resize:
         from trainables.tasks.registry import resize_of
 
         found = resize_of(workload.model, workload.task)
-    return found if workload.definitions.pixels >= 2 else found.by(Interpolation.BILINEAR)
+    return found.defined(workload.definitions.pixels)
 
 
 def _plain_size(model: ModelSpec, task: Task) -> Resize | None:

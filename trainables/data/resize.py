@@ -52,6 +52,10 @@ class Resize(Spec):
         """The same sizes with another interpolation."""
         return self.model_copy(update={"interpolation": interpolation})
 
+    def defined(self, pixels: int) -> Self:
+        """The rule under a definition of pixels: the first was bilinear for all models; see `Definitions`."""
+        return self.by(Interpolation.BILINEAR) if pixels == 1 else self
+
     @classmethod
     def fixed(cls, height: int, width: int) -> Resize:
         """Resize every image to (height, width), whatever its shape."""
@@ -100,3 +104,8 @@ class Resize(Spec):
         if partly or fixed == edges or (self.longest_edge is not None and not edges):
             raise ValueError("give height and width, or shortest_edge with an optional longest_edge")
         return self
+
+
+def nearest_multiples(sides: tuple[int, int], steps: tuple[int, int]) -> list[int]:
+    """The multiples of `steps` nearest to `sides`, at least one step each; `sides` if they are multiples."""
+    return [max(1, round(side / step)) * step for side, step in zip(sides, steps, strict=True)]

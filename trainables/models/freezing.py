@@ -199,10 +199,11 @@ def head_modules(model: nn.Module, head: Collection[str]) -> list[str]:
     head: names of the head's parameters.
     """
     found: list[str] = []
+    own_names = frozenset(head)
     for name, module in model.named_modules():
         inside = [f"{name}.{own}" for own, _ in module.named_parameters()]
         listed = isinstance(module, nn.ModuleList)
-        if inside and not listed and set(inside) <= set(head) and not name.startswith(tuple(found)):
+        if inside and not listed and own_names.issuperset(inside) and not name.startswith(tuple(found)):
             found.append(f"{name}.")
     return [name[:-1] for name in found]
 

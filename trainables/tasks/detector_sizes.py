@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.data.resize import Resize
+from trainables.data.resize import Resize, nearest_multiples
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec
 
 
 @dataclass(frozen=True)
-class SizeRule:
+class SideRule:
     """The sides, in pixels, that a model takes.
 
     step: both sides must be multiples of it.  square: they must be equal.  cells: how many places an image
@@ -36,8 +36,8 @@ class SizeRule:
                 f" {self.step}, such as {[20 * self.step] * 2}"
             )
         height, width = resize.target(1, 1)
-        if height % self.step or width % self.step:
-            near = [max(1, round(side / self.step)) * self.step for side in (height, width)]
+        near = nearest_multiples((height, width), (self.step, self.step))
+        if near != [height, width]:
             raise ModelError(
                 f"{where}: sides must be multiples of {self.step} pixels for {kind}, got {[height, width]};"
                 f" set model.image_size to {near}"
@@ -65,12 +65,12 @@ class SizeRule:
                 return sides
 
 
-def any_size(config: Any) -> SizeRule:
+def any_size(config: Any) -> SideRule:
     """A model that takes images of any size."""
-    return SizeRule()
+    return SideRule()
 
 
-def pyramid_sizes(config: Any) -> SizeRule:
+def pyramid_sizes(config: Any) -> SideRule:
     """RT-DETR and its kin: feature maps that are added to one another must fit."""
     strides = [int(stride) for stride in config.feat_strides]
     extra = max(0, config.num_feature_levels - len(strides))
@@ -79,27 +79,27 @@ def pyramid_sizes(config: Any) -> SizeRule:
         last = -(-height // (2 * strides[-1])) * -(-width // (2 * strides[-1]))
         return int(sum((height // s) * (width // s) for s in strides) + extra * last)
 
-    return SizeRule(step=max(strides), cells=cells, queries=config.num_queries)
+    return SideRule(step=max(strides), cells=cells, queries=config.num_queries)
 
 
-def deformable_sizes(config: Any) -> SizeRule:
+def deformable_sizes(config: Any) -> SideRule:
     """Deformable DETR: any size; if it is two-stage, with a cell for each proposal."""
     if not getattr(config, "two_stage", False):
-        return SizeRule()
+        return SideRule()
     stages = list(getattr(config.backbone_config, "out_indices", None) or [])
     # Stage k of a ResNet has a stride of 2^(k + 1).
     strides = [2 ** (int(stage) + 1) for stage in stages]
     if not strides or config.backbone_config.model_type != "resnet":
-        return SizeRule()
+        return SideRule()
     strides += [strides[-1] * 2**more for more in range(1, config.num_feature_levels - len(strides) + 1)]
 
     def cells(height: int, width: int) -> int:
         return sum(-(-height // s) * -(-width // s) for s in strides)
 
-    return SizeRule(cells=cells, queries=config.two_stage_num_proposals)
+    return SideRule(cells=cells, queries=config.two_stage_num_proposals)
 
 
-def patch_sizes(config: Any) -> SizeRule:
+def patch_sizes(config: Any) -> SideRule:
     """LW-DETR: whole patches, as many in each window."""
     backbone = config.backbone_config
     side = int(backbone.num_windows**0.5)
@@ -110,10 +110,10 @@ def patch_sizes(config: Any) -> SizeRule:
         return int(sum((rows * scale) // 1 * ((columns * scale) // 1) for scale in scales))
 
     step = backbone.patch_size * side
-    return SizeRule(step=step, cells=cells, queries=config.num_queries, rounded_to=step)
+    return SideRule(step=step, cells=cells, queries=config.num_queries, rounded_to=step)
 
 
-def windowed_sizes(config: Any) -> SizeRule:
+def windowed_sizes(config: Any) -> SideRule:
     """RF-DETR: whole patches, as many in each window; transformers cuts windows rightly from squares only."""
     backbone = config.backbone_config
     step = backbone.patch_size * backbone.num_windows
@@ -121,6 +121,6 @@ def windowed_sizes(config: Any) -> SizeRule:
     def cells(height: int, width: int) -> int:
         return int((height // backbone.patch_size) * (width // backbone.patch_size))
 
-    return SizeRule(
+    return SideRule(
         step=step, square=backbone.num_windows > 1, cells=cells, queries=config.num_queries, rounded_to=step
     )

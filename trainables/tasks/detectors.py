@@ -17,7 +17,7 @@ from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import tensors_of
 from trainables.tasks.detector_sizes import (
-    SizeRule,
+    SideRule,
     any_size,
     deformable_sizes,
     patch_sizes,
@@ -59,7 +59,7 @@ class DetectorFamily:
     level_first: tuple[str, ...] = ()
     groups: bool = False
     draws: bool = False
-    sizes: Callable[[Any], SizeRule] = any_size
+    sizes: Callable[[Any], SideRule] = any_size
 
     def outputs(self, classes: int) -> int:
         """The number of logits for this number of classes."""
@@ -178,7 +178,7 @@ _D_FINE = DetectorFamily(
 )
 
 
-def _group_detr(sizes: Callable[[Any], SizeRule], *, best_queries: bool) -> DetectorFamily:
+def _group_detr(sizes: Callable[[Any], SideRule], *, best_queries: bool) -> DetectorFamily:
     return DetectorFamily(
         no_object=False,
         classifiers=("class_embed", "model.enc_out_class_embed"),
@@ -193,7 +193,7 @@ def _group_detr(sizes: Callable[[Any], SizeRule], *, best_queries: bool) -> Dete
 
 
 DETECTOR_FAMILIES = {
-    "yolos": DetectorFamily(no_object=True, sizes=lambda config: SizeRule(rounded_to=16)),
+    "yolos": DetectorFamily(no_object=True, sizes=lambda config: SideRule(rounded_to=16)),
     "detr": DetectorFamily(no_object=True),
     "table-transformer": DetectorFamily(no_object=True),
     "conditional_detr": DetectorFamily(no_object=False),

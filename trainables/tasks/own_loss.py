@@ -74,15 +74,14 @@ class OwnLoss:
         fixed = same_points(device) if self.draws and not training else nullcontext()
         with fixed, torch.autocast(device.type, enabled=False):
             floats = {name: _in_float32(value) for name, value in inputs.items()}
-            nothing: Tensor = floats["logits"].sum() * math.nan
             if not all(_is_finite(value) for value in floats.values()):
-                return nothing
+                return _nothing(floats)
             try:
                 found = self.function(**floats, labels=list(targets), device=device, config=config)[0]
             except ValueError as error:
                 if NO_BOXES not in str(error):
                     raise
-                return nothing
+                return _nothing(floats)
         loss: Tensor = found
         return loss
 
@@ -112,6 +111,11 @@ class OwnLoss:
         if not isinstance(value, Tensor):
             return value
         return value[:, rows] if name in self.level_first else value[rows]
+
+
+def _nothing(inputs: Inputs) -> Tensor:
+    found: Tensor = inputs["logits"].sum() * math.nan
+    return found
 
 
 def _in_float32(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainables.data.resize import Interpolation, Resize
+from trainables.data.resize import Resize
 from trainables.errors import ModelError
 from trainables.metrics.rules import MetricRules
 from trainables.specs.workload import ModelSpec, Task, Workload
@@ -26,9 +26,8 @@ TASKS: Mapping[Task, RegisteredTask] = {
 def load_task(workload: Workload, classes: tuple[str, ...], device: torch.device) -> TaskModel:
     """Load the backbone onto `device`. classes: those of the data. Raises ModelError."""
     loaded: Any = TASKS[workload.task].load(workload.model, classes, device)
-    task: TaskModel = replace(loaded, rules=MetricRules.of(workload, classes))
-    if workload.definitions.pixels == 1:
-        task = replace(loaded, rules=task.rules, resize=task.resize.by(Interpolation.BILINEAR))
+    resize = loaded.resize.defined(workload.definitions.pixels)
+    task: TaskModel = replace(loaded, rules=MetricRules.of(workload, classes), resize=resize)
     if workload.definitions.head == 1:
         return task.with_head_as_before()
     if task.head_fault is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.files.mask_pixels import IGNORE
-from trainables.data.resize import Resize
+from trainables.data.resize import Resize, nearest_multiples
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -113,12 +113,14 @@ class SegmenterFamily(ABC):
 
 def fixed_multiple(rule: Resize, multiple: int, spec: ModelSpec, why: str) -> Resize:
     """`rule`, if its sides are multiples. Raises ModelError with the nearest sides, and `why`."""
-    if rule.height is None or rule.width is None or not (rule.height % multiple or rule.width % multiple):
+    if rule.height is None or rule.width is None:
         return rule
-    near = [max(1, round(side / multiple)) * multiple for side in (rule.height, rule.width)]
+    sides = rule.height, rule.width
+    near = nearest_multiples(sides, (multiple, multiple))
+    if near == list(sides):
+        return rule
     raise ModelError(
-        f"model.image_size: sides must be multiples of {multiple} ({why}), got"
-        f" {[rule.height, rule.width]}; use {near}"
+        f"model.image_size: sides must be multiples of {multiple} ({why}), got {list(sides)}; use {near}"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainables.data.resize import Resize
+from trainables.data.resize import Resize, nearest_multiples
 from trainables.errors import ModelError
 from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks import hub
@@ -121,16 +121,14 @@ def vit_resize(config: Any, processor: Any, spec: ModelSpec) -> Resize:
     own = family.config(config)
     patch, pretrained = pair(own.patch_size), pair(own.image_size)
     rule = hub.resize_from(processor, spec, multiple_of=math.lcm(*patch))
-    if (
-        rule.height is not None
-        and rule.width is not None
-        and (rule.height % patch[0] or rule.width % patch[1])
-    ):
-        near = [max(1, round(side / p)) * p for side, p in zip((rule.height, rule.width), patch, strict=True)]
-        raise ModelError(
-            f"model.image_size: sides must be multiples of the patch, {patch[0]}×{patch[1]} pixels, "
-            f"got {[rule.height, rule.width]}; use {near}"
-        )
+    if rule.height is not None and rule.width is not None:
+        sides = rule.height, rule.width
+        near = nearest_multiples(sides, patch)
+        if near != list(sides):
+            raise ModelError(
+                f"model.image_size: sides must be multiples of the patch, {patch[0]}×{patch[1]} pixels, "
+                f"got {list(sides)}; use {near}"
+            )
     if pretrained[0] != pretrained[1] and family.positions is not Positions.ROTARY:
         _check_not_square(family, pretrained, rule, spec)
     return rule
