@@ -17,17 +17,14 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import ResNetConfig
 
+from tests.support.contracts import scores_of_merged_export
 from tests.support.saved_detectors import KINDS, SIDE, resnet_pyramid, save_detector
-from trainables.export.card import Card
-from trainables.export.write import export_model
-from trainables.inference.trained_model import TrainedModel
 from trainables.preparation import prepare_workload
 from trainables.specs.data import Split
 from trainables.specs.trial import Precision, TrialConfig
 from trainables.specs.workload import Workload
-from trainables.tasks.base import TaskModel
-from trainables.tasks.registry import load_task
 from trainables.training.engine import Engine
+from trainables.training.state import TrialState
 
 IMAGES = 8
 ENOUGH = 0.9
@@ -91,11 +88,11 @@ def scenes(folder: Path) -> dict[str, str]:
     return {"images": str(folder / "images"), "annotations": str(folder / "boxes.json")}
 
 
-def score(task: TaskModel, model: torch.nn.Module, engine: Engine, config: TrialConfig) -> dict[str, float]:
+def score(engine: Engine, state: TrialState) -> dict[str, float]:
     with torch.inference_mode():
-        return task.evaluate(
-            model.eval(), engine.data.splits[Split.VALIDATION], batch_size=IMAGES, device=CPU,
-            precision=Precision.FP32, config=config,
+        return engine.task.evaluate(
+            state.model.eval(), engine.data.splits[Split.VALIDATION], batch_size=IMAGES, device=CPU,
+            precision=Precision.FP32, config=state.config,
         )  # fmt: skip
 
 
@@ -126,17 +123,10 @@ def check(tmp_path: Path, kind: str) -> None:
             found = next(report for _, report in engine.advance([state])).metrics
     assert found["map_50"] >= ENOUGH
 
-    trained = TrainedModel(
-        workload, config, engine.data.classes, engine.task, state.model.eval(), state.adapted, state.parts
+    _, exported = scores_of_merged_export(
+        engine, state, tmp_path / "exported", Split.VALIDATION, batch_size=IMAGES
     )
-    export_model(trained, tmp_path / "exported", merge=True, card=Card(kind))
-    plain = workload.model.model_copy(update={"name": str(tmp_path / "exported")})
-    task = load_task(workload.model_copy(update={"model": plain}), engine.data.classes, CPU)
-    own, exported = (
-        score(*pair, engine, config)
-        for pair in ((engine.task, state.model), (task, task.assemble(config, share=True)))
-    )
-    assert exported == pytest.approx(own, rel=1e-4)
+    assert exported == pytest.approx(score(engine, state), rel=1e-4)
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from saved_models import OWN_HEADS, VITS, save_own_head, save_siglip, save_vit
 
+from tests.support.contracts import PAIRS, config_of
+from tests.support.pairwise import pairwise_sample
 from trainables.preparation import prepare_workload
-from trainables.specs.adapters import WITHOUT_ADAPTER, Adapter, Freezing
+from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.engine import Engine
@@ -36,46 +38,15 @@ SECTIONS: Mapping[Adapter, Any] = {
     Adapter.PEFT: {"peft": {"method": "IA3"}},
 }
 """The settings of each adapter family."""
-MODES: Mapping[str, Any] = {
-    "head_only": {"freezing": "head_only"},
-    "frozen": {"freezing": "frozen"},
-    "unfrozen": {"freezing": "unfrozen"},
-    "full": {"freezing": "full"},
-    "unfreeze_at": {"freezing": "unfreeze_at", "unfreeze_epoch": 1},
-    "unfrozen, frozen_blocks": {"freezing": "unfrozen", "frozen_blocks": 2},
-    "full, frozen_blocks": {"freezing": "full", "frozen_blocks": 2},
-}
-"""Ways of freezing."""
 Case = tuple[str, Adapter, str]
 """A kind of segmenter, an adapter and a way of freezing."""
-
-
-def _goes(adapter: Adapter, mode: str) -> bool:
-    return (adapter is Adapter.NONE) == (Freezing(mode.split(",")[0]) in WITHOUT_ADAPTER)
-
-
-PAIRS = [(adapter, mode) for adapter in Adapter for mode in MODES if _goes(adapter, mode)]
-"""Every valid pair of an adapter and a way of freezing."""
-
-
-def _modes_of(adapter: Adapter) -> list[str]:
-    return [mode for mode in MODES if _goes(adapter, mode)]
-
-
-def _place(adapter: Adapter) -> int:
-    return list(Adapter).index(adapter)
 
 
 EVERY: list[Case] = [(kind, *pair) for kind in SAVED for pair in PAIRS]
 FEW: list[Case] = [(kind, *PAIRS[number * 13 % len(PAIRS)]) for number, kind in enumerate(SAVED)]
 """One pair for each kind, other ones from kind to kind."""
-PAIRWISE: list[Case] = [
-    (kind, adapter, mode)
-    for number, kind in enumerate(SAVED)
-    for adapter, mode in PAIRS
-    if adapter is Adapter.NONE or _modes_of(adapter).index(mode) == (number + _place(adapter)) % 4
-]
-"""Every kind with every adapter and with every way of freezing, but not with every pair of both."""
+PAIRWISE = pairwise_sample(EVERY)
+"""Every kind with every adapter and with every way of freezing, and every pair of both with some kind."""
 
 
 def slow_but(few: Iterable[str], every: Iterable[str]) -> list[Any]:
@@ -87,8 +58,7 @@ def slow_but(few: Iterable[str], every: Iterable[str]) -> list[Any]:
 
 def settings(adapter: Adapter, mode: str, **more: Any) -> TrialConfig:
     """A configuration of four short epochs."""
-    asked = {"adapter": adapter, **SECTIONS[adapter], **MODES[mode], "epochs": 4, "batch_size": 4}
-    return TrialConfig.model_validate_json(json.dumps(asked | {"weight_decay": 0.0} | more))
+    return config_of(adapter, mode, **SECTIONS[adapter], **more)
 
 
 def engine(folder: Path, *, gb: float = 0.0, train: int = 8, **model: Any) -> Engine:

@@ -11,46 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.contracts import PAIRS, check_goes_on, config_of
 from trainables.backbones import EMBEDDED
-from trainables.data.loader import eval_batches
-from trainables.specs.adapters import WITHOUT_ADAPTER, Adapter, Freezing
-from trainables.specs.data import Split
-from trainables.specs.trial import TrialConfig
+from trainables.specs.adapters import Adapter, Freezing
 from trainables.specs.workload import Task
-from trainables.training.checkpoint import read_state, restore_state, save_state
 from trainables.training.engine import Engine
 from trainables.training.state import TrialState
 
 EngineOf = Callable[[Task], Engine]
-
-EXTRA = {
-    Adapter.ADALORA: '"adalora": {"init_rank": 6, "target_rank": 2},',
-    Adapter.PEFT: '"peft": {"method": "IA3"},',
-}
-MODES = {
-    "head_only": '"freezing": "head_only"',
-    "frozen": '"freezing": "frozen"',
-    "unfrozen": '"freezing": "unfrozen"',
-    "full": '"freezing": "full"',
-    "unfreeze_at": '"freezing": "unfreeze_at", "unfreeze_epoch": 1',
-    "unfrozen, frozen_blocks": '"freezing": "unfrozen", "frozen_blocks": 2',
-    "full, frozen_blocks": '"freezing": "full", "frozen_blocks": 2',
-}
-
-
-def _goes(adapter: Adapter, mode: str) -> bool:
-    without = Freezing(mode.split(",")[0]) in WITHOUT_ADAPTER
-    return (adapter is Adapter.NONE) == without
-
-
-PAIRS = [(adapter, mode) for adapter in Adapter for mode in MODES if _goes(adapter, mode)]
-
-
-def _config(adapter: Adapter, mode: str) -> TrialConfig:
-    return TrialConfig.model_validate_json(
-        f'{{"adapter": "{adapter}", {EXTRA.get(adapter, "")} {MODES[mode]}, '
-        '"epochs": 4, "batch_size": 8, "weight_decay": 0.0}'
-    )
 
 
 def test_the_set_of_pairs_is_whole() -> None:
@@ -63,8 +31,7 @@ def test_the_set_of_pairs_is_whole() -> None:
 @pytest.mark.parametrize(("adapter", "mode"), PAIRS, ids=[f"{a}-{m}" for a, m in PAIRS])
 def test_contract(engine_of: EngineOf, tmp_path: Path, task: Task, adapter: Adapter, mode: str) -> None:
     engine = engine_of(task)
-    asked = _config(adapter, mode)
-    state = engine.start(asked)
+    state = engine.start(config_of(adapter, mode, batch_size=8))
     before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
     list(engine.advance([state], steps=2))
     assert state.step == 2
@@ -75,13 +42,7 @@ def test_contract(engine_of: EngineOf, tmp_path: Path, task: Task, adapter: Adap
         list(engine.advance([state], steps=1))
         assert _moved(state, before) == _should_move(state, trains_backbone=True)
 
-    save_state(state, tmp_path / "state.ckpt")
-    again = engine.start(asked)
-    restore_state(again, read_state(tmp_path / "state.ckpt"))
-    assert torch.equal(_outputs(engine, again), _outputs(engine, state))
-    for resumed in (state, again):
-        list(engine.advance([resumed], steps=1))
-    assert torch.equal(_outputs(engine, again), _outputs(engine, state))
+    check_goes_on(engine, state, tmp_path / "state.ckpt")
 
 
 def _moved(state: TrialState, before: dict[str, torch.Tensor]) -> set[str]:
@@ -93,10 +54,3 @@ def _should_move(state: TrialState, *, trains_backbone: bool) -> set[str]:
     if trains_backbone:
         names |= set(state.parts.movable(state.config))
     return names
-
-
-def _outputs(engine: Engine, state: TrialState) -> torch.Tensor:
-    state.model.eval()
-    batch = eval_batches(engine.data.splits[Split.VALIDATION], batch_size=4)[0].to(engine.device)
-    with torch.inference_mode():
-        return engine.task.outputs(state.model, batch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +14,36 @@ from PIL import Image
 from transformers import AutoModelForInstanceSegmentation
 from transformers.models.rf_detr.modeling_rf_detr import RfDetrInstanceSegmentationOutput
 
-from tests.support.pairwise import pairwise_sample
-from tests.support.saved_detectors import LABELS, QUERIES, SIDE, save_detector, save_instance_detector
+from tests.support import instances
+from tests.support.contracts import PAIRS
+from tests.support.instances import (
+    CLASSES,
+    check_contract,
+    check_learns_by_heart,
+    check_metrics_of_any_batch,
+    check_same_training,
+    engine_of,
+    trained_with,
+    workload,
+)
+from tests.support.saved_detectors import LABELS, QUERIES, save_detector, save_instance_detector
 from tests.trainables.tasks.conftest import CPU, PLAIN
-from tests.trainables.test_contract import PAIRS
-from tests.trainables.test_contract_detectors import check_moved, config_of, outputs
 from trainables.data.files.object_masks import decode
-from trainables.data.loader import Batch, eval_batches
+from trainables.data.loader import Batch
 from trainables.errors import ModelError
 from trainables.export.card import Card
 from trainables.export.use import load as load_export
 from trainables.export.write import export_model
 from trainables.inference.predict import Instances, predict_image
-from trainables.inference.trained_model import TrainedModel
-from trainables.preparation import prepare_workload
 from trainables.specs.adapters import Adapter
 from trainables.specs.data import Split
-from trainables.specs.trial import Precision, TrialConfig
-from trainables.specs.workload import ModelSpec, Task, Workload
+from trainables.specs.trial import Precision
+from trainables.specs.workload import ModelSpec, Task
 from trainables.tasks.base import pixels
 from trainables.tasks.detectors import INSTANCE_FAMILIES
 from trainables.tasks.instance_segmentation import AUTO
 from trainables.tasks.registry import load_task, resize_of
 from trainables.tasks.segmenters.instances import QUERY_MODELS
-from trainables.training.checkpoint import read_state, restore_state, save_state
-from trainables.training.engine import Engine
-
-CLASSES = tuple(str(digit) for digit in range(10))
-
-
-def workload(folder: Path, train: int = 12) -> Workload:
-    asked = {
-        "task": "instance_segmentation",
-        "model": {"name": str(folder), "image_size": [SIDE, SIDE]},
-        "objective": {"metric": "map_50"},
-        "data": {"embedded": {"domain": "clean", "train": train, "validation": 4, "test": 3, "side": 96}},
-    }
-    return Workload.model_validate_json(json.dumps(asked))
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +51,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_instance_detector(tmp_path_factory.mktemp("instances") / "model")
 
 
-@lru_cache(maxsize=2)
-def engine_of(folder: Path, train: int = 12) -> Engine:
-    asked = workload(folder, train)
-    return Engine(asked, prepare_workload(asked), device="cpu")
-
-
-def batch_of(folder: Path, images: int = 4) -> Batch:
-    """Images with digits, the labels being those of the checkpoint; the last image has no object."""
-    engine = engine_of(folder)
-    batch = eval_batches(engine.data.splits[Split.TRAIN], batch_size=images)[0]
-    assert batch.targets is not None
-    targets = [{**t, "class_labels": t["class_labels"] % len(LABELS)} for t in batch.targets]
-    targets[-1] = {name: tensor[:0] for name, tensor in targets[-1].items()}
-    return Batch(batch.images, batch.valid, targets, None, batch.indices)
+def batch_of(folder: Path) -> Batch:
+    return instances.batch_of(folder, len(LABELS))
 
 
 def known_task(folder: Path) -> Any:
@@ -83,39 +63,24 @@ def known_task(folder: Path) -> Any:
 def test_loss_and_gradients_are_those_of_transformers(saved: Path, mode: str) -> None:
     task, batch = known_task(saved), batch_of(saved)
     training = mode == "training"
-    found = []
-    for ours in (True, False):
-        model: Any = (
-            task.assemble(PLAIN, share=False)
-            if ours
-            else AutoModelForInstanceSegmentation.from_pretrained(saved)
-        )
-        model.requires_grad_(True).train(training)
-        torch.manual_seed(0)
-        if ours:
-            loss = task.loss(model, batch, PLAIN)
-        else:
-            # In evaluation there is one group of queries, but transformers' loss counts on all of them.
-            model.config.group_detr = model.config.group_detr if training else 1
-            loss = model(pixels(batch, task.scale), labels=batch.targets).loss
-        loss.backward()
-        found.append((loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
-    (loss, gradients), (theirs, expected) = found
-    assert loss.item() == pytest.approx(theirs.item(), rel=1e-6)
-    assert gradients.keys() == expected.keys()
+    model = task.assemble(PLAIN, share=False).requires_grad_(True).train(training)
+    torch.manual_seed(0)
+    ours = task.loss(model, batch, PLAIN), model
+    other: Any = AutoModelForInstanceSegmentation.from_pretrained(saved)
+    other.requires_grad_(True).train(training)
+    # In evaluation there is one group of queries, but transformers' loss counts on all of them.
+    other.config.group_detr = other.config.group_detr if training else 1
+    torch.manual_seed(0)
+    theirs = other(pixels(batch, task.scale), labels=batch.targets).loss, other
+    gradients = check_same_training(ours, theirs)
     assert {"segmentation_bias", "blocks.0.pointwise_conv.weight"} <= gradients.keys()
-    largest = max(float(grad.abs().max()) for grad in expected.values())
-    for name, grad in gradients.items():
-        assert torch.allclose(grad, expected[name], rtol=1e-5, atol=1e-6 * largest), name
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_batch_without_objects_has_a_loss(saved: Path, training: bool) -> None:
-    task, batch = known_task(saved), batch_of(saved)
-    assert batch.targets is not None
-    none = [{name: tensor[:0] for name, tensor in target.items()} for target in batch.targets]
+    task, batch = known_task(saved), instances.batch_of(saved, len(LABELS), objects=False)
     model = task.assemble(PLAIN, share=False).requires_grad_(True).train(training)
-    loss = task.loss(model, Batch(batch.images, batch.valid, none, None, batch.indices), PLAIN)
+    loss = task.loss(model, batch, PLAIN)
     assert loss.shape == ()
     assert math.isfinite(loss.item())
     loss.backward()
@@ -174,21 +139,7 @@ def test_masks_are_those_that_the_processor_gives(saved: Path) -> None:
 
 
 def test_metrics_do_not_depend_on_the_batch_and_leave_the_generator(saved: Path) -> None:
-    engine = engine_of(saved)
-    task: Any = engine.task
-    torch.manual_seed(0)
-    model = task.assemble(PLAIN, share=True)
-    split = engine.data.splits[Split.TRAIN]
-    state = torch.get_rng_state()
-    with torch.inference_mode():
-        one, three, low = (
-            task.evaluate(model, split, batch_size=n, device=CPU, precision=precision, config=PLAIN)
-            for n, precision in ((1, Precision.FP32), (3, Precision.FP32), (3, Precision.BF16))
-        )
-    assert torch.equal(torch.get_rng_state(), state)
-    assert one == pytest.approx(three, rel=1e-4)
-    assert {"map", "map_50", "loss"} <= one.keys()
-    assert all(math.isfinite(value) for value in low.values())
+    check_metrics_of_any_batch(saved)
 
 
 def test_masks_that_are_not_finite_are_a_diverged_model(saved: Path) -> None:
@@ -207,45 +158,18 @@ def test_masks_that_are_not_finite_are_a_diverged_model(saved: Path) -> None:
     assert math.isnan(loss.item())
 
 
-MATRIX = [("rf_detr", adapter, mode) for adapter, mode in PAIRS]
-FEW = [("rf_detr", Adapter.LORA, "frozen"), ("rf_detr", Adapter.NONE, "full")]
+FEW = [(Adapter.LORA, "frozen"), (Adapter.NONE, "full")]
 
 
-def contract(folder: Path, tmp_path: Path, adapter: Adapter, mode: str) -> None:
-    # AdaLoRA soon takes all ranks of some layers, which are then as they were: not within the first steps.
-    engine, asked = engine_of(folder), config_of(adapter, mode).model_copy(update={"epochs": 40})
-    state = engine.start(asked)
-    before = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
-    list(engine.advance([state], steps=2))
-    check_moved(state, before, epoch=0)
-    save_state(state, tmp_path / "state.ckpt")
-    again = engine.start(asked)
-    restore_state(again, read_state(tmp_path / "state.ckpt"))
-    for resumed in (state, again):
-        list(engine.advance([resumed], steps=1))
-    assert torch.equal(outputs(engine, again), outputs(engine, state))
-    with pytest.raises(ValueError, match="of one lane"):
-        engine.task.lane_losses(state.model, [batch_of(folder)] * 2, [asked] * 2)
-
-
-@pytest.mark.parametrize(("kind", "adapter", "mode"), FEW)
-def test_contract(saved: Path, tmp_path: Path, kind: str, adapter: Adapter, mode: str) -> None:
-    contract(saved, tmp_path, adapter, mode)
+@pytest.mark.parametrize(("adapter", "mode"), FEW)
+def test_contract(saved: Path, tmp_path: Path, adapter: Adapter, mode: str) -> None:
+    check_contract(saved, tmp_path, adapter, mode, refusal="of one lane")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "adapter", "mode"), pairwise_sample(MATRIX))
-def test_contract_of_every_pair(saved: Path, tmp_path: Path, kind: str, adapter: Adapter, mode: str) -> None:
-    contract(saved, tmp_path, adapter, mode)
-
-
-def trained_with(folder: Path, settings: dict[str, Any], *, steps: int = 2) -> TrainedModel:
-    engine = engine_of(folder)
-    asked = TrialConfig.model_validate_json(json.dumps({"epochs": 4, "batch_size": 4} | settings))
-    state = engine.start(asked)
-    list(engine.advance([state], steps=steps))
-    model = state.model.eval()
-    return TrainedModel(engine.workload, asked, CLASSES, engine.task, model, state.adapted, state.parts)
+@pytest.mark.parametrize(("adapter", "mode"), PAIRS)
+def test_contract_of_every_pair(saved: Path, tmp_path: Path, adapter: Adapter, mode: str) -> None:
+    check_contract(saved, tmp_path, adapter, mode, refusal="of one lane")
 
 
 @pytest.mark.parametrize("merge", [False, True])
@@ -284,33 +208,7 @@ def test_predictions_have_masks_in_the_images_own_pixels(saved: Path) -> None:
 @pytest.mark.slow
 def test_overfits_eight_images(tmp_path: Path) -> None:
     folder = save_instance_detector(tmp_path / "model", mask_downsample_ratio=2)
-    engine = engine_of(folder, 8)
-    asked = TrialConfig.model_validate_json(
-        json.dumps(
-            {"adapter": "none", "freezing": "full", "epochs": 450, "batch_size": 8, "learning_rate": 5e-3}
-        )
-    )
-    state = engine.start(asked)
-    while not state.done:
-        list(engine.advance([state]))
-    scored = engine.evaluate(state.model.eval(), asked, Split.TRAIN)
-    assert scored["map_50"] >= 0.9
-    trained = TrainedModel(
-        engine.workload, asked, CLASSES, engine.task, state.model, state.adapted, state.parts
-    )
-    result = export_model(trained, tmp_path / "out", merge=True, card=Card("by heart"))
-    spec = engine.workload.model.model_copy(update={"name": str(result.folder)})
-    again = load_task(engine.workload.model_copy(update={"model": spec}), CLASSES, CPU)
-    with torch.inference_mode():
-        found = again.evaluate(
-            again.assemble(asked, share=True),
-            engine.data.splits[Split.TRAIN],
-            batch_size=8,
-            device=CPU,
-            precision=Precision.FP32,
-            config=asked,
-        )
-    assert found["map"] == pytest.approx(scored["map"], abs=1e-4)
+    check_learns_by_heart(folder, tmp_path, epochs=450)
 
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:

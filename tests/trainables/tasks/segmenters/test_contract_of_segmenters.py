@@ -13,20 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from segmenters import EVERY, FEW, MODES, PAIRS, PAIRWISE, SAVED, Case, settings
+from segmenters import EVERY, FEW, PAIRWISE, SAVED, Case, settings
 from torch import Tensor
 
-from trainables.data.loader import eval_batches
+from tests.support.contracts import MODES, PAIRS, check_goes_on, trained_model, validation_batch
 from trainables.export.card import Card
 from trainables.export.use import load
 from trainables.export.write import export_model
-from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import Adapter
-from trainables.specs.data import Split
-from trainables.specs.trial import TrialConfig
 from trainables.tasks.base import pixels
 from trainables.tasks.segmenters.own_heads import OwnHeadTask
-from trainables.training.checkpoint import read_state, restore_state, save_state
 from trainables.training.engine import Engine
 from trainables.training.state import TrialState
 
@@ -65,8 +61,8 @@ def test_contract_of_the_rest(engine_for: EngineFor, tmp_path: Path, case: Case)
 
 
 def check(engine_for: EngineFor, folder: Path, kind: str, adapter: Adapter, mode: str) -> None:
-    engine, asked = engine_for(kind), settings(adapter, mode)
-    state = engine.start(asked)
+    engine = engine_for(kind)
+    state = engine.start(settings(adapter, mode))
     before = _values(state)
     list(engine.advance([state], steps=2))
     assert state.step == 2
@@ -75,23 +71,13 @@ def check(engine_for: EngineFor, folder: Path, kind: str, adapter: Adapter, mode
         for _ in range(2):  # in the first, what is behind weights of 0 has no gradient yet
             list(engine.advance([state], steps=1))
         _check_moved(state, before, backbone=True)
-    save_state(state, folder / "state.ckpt")
-    again = engine.start(asked)
-    restore_state(again, read_state(folder / "state.ckpt"))
-    assert torch.equal(_outputs(engine, again), _outputs(engine, state))
-    for resumed in (state, again):
-        list(engine.advance([resumed], steps=1))
-    assert torch.equal(_outputs(engine, again), _outputs(engine, state))
-    _check_export(engine, state, asked, folder / "export")
+    check_goes_on(engine, state, folder / "state.ckpt")
+    _check_export(engine, state, folder / "export")
 
 
-def _check_export(engine: Engine, state: TrialState, asked: TrialConfig, to: Path) -> None:
-    state.model.eval()
-    trained = TrainedModel(
-        engine.workload, asked, engine.data.classes, engine.task, state.model, state.adapted, state.parts
-    )
-    export_model(trained, to, merge=False, card=Card("a segmenter"))
-    images = pixels(_batch(engine), engine.task.scale)
+def _check_export(engine: Engine, state: TrialState, to: Path) -> None:
+    export_model(trained_model(engine, state), to, merge=False, card=Card("a segmenter"))
+    images = pixels(validation_batch(engine), engine.task.scale)
     with torch.inference_mode():
         found: Any = load(to, local_files_only=True)(pixel_values=images)
         expected = scores(engine.task, state.model, images)
@@ -102,16 +88,6 @@ def scores(task: Any, model: Any, images: Tensor) -> Tensor:
     """(B, classes, H, W)."""
     found: Tensor = task.class_scores(model, images) if isinstance(task, OwnHeadTask) else model(images)
     return found
-
-
-def _batch(engine: Engine) -> Any:
-    return eval_batches(engine.data.splits[Split.VALIDATION], batch_size=4)[0].to(engine.device)
-
-
-def _outputs(engine: Engine, state: TrialState) -> Tensor:
-    state.model.eval()
-    with torch.inference_mode():
-        return engine.task.outputs(state.model, _batch(engine))
 
 
 def _values(state: TrialState) -> dict[str, Tensor]:

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from saved_models import OWN_HEADS, save_own_head
-from segmenters import SAVED, SCENE, SCENE_CLASSES, scene_engine, settings
+from segmenters import SAVED, SCENE, scene_engine, settings
 
-from trainables.export.card import Card
-from trainables.export.write import export_model
-from trainables.inference.trained_model import TrainedModel
+from tests.support.contracts import scores_of_merged_export
 from trainables.specs.adapters import Adapter
 from trainables.specs.data import Split
 from trainables.specs.heads import HeadSource
-from trainables.tasks.registry import load_task
 
 RATES = {"segformer": 2e-2}
 FEW = ("dinov3_vit",)
@@ -56,22 +52,6 @@ def check(folder: Path, kind: str, **more: Any) -> None:
     scored = engine.evaluate(state.model.eval(), asked, Split.TRAIN)
     assert scored["dice"] >= 0.9
 
-    trained = TrainedModel(
-        engine.workload, asked, SCENE_CLASSES, engine.task, state.model, state.adapted, state.parts
-    )
-    result = export_model(trained, folder / "export", merge=True, card=Card("by heart"))
-    spec = engine.workload.model.model_copy(update={"name": str(result.folder)})
-    workload = engine.workload.model_copy(update={"model": spec})
-    again = load_task(workload, SCENE_CLASSES, torch.device("cpu"))
+    again, found = scores_of_merged_export(engine, state, folder / "export", Split.TRAIN, batch_size=32)
     assert again.head_source(asked) is HeadSource.KEPT
-    split = engine.data.splits[Split.TRAIN]
-    with torch.inference_mode():
-        found = again.evaluate(
-            again.assemble(asked, share=True),
-            split,
-            batch_size=32,
-            device=torch.device("cpu"),
-            precision=asked.precision,
-            config=asked,
-        )
     assert found == pytest.approx(scored, abs=1e-4)
