@@ -26,7 +26,7 @@ from trainables.metrics.coco import Backend, coco_metrics, top_detections
 from trainables.specs.data import Split
 from trainables.specs.tasks import COCO_METRICS
 from trainables.specs.workload import Task
-from trainables.tasks import detection
+from trainables.tasks import object_scores
 from trainables.training.engine import Engine
 
 Json = dict[str, Any]
@@ -125,7 +125,7 @@ class Scripted(nn.Module):
 @pytest.fixture(params=list(Backend))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """The library that computes the metrics."""
-    monkeypatch.setattr(detection, "coco_metrics", partial(coco_metrics, backend=request.param))
+    monkeypatch.setattr(object_scores, "coco_metrics", partial(coco_metrics, backend=request.param))
     chosen: Backend = request.param
     return chosen
 
