@@ -12,6 +12,9 @@ import datasets
 import numpy as np
 from data_makers import noise
 
+from trainables.data.prepared import Prepared
+from trainables.specs.data import Split
+
 CLASSES = ("ape", "bee", "cow")
 """In alphabetical order, which is VOC's."""
 Parts = Mapping[str, Sequence["Scene"]]
@@ -55,6 +58,17 @@ def scenes(first: int, count: int, *, height: int = 32, width: int = 64, whole: 
 def parts_of(**more: Any) -> dict[str, list[Scene]]:
     """Three parts, so that no format draws one by chance."""
     return {"train": scenes(0, 8, **more), "validation": scenes(8, 4, **more), "test": scenes(12, 3, **more)}
+
+
+def check_scenes(held: Prepared, parts: Parts) -> None:
+    """The prepared data hold the names, boxes and labels of the scenes, to the last bit."""
+    assert held.classes == CLASSES
+    for split, given in parts.items():
+        part = held.splits[Split(split)]
+        assert list(part.names) == [scene.name for scene in given]
+        for i, scene in enumerate(given):
+            assert part.boxes(i).tolist() == [list(box) for _, box in scene.boxes]
+            assert part.labels(i).tolist() == [label for label, _ in scene.boxes]
 
 
 def as_coco(root: Path, parts: Parts) -> dict[str, Any]:

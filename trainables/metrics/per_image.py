@@ -22,7 +22,7 @@ from trainables.errors import DataError
 from trainables.metrics.coco import Array, CocoTruth, Detections, match_with_hotcoco
 from trainables.metrics.mask_means import mask_names, mask_values
 from trainables.metrics.rules import MetricRules
-from trainables.specs.definitions import BEFORE, Definitions
+from trainables.specs.definitions import BEFORE, Definitions, complete
 from trainables.specs.tasks import MAP_WORST
 
 THRESHOLDS = 10
@@ -265,7 +265,7 @@ def _rules(held: dict[str, Any]) -> MetricRules:
     if "definitions" not in held:
         return MetricRules(BEFORE)
     background = str(held["background"]) if "background" in held else None
-    named = BEFORE.model_dump() | json.loads(str(held["definitions"]))
+    named = complete(json.loads(str(held["definitions"])))
     return MetricRules(Definitions.model_validate(named), background)
 
 

@@ -7,7 +7,7 @@ record holds their numbers; `MEANINGS` says what each number means.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from trainables.specs.base import Spec
 
@@ -68,6 +68,12 @@ class Definitions(Spec):
 
 BEFORE = Definitions.model_validate(dict.fromkeys(Definitions.model_fields, 1))
 """The definitions of every experiment whose record names none."""
+
+
+def complete(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's definitions by name, not yet checked; one that it does not name is the first."""
+    return BEFORE.model_dump() | dict(named)
+
 
 MEANINGS: Mapping[str, Mapping[int, str]] = {
     "dice": {

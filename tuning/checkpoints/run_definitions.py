@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trainables.errors import StorageError
-from trainables.specs.definitions import BEFORE, Definitions
+from trainables.specs.definitions import BEFORE, Definitions, complete
 
 DEFINITIONS = "definitions.json"
 
@@ -39,7 +39,7 @@ def run_definitions(folder: Path) -> RunDefinitions:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         return RunDefinitions(
-            Definitions.model_validate(BEFORE.model_dump() | held["definitions"]),
+            Definitions.model_validate(complete(held["definitions"])),
             dict(held.get("floors", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainables.errors import LedgerError
-from trainables.specs.definitions import BEFORE
+from trainables.specs.definitions import complete
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ExperimentRecord
 
@@ -16,9 +16,8 @@ from tuning.ledger.records import ExperimentRecord
 def experiment_of(header: ExperimentRecord) -> Experiment:
     """The experiment as launched, or as extended since. Raises LedgerError if this version cannot read it."""
     try:
-        # A definition that a record does not name is the first one.
         named: Any = header.experiment.get("definitions") or {}
-        document = header.experiment | {"definitions": BEFORE.model_dump() | named}
+        document = header.experiment | {"definitions": complete(named)}
         resources: Any = header.experiment.get("resources") or {}
         if says_nothing_of_packing(header):
             document["resources"] = resources | {"packing": "off"}

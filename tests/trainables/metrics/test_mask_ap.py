@@ -83,7 +83,6 @@ def scenes(request: pytest.FixtureRequest) -> tuple[list[Truth], list[Detections
 
 
 def test_equal_to_pycocotools(scenes: tuple[list[Truth], list[Detections]]) -> None:
-    pytest.importorskip("pycocotools")
     ours = coco_metrics(*scenes, CLASSES)
     reference = coco_metrics(*scenes, CLASSES, backend=Backend.PYCOCOTOOLS)
     assert set(COCO_METRICS) <= set(ours)

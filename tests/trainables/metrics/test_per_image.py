@@ -44,8 +44,6 @@ def mask_images(predicted: torch.Tensor, target: torch.Tensor) -> MaskImages:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("backend", Backend)
 def test_ap_over_all_images_is_the_reported_one(seed: int, backend: Backend) -> None:
-    if backend is Backend.PYCOCOTOOLS:
-        pytest.importorskip("pycocotools")
     truths, found = scene(seed)
     reported = coco_metrics(truths, found, CLASSES, backend=backend)
     results = box_images(truths, found, CLASSES, names(40))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pycocotools import mask as mask_tools
 
 from trainables.data.files.drawn_masks import Outline, Shape, draw_mask, with_background
 from trainables.data.files.outlines import outline_of
@@ -20,7 +21,6 @@ def test_a_polygon_of_whole_pixels_covers_these_pixels() -> None:
 @pytest.mark.parametrize("grid", [None, 1.0, 0.5, 0.25])
 def test_pixels_are_those_of_pycocotools(grid: float | None) -> None:
     """Random polygons, also beyond the border and across themselves: equal in each of 300 images."""
-    reference = pytest.importorskip("pycocotools.mask")
     rng = np.random.default_rng(0)
     for _ in range(300):
         height, width = (int(n) for n in rng.integers(2, 50, 2))
@@ -29,15 +29,14 @@ def test_pixels_are_those_of_pycocotools(grid: float | None) -> None:
             corners = rng.random((int(rng.integers(3, 9)), 2)) * [width + 6, height + 6] - 3
             polygons.append(corners if grid is None else np.round(corners / grid) * grid)
         flat = [polygon.ravel().tolist() for polygon in polygons]
-        theirs = reference.decode(reference.merge(reference.frPyObjects(flat, height, width)))
+        theirs = mask_tools.decode(mask_tools.merge(mask_tools.frPyObjects(flat, height, width)))
         assert (Outline(tuple(polygons)).pixels((height, width)) == theirs.astype(bool)).all()
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
 def test_runs_are_those_of_pycocotools() -> None:
-    reference = pytest.importorskip("pycocotools.mask")
     mask = np.random.default_rng(0).random((7, 5)) > 0.5
-    encoded = reference.encode(np.asfortranarray(mask.astype(np.uint8)))
+    encoded = mask_tools.encode(np.asfortranarray(mask.astype(np.uint8)))
     outline = outline_of({"size": encoded["size"], "counts": encoded["counts"].decode()})
     assert outline is not None
     assert (outline.pixels((7, 5)) == mask).all()

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as mask_tools
 
 from trainables.data.files.outlines import is_box, outline_box
-
-mask_tools = pytest.importorskip("pycocotools.mask")
 
 
 @pytest.mark.parametrize(

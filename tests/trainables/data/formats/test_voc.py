@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from data_makers import noise, prepared, workload
-from format_makers import CLASSES, as_voc, parts_of, scenes, voc_xml
+from format_makers import CLASSES, as_voc, check_scenes, parts_of, scenes, voc_xml
 
 from trainables.data.formats.voc import DIFFICULT, FROM_ZERO, TRUNCATED
 from trainables.data.prepare import fingerprint, prepare_domain
@@ -49,13 +49,7 @@ def looked(data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def test_corners_are_pixels_counted_from_1(tmp_path: Path) -> None:
     held = prepared(Task.DETECTION, as_voc(tmp_path, parts_of()), SIZE)
-    assert held.classes == CLASSES
-    for split, given in parts_of().items():
-        part = held.splits[Split(split)]
-        assert list(part.names) == [scene.name for scene in given]
-        for i, scene in enumerate(given):
-            assert part.boxes(i).tolist() == [list(box) for _, box in scene.boxes]
-            assert part.labels(i).tolist() == [label for label, _ in scene.boxes]
+    check_scenes(held, parts_of())
     assert held.meta["warnings"] == held.meta["faults"] == []
 
 

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+
+from search_spaces.catalog import shipped_experiments
+from tuning.experiment.json_schema import attribute_docs, experiment_schema
+from tuning.experiment.settings import setting_names
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
+from tuning.experiment.yaml_lines import read_yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> None:
+    schema = experiment_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in [file, *(space.path for space in shipped_experiments())]:
+        assert not [error.message for error in validator.iter_errors(read_yaml(path.read_text()).value)]
+    valid = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
+    for wrong in (
+        {"space": {"lora.rank": {"choice": ["eight"]}}},
+        {"space": {"lora": {"rnak": {"choice": [8]}}}},
+        {"space": {"loss": {"int": [1, 3]}}},
+        {"trial": {"lora.rank": 0}},
+        {"scheduler": "hyperband"},
+        {"source_text": ""},
+        {"definitions": {"dice": 2}},
+    ):
+        assert not validator.is_valid(valid | wrong), wrong
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "reference" / "experiment-file.md").read_text()
+    missing = [name for name in setting_names() if f"`{name}`" not in text]
+    parts = [name for name in Experiment.model_fields if name not in NOT_IN_FILES and f"`{name}`" not in text]
+    assert not missing
+    assert not parts
+
+
+def test_attribute_docs_are_read_from_source() -> None:
+    assert attribute_docs(Experiment)["retries"].startswith("The number of times that a trial is restarted")

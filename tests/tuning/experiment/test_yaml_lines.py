@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from tuning.experiment.yaml_lines import dump_yaml as yaml_text
+from tuning.experiment.yaml_lines import read_yaml
+
+
+def test_yaml_is_written_as_it_reads_back() -> None:
+    value = {
+        "text": ["1e-4", "yes", "null", "a: b", "", "- x", "2020-01-01", "01", "#", "ä", "true"],
+        "numbers": [1, 1.5, 1e-05, 1e22, -3, 0.1],
+        "rest": {"nothing": None, "truth": True, "empty": {}, "none": [], "nested": [[1, 2], {"a": [3]}]},
+    }
+    assert read_yaml(yaml_text(value)).value == value
+
+
+def test_yaml_1_2_numbers_and_words() -> None:
+    text = "[1e-4, 1E3, .5, 0x1F, 0o17, 1_000, -2, .inf, yes, on, True, ~, 012]"
+    assert read_yaml(text).value == [
+        1e-4, 1000.0, 0.5, 31, 15, 1000, -2, float("inf"), "yes", "on", True, None, 12,
+    ]  # fmt: skip
+
+
+def test_aliases_and_merges() -> None:
+    document = read_yaml("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}\nc: *x\n")
+    assert document.value == {"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}, "c": {"p": 1, "q": 2}}
+    assert document.where[("a",)] == 1
+    assert document.where[("b", "q")] == 2
