@@ -147,6 +147,10 @@ class Balance(StrEnum):
     CLASS = "class"
 
 
+USUAL_POWER = 0.5
+"""That of `sampling.power` when it is not given."""
+
+
 class SamplingSpec(Spec):
     """How the training images of an epoch are drawn.
 
@@ -156,7 +160,7 @@ class SamplingSpec(Spec):
     """
 
     balance: Balance = Balance.NONE
-    power: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    power: Annotated[float, Field(gt=0.0, le=1.0)] = USUAL_POWER
 
 
 class TrialConfig(Spec):
@@ -291,6 +295,11 @@ class TrialConfig(Spec):
             found.append("adapter 'peft' needs a section peft with a method")
         if self.schedule is Schedule.WARMUP_FLAT_DECAY and self.warmup + self.flat > 1.0:
             found.append("warmup + flat must not exceed 1")
+        if self.sampling.balance is Balance.NONE and self.sampling.power != USUAL_POWER:
+            found.append(
+                "sampling.power needs sampling.balance 'class'; remove it, or search it with "
+                "when: {sampling.balance: class}"
+            )
         return found
 
     def _head_faults(self) -> list[str]:

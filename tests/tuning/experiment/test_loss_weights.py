@@ -63,6 +63,17 @@ def test_sampling_is_searched(tmp_path: Path) -> None:
     assert loaded(tmp_path).trial_config({}).sampling.balance is Balance.NONE
 
 
+def test_a_power_without_balance_is_refused(tmp_path: Path) -> None:
+    rule = "sampling.power needs sampling.balance 'class'; remove it, or search it with when"
+    with pytest.raises(ExperimentFileError, match=f"trial.sampling.power  {rule}"):
+        loaded(tmp_path, trial={"sampling": {"power": 0.75}})
+    choice = {"sampling.balance": {"choice": ["none", "class"]}}
+    always = {"sampling.power": {"float": [0.25, 1.0]}}
+    with pytest.raises(ExperimentFileError, match=f"space.sampling.power  {rule}"):
+        loaded(tmp_path, space=choice | always, search={"trials": 2})
+    loaded(tmp_path, trial={"sampling": {"balance": "class"}}, space=always, search={"trials": 2})
+
+
 def test_a_class_whose_name_has_a_dot_is_given_with_the_others(tmp_path: Path) -> None:
     masks = {
         "train": {"images": str(tmp_path), "masks": str(tmp_path)},

@@ -38,6 +38,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("localized_lora", "localized_lora.blocks", "targets", "adapter"),
     ("blocks", "adapter"),
     ("head.kind", "head.width", "head.blocks"),
+    ("sampling.power", "sampling.balance"),
 )
 """Settings that interact; an error is shown at the first setting of a group that the file contains."""
 WHOLE = frozenset({"localized_lora.blocks"})
