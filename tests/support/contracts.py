@@ -66,9 +66,12 @@ def values(state: TrialState) -> dict[str, Tensor]:
 def check_moved(state: TrialState, before: Mapping[str, Tensor], *, epoch: int) -> None:
     """What should move has moved, unless its gradient was 0 or too small to be seen beside a weight."""
     found, expected = _moved(state, before), _should_move(state, epoch=epoch)
-    assert found <= expected
+    # What keeps AdaLoRA's matrices orthogonal moves those, too, that no gradient of the loss reaches.
+    penalized = {name for name in state.still if state.adapted.penalty() is not None and "lora_E" not in name}
+    assert found <= expected | penalized, sorted(found - expected)
     held = dict(state.model.named_parameters())
-    for name in expected - found:
+    # AdaLoRA sets the values of ranks that it prunes back to 0, where they began.
+    for name in (name for name in expected - found if "lora_E" not in name):
         average = state.optimizer.state[held[name]]["exp_avg"]
         assert float(average.abs().max()) < 1e-12, name
 

@@ -16,7 +16,15 @@ import torch
 from segmenters import EVERY, FEW, PAIRWISE, SAVED, Case, settings
 from torch import Tensor
 
-from tests.support.contracts import MODES, PAIRS, check_goes_on, trained_model, validation_batch
+from tests.support.contracts import (
+    MODES,
+    PAIRS,
+    check_goes_on,
+    check_moved,
+    trained_model,
+    validation_batch,
+    values,
+)
 from trainables.export.card import Card
 from trainables.export.use import load
 from trainables.export.write import export_model
@@ -37,9 +45,9 @@ def test_the_sets_of_cases_are_whole() -> None:
     assert len(EVERY) == len(SAVED) * len(PAIRS) == len(set(EVERY))
     assert {kind for kind, *_ in FEW} == set(SAVED)
     assert {adapter for _, adapter, _ in FEW} == set(Adapter)
-    for place, values in ((1, set(Adapter)), (2, set(MODES))):
+    for place, found in ((1, set(Adapter)), (2, set(MODES))):
         met = {(case[0], case[place]) for case in PAIRWISE}
-        assert met == {(kind, value) for kind in SAVED for value in values}
+        assert met == {(kind, value) for kind in SAVED for value in found}
     assert len(PAIRWISE) < len(EVERY) / 3
 
 
@@ -63,14 +71,14 @@ def test_contract_of_the_rest(engine_for: EngineFor, tmp_path: Path, case: Case)
 def check(engine_for: EngineFor, folder: Path, kind: str, adapter: Adapter, mode: str) -> None:
     engine = engine_for(kind)
     state = engine.start(settings(adapter, mode))
-    before = _values(state)
+    before = values(state)
     list(engine.advance([state], steps=2))
     assert state.step == 2
-    _check_moved(state, before, backbone=mode.startswith(("unfrozen", "full")))
+    check_moved(state, before, epoch=0)
     if mode == "unfreeze_at":
         for _ in range(2):  # in the first, what is behind weights of 0 has no gradient yet
             list(engine.advance([state], steps=1))
-        _check_moved(state, before, backbone=True)
+        check_moved(state, before, epoch=1)
     check_goes_on(engine, state, folder / "state.ckpt")
     _check_export(engine, state, folder / "export")
 
@@ -88,25 +96,3 @@ def scores(task: Any, model: Any, images: Tensor) -> Tensor:
     """(B, classes, H, W)."""
     found: Tensor = task.class_scores(model, images) if isinstance(task, OwnHeadTask) else model(images)
     return found
-
-
-def _values(state: TrialState) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in state.model.named_parameters()}
-
-
-def _moved(state: TrialState, before: dict[str, Tensor]) -> set[str]:
-    return {name for name, p in state.model.named_parameters() if not torch.equal(p, before[name])}
-
-
-def _check_moved(state: TrialState, before: dict[str, Tensor], *, backbone: bool) -> None:
-    moved, should = _moved(state, before), _should_move(state, backbone=backbone)
-    assert moved <= should
-    # AdaLoRA sets the values of ranks that it prunes back to 0, where they began.
-    assert not [name for name in should - moved if "lora_E" not in name]
-
-
-def _should_move(state: TrialState, *, backbone: bool) -> set[str]:
-    names = {*state.parts.adapter, *state.parts.head}
-    if backbone:
-        names |= set(state.parts.movable(state.config))
-    return names - set(state.still)
