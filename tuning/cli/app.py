@@ -77,6 +77,12 @@ COMMANDS = {
         RUN,
         "Stop a running experiment or one of its trials; everything recorded is kept.",
     ),
+    "add": CommandEntry(
+        "tuning.cli.run.add", RUN, "Add a configuration of your own to an experiment, as one more trial."
+    ),
+    "clone": CommandEntry(
+        "tuning.cli.run.clone", RUN, "Add a changed copy of a trial to an experiment, as one more trial."
+    ),
     "best": CommandEntry(
         "tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."
     ),

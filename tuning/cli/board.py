@@ -20,6 +20,7 @@ from tuning.experiment.spec import Experiment
 from tuning.formatting import duration, format_settings
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import (
+    AddedRecord,
     ClosedRecord,
     EndedRecord,
     ExperimentRecord,
@@ -70,6 +71,8 @@ class Board:
             self._best_so_far.observe(self.trials[record.trial], self.trials.values())
         if isinstance(record, ResumedRecord):
             self._resume(record)
+        if isinstance(record, AddedRecord) and self.total is not None:
+            self.total = self._at_most(self.total + 1)
         self._seen = max(self._seen, record.time)
         if isinstance(record, StartedRecord):
             self._epochs[record.trial] = self._asked(record)
@@ -90,8 +93,12 @@ class Board:
         if self._began is not None:
             self._began += max(0.0, record.time - self._seen)
         if record.trials is not None:
-            size = self._experiment.space.size()
-            self.total = record.trials if size is None else min(record.trials, size)
+            self.total = self._at_most(record.trials)
+
+    def _at_most(self, trials: int) -> int:
+        """The number of trials, or that of all configurations if there are not so many."""
+        size = self._experiment.space.size()
+        return trials if size is None else min(trials, size)
 
     def _asked(self, record: StartedRecord) -> float:
         try:

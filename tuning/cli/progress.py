@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from threading import Event, RLock, Thread
@@ -18,6 +19,7 @@ from tuning.cli.console import print_lines
 from tuning.cli.data_summary import error_count, prepared_line
 from tuning.formatting import duration
 from tuning.ledger.records import (
+    AddedRecord,
     BaselineRecord,
     BuiltRecord,
     EndedRecord,
@@ -137,6 +139,9 @@ class Progress:
             self._print(f"data ready: {prepared_line(record.counts, record.boxes, record.crowds)}{faults}")
             for text in record.warnings:
                 self._print(f"warning: {text}")
+        elif isinstance(record, AddedRecord):
+            by = f" by {record.by}" if record.by else ""
+            self._print(f"added{by}: {json.dumps(record.params)}")
         elif isinstance(record, BuiltRecord) and record.head not in (None, self._head):
             self._head = record.head
             self._print(f"trial {record.trial}: {record.head}")

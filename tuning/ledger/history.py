@@ -11,6 +11,7 @@ from trainables.errors import LedgerError
 from tuning.experiment.moved_data import move_values
 from tuning.ledger.records import (
     NOT_OVER,
+    AddedRecord,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
@@ -108,6 +109,8 @@ class History:
     """Finished trials of other experiments."""
     packing: Mapping[str, PackingRecord] = field(default_factory=dict)
     """How many trials a worker takes at once, by what they have in common."""
+    added: tuple[AddedRecord, ...] = ()
+    """Configurations that users added; `header` counts them among the trials asked for."""
     moves: tuple[Mapping[str, str], ...] = ()
     """Where data have moved since the launch, one after the other; `header` has them at their last place."""
 
@@ -139,6 +142,8 @@ class History:
                 return replace(self, prepared=record)
             case PackingRecord():
                 return replace(self, packing={**self.packing, record.group: record})
+            case AddedRecord():
+                return replace(self, header=_with_one_more(self.header), added=(*self.added, record))
             case BaselineRecord():
                 return replace(self, baseline=record)
             case ScoringRecord():
@@ -172,6 +177,16 @@ class History:
                 return self
             case _:
                 raise LedgerError(f"unexpected record {type(record).__name__}")
+
+
+def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:
+    """The header with one more trial asked for, if their number is limited."""
+    search = header.experiment.get("search")
+    if not isinstance(search, dict) or not isinstance(trials := search.get("trials"), int):
+        return header
+    return header.model_copy(
+        update={"experiment": header.experiment | {"search": search | {"trials": trials + 1}}}
+    )
 
 
 def _resumed(header: ExperimentRecord, record: ResumedRecord) -> ExperimentRecord:

@@ -144,6 +144,20 @@ class StartedRecord(Record):
     """How many steps its pack had taken when it joined, where one worker trains all; see `PackedTrial`."""
 
 
+class AddedRecord(Record):
+    """A configuration that a user adds to the sweep, as one more trial, which is proposed before any other.
+
+    asked: when, in seconds since 1970.  by: the user's name.  of: the trial that it was copied from.
+    """
+
+    kind: Literal["added"] = "added"
+    params: dict[str, JsonValue]
+    hash: str
+    asked: float
+    by: str = ""
+    of: int | None = None
+
+
 class PackingRecord(Record):
     """How many trials of one kind a worker takes at once; the latest of a group counts, also on resume.
 
@@ -310,6 +324,7 @@ AnyRecord = Annotated[
     | PreparedRecord
     | BaselineRecord
     | StartedRecord
+    | AddedRecord
     | PackingRecord
     | BuiltRecord
     | ReportRecord

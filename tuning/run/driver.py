@@ -12,6 +12,7 @@ from pathlib import Path
 from cluster.capacity import does_not_fit
 from cluster.connect import Cluster, connect
 from trainables.errors import StorageError
+from trainables.wording import plural
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
@@ -23,7 +24,10 @@ from tuning.ledger.records import (
     Ending,
     Outcome,
 )
+from tuning.ledger.requests import requests_in
+from tuning.ledger.storage import shell_name
 from tuning.messages import say
+from tuning.run.additions import Additions
 from tuning.run.composition import Composition
 from tuning.run.control import Control
 from tuning.run.early_imports import FOR_FIT, import_in_background, preload_for
@@ -177,8 +181,15 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
     )
+    additions = Additions(experiment, of.folder, of.recorder, study)
+    additions.take()
+
+    def each_round() -> None:
+        budget.check()
+        additions.check()
+
     searcher, scheduler = build_ray_parts(
-        of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=budget.check
+        of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=each_round
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -196,6 +207,11 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     with signals.only_noted():
         _score(of, data, gpus, control)
         budget.finish()
+    if late := requests_in(of.folder):
+        say(
+            f"{plural(len(late), 'added configuration')} came when the search had ended;"
+            f" `adaptertune resume {shell_name(of.folder)}` takes {'it' if len(late) == 1 else 'them'} up"
+        )
 
 
 def _give_up() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainables.run_folder import BASELINE_CLAIM, CONTROL, HALTED
 from tuning.ledger.history import History
+from tuning.ledger.requests import is_request
 
 Stamp = tuple[int, int]
 """Inode and modification time in ns: a request that is made again has another one."""
@@ -18,7 +19,7 @@ class LeftBehind:
     """`stop` requests that no driver received, and an unfinished claim to measure the baseline.
 
     A resume does not obey them, and removes them only once it is recorded: one that is refused leaves the
-    folder as it was. Requests that come meanwhile are none of them.
+    folder as it was. Requests that come meanwhile are none of them, nor are requests to add a trial.
     """
 
     files: Mapping[Path, Stamp] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class LeftBehind:
 
 
 def _paths(folder: Path, history: History) -> Iterator[Path]:
-    yield from (folder / CONTROL).glob("*")
+    yield from (path for path in (folder / CONTROL).glob("*") if not is_request(path))
     yield from (folder / "trials").glob(f"*/{HALTED}")
     if history.baseline is None:
         yield folder / BASELINE_CLAIM

@@ -55,7 +55,6 @@ def build_ray_parts(
                 of.recorder,
                 configure=Configure(of, data),
                 capacity=capacity,
-                retries=experiment.retries,
             ),
             RecordingScheduler(
                 results, of.recorder, study, control, retries=experiment.retries, each_round=each_round

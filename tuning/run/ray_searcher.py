@@ -43,14 +43,12 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
         *,
         configure: Configure,
         capacity: Callable[[], int],
-        retries: int = 0,
     ) -> None:
         super().__init__()
         self._study = study
         self._recorder = recorder
         self._configure = configure
         self._capacity = capacity
-        self._retries = retries
         self._live: dict[str, int] = {}
         self._first: dict[str, Any] | str | None = None
 
@@ -78,8 +76,9 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
             if proposal is NoProposal.WAIT:
                 return None
             if not isinstance(proposal, Proposal):
-                # After FINISHED Ray asks for no more, but a trial must be proposed again if its worker dies.
-                return None if self._live and self._retries else str(Searcher.FINISHED)
+                # After FINISHED Ray asks for no more, but a trial must be proposed again if its worker dies,
+                # and the user may add one as long as others run.
+                return None if self._live else str(Searcher.FINISHED)
             config = self._begin(proposal)
             if config is not None:
                 return config

@@ -24,6 +24,7 @@ from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
 from tuning.ledger.recorder import Listener, Recorder
 from tuning.ledger.records import ClosedRecord, Ending, Outcome, ResumedRecord
+from tuning.ledger.requests import requests_in
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 from tuning.run.composition import Composition
@@ -133,7 +134,9 @@ def _idle(
     asked = experiment.search.trials
     grows = trials is not None and trials > max(there, asked or 0)
     failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
-    if not history.finished or grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
+    if not history.finished or requests_in(folder):
+        return None
+    if grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
         return None
     name = shell_name(folder)
     again = ""

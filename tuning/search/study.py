@@ -27,7 +27,7 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import Outcome, WarmStartRecord
+from tuning.ledger.records import AddedRecord, Outcome, WarmStartRecord
 from tuning.search.distributions import as_asked
 from tuning.search.samplers.registry import build_sampler, list_configurations
 
@@ -105,6 +105,7 @@ class Study:
         self._distributions: dict[str, BaseDistribution] = {}
         self._next = 0
         self._unfinished: list[TrialHistory] = []
+        self._added = [dict(each.params) for each in history.added] if history else []
         for record in earlier:
             self._learn(record)
         for trial in sorted((history.trials if history else {}).values(), key=lambda t: t.number):
@@ -118,6 +119,10 @@ class Study:
         if self._unfinished:
             trial = self._unfinished.pop(0)
             return Proposal(trial.number, trial.params, trial.hash, again=True)
+        while self._added:
+            params = self._added.pop(0)
+            if config_hash(params) not in self._tried:
+                return self._take(*self._ask_for(params))
         if self._trials is not None and self._next >= self._trials:
             return NoProposal.FINISHED
         for params in self._fixed:  # an iterator: each is considered once
@@ -133,6 +138,12 @@ class Study:
         new = [] if self._trials is None else [self._trials - self._next]
         new += [] if self._size is None else [self._size - len(self._tried)]
         return max(0, min(new)) + len(self._unfinished) if new else None
+
+    def add(self, record: AddedRecord) -> None:
+        """Propose a user's configuration before any other new one, as one more trial."""
+        self._added.append(dict(record.params))
+        if self._trials is not None:
+            self._trials += 1
 
     def propose_again(self, trial: TrialHistory) -> None:
         """Propose a trial again, under its own number, before any new one: its worker died."""

@@ -10,6 +10,7 @@ import pytest
 from trainables.errors import LedgerError, StorageError
 from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, driver_alive, read_history, read_records
 from tuning.ledger.records import (
+    AddedRecord,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
@@ -46,6 +47,7 @@ ONE_OF_EACH: list[Record] = [
     WarmStartRecord(experiment="b", taken=[], dropped={3: "failed"}),
     PreparedRecord(fingerprint="f", counts={"train": 3}, faults=[{"name": "x.png"}]),
     STARTED,
+    AddedRecord(params={"lora.rank": 4}, hash="h", asked=1.5, by="ann", of=0),
     PackingRecord(group="g", lanes=8, why="memory has room for no more", lane_mb=3.5),
     BaselineRecord(metrics={"map": 0.1}),
     BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}, still=["a.b"]),

@@ -1,0 +1,50 @@
+"""The command `clone`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tuning.cli.completion import complete_trial
+from tuning.cli.options import Storage
+from tuning.cli.run.add import request_addition
+
+
+def run_clone(
+    trial: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME:TRIAL", help="A trial by number, or NAME:best.", autocompletion=complete_trial
+        ),
+    ],
+    given: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="What is different in the copy; may be repeated."),
+    ],
+    storage: Storage = None,
+) -> None:
+    """Add a changed copy of a trial to an experiment, as one more trial.
+
+    It trains from the start, under the configuration of the trial with your changes; parameters that no
+    longer apply are left out. Otherwise it is like `adaptertune add`.
+
+    Examples:
+
+        adaptertune clone nuclei:7 --set learning_rate=1e-4
+
+        adaptertune clone nuclei:best --set lora.rank=16
+    """
+    from analysis.ranking.rank_by_sql import best_number
+    from trainables.errors import StorageError
+    from tuning.ledger.ledger import read_history
+    from tuning.ledger.storage import BEST, parse_reference, storage_folder
+
+    reference = parse_reference(trial, storage_folder(storage))
+    if reference.trial is None:
+        raise StorageError(f"clone takes a trial: {trial}:7, or {trial}:best")
+    history = read_history(reference.folder)
+    number = best_number(reference.folder) if reference.trial == BEST else int(reference.trial)
+    if number not in history.trials:
+        raise StorageError(f"{history.name} has no trial {number}")
+    typer.echo(request_addition(reference.folder, given, base=history.trials[number].params, of=number))
