@@ -19,7 +19,7 @@ from trainables.errors import AdaptertuneError
 from trainables.specs.adapters import Adapter
 from trainables.specs.trial import TrialConfig
 from trainables.wording import plural
-from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
+from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
 from tuning.experiment.settings import SettingKind, find_setting, unknown_setting
 from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
@@ -241,6 +241,9 @@ def pivot_of(spec: AblationSpec) -> str:
 
 def level_of(spec: AblationSpec, params: Mapping[str, JsonValue]) -> AblationLevel | None:
     """The level that a trial's parameters belong to."""
+    if spec.stage is AblationStage.CONFIRM:
+        key = config_hash({name: value for name, value in params.items() if name != SEED})
+        return next((level for level in spec.levels if config_hash(level.settings) == key), None)
     pivot = pivot_of(spec)
     if pivot not in params:
         return None

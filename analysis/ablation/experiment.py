@@ -82,15 +82,28 @@ def _experiment(
     search: Mapping[str, JsonValue],
     fixed: Mapping[str, JsonValue],
 ) -> Experiment:
-    apart = {"name", "trial", "space", "search", "scheduler", "scoring", "ablation", *NOT_IN_FILES}
-    parts = base.experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     trial = {n: v for n, v in base.settings.items() if n not in space and _is_used(n, spec, base)}
     trial = {n: v for n, v in trial.items() if n != SEED} | dict(fixed)
     if "freezing" in space:  # the levels set what applies to some modes only
         trial = {n: v for n, v in trial.items() if n not in WITH_FREEZING}
     if not has_patience(space):  # otherwise runs of one comparison would have different budgets
         trial = {n: v for n, v in trial.items() if not has_patience([n])}
-    ending = Scored.EACH if spec.stage is AblationStage.COMPARE else Scored.NONE
+    return designed_experiment(base.experiment, spec, name, trial=trial, space=space, search=search)
+
+
+def designed_experiment(
+    of: Experiment,
+    spec: AblationSpec,
+    name: str,
+    *,
+    trial: Mapping[str, JsonValue],
+    space: Mapping[str, JsonValue],
+    search: Mapping[str, JsonValue],
+) -> Experiment:
+    """The experiment of a design, with the data, model and resources of the one that it starts from."""
+    apart = {"name", "trial", "space", "search", "scheduler", "scoring", "ablation", *NOT_IN_FILES}
+    parts = of.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
+    ending = Scored.EACH if spec.stage.compares else Scored.NONE
     document = {
         "name": name,
         **{key: part for key, part in parts.items() if part != {}},

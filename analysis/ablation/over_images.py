@@ -21,6 +21,7 @@ from analysis.statistics.paired import StatisticsError
 from trainables.errors import DataError
 from trainables.metrics.per_image import PerImage
 from trainables.wording import plural
+from tuning.experiment.sections.ablation import AblationStage
 
 
 def image_differences(result: AblationResult, folder: Path) -> dict[str, ImageDifference]:
@@ -29,7 +30,7 @@ def image_differences(result: AblationResult, folder: Path) -> dict[str, ImageDi
     Both sides have the same seeds. Levels without results by image are left out. The variance over seeds
     is not included, and p is not adjusted for several levels: the comparison over seeds decides.
     """
-    if result.images is not Images.TEST:
+    if result.images is not Images.TEST or result.spec.stage is AblationStage.CONFIRM:
         return {}
     asked = result.asked
     # Cached, because every difference has the reference in it.

@@ -98,7 +98,7 @@ def result_of(sweep: Sweep, images: Images | None = None) -> AblationResult:
     has been scored on the requested test images.
     """
     spec = sweep.experiment.ablation
-    if spec is None or spec.stage is not AblationStage.COMPARE:
+    if spec is None or not spec.stage.compares:
         what = "only retuned the levels of an ablation" if spec else "is not a designed experiment"
         raise AblationError(
             f"{sweep.name} {what}; `adaptertune ablate {spec.of if spec else sweep.name} --study rank`"
@@ -117,7 +117,8 @@ def result_of(sweep: Sweep, images: Images | None = None) -> AblationResult:
             name: {run.seed: run.test if test else run.value for run in group}
             for name, group in by_level.items()
         }
-        return compare_levels(values, metric=metric, direction=direction, reference=spec.reference)
+        reference = None if spec.stage is AblationStage.CONFIRM else spec.reference
+        return compare_levels(values, metric=metric, direction=direction, reference=reference)
 
     validation = compared(False)
     comparison = compared(True) if chosen is Images.TEST else validation

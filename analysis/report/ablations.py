@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.ablation.answers import shown_tables
+from analysis.ablation.confirmed import confirmed
 from analysis.ablation.over_images import image_differences, image_sentence
 from analysis.ablation.result import (
     AblationResult,
-    result_tables,
     seed_sentences,
 )
 from analysis.errors import QueryError
@@ -31,6 +32,7 @@ from analysis.tables import Table, format_metric
 from trainables.specs.workload import ROBUSTNESS
 from trainables.specs.workload import MetricName as Figure_
 from trainables.wording import plural
+from tuning.experiment.sections.ablation import AblationSpec, AblationStage
 
 PANELS = 5
 """Maximum number of settings in the figure of levels."""
@@ -103,7 +105,7 @@ def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
         f"ablation-{number}-{_slug(spec.factor)}",
         f"{spec.factor}: {measured} by level",
         f"Means of {measured} by level of {spec.factor}: {means}. {comparison.conclusion}",
-        f"Designed: all other settings as in trial {spec.trial} of {spec.of};"
+        f"Designed: {_shared(spec)};"
         f" {plural(len(spec.seeds), 'seed')} per level, the same at all levels. Measured on {result.images}"
         " images; the epoch of each run was selected on validation images. Bars: 95 % confidence intervals"
         " of the means over seeds (top) and of the paired differences (bottom).",
@@ -113,10 +115,17 @@ def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
         Heading(f"{spec.factor}: {result.name}"),
         Text(f"On {result.images} images. {comparison.conclusion}"),
         drawn,
-        *result_tables(result),
+        *([Text(f"{confirmed(result).answer}.")] if spec.stage is AblationStage.CONFIRM else []),
+        *shown_tables(result),
         Points(seed_sentences(result)[1:]),
         *_by_image(folder, result),
     ]
+
+
+def _shared(spec: AblationSpec) -> str:
+    if spec.stage is AblationStage.CONFIRM:
+        return f"the best trials of {spec.of}, repeated"
+    return f"all other settings as in trial {spec.trial} of {spec.of}"
 
 
 def _by_image(folder: Path, result: AblationResult) -> list[Block]:

@@ -205,7 +205,7 @@ def _results_of_ablations(
     found: list[tuple[Path, AblationResult]] = []
     unread = []
     if sweep.experiment.ablation is not None:
-        if sweep.experiment.ablation.stage is AblationStage.COMPARE and sweep.trials:
+        if sweep.experiment.ablation.stage.compares and sweep.trials:
             found.append((folder, result_of(sweep)))
         return tuple(found), ()
     for ablation in _ablations_of(sweep.name, folder):

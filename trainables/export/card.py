@@ -35,6 +35,7 @@ class Card:
     collapsed: whether the objective is no better than a constant predictor's; None without a floor.
     counts: images by split.  file: its configuration as an experiment file.
     reproduce: the command that trains it again.  environment: hardware and software that trained it.
+    confirmed: what repeating the best trials of its search over new seeds found, as a sentence; or empty.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Card:
     file: str = ""
     reproduce: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    confirmed: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,18 @@ def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
         f"# {card.title}\n\n{_intro(trained, facts)}",
         f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
         f"## Labels\n\n{_labels(trained)}",
-        f"## Metrics\n\n{_metrics(trained, card)}",
+        f"## Metrics\n\n{_metrics(trained, card)}{_confirmed(card)}",
         f"## Data\n\n{_data(trained.workload, card)}",
         f"## Configuration\n\n{_configuration(trained.config, card)}",
         f"## Environment\n\n{_environment(card)}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _confirmed(card: Card) -> str:
+    if not card.confirmed:
+        return ""
+    return f"\n\nThe best trials of its search were repeated over new seeds: {card.confirmed}."
 
 
 def _header(trained: TrainedModel, facts: ExportFacts) -> str:

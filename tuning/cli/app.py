@@ -109,6 +109,11 @@ COMMANDS = {
         RESULTS,
         "Write a report of an experiment on one page: best trials, ablations, importance, costs, charts.",
     ),
+    "confirm": CommandEntry(
+        "tuning.cli.ablations.confirm",
+        ABLATIONS,
+        "Repeat the best trials of a search over new seeds, and say which of them to take.",
+    ),
     "ablate": CommandEntry(
         "tuning.cli.ablations.ablate",
         ABLATIONS,

@@ -63,7 +63,7 @@ def print_conclusion(folder: Path, then_ablate: str | None) -> None:
     sweep = Sweep.at(folder)
     print_lines(out, *failure_lines(sweep, folder))
     design = sweep.experiment.ablation
-    if design is not None and design.stage == "compare":
+    if design is not None and design.stage.compares:
         print_result(result_of(sweep), folder)
         return
     ranking = finished_first(sweep)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from analysis.ablation.confirmed import confirmation_of
 from analysis.ranking.rank_by_sql import best_number
 from search_spaces.catalog import find_shipped
 from trainables.errors import StorageError
@@ -27,7 +29,9 @@ def find_adapter(text: str, storage: Path | None) -> TrainedAdapter:
     if isinstance(found, Path):
         return adapter_of_folder(found)
     number = best_number(found.folder) if found.number is None else found.number
-    return adapter_of_trial(found.folder, number)
+    confirmed = confirmation_of(found.folder.absolute())
+    trained = adapter_of_trial(found.folder, number)
+    return trained if confirmed is None else replace(trained, confirmed=confirmed.answer)
 
 
 def find_baseline(text: str, storage: Path | None) -> TrainedAdapter:

@@ -7,11 +7,16 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from analysis.ablation.answers import all_sentences, result_csv, result_json, result_markdown
+from analysis.ablation.answers import (
+    all_sentences,
+    result_csv,
+    result_json,
+    result_markdown,
+    shown_tables,
+)
 from analysis.ablation.result import (
     AblationResult,
     result_of,
-    result_tables,
 )
 from analysis.ablation.study_names import Images
 from analysis.query.sweep import Sweep
@@ -40,7 +45,7 @@ def show_result(folder: Path, images: Images | None, format_: ResultFormat) -> N
 def print_result(result: AblationResult, folder: Path) -> None:
     """Print the tables of a result and their summary in sentences."""
     out = console()
-    for table in result_tables(result):
+    for table in shown_tables(result):
         print_table(out, table)
     print_lines(out, *all_sentences(result, folder))
     lost = sum(run.outcome in ("failed", "diverged") for run in result.runs)

@@ -46,16 +46,21 @@ def check_begun(plan: Plan, storage: Path) -> AblationSpec | None:
         if (tuned := begun_experiment(retune_folder)) is not None:
             _refuse_other(tuned, first, retune_folder)
     if begun is not None:
-        # The same number of other seeds means another base, which differs in more than that.
-        if begun.ablation is not None and len(begun.ablation.seeds) != len(plan.spec.seeds):
-            raise StorageError(
-                f"{folder.name} has begun with {plural(len(begun.ablation.seeds), 'seed')}, and --seeds"
-                " asks for"
-                f" {len(plan.spec.seeds)}. The number of seeds is fixed in advance: seeds that are added"
-                " after a result is seen find differences where there are none. Use --name for a new ablation"
-            )
-        _refuse_other(begun, comparison, folder)
+        refuse_other_seeds(begun, comparison, folder)
     return known
+
+
+def refuse_other_seeds(begun: Experiment, asked: Experiment, folder: Path) -> None:
+    """Raise StorageError where `folder` holds another design than the one asked for, or fewer seeds."""
+    had, wanted = begun.ablation, asked.ablation
+    # The same number of other seeds means another base, which differs in more than that.
+    if had is not None and wanted is not None and len(had.seeds) != len(wanted.seeds):
+        raise StorageError(
+            f"{folder.name} has begun with {plural(len(had.seeds), 'seed')}, and --seeds asks for"
+            f" {len(wanted.seeds)}. The number of seeds is fixed in advance: seeds that are added"
+            " after a result is seen find differences where there are none. Use --name for a new ablation"
+        )
+    _refuse_other(begun, asked, folder)
 
 
 def run_plan(plan: Plan, known: AblationSpec | None, storage: Path, address: str | None) -> Path:
@@ -66,12 +71,12 @@ def run_plan(plan: Plan, known: AblationSpec | None, storage: Path, address: str
     """
     if plan.retune:
         if known is None:
-            tuned = Sweep.at(_run_to_end(_retuning(plan), storage, address))
+            tuned = Sweep.at(run_to_end(_retuning(plan), storage, address))
             known = designed.with_retuned_values(tuned, plan.spec, plan.retune)
         plan = replace(plan, spec=known)
         for level in plan.spec.levels:
             print_lines(console(), f"retuned  {plan.spec.factor} {level.name}: {describe_level(level)}")
-    return _run_to_end(designed.comparison_experiment(plan.base, plan.spec, plan.name), storage, address)
+    return run_to_end(designed.comparison_experiment(plan.base, plan.spec, plan.name), storage, address)
 
 
 def _retuning(plan: Plan) -> Experiment:
@@ -97,7 +102,7 @@ def _retuned_before(plan: Plan, experiment: Experiment, folder: Path) -> Ablatio
     return known
 
 
-def _run_to_end(experiment: Experiment, storage: Path, address: str | None) -> Path:
+def run_to_end(experiment: Experiment, storage: Path, address: str | None) -> Path:
     """Launch or resume; do nothing where it has ended. Exits where it is interrupted or fails."""
     folder = (storage / experiment.name).absolute()
     if (folder / LEDGER).exists():

@@ -61,6 +61,7 @@ def export_adapter(trained: TrainedAdapter, to: Path, *, merge: bool) -> None:
         file=trained.yaml,
         reproduce=trained.reproduce,
         environment=trained.environment,
+        confirmed=trained.confirmed,
     )
     done = export_model(trained.load(), to, merge=merge, card=card)
     what = "a plain model" if done.kind is ExportKind.MODEL else f"an adapter for {_base_model(done.base)}"

@@ -48,7 +48,7 @@ def run_best(
     from analysis.ranking.best_table import best_json, best_rows, best_table
     from analysis.ranking.rank_by_sql import rank_by_sql
     from tuning.cli.answers import check_target, write_rows, write_text
-    from tuning.cli.console import console, print_table
+    from tuning.cli.console import console, print_lines, print_table
     from tuning.formatting import json_text
     from tuning.ledger.storage import find_experiments, storage_folder
 
@@ -76,6 +76,25 @@ def run_best(
             case OutputFormat.TABLE:
                 best_of(ranking)
                 print_table(console(), best_table(ranking, top))
+                print_lines(console(), *_confirmed(source))
+
+
+def _confirmed(source: Source) -> list[str]:
+    """What `adaptertune confirm` found for the experiments: the best trial of a search may be a lucky one."""
+    from tuning.ledger.ledger import LEDGER
+    from tuning.ledger.storage import shell_name
+
+    lines = []
+    for recorded in source.experiments:
+        folder = recorded.folder.absolute()
+        to = folder.with_name(f"{folder.name}-confirm")
+        if not (to / LEDGER).exists():
+            continue
+        from analysis.ablation.confirmed import confirmation_of  # numpy
+
+        if (found := confirmation_of(folder)) is not None:
+            lines.append(f"confirmed  {found.answer} (adaptertune ablation {shell_name(to)})")
+    return lines
 
 
 def _best_as_yaml(source: Source, ranking: Ranking) -> str:

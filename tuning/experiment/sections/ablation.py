@@ -22,6 +22,8 @@ class AblationLevel(Spec):
     settings: Annotated[dict[str, JsonValue], Field(min_length=1)]
     retuned: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings that were tuned for this level alone before the comparison."""
+    value: float | None = None
+    """Where trials are confirmed: the objective on validation images for which the search chose this one."""
 
     @property
     def whole(self) -> dict[str, JsonValue]:
@@ -36,10 +38,17 @@ class AblationStage(StrEnum):
     """Find settings for each level, on validation images."""
     COMPARE = "compare"
     """Compare the levels over seeds."""
+    CONFIRM = "confirm"
+    """Repeat the best trials of a search over seeds; each is a level, and all pairs are compared."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether its trials are compared, so that they are scored on test images."""
+        return self is not AblationStage.RETUNE
 
 
 class AblationSpec(Spec):
-    """A designed experiment: every level with every seed. `adaptertune ablate` writes it."""
+    """A designed experiment: every level with every seed. `adaptertune ablate` and `confirm` write it."""
 
     of: Annotated[str, Field(min_length=1)]
     """The experiment that the design is based on."""
@@ -64,13 +73,15 @@ class AblationSpec(Spec):
             raise ValueError(f"reference must be one of the levels {', '.join(names)}, got {self.reference}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds must differ: a seed given twice would repeat the same trial")
-        if self.pivot is None:
+        if self.pivot is None and self.stage is not AblationStage.CONFIRM:
             raise ValueError("levels must differ in one setting that all of them set")
+        if len({config_hash(level.settings) for level in self.levels}) < len(self.levels):
+            raise ValueError("levels must differ in their settings")
         return self
 
     @property
     def pivot(self) -> str | None:
-        """The first setting with a different value at each level; a validated design always has one."""
+        """The first setting with a different value at each level; None only where trials are confirmed."""
         for name in self.levels[0].settings:
             values = [level.settings[name] for level in self.levels if name in level.settings]
             if len({config_hash({name: value}) for value in values}) == len(self.levels):

@@ -1,0 +1,118 @@
+"""`confirm` on the command line; sweeps are scripted, or recorded and never ran."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import LORA, TRIALS, Told, experiment, write
+from scripted import Scripted, prepared_in
+from typer.testing import Result
+
+from tuning.experiment.spec import Experiment
+from tuning.ledger.ledger import LEDGER, read_history
+from tuning.ledger.records import Outcome
+from tuning.run.driver import LaunchResult
+from tuning.run.launch import launch_experiment
+from tuning.run.resume import resume_experiment
+
+Run = Callable[..., Result]
+
+
+class Noisy(Scripted):
+    """A larger rank is better, and each seed adds a small offset; the metric is called dice."""
+
+    def value(self, epoch: float) -> float:
+        section, seed = self.trial.section, self.trial.seed
+        rank = getattr(section, "rank", 1) if section is not None else 1
+        return super().value(epoch) / 2 + 0.01 * rank + (seed * 7 % 5) / 100 + (rank * seed % 3) / 1000
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        result["report"]["metrics"] = {"dice": result["report"]["metrics"]["map"]}
+        return result | {"baseline": None}
+
+
+@pytest.fixture
+def began(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Run the command's sweeps as scripted ones; the names of those that were launched or resumed."""
+    names: list[str] = []
+    prepared = prepared_in(tmp_path / "prepared")
+
+    def run_scripted(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
+        names.append(asked.name)
+        return launch_experiment(asked, storage, trainable=Noisy, prepare=lambda _: prepared)
+
+    def resume_scripted(folder: Path, **_: Any) -> LaunchResult:
+        names.append(f"again {folder.name}")
+        return resume_experiment(folder, trainable=Noisy, prepare=lambda _: prepared)
+
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", run_scripted)
+    monkeypatch.setattr("tuning.cli.ablations.run_plan.resume_sweep", resume_scripted)
+    return names
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Run, storage: Path) -> None:
+    out = run("confirm", "digits", "--trials", "2", "--seeds", "3", "--dry-run").stdout
+    assert "digits-confirm: the plan" in out
+    assert "trial 0" in out
+    assert "trial 4" in out
+    assert "seeds 1, 2, 3" in out
+    assert "trials  6" in out
+    assert "of training in all, one after the other" in out
+    assert [path.name for path in storage.iterdir() if path.is_dir()] == ["digits"]
+
+
+def test_the_best_trials_are_repeated_and_best_says_what_was_found(
+    run: Run, storage: Path, began: list[str]
+) -> None:
+    out = run("confirm", "digits", "--trials", "2", "--seeds", "3").stdout
+    assert began == ["digits-confirm"]
+    assert "digits-confirm: the best trials, repeated" in out
+    assert "trial 0 (take this one)" in out
+    history = read_history(storage / "digits-confirm")
+    assert [trial.outcome for trial in history.trials.values()] == [Outcome.COMPLETED] * 6
+    assert {trial.params["seed"] for trial in history.trials.values()} == {1, 2, 3}
+
+    run("confirm", "digits", "--trials", "2", "--seeds", "3")
+    assert began == ["digits-confirm"], "it is finished"
+    assert "confirmed  trial 0" in run("best", "digits").stdout
+    found = json.loads(run("ablation", "digits-confirm", "--format", "json").stdout)
+    assert found["confirmed"]["trial"] == 0
+    assert "trial 0" in run("ablation", "digits-confirm", "--format", "markdown").stdout
+
+
+def test_one_that_was_interrupted_goes_on_though_the_search_has_grown(
+    run: Run, storage: Path, began: list[str]
+) -> None:
+    run("confirm", "digits", "--trials", "2", "--seeds", "2")
+    folder = storage / "digits-confirm"
+    lines = (folder / LEDGER).read_bytes().splitlines(keepends=True)
+    (folder / LEDGER).write_bytes(b"".join(lines[:12]))
+    better = Told(LORA | {"learning_rate": 0.004, "lora.rank": 16}, (0.3, 0.5, 0.6, 0.7, 0.8, 0.9))
+    for path in sorted((storage / "digits").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (storage / "digits").rmdir()
+    write(storage / "digits", (*TRIALS, better), of=experiment())
+    run("confirm", "digits", "--trials", "2", "--seeds", "2")
+    assert began == ["digits-confirm", "again digits-confirm"]
+    assert len(read_history(folder).trials) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("digits", "--seeds", "4"), "digits-confirm has begun with 2 seeds, and --seeds asks for 4"),
+        (("digits-confirm",), "digits-confirm is a designed experiment, whose runs are repeated already"),
+        (("nothing",), "nothing"),
+    ],
+)
+def test_mistakes_are_said_before_anything_trains(
+    run: Run, storage: Path, began: list[str], arguments: tuple[str, ...], said: str
+) -> None:
+    run("confirm", "digits", "--trials", "2", "--seeds", "2")
+    assert said in run("confirm", *arguments, "--trials", "2", code=2).stderr
+    assert began == ["digits-confirm"]
