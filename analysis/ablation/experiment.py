@@ -101,7 +101,8 @@ def designed_experiment(
     search: Mapping[str, JsonValue],
 ) -> Experiment:
     """The experiment of a design, with the data, model and resources of the one that it starts from."""
-    apart = {"name", "trial", "space", "search", "scheduler", "scoring", "ablation", *NOT_IN_FILES}
+    own = ("name", "trial", "space", "search", "scheduler", "scoring", "confirm", "ablation")
+    apart = {*own, *NOT_IN_FILES}
     parts = of.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     ending = Scored.EACH if spec.stage.compares else Scored.NONE
     document = {

@@ -26,6 +26,7 @@ from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.sections.checkpoints import CheckpointSpec
+from tuning.experiment.sections.confirm import ConfirmSpec
 from tuning.experiment.sections.resources import ResourceSpec
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.sections.scoring import ScoringSpec
@@ -50,6 +51,8 @@ class Experiment(Spec):
     scoring: ScoringSpec = ScoringSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()
     views: ViewsSpec = ViewsSpec()
+    confirm: ConfirmSpec | None = None
+    """Whether the best trials are repeated over new seeds once the search has ended."""
     ablation: AblationSpec | None = None
     """The comparison that a designed experiment makes."""
     retries: Annotated[int, Field(ge=0)] = 0

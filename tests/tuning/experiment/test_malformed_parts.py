@@ -42,6 +42,14 @@ CASES = [
         scoring="scoring: {finalists: 0}",
     ),
     case(
+        "line 10  confirm.seeds  must be at least 1, got 0",
+        confirm="confirm: {seeds: 0}",
+    ),
+    case(
+        "line 10  confirm.trails  unknown key; did you mean 'trials'?",
+        confirm="confirm: {trails: 3}",
+    ),
+    case(
         "line 10  data.masks  has no boxes, which task detection needs; use one of embedded, coco, hub, yolo, voc, labelme, folder",
         task="task: detection",
         objective="objective: {metric: map}",

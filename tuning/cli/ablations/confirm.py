@@ -9,7 +9,10 @@ import typer
 from tuning.cli.options import Address, Name, OutputFormat, Storage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.ablation.confirm import ConfirmPlan
+    from tuning.experiment.spec import Experiment
 
 
 def run_confirm(
@@ -36,26 +39,68 @@ def run_confirm(
     compared on test images. The same command continues one that was interrupted. docs/how-to/confirm.md
     explains the answer.
     """
+    from tuning.ledger.storage import find_experiment, storage_folder
+
+    folder = find_experiment(name, storage_folder(storage)).absolute()
+    confirm_best(folder, trials=trials, seeds=seeds, name=new_name, address=address, dry_run=dry_run)
+
+
+def confirm_best(
+    folder: Path,
+    *,
+    trials: int,
+    seeds: int,
+    name: str | None = None,
+    address: str | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Repeat the best trials of the experiment in `folder`, and print which of them to take.
+
+    Continues what has begun. Exits where it is interrupted or fails; raises AblationError or StorageError
+    before anything trains.
+    """
     from analysis.ablation.confirm import confirm_experiment, default_name, plan_confirm
     from analysis.query.sweep import Sweep
     from tuning.cli.ablations.plan import begun_experiment
     from tuning.cli.ablations.result import show_result
     from tuning.cli.ablations.run_plan import refuse_other_seeds, run_to_end
-    from tuning.ledger.storage import find_experiment, storage_folder
 
-    folder = find_experiment(name, storage_folder(storage)).absolute()
-    sweep, storage_ = Sweep.at(folder), folder.parent
-    to = storage_ / (new_name or default_name(sweep.name))
+    sweep, storage = Sweep.at(folder), folder.parent
+    to = storage / (name or default_name(sweep.name))
     begun = begun_experiment(to)
     plan = plan_confirm(
-        sweep, trials=trials, seeds=seeds, name=new_name, begun=begun.ablation if begun is not None else None
+        sweep, trials=trials, seeds=seeds, name=name, begun=begun.ablation if begun is not None else None
     )
     experiment = confirm_experiment(plan)
     if begun is not None:
         refuse_other_seeds(begun, experiment, to)
     print_plan(plan)
     if not dry_run:
-        show_result(run_to_end(experiment, storage_, address), None, OutputFormat.TABLE)
+        show_result(run_to_end(experiment, storage, address), None, OutputFormat.TABLE)
+
+
+def confirm_as_asked(folder: Path, address: str | None) -> None:
+    """Do what the `confirm` section of a finished experiment asks for, if it has one."""
+    from tuning.ledger.header import experiment_of
+    from tuning.ledger.ledger import read_header
+
+    asked = experiment_of(read_header(folder)).confirm
+    if asked is not None:
+        confirm_best(folder.absolute(), trials=asked.trials, seeds=asked.seeds, address=address)
+
+
+def require_free_name(experiment: Experiment, storage: Path) -> None:
+    """Raise StorageError, before anything trains, if what `confirm` would write is there already."""
+    from trainables.errors import StorageError
+    from tuning.ledger.ledger import LEDGER
+    from tuning.ledger.storage import shell_name
+
+    to = (storage / f"{experiment.name}-confirm").absolute()
+    if experiment.confirm is not None and (to / LEDGER).exists():
+        raise StorageError(
+            f"confirm: an experiment {to.name} already exists; launch under another --name, or remove {to}"
+            f" (`adaptertune ablation {shell_name(to)}` shows it)"
+        )
 
 
 def print_plan(plan: ConfirmPlan) -> None:

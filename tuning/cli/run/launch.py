@@ -54,6 +54,7 @@ def run_launch(
 
         adaptertune launch nuclei.yaml --supervise --detach
     """
+    from tuning.cli.ablations.confirm import confirm_as_asked, require_free_name
     from tuning.cli.run.background import run_supervised, start_in_background
     from tuning.cli.run.run_with_progress import require_parameter, run_sweep
     from tuning.ledger.storage import storage_folder
@@ -66,6 +67,8 @@ def run_launch(
         dry_run(experiment)
         return
     folder = storage_folder(storage)
+    if experiment.confirm is not None:
+        require_free_name(experiment, folder)
     if detach or supervise:
         options = {"--address": address, "--then-ablate": then_ablate}
         kept = [f"{option}={value}" for option, value in options.items() if value is not None]
@@ -80,6 +83,8 @@ def run_launch(
     from tuning.cli.conclusion import conclude_sweep  # numpy
 
     conclude_sweep(result, then_ablate)
+    if experiment.confirm is not None:
+        confirm_as_asked(result.folder, address)
 
 
 def load_sweep(file: str, overrides: Sequence[str], *, name: str | None, trials: int | None) -> Experiment:

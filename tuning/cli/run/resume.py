@@ -95,9 +95,11 @@ def run_resume(
     if then_ablate is not None:
         require_parameter(then_ablate, experiment_of(read_header(folder)))
     result = resume_sweep(folder, trials=trials, retry_failed=retry_failed, address=address, move_data=moves)
+    from tuning.cli.ablations.confirm import confirm_as_asked
     from tuning.cli.conclusion import conclude_sweep  # numpy
 
     conclude_sweep(result, then_ablate, resumed=True)
+    confirm_as_asked(folder, address)
 
 
 def changes_of_file(

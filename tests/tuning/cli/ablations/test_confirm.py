@@ -116,3 +116,26 @@ def test_mistakes_are_said_before_anything_trains(
     run("confirm", "digits", "--trials", "2", "--seeds", "2")
     assert said in run("confirm", *arguments, "--trials", "2", code=2).stderr
     assert began == ["digits-confirm"]
+
+
+def test_a_launch_goes_on_with_what_its_file_asks_for(
+    run: Run, storage: Path, began: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tuning.cli.ablations.run_plan as plans
+
+    monkeypatch.setattr("tuning.cli.run.run_with_progress.run_sweep", plans.run_sweep)
+    monkeypatch.setattr("tuning.cli.run.run_with_progress.resume_sweep", plans.resume_sweep)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "name: mine\ntask: segmentation\nobjective: {metric: dice}\ntrial: {epochs: 2}\n"
+        "space:\n  adapter: {choice: [lora]}\n  lora.rank: {choice: [4, 8]}\n"
+        "search: {grid: {}}\nconfirm: {trials: 2, seeds: 2}\n"
+    )
+    out = run("launch", str(file)).stdout
+    assert began == ["mine", "mine-confirm"]
+    assert "mine-confirm: the best trials, repeated" in out
+    assert "the best trials, repeated" in run("resume", "mine").stdout, "it is finished"
+    write(storage / "third-confirm", of=experiment("third-confirm"))
+    said = run("launch", str(file), "--name", "third", code=2).stderr
+    assert "confirm: an experiment third-confirm already exists" in said
+    assert "third" not in began
