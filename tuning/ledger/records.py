@@ -45,6 +45,8 @@ class StoppedBy(StrEnum):
 
     ASHA = "asha"
     MEDIAN = "median"
+    HYPERBAND = "hyperband"
+    PASHA = "pasha"
     USER = "user"
 
 

@@ -149,7 +149,7 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from tuning.run.ray_parts import build_ray_parts
-    from tuning.scheduling.registry import build_rule
+    from tuning.run.sweep_rule import build_sweep_rule
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
@@ -164,7 +164,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus
     )
     record_earlier_trials(of.earlier, of.recorder)
-    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
+    rule = build_sweep_rule(experiment, of.recorder)
     settle(of, rule)
     budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from trainables.specs.workload import Direction
 from tuning.ledger.records import StoppedBy
 
 
@@ -30,6 +31,11 @@ Decision = Continue | Stop
 # A decision is made for each report: these two are all the values that are needed.
 CONTINUE: Final = Continue()
 STOP: Final = Stop()
+
+
+def sign_of(direction: Direction) -> float:
+    """What an objective is multiplied by, so that larger is better."""
+    return 1.0 if direction is Direction.MAXIMIZE else -1.0
 
 
 class StoppingRule(Protocol):

@@ -88,7 +88,7 @@ TABLE = [
         "the rule's stop is carried out",
         EndTrial(0, Outcome.PRUNED),
         outcome=GOES_ON,
-        stopped=(StoppedBy.ASHA, StoppedBy.MEDIAN),
+        stopped=tuple(by for by in StoppedBy if by is not StoppedBy.USER),
     ),
     row("done is completed", EndTrial(0, Outcome.COMPLETED), outcome=GOES_ON, last=("completed",)),
     row("out of patience", EndTrial(0, Outcome.EARLY_STOPPED), outcome=GOES_ON, last=("early_stopped",)),

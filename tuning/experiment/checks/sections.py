@@ -164,6 +164,7 @@ def _from(search: SearchSpec) -> Iterator[Violation]:
 def _scheduler(draft: Draft) -> Iterator[Violation]:
     if draft.scheduler is None or not draft.written:
         return
+    yield from _within(draft)
     epochs = most_epochs(draft)
     for kind in SchedulerSpec.model_fields:
         rule = getattr(draft.scheduler, kind)
@@ -178,6 +179,22 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
                 " stopped; "
                 "use a smaller value or scheduler: none",
             )
+
+
+def _within(draft: Draft) -> Iterator[Violation]:
+    """The parameters that form the groups of `scheduler.asha.within`."""
+    asha = draft.scheduler.asha if draft.scheduler is not None else None
+    for place, name in enumerate(asha.within if asha is not None else ()):
+        at = ("scheduler", "asha", "within", place)
+        domains = draft.space.root.get(name, ())
+        if name not in draft.written:
+            rule = "which is not searched, so all trials are in one group"
+            known = suggestion(name, draft.space.names)
+            yield Violation(at, f"names {describe_value(name)}, {rule}{known}")
+        elif any(domain.choice is None for domain in domains):
+            yield Violation(at, f"needs parameters with a choice of values, and {name} has a range")
+        elif asha is not None and name in asha.within[:place]:
+            yield Violation(at, f"names {describe_value(name)} twice; name each parameter once")
 
 
 def most_epochs(draft: Draft) -> float | None:
