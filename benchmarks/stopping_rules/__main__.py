@@ -3,7 +3,7 @@
     python -m benchmarks.stopping_rules [--orders 200] [--curves PATH] [--check]
 
 Needs ../shared/data/curves/taskset.npz: 6 tasks, 1,000 configurations, 50 epochs (see its README.md).
-Each rule sees the same random orders of configurations, with 1, 4 and 16 trials at once. Printed are, by rule:
+Each rule sees the same random orders of configurations, with 1, 4 and 16 trials at once. By rule:
 
 - how many times fewer epochs than with Ray's ASHA all trials together need until a report is as good as the
   best 1 % (5 %) of all configurations at the end, with the 95 % interval over orders, and the task with the

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord, StoppedRecord
-from tuning.scheduling.rule import Stop, StoppingRule
+from tuning.scheduling.rule import Rest, RestingRule, Stop, StoppingRule
 
 Curve = Sequence[tuple[float, float]]
 """(epoch, objective) of each report; the last one is a trial's last, unless it is not finite."""
@@ -37,11 +37,14 @@ def rough_curves(seed: int, *, epochs: float, trials: int = 60) -> list[Curve]:
 def sweep_of(rule: StoppingRule, curves: Sequence[Curve], *, epochs: float, workers: int) -> list[Record]:
     """The ledger of trials that report these curves, in random order; a diverged one has a null there."""
     draw = random.Random(workers)
-    waiting, running, records = list(range(len(curves))), dict[int, int](), list[Record]()
-    while waiting or running:
-        while waiting and len(running) < workers:
-            running[waiting[0]] = 0
-            records.append(StartedRecord(trial=waiting[0], params={}, hash=f"h{waiting.pop(0)}"))
+    waiting, records = list(range(len(curves))), list[Record]()
+    running, rested = dict[int, int](), dict[int, int]()
+    while True:
+        while len(running) < workers and (free := _next(rule, waiting)) is not None:
+            running[free] = rested.pop(free, 0)
+            records.append(StartedRecord(trial=free, params={}, hash=f"h{free}"))
+        if not running:
+            return records
         number = draw.choice(sorted(running))
         epoch, objective = curves[number][running[number]]
         running[number] += 1
@@ -51,8 +54,22 @@ def sweep_of(rule: StoppingRule, curves: Sequence[Curve], *, epochs: float, work
         if outcome is not None:
             value = objective if math.isfinite(objective) else None
             records.append(EndedRecord(trial=number, outcome=outcome, value=value, epoch=epoch))
-            del running[number]
-    return records
+            reports = running.pop(number)
+            if outcome is Outcome.RESTING:
+                rested[number] = reports
+
+
+def _next(rule: StoppingRule, waiting: list[int]) -> int | None:
+    """The trial that a free worker runs: one that rested, or a new one."""
+    able = None
+    for none_left in (False,) if waiting else (False, True):
+        if isinstance(rule, RestingRule) and able is None:
+            able = rule.next_rested(none_left=none_left)
+    if able is None:
+        return waiting.pop(0) if waiting else None
+    assert isinstance(rule, RestingRule)
+    rule.wake(able.number)
+    return able.number
 
 
 def _reported(
@@ -81,7 +98,8 @@ def _reported(
     if ends is not None:
         rule.finish(number, epoch, objective)
         return ends
-    if rule.decide(number, epoch, objective) == Stop():
+    decision = rule.decide(number, epoch, objective)
+    if decision == Stop():
         records.append(StoppedRecord(trial=number, by=rule.by, epoch=epoch))
         return Outcome.PRUNED
-    return None
+    return Outcome.RESTING if decision == Rest() else None

@@ -149,6 +149,7 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from tuning.run.ray_parts import build_ray_parts
+    from tuning.run.resting import end_resting, resting_of
     from tuning.run.sweep_rule import build_sweep_rule
     from tuning.search.study import Study
 
@@ -176,6 +177,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         trials=experiment.search.trials,
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
+        resting=resting_of(rule, of.recorder),
     )
     searcher, scheduler = build_ray_parts(
         of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=budget.check
@@ -187,6 +189,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
             with signals.only_noted():
                 if searcher.begin():
                     tuner.fit()
+                end_resting(rule, of.recorder, study)
         except Halt:
             if not cluster.lost():
                 save_running(of)

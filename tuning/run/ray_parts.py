@@ -18,7 +18,7 @@ from tuning.run.proposed_jobs import Configure, ConfigurePacks
 from tuning.run.ray_scheduler import ControlledScheduler, RecordingScheduler
 from tuning.run.ray_searcher import OptunaSearcher
 from tuning.run.results import Results
-from tuning.scheduling.rule import StoppingRule
+from tuning.scheduling.rule import RestingRule, StoppingRule
 from tuning.search.study import Study
 
 
@@ -56,6 +56,7 @@ def build_ray_parts(
                 configure=Configure(of, data),
                 capacity=capacity,
                 retries=experiment.retries,
+                rests=isinstance(rule, RestingRule),
             ),
             RecordingScheduler(
                 results, of.recorder, study, control, retries=experiment.retries, each_round=each_round

@@ -34,7 +34,10 @@ class NotKept:
 
 
 class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
-    """Asks the study for as many trials as the cluster runs at once, a number that may change meanwhile."""
+    """Asks the study for as many trials as the cluster runs at once, a number that may change meanwhile.
+
+    retries: times that a trial is proposed again after its worker died.  rests: whether trials may rest.
+    """
 
     def __init__(
         self,
@@ -44,13 +47,14 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
         configure: Configure,
         capacity: Callable[[], int],
         retries: int = 0,
+        rests: bool = False,
     ) -> None:
         super().__init__()
         self._study = study
         self._recorder = recorder
         self._configure = configure
         self._capacity = capacity
-        self._retries = retries
+        self._returns = retries > 0 or rests
         self._live: dict[str, int] = {}
         self._first: dict[str, Any] | str | None = None
 
@@ -78,8 +82,8 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
             if proposal is NoProposal.WAIT:
                 return None
             if not isinstance(proposal, Proposal):
-                # After FINISHED Ray asks for no more, but a trial must be proposed again if its worker dies.
-                return None if self._live and self._retries else str(Searcher.FINISHED)
+                # After FINISHED Ray asks for no more, but a trial may be proposed again.
+                return None if self._live and self._returns else str(Searcher.FINISHED)
             config = self._begin(proposal)
             if config is not None:
                 return config

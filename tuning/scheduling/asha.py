@@ -32,7 +32,7 @@ def build_asha(
             case AshaRule.THRESHOLD:
                 return Threshold(rungs, factor, sign, by, as_ray=context.version == AS_RAY)
             case AshaRule.RANK:
-                return Rank(rungs, factor, sign, by)
+                return Rank(rungs, factor, sign, by, rest=spec.rest)
             case _:
                 assert_never(spec.rule)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import NOT_OVER, EndedRecord, Record, ReportRecord, StartedRecord
 from tuning.views.view import View
 from tuning.views.written_marks import Written
 
@@ -64,7 +64,7 @@ class RunsView(View):
 
     def _end(self, record: EndedRecord) -> None:
         reports = self._written.pop(record.trial)
-        self.end(record, None if record.outcome is Outcome.INTERRUPTED else reports)
+        self.end(record, None if record.outcome in NOT_OVER else reports)
 
     # --- implemented by each view -------------------------------------------------------------
 

@@ -374,6 +374,14 @@ CASES = [
         scheduler="scheduler: {asha: {within: [adaptr]}}",
     ),
     case(
+        "line 9  scheduler.asha.rest  needs rule: rank, and rule is threshold; add it, or remove rest",
+        scheduler="scheduler: {asha: {rest: true}}",
+    ),
+    case(
+        "line 9  scheduler.asha.rest  must be true or false, got 'yes'",
+        scheduler="scheduler: {asha: {rule: rank, rest: yes}}",
+    ),
+    case(
         "line 9  scheduler.asha.within  must be a list, got 'adapter'",
         scheduler="scheduler: {asha: {within: adapter}}",
     ),

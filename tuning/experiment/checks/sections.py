@@ -23,7 +23,7 @@ from tuning.experiment.checks.objective import check_loss_weights, check_objecti
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
-from tuning.experiment.sections.scheduler import SchedulerSpec
+from tuning.experiment.sections.scheduler import AshaRule, SchedulerSpec
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -165,6 +165,11 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
     if draft.scheduler is None or not draft.written:
         return
     yield from _within(draft)
+    if (asha := draft.scheduler.asha) is not None and asha.rest and asha.rule is not AshaRule.RANK:
+        yield Violation(
+            ("scheduler", "asha", "rest"),
+            f"needs rule: rank, and rule is {asha.rule}; add it, or remove rest",
+        )
     epochs = most_epochs(draft)
     for kind in SchedulerSpec.model_fields:
         rule = getattr(draft.scheduler, kind)

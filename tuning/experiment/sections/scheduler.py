@@ -35,6 +35,8 @@ class AshaSpec(Spec):
     """How a trial is compared with others at a rung."""
     within: tuple[str, ...] = ()
     """Parameters of the space: a trial is compared only with trials that have the same values of them."""
+    rest: bool = False
+    """With rank: where too few trials have come as far to compare with, a trial waits for them."""
 
 
 class HyperbandSpec(Spec):
