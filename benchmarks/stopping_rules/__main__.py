@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.stopping_rules.figures import Interval, mean_interval, ratio_interval
-from benchmarks.stopping_rules.ours import Ours, RestingRank
+from benchmarks.stopping_rules.ours import Ours
 from benchmarks.stopping_rules.recorded import TASKSET, Task, load_tasks, tied, with_slow_half
 from benchmarks.stopping_rules.simulation import Asked, Looked, Run, simulate
 from tuning.scheduling.context import AS_RAY
@@ -42,10 +42,6 @@ LOOKED = Looked()
 
 def _ours(task: Task, *, version: int | None = None, **section: Any) -> Asked:
     return Ours(section, epochs=task.losses.shape[1], version=version, groups=task.slow)
-
-
-def _resting(task: Task, *, within: bool = False, factor: float = 3.0) -> Asked:
-    return RestingRank(epochs=task.losses.shape[1], factor=factor, groups=task.slow if within else None)
 
 
 def _peer(task: Task, *, name: str) -> Asked:
@@ -66,7 +62,7 @@ RULES: Mapping[str, Build] = {
     BASE: partial(_ours, asha={}, version=AS_RAY),
     "asha, threshold": partial(_ours, asha={}),
     "asha, rank": partial(_ours, asha={"rule": "rank"}),
-    "asha, rank, rest (simulated)": _resting,
+    "asha, rank, rest": partial(_ours, asha={"rule": "rank", "rest": True}),
     "hyperband": partial(_ours, hyperband={}),
     "pasha": partial(_ours, pasha={}),
     "median": partial(_ours, median={}),
@@ -79,14 +75,14 @@ FACTOR_TWO: Mapping[str, Build] = {
     BASE: partial(_ours, asha={"reduction_factor": 2.0}, version=AS_RAY),
     "asha, threshold": partial(_ours, asha={"reduction_factor": 2.0}),
     "asha, rank": partial(_ours, asha={"rule": "rank", "reduction_factor": 2.0}),
-    "asha, rank, rest (simulated)": partial(_resting, factor=2.0),
+    "asha, rank, rest": partial(_ours, asha={"rule": "rank", "rest": True, "reduction_factor": 2.0}),
 }
 GROUPED: Mapping[str, Build] = {
     BASE: RULES[BASE],
     "asha, rank": RULES["asha, rank"],
     "asha, rank, within": partial(_ours, asha={"rule": "rank", "within": ["group"]}),
-    "asha, rank, rest (simulated)": _resting,
-    "asha, rank, rest, within (simulated)": partial(_resting, within=True),
+    "asha, rank, rest": partial(_ours, asha={"rule": "rank", "rest": True}),
+    "asha, rank, rest, within": partial(_ours, asha={"rule": "rank", "rest": True, "within": ["group"]}),
     "hyperband": RULES["hyperband"],
 }
 CHECKED = {BASE: "real ray", "Optuna's Hyperband": "real hyperband", "Optuna's median": "real median"}

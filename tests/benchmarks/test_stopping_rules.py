@@ -12,12 +12,13 @@ import pytest
 
 from benchmarks.stopping_rules import peers
 from benchmarks.stopping_rules.figures import ratio_interval
-from benchmarks.stopping_rules.ours import Ours, RestingRank
+from benchmarks.stopping_rules.ours import Ours
 from benchmarks.stopping_rules.recorded import Task, configurations, task_of, tied, with_slow_half
 from benchmarks.stopping_rules.simulation import Answer, Asked, Looked, Run, simulate
 from tuning.scheduling.context import AS_RAY
 
 EPOCHS = 30
+REST = {"rule": "rank", "rest": True}
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def _last(task: Task, configuration: int) -> int:
 
 
 def test_a_resting_trial_frees_its_worker_and_the_best_continues(task: Task) -> None:
-    rule = RestingRank(epochs=EPOCHS)
+    rule = ours(asha=REST)()
     for number, loss in enumerate((0.5, 0.4)):
         rule.starts(number, number)
         assert rule.reports(number, 1, loss) is Answer.RESTS
@@ -137,9 +138,9 @@ def test_a_resting_trial_frees_its_worker_and_the_best_continues(task: Task) -> 
     assert rule.continues_next() is None
     assert rule.reports(1, 2, 0.4) is Answer.CONTINUES
     assert rule.reports(1, 3, 0.4) is Answer.RESTS
-    run = run_of(task, partial(RestingRank, epochs=EPOCHS), workers=1, epochs=100)
+    run = run_of(task, ours(asha=REST), workers=1, epochs=100)
     assert run.completed == []  # three trials must reach each rung first
-    assert run_of(task, partial(RestingRank, epochs=EPOCHS), workers=1, epochs=1500).completed
+    assert run_of(task, ours(asha=REST), workers=1, epochs=1500).completed
 
 
 def test_within_groups_slow_starters_run_to_their_end(task: Task) -> None:

@@ -112,13 +112,8 @@ def test_cut_off_around_a_rest_it_ends_as_if_nothing_had_happened(
 ) -> None:
     records = list(read_records(whole))
     rest = next(i for i, r in enumerate(records) if isinstance(r, EndedRecord) and r.outcome == "resting")
-    seen: set[int] = set()
-    again = 0
-    for again, record in enumerate(records):
-        if isinstance(record, StartedRecord):
-            if record.trial in seen:
-                break
-            seen.add(record.trial)
+    starts = [(i, r.trial) for i, r in enumerate(records) if isinstance(r, StartedRecord)]
+    again = next(i for at, (i, trial) in enumerate(starts) if trial in {n for _, n in starts[:at]})
     lines = {"report": rest, "rest": rest + 1, "start again": again + 1}[after]
     assert isinstance(records[rest - 1], ReportRecord)
     folder = tmp_path / whole.name
