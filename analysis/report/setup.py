@@ -89,7 +89,7 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
     words = definitions_in_words(experiment.workload.definitions, experiment.task)
     yield "definitions", "; ".join(f"{key} {said}" for key, said in words.items())
     yield "search", _algorithm(experiment)
-    yield "early stopping", _scheduler(experiment)
+    yield "early stopping", describe_scheduler(experiment)
     asked = experiment.search.trials
     ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} requested")
     yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each"
@@ -127,12 +127,14 @@ def _algorithm(experiment: Experiment) -> str:
     return f"{name}, seed {search.seed}{more}{first}{earlier}"
 
 
-def _scheduler(experiment: Experiment) -> str:
+def describe_scheduler(experiment: Experiment) -> str:
+    """The stopping rule in words."""
     scheduler = experiment.scheduler
+    rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
     if scheduler.asha is not None:
-        rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
         by = "" if scheduler.asha.rule is AshaRule.THRESHOLD else " by rank"
         within = f", within {' and '.join(scheduler.asha.within)}" if scheduler.asha.within else ""
+        within += ", trials rest where there are too few to compare" if scheduler.asha.rest else ""
         factor = scheduler.asha.reduction_factor
         return f"ASHA{by}{within}, one in {factor:g} continues, rungs at epoch {rungs}"
     if scheduler.hyperband is not None:

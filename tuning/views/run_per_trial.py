@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import NOT_OVER, EndedRecord, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.views.view import View
 from tuning.views.written_marks import Written
 
@@ -41,8 +41,8 @@ class RunsView(View):
             case ReportRecord():
                 if record.trial in self._written:
                     self._report(record)
-            case EndedRecord():
-                if record.trial in self._written:
+            case EndedRecord():  # the run of a trial that rests stays open
+                if record.trial in self._written and record.outcome is not Outcome.RESTING:
                     self._end(record)
             case _:
                 pass
@@ -64,7 +64,7 @@ class RunsView(View):
 
     def _end(self, record: EndedRecord) -> None:
         reports = self._written.pop(record.trial)
-        self.end(record, None if record.outcome in NOT_OVER else reports)
+        self.end(record, None if record.outcome is Outcome.INTERRUPTED else reports)
 
     # --- implemented by each view -------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from cluster.packages import package_folder
 from trainables.errors import StorageError
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
-from tuning.ledger.records import NOT_OVER, EndedRecord, ExperimentRecord, Outcome, ReportRecord
+from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord
 from tuning.views.run_per_trial import RunsView, curve_values
 
 FOLDER = "wandb"
@@ -156,7 +156,7 @@ class WandbView(RunsView):
     def end(self, record: EndedRecord, reports: int | None) -> None:
         """See `RunsView`. The process records that the run is complete."""
         what = {"outcome": record.outcome.value, "reason": record.reason, "value": record.value}
-        lost = record.outcome in NOT_OVER or record.outcome in (Outcome.FAILED, Outcome.DIVERGED)
+        lost = record.outcome in (Outcome.FAILED, Outcome.DIVERGED, Outcome.INTERRUPTED)
         self._tell(
             do="end",
             trial=record.trial,
