@@ -136,7 +136,13 @@ class Study:
         if (rested := self._rested(none_left=False)) is not None:
             return rested
         found = self._propose_new()
-        return (self._rested(none_left=True) or found) if found is NoProposal.FINISHED else found
+        if isinstance(found, Proposal) or self._resting is None:
+            return found
+        if (rested := self._rested(none_left=True)) is not None:
+            return rested
+        # It may not wait for the result of a trial that rests while no other runs.
+        waits = found is NoProposal.WAIT and len(self._asked) > len(self._resting)
+        return NoProposal.WAIT if waits else NoProposal.FINISHED
 
     def _rested(self, *, none_left: bool) -> Proposal | None:
         """A trial that rested and continues."""
