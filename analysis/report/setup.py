@@ -19,6 +19,8 @@ from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import Direction
 from trainables.wording import plural
 from tuning.experiment.alternative import Alternative
+from tuning.experiment.sections.rungs import rungs_down_from, rungs_from
+from tuning.experiment.sections.scheduler import AshaRule
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
 from tuning.formatting import format_setting, format_settings
@@ -87,7 +89,7 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
     words = definitions_in_words(experiment.workload.definitions, experiment.task)
     yield "definitions", "; ".join(f"{key} {said}" for key, said in words.items())
     yield "search", _algorithm(experiment)
-    yield "early stopping", _scheduler(experiment)
+    yield "early stopping", describe_scheduler(experiment)
     asked = experiment.search.trials
     ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} requested")
     yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each"
@@ -125,26 +127,37 @@ def _algorithm(experiment: Experiment) -> str:
     return f"{name}, seed {search.seed}{more}{first}{earlier}"
 
 
-def _scheduler(experiment: Experiment) -> str:
+def describe_scheduler(experiment: Experiment) -> str:
+    """The stopping rule in words."""
     scheduler = experiment.scheduler
+    rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
     if scheduler.asha is not None:
-        rungs = ", ".join(f"{rung:g}" for rung in rungs_of(experiment))
-        return f"ASHA, one in {scheduler.asha.reduction_factor:g} continues, rungs at epoch {rungs}"
+        by = "" if scheduler.asha.rule is AshaRule.THRESHOLD else " by rank"
+        within = f", within {' and '.join(scheduler.asha.within)}" if scheduler.asha.within else ""
+        within += ", trials rest where there are too few to compare" if scheduler.asha.rest else ""
+        factor = scheduler.asha.reduction_factor
+        return f"ASHA{by}{within}, one in {factor:g} continues, rungs at epoch {rungs}"
+    if scheduler.hyperband is not None:
+        factor = scheduler.hyperband.reduction_factor
+        return f"Hyperband, one in {factor:g} of a bracket continues, first rungs at epoch {rungs}"
+    if scheduler.pasha is not None:
+        factor = scheduler.pasha.reduction_factor
+        return f"PASHA, one in {factor:g} continues, rungs at epoch {rungs} while the order of trials changes"
     if scheduler.median is not None:
         return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
     return "none by a scheduler" if scheduler.rule is None else f"by {scheduler.rule}"
 
 
 def rungs_of(experiment: Experiment) -> tuple[float, ...]:
-    """Epochs before the last at which ASHA decides; empty without ASHA."""
-    asha = experiment.scheduler.asha
-    found: list[float] = []
-    if asha is not None:
-        rung = asha.grace_epochs
-        while rung < experiment.max_epochs - 1e-9:
-            found.append(round(rung, 6))
-            rung *= asha.reduction_factor
-    return tuple(found)
+    """Epochs before the last at which ASHA, Hyperband or PASHA decides; empty without one of them."""
+    last, scheduler = experiment.max_epochs, experiment.scheduler
+    rising, falling = scheduler.asha or scheduler.pasha, scheduler.hyperband
+    found: tuple[float, ...] = ()
+    if rising is not None and rising.grace_epochs < last:
+        found = rungs_from(rising.grace_epochs, rising.reduction_factor, last)
+    elif falling is not None and falling.grace_epochs < last:
+        found = rungs_down_from(last, falling.reduction_factor, falling.grace_epochs)
+    return tuple(round(rung, 6) for rung in found if rung < last - 1e-9)
 
 
 def describe_state(m: Material) -> str:

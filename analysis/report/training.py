@@ -43,10 +43,12 @@ def curves_section(m: Material) -> Section:
     rungs = rungs_of(m.sweep.experiment)
     total = len(m.drawable)
     caption = f"{m.metric} on validation images at each report; a curve that ends early was stopped early"
-    asha = m.sweep.experiment.scheduler.asha
-    if asha is not None:
-        caption += f". Dotted lines: ASHA's rungs, at which one in {asha.reduction_factor:g} continues"
-    elif m.sweep.experiment.scheduler.median is not None:
+    scheduler = m.sweep.experiment.scheduler
+    name = {"asha": "ASHA", "hyperband": "Hyperband", "pasha": "PASHA"}.get(scheduler.rule or "")
+    halving = scheduler.asha or scheduler.hyperband or scheduler.pasha
+    if halving is not None:
+        caption += f". Dotted lines: {name}'s rungs, at which one in {halving.reduction_factor:g} continues"
+    elif scheduler.median is not None:
         caption += ". Trials worse than the median of the others were stopped"
     if total > len(chosen):
         caption += (

@@ -32,6 +32,7 @@ from tuning.run.packs.pack_scheduler import PackScheduler
 from tuning.run.packs.pack_searcher import PackSearcher
 from tuning.run.packs.packs import Packs
 from tuning.run.proposed_jobs import ConfigurePacks
+from tuning.run.resting import resting_of
 from tuning.run.results import Results
 from tuning.scheduling.registry import build_rule
 from tuning.search.study import Study
@@ -163,10 +164,15 @@ class FakeTune:
         self.draw = random.Random(seed)
         self.events: list[Record] = []
         self.recorder = Recorder(Ledger.create(folder, header), History(header), self.events.append)
+        self.rule = rule = build_rule(given.scheduler, Direction.MAXIMIZE, max_epochs=given.max_epochs)
         self.study = Study(
-            given.space, given.search, name="sweep", direction=Direction.MAXIMIZE, trials=given.search.trials
+            given.space,
+            given.search,
+            name="sweep",
+            direction=Direction.MAXIMIZE,
+            trials=given.search.trials,
+            resting=resting_of(rule, self.recorder),
         )
-        rule = build_rule(given.scheduler, Direction.MAXIMIZE, max_epochs=given.max_epochs)
         limits = limits_of(
             given.resources, given.search, given.scheduler, trials=given.trials_asked, gpus=0.0
         )

@@ -1,4 +1,4 @@
-"""Which definition of each metric, and of the data's fingerprint, an experiment uses.
+"""Which definition of each metric, of the data's fingerprint and of its stopping rules an experiment uses.
 
 A sweep keeps the definitions that it began with, so that all of its values mean the same. The
 record holds their numbers; `MEANINGS` says what each number means.
@@ -24,6 +24,7 @@ class Definitions(Spec):
     fingerprint: Literal[1, 2] = 2
     frozen: Literal[1, 2] = 2
     pixels: Literal[1, 2] = 2
+    stopping: Literal[1, 2] = 2
 
     @property
     def with_floors(self) -> bool:
@@ -111,6 +112,12 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
     "pixels": {
         1: "images are resized bilinearly",
         2: "images are resized with the interpolation of the checkpoint's processor",
+    },
+    "stopping": {
+        1: "asha and median stop no trial that equals their cutoff, as in Ray Tune; a report that skips rungs"
+        " is followed by comparisons at the lower ones",
+        2: "trials that equal a cutoff are put in order by a hash of their numbers; a report that skips rungs"
+        " counts only at the highest rung reached",
     },
 }
 """What each number means, by the fields of `Definitions`."""

@@ -47,6 +47,7 @@ class TrialJob(Job):
     """Train one trial: the value of `job` in the configuration that Ray Tune passes to a trainable.
 
     folder: the trial's folder, for its log.  checkpoints: the folder of its checkpoints, a path or a URI.
+    save_at_epochs: it is also saved at the first report at or after each of these.
     trainable: the class that trains it, `module:Class`.
     """
 
@@ -56,6 +57,7 @@ class TrialJob(Job):
     checkpoints: str
     save_every_s: float
     save_every_epochs: float | None
+    save_at_epochs: tuple[float, ...] = ()
     trainable: str
 
     def for_ray(self) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class PackJob(Job):
     decided: tuple[Packing, ...] = ()
     save_every_s: float
     save_every_epochs: float | None
+    save_at_epochs: tuple[float, ...] = ()
     trainable: str
 
     def job_of(self, entry: PackedTrial) -> TrialJob:
@@ -135,6 +136,7 @@ class PackJob(Job):
             threads=self.threads,
             save_every_s=self.save_every_s,
             save_every_epochs=self.save_every_epochs,
+            save_at_epochs=self.save_at_epochs,
             trainable=self.trainable,
         )
 

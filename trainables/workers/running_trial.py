@@ -112,8 +112,7 @@ class RunningTrial:
             return self._result(report=report, done=True)
         if state.improved:
             self._best = pack_weights(state)
-        every = self.job.save_every_epochs
-        if state.done or self._due() or (every and report.epoch - self._saved_epoch >= every - 1e-9):
+        if state.done or self._due() or self._due_at(report.epoch):
             self._save(state, report)
         elif self._best is not None:
             self._kept()
@@ -204,6 +203,13 @@ class RunningTrial:
     def _due(self) -> bool:
         wait_s = max(self.job.save_every_s, SAVING_SHARE * self.partners * self.saving_s)
         return time.monotonic() - self._saved_at > wait_s
+
+    def _due_at(self, epoch: float) -> bool:
+        """Whether a report at this epoch is to be saved, however short the time since the last save."""
+        every, now = self.job.save_every_epochs, epoch + 1e-9
+        if every and now - self._saved_epoch >= every:
+            return True
+        return any(self._saved_epoch < asked <= now for asked in self.job.save_at_epochs)
 
     def _report_of_now(self) -> Report | None:
         """The last report, if no step was taken since: it may not be in the record yet."""

@@ -30,13 +30,15 @@ class Outcome(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     """The driver was stopped while the trial ran; the trial can resume."""
+    RESTING = "resting"
+    """The scheduler took its worker away until more trials have come as far; it may continue."""
     REUSED = "reused"
     """Never ran: an earlier trial `of` the same configuration gave the value."""
 
 
 RAN_TO_END = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
 """Outcomes of trials that ran all their epochs, or until their own early stopping."""
-NOT_OVER = frozenset({None, Outcome.INTERRUPTED})
+NOT_OVER = frozenset({None, Outcome.INTERRUPTED, Outcome.RESTING})
 """Outcomes of trials that are not over; None: the trial runs, or its driver died."""
 
 
@@ -45,6 +47,8 @@ class StoppedBy(StrEnum):
 
     ASHA = "asha"
     MEDIAN = "median"
+    HYPERBAND = "hyperband"
+    PASHA = "pasha"
     USER = "user"
 
 

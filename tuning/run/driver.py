@@ -153,7 +153,8 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from tuning.run.ray_parts import build_ray_parts
-    from tuning.scheduling.registry import build_rule
+    from tuning.run.resting import end_resting, resting_of
+    from tuning.run.sweep_rule import build_sweep_rule
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
@@ -168,7 +169,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus
     )
     record_earlier_trials(of.earlier, of.recorder)
-    rule = build_rule(experiment.scheduler, experiment.workload.direction, max_epochs=experiment.max_epochs)
+    rule = build_sweep_rule(experiment, of.recorder)
     settle(of, rule)
     budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()
@@ -180,6 +181,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         trials=experiment.search.trials,
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
+        resting=resting_of(rule, of.recorder),
     )
     additions = Additions(experiment, of.folder, of.recorder, study)
     additions.take()
@@ -198,6 +200,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
             with signals.only_noted():
                 if searcher.begin():
                     tuner.fit()
+                end_resting(rule, of.recorder, study)
         except Halt:
             if not cluster.lost():
                 save_running(of)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.specs.job import TrialJob
 from trainables.specs.pack import PackedTrial, PackJob
+from tuning.experiment.sections.rungs import rungs_from
+from tuning.experiment.spec import Experiment
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.composition import Composition
 from tuning.run.packs.decided import packing_in
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
 PACKED = "trainables.workers.packed_trainable:PackedTrainable"
+
+
+def rests_at(experiment: Experiment) -> tuple[float, ...]:
+    """The epochs at which trials may begin to rest, so that their state is saved there."""
+    asha = experiment.scheduler.asha
+    if asha is None or not asha.rest or asha.grace_epochs >= experiment.max_epochs:
+        return ()
+    return rungs_from(asha.grace_epochs, asha.reduction_factor, experiment.max_epochs)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Configure:
             threads=experiment.resources.threads,
             save_every_s=experiment.checkpoints.every_s,
             save_every_epochs=experiment.checkpoints.every_epochs,
+            save_at_epochs=rests_at(experiment),
             trainable=TRAINABLE,
         ).for_ray()
 
@@ -66,6 +77,7 @@ class ConfigurePacks:
             decided=tuple(map(packing_in, self.of.recorder.history.packing.values())),
             save_every_s=experiment.checkpoints.every_s,
             save_every_epochs=experiment.checkpoints.every_epochs,
+            save_at_epochs=rests_at(experiment),
             trainable=PACKED,
         ).for_ray()
 

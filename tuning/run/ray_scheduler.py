@@ -106,7 +106,10 @@ class RecordingScheduler(ControlledScheduler):
             self._results.take(number, result)
 
     def stop(self, tune_controller: Any, number: int) -> None:
-        """Stop a trial, if it runs."""
+        """Stop a trial, if it runs or rests."""
+        if self._results.rests(number):
+            self._results.stop(number)
+            return
         trial = next((t for t in tune_controller.get_live_trials() if t.config["trial"] == number), None)
         if trial is None or self._results.ended(number):
             return

@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from tuning.ledger.history import History
-from tuning.ledger.records import RAN_TO_END, Outcome, Record, ReportRecord, StoppedBy
-from tuning.scheduling.rule import Continue, Stop, StoppingRule
+from tuning.ledger.records import (
+    RAN_TO_END,
+    Outcome,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    StoppedBy,
+    StoppedRecord,
+)
+from tuning.scheduling.rule import Continue, Rest, RestingRule, Stop, StoppingRule
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
@@ -46,7 +54,15 @@ class RetryTrial:
     trial: int
 
 
-Action = ContinueTrial | EndTrial | RetryTrial
+@dataclass(frozen=True)
+class RestTrial:
+    """The trial rests. asked: the decision is not in the ledger yet."""
+
+    trial: int
+    asked: bool
+
+
+Action = ContinueTrial | EndTrial | RetryTrial | RestTrial
 
 
 def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[int]:
@@ -57,7 +73,10 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
     """
     stopped: set[int] = set()
     reached: dict[int, float] = {}
+    rests = rule if isinstance(rule, RestingRule) else None
     for record in records:
+        if isinstance(record, StartedRecord | StoppedRecord) and rests is not None:
+            rests.wake(record.trial)
         if not isinstance(record, ReportRecord) or rule is None:
             continue
         number, epoch, objective = record.trial, record.epoch, record.objective
@@ -69,7 +88,7 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
             continue
         decision = rule.decide(number, epoch, objective)
         match decision:
-            case Continue():
+            case Continue() | Rest():  # the rule knows which trials rest
                 pass
             case Stop():
                 stopped.add(number)
@@ -83,11 +102,13 @@ def reconcile(
     stopped: Collection[int],
     checkpoints: Collection[int],
     *,
+    resting: Collection[int] = (),
     retry_failed: bool = False,
 ) -> list[Action]:
     """Return what to do about each trial that is not over, by number.
 
     stopped: what `replay` returned.  checkpoints: trials that have a checkpoint to continue from.
+    resting: the trials that rest by the replayed rule.
     """
     actions: list[Action] = []
     first: dict[str, int] = {}
@@ -104,6 +125,8 @@ def reconcile(
             actions.append(EndTrial(number, Outcome(last)))
         elif number in stopped:
             actions.append(EndTrial(number, Outcome.PRUNED, asked=True))
+        elif number in resting:
+            actions.append(RestTrial(number, asked=outcome is not Outcome.RESTING))
         elif same != number:  # a configuration is proposed again only to reuse its result
             actions.append(EndTrial(number, Outcome.REUSED, of=same))
         else:

@@ -21,7 +21,7 @@ from tuning.ledger.records import (
     StoppedRecord,
     UnsavedRecord,
 )
-from tuning.scheduling.rule import Continue, Stop, StoppingRule
+from tuning.scheduling.rule import Continue, Rest, RestingRule, Stop, StoppingRule
 from tuning.search.study import Study
 
 _COSTS = ("step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb", "lanes")
@@ -36,7 +36,7 @@ class Results:
         self._study = study
 
     def take(self, number: int, result: Mapping[str, Any]) -> bool:
-        """Record a `TrialResult`, as a dictionary; returns whether the trial has ended with it.
+        """Record a `TrialResult`, as a dictionary; returns whether the trial gives up its worker with it.
 
         Raises Halt if its node can run no trial, or the disk cannot be written.
         """
@@ -96,11 +96,16 @@ class Results:
                 self._recorder.record(StoppedRecord(trial=number, by=self.rule.by, epoch=epoch))
                 self.end(number, Outcome.PRUNED)
                 return True
+            case Rest():  # it has not ended, so the study is told nothing
+                self._recorder.end(number, Outcome.RESTING)
+                return True
             case _:
                 assert_never(decision)
 
     def stop(self, number: int) -> None:
         """Record that the user stopped a trial."""
+        if isinstance(self.rule, RestingRule):
+            self.rule.wake(number)
         epoch = self._recorder.trial(number).epoch
         self._recorder.record(StoppedRecord(trial=number, by=StoppedBy.USER, epoch=epoch))
         self.end(number, Outcome.STOPPED)
@@ -110,8 +115,13 @@ class Results:
         ended = self._recorder.end(number, outcome, reason)
         self._study.tell(number, outcome, ended.value, reason)
 
+    def rests(self, number: int) -> bool:
+        """Whether a trial rests."""
+        known = self._recorder.history.trials.get(number)
+        return known is not None and known.outcome is Outcome.RESTING
+
     def ended(self, number: int) -> bool:
-        """Whether a trial has ended."""
+        """Whether a trial has ended, or rests."""
         return self._recorder.trial(number).ended is not None
 
 

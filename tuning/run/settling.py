@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import assert_never
 
 from trainables.run_folder import LAST_STATE
-from tuning.ledger.records import StartedRecord, StoppedRecord
+from tuning.ledger.records import Outcome, StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.composition import Composition
-from tuning.run.reconcile import ContinueTrial, EndTrial, RetryTrial, reconcile, replay
-from tuning.scheduling.rule import StoppingRule
+from tuning.run.reconcile import ContinueTrial, EndTrial, RestTrial, RetryTrial, reconcile, replay
+from tuning.scheduling.rule import RestingRule, StoppingRule
 
 
 def settle(of: Composition, rule: StoppingRule | None) -> None:
@@ -23,7 +23,9 @@ def settle(of: Composition, rule: StoppingRule | None) -> None:
         for number, trial in history.trials.items()
         if not trial.over and (trial_folder(checkpoints, number) / LAST_STATE).exists()
     }
-    for action in reconcile(history, replay(of.past, rule), kept, retry_failed=of.retry_failed):
+    stopped = replay(of.past, rule)
+    resting = rule.resting if isinstance(rule, RestingRule) else ()
+    for action in reconcile(history, stopped, kept, resting=resting, retry_failed=of.retry_failed):
         trial = recorder.trial(action.trial)
         match action:
             case EndTrial():
@@ -32,6 +34,9 @@ def settle(of: Composition, rule: StoppingRule | None) -> None:
                 recorder.end(trial.number, action.outcome, reuses=action.of)
             case RetryTrial():
                 recorder.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
+            case RestTrial():
+                if action.asked:
+                    recorder.end(trial.number, Outcome.RESTING)
             case ContinueTrial():  # the study proposes it again, under its number
                 pass
             case _:

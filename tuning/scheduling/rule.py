@@ -1,17 +1,17 @@
 """What a stopping rule is, and what it may decide about a trial after each of its reports.
 
 `Decision` is a closed union of frozen values. Code that acts on a decision uses `match` with
-`assert_never`, so that the type checker finds each place that does not handle a new kind. Two kinds are
-left for later: `Pause` (the trial waits until others have caught up) and `Exploit(of, params)` (the trial
-continues from the weights of trial `of` with other settings, as in population based training). Each is
-one more class here and one more member of `Decision`.
+`assert_never`, so that the type checker finds each place that does not handle a new kind. One kind is left
+for later: `Exploit(of, params)` (the trial continues from the weights of trial `of` with other settings, as
+in population based training). It is one more class here and one more member of `Decision`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
+from trainables.specs.workload import Direction
 from tuning.ledger.records import StoppedBy
 
 
@@ -25,11 +25,22 @@ class Stop:
     """The trial ends with this report."""
 
 
-Decision = Continue | Stop
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The trial gives up its worker, and may continue from its checkpoint when more have come as far."""
+
+
+Decision = Continue | Stop | Rest
 
 # A decision is made for each report: these two are all the values that are needed.
 CONTINUE: Final = Continue()
 STOP: Final = Stop()
+REST: Final = Rest()
+
+
+def sign_of(direction: Direction) -> float:
+    """What an objective is multiplied by, so that larger is better."""
+    return 1.0 if direction is Direction.MAXIMIZE else -1.0
 
 
 class StoppingRule(Protocol):
@@ -55,3 +66,36 @@ class StoppingRule(Protocol):
     def finish(self, number: int, epoch: float, objective: float) -> None:
         """Take the last report of a trial that ran all its epochs; others may be compared with it."""
         ...
+
+
+@runtime_checkable
+class RestingRule(StoppingRule, Protocol):
+    """A rule that may let trials rest. Which one continues depends on the calls alone, as decisions do."""
+
+    @property
+    def resting(self) -> frozenset[int]:
+        """The trials that rest."""
+        ...
+
+    def next_rested(self, *, none_left: bool) -> RestedTrial | None:
+        """The resting trial that a free worker is to continue before it starts a new one; None if none is.
+
+        none_left: whether there are no new trials to start.
+        """
+        ...
+
+    def wake(self, number: int) -> None:
+        """A trial no longer rests: it continues, or was ended. Nothing happens if it did not rest."""
+        ...
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class RestedTrial:
+    """A resting trial that may continue. The smallest one does: of the highest rung, the best one there."""
+
+    below: int
+    """Minus the index of its rung."""
+    value: float
+    """What it had at its rung; smaller is better."""
+    tie: int
+    number: int

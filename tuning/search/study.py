@@ -15,6 +15,7 @@ import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import optuna
@@ -70,6 +71,18 @@ class NoProposal(enum.Enum):
     """Only the configuration of a running trial is left; ask again when that trial has ended."""
 
 
+class RestingTrials(Protocol):
+    """Trials that have given up their workers, see `tuning.run.resting`."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def take(self, *, none_left: bool) -> TrialHistory | None:
+        """The one that continues before a new trial starts; None if none does."""
+        ...
+
+
 class Study:
     """Proposes configurations and learns from their results."""
 
@@ -83,6 +96,7 @@ class Study:
         trials: int | None,
         history: History | None = None,
         earlier: Sequence[WarmStartRecord] = (),
+        resting: RestingTrials | None = None,
         asks: int = ASKS,
         random_asks: int = RANDOM_ASKS,
     ) -> None:
@@ -91,6 +105,7 @@ class Study:
         self._search = search
         self._trials = trials
         self._asks, self._random_asks = asks, random_asks
+        self._resting = resting
         self._size = space.size()
         self._listed = list_configurations(search, space)
         self.optuna = optuna.create_study(
@@ -123,6 +138,23 @@ class Study:
             params = self._added.pop(0)
             if config_hash(params) not in self._tried:
                 return self._take(*self._ask_for(params))
+        if (rested := self._rested(none_left=False)) is not None:
+            return rested
+        found = self._propose_new()
+        if isinstance(found, Proposal) or self._resting is None:
+            return found
+        if (rested := self._rested(none_left=True)) is not None:
+            return rested
+        # It may not wait for the result of a trial that rests while no other runs.
+        waits = found is NoProposal.WAIT and len(self._asked) > len(self._resting)
+        return NoProposal.WAIT if waits else NoProposal.FINISHED
+
+    def _rested(self, *, none_left: bool) -> Proposal | None:
+        """A trial that rested and continues."""
+        trial = None if self._resting is None else self._resting.take(none_left=none_left)
+        return None if trial is None else Proposal(trial.number, trial.params, trial.hash, again=True)
+
+    def _propose_new(self) -> Proposal | NoProposal:
         if self._trials is not None and self._next >= self._trials:
             return NoProposal.FINISHED
         for params in self._fixed:  # an iterator: each is considered once
@@ -137,7 +169,8 @@ class Study:
         """How many trials are still to be proposed; None if their number is not limited."""
         new = [] if self._trials is None else [self._trials - self._next]
         new += [] if self._size is None else [self._size - len(self._tried)]
-        return max(0, min(new)) + len(self._unfinished) if new else None
+        rest = 0 if self._resting is None else len(self._resting)
+        return max(0, min(new)) + len(self._unfinished) + rest if new else None
 
     def add(self, record: AddedRecord) -> None:
         """Propose a user's configuration before any other new one, as one more trial."""
@@ -263,7 +296,8 @@ class Study:
         for report in trial.reports:
             if report.objective is not None:
                 self.report(trial.number, report.epoch, report.objective)
-        self._unfinished.append(trial)
+        if trial.outcome is not Outcome.RESTING:
+            self._unfinished.append(trial)
 
     def _over(self, trial: TrialHistory, state: TrialState) -> optuna.trial.FrozenTrial:
         """Build an ended trial, equal to what asking, reporting and telling would have left in Optuna."""

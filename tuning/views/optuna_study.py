@@ -25,7 +25,7 @@ from trainables.specs.workload import Direction
 from tuning.experiment.alternative import as_scalar
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import NOT_OVER, EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.search.distributions import as_asked, with_scalars
 from tuning.search.study import TOLD
 from tuning.views.view import View
@@ -257,7 +257,7 @@ class StudyView(View):
         self, record: EndedRecord, history: History | None = None
     ) -> tuple[TrialState, float | None]:
         """Its state and value for Optuna. An interrupted trial is running: it resumes with the sweep."""
-        if record.outcome is Outcome.INTERRUPTED:
+        if record.outcome in NOT_OVER:
             return TrialState.RUNNING, None
         state = TOLD.get(record.outcome, TrialState.COMPLETE)
         if record.outcome is Outcome.REUSED and record.of is not None:

@@ -41,8 +41,8 @@ class RunsView(View):
             case ReportRecord():
                 if record.trial in self._written:
                     self._report(record)
-            case EndedRecord():
-                if record.trial in self._written:
+            case EndedRecord():  # the run of a trial that rests stays open
+                if record.trial in self._written and record.outcome is not Outcome.RESTING:
                     self._end(record)
             case _:
                 pass

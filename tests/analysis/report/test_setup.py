@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from recorded import experiment
 
-from analysis.report.setup import describe_data, describe_search_domain, rungs_of
+from analysis.report.setup import describe_data, describe_scheduler, describe_search_domain, rungs_of
 from trainables.specs.data import DataSpec
 from tuning.experiment.alternative import Alternative
 
@@ -37,3 +37,36 @@ def test_domains_in_words() -> None:
 )
 def test_every_source_in_words(data: dict[str, Any], words: str) -> None:
     assert describe_data(DataSpec.model_validate(data)) == words
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words", "rungs"),
+    [
+        ({}, "none by a scheduler", ()),
+        ({"asha": {}}, "ASHA, one in 3 continues, rungs at epoch 1, 3", (1, 3)),
+        (
+            {"asha": {"rule": "rank", "rest": True, "within": ["freezing"], "reduction_factor": 2.0}},
+            "ASHA by rank, within freezing, trials rest where there are too few to compare, one in 2"
+            " continues, rungs at epoch 1, 2, 4, 8",
+            (1, 2, 4, 8),
+        ),
+        ({"median": {"grace_epochs": 2.0}}, "median rule from epoch 2 on", ()),
+        (
+            {"hyperband": {"grace_epochs": 0.5}},
+            "Hyperband, one in 3 of a bracket continues, first rungs at epoch 1, 3",
+            (1, 3),
+        ),
+        (
+            {"pasha": {"grace_epochs": 2.0}},
+            "PASHA, one in 3 continues, rungs at epoch 2, 6 while the order of trials changes",
+            (2, 6),
+        ),
+        ({"asha": {"grace_epochs": 9.0}}, "ASHA, one in 3 continues, rungs at epoch ", ()),
+    ],
+)
+def test_every_stopping_rule_in_words(
+    scheduler: dict[str, Any], words: str, rungs: tuple[float, ...]
+) -> None:
+    asked = experiment(epochs=9, scheduler=scheduler)
+    assert describe_scheduler(asked) == words
+    assert rungs_of(asked) == rungs

@@ -107,3 +107,25 @@ def test_a_checkpoint_that_is_broken_starts_only_its_trial_over(
     assert_alike(again.curve(0), alone(0))
     assert_alike(again.curve(1), alone(1))
     assert "starting over" in (tmp_path / "trials" / "0000" / "log.txt").read_text()
+
+
+def test_a_trial_that_rests_continues_from_the_report_at_which_it_began_to(
+    actor: PackedTrainable, tmp_path: Path, alone: Callable[[int], Any]
+) -> None:
+    """It is saved at its rung, however short the time since the last save, and nowhere else."""
+    driver = Driver(tmp_path, actor, save_every_epochs=None, save_at_epochs=(1.0, 9.0))
+    driver.start(0, 1)
+    while not driver.results:
+        driver.step()
+    assert [result["epoch"] for results in driver.results.values() for result in results] == [1.0, 1.0]
+    driver.leave(0)
+    driver.finish()
+    held = read_state(tmp_path / "trials" / "0000" / "last.ckpt").held
+    assert (held["step"], held["report"] is None) == (3, False)
+    assert len(driver.results[0]) == 1
+    again = Driver(tmp_path, actor, save_every_epochs=None, save_at_epochs=(1.0, 9.0))
+    again.start(0)
+    again.finish()
+    assert [result["epoch"] for result in again.results[0]] == [1.0, 2.0, 3.0]
+    assert_alike(again.curve(0), alone(0))
+    assert_alike(driver.curve(1), alone(1))

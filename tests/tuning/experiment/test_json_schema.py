@@ -25,7 +25,7 @@ def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> Non
         {"space": {"lora": {"rnak": {"choice": [8]}}}},
         {"space": {"loss": {"int": [1, 3]}}},
         {"trial": {"lora.rank": 0}},
-        {"scheduler": "hyperband"},
+        {"scheduler": "bohb"},
         {"source_text": ""},
         {"definitions": {"dice": 2}},
     ):

@@ -311,23 +311,23 @@ CASES = [
         scheduler="scheduler: {asha: {grace: 1}}",
     ),
     case(
-        "line 9  scheduler  must be none, asha or median, such as asha: {grace_epochs: 1}, got 'hyperband'",
-        scheduler="scheduler: hyperband",
+        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}, got 'bohb'",
+        scheduler="scheduler: bohb",
     ),
     case(
-        "line 9  scheduler  must be none, asha or median, such as asha: {grace_epochs: 1}",
+        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}",
         scheduler="scheduler: {}",
     ),
     case(
-        "line 9  scheduler.hyperband  unknown key; available: asha, median",
-        scheduler="scheduler: {hyperband: {}}",
+        "line 9  scheduler.bohb  unknown key; available: asha, median, hyperband, pasha",
+        scheduler="scheduler: {bohb: {}}",
     ),
     case(
-        "line 9  scheduler  must be exactly one of none, asha and median; got asha and median",
+        "line 9  scheduler  must be exactly one of none, asha, median, hyperband and pasha; got asha and median",
         scheduler="scheduler: {asha: {}, median: {}}",
     ),
     case(
-        "line 9  scheduler  must be none, asha or median, such as asha: {grace_epochs: 1}, got nothing",
+        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}, got nothing",
         scheduler="scheduler:",
     ),
     case(
@@ -364,6 +364,48 @@ CASES = [
     case(
         "line 9  scheduler.asha.reduction_factor  must be at least 1.1, got 1.01",
         scheduler="scheduler: {asha: {reduction_factor: 1.01}}",
+    ),
+    case(
+        "line 9  scheduler.asha.rule  must be one of threshold, rank, got 'ranks'; did you mean 'rank'?",
+        scheduler="scheduler: {asha: {rule: ranks}}",
+    ),
+    case(
+        "line 9  scheduler.asha.within  names 'adaptr', which is not searched, so all trials are in one group; did you mean 'adapter'?",
+        scheduler="scheduler: {asha: {within: [adaptr]}}",
+    ),
+    case(
+        "line 9  scheduler.asha.rest  needs rule: rank, and rule is threshold; add it, or remove rest",
+        scheduler="scheduler: {asha: {rest: true}}",
+    ),
+    case(
+        "line 9  scheduler.asha.rest  must be true or false, got 'yes'",
+        scheduler="scheduler: {asha: {rule: rank, rest: yes}}",
+    ),
+    case(
+        "line 9  scheduler.asha.within  must be a list, got 'adapter'",
+        scheduler="scheduler: {asha: {within: adapter}}",
+    ),
+    case(
+        "line 7  scheduler.asha.within  names 'adapter' twice; name each parameter once",
+        space="space: {adapter: {choice: [lora, loha]}}",
+        scheduler="scheduler: {asha: {within: [adapter, adapter]}}",
+    ),
+    case(
+        "line 7  scheduler.asha.within  needs parameters with a choice of values, and learning_rate has a range",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+        scheduler="scheduler: {asha: {within: [learning_rate]}}",
+    ),
+    case(
+        "line 9  scheduler.hyperband.grace_epochs  is 6, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
+        scheduler="scheduler: {hyperband: {grace_epochs: 6}}",
+    ),
+    case(
+        "line 9  scheduler.hyperband.brackets  must be at least 1, got 0",
+        scheduler="scheduler: {hyperband: {brackets: 0}}",
+    ),
+    case(
+        "line 9  scheduler.pasha.reduction_factor  must be at least 1.1, got 1",
+        scheduler="scheduler: {pasha: {reduction_factor: 1}}",
     ),
     case(
         "line 9  scheduler.median.grace_epochs  must be at least 0.01, got 0.001",

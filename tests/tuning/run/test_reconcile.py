@@ -21,7 +21,7 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.run.reconcile import Action, ContinueTrial, EndTrial, RetryTrial, reconcile, replay
+from tuning.run.reconcile import Action, ContinueTrial, EndTrial, RestTrial, RetryTrial, reconcile, replay
 from tuning.scheduling.rule import CONTINUE, STOP, Decision
 
 HEADER = ExperimentRecord(name="a", file="", experiment={})
@@ -43,7 +43,7 @@ def history(records: Iterable[Record]) -> History:
 
 ANY: Any = object()
 NO_REPORT = "no report"
-GOES_ON = (None, Outcome.INTERRUPTED)
+GOES_ON = (None, Outcome.INTERRUPTED, Outcome.RESTING)
 ENDED = tuple(o for o in Outcome if o not in (*GOES_ON, Outcome.FAILED))
 
 
@@ -88,7 +88,7 @@ TABLE = [
         "the rule's stop is carried out",
         EndTrial(0, Outcome.PRUNED),
         outcome=GOES_ON,
-        stopped=(StoppedBy.ASHA, StoppedBy.MEDIAN),
+        stopped=tuple(by for by in StoppedBy if by is not StoppedBy.USER),
     ),
     row("done is completed", EndTrial(0, Outcome.COMPLETED), outcome=GOES_ON, last=("completed",)),
     row("out of patience", EndTrial(0, Outcome.EARLY_STOPPED), outcome=GOES_ON, last=("early_stopped",)),
@@ -181,6 +181,20 @@ def test_what_was_carried_out_is_not_carried_out_again() -> None:
     assert action == EndTrial(0, Outcome.PRUNED)
     records.append(EndedRecord(trial=0, outcome=Outcome.PRUNED))
     assert reconcile(history(records), {0}, ()) == []
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.RESTING, Outcome.INTERRUPTED])
+def test_a_trial_rests_as_the_replayed_rule_says(outcome: Outcome | None) -> None:
+    left = Left(outcome, None, None, ruled=False, checkpoint=True, retry_failed=False)
+    asked = outcome is not Outcome.RESTING
+    assert reconcile(history(left.records()), (), {0}, resting={0}) == [RestTrial(0, asked=asked)]
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.RESTING, Outcome.INTERRUPTED])
+def test_a_trial_rests_if_the_replayed_rule_says_so(outcome: Outcome | None) -> None:
+    left = Left(outcome, None, None, ruled=False, checkpoint=True, retry_failed=False)
+    asked = outcome is not Outcome.RESTING
+    assert reconcile(history(left.records()), (), {0}, resting={0}) == [RestTrial(0, asked=asked)]
 
 
 # --- replay: the calls that a rule gets -------------------------------------------------------

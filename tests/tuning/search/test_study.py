@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -13,7 +14,7 @@ from spaces import CONDITIONAL
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import RandomSpec, SearchSpec, TpeSpec
 from tuning.experiment.space import Space
-from tuning.ledger.history import History
+from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
 from tuning.search.study import NoProposal, Proposal, Study
 
@@ -162,7 +163,53 @@ ALMOST_FINITE = Space.parse(
 )
 
 
-def stuck(trials: int = 4) -> Study:
+class AtRest:
+    """Trials that rest. able: those that may continue; last: those that may when no new one is left."""
+
+    def __init__(self, able: Sequence[TrialHistory] = (), last: Sequence[TrialHistory] = ()) -> None:
+        self.able, self.last, self.stay = list(able), list(last), 0
+
+    def __len__(self) -> int:
+        return len(self.able) + len(self.last) + self.stay
+
+    def take(self, *, none_left: bool) -> TrialHistory | None:
+        if self.able:
+            return self.able.pop(0)
+        return self.last.pop(0) if none_left and self.last else None
+
+
+def test_a_trial_that_rested_comes_before_a_new_one_or_when_none_is_left() -> None:
+    known = [TrialHistory(n, {"adapter": "none"}, f"h{n}", 0.0) for n in range(2)]
+    rests = AtRest(able=known[:1], last=known[1:])
+    of = Study(
+        ALMOST_FINITE,
+        SearchSpec(random=RandomSpec()),
+        name="sweep",
+        direction=Direction.MAXIMIZE,
+        trials=1,
+        resting=rests,
+    )
+    assert of.left == 3
+    proposed = [of.propose() for _ in range(4)]
+    assert [p.again for p in proposed[:3] if isinstance(p, Proposal)] == [True, False, True]
+    assert proposed[3] is NoProposal.FINISHED
+
+
+def test_the_result_of_a_resting_trial_is_not_waited_for_once_none_runs() -> None:
+    rests = AtRest()
+    of = stuck(trials=12, resting=rests)
+    seen: list[Proposal] = []
+    while isinstance(proposal := of.propose(), Proposal):
+        seen.append(proposal)
+    assert proposal is NoProposal.WAIT
+    for running in seen[1:]:
+        of.tell(running.number, Outcome.COMPLETED, 0.5)
+    assert of.propose() is NoProposal.WAIT  # the first still runs
+    rests.stay = 1
+    assert of.propose() is NoProposal.FINISHED
+
+
+def stuck(trials: int = 4, resting: AtRest | None = None) -> Study:
     """A study that does not try further configurations once the sampler repeats itself."""
     return Study(
         ALMOST_FINITE,
@@ -170,6 +217,7 @@ def stuck(trials: int = 4) -> Study:
         name="sweep",
         direction=Direction.MAXIMIZE,
         trials=trials,
+        resting=resting,
         asks=1,
         random_asks=0,
     )
@@ -203,7 +251,7 @@ def test_discarded_asks_leave_nothing_running() -> None:
 
 def test_outcomes_are_told_as_the_table_says() -> None:
     of = study(CONDITIONAL)
-    outcomes = [o for o in Outcome if o not in (Outcome.REUSED, Outcome.INTERRUPTED)]
+    outcomes = [o for o in Outcome if o not in (Outcome.REUSED, Outcome.INTERRUPTED, Outcome.RESTING)]
     for outcome in outcomes:
         proposal = of.propose()
         assert isinstance(proposal, Proposal)

@@ -145,3 +145,14 @@ def test_the_real_record_is_unchanged(folder: Path) -> None:
     follow(folder, list(read_records(folder)))
     assert (folder / "ledger.jsonl").read_bytes() == before
     assert read_history(folder).name == "digits"
+
+
+def test_the_run_of_a_trial_that_rests_stays_open(folder: Path) -> None:
+    records = list(read_records(folder))
+    second = [i for i, r in enumerate(records) if isinstance(r, ReportRecord) and r.trial == 0][1]
+    start = next(r for r in records if isinstance(r, StartedRecord) and r.trial == 0)
+    rest = EndedRecord(trial=0, outcome=Outcome.RESTING, value=0.5, epoch=2.0)
+    follow(folder, [*records[: second + 1], rest, start, *records[second + 1 :]])
+    assert curve(folder, 0) == [(10, 0.3), (20, 0.5), (30, 0.6), (40, 0.7), (50, 0.75), (60, 0.72)]
+    (words,) = read(folder, 0).Tensors("outcome/text_summary")
+    assert words.tensor_proto.string_val[0] == b"completed"

@@ -23,7 +23,7 @@ from tuning.experiment.checks.objective import check_loss_weights, check_objecti
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
-from tuning.experiment.sections.scheduler import SchedulerSpec
+from tuning.experiment.sections.scheduler import AshaRule, SchedulerSpec
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -164,6 +164,12 @@ def _from(search: SearchSpec) -> Iterator[Violation]:
 def _scheduler(draft: Draft) -> Iterator[Violation]:
     if draft.scheduler is None or not draft.written:
         return
+    yield from _within(draft)
+    if (asha := draft.scheduler.asha) is not None and asha.rest and asha.rule is not AshaRule.RANK:
+        yield Violation(
+            ("scheduler", "asha", "rest"),
+            f"needs rule: rank, and rule is {asha.rule}; add it, or remove rest",
+        )
     epochs = most_epochs(draft)
     for kind in SchedulerSpec.model_fields:
         rule = getattr(draft.scheduler, kind)
@@ -178,6 +184,22 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
                 " stopped; "
                 "use a smaller value or scheduler: none",
             )
+
+
+def _within(draft: Draft) -> Iterator[Violation]:
+    """The parameters that form the groups of `scheduler.asha.within`."""
+    asha = draft.scheduler.asha if draft.scheduler is not None else None
+    for place, name in enumerate(asha.within if asha is not None else ()):
+        at = ("scheduler", "asha", "within", place)
+        domains = draft.space.root.get(name, ())
+        if name not in draft.written:
+            rule = "which is not searched, so all trials are in one group"
+            known = suggestion(name, draft.space.names)
+            yield Violation(at, f"names {describe_value(name)}, {rule}{known}")
+        elif any(domain.choice is None for domain in domains):
+            yield Violation(at, f"needs parameters with a choice of values, and {name} has a range")
+        elif asha is not None and name in asha.within[:place]:
+            yield Violation(at, f"names {describe_value(name)} twice; name each parameter once")
 
 
 def most_epochs(draft: Draft) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import (
@@ -11,13 +12,50 @@ from pydantic import (
 
 from trainables.specs.base import Count, Hundredths, Spec
 
+Factor = Annotated[float, Field(ge=1.1, allow_inf_nan=False)]
+
+
+class AshaRule(StrEnum):
+    """How a trial is compared with others at a rung."""
+
+    THRESHOLD = "threshold"
+    """With a percentile of the values that came before, once per rung."""
+    RANK = "rank"
+    """It is one of the best of the rung, its own value counted; asked again at each later report."""
+
 
 class AshaSpec(Spec):
     """Asynchronous successive halving with one bracket."""
 
     grace_epochs: Hundredths = 1.0
     """Epochs that every trial runs before it can be stopped: the first rung."""
-    reduction_factor: Annotated[float, Field(ge=1.1, allow_inf_nan=False)] = 3.0
+    reduction_factor: Factor = 3.0
+    """One in this many trials of each rung continues."""
+    rule: AshaRule = AshaRule.THRESHOLD
+    """How a trial is compared with others at a rung."""
+    within: tuple[str, ...] = ()
+    """Parameters of the space: a trial is compared only with trials that have the same values of them."""
+    rest: bool = False
+    """With rank: where too few trials have come as far to compare with, a trial waits for them."""
+
+
+class HyperbandSpec(Spec):
+    """Several brackets of successive halving, each with a later first rung; within a bracket by rank."""
+
+    grace_epochs: Hundredths = 1.0
+    """The earliest first rung is the first one from here on; the last rung of each bracket is at the end."""
+    reduction_factor: Factor = 3.0
+    """One in this many trials of each rung continues."""
+    brackets: Count | None = None
+    """The most brackets; those with the earliest first rungs are taken. All if absent."""
+
+
+class PashaSpec(Spec):
+    """ASHA by rank whose largest budget grows only while the order of the trials still changes."""
+
+    grace_epochs: Hundredths = 1.0
+    """Epochs that every trial runs before it can be stopped: the first rung."""
+    reduction_factor: Factor = 3.0
     """One in this many trials of each rung continues."""
 
 
@@ -31,10 +69,12 @@ class MedianSpec(Spec):
 
 
 class SchedulerSpec(Spec):
-    """The rule that stops trials early: asha or median; no rule if both are absent (`none` in the file)."""
+    """The rule that stops trials early: at most one; no rule if all are absent (`none` in the file)."""
 
     asha: AshaSpec | None = None
     median: MedianSpec | None = None
+    hyperband: HyperbandSpec | None = None
+    pasha: PashaSpec | None = None
 
     @property
     def rule(self) -> str | None:

@@ -92,7 +92,10 @@ class PackScheduler(ControlledScheduler):
                 self._results.take(number, result)
 
     def stop(self, tune_controller: Any, number: int) -> None:
-        """Stop a trial, if it runs. Its worker notices within a second; the others in its pack continue."""
+        """Stop a trial, if it runs or rests. Its worker notices within a second; its pack continues."""
+        if self._results.rests(number):
+            self._results.stop(number)
+            return
         if self._packs.pack_of(number) is None:
             return
         self._control.mark_stopped(number)

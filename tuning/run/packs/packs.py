@@ -261,9 +261,11 @@ class Packs:
         """
         if not self._single() or self._deaths[proposal.number] >= DEATHS_IN_COMPANY:
             return None
-        if proposal.again:
-            return self._recorder.trial(proposal.number).joined
-        return next((pack.clock for pack in self._packs.values() if not pack.alone), self._clock)
+        clock = next((pack.clock for pack in self._packs.values() if not pack.alone), self._clock)
+        known = self._recorder.trial(proposal.number) if proposal.again else None
+        if known is not None and known.outcome is Outcome.RESTING and known.reports:
+            return max(0, clock - known.reports[-1].step)  # with the others, and not where it left them
+        return clock if known is None else known.joined
 
     def _single(self) -> bool:
         """Whether a single pack trains all trials, apart from those that are alone."""

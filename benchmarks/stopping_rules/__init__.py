@@ -1,0 +1,1 @@
+"""Stopping rules compared on recorded learning curves, by discrete-event simulation."""

@@ -1,0 +1,42 @@
+"""What a stopping rule may depend on besides its own section of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from trainables.specs.definitions import Definitions
+
+AS_RAY: Final = 1
+"""The first version of the rules asha and median, in which they decide as Ray Tune's; see `MEANINGS`."""
+
+
+def no_params(number: int) -> Mapping[str, JsonValue]:
+    """Nothing is known of a trial's parameters."""
+    return {}
+
+
+@dataclass(frozen=True)
+class RuleContext:
+    """All of it is in the record before a trial's first report, so that a replayed rule has the same.
+
+    seed: `search.seed`.  version: of the rules, as in the experiment's definitions.  params_of: the
+    parameters of a trial, by its number.
+    """
+
+    seed: int = 0
+    version: int = Definitions().stopping
+    params_of: Callable[[int], Mapping[str, JsonValue]] = no_params
+
+    def group_of(self, number: int, within: tuple[str, ...]) -> tuple[str, ...]:
+        """The values of the parameters `within`, as text; a trial that does not have one has null there."""
+        params = self.params_of(number)
+        return tuple(json.dumps(params.get(name), sort_keys=True) for name in within)
+
+
+NO_CONTEXT: Final = RuleContext()
+"""Seed 0, and nothing is known of the trials but their reports."""
