@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import recorded
+from tracker_readers import wandb_lines
 from viewed import live, of
 
 from trainables.errors import StorageError
 from tuning.experiment.sections.views import ViewsSpec, WandbMode, WandbSpec
 from tuning.ledger.ledger import read_records
 from tuning.ledger.records import EndedRecord, Outcome, StartedRecord
-from tuning.views import wandb_process, wandb_runs
+from tuning.views import process_view, wandb_process
 from tuning.views.followers import Views
-from tuning.views.wandb_runs import FOLDER, LOG, WandbView, require_wandb
+from tuning.views.process_view import LOG
+from tuning.views.wandb_runs import FOLDER, WandbView, require_wandb
 
 pytest.importorskip("wandb")
 
@@ -61,22 +62,6 @@ class Run:
     code: int | None = None
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """The records of a `.wandb` file: LevelDB's log format in blocks of 32 KiB, behind seven bytes."""
-    data, at, part = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        piece = data[at + 7 : at + 7 + length]
-        at += 7 + length
-        part = piece if kind in (1, 2) else part + piece
-        if kind in (1, 4):
-            yield part
-
-
 def read(folder: Path) -> dict[int, Run]:
     """Every run of an offline folder, by trial, with wandb's own protocol buffers."""
     from wandb.proto.wandb_internal_pb2 import Record
@@ -84,7 +69,7 @@ def read(folder: Path) -> dict[int, Run]:
     found: dict[int, Run] = {}
     for path in sorted((folder / FOLDER).glob("offline-run-*/*.wandb")):
         run = Run()
-        for line in lines(path):
+        for line in wandb_lines(path):
             record = Record.FromString(line)
             kind = record.WhichOneof("record_type")
             if kind == "run":
@@ -131,7 +116,7 @@ def test_its_process_finds_our_packages_and_nothing_else_of_ours(
     """A folder inside `tuning` on its path would replace every other `tables` by ours."""
     given: list[dict[str, str]] = []
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(wandb_runs.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))
+    monkeypatch.setattr(process_view.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))
     (folder / FOLDER).mkdir()
     view(folder, list(read_records(folder)))._begin_process()
     assert (Path(given[0]["PYTHONPATH"]) / "tuning" / "__init__.py").is_file()
