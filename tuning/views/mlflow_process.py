@@ -159,23 +159,37 @@ def _open_client() -> Any:
 
     path = Path(DATABASE)
     if keep_if_readable(path):
-        client = MlflowClient(f"sqlite:///{DATABASE}")
         try:
-            client.search_experiments(max_results=1)
+            return MlflowClient(f"sqlite:///{DATABASE}")
         except MlflowException as error:
             if "schema" not in str(error):
                 raise
             move_aside(path)  # of another version of MLflow, which `mlflow db upgrade` would change
-        else:
-            return client
-    # MLflow cannot go on with a store whose tables were half created: a new one gets its name at the end.
-    new = Path(f"creating-{DATABASE}")
-    for left in Path().glob(f"{new}*"):
-        left.unlink()
-    MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
-    os.replace(new, path)
+    _create(path)
     # Another spelling of its name: MLflow keeps connections by URL, and one may be to a file that was moved.
     return MlflowClient(f"sqlite:///./{DATABASE}")
+
+
+def _create(path: Path) -> None:
+    """Create an empty store. MLflow cannot go on with half of one, so it gets its name when it is done.
+
+    Hundreds of migrations would each wait for the disk; it is waited for once, at the end.
+    """
+    from mlflow import MlflowClient
+    from sqlalchemy import Engine, event
+
+    def do_not_wait(connection: Any, _: Any) -> None:
+        connection.execute("pragma synchronous = off")
+
+    new = path.with_name(f"creating-{path.name}")
+    for left in new.parent.glob(f"{new.name}*"):
+        left.unlink()
+    event.listen(Engine, "connect", do_not_wait)
+    MlflowClient(f"sqlite:///{new}")
+    event.remove(Engine, "connect", do_not_wait)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(new, path)
 
 
 def _experiment_id(client: Any, name: str) -> str:

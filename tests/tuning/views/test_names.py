@@ -22,8 +22,9 @@ from tuning.views.names import (
 
 MAPPINGS = {"mlflow": MLFLOW, "tensorboard": TENSORBOARD, "wandb": WANDB, "trackio": TRACKIO}
 PIECES = [
-    *"/._- :%@\\\"'()[]{}=,;#?*+~^$&|<>!`", "..", "//", ":at:", ":2f:", "%25%", "_", "__", "a", "b", "A", "0", "é",
-    "e\u0301", "日", "😀", "\ud800", "\udfff", "\n", "\t", "\0", "\x7f", "\u200b", "\u00a0", "\u2028", "step",
+    *"/._- :%@\\\"'()[]{}=,;#?*+~^$&|<>!`", "..", "//", ":at:", ":2f:", "%25%", "_", "__", "a", "b", "A", "0",
+    "é", "e\u0301",
+    "日", "😀", "\ud800", "\udfff", "\n", "\t", "\0", "\x7f", "\u200b", "\u00a0", "\u2028", "step",
     "outcome", "registry-", "_system", "_configs", "_5f_",
 ]  # fmt: skip
 """Pieces of odd names; names are strung together from them."""
