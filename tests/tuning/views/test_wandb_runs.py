@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from viewed import live, of
 from trainables.errors import StorageError
 from tuning.experiment.sections.views import ViewsSpec, WandbMode, WandbSpec
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import EndedRecord, Outcome, StartedRecord
+from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
 from tuning.views import process_view, wandb_process
 from tuning.views.followers import Views
 from tuning.views.process_view import LOG
@@ -108,6 +109,27 @@ def test_each_trial_is_a_run_of_the_experiments_group(folder: Path, monkeypatch:
     # The key is not on the disk.
     files = [path for path in folder.parent.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_runs_that_are_open_together_are_apart_and_numbers_that_json_lacks_are_text(folder: Path) -> None:
+    """wandb's default gives the run of trial 0 to trial 1 while it is open, and makes null of NaN."""
+    header = next(iter(read_records(folder)))
+    odd = {"a": math.nan, "b": [math.inf, {"c": -math.inf}]}
+    records = [
+        header,
+        *(StartedRecord(trial=number, params=odd | {"d": number}, hash=f"{number}") for number in (0, 1)),
+        *(
+            ReportRecord(trial=number, epoch=1.0, step=10, objective=0.5, metrics={"dice": number / 4})
+            for number in (1, 0)
+        ),
+        *(EndedRecord(trial=number, outcome=Outcome.COMPLETED, value=0.5) for number in (0, 1)),
+    ]
+    follow(folder, records)
+    runs = read(folder)
+    assert [runs[number].config["d"] for number in (0, 1)] == [0, 1]
+    assert [[row["dice"] for row in runs[number].rows] for number in (0, 1)] == [[0.0], [0.25]]
+    assert runs[1].config["a"] == "NaN"
+    assert runs[1].config["b"] == ["Infinity", {"c": "-Infinity"}]
 
 
 def test_its_process_finds_our_packages_and_nothing_else_of_ours(
