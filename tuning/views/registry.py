@@ -37,4 +37,14 @@ def views_of(experiment: Experiment, folder: Path, header: ExperimentRecord) -> 
 
         require_wandb()
         views.append(WandbView(experiment, folder, header))
+    if asked.mlflow:
+        from tuning.views.mlflow_runs import MlflowView, require_mlflow
+
+        require_mlflow()
+        views.append(MlflowView(experiment, folder, header))
+    if asked.trackio:
+        from tuning.views.trackio_runs import TrackioView, require_trackio
+
+        require_trackio()
+        views.append(TrackioView(experiment, folder, header))
     return views

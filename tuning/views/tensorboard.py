@@ -15,9 +15,11 @@ from pydantic import JsonValue
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from tuning.experiment.alternative import as_scalar
 from tuning.ledger.records import EndedRecord, ReportRecord
+from tuning.views.names import TENSORBOARD
 from tuning.views.run_per_trial import RunsView, curve_values
 
 FOLDER = "tensorboard"
@@ -66,7 +68,7 @@ class TensorBoardView(RunsView):
             run.end(record)
         run.close()
         if reports is not None:
-            self._done.add(record.trial, reports)
+            self._done.add(record.trial, reports, record.time)
 
     def _of(self, number: int) -> Path:
         return self._folder / f"{number:04d}"
@@ -82,7 +84,7 @@ class _Run:
         self._file = EventsWriter(str(folder / "events"), f".{self._again}" if self._again else "")
         self._reported = False
         self._step = 0
-        settings = {name: as_scalar(value) for name, value in params.items()}
+        settings = {TENSORBOARD.encode(name): _setting(value) for name, value in params.items()}
         about, start, self._over = summary.hparams(settings, {"objective": 0.0})
         for part in (about, start):
             self._add(part, 0, began)
@@ -96,7 +98,9 @@ class _Run:
         self._reported = True
         self._step = record.step
         for name, value in curve_values(record).items():
-            self._add(summary.scalar(name, value), record.step, record.time)
+            # `summary.scalar` would write `mAP@50` as `mAP_50`.
+            point = Summary.Value(tag=TENSORBOARD.encode(name), simple_value=value)
+            self._add(Summary(value=[point]), record.step, record.time)
 
     def end(self, record: EndedRecord) -> None:
         """Write the outcome."""
@@ -112,3 +116,9 @@ class _Run:
 
     def _add(self, part: Any, step: int, when: float) -> None:
         self._file.write_event(Event(summary=part, step=step, wall_time=when))
+
+
+def _setting(value: JsonValue) -> str | bool | int | float | None:
+    """A parameter's value for HPARAMS: text for a whole number that a machine word does not hold."""
+    scalar = as_scalar(value)
+    return str(scalar) if isinstance(scalar, int) and abs(scalar) >= 2**63 else scalar

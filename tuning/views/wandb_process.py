@@ -1,66 +1,79 @@
-"""The process that runs wandb, controlled by lines of JSON on standard input. Started with FOLDER and MODE.
-
-It ends at most a minute after its input ends, whatever the network does.
-"""
+"""The process that runs wandb; see `process_loop`. Started with FOLDER, MODE and what all runs share."""
 
 from __future__ import annotations
 
 import json
 import netrc
 import os
+import shutil
 import sys
-import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tuning.experiment.sections.views import WandbMode
-from tuning.views.wandb_runs import FOLDER
-from tuning.views.written_marks import Written
-
-LINGERS_S = 60.0
-"""How long the process may live after the driver's last line."""
+from tuning.views.names import WANDB
+from tuning.views.process_loop import End, Row, Start, own_pipes, serve
 
 
-def write_runs(folder: Path, mode: WandbMode) -> None:
-    """Carry out the commands from standard input until it ends, then finish all open runs."""
-    import wandb
+class WandbRuns:
+    """Runs that wandb writes. common: their project, entity, group and task."""
 
-    done = Written(folder / FOLDER)
-    runs: dict[int, Any] = {}
-    wandb_mode = _wandb_mode(mode)
-    for line in sys.stdin:
-        command = json.loads(line)
-        match command["do"]:
-            case "start":
-                runs[command["trial"]] = wandb.init(
-                    project=command["project"],
-                    entity=command["entity"],
-                    group=command["group"],
-                    name=command["name"],
-                    id=command["id"],
-                    config=command["config"],
-                    dir=str(folder),
-                    mode=wandb_mode,
-                    resume=None if wandb_mode == "offline" else "allow",
-                    reinit="create_new",
-                    settings=_quiet(wandb),
-                )
-            case "log":
-                runs[command["trial"]].log(command["metrics"], step=command["step"])
-            case "end":
-                run = runs.pop(command["trial"])
-                run.summary.update(command["summary"])
-                run.finish(exit_code=command["code"])
-                if command["reports"] is not None:
-                    done.add(command["trial"], command["reports"])
-    end = threading.Timer(LINGERS_S, os._exit, (1,))
-    end.daemon = True
-    end.start()
-    for run in runs.values():
-        run.finish(exit_code=1)
-    wandb.teardown()
+    def __init__(self, folder: Path, mode: WandbMode, common: Mapping[str, Any]) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._folder = folder
+        self._mode = _wandb_mode(mode)
+        self._common = common
+        self._runs: dict[int, Any] = {}
+
+    def there(self) -> list[int] | None:
+        """See `RunWriter`. Runs on a server are taken for granted."""
+        return None
+
+    def start(self, run: Start) -> None:
+        """See `RunWriter`. A run on a server keeps the points that it has: wandb never goes back a step."""
+        if run.trial in self._runs:
+            self._runs.pop(run.trial).finish(exit_code=1)
+        for old in self._folder.glob(f"offline-run-*-{run.id}"):
+            if not list(old.glob("*.synced")):
+                shutil.rmtree(old, ignore_errors=True)
+        params = {WANDB.encode(name): value for name, value in run.params.items()}
+        self._runs[run.trial] = self._wandb.init(
+            project=self._common["project"],
+            entity=self._common["entity"],
+            group=self._common["group"],
+            name=run.name,
+            id=run.id,
+            config=params | {"trial": run.trial, "task": self._common["task"]},
+            dir=str(self._folder.parent),
+            mode=self._mode,
+            resume=None if self._mode == "offline" else "allow",
+            reinit="create_new",  # the default would give the run of another trial that is still open
+            settings=_quiet(self._wandb),
+        )
+        self.log(run.trial, run.rows)
+
+    def log(self, trial: int, rows: Sequence[Row]) -> None:
+        """See `RunWriter`."""
+        for row in rows:
+            metrics = {WANDB.encode(name): value for name, value in row.metrics.items()}
+            self._runs[trial].log(metrics, step=row.step)
+
+    def end(self, end: End) -> None:
+        """See `RunWriter`."""
+        run = self._runs.pop(end.trial)
+        run.summary.update(end.facts)
+        run.finish(exit_code=int(end.lost))
+
+    def close(self) -> None:
+        """See `RunWriter`."""
+        for run in self._runs.values():
+            run.finish(exit_code=1)
+        self._wandb.teardown()
 
 
 def _quiet(wandb: Any) -> Any:
@@ -100,4 +113,6 @@ def logged_in() -> bool:
 
 
 if __name__ == "__main__":
-    write_runs(Path(sys.argv[1]), WandbMode(sys.argv[2]))
+    pipes = own_pipes()
+    here = Path(sys.argv[1])
+    serve(here, pipes, lambda: WandbRuns(here, WandbMode(sys.argv[2]), json.loads(sys.argv[3])))

@@ -222,6 +222,11 @@ CASES = [
         views="views: {optuna: studies.db, tensorbord: true, wandb: {mode: 'on'}}",
     ),
     case(
+        "line 10  views.mlflow   must be true or false, got 'sqlite:///runs.db'",
+        'line 10  views.trackio  must be true or false, got {"project": "pets"}',
+        views="views: {mlflow: 'sqlite:///runs.db', trackio: {project: pets}}",
+    ),
+    case(
         "line 10  views.optuna  must be journal, none, or the URL of a database (sqlite, postgresql, mysql, mariadb, oracle, mssql) such as postgresql://user@host/name, got 'redis://…'",
         views="views: {optuna: 'redis://host/0'}",
     ),

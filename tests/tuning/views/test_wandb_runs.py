@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import recorded
+from tracker_readers import wandb_lines
 from viewed import live, of
 
 from trainables.errors import StorageError
 from tuning.experiment.sections.views import ViewsSpec, WandbMode, WandbSpec
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import EndedRecord, Outcome, StartedRecord
-from tuning.views import wandb_process, wandb_runs
+from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
+from tuning.views import process_view, wandb_process
 from tuning.views.followers import Views
-from tuning.views.wandb_runs import FOLDER, LOG, WandbView, require_wandb
+from tuning.views.process_view import LOG
+from tuning.views.wandb_runs import FOLDER, WandbView, require_wandb
 
 pytest.importorskip("wandb")
 
@@ -61,22 +63,6 @@ class Run:
     code: int | None = None
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """The records of a `.wandb` file: LevelDB's log format in blocks of 32 KiB, behind seven bytes."""
-    data, at, part = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        piece = data[at + 7 : at + 7 + length]
-        at += 7 + length
-        part = piece if kind in (1, 2) else part + piece
-        if kind in (1, 4):
-            yield part
-
-
 def read(folder: Path) -> dict[int, Run]:
     """Every run of an offline folder, by trial, with wandb's own protocol buffers."""
     from wandb.proto.wandb_internal_pb2 import Record
@@ -84,7 +70,7 @@ def read(folder: Path) -> dict[int, Run]:
     found: dict[int, Run] = {}
     for path in sorted((folder / FOLDER).glob("offline-run-*/*.wandb")):
         run = Run()
-        for line in lines(path):
+        for line in wandb_lines(path):
             record = Record.FromString(line)
             kind = record.WhichOneof("record_type")
             if kind == "run":
@@ -125,13 +111,34 @@ def test_each_trial_is_a_run_of_the_experiments_group(folder: Path, monkeypatch:
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
+def test_runs_that_are_open_together_are_apart_and_numbers_that_json_lacks_are_text(folder: Path) -> None:
+    """wandb's default gives the run of trial 0 to trial 1 while it is open, and makes null of NaN."""
+    header = next(iter(read_records(folder)))
+    odd = {"a": math.nan, "b": [math.inf, {"c": -math.inf}]}
+    records = [
+        header,
+        *(StartedRecord(trial=number, params=odd | {"d": number}, hash=f"{number}") for number in (0, 1)),
+        *(
+            ReportRecord(trial=number, epoch=1.0, step=10, objective=0.5, metrics={"dice": number / 4})
+            for number in (1, 0)
+        ),
+        *(EndedRecord(trial=number, outcome=Outcome.COMPLETED, value=0.5) for number in (0, 1)),
+    ]
+    follow(folder, records)
+    runs = read(folder)
+    assert [runs[number].config["d"] for number in (0, 1)] == [0, 1]
+    assert [[row["dice"] for row in runs[number].rows] for number in (0, 1)] == [[0.0], [0.25]]
+    assert runs[1].config["a"] == "NaN"
+    assert runs[1].config["b"] == ["Infinity", {"c": "-Infinity"}]
+
+
 def test_its_process_finds_our_packages_and_nothing_else_of_ours(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder inside `tuning` on its path would replace every other `tables` by ours."""
     given: list[dict[str, str]] = []
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(wandb_runs.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))
+    monkeypatch.setattr(process_view.subprocess, "Popen", lambda *_, **how: given.append(how["env"]))
     (folder / FOLDER).mkdir()
     view(folder, list(read_records(folder)))._begin_process()
     assert (Path(given[0]["PYTHONPATH"]) / "tuning" / "__init__.py").is_file()

@@ -57,6 +57,10 @@ class ViewsSpec(Spec):
     tensorboard: bool = False
     """Write event files in the experiment's folder, one run for each trial."""
     wandb: WandbSpec | None = None
+    mlflow: bool = False
+    """Write a SQLite store of MLflow in the experiment's folder, one run for each trial."""
+    trackio: bool = False
+    """Write a project of Trackio in the experiment's folder, one run for each trial."""
 
     @field_validator("optuna")
     @classmethod
