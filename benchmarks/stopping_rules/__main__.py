@@ -1,6 +1,6 @@
 """Stopping rules on recorded learning curves, by discrete-event simulation.
 
-    python -m benchmarks.stopping_rules [--orders 200] [--curves PATH] [--check]
+    python -m benchmarks.stopping_rules [--orders 200] [--tables recorded] [--curves PATH] [--check]
 
 Needs ../shared/data/curves/taskset.npz: 6 tasks, 1,000 configurations, 50 epochs (see its README.md).
 Each rule sees the same random orders of configurations, with 1, 4 and 16 trials at once. By rule:
@@ -85,6 +85,7 @@ GROUPED: Mapping[str, Build] = {
     "asha, rank, rest, within": partial(_ours, asha={"rule": "rank", "rest": True, "within": ["group"]}),
     "hyperband": RULES["hyperband"],
 }
+TABLES = ("recorded", "tied", "tied2", "floor", "floor2", "slow")
 CHECKED = {BASE: "real ray", "Optuna's Hyperband": "real hyperband", "Optuna's median": "real median"}
 
 
@@ -184,6 +185,7 @@ def main() -> None:
     )
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--curves", type=Path, default=TASKSET)
+    parser.add_argument("--tables", nargs="*", choices=TABLES, help="which tables; all if left out")
     parser.add_argument("--check", action="store_true", help="compare the models with the real classes only")
     given = parser.parse_args()
     if not given.curves.is_file():
@@ -193,17 +195,20 @@ def main() -> None:
     if given.check:
         check(tasks, 2)
         return
-    _table("recorded curves", tasks, RULES, given.orders)
-    _table("half tied at the end, more at first", [tied(task) for task in tasks], ASHA, given.orders)
-    _table(
-        "half tied at the end, more at first, factor 2",
-        [tied(task) for task in tasks],
-        FACTOR_TWO,
-        given.orders,
-    )
-    _table(
-        "half slow for 2 epochs", [with_slow_half(task, epochs=2) for task in tasks], GROUPED, given.orders
-    )
+    floors = [tied(task) for task in tasks]
+    lower = [tied(task, diverged=True) for task in tasks]
+    slow = [with_slow_half(task, epochs=2) for task in tasks]
+    tables: dict[str, tuple[str, list[Task], Mapping[str, Build]]] = {
+        "recorded": ("recorded curves", tasks, RULES),
+        "tied": ("half tied at the end, more at first", floors, ASHA),
+        "tied2": ("half tied at the end, more at first, factor 2", floors, FACTOR_TWO),
+        "floor": ("the same, diverged trials tied too", lower, ASHA),
+        "floor2": ("the same, diverged trials tied too, factor 2", lower, FACTOR_TWO),
+        "slow": ("half slow for 2 epochs", slow, GROUPED),
+    }
+    for name in given.tables or tables:
+        title, of, rules = tables[name]
+        _table(title, of, rules, given.orders)
 
 
 if __name__ == "__main__":

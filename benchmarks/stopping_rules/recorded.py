@@ -63,14 +63,16 @@ def task_of(name: str, losses: Losses) -> Task:
     return Task(name, losses, np.where(np.isnan(losses[:, -1]), np.inf, losses[:, -1]))
 
 
-def tied(task: Task) -> Task:
+def tied(task: Task, *, diverged: bool = False) -> Task:
     """The task as a metric with a floor reports it, such as an average precision of 0.0.
 
     A loss that is no better than that of the median configuration at the end is reported as that one: at the
-    end half of the configurations are equal, and more of them at first.
+    end half of the configurations are equal, and more of them at first. diverged: so are diverged ones, which
+    do not end then.
     """
     floor = float(np.median(task.final))
-    return Task(task.name, np.where(task.losses >= floor, floor, task.losses), task.final)
+    losses = np.where(task.losses >= floor, floor, task.losses)
+    return Task(task.name, np.where(np.isnan(losses), floor, losses) if diverged else losses, task.final)
 
 
 def with_slow_half(task: Task, *, epochs: int, seed: int = 0) -> Task:

@@ -161,6 +161,7 @@ def test_tied_losses_are_equal_above_the_floor_and_as_recorded_below(task: Task)
     assert (found[below] == task.losses[below]).all()
     assert (found[task.losses >= floor] == floor).all()
     assert (np.isnan(found) == np.isnan(task.losses)).all()
+    assert (tied(task, diverged=True).losses == np.where(np.isnan(found), floor, found)).all()
 
 
 def test_orders_are_permutations_one_after_the_other() -> None:
