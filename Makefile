@@ -16,6 +16,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trackio  # it asks for Pillow below 13
 	touch $@
 
 quickstart: $(VENV)/.base

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
@@ -66,7 +70,7 @@ class ExportFacts:
 def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
     """The card as Markdown, with the metadata header of the hub."""
     parts = [
-        _header(trained, facts),
+        _header(trained, card, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
         f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
         f"## Labels\n\n{_labels(trained)}",
@@ -84,21 +88,53 @@ def _confirmed(card: Card) -> str:
     return f"\n\nThe best trials of its search were repeated over new seeds: {card.confirmed}."
 
 
-def _header(trained: TrainedModel, facts: ExportFacts) -> str:
-    config = trained.config
-    lines = ["---", f"library_name: {'transformers' if facts.whole else 'peft'}"]
-    if facts.base is not None and facts.base != "base" and not facts.base.startswith("/"):
-        lines.append(f"base_model: {facts.base}")  # the hub accepts only ids
+def _header(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
+    is_id = facts.base is not None and facts.base != "base" and not Path(facts.base).is_absolute()
     shows_masks = facts.segments or trained.workload.task.facts.instances
-    lines.append(f"pipeline_tag: {'image-segmentation' if shows_masks else 'object-detection'}")
-    lines += ["tags:", "- adaptertune", f"- {config.adapter}", "---"]
-    return "\n".join(lines)
+    task = "image-segmentation" if shows_masks else "object-detection"
+    data = ModelCardData(
+        library_name="transformers" if facts.whole else "peft",
+        base_model=facts.base if is_id else None,  # the hub accepts only ids
+        pipeline_tag=task,
+        tags=["adaptertune", trained.config.adapter.value],
+        model_name=card.title,
+        eval_results=_results(trained.workload, card, task) or None,
+    )
+    return f"---\n{data.to_yaml().strip()}\n---"
+
+
+def _results(workload: Workload, card: Card, task: str) -> list[EvalResult]:
+    """The metrics of the card's table as the hub reads them: on test images, else on validation images.
+
+    As plain floats: of a NumPy number, YAML makes a tag that the hub's own library refuses to read.
+    """
+    images = {f"test images, {name}": metrics for name, metrics in card.test.items()}
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=workload.data.kind,
+            dataset_name=name,
+            dataset_config=name,  # without one, the hub's library joins the results of all domains
+            metric_type=str(key),
+            metric_value=float(metrics[key]),
+        )
+        for name, metrics in (images or {VALIDATION: card.metrics}).items()
+        for key in _main_metrics(workload)
+        if key in metrics and math.isfinite(metrics[key])
+    ]
+
+
+def _main_metrics(workload: Workload) -> tuple[str, ...]:
+    """The metrics of the card's table, that of the objective first."""
+    return tuple(dict.fromkeys((workload.metric_in_domain, *workload.task.facts.card_metrics)))
 
 
 def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
     config, workload = trained.config, trained.workload
     spec = workload.model
     name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
+    if Path(name).is_absolute() and facts.base != name:  # it is in the folder, so its place does not matter
+        name = f"the local model {Path(name).name}"
     on = f"on {name}" + (f", revision {facts.revision}" if facts.revision else "")
     if facts.whole:
         merged = "" if config.adapter == "none" else f", with its {config.adapter} adapter merged"
@@ -255,7 +291,7 @@ def _numbered(labels: Iterable[tuple[int, str]]) -> str:
 
 def _metrics(trained: TrainedModel, card: Card) -> str:
     workload = trained.workload
-    main = tuple(dict.fromkeys((workload.metric_in_domain, *workload.task.facts.card_metrics)))
+    main = _main_metrics(workload)
     if not card.metrics and not card.test:
         return "No metrics are recorded."
     rows: list[tuple[str, Mapping[str, float]]] = []
@@ -355,4 +391,4 @@ def _environment(card: Card) -> str:
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 5) for name, value in metrics.items()}
+    return {name: round(float(value), 5) for name, value in metrics.items()}

@@ -79,10 +79,13 @@ class ExportResult:
     """The base of an adapter: `base` if it was exported, a folder, or a hub id."""
 
 
-def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) -> ExportResult:
+def export_model(
+    trained: TrainedModel, to: Path, *, merge: bool, card: Card, elsewhere: bool = False
+) -> ExportResult:
     """Write `trained` into `to`, which must be absent or empty; nothing is left behind on failure.
 
     merge: write a plain model even if an adapter is possible.
+    elsewhere: include a base that is a folder of this machine, which nobody else could load.
     Raises StorageError, AdapterError if PEFT cannot merge the method, or if the exported model's
     outputs differ.
     """
@@ -90,7 +93,7 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
         raise StorageError(f"{to} is not empty; choose another folder with --to")
     parts = split_portable(trained)
     with _folder(to) as folder:
-        kind = _model(trained, parts, folder, merge=merge)
+        kind = _model(trained, parts, folder, merge=merge, elsewhere=elsewhere)
         _processor(trained, folder)
         shutil.copyfile(use.__file__, folder / "use.py")
         difference = _largest_difference(trained, folder)
@@ -115,7 +118,9 @@ def export_model(trained: TrainedModel, to: Path, *, merge: bool, card: Card) ->
     return ExportResult(to, kind, difference, names, size, base)
 
 
-def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool) -> ExportKind:
+def _model(
+    trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool, elsewhere: bool
+) -> ExportKind:
     """Write weights and configuration."""
     moved = trained.config.mode in TRAINS_BACKBONE
     if parts.head is not None:
@@ -127,7 +132,8 @@ def _model(trained: TrainedModel, parts: Portable, folder: Path, *, merge: bool)
         text = json.dumps(trained.task.scored_by, indent=2) + "\n"
         (folder / "classes.json").write_text(text, encoding="utf-8")
     if not (merge or moved or trained.adapted.config is None):
-        own = not parts.head_is_found  # then the trained head is in an own base
+        # Without a head that PEFT can save, the trained head is in an own base.
+        own = not parts.head_is_found or (elsewhere and _is_local(trained))
         if own:
             _save(parts.base(), folder / BASE)
         _adapter(trained, parts, folder, own_base=own)
@@ -174,6 +180,12 @@ def _base(trained: TrainedModel, folder: Path, *, own: bool) -> tuple[str, str |
         shutil.copytree(place, folder / BASE)
         return BASE, None
     return str(place.resolve()), None
+
+
+def _is_local(trained: TrainedModel) -> bool:
+    """Whether the base is a folder of this machine other than the embedded one, which is copied anyway."""
+    spec = trained.workload.model
+    return spec.name != "embedded" and hub.folder_of(spec, trained.workload.task) is not None
 
 
 def _commit(spec: ModelSpec) -> str | None:

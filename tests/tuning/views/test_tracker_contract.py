@@ -76,7 +76,6 @@ def folder(tmp_path: Path) -> Path:
 
 def check(tracker: Tracker, folder: Path) -> None:
     """The view has the runs, parameters and points of the record, no fewer and no more."""
-    pytest.importorskip(tracker.name)
     shown, expected = tracker.read(folder), readers.recorded(read_history(folder))
     assert sorted(shown) == sorted(expected)
     history = read_history(folder)
@@ -102,6 +101,7 @@ def check(tracker: Tracker, folder: Path) -> None:
 
 
 def written(tracker: Tracker, folder: Path, records: Sequence[Any], known: int = 1) -> None:
+    pytest.importorskip(tracker.name)
     live(tracker.view(folder, records[0]), records, known)
 
 
@@ -135,6 +135,7 @@ def test_written_twice_and_after_its_deletion_it_is_the_same(tracker: Tracker, f
 @pytest.mark.slow
 @with_process
 def test_after_a_hard_kill_of_its_process_it_is_the_same(tracker: Tracker, folder: Path) -> None:
+    pytest.importorskip(tracker.name)
     records = odd_records.odd_sweep(folder)
     view = tracker.view(folder, records[0])
     assert isinstance(view, ProcessView)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from fake_hub import fake_hub
 from trained_runs import cached, train_here
 from typer.testing import CliRunner, Result
 
@@ -79,3 +80,31 @@ def test_the_threshold_that_training_chose_travels_along(run: Path, tmp_path: Pa
     assert f"a score of {chosen:.4g} or more" in (tmp_path / "out" / "README.md").read_text()
     assert use.threshold(tmp_path / "out") == chosen
     assert use.threshold(tmp_path) is None  # a folder without one
+
+
+def test_it_is_pushed_with_the_files_that_were_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_hub(monkeypatch) as hub:
+        done = _export(str(run), "--to", str(tmp_path / "out"), "--push", "me/digits")
+        assert done.exit_code == 0, done.output
+    written = {
+        p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*") if p.is_file()
+    }
+    assert hub.repos == {"me/digits": {name: path.read_bytes() for name, path in written.items()}}
+    said = f"uploaded {len(written)} files to me/digits, which is private: {hub.url}/me/digits/commit/"
+    assert said in done.stdout
+
+
+def test_a_push_that_cannot_succeed_is_an_error_before_any_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_hub(monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        done = _export(str(run), "--to", str(tmp_path / "out"), "--push", "me/digits")
+    assert done.exit_code == 2
+    assert "cannot log in to the hub" in done.stderr
+    done = _export(str(run), "--to", str(tmp_path / "out"), "--public")
+    assert done.exit_code == 2
+    assert "--public is for the repository of --push; add --push REPO, or leave it out" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -19,7 +19,7 @@ def test_export_gets_the_adapter_by_its_name(
     given: list[tuple[TrainedAdapter, Path, bool]] = []
     monkeypatch.setattr(
         "tuning.cli.adapters.export.export_adapter",
-        lambda found, to, *, merge: given.append((found, to, merge)),
+        lambda found, to, *, merge, **_: given.append((found, to, merge)),
     )
     run("export", name, "--to", str(tmp_path / "out"), "--merge")
     ((found, to, merge),) = given
