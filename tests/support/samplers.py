@@ -27,7 +27,6 @@ CASES: dict[str, dict[str, Any]] = {
             "arguments": {"n_startup_trials": 3, "multivariate": True, "constant_liar": True},
         }
     },
-    "QMCSampler": {"optuna": {"sampler": "QMCSampler", "arguments": {"scramble": True}}},
 }
 """Sections of `search` that tests try, by a name for them."""
 LISTED = ("grid",)

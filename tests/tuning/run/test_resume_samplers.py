@@ -17,7 +17,7 @@ from tuning.run.resume import resume_experiment
 
 pytestmark = pytest.mark.usefixtures("ray_once")
 
-IN_TEST = "QMCSampler"
+IN_TEST = "qmc"
 """The one that `make test` tries; `make test-slow` tries others."""
 IN_SLOW = ("gp", "cmaes", "nsga2", "NSGAIIISampler")
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}

@@ -45,7 +45,7 @@ def _offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna.samplers, "__all__", [*optuna.samplers.__all__, "Counting", "Pickling"])
 
 
-@pytest.mark.parametrize("sampler", ["NSGAIIISampler", "TPESampler", "QMCSampler", "RandomSampler"])
+@pytest.mark.parametrize("sampler", ["NSGAIIISampler", "TPESampler", "RandomSampler"])
 def test_samplers_of_optuna_are_replayable(sampler: str) -> None:
     check_sampler(named(sampler))
 
@@ -69,6 +69,7 @@ def test_a_sampler_whose_notes_cannot_be_recorded_is_refused() -> None:
         ("CmaEsSampler", {}, r"sampler  cannot be CmaEsSampler: .*use search\.cmaes"),
         ("GridSampler", {}, r"sampler  cannot be GridSampler: .*use search\.grid"),
         ("BruteForceSampler", {}, r"sampler  cannot be BruteForceSampler: .*use search\.grid"),
+        ("QMCSampler", {}, r"sampler  cannot be QMCSampler: .*use search\.qmc"),
         ("PartialFixedSampler", {}, r"sampler  cannot be PartialFixedSampler: .*under `trial`"),
         ("NSGAIIISampler", {"seed": 3}, r"arguments\.seed  is set for each proposal.*use search\.seed"),
         (

@@ -34,7 +34,7 @@ from tuning.search.study import NoProposal, Proposal, Study
 
 EVERY_ALGORITHM = pytest.mark.parametrize("name", CASES)
 EVERY_SAMPLER = pytest.mark.parametrize("name", DRAWN)
-SLOW = {"gp": 9}
+SLOW = {"gp": 7}
 """Algorithms that take long to propose, and the number of trials with which `make test` tries them."""
 FEW_NUMBERS = Space.parse({"lora.rank": {"int": [1, 4]}, "batch_size": {"int": [4, 8], "step": 4}})
 TAKES_CONDITIONS = pytest.mark.parametrize("name", [name for name in DRAWN if name != "cmaes"])
@@ -331,6 +331,27 @@ def test_a_sampler_that_remembers_what_it_drew_does_not_pass(monkeypatch: pytest
     monkeypatch.setattr("tuning.search.samplers.registry.SAMPLERS", {"random": counting})
     with pytest.raises(AssertionError, match="cut off after line"):
         proposes_the_same_when_built_again("random", CONDITIONAL, "from nothing")
+
+
+@pytest.mark.parametrize("name", ["qmc", "halton", "NSGAIISampler", "NSGAIIISampler"])
+def test_a_sampler_needs_what_it_noted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.search.study.NOTING", frozenset())
+    with pytest.raises(AssertionError, match="cut off after line"):
+        proposes_the_same_when_built_again(name, CONDITIONAL, "from nothing")
+
+
+def test_nsga2_needs_the_order_of_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_number(history: History, record: Record) -> History:
+        found = with_record(history, record)
+        ends = sorted(found.ends)
+        found.ends.clear()
+        found.ends.update(dict.fromkeys(ends))
+        return found
+
+    with_record = History.with_record
+    monkeypatch.setattr(History, "with_record", by_number)
+    with pytest.raises(AssertionError, match="cut off after line"):
+        proposes_the_same_when_built_again("nsga2", CONDITIONAL, "from nothing")
 
 
 def test_a_sampler_that_reads_the_studys_attributes_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ INSTEAD = {
     "CmaEsSampler": "it stores pickled objects, which a record must not hold; use search.cmaes",
     "GridSampler": "it takes a grid of its own; use search.grid",
     "BruteForceSampler": "it works only inside Study.optimize; use search.grid",
+    "QMCSampler": "its seed must be the same for all proposals; use search.qmc",
     "PartialFixedSampler": "it wraps another sampler; fix settings under `trial` instead",
 }
 """Samplers that cannot be named, and what to do instead."""

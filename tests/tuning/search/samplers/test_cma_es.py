@@ -58,6 +58,19 @@ def test_it_moves_towards_good_trials_whoever_proposed_them(state: TrialState) -
     assert after < 0.35 < before
 
 
+def test_generations_are_closed_in_the_order_of_ends() -> None:
+    def ended(order: tuple[int, ...]) -> list[dict[str, Any]]:
+        rates = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+        trials = [
+            trial(LINE, {"learning_rate": rate, "warmup": 0.5}, -abs(rate - 0.35), ended=end)
+            for rate, end in zip(rates, order, strict=True)
+        ]
+        return draws(LINE, SEARCH, trials, count=2)
+
+    assert ended((0, 1, 2, 3, 4, 5, 6, 7)) == ended((3, 2, 1, 0, 7, 6, 5, 4))  # the same generations
+    assert ended((0, 1, 2, 3, 4, 5, 6, 7)) != ended((7, 1, 2, 3, 4, 5, 6, 0))
+
+
 def test_it_minimizes_where_that_is_the_direction() -> None:
     trials = [trial(LINE, {"learning_rate": r / 24, "warmup": 0.5}, r / 24, ended=r) for r in range(24)]
     random.Random(0).shuffle(trials)
