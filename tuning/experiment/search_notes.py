@@ -5,6 +5,9 @@ from __future__ import annotations
 from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 
+GP_TRIALS = 500
+"""With more trials a Gaussian process is slow; see `benchmarks.samplers`."""
+
 
 def search_notes(experiment: Experiment, at_once: int | None = None) -> list[str]:
     """Return what is worth saying about the search.
@@ -19,6 +22,11 @@ def search_notes(experiment: Experiment, at_once: int | None = None) -> list[str
         notes.append(
             f"search.gp.startup_trials is {search.gp.startup_trials}, and the search has"
             f" {plural(trials, 'trial')}, so all of them are random"
+        )
+    if search.gp is not None and trials is not None and trials > GP_TRIALS:
+        notes.append(
+            f"search.gp is slow after many trials (about 1 s a proposal after {GP_TRIALS}, 30 s after 2,000), and"
+            f" the search has {trials}; tpe takes less than 0.1 s"
         )
     population = search.population(len(experiment.space.names))
     if population is None:

@@ -339,6 +339,18 @@ CASES = [
         search="search: {optuna: {}, trials: 3}",
     ),
     case(
+        "line 8  search.optuna  needs package and ref together: ref is a commit of OptunaHub's registry",
+        search="search: {optuna: {sampler: AutoSampler, package: samplers/auto_sampler}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna.ref  must be the 40 hexadecimal digits of a commit, got 'main'",
+        search="search: {optuna: {sampler: AutoSampler, package: samplers/auto_sampler, ref: main}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna.sampler  must not be empty",
+        search="search: {optuna: {sampler: ''}, trials: 3}",
+    ),
+    case(
         "line 8  search.optuna.replayable  must be true or false, got 'maybe'",
         search="search: {optuna: {sampler: NSGAIIISampler, replayable: maybe}, trials: 3}",
     ),

@@ -24,6 +24,8 @@ RATE = {"learning_rate": {"float": [1e-5, 1e-1], "log": True}}
         ({"cmaes": {"population": 6}, "trials": 9}, 6, ["6 trials run at once, and search.cmaes learns"]),
         ({"gp": {}, "trials": 10}, None, ["search.gp.startup_trials is 10, and the search has 10 trials"]),
         ({"gp": {}, "trials": 11}, 20, []),
+        ({"gp": {}, "trials": 500}, 20, []),
+        ({"gp": {}, "trials": 501}, 20, ["search.gp is slow after many trials"]),
     ],
 )  # fmt: skip
 def test_a_search_that_stays_random_is_pointed_out(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    field_validator,
     model_validator,
 )
 
@@ -75,12 +77,29 @@ class OptunaSpec(Spec):
     """Any other of Optuna's samplers, by the name of its class."""
 
     sampler: Annotated[str, Field(min_length=1)]
-    """A class of `optuna.samplers`, such as NSGAIIISampler."""
+    """A class of `optuna.samplers`, such as NSGAIIISampler, or of `package`."""
+    package: Annotated[str, Field(min_length=1)] | None = None
+    """A package of OptunaHub, such as samplers/auto_sampler. Its code is downloaded and run."""
+    ref: str | None = None
+    """The commit of OptunaHub's registry that `package` is taken from, so that it stays the same."""
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     """The arguments of the class, without `seed`."""
     replayable: bool = True
     """Whether a resumed search must propose what an uninterrupted one would have proposed. This is checked
     before the launch; `false` allows a sampler that fails the check."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if (self.package is None) != (self.ref is None):
+            raise ValueError("needs package and ref together: ref is a commit of OptunaHub's registry")
+        return self
+
+    @field_validator("ref")
+    @classmethod
+    def _commit(cls, ref: str | None) -> str | None:
+        if ref is not None and not re.fullmatch("[0-9a-f]{40}", ref):
+            raise ValueError(f"must be the 40 hexadecimal digits of a commit, got '{ref}'")
+        return ref
 
 
 ALGORITHMS = ("tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid", "optuna")

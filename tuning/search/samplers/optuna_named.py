@@ -1,4 +1,4 @@
-"""Any sampler of Optuna, by the name of its class."""
+"""Any sampler of Optuna or OptunaHub, by the name of its class."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import inspect
 import json
 import warnings
 from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+from typing import TypeGuard
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -36,7 +39,7 @@ class RefusedSamplerError(ExperimentFileError):
 
 def build_named(spec: OptunaSpec, draw: Draw) -> BaseSampler:
     """Build the sampler. Raises RefusedSamplerError for an unknown name and for wrong arguments."""
-    kind = _class_of(spec.sampler)
+    kind = _class_of(spec.sampler) if spec.package is None else _hub_class(spec)
     taken = inspect.signature(kind).parameters
     for name, value in spec.arguments.items():
         at = f"arguments.{name}"
@@ -53,9 +56,7 @@ def _class_of(name: str) -> type[BaseSampler]:
     known = {
         each: found
         for each in optuna.samplers.__all__
-        if inspect.isclass(found := getattr(optuna.samplers, each))
-        and issubclass(found, BaseSampler)
-        and not inspect.isabstract(found)
+        if _is_sampler(found := getattr(optuna.samplers, each))
     }
     usable = sorted(known.keys() - INSTEAD.keys())
     if name in INSTEAD:
@@ -68,6 +69,41 @@ def _class_of(name: str) -> type[BaseSampler]:
             f"must be a sampler of Optuna {optuna.__version__} ({', '.join(usable)}), got '{name}'{guess}",
         )
     return known[name]
+
+
+@cache
+def _hub_module(package: str, ref: str) -> ModuleType:
+    try:
+        import optunahub
+    except ImportError as error:
+        raise RefusedSamplerError(
+            "package", "needs the package optunahub: pip install 'adaptertune[optunahub]'"
+        ) from error
+    try:
+        module: ModuleType = optunahub.load_module(package, ref=ref)
+    except Exception as error:  # of git, of the network, or of the code that is loaded
+        raise RefusedSamplerError(
+            "package", f"'{package}' of commit {ref[:10]} cannot be loaded: {error or type(error).__name__}"
+        ) from error
+    return module
+
+
+def _hub_class(spec: OptunaSpec) -> type[BaseSampler]:
+    assert spec.package is not None
+    assert spec.ref is not None
+    module = _hub_module(spec.package, spec.ref)
+    known = [name for name, found in vars(module).items() if _is_sampler(found)]
+    if spec.sampler not in known:
+        offered = ", ".join(known) or "it has none"
+        raise RefusedSamplerError(
+            "sampler", f"must be a sampler of {spec.package} ({offered}), got '{spec.sampler}'"
+        )
+    kind: type[BaseSampler] = getattr(module, spec.sampler)
+    return kind
+
+
+def _is_sampler(found: object) -> TypeGuard[type[BaseSampler]]:
+    return inspect.isclass(found) and issubclass(found, BaseSampler) and not inspect.isabstract(found)
 
 
 def _built(
