@@ -116,9 +116,15 @@ def describe_data(data: DataSpec) -> str:
     return f"{data.hub.path} from the Hugging Face Hub" if data.hub is not None else "–"
 
 
+_ALGORITHMS = {"tpe": "TPE", "gp": "Gaussian process", "cmaes": "CMA-ES", "nsga2": "NSGA-II", "qmc": "QMC"}
+
+
 def _algorithm(experiment: Experiment) -> str:
     search = experiment.search
-    name = "TPE" if search.tpe is not None else search.algorithm
+    name = _ALGORITHMS.get(search.algorithm, search.algorithm)
+    if search.optuna is not None:
+        name = f"Optuna's {search.optuna.sampler}"
+        name += "" if search.optuna.replayable else " (not replayable)"
     more = (
         f", {plural(search.tpe.startup_trials, 'random trial')} before it" if search.tpe is not None else ""
     )

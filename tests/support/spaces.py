@@ -25,3 +25,12 @@ FINITE = Space.parse(
     }
 )
 EIGHTY = Space.parse({"lora.rank": {"int": [1, 20]}, "batch_size": {"choice": [4, 8, 16, 32]}})
+NUMBERS = Space.parse(
+    {
+        "learning_rate": {"float": [1e-5, 1e-1], "log": True},
+        "lora.rank": {"int": [1, 16], "log": True},
+        "lora.dropout": {"float": [0.0, 0.5], "step": 0.1},
+        "batch_size": {"int": [4, 32], "step": 4},
+    }
+)
+"""Numbers without conditions, of every kind."""

@@ -106,6 +106,15 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
             plan.append((name, options))
         return tuple(plan)
 
+    def labelled(self) -> Iterator[tuple[str, Mapping[str, Sequence[JsonValue]], Alternative, str]]:
+        """Each alternative of each parameter, as its name, its conditions, itself, and its label.
+
+        The label is the name for Optuna, see `suggest`. Parents come before what depends on them.
+        """
+        for name, options in self._plan:
+            for when, alternative, label in options:
+                yield name, when, alternative, label
+
     def active(self, name: str, values: Mapping[str, JsonValue]) -> int | None:
         """The index of the alternative of `name` that applies given `values`; None if none does."""
         for index, when in enumerate(self.conditions(name)):

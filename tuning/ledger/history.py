@@ -51,6 +51,8 @@ class TrialHistory:
     """The names of its checkpoints that were removed to keep the budget."""
     joined: int | None = None
     """How many steps its pack had taken when it joined; see `StartedRecord`."""
+    attributes: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What the sampler noted of it; see `SamplerAttributes`."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -113,6 +115,10 @@ class History:
     """Configurations that users added; `header` counts them among the trials asked for."""
     moves: tuple[Mapping[str, str], ...] = ()
     """Where data have moved since the launch, one after the other; `header` has them at their last place."""
+    sampler: dict[str, JsonValue] = field(default_factory=dict)
+    """What the sampler noted of the search as a whole; see `SamplerAttributes`."""
+    ends: dict[int, None] = field(default_factory=dict)
+    """The trials that have ended, in the order of their ends."""
 
     @classmethod
     def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
@@ -134,7 +140,7 @@ class History:
         return driver_finished and all(trial.over for trial in self.trials.values())
 
     def with_record(self, record: Record) -> History:
-        """This history with one more record. Changes the `trials` and `scores` that both share."""
+        """This history with one more record. Changes the dictionaries that both share."""
         match record:
             case WarmStartRecord():
                 return replace(self, earlier=(*self.earlier, record))
@@ -161,11 +167,20 @@ class History:
                 return replace(self, closed=record)
             case StartedRecord():
                 old = self.trials.get(record.trial)
+                noted = record.sampler
+                if noted is not None:
+                    self.sampler.update(noted.study)
+                self.ends.pop(record.trial, None)
                 self.trials[record.trial] = (
                     replace(old, stopped=None, ended=None, removed=(), joined=record.joined)
                     if old is not None and old.hash == record.hash
                     else TrialHistory(
-                        record.trial, record.params, record.hash, record.time, joined=record.joined
+                        record.trial,
+                        record.params,
+                        record.hash,
+                        record.time,
+                        joined=record.joined,
+                        attributes={} if noted is None else noted.trial,
                     )
                 )
                 return replace(self, closed=None, scoring=None) if self.closed else self
@@ -174,6 +189,9 @@ class History:
                 if trial is None:
                     raise LedgerError(f"trial {record.trial} has a line '{record.kind}' before it started")
                 self.trials[record.trial] = _with(trial, record)
+                if isinstance(record, EndedRecord):
+                    self.ends.pop(record.trial, None)
+                    self.ends[record.trial] = None
                 return self
             case _:
                 raise LedgerError(f"unexpected record {type(record).__name__}")

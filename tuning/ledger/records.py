@@ -137,6 +137,20 @@ class BaselineRecord(Record):
     metrics: dict[str, float | None]
 
 
+class SamplerAttributes(BaseModel):
+    """What an Optuna sampler noted while it drew a configuration, and reads when it draws the next ones.
+
+    Optuna keeps it in system attributes. `study` has those of the study that are new or have changed. Where
+    they name trials, it is by their place in Optuna's study: first the trials of `search.from`, then our
+    trials by number, without those that reuse a result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    trial: dict[str, JsonValue] = {}
+    study: dict[str, JsonValue] = {}
+
+
 class StartedRecord(Record):
     """A trial was numbered and is about to run, unless it reuses an earlier one."""
 
@@ -146,6 +160,8 @@ class StartedRecord(Record):
     hash: str
     joined: int | None = None
     """How many steps its pack had taken when it joined, where one worker trains all; see `PackedTrial`."""
+    sampler: SamplerAttributes | None = None
+    """None if the sampler noted nothing, if the trial starts again, and in records of before."""
 
 
 class AddedRecord(Record):

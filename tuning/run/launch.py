@@ -42,8 +42,8 @@ def launch_experiment(
     data that trainables get.  scorer: replaces the default one after the search.  on_event: called with
     each record as soon as it is written.
 
-    Raises StorageError if the name is taken or the disk is full, what preparation raises, and for
-    `search.from` what `read_earlier_trials` raises.
+    Raises StorageError if the name is taken or the disk is full, what preparation raises, for
+    `search.from` what `read_earlier_trials` raises, and for `search.optuna` what `check_sampler` raises.
     """
     experiment.require_space()
     if trials is not None:
@@ -51,6 +51,10 @@ def launch_experiment(
         experiment = experiment.model_copy(update={"search": search})
     folder = (storage / experiment.name).absolute()
     refuse_existing(folder, experiment.name)
+    if experiment.search.optuna is not None:
+        from tuning.search.sampler_check import check_sampler  # optuna
+
+        check_sampler(experiment)
     earlier = read_earlier_trials(experiment, storage)
     header = ExperimentRecord(
         name=experiment.name,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cluster.capacity import Capacity, Node
 from trainables.wording import plural
+from tuning.experiment.search_notes import search_notes
 from tuning.messages import say
 from tuning.run.composition import Composition
 from tuning.run.control import Control
@@ -49,6 +50,7 @@ def build_ray_parts(
 
     capacity = Capacity(nodes, resources.cpus, gpus, resources.concurrent, changed=log_capacity)
     if limits is None:
+        _say_what_it_means(of, capacity())
         return (
             OptunaSearcher(
                 study,
@@ -68,8 +70,16 @@ def build_ray_parts(
         limits=limits,
         folder=of.folder,
     )
+    _say_what_it_means(of, packs.at_once())
     scheduler = PackScheduler(results, packs, control, retries=experiment.retries, each_round=each_round)
     return PackSearcher(packs), scheduler
+
+
+def _say_what_it_means(of: Composition, at_once: int) -> None:
+    """Say at the launch what so many trials at once mean for the search."""
+    if not of.past:
+        for note in search_notes(of.experiment, at_once):
+            say(note)
 
 
 def packing_limits(of: Composition, gpus: float) -> Limits | None:

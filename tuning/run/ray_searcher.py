@@ -85,7 +85,11 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
 
     def _begin(self, proposal: Proposal) -> dict[str, Any] | None:
         number = proposal.number
-        self._recorder.record(StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash))
+        self._recorder.record(
+            StartedRecord(
+                trial=number, params=dict(proposal.params), hash=proposal.hash, sampler=proposal.sampler
+            )
+        )
         if proposal.reuses is not None:
             self._recorder.end(number, Outcome.REUSED, reuses=proposal.reuses)
             return None

@@ -93,6 +93,11 @@ def resume_experiment(
         )
         now = experiment_of(recorder.history.header)
         _require_data(now, folder)
+        if (named := now.search.optuna) is not None and not named.replayable:
+            say(
+                f"search.optuna: {named.sampler} is not replayable, so what it proposes from here on is not"
+                " what an uninterrupted sweep would have proposed"
+            )
         return drive_sweep(
             Composition(
                 now,

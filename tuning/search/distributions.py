@@ -29,6 +29,14 @@ def as_asked(
     return names.given
 
 
+def all_distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return the distribution of everything that `space` may ask Optuna for, by the names of `suggest`."""
+    found: dict[str, BaseDistribution] = {}
+    for _, _, alternative, label in space.labelled():
+        alternative.suggest(_First(found), label)
+    return found
+
+
 def with_scalars(distribution: BaseDistribution) -> BaseDistribution:
     """Return the distribution with choices that are lists or mappings as text, for use with scalars only."""
     if isinstance(distribution, CategoricalDistribution):
@@ -65,3 +73,22 @@ class _Names:
     def _answer(self, name: str) -> Any:
         self.given[name] = self._params[name.split("@")[0]]
         return self.given[name]
+
+
+class _First:
+    """Replaces a trial, to record the distributions that it is asked for. Answers with any value."""
+
+    def __init__(self, distributions: dict[str, BaseDistribution]) -> None:
+        self._distributions = distributions
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        self._distributions[name] = CategoricalDistribution(choices)
+        return choices[0]
+
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        self._distributions[name] = IntDistribution(low, high, **how)
+        return low
+
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        self._distributions[name] = FloatDistribution(low, high, **how)
+        return low

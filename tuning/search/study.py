@@ -2,7 +2,8 @@
 
 A proposal is a function of the trials so far, the seed and the trial's number: each ask builds a new
 sampler with its own seed. So a study that is rebuilt from the ledger proposes what the first one would
-have proposed. The study is kept in memory only; the ledger is on disk.
+have proposed. What a sampler of Optuna notes for its later draws is part of the proposal, which the ledger
+records before it acts. The study is kept in memory only; the ledger is on disk.
 
 How trials end for Optuna: completed and early-stopped trials are COMPLETE; trials stopped by the scheduler
 or the user are PRUNED, with their last report as value; diverged and failed trials are FAIL, which samplers
@@ -28,16 +29,22 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import AddedRecord, Outcome, WarmStartRecord
+from tuning.ledger.records import AddedRecord, Outcome, SamplerAttributes, WarmStartRecord
 from tuning.search.distributions import as_asked
-from tuning.search.samplers.registry import build_sampler, list_configurations
+from tuning.search.gapless_storage import GaplessStorage
+from tuning.search.samplers.counted_trials import EARLIER, ENDED
+from tuning.search.samplers.draw import Draw
+from tuning.search.samplers.registry import ASKS, NOTING, build_sampler, list_configurations
 
-ASKS = 10
+MOST_ASKS = 10
 """How often the sampler is asked for a configuration that was not tried yet."""
 RANDOM_ASKS = 100
 """How many configurations are drawn at random after those."""
 ENUMERABLE = 10_000
 """The largest space in which an untried configuration is searched for by listing all configurations."""
+
+_FIXED = "fixed_params"
+"""Optuna's own attribute of trials whose settings are given."""
 
 TOLD = {
     Outcome.COMPLETED: TrialState.COMPLETE,
@@ -60,6 +67,8 @@ class Proposal:
     """The trial of the same configuration that this one takes its result from."""
     again: bool = False
     """Whether the trial started before and continues."""
+    sampler: SamplerAttributes | None = None
+    """What the sampler noted while it drew the configuration."""
 
 
 class NoProposal(enum.Enum):
@@ -97,22 +106,30 @@ class Study:
         history: History | None = None,
         earlier: Sequence[WarmStartRecord] = (),
         resting: RestingTrials | None = None,
-        asks: int = ASKS,
+        asks: int | None = None,
         random_asks: int = RANDOM_ASKS,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._search = search
         self._trials = trials
-        self._asks, self._random_asks = asks, random_asks
         self._resting = resting
+        self._asks = asks or ASKS.get(search.algorithm, MOST_ASKS)
+        self._random_asks = random_asks
         self._size = space.size()
         self._listed = list_configurations(search, space)
+        self._storage = GaplessStorage()
         self.optuna = optuna.create_study(
+            storage=self._storage,
             study_name=name,
             direction="maximize" if direction is Direction.MAXIMIZE else "minimize",
             sampler=RandomSampler(seed=search.seed),
         )
+        self._notes = search.algorithm in NOTING and not self._unreplayable
+        self._noted: dict[str, JsonValue] = {}
+        self._kept: BaseSampler | None = None
+        self._spare: int | None = None
+        self._ends = 0
         self._asked: dict[int, optuna.Trial] = {}
         self._tried: dict[str, int] = {}
         self._reported: dict[int, int] = {}
@@ -123,8 +140,8 @@ class Study:
         self._added = [dict(each.params) for each in history.added] if history else []
         for record in earlier:
             self._learn(record)
-        for trial in sorted((history.trials if history else {}).values(), key=lambda t: t.number):
-            self._remember(trial)
+        if history is not None:
+            self._remember_all(history)
         self._fixed = self._fixed_params()
 
     # --- asking -------------------------------------------------------------------------------
@@ -183,7 +200,7 @@ class Study:
         self._unfinished.append(trial)
 
     def _sample(self) -> Proposal | NoProposal:
-        number = self._next
+        number, before = self._next, self._attributes()
         for attempt in range(self._asks + self._random_asks):
             trial, params = self._ask(self._sampler(number, attempt))
             if config_hash(params) not in self._tried:
@@ -194,17 +211,25 @@ class Study:
             self._discard(trial)
         repeated = self._tried[config_hash(params)]
         if repeated not in self._results:
+            # It may be asked any number of times before that trial ends, so nothing is left of this time.
+            self._storage.restore_attributes(self.optuna._study_id, before)
             return NoProposal.WAIT
         self._next += 1
-        return Proposal(number, params, config_hash(params), reuses=repeated)
+        return Proposal(
+            number, params, config_hash(params), reuses=repeated, sampler=self._what_was_noted(None)
+        )
 
     def _ask(self, sampler: BaseSampler) -> tuple[optuna.Trial, dict[str, JsonValue]]:
-        self.optuna.sampler = sampler
+        self.optuna.sampler, self._spare = sampler, None
         trial = self.optuna.ask()
         return trial, self._space.suggest(trial)
 
     def _ask_for(self, params: Mapping[str, JsonValue]) -> tuple[optuna.Trial, dict[str, JsonValue]]:
-        self.optuna.enqueue_trial(as_asked(self._space, params, self._distributions))
+        given = as_asked(self._space, params, self._distributions)
+        if self._spare is None:
+            self.optuna.enqueue_trial(given)
+        else:  # it would be asked for first
+            self._storage.set_trial_system_attr(self._spare, _FIXED, given)
         return self._ask(RandomSampler(seed=self._search.seed))
 
     def _take(self, trial: optuna.Trial, params: Mapping[str, JsonValue]) -> Proposal:
@@ -212,17 +237,41 @@ class Study:
         key = config_hash(params)
         self._asked[number] = trial
         self._tried[key] = number
-        return Proposal(number, dict(params), key)
+        return Proposal(number, dict(params), key, sampler=self._what_was_noted(trial))
 
     def _discard(self, trial: optuna.Trial) -> None:
         # A trial that stays RUNNING would repel the sampler from the best region.
-        self.optuna.tell(trial, state=TrialState.FAIL)
+        self._storage.recycle(trial._trial_id)
+        self._spare = trial._trial_id
+
+    def _attributes(self) -> dict[str, JsonValue]:
+        return dict(self._storage.get_study_system_attrs(self.optuna._study_id))
+
+    def _what_was_noted(self, trial: optuna.Trial | None) -> SamplerAttributes | None:
+        """What the sampler noted of this trial, and what is new of the study."""
+        if not self._notes:
+            return None
+        now = self._attributes()
+        new = {key: value for key, value in now.items() if self._noted.get(key) != value}
+        self._noted = now
+        own = {} if trial is None else self._storage.get_trial_system_attrs(trial._trial_id)
+        own = {key: value for key, value in own.items() if key != _FIXED}
+        return SamplerAttributes(trial=own, study=new) if own or new else None
+
+    @property
+    def _unreplayable(self) -> bool:
+        return self._search.optuna is not None and not self._search.optuna.replayable
 
     def _sampler(self, number: int, attempt: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._search.seed, number, attempt]).generate_state(1)[0])
         if attempt >= self._asks:
             return RandomSampler(seed=seed)
-        return build_sampler(self._search, seed, self.optuna)
+        if self._kept is not None:
+            return self._kept
+        sampler = build_sampler(self._search, Draw(seed, self.optuna, self._space, self._search.seed))
+        if self._unreplayable:  # it may remember what it drew
+            self._kept = sampler
+        return sampler
 
     def _fixed_params(self) -> Iterator[dict[str, JsonValue]]:
         for params in self._search.first:
@@ -257,6 +306,8 @@ class Study:
         if trial is None or state is None:
             return
         trial.set_user_attr("trial", number)
+        trial.set_user_attr(ENDED, self._ends)
+        self._ends += 1
         if reason is not None:
             trial.set_user_attr("reason", reason)
         if value is None or not math.isfinite(value):
@@ -279,27 +330,44 @@ class Study:
                     params=given,
                     distributions={name: self._distributions[name] for name in given},
                     intermediate_values=steps,
-                    user_attrs={"earlier": f"{record.experiment}:{trial.trial}"},
+                    user_attrs={EARLIER: f"{record.experiment}:{trial.trial}"},
                 )
             )
 
-    def _remember(self, trial: TrialHistory) -> None:
+    def _remember_all(self, history: History) -> None:
+        over = [number for number in history.ends if history.trials[number].over]
+        ended = [number for number in over if history.trials[number].outcome in TOLD]
+        ends = {number: place for place, number in enumerate(ended)}
+        self._ends = len(ends)
+        for trial in sorted(history.trials.values(), key=lambda t: t.number):
+            self._remember(trial, ends.get(trial.number, 0))
+        if self._notes:
+            self._noted = dict(history.sampler)
+            self._storage.restore_attributes(self.optuna._study_id, dict(history.sampler))
+
+    def _remember(self, trial: TrialHistory, end: int) -> None:
         self._next = max(self._next, trial.number + 1)
         if trial.outcome is Outcome.REUSED:
             return
         self._tried.setdefault(trial.hash, trial.number)
         if trial.outcome is not None and trial.over:
             self._results[trial.number] = trial.value is not None
-            self.optuna.add_trial(self._over(trial, TOLD[trial.outcome]))
+            self.optuna.add_trial(self._over(trial, TOLD[trial.outcome], end))
             return
-        self._asked[trial.number], _ = self._ask_for(trial.params)
+        asked, _ = self._ask_for(trial.params)
+        self._asked[trial.number] = asked
+        for key, value in self._attributes_of(trial).items():
+            self._storage.set_trial_system_attr(asked._trial_id, key, value)
         for report in trial.reports:
             if report.objective is not None:
                 self.report(trial.number, report.epoch, report.objective)
         if trial.outcome is not Outcome.RESTING:
             self._unfinished.append(trial)
 
-    def _over(self, trial: TrialHistory, state: TrialState) -> optuna.trial.FrozenTrial:
+    def _attributes_of(self, trial: TrialHistory) -> dict[str, JsonValue]:
+        return dict(trial.attributes) if self._notes else {}
+
+    def _over(self, trial: TrialHistory, state: TrialState, end: int) -> optuna.trial.FrozenTrial:
         """Build an ended trial, equal to what asking, reporting and telling would have left in Optuna."""
         given = as_asked(self._space, trial.params, self._distributions)
         steps: dict[int, float] = {}
@@ -319,5 +387,6 @@ class Study:
             params=given,
             distributions={name: self._distributions[name] for name in given},
             intermediate_values=steps,
-            user_attrs={"trial": trial.number},
+            user_attrs={"trial": trial.number, ENDED: end},
+            system_attrs=self._attributes_of(trial),
         )

@@ -299,8 +299,79 @@ CASES = [
         without="search",
     ),
     case(
-        "line 8  search  needs exactly one of tpe, random, grid; got tpe and random",
+        "line 8  search  needs exactly one of tpe, gp, cmaes, nsga2, qmc, random, grid, optuna; got tpe and random",
         search="search: {tpe: {}, random: {}, trials: 3}",
+    ),
+    case(
+        "line 8  search.gp.startup_trials  must be at least 1, got 0",
+        search="search: {gp: {startup_trials: 0}, trials: 3}",
+    ),
+    case(
+        "line 8  search.gp.deterministic  must be true or false, got 'no'",
+        search="search: {gp: {deterministic: no}, trials: 3}",
+    ),
+    case(
+        "line 8  search.nsga2.population  must be at least 2, got 1",
+        search="search: {nsga2: {population: 1}, trials: 3}",
+    ),
+    case(
+        "line 8  search.nsga2.crossover  must be at most 1, got 1.5",
+        "line 8  search.nsga2.swap       must be at most 1, got 2",
+        "line 8  search.nsga2.mutation   must be at least 0, got -1",
+        search="search: {nsga2: {crossover: 1.5, mutation: -1, swap: 2}, trials: 3}",
+    ),
+    case(
+        "line 8  search.qmc.sequence  must be one of sobol, halton, got 'soboll'; did you mean 'sobol'?",
+        search="search: {qmc: {sequence: soboll}, trials: 3}",
+    ),
+    case(
+        "line 8  search.qmc.scramble  must be true or false, got 1",
+        search="search: {qmc: {scramble: 1}, trials: 3}",
+    ),
+    case(
+        "line 5  search.from  needs a search that learns, such as tpe; qmc learns nothing from earlier trials",
+        space="space: {learning_rate: {float: [1e-4, 1e-2]}}",
+        without="trial",
+        search="search: {qmc: {}, trials: 3, from: [old]}",
+    ),
+    case(
+        "line 8  search.optuna.sampler  is missing; add it",
+        search="search: {optuna: {}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna  needs package and ref together: ref is a commit of OptunaHub's registry",
+        search="search: {optuna: {sampler: AutoSampler, package: samplers/auto_sampler}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna.ref  must be the 40 hexadecimal digits of a commit, got 'main'",
+        search="search: {optuna: {sampler: AutoSampler, package: samplers/auto_sampler, ref: main}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna.sampler  must not be empty",
+        search="search: {optuna: {sampler: ''}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna.replayable  must be true or false, got 'maybe'",
+        search="search: {optuna: {sampler: NSGAIIISampler, replayable: maybe}, trials: 3}",
+    ),
+    case(
+        "line 8  search.optuna.arguments  must be a mapping, got 3",
+        search="search: {optuna: {sampler: NSGAIIISampler, arguments: 3}, trials: 3}",
+    ),
+    case(
+        "line 8  search.cmaes.population  must be at least 4, got 3",
+        "line 8  search.cmaes.sigma       must be at most 1, got 2",
+        search="search: {cmaes: {population: 3, sigma: 2}, trials: 3}",
+    ),
+    case(
+        "line 6  space.adapter.choice    search.cmaes takes int and float only; fix this setting, write a range, or use tpe, gp or nsga2",
+        "line 7  space.lora.rank.choice  search.cmaes takes int and float only; fix this setting, write a range, or use tpe, gp or nsga2",
+        search="search: {cmaes: {}, trials: 8}",
+    ),
+    case(
+        "line 7  space.warmup  depends on batch_size, and search.cmaes takes no conditional settings; fix it, or use tpe, gp or nsga2",
+        space="space:\n  batch_size: {int: [4, 8]}\n  warmup: {float: [0.0, 0.2], when: {batch_size: 4}}",
+        search="search: {cmaes: {}, trials: 8}",
     ),
     case(
         "line 9  scheduler.asha.grace_epochs  is 9, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",

@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from trainables.errors import LedgerError, StorageError
 from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, driver_alive, read_history, read_records
@@ -25,6 +26,7 @@ from tuning.ledger.records import (
     RemovedRecord,
     ReportRecord,
     ResumedRecord,
+    SamplerAttributes,
     ScoredRecord,
     ScoringRecord,
     StartedRecord,
@@ -106,6 +108,43 @@ def test_the_latest_number_of_trials_at_once_counts_for_each_group(tmp_path: Pat
         write(tmp_path / "a", *ONE_OF_EACH, later, later.model_copy(update={"group": "h"}))
     )
     assert {group: record.lanes for group, record in history.packing.items()} == {"g": 4, "h": 4}
+
+
+def test_what_a_sampler_noted_is_read_back_and_stays_when_a_trial_starts_again(tmp_path: Path) -> None:
+    def started(number: int, **noted: dict[str, JsonValue]) -> StartedRecord:
+        sampler = SamplerAttributes.model_validate(noted) if noted else None
+        return StartedRecord(trial=number, params={}, hash=str(number), sampler=sampler)
+
+    notes: list[Record] = [
+        started(0, trial={"generation": 0}, study={"place": 0}),
+        started(1, study={"place": 1, "parents": [0]}),
+        started(0),
+    ]
+    history = read_history(write(tmp_path / "a", *notes))
+    assert history.sampler == {"place": 1, "parents": [0]}
+    assert [trial.attributes for trial in history.trials.values()] == [{"generation": 0}, {}]
+
+
+def test_a_trial_of_before_has_nothing_noted_by_a_sampler(tmp_path: Path) -> None:
+    line = b'{"time":1.0,"kind":"started","trial":0,"params":{"adapter":"lora"},"hash":"h","joined":null}\n'
+    folder = write(tmp_path / "a")
+    (folder / LEDGER).write_bytes((folder / LEDGER).read_bytes() + line)
+    history = read_history(folder)
+    assert (history.sampler, history.trials[0].attributes, history.ends) == ({}, {}, {})
+
+
+def test_the_order_of_ends_is_kept_and_a_trial_that_starts_again_is_out_of_it(tmp_path: Path) -> None:
+    def started(trial: int) -> StartedRecord:
+        return StartedRecord(trial=trial, params={}, hash=str(trial))
+
+    def ended(trial: int, outcome: Outcome = Outcome.COMPLETED) -> EndedRecord:
+        return EndedRecord(trial=trial, outcome=outcome)
+
+    lines: list[Record] = [*map(started, range(4)), ended(2), ended(3, Outcome.FAILED), ended(0), ended(1)]
+    assert list(read_history(write(tmp_path / "a", *lines)).ends) == [2, 3, 0, 1]
+    again = [*lines, started(3)]
+    assert list(read_history(write(tmp_path / "b", *again)).ends) == [2, 0, 1]
+    assert list(read_history(write(tmp_path / "c", *again, ended(3))).ends) == [2, 0, 1, 3]
 
 
 def test_a_score_is_replaced_by_a_later_one_and_a_resumed_trial_ends_the_scoring(tmp_path: Path) -> None:

@@ -21,9 +21,14 @@ def run_validate(file: File, set_: Sets = None) -> None:
     Files, folders and class names that the file names are checked, too, but images are not read.
     """
     from tuning.experiment.load import load_experiment
+    from tuning.experiment.search_notes import search_notes
 
     experiment = load_experiment(file, set_ or [])
     found = _check_surroundings(experiment, file)
+    if experiment.search.optuna is not None:
+        from tuning.search.sampler_check import check_sampler  # optuna
+
+        check_sampler(experiment, file)
     size, trials = experiment.space.size(), experiment.trials_asked
     search = (
         f"{plural(len(experiment.space.names), 'parameter')}"
@@ -36,8 +41,8 @@ def run_validate(file: File, set_: Sets = None) -> None:
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
         f" of at most {plural(experiment.max_epochs, 'epoch')}"
     )
-    if found:
-        typer.echo(f"data.folder: {found}")
+    for line in [f"data.folder: {found}"] * bool(found) + search_notes(experiment):
+        typer.echo(line)
 
 
 def _check_surroundings(experiment: Experiment, file: str) -> str:

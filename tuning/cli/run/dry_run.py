@@ -16,6 +16,7 @@ from trainables.wording import plural
 from tuning.cli.console import console, print_columns, print_lines
 from tuning.cli.run.dry_run_of_packs import pack_lines
 from tuning.exit_codes import FAILED
+from tuning.experiment.search_notes import search_notes
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 from tuning.messages import say
@@ -63,6 +64,7 @@ def dry_run(experiment: Experiment) -> None:
         experiment, configs, runs, trials=experiment.trials_asked, side_by_side=_parallel_trials(experiment)
     )
     print_lines(out, *_totals(experiment, expected))
+    print_lines(out, *search_notes(experiment, expected.side_by_side))
     measured_runs = list(zip(configs, runs, strict=True))
     print_lines(
         out,

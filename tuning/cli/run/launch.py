@@ -61,6 +61,10 @@ def run_launch(
 
     experiment = load_sweep(file, set_ or [], name=name, trials=trials)
     require_parameter(then_ablate, experiment)
+    if experiment.search.optuna is not None and (dry_run_only or detach or supervise):
+        from tuning.search.sampler_check import check_sampler  # optuna
+
+        check_sampler(experiment, file)
     if dry_run_only:
         from tuning.cli.run.dry_run import dry_run  # torch
 

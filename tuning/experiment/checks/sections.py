@@ -138,6 +138,8 @@ def _search(draft: Draft) -> Iterator[Violation]:
     if search is None or not draft.written:
         return
     yield from _from(search)
+    if search.cmaes is not None:
+        yield from _numbers_only(draft)
     if search.grid is not None:
         for name, domains in draft.space.root.items():
             for number, domain in enumerate(domains):
@@ -150,10 +152,30 @@ def _search(draft: Draft) -> Iterator[Violation]:
         yield Violation(("search", "trials"), "is missing; set the number of trials, such as trials: 30")
 
 
+def _numbers_only(draft: Draft) -> Iterator[Violation]:
+    """CMA-ES has one normal distribution over numbers that every trial has."""
+    for name, domains in draft.space.root.items():
+        parents = sorted(draft.space.parents(name))
+        for number, domain in enumerate(domains):
+            if domain.choice is not None and len(domain.choice) > 1:
+                yield Violation(
+                    ("space", name, number, "choice"),
+                    "search.cmaes takes int and float only; fix this setting, write a range, or use tpe, gp"
+                    " or nsga2",
+                )
+            elif parents:
+                yield Violation(
+                    ("space", name, number),
+                    f"depends on {' and '.join(parents)}, and search.cmaes takes no conditional settings; fix"
+                    f" {'it' if len(parents) == 1 else 'them'}, or use tpe, gp or nsga2",
+                )
+
+
 def _from(search: SearchSpec) -> Iterator[Violation]:
-    if search.from_ and search.algorithm in ("random", "grid"):
+    if search.from_ and not search.learns:
         yield Violation(
-            ("search", "from"), f"needs search.tpe; {search.algorithm} learns nothing from earlier trials"
+            ("search", "from"),
+            f"needs a search that learns, such as tpe; {search.algorithm} learns nothing from earlier trials",
         )
     for name in sorted({name for name in search.from_ if search.from_.count(name) > 1}):
         yield Violation(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import math
+import re
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    field_validator,
     model_validator,
 )
 
 from trainables.specs.base import Count, Spec
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class TpeSpec(Spec):
@@ -19,6 +24,45 @@ class TpeSpec(Spec):
 
     startup_trials: Annotated[int, Field(ge=0)] = 10
     """The number of random trials before the sampler uses its model of good configurations."""
+
+
+class GpSpec(Spec):
+    """Optuna's Gaussian process with expected improvement."""
+
+    startup_trials: Count = 10
+    """The number of trials with a value before the sampler uses its model; they are random."""
+    deterministic: bool = False
+    """Whether equal configurations have equal values, so that no noise is modelled."""
+
+
+class CmaesSpec(Spec):
+    """CMA-ES: a normal distribution that follows the best configurations. For numbers without conditions."""
+
+    population: Annotated[int, Field(ge=4)] | None = None
+    """Trials by which the distribution is updated; 4 + floor(3 ln n) of n settings if it is not given."""
+    sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 1 / 6
+    """The standard deviation at first, as a share of each setting's range."""
+
+
+class Nsga2Spec(Spec):
+    """NSGA-II: a genetic algorithm that crosses good configurations."""
+
+    population: Annotated[int, Field(ge=2)] = 20
+    """Trials of a generation; those of the first one are random."""
+    crossover: Probability = 0.9
+    """The probability that a configuration has two parents, not one."""
+    swap: Probability = 0.5
+    """The probability that a setting comes from the second parent."""
+    mutation: Probability | None = None
+    """The probability that a setting is drawn again; 1 / the number of settings if it is not given."""
+
+
+class QmcSpec(Spec):
+    """A quasi-random sequence, which covers the space more evenly than random configurations do."""
+
+    sequence: Literal["sobol", "halton"] = "sobol"
+    scramble: bool = True
+    """Whether the sequence is scrambled by `search.seed`; otherwise it does not depend on it."""
 
 
 class RandomSpec(Spec):
@@ -29,8 +73,39 @@ class GridSpec(Spec):
     """Every configuration once."""
 
 
-ALGORITHMS = ("tpe", "random", "grid")
+class OptunaSpec(Spec):
+    """Any other of Optuna's samplers, by the name of its class."""
+
+    sampler: Annotated[str, Field(min_length=1)]
+    """A class of `optuna.samplers`, such as NSGAIIISampler, or of `package`."""
+    package: Annotated[str, Field(min_length=1)] | None = None
+    """A package of OptunaHub, such as samplers/auto_sampler. Its code is downloaded and run."""
+    ref: str | None = None
+    """The commit of OptunaHub's registry that `package` is taken from, so that it stays the same."""
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """The arguments of the class, without `seed`."""
+    replayable: bool = True
+    """Whether a resumed search must propose what an uninterrupted one would have proposed. This is checked
+    before the launch; `false` allows a sampler that fails the check."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if (self.package is None) != (self.ref is None):
+            raise ValueError("needs package and ref together: ref is a commit of OptunaHub's registry")
+        return self
+
+    @field_validator("ref")
+    @classmethod
+    def _commit(cls, ref: str | None) -> str | None:
+        if ref is not None and not re.fullmatch("[0-9a-f]{40}", ref):
+            raise ValueError(f"must be the 40 hexadecimal digits of a commit, got '{ref}'")
+        return ref
+
+
+ALGORITHMS = ("tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid", "optuna")
 """Keys of the sections that name an algorithm; exactly one is given."""
+LEARN_NOTHING = frozenset({"qmc", "random", "grid"})
+"""Algorithms that do not learn from the values of trials."""
 
 
 class SearchSpec(Spec):
@@ -40,8 +115,13 @@ class SearchSpec(Spec):
     model_config = ConfigDict(serialize_by_alias=True)
 
     tpe: TpeSpec | None = None
+    gp: GpSpec | None = None
+    cmaes: CmaesSpec | None = None
+    nsga2: Nsga2Spec | None = None
+    qmc: QmcSpec | None = None
     random: RandomSpec | None = None
     grid: GridSpec | None = None
+    optuna: OptunaSpec | None = None
     trials: Count | None = None
     """The number of trials; not needed for a grid."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -70,3 +150,16 @@ class SearchSpec(Spec):
         """The settings of the algorithm."""
         section: Spec = getattr(self, self.algorithm)
         return section
+
+    @property
+    def learns(self) -> bool:
+        """Whether proposals depend on the values of earlier trials."""
+        return self.algorithm not in LEARN_NOTHING
+
+    def population(self, settings: int) -> int | None:
+        """How many trials a generation has; None without generations. settings: the number of settings."""
+        if self.nsga2 is not None:
+            return self.nsga2.population
+        if self.cmaes is not None:
+            return self.cmaes.population or 4 + math.floor(3 * math.log(max(1, settings)))
+        return None

@@ -45,7 +45,7 @@ def limits_of(
     """
     if resources.packing == "off" or 0 < gpus < 1:
         return None
-    learns = scheduler.rule is not None or search.algorithm not in ("random", "grid")
+    learns = scheduler.rule is not None or search.learns
     return Limits(resources.packing, resources.concurrent, trials, learns)
 
 

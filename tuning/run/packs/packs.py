@@ -108,7 +108,7 @@ class Packs:
 
     def full(self) -> bool:
         """Whether no further pack is to be opened now."""
-        return self.live >= self._places() or self._running() >= self._at_once()
+        return self.live >= self._places() or self._running() >= self.at_once()
 
     def open(self) -> dict[str, Any] | None:
         """A new pack with its first trials, as the configuration for Ray; None if no trial is left."""
@@ -185,7 +185,8 @@ class Packs:
     def _running(self) -> int:
         return sum(len(pack.groups) for pack in self._packs.values())
 
-    def _at_once(self) -> int:
+    def at_once(self) -> int:
+        """How many trials run at once, by what is known of the workers now."""
         left = self._study.left
         if left is not None:
             left += self._running() + len(self._held)
@@ -205,12 +206,12 @@ class Packs:
             return 0
         sizes = [len(other.groups) for other in self._packs.values() if other is not pack]
         return free_lanes(
-            self._at_once(), packs=self._places(), lanes=pack.room, size=len(pack.groups), others=sizes
+            self.at_once(), packs=self._places(), lanes=pack.room, size=len(pack.groups), others=sizes
         )
 
     def _room(self) -> dict[int, int]:
         """How many more trials each pack takes; those that are full, or all that is allowed, are left out."""
-        if self._running() + len(self._held) >= self._at_once():
+        if self._running() + len(self._held) >= self.at_once():
             return {}
         return {pack.number: free for pack in self._packs.values() if (free := self._free(pack)) > 0}
 
@@ -240,7 +241,13 @@ class Packs:
         number = proposal.number
         joined = self._joins_at(proposal)
         self._recorder.record(
-            StartedRecord(trial=number, params=dict(proposal.params), hash=proposal.hash, joined=joined)
+            StartedRecord(
+                trial=number,
+                params=dict(proposal.params),
+                hash=proposal.hash,
+                joined=joined,
+                sampler=proposal.sampler,
+            )
         )
         if proposal.reuses is not None:
             self._recorder.end(number, Outcome.REUSED, reuses=proposal.reuses)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
 from tuning.experiment.sections.search import RandomSpec
+from tuning.search.samplers.draw import Draw
 
 
-def build_random(spec: RandomSpec, seed: int, study: optuna.Study) -> BaseSampler:
+def build_random(spec: RandomSpec, draw: Draw) -> BaseSampler:
     """Build a sampler that draws each setting on its own, uniformly, or uniformly in the logarithm."""
-    return RandomSampler(seed=seed)
+    return RandomSampler(seed=draw.seed)

@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from tuning.experiment.sections.search import TpeSpec
+from tuning.search.samplers.draw import Draw
 
 
 class _Tpe(TPESampler):  # type: ignore[misc]
@@ -25,7 +26,7 @@ class _Tpe(TPESampler):  # type: ignore[misc]
         return params
 
 
-def build_tpe(spec: TpeSpec, seed: int, study: optuna.Study) -> BaseSampler:
+def build_tpe(spec: TpeSpec, draw: Draw) -> BaseSampler:
     """Build a TPE (Bergstra et al. 2011) that models settings jointly and conditional ones in groups.
 
     Trials that run are modelled as bad ones ("constant liar"), so that trials side by side differ.
@@ -37,5 +38,5 @@ def build_tpe(spec: TpeSpec, seed: int, study: optuna.Study) -> BaseSampler:
             multivariate=True,
             group=True,
             constant_liar=True,
-            seed=seed,
+            seed=draw.seed,
         )

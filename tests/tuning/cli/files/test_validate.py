@@ -55,3 +55,32 @@ def test_validate_says_what_lies_in_a_folder(run: Callable[..., Result], tmp_pat
     said = run("validate", str(file), code=2).stderr
     assert f"data.folder  {tmp_path / 'pets'} must hold COCO JSON, a YOLO data.yaml," in said
     assert "it holds 3 .png in 1 folder (images)" in said
+
+
+SEARCHED = """\
+name: pets
+task: segmentation
+objective: {metric: dice}
+space: {learning_rate: {float: [1e-4, 1e-2], log: true}}
+"""
+
+
+def test_validate_rehearses_a_sampler_of_optuna(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "pets.yaml"
+    file.write_text(SEARCHED + "search:\n  trials: 12\n  optuna: {sampler: NSGAIIISampler}\n")
+    assert "valid" in run("validate", str(file)).stdout
+    said = run("validate", str(file), "--set", "search.optuna.sampler=NSGASampler", code=2).stderr
+    assert f"{file}: 1 error\n  line 7  search.optuna.sampler  must be a sampler of Optuna" in said
+    file.write_text(
+        SEARCHED + "search:\n  trials: 12\n  optuna:\n    sampler: TPESampler\n    arguments: {gama: 3}\n"
+    )
+    for command in (("validate",), ("launch", "--dry-run"), ("launch",)):
+        said = run(*command, str(file), code=2).stderr
+        assert "search.optuna.arguments.gama  is no argument of TPESampler" in said
+
+
+def test_validate_says_where_a_search_stays_random(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "pets.yaml"
+    file.write_text(SEARCHED + "search: {trials: 12, nsga2: {}}\n")
+    out = run("validate", str(file)).stdout
+    assert "search.nsga2 learns from 20 trials at a time, and the search has 12" in out

@@ -151,6 +151,13 @@ def test_the_lane_of_a_trial_is_taken_before_the_next_result_is_looked_at(tmp_pa
     assert all(kinds[i + 1] == "ended" for i in pruned)
 
 
+def test_what_a_sampler_noted_is_recorded_with_its_proposal(tmp_path: Path) -> None:
+    tune = FakeTune(tmp_path, search={"trials": 4, "qmc": {}})
+    tune.run()
+    noted = [event.sampler for event in tune.events if isinstance(event, StartedRecord)]
+    assert [list(each.study.values()) for each in noted if each is not None] == [[0], [1], [2], [3]]
+
+
 def test_in_a_single_pack_it_is_recorded_where_a_trial_joined(tmp_path: Path) -> None:
     one, two = (
         FakeTune(tmp_path / str(places), places=places, search={"trials": 6}, trial={"epochs": 2})
