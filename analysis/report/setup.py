@@ -35,6 +35,7 @@ OUTCOMES = {
     "diverged": "diverged",
     "failed": "failed",
     "interrupted": "interrupted; can be resumed",
+    "resting": "waiting for others to come as far",
     "reused": "repeated an earlier trial's configuration",
     "running": "not ended yet",
 }

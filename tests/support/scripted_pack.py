@@ -32,8 +32,8 @@ from tuning.run.packs.pack_scheduler import PackScheduler
 from tuning.run.packs.pack_searcher import PackSearcher
 from tuning.run.packs.packs import Packs
 from tuning.run.proposed_jobs import ConfigurePacks
-from tuning.run.resting import resting_of
 from tuning.run.results import Results
+from tuning.run.stopping.resting import resting_of
 from tuning.scheduling.registry import build_rule
 from tuning.search.study import Study
 

@@ -153,8 +153,8 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from tuning.run.ray_parts import build_ray_parts
-    from tuning.run.resting import end_resting, resting_of
-    from tuning.run.sweep_rule import build_sweep_rule
+    from tuning.run.stopping.resting import end_resting, resting_of
+    from tuning.run.stopping.sweep_rule import build_sweep_rule
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources

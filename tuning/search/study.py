@@ -81,7 +81,7 @@ class NoProposal(enum.Enum):
 
 
 class RestingTrials(Protocol):
-    """Trials that have given up their workers, see `tuning.run.resting`."""
+    """Trials that have given up their workers, see `tuning.run.stopping.resting`."""
 
     def __len__(self) -> int:
         """How many there are."""

@@ -5,9 +5,16 @@ from typing import Any
 import pytest
 from recorded import experiment
 
-from analysis.report.setup import describe_data, describe_scheduler, describe_search_domain, rungs_of
+from analysis.report.setup import (
+    OUTCOMES,
+    describe_data,
+    describe_scheduler,
+    describe_search_domain,
+    rungs_of,
+)
 from trainables.specs.data import DataSpec
 from tuning.experiment.alternative import Alternative
+from tuning.ledger.records import Outcome
 
 
 def test_rungs_are_before_the_last_epoch() -> None:
@@ -70,3 +77,7 @@ def test_every_stopping_rule_in_words(
     asked = experiment(epochs=9, scheduler=scheduler)
     assert describe_scheduler(asked) == words
     assert rungs_of(asked) == rungs
+
+
+def test_every_outcome_has_words() -> None:
+    assert OUTCOMES.keys() == {*Outcome, "running"}

@@ -14,7 +14,7 @@ from tuning.ledger.ledger import Ledger
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import RECORDS, StartedRecord
 from tuning.run.reconcile import replay
-from tuning.run.sweep_rule import build_sweep_rule
+from tuning.run.stopping.sweep_rule import build_sweep_rule
 from tuning.scheduling.rule import CONTINUE, STOP, StoppingRule
 
 LINE = (

@@ -14,8 +14,8 @@ from tuning.ledger.ledger import LEDGER, read_history, read_records
 from tuning.ledger.records import EndedRecord, Ending, Outcome, ReportRecord, StartedRecord
 from tuning.run.launch import launch_experiment
 from tuning.run.proposed_jobs import rests_at
-from tuning.run.resting import end_resting
 from tuning.run.resume import resume_experiment
+from tuning.run.stopping.resting import end_resting
 
 REST = {"asha": {"rule": "rank", "rest": True}}
 

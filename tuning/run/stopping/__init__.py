@@ -1,0 +1,1 @@
+"""The stopping rule of a sweep, and its trials that rest."""
