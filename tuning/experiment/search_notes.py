@@ -25,7 +25,7 @@ def search_notes(experiment: Experiment, at_once: int | None = None) -> list[str
         )
     if search.gp is not None and trials is not None and trials > GP_TRIALS:
         notes.append(
-            f"search.gp is slow after many trials (a proposal takes about 1 s after {GP_TRIALS} and 30 s after"
+            f"search.gp is slow after many trials (a proposal takes about 1 s after {GP_TRIALS}, 30 s after"
             f" 2,000), and the search has {trials}; tpe takes less than 0.1 s"
         )
     population = search.population(len(experiment.space.names))
