@@ -25,8 +25,8 @@ def search_notes(experiment: Experiment, at_once: int | None = None) -> list[str
         )
     if search.gp is not None and trials is not None and trials > GP_TRIALS:
         notes.append(
-            f"search.gp is slow after many trials (about 1 s a proposal after {GP_TRIALS}, 30 s after 2,000), and"
-            f" the search has {trials}; tpe takes less than 0.1 s"
+            f"search.gp is slow after many trials (a proposal takes about 1 s after {GP_TRIALS}, 30 s after"
+            f" 2,000), and the search has {trials}; tpe takes less than 0.1 s"
         )
     population = search.population(len(experiment.space.names))
     if population is None:

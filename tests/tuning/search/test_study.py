@@ -9,10 +9,10 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from spaces import CONDITIONAL
+from spaces import CONDITIONAL, NUMBERS
 
 from trainables.specs.workload import Direction
-from tuning.experiment.sections.search import RandomSpec, SearchSpec, TpeSpec
+from tuning.experiment.sections.search import CmaesSpec, Nsga2Spec, RandomSpec, SearchSpec, TpeSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
@@ -20,7 +20,7 @@ from tuning.search.study import NoProposal, Proposal, Study
 
 
 def study(space: Space, *, trials: int | None = 10, history: History | None = None, **search: Any) -> Study:
-    kinds = {"tpe", "random", "grid"} & search.keys()
+    kinds = {"tpe", "random", "grid", "cmaes", "nsga2"} & search.keys()
     spec = SearchSpec(**search) if kinds else SearchSpec(tpe=TpeSpec(startup_trials=5), **search)
     return Study(space, spec, name="sweep", direction=Direction.MAXIMIZE, trials=trials, history=history)
 
@@ -151,6 +151,20 @@ def test_tpe_finds_the_good_region() -> None:
     made = run(study(CONDITIONAL, trials=40, tpe=TpeSpec(startup_trials=10)))
     late = [score(p) for p in made[-10:]]
     assert sum(late) / len(late) > sum(score(p) for p in made[:10]) / 10 + 0.3
+
+
+@pytest.mark.parametrize(
+    "search", [{"cmaes": CmaesSpec()}, {"nsga2": Nsga2Spec(population=10)}], ids=["cmaes", "nsga2"]
+)
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.PRUNED])
+def test_generations_become_better(search: dict[str, Any], outcome: Outcome) -> None:
+    """Also where every trial is stopped, as in a sweep under ASHA in which none has finished yet."""
+    of, values = study(NUMBERS, trials=120, **search), []
+    while isinstance(proposal := of.propose(), Proposal):
+        values.append(score(proposal))
+        of.report(proposal.number, 1.0, values[-1])
+        of.tell(proposal.number, outcome, values[-1])
+    assert sum(values[-20:]) / 20 > sum(values[:20]) / 20 + 0.3
 
 
 # --- duplicates -------------------------------------------------------------------------------
