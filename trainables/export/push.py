@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -16,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from trainables.errors import StorageError
 
-_NETWORK_ERRORS = (*HfHubHTTPError.__bases__, OSError)
+_NETWORK_ERRORS: tuple[type[Any], ...] = (*HfHubHTTPError.__bases__, OSError)
 """Those of the hub's client: of httpx or of its successor, by the version that is installed."""
 
 
