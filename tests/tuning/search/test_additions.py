@@ -64,7 +64,9 @@ class Sweep:
 
     def resumed(self, **search: Any) -> Sweep:
         """As a later driver finds it."""
-        return Sweep(replace(self.history, trials=dict(self.history.trials)), **search)
+        return Sweep(
+            replace(self.history, trials=dict(self.history.trials), ends=dict(self.history.ends)), **search
+        )
 
 
 @pytest.mark.parametrize("kind", [{"random": {}}, {"random": None, "tpe": {"startup_trials": 2}}])
