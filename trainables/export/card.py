@@ -67,13 +67,20 @@ def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
         _header(trained, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
         f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
+        *training_sections(trained, card),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def training_sections(trained: TrainedModel, card: Card) -> list[str]:
+    """What is true of a trained model in whatever format: labels, metrics, data, and how it was made."""
+    return [
         f"## Labels\n\n{_labels(trained)}",
         f"## Metrics\n\n{_metrics(trained, card)}",
         f"## Data\n\n{_data(trained.workload, card)}",
         f"## Configuration\n\n{_configuration(trained.config, card)}",
         f"## Environment\n\n{_environment(card)}",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _header(trained: TrainedModel, facts: ExportFacts) -> str:
@@ -87,11 +94,15 @@ def _header(trained: TrainedModel, facts: ExportFacts) -> str:
     return "\n".join(lines)
 
 
+def backbone_name(workload: Workload) -> str:
+    """The pretrained model in words."""
+    name = workload.model.name
+    return f"the embedded {EMBEDDED[workload.task].name}" if name == "embedded" else name
+
+
 def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
     config, workload = trained.config, trained.workload
-    spec = workload.model
-    name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
-    on = f"on {name}" + (f", revision {facts.revision}" if facts.revision else "")
+    on = f"on {backbone_name(workload)}" + (f", revision {facts.revision}" if facts.revision else "")
     if facts.whole:
         merged = "" if config.adapter == "none" else f", with its {config.adapter} adapter merged"
         made = f"A complete model for {workload.task}, trained {on} (freezing: {config.mode}){merged}."
