@@ -75,14 +75,15 @@ def find(image, size, threshold={threshold:.4g}):  # size: (height, width) of th
     logits = logits[0] - logits[0].max(-1, keepdims=True)
     scores = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)  # the last one is "no object"
     scores = scores[:, list(LABELS)]
+    order = np.argsort(-scores, axis=None, kind="stable")[: len(scores)]
     near = np.ix_(*(np.arange(side) * {side} // side for side in size))
     found = []
-    for query in range(len(scores)):
+    for query, label in zip(*np.unravel_index(order, scores.shape)):
         mask = enlarged(masks[0, query], ({side}, {side}))  # where the processor decides what is in it
         inside = 1 / (1 + np.exp(-mask[mask > 0]))
-        for name, score in zip(LABELS.values(), scores[query] * inside.sum() / (inside.size + 1e-6)):
-            if score >= threshold:
-                found.append((name, float(score), (mask > 0)[near]))
+        score = float(scores[query, label] * inside.sum() / (inside.size + 1e-6))
+        if score >= threshold:
+            found.append((list(LABELS.values())[label], score, (mask > 0)[near]))
     return sorted(found, key=lambda each: -each[1])[:{most}]
 """
 DEFAULT = 0.5
