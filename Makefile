@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORAGE ?= experiments
 
-.PHONY: setup quickstart test test-slow test-exhaustive check format bench bench-trials bench-query docs docs-peft wheel clean
+.PHONY: setup quickstart test test-slow test-exhaustive check format bench bench-trials bench-query docs docs-peft docs-onnx wheel clean
 
 setup: $(VENV)/.dev
 
@@ -56,6 +56,9 @@ docs: $(VENV)/.dev
 
 docs-peft: $(VENV)/.dev  # a quarter of an hour: it runs every PEFT method
 	$(BIN)/python -m docs.generate_peft_methods
+
+docs-onnx: $(VENV)/.dev  # twenty minutes: it exports every kind of model and every adapter
+	$(BIN)/python -m docs.generate_onnx
 
 wheel: $(VENV)/.dev
 	rm -rf build

@@ -41,6 +41,7 @@ The families of models, by the `model_type` in a checkpoint's `config.json`, wit
 and PEFT {peft}. Each is tried on a tiny random model: loss and gradients equal transformers' own on the same
 batch, every adapter with every freezing mode, eight images learned by heart, and an export that transformers
 and PEFT load with the same outputs. No published checkpoint was loaded for this page.
+[ONNX](onnx.md) says what `export --onnx` makes of each.
 
 - **processor**: the class in transformers. Its size, scaling and interpolation count; Pillow does the work.
 - **roles**: what `targets` can name, found by inspecting the model. Encoder and decoder blocks share one

@@ -43,6 +43,7 @@ says how a method is chosen.
 - **parameters**: weights of the adapter that train.
 - **start**: the model's outputs before training are those of the backbone.
 - **merges**: into the weights, with `export --merge`; otherwise it is exported as an adapter.
+  [ONNX](onnx.md#peft-methods) has either.
 - **bf16**: it trains with `precision: bf16`.
 
 """

@@ -99,7 +99,7 @@ def trained(
     with torch.no_grad():
         for part in (built.parts.adapter, built.parts.head, built.parts.movable(config)):
             for parameter in part.values():
-                parameter += 0.05 * torch.randn(parameter.shape, generator=draw)
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=draw))
         scores = [p for n, p in built.parts.adapter.items() if ".lora_E." in n]
         for number, score in enumerate(scores):
             score[: min(number, len(score))] = 0.0

@@ -73,13 +73,20 @@ def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
         _header(trained, card, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
         f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
+        *training_sections(trained, card),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def training_sections(trained: TrainedModel, card: Card) -> list[str]:
+    """What is true of a trained model in whatever format: labels, metrics, data, and how it was made."""
+    return [
         f"## Labels\n\n{_labels(trained)}",
         f"## Metrics\n\n{_metrics(trained, card)}{_confirmed(card)}",
         f"## Data\n\n{_data(trained.workload, card)}",
         f"## Configuration\n\n{_configuration(trained.config, card)}",
         f"## Environment\n\n{_environment(card)}",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _confirmed(card: Card) -> str:
@@ -129,10 +136,15 @@ def _main_metrics(workload: Workload) -> tuple[str, ...]:
     return tuple(dict.fromkeys((workload.metric_in_domain, *workload.task.facts.card_metrics)))
 
 
+def backbone_name(workload: Workload) -> str:
+    """The pretrained model in words."""
+    name = workload.model.name
+    return f"the embedded {EMBEDDED[workload.task].name}" if name == "embedded" else name
+
+
 def _intro(trained: TrainedModel, facts: ExportFacts) -> str:
     config, workload = trained.config, trained.workload
-    spec = workload.model
-    name = f"the embedded {EMBEDDED[workload.task].name}" if spec.name == "embedded" else spec.name
+    name = backbone_name(workload)
     if Path(name).is_absolute() and facts.base != name:  # it is in the folder, so its place does not matter
         name = f"the local model {Path(name).name}"
     on = f"on {name}" + (f", revision {facts.revision}" if facts.revision else "")

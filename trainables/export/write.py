@@ -14,27 +14,23 @@ The folder also has config, image processor, `use.py` (a loader), a model card, 
 from __future__ import annotations
 
 import copy
-import errno
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainables.adapters.family import ADAPTER_NAME
 from trainables.data.resize import Interpolation
-from trainables.errors import AdapterError, StorageError
+from trainables.errors import AdapterError
 from trainables.export import use
 from trainables.export.card import Card, ExportFacts, card_text
+from trainables.export.folder import check_empty, export_folder
 from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -89,10 +85,9 @@ def export_model(
     Raises StorageError, AdapterError if PEFT cannot merge the method, or if the exported model's
     outputs differ.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise StorageError(f"{to} is not empty; choose another folder with --to")
+    check_empty(to)
     parts = split_portable(trained)
-    with _folder(to) as folder:
+    with export_folder(to) as folder:
         kind = _model(trained, parts, folder, merge=merge, elsewhere=elsewhere)
         _processor(trained, folder)
         shutil.copyfile(use.__file__, folder / "use.py")
@@ -107,15 +102,20 @@ def export_model(
             difference=difference,
         )
         (folder / "README.md").write_text(card_text(trained, card, facts), encoding="utf-8")
-        if (score := card.metrics.get(SCORE_THRESHOLD)) is not None:
-            text = json.dumps({"score": score, "chosen": THRESHOLD_RULE}, indent=2) + "\n"
-            (folder / use.THRESHOLD).write_text(text, encoding="utf-8")
+        write_threshold(card, folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in files:  # safetensors makes files readable only for the owner
             path.chmod((folder / "README.md").stat().st_mode)
         size = sum(path.stat().st_size for path in files)
         names = tuple(path.relative_to(folder).as_posix() for path in files)
     return ExportResult(to, kind, difference, names, size, base)
+
+
+def write_threshold(card: Card, folder: Path) -> None:
+    """Write the lowest score of a box to draw or count, where training chose one."""
+    if (score := card.metrics.get(SCORE_THRESHOLD)) is not None:
+        text = json.dumps({"score": score, "chosen": THRESHOLD_RULE}, indent=2) + "\n"
+        (folder / use.THRESHOLD).write_text(text, encoding="utf-8")
 
 
 def _model(
@@ -300,21 +300,3 @@ def _adapter_config(folder: Path) -> dict[str, Any]:
 
 def _base_of(folder: Path) -> str:
     return str(_adapter_config(folder)["base_model_name_or_path"])
-
-
-@contextmanager
-def _folder(to: Path) -> Iterator[Path]:
-    """A folder next to `to`, which is renamed to `to` after all is written. Raises StorageError."""
-    part = to.with_name(f".{to.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if to.exists():
-            to.rmdir()
-        os.replace(part, to)
-    except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
-        why = "the disk is full; free some space" if full else getattr(error, "strerror", None) or str(error)
-        raise StorageError(f"{to}: cannot write the export: {why}; nothing was left there") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

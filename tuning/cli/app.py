@@ -142,7 +142,7 @@ COMMANDS = {
     "export": CommandEntry(
         "tuning.cli.adapters.export",
         ADAPTERS,
-        "Export a trained adapter as a folder that plain transformers and peft can load.",
+        "Export a trained adapter as a folder that plain transformers and peft can load, or as ONNX.",
     ),
 }
 

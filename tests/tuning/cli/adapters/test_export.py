@@ -9,6 +9,7 @@ from trained_runs import cached, train_here
 from typer.testing import CliRunner, Result
 
 from trainables.export import use
+from trainables.export.onnx import write as onnx_write
 from tuning.cli import app as cli
 
 
@@ -108,3 +109,37 @@ def test_a_push_that_cannot_succeed_is_an_error_before_any_work(
     assert done.exit_code == 2
     assert "--public is for the repository of --push; add --push REPO, or leave it out" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_onnx_says_what_it_takes_and_by_how_much_outputs_differ(run: Path, tmp_path: Path) -> None:
+    done = _export(str(run), "--to", str(tmp_path / "out"), "--onnx")
+    assert done.exit_code == 0, done.output
+    assert f"in {tmp_path / 'out'}: an ONNX model, the adapter merged, " in done.stdout
+    for path in (tmp_path / "out").iterdir():
+        assert f"  {path.name}\n" in done.stdout
+    assert "it takes a batch of any number of images of 64 by 64 pixels" in done.stdout
+    card = (tmp_path / "out" / "README.md").read_text()
+    for name in ("logits", "pred_boxes"):
+        largest = done.stdout.split("largest differences: ")[1].split(f"{name} ")[1][:7]
+        assert 0 < float(largest) < 1e-4
+        assert f"`{name}` {largest}" in card
+    last = json.loads((run / "reports.jsonl").read_text().splitlines()[-1])["metrics"]
+    assert f"threshold={last['score_threshold']:.4g}):" in card
+    assert f"| {last['map_50']:.4f} |" in card
+
+
+def test_external_data_is_of_an_onnx_file_only(run: Path, tmp_path: Path) -> None:
+    done = _export(str(run), "--to", str(tmp_path / "out"), "--external-data")
+    assert done.exit_code == 2
+    assert "says where the weights of an ONNX file are; add --onnx" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_without_its_packages_is_refused_with_the_way_out(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_write, "find_spec", lambda _: None)
+    done = _export(str(run), "--to", str(tmp_path / "out"), "--onnx")
+    assert done.exit_code == 2
+    assert "pip install 'adaptertune[onnx]'" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""A trained model as an ONNX file that onnxruntime runs: tracing, check, folder and card."""
