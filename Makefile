@@ -23,7 +23,7 @@ quickstart: $(VENV)/.base
 	$(BIN)/adaptertune launch quickstart --storage $(STORAGE) --name "quickstart-$$(date +%Y%m%d-%H%M%S)" --then-ablate freezing
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not slow and not exhaustive" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not exhaustive" -n 3 --dist loadfile  # Ray's starts are mostly waiting
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow

@@ -41,6 +41,7 @@ class Overrides(TypedDict, total=False):
     scheduler: Mapping[str, Any] | str
     resources: Mapping[str, Any]
     scoring: Mapping[str, Any]
+    confirm: Mapping[str, Any]
     checkpoints: Mapping[str, Any]
     views: Mapping[str, Any]
     retries: int

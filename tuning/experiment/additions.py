@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from trainables.errors import ExperimentFileError
+from trainables.wording import plural
 from tuning.experiment.file_errors import suggestion
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
@@ -79,6 +80,5 @@ def _not_searched(experiment: Experiment, name: str) -> str:
 def _told(experiment: Experiment, errors: Sequence[str]) -> str:
     if len(errors) == 1:
         return errors[0]
-    return f"{len(errors)} errors in the configuration for {experiment.name}\n" + "\n".join(
-        f"  {error}" for error in errors
-    )
+    counted = f"{plural(len(errors), 'error')} in the configuration for {experiment.name}"
+    return "\n".join([counted, *(f"  {error}" for error in errors)])

@@ -25,6 +25,7 @@ TABLE = {
     Outcome.PRUNED: (None, 0, 1, 0),
     Outcome.STOPPED: (None, 0, 1, 0),
     Outcome.INTERRUPTED: (None, 0, None, 0),
+    Outcome.RESTING: (None, 0, None, 0),
     None: (None, 0, None, 0),
     Outcome.FAILED: (None, None, None, None),
     Outcome.DIVERGED: (None, None, None, None),

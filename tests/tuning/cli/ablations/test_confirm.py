@@ -85,6 +85,7 @@ def test_the_best_trials_are_repeated_and_best_says_what_was_found(
     assert "trial 0" in run("ablation", "digits-confirm", "--format", "markdown").stdout
 
 
+@pytest.mark.slow
 def test_one_that_was_interrupted_goes_on_though_the_search_has_grown(
     run: Run, storage: Path, began: list[str]
 ) -> None:
@@ -102,19 +103,14 @@ def test_one_that_was_interrupted_goes_on_though_the_search_has_grown(
     assert len(read_history(folder).trials) == 4
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_mistakes_are_said_before_anything_trains(run: Run, storage: Path, began: list[str]) -> None:
+    run("confirm", "digits", "--trials", "2", "--seeds", "2")
+    for arguments, said in (
         (("digits", "--seeds", "4"), "digits-confirm has begun with 2 seeds, and --seeds asks for 4"),
         (("digits-confirm",), "digits-confirm is a designed experiment, whose runs are repeated already"),
         (("nothing",), "nothing"),
-    ],
-)
-def test_mistakes_are_said_before_anything_trains(
-    run: Run, storage: Path, began: list[str], arguments: tuple[str, ...], said: str
-) -> None:
-    run("confirm", "digits", "--trials", "2", "--seeds", "2")
-    assert said in run("confirm", *arguments, "--trials", "2", code=2).stderr
+    ):
+        assert said in run("confirm", *arguments, "--trials", "2", code=2).stderr
     assert began == ["digits-confirm"]
 
 
