@@ -67,11 +67,13 @@ def _check_objects(trained: TrainedModel, found: list[Any], expected: Any) -> No
     assert len(found) == len(expected.found)
     boxes = "pred_boxes" in output_names(trained)
     for row, box in zip(found, expected.found, strict=True):
-        assert row[0] == box.label
         assert abs(row[1] - box.score) < 1e-4
+        # Objects with scores that are equal to rounding may come in another order.
+        alike = [one for one in expected.found if abs(row[1] - one.score) < 1e-4 and row[0] == one.label]
+        assert alike
         if boxes:
-            x, y, w, h = box.box
-            np.testing.assert_allclose(row[2], [x, y, x + w, y + h], atol=1e-2)
+            edges = [[x, y, x + w, y + h] for x, y, w, h in (one.box for one in alike)]
+            assert np.abs(np.array(edges) - row[2]).max(1).min() < 1e-2
     if isinstance(expected, Instances):
         for row, code in zip(found, expected.masks, strict=True):
             assert (np.array(row[-1]) == decode(code, expected.size)).mean() > 0.99  # equal to rounding
