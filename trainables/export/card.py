@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
-
 from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
+from trainables.export.card_header import VALIDATION, header_text, main_metrics
 from trainables.inference.trained_model import TrainedModel
 from trainables.metrics.above_floor import metric_floor
 from trainables.specs.definition_words import definitions_in_words
@@ -25,8 +23,6 @@ from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
 """What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
-VALIDATION = "validation images"
-"""The key of the validation images' floors, with ` of NAME` added in a domain, whose name has no blank."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class ExportFacts:
 def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
     """The card as Markdown, with the metadata header of the hub."""
     parts = [
-        _header(trained, card, facts),
+        header_text(trained, card, facts),
         f"# {card.title}\n\n{_intro(trained, facts)}",
         f"## Use\n\n{_use(trained, facts)}{_threshold(card)}",
         *training_sections(trained, card),
@@ -93,47 +89,6 @@ def _confirmed(card: Card) -> str:
     if not card.confirmed:
         return ""
     return f"\n\nThe best trials of its search were repeated over new seeds: {card.confirmed}."
-
-
-def _header(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:
-    is_id = facts.base is not None and facts.base != "base" and not Path(facts.base).is_absolute()
-    shows_masks = facts.segments or trained.workload.task.facts.instances
-    task = "image-segmentation" if shows_masks else "object-detection"
-    data = ModelCardData(
-        library_name="transformers" if facts.whole else "peft",
-        base_model=facts.base if is_id else None,  # the hub accepts only ids
-        pipeline_tag=task,
-        tags=["adaptertune", trained.config.adapter.value],
-        model_name=card.title,
-        eval_results=_results(trained.workload, card, task) or None,
-    )
-    return f"---\n{data.to_yaml().strip()}\n---"
-
-
-def _results(workload: Workload, card: Card, task: str) -> list[EvalResult]:
-    """The metrics of the card's table as the hub reads them: on test images, else on validation images.
-
-    As plain floats: of a NumPy number, YAML makes a tag that the hub's own library refuses to read.
-    """
-    images = {f"test images, {name}": metrics for name, metrics in card.test.items()}
-    return [
-        EvalResult(
-            task_type=task,
-            dataset_type=workload.data.kind,
-            dataset_name=name,
-            dataset_config=name,  # without one, the hub's library joins the results of all domains
-            metric_type=str(key),
-            metric_value=float(metrics[key]),
-        )
-        for name, metrics in (images or {VALIDATION: card.metrics}).items()
-        for key in _main_metrics(workload)
-        if key in metrics and math.isfinite(metrics[key])
-    ]
-
-
-def _main_metrics(workload: Workload) -> tuple[str, ...]:
-    """The metrics of the card's table, that of the objective first."""
-    return tuple(dict.fromkeys((workload.metric_in_domain, *workload.task.facts.card_metrics)))
 
 
 def backbone_name(workload: Workload) -> str:
@@ -303,7 +258,7 @@ def _numbered(labels: Iterable[tuple[int, str]]) -> str:
 
 def _metrics(trained: TrainedModel, card: Card) -> str:
     workload = trained.workload
-    main = _main_metrics(workload)
+    main = main_metrics(workload)
     if not card.metrics and not card.test:
         return "No metrics are recorded."
     rows: list[tuple[str, Mapping[str, float]]] = []

@@ -1,4 +1,4 @@
-"""Malformed settings of trials, their space, its search and scheduler, each with the whole message."""
+"""Malformed settings of trials and of their space, each with the whole message."""
 # ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from malformed import Case, case, label, lines_of, loaded, message_of
+from malformed import Case, case, label, lines_of
 
 CASES = [
     case(
@@ -280,128 +280,6 @@ CASES = [
         space="space: {head_learning_rate: {choice: [0.1, 0.3]}}",
     ),
     case(
-        "line 11  search.first[0].lora.rank  must be one of 4, 8, got 5",
-        "line 12  search.first[1].lora.rnk   is not in the space; did you mean 'lora.rank'?",
-        "line 13  search.first[2].lora.rank  is missing; a configuration must set every parameter that applies",
-        search="search:\n  trials: 3\n  first:\n  - {adapter: lora, lora.rank: 5}\n  - {adapter: adalora, lora.rnk: 4}\n  - {adapter: lora}",
-    ),
-    case(
-        "line 5  space.learning_rate.float  needs a step for search.grid; add one, or use tpe or random",
-        search="search: {grid: {}}",
-        space="space: {learning_rate: {float: [1e-4, 1e-2]}}",
-    ),
-    case(
-        "line 8  search.trials  is missing; set the number of trials, such as trials: 30",
-        search="search: {}",
-    ),
-    case(
-        "line 1  search.trials  is missing; set the number of trials, such as trials: 30",
-        without="search",
-    ),
-    case(
-        "line 8  search  needs exactly one of tpe, gp, cmaes, nsga2, qmc, random, grid, optuna; got tpe and random",
-        search="search: {tpe: {}, random: {}, trials: 3}",
-    ),
-    case(
-        "line 8  search.gp.startup_trials  must be at least 1, got 0",
-        search="search: {gp: {startup_trials: 0}, trials: 3}",
-    ),
-    case(
-        "line 8  search.gp.deterministic  must be true or false, got 'no'",
-        search="search: {gp: {deterministic: no}, trials: 3}",
-    ),
-    case(
-        "line 8  search.nsga2.population  must be at least 2, got 1",
-        search="search: {nsga2: {population: 1}, trials: 3}",
-    ),
-    case(
-        "line 8  search.nsga2.crossover  must be at most 1, got 1.5",
-        "line 8  search.nsga2.swap       must be at most 1, got 2",
-        "line 8  search.nsga2.mutation   must be at least 0, got -1",
-        search="search: {nsga2: {crossover: 1.5, mutation: -1, swap: 2}, trials: 3}",
-    ),
-    case(
-        "line 8  search.qmc.sequence  must be one of sobol, halton, got 'soboll'; did you mean 'sobol'?",
-        search="search: {qmc: {sequence: soboll}, trials: 3}",
-    ),
-    case(
-        "line 8  search.qmc.scramble  must be true or false, got 1",
-        search="search: {qmc: {scramble: 1}, trials: 3}",
-    ),
-    case(
-        "line 5  search.from  needs a search that learns, such as tpe; qmc learns nothing from earlier trials",
-        space="space: {learning_rate: {float: [1e-4, 1e-2]}}",
-        without="trial",
-        search="search: {qmc: {}, trials: 3, from: [old]}",
-    ),
-    case(
-        "line 8  search.optuna.sampler  is missing; add it",
-        search="search: {optuna: {}, trials: 3}",
-    ),
-    case(
-        "line 8  search.optuna  needs package and ref together: ref is a commit of OptunaHub's registry",
-        search="search: {optuna: {sampler: AutoSampler, package: samplers/auto_sampler}, trials: 3}",
-    ),
-    case(
-        "line 8  search.optuna.ref  must be the 40 hexadecimal digits of a commit, got 'main'",
-        search="search: {optuna: {sampler: AutoSampler, package: samplers/auto_sampler, ref: main}, trials: 3}",
-    ),
-    case(
-        "line 8  search.optuna.sampler  must not be empty",
-        search="search: {optuna: {sampler: ''}, trials: 3}",
-    ),
-    case(
-        "line 8  search.optuna.replayable  must be true or false, got 'maybe'",
-        search="search: {optuna: {sampler: NSGAIIISampler, replayable: maybe}, trials: 3}",
-    ),
-    case(
-        "line 8  search.optuna.arguments  must be a mapping, got 3",
-        search="search: {optuna: {sampler: NSGAIIISampler, arguments: 3}, trials: 3}",
-    ),
-    case(
-        "line 8  search.cmaes.population  must be at least 4, got 3",
-        "line 8  search.cmaes.sigma       must be at most 1, got 2",
-        search="search: {cmaes: {population: 3, sigma: 2}, trials: 3}",
-    ),
-    case(
-        "line 6  space.adapter.choice    search.cmaes takes int and float only; fix this setting, write a range, or use tpe, gp or nsga2",
-        "line 7  space.lora.rank.choice  search.cmaes takes int and float only; fix this setting, write a range, or use tpe, gp or nsga2",
-        search="search: {cmaes: {}, trials: 8}",
-    ),
-    case(
-        "line 7  space.warmup  depends on batch_size, and search.cmaes takes no conditional settings; fix it, or use tpe, gp or nsga2",
-        space="space:\n  batch_size: {int: [4, 8]}\n  warmup: {float: [0.0, 0.2], when: {batch_size: 4}}",
-        search="search: {cmaes: {}, trials: 8}",
-    ),
-    case(
-        "line 9  scheduler.asha.grace_epochs  is 9, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
-        scheduler="scheduler: {asha: {grace_epochs: 9}}",
-    ),
-    case(
-        "line 9  scheduler.asha.grace  unknown key; did you mean 'grace_epochs'?",
-        scheduler="scheduler: {asha: {grace: 1}}",
-    ),
-    case(
-        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}, got 'bohb'",
-        scheduler="scheduler: bohb",
-    ),
-    case(
-        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}",
-        scheduler="scheduler: {}",
-    ),
-    case(
-        "line 9  scheduler.bohb  unknown key; available: asha, median, hyperband, pasha",
-        scheduler="scheduler: {bohb: {}}",
-    ),
-    case(
-        "line 9  scheduler  must be exactly one of none, asha, median, hyperband and pasha; got asha and median",
-        scheduler="scheduler: {asha: {}, median: {}}",
-    ),
-    case(
-        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}, got nothing",
-        scheduler="scheduler:",
-    ),
-    case(
         "line 4  trial.head.kind  must be one of conv, linear, multiscale, got 'deep'",
         trial="trial: {head.kind: deep}",
     ),
@@ -433,60 +311,6 @@ CASES = [
         trial="trial: {loss: dice, head.norm: true}",
     ),
     case(
-        "line 9  scheduler.asha.reduction_factor  must be at least 1.1, got 1.01",
-        scheduler="scheduler: {asha: {reduction_factor: 1.01}}",
-    ),
-    case(
-        "line 9  scheduler.asha.rule  must be one of threshold, rank, got 'ranks'; did you mean 'rank'?",
-        scheduler="scheduler: {asha: {rule: ranks}}",
-    ),
-    case(
-        "line 9  scheduler.asha.within  names 'adaptr', which is not searched, so all trials are in one group; did you mean 'adapter'?",
-        scheduler="scheduler: {asha: {within: [adaptr]}}",
-    ),
-    case(
-        "line 9  scheduler.asha.rest  needs rule: rank, and rule is threshold; add it, or remove rest",
-        scheduler="scheduler: {asha: {rest: true}}",
-    ),
-    case(
-        "line 9  scheduler.asha.rest  must be true or false, got 'yes'",
-        scheduler="scheduler: {asha: {rule: rank, rest: yes}}",
-    ),
-    case(
-        "line 9  scheduler.asha.within  must be a list, got 'adapter'",
-        scheduler="scheduler: {asha: {within: adapter}}",
-    ),
-    case(
-        "line 7  scheduler.asha.within  names 'adapter' twice; name each parameter once",
-        space="space: {adapter: {choice: [lora, loha]}}",
-        scheduler="scheduler: {asha: {within: [adapter, adapter]}}",
-    ),
-    case(
-        "line 7  scheduler.asha.within  needs parameters with a choice of values, and learning_rate has a range",
-        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
-        scheduler="scheduler: {asha: {within: [learning_rate]}}",
-    ),
-    case(
-        "line 9  scheduler.hyperband.grace_epochs  is 6, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
-        scheduler="scheduler: {hyperband: {grace_epochs: 6}}",
-    ),
-    case(
-        "line 9  scheduler.hyperband.brackets  must be at least 1, got 0",
-        scheduler="scheduler: {hyperband: {brackets: 0}}",
-    ),
-    case(
-        "line 9  scheduler.pasha.reduction_factor  must be at least 1.1, got 1",
-        scheduler="scheduler: {pasha: {reduction_factor: 1}}",
-    ),
-    case(
-        "line 9  scheduler.median.grace_epochs  must be at least 0.01, got 0.001",
-        scheduler="scheduler: {median: {grace_epochs: 0.001}}",
-    ),
-    case(
-        "line 9  scheduler.asha.grace_epochs  is 6, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
-        scheduler="scheduler: {asha: {grace_epochs: 6}}",
-    ),
-    case(
         "line 4  trial.epochs  must be at most 100000, got 1000000",
         trial="trial: {epochs: 1000000}",
     ),
@@ -504,8 +328,3 @@ def test_a_malformed_file_says_where_what_and_the_way_out(given: Case, tmp_path:
 
 def test_there_are_thirty_and_more() -> None:
     assert len({c.text + str(c.overrides) for c in CASES}) >= 30
-
-
-def test_a_run_shortened_by_an_override_may_do_without_its_scheduler(tmp_path: Path) -> None:
-    assert "none would be stopped" in message_of(tmp_path, case(trial="trial: {epochs: 1}").text)
-    assert loaded(tmp_path, case().text, ("trial.epochs=1",)).max_epochs == 1
