@@ -22,7 +22,7 @@ from tests.support.exporting import SETTINGS, UNKNOWN, trained
 from tests.support.onnx_models import MODELS, trained_model_of
 from trainables.adapters.families.passthrough import offered_methods
 from trainables.errors import reason_of
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.onnx.compare import BATCHES, TOLERANCE
 from trainables.export.onnx.trace import versions
 from trainables.export.onnx.write import OnnxResult, export_onnx

@@ -18,7 +18,7 @@ from torch import Tensor
 from docs.peft_variants import DEFAULTS, Variant
 from trainables.data.loader import eval_batches
 from trainables.errors import AdaptertuneError, reason_of
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.write import export_model
 from trainables.inference.trained_model import rebuild_model
 from trainables.preparation import prepare_workload

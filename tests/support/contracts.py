@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.loader import Batch, eval_batches
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.write import export_model
 from trainables.inference.trained_model import TrainedModel
 from trainables.models.freezing import backbone_trains

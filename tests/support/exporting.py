@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables.backbones import EMBEDDED
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.write import ExportResult, export_model
 from trainables.inference.trained_model import TrainedModel
 from trainables.models.build import build_model

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trainables.adapters.registry import FAMILIES
 from trainables.backbones import EMBEDDED
-from trainables.export.card_header import VALIDATION, header_text, main_metrics
+from trainables.export.card_facts import VALIDATION, Card, ExportFacts
+from trainables.export.card_header import header_text, main_metrics
 from trainables.inference.trained_model import TrainedModel
 from trainables.metrics.above_floor import metric_floor
 from trainables.specs.definition_words import definitions_in_words
@@ -23,44 +22,6 @@ from trainables.tasks.segmenters.own_heads import OwnHeadTask
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {"ADAMSS": ("scikit-learn",)}
 """What PEFT's methods need for loading besides what PEFT itself needs, by the method."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """The recorded facts about a trained model.
-
-    metrics: on validation images, at `epoch`.  test: on test images, by domain, `in domain` first.
-    floors: what the best constant predictor reaches, by metric; by the keys of `test`, and `VALIDATION`
-        (of a domain: `VALIDATION of NAME`).
-    collapsed: whether the objective is no better than a constant predictor's; None without a floor.
-    counts: images by split.  file: its configuration as an experiment file.
-    reproduce: the command that trains it again.  environment: hardware and software that trained it.
-    confirmed: what repeating the best trials of its search over new seeds found, as a sentence; or empty.
-    """
-
-    title: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    epoch: float | None = None
-    test: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    collapsed: bool | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    file: str = ""
-    reproduce: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    confirmed: str = ""
-
-
-@dataclass(frozen=True)
-class ExportFacts:
-    """The facts that the export determines."""
-
-    whole: bool
-    base: str | None
-    revision: str | None
-    method: str | None
-    segments: bool
-    difference: float
 
 
 def card_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from trainables.export.card_facts import VALIDATION, Card, ExportFacts
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.workload import Workload
-
-if TYPE_CHECKING:
-    from trainables.export.card import Card, ExportFacts
-
-VALIDATION = "validation images"
-"""The key of the validation images' floors, with ` of NAME` added in a domain, whose name has no blank."""
 
 
 def header_text(trained: TrainedModel, card: Card, facts: ExportFacts) -> str:

@@ -29,7 +29,8 @@ from trainables.adapters.family import ADAPTER_NAME
 from trainables.data.resize import Interpolation
 from trainables.errors import AdapterError
 from trainables.export import use
-from trainables.export.card import Card, ExportFacts, card_text
+from trainables.export.card import card_text
+from trainables.export.card_facts import Card, ExportFacts
 from trainables.export.folder import check_empty, export_folder
 from trainables.export.portable import Portable, split_portable
 from trainables.inference.trained_model import TrainedModel

@@ -14,7 +14,7 @@ from exporting import trained
 from PIL import Image
 
 from tests.support.saved_detectors import KINDS, LABELS, MODERN, SIDE, save_detector
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.write import export_model
 from trainables.inference.predict import Boxes, predict_image
 from trainables.specs.workload import Task

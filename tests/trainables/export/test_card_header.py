@@ -13,7 +13,7 @@ from exporting import SETTINGS, trained
 from huggingface_hub import ModelCard
 
 from trainables.backbones import EMBEDDED
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.use import load
 from trainables.export.write import ExportKind, export_model
 from trainables.specs.workload import Task

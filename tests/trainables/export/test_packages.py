@@ -14,7 +14,8 @@ from exporting import trained
 
 from tests.trainables.adapters.families.test_passthrough import SMALL
 from trainables.adapters.families.passthrough import offered_methods
-from trainables.export.card import PACKAGES, Card
+from trainables.export.card import PACKAGES
+from trainables.export.card_facts import Card
 from trainables.export.write import export_model
 from trainables.specs.workload import Task
 

@@ -14,7 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.patterns import _value, exact_patterns
 from trainables.export.use import load
 from trainables.export.write import export_model

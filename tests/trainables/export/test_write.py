@@ -37,7 +37,7 @@ from trainables.backbones import EMBEDDED
 from trainables.data.loader import eval_batches
 from trainables.errors import AdapterError, StorageError
 from trainables.export import write
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.portable import split_portable
 from trainables.export.use import load
 from trainables.export.write import ExportKind, export_model

@@ -31,7 +31,7 @@ from tests.trainables.tasks.conftest import CPU, PLAIN
 from trainables.data.files.object_masks import decode
 from trainables.data.loader import Batch
 from trainables.errors import ModelError
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.use import load as load_export
 from trainables.export.write import export_model
 from trainables.inference.predict import Instances, predict_image

@@ -13,7 +13,7 @@ from exporting import outputs
 
 from trainables.backbones import EMBEDDED
 from trainables.data.loader import eval_batches
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.use import load
 from trainables.export.write import export_model
 from trainables.inference.trained_model import load_trained

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainables.data.resize import Interpolation, Resize
-from trainables.export.card import Card, backbone_name, training_sections
+from trainables.export.card import backbone_name, training_sections
+from trainables.export.card_facts import Card
 from trainables.export.onnx.compare import BATCHES, TOLERANCE
 from trainables.export.onnx.snippet import output_names, snippet
 from trainables.export.onnx.trace import INPUT

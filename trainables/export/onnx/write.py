@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trainables.errors import AdapterError, AdaptertuneError, ModelError
 from trainables.export import use
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.folder import check_empty, export_folder
 from trainables.export.onnx.card import OnnxFacts, onnx_card
 from trainables.export.onnx.compare import Outputs, largest_differences, open_session

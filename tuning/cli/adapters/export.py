@@ -12,7 +12,7 @@ from trainables.errors import StorageError
 from tuning.cli.options import Adapter, Storage
 
 if TYPE_CHECKING:
-    from trainables.export.card import Card
+    from trainables.export.card_facts import Card
     from tuning.checkpoints.trained_adapter import TrainedAdapter
 
 
@@ -136,7 +136,7 @@ def export_as_onnx(trained: TrainedAdapter, to: Path, *, merge: bool, external_d
 
 def _card_of(trained: TrainedAdapter) -> Card:
     """The recorded facts for the model card."""
-    from trainables.export.card import Card  # torch
+    from trainables.export.card_facts import Card  # torch
 
     in_domain = {"in domain": trained.test} if trained.test else {}
     return Card(

@@ -14,7 +14,7 @@ from onnx_models import MODELS, trained_model_of
 
 from docs.generate_onnx import FILE, names, row_of
 from tests.support.onnx_cards import check_card
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.onnx.write import export_onnx
 
 SLOW = ["detr", "dinov3_vit", "segformer", "eomt"]

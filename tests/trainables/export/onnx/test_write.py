@@ -14,7 +14,7 @@ from onnx_models import trained_model_of
 
 from tests.support.onnx_cards import check_card
 from trainables.errors import AdapterError, ModelError, StorageError
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.onnx import write
 from trainables.export.onnx.compare import open_session
 from trainables.export.onnx.write import FILE, OnnxResult, export_onnx

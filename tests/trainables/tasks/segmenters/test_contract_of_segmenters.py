@@ -25,7 +25,7 @@ from tests.support.contracts import (
     validation_batch,
     values,
 )
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.use import load
 from trainables.export.write import export_model
 from trainables.specs.adapters import Adapter

@@ -22,7 +22,7 @@ from transformers import (
 
 from tests.trainables.tasks.conftest import load as loaded
 from trainables.data.resize import Interpolation, Resize
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.use import load, processor
 from trainables.export.write import export_model
 from trainables.inference.predict import Mask, predict_image

@@ -18,7 +18,7 @@ from transformers import AutoModel
 from tests.trainables.conftest import report_values, run
 from tests.trainables.tasks.conftest import load
 from trainables.errors import AdapterError, ModelError
-from trainables.export.card import Card
+from trainables.export.card_facts import Card
 from trainables.export.write import export_model
 from trainables.features.first_block import blocks_before_training
 from trainables.inference.trained_model import load_trained
