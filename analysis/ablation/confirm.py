@@ -23,6 +23,7 @@ from analysis.ablation.experiment import designed_experiment
 from analysis.query.sweep import Sweep, Trial
 from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
+from tuning.experiment.sections.confirm import confirm_name
 from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
 
@@ -46,11 +47,6 @@ class ConfirmPlan:
     def runs(self) -> int:
         """The number of trials."""
         return len(self.spec.levels) * len(self.spec.seeds)
-
-
-def default_name(source: str) -> str:
-    """The default name of the experiment that confirms the best trials of `source`."""
-    return f"{source}-confirm"
 
 
 def plan_confirm(
@@ -97,7 +93,7 @@ def plan_confirm(
     )
     each = [trial.seconds * _epochs(sweep, trial) / trial.ran for trial, _ in chosen if trial.ran]
     seconds = sum(each) * seeds if len(each) == len(chosen) else None
-    return ConfirmPlan(sweep, spec, name or default_name(sweep.name), seconds)
+    return ConfirmPlan(sweep, spec, name or confirm_name(sweep.name), seconds)
 
 
 def new_seeds(sweep: Sweep, count: int) -> tuple[int, ...]:

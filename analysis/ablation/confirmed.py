@@ -7,20 +7,17 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from analysis.ablation.confirm import default_name
-from analysis.ablation.result import AblationResult, result_of
+from analysis.ablation.result import FINEST, AblationResult, interval_cell, mean_cell, result_of
 from analysis.query.sweep import Sweep
-from analysis.statistics.paired import Interval, rounded
+from analysis.statistics.paired import rounded
 from analysis.statistics.verdicts import PairedDifference
 from analysis.statistics.winner import Choice, choose, difference_of, optimism
 from analysis.tables import Table, format_count, format_metric
 from trainables.errors import AdaptertuneError
 from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationStage
+from tuning.experiment.sections.confirm import confirm_name
 from tuning.ledger.ledger import LEDGER
-
-FINEST = 1e-3
-"""Intervals narrower than this add no digits to a value."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def confirmation_of(folder: Path) -> Confirmed | None:
 
     A record that cannot be read is told of by the commands that are asked for it.
     """
-    to = folder.with_name(default_name(folder.name))
+    to = folder.with_name(confirm_name(folder.name))
     if not (to / LEDGER).exists():
         return None
     try:
@@ -132,10 +129,10 @@ def confirmed_table(found: Confirmed) -> Table:
             (
                 f"{level.name} (take this one)" if taken else level.name,
                 str(level.n),
-                _mean(level.mean, level.interval),
-                _ends(level.interval),
+                mean_cell(level),
+                interval_cell(level.interval),
                 "–" if designed.value is None else format_metric(designed.value),
-                _mean(again.mean, again.interval),
+                mean_cell(again),
                 "–" if excess is None else rounded(excess, max(abs(excess), FINEST), signed=True),
                 "–" if cost is None else format_count(round(cost)),
             )
@@ -170,16 +167,3 @@ def confirmed_json(found: Confirmed) -> dict[str, JsonValue]:
             for designed, level in zip(found.result.spec.levels, found.result.validation.levels, strict=True)
         },
     }
-
-
-def _mean(mean: float | None, interval: Interval | None) -> str:
-    if mean is None:
-        return "–"
-    return rounded(mean, max(interval.width, FINEST)) if interval is not None else format_metric(mean)
-
-
-def _ends(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    width = max(interval.width, FINEST)
-    return f"{rounded(interval.low, width)} to {rounded(interval.high, width)}"

@@ -191,9 +191,9 @@ def _levels(result: AblationResult) -> Table:
             (
                 name,
                 _counted(level.n, done),
-                _mean(level),
-                _interval(level.interval),
-                *((_mean(own[level.name]),) if both else ()),
+                mean_cell(level),
+                interval_cell(level.interval),
+                *((mean_cell(own[level.name]),) if both else ()),
                 _whole([run.trainable for run in done]),
                 _average([run.seconds for run in done]),
                 _most([run.peak_mb for run in done]),
@@ -236,7 +236,7 @@ def _differences(result: AblationResult) -> Table:
             f"{d.level} − {d.reference}",
             str(d.n),
             _signed(d),
-            _interval(d.interval, signed=True),
+            interval_cell(d.interval, signed=True),
             format_p_value(d.p).removeprefix("p ").removeprefix("= "),
             format_p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
             "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
@@ -269,7 +269,8 @@ def seed_sentences(result: AblationResult) -> tuple[str, ...]:
     return (*found, *(f"{note}." for note in result.spec.notes))
 
 
-def _mean(level: LevelSummary) -> str:
+def mean_cell(level: LevelSummary) -> str:
+    """The mean of a level, with as many digits as its interval is worth."""
     if level.mean is None:
         return "–"
     width = level.interval.width if level.interval is not None else 0.0
@@ -283,7 +284,8 @@ def _signed(d: PairedDifference) -> str:
     return rounded(d.mean, max(width, FINEST), signed=True)
 
 
-def _interval(interval: Interval | None, *, signed: bool = False) -> str:
+def interval_cell(interval: Interval | None, *, signed: bool = False) -> str:
+    """The ends of an interval; a dash where there is none."""
     if interval is None:
         return "–"
     width = max(interval.width, FINEST)

@@ -17,11 +17,10 @@ from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import AddedRecord
 from tuning.ledger.requests import read_request, requests_in
 from tuning.messages import say
+from tuning.run.control import POLL_INTERVAL_S
 
 if TYPE_CHECKING:
     from tuning.search.study import Study
-
-POLL_INTERVAL_S = 0.5
 
 
 class Additions:

@@ -59,14 +59,15 @@ def confirm_best(
     Continues what has begun. Exits where it is interrupted or fails; raises AblationError or StorageError
     before anything trains.
     """
-    from analysis.ablation.confirm import confirm_experiment, default_name, plan_confirm
+    from analysis.ablation.confirm import confirm_experiment, plan_confirm
     from analysis.query.sweep import Sweep
     from tuning.cli.ablations.plan import begun_experiment
     from tuning.cli.ablations.result import show_result
     from tuning.cli.ablations.run_plan import refuse_other_seeds, run_to_end
+    from tuning.experiment.sections.confirm import confirm_name
 
     sweep, storage = Sweep.at(folder), folder.parent
-    to = storage / (name or default_name(sweep.name))
+    to = storage / (name or confirm_name(sweep.name))
     begun = begun_experiment(to)
     plan = plan_confirm(
         sweep, trials=trials, seeds=seeds, name=name, begun=begun.ablation if begun is not None else None
@@ -92,10 +93,11 @@ def confirm_as_asked(folder: Path, address: str | None) -> None:
 def require_free_name(experiment: Experiment, storage: Path) -> None:
     """Raise StorageError, before anything trains, if what `confirm` would write is there already."""
     from trainables.errors import StorageError
+    from tuning.experiment.sections.confirm import confirm_name
     from tuning.ledger.ledger import LEDGER
     from tuning.ledger.storage import shell_name
 
-    to = (storage / f"{experiment.name}-confirm").absolute()
+    to = (storage / confirm_name(experiment.name)).absolute()
     if experiment.confirm is not None and (to / LEDGER).exists():
         raise StorageError(
             f"confirm: an experiment {to.name} already exists; launch under another --name, or remove {to}"

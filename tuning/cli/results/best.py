@@ -81,13 +81,14 @@ def run_best(
 
 def _confirmed(source: Source) -> list[str]:
     """What `adaptertune confirm` found for the experiments: the best trial of a search may be a lucky one."""
+    from tuning.experiment.sections.confirm import confirm_name
     from tuning.ledger.ledger import LEDGER
     from tuning.ledger.storage import shell_name
 
     lines = []
     for recorded in source.experiments:
         folder = recorded.folder.absolute()
-        to = folder.with_name(f"{folder.name}-confirm")
+        to = folder.with_name(confirm_name(folder.name))
         if not (to / LEDGER).exists():
             continue
         from analysis.ablation.confirmed import confirmation_of  # numpy

@@ -9,6 +9,11 @@ from pydantic import Field
 from trainables.specs.base import Spec
 
 
+def confirm_name(source: str) -> str:
+    """The default name of the experiment that repeats the best trials of `source`."""
+    return f"{source}-confirm"
+
+
 class ConfirmSpec(Spec):
     """How many of the best trials are repeated over how many new seeds, as an experiment `NAME-confirm`."""
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from ablations import ran
 from recorded import LORA, TRIALS, Told, experiment, write
-from scripted import Scripted
 from typer.testing import Result
 
 from analysis.ablation import studies
@@ -19,8 +18,6 @@ from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.records import Ending, Outcome
 from tuning.run.driver import LaunchResult
-from tuning.run.launch import launch_experiment
-from tuning.run.resume import resume_experiment
 
 VALUES = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}}
 
@@ -106,38 +103,6 @@ def test_what_has_begun_is_not_begun_otherwise(run: Callable[..., Result], stora
     other = run(*asked, "--levels", "4,16", "--seeds", "3", code=2).stderr
     assert "has begun with another design" in other
     assert "space.lora.rank" in other
-
-
-class Noisy(Scripted):
-    """A larger rank is better, and each seed adds a small offset; the metric is called dice."""
-
-    def value(self, epoch: float) -> float:
-        rank = self.trial.section.rank
-        noise = (self.trial.seed * 7 % 5) / 100 + (rank * self.trial.seed % 3) / 1000
-        return super().value(epoch) / 2 + 0.01 * rank + noise
-
-    def step(self) -> dict[str, Any]:
-        result = super().step()
-        result["report"]["metrics"] = {"dice": result["report"]["metrics"]["map"]}
-        return result | {"baseline": None}
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch, prepared: Path) -> list[str]:
-    """Run the command's sweeps as scripted ones; return the names of those that were launched or resumed."""
-    began: list[str] = []
-
-    def run_scripted(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
-        began.append(asked.name)
-        return launch_experiment(asked, storage, trainable=Noisy, prepare=lambda _: prepared)
-
-    def resume_scripted(folder: Path, **_: Any) -> LaunchResult:
-        began.append(f"again {folder.name}")
-        return resume_experiment(folder, trainable=Noisy, prepare=lambda _: prepared)
-
-    monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", run_scripted)
-    monkeypatch.setattr("tuning.cli.ablations.run_plan.resume_sweep", resume_scripted)
-    return began
 
 
 @pytest.mark.slow

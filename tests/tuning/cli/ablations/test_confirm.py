@@ -5,54 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from recorded import LORA, TRIALS, Told, experiment, write
-from scripted import Scripted, prepared_in
 from typer.testing import Result
 
-from tuning.experiment.spec import Experiment
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.records import Outcome
-from tuning.run.driver import LaunchResult
-from tuning.run.launch import launch_experiment
-from tuning.run.resume import resume_experiment
 
 Run = Callable[..., Result]
-
-
-class Noisy(Scripted):
-    """A larger rank is better, and each seed adds a small offset; the metric is called dice."""
-
-    def value(self, epoch: float) -> float:
-        section, seed = self.trial.section, self.trial.seed
-        rank = getattr(section, "rank", 1) if section is not None else 1
-        return super().value(epoch) / 2 + 0.01 * rank + (seed * 7 % 5) / 100 + (rank * seed % 3) / 1000
-
-    def step(self) -> dict[str, Any]:
-        result = super().step()
-        result["report"]["metrics"] = {"dice": result["report"]["metrics"]["map"]}
-        return result | {"baseline": None}
-
-
-@pytest.fixture
-def began(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Run the command's sweeps as scripted ones; the names of those that were launched or resumed."""
-    names: list[str] = []
-    prepared = prepared_in(tmp_path / "prepared")
-
-    def run_scripted(asked: Experiment, storage: Path, address: str | None) -> LaunchResult:
-        names.append(asked.name)
-        return launch_experiment(asked, storage, trainable=Noisy, prepare=lambda _: prepared)
-
-    def resume_scripted(folder: Path, **_: Any) -> LaunchResult:
-        names.append(f"again {folder.name}")
-        return resume_experiment(folder, trainable=Noisy, prepare=lambda _: prepared)
-
-    monkeypatch.setattr("tuning.cli.ablations.run_plan.run_sweep", run_scripted)
-    monkeypatch.setattr("tuning.cli.ablations.run_plan.resume_sweep", resume_scripted)
-    return names
 
 
 def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Run, storage: Path) -> None:
@@ -67,10 +28,10 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(run: Run, storage: Path) ->
 
 
 def test_the_best_trials_are_repeated_and_best_says_what_was_found(
-    run: Run, storage: Path, began: list[str]
+    run: Run, storage: Path, scripted: list[str]
 ) -> None:
     out = run("confirm", "digits", "--trials", "2", "--seeds", "3").stdout
-    assert began == ["digits-confirm"]
+    assert scripted == ["digits-confirm"]
     assert "digits-confirm: the best trials, repeated" in out
     assert "trial 0 (take this one)" in out
     history = read_history(storage / "digits-confirm")
@@ -78,7 +39,7 @@ def test_the_best_trials_are_repeated_and_best_says_what_was_found(
     assert {trial.params["seed"] for trial in history.trials.values()} == {1, 2, 3}
 
     run("confirm", "digits", "--trials", "2", "--seeds", "3")
-    assert began == ["digits-confirm"], "it is finished"
+    assert scripted == ["digits-confirm"], "it is finished"
     assert "confirmed  trial 0" in run("best", "digits").stdout
     found = json.loads(run("ablation", "digits-confirm", "--format", "json").stdout)
     assert found["confirmed"]["trial"] == 0
@@ -87,7 +48,7 @@ def test_the_best_trials_are_repeated_and_best_says_what_was_found(
 
 @pytest.mark.slow
 def test_one_that_was_interrupted_goes_on_though_the_search_has_grown(
-    run: Run, storage: Path, began: list[str]
+    run: Run, storage: Path, scripted: list[str]
 ) -> None:
     run("confirm", "digits", "--trials", "2", "--seeds", "2")
     folder = storage / "digits-confirm"
@@ -99,11 +60,11 @@ def test_one_that_was_interrupted_goes_on_though_the_search_has_grown(
     (storage / "digits").rmdir()
     write(storage / "digits", (*TRIALS, better), of=experiment())
     run("confirm", "digits", "--trials", "2", "--seeds", "2")
-    assert began == ["digits-confirm", "again digits-confirm"]
+    assert scripted == ["digits-confirm", "again digits-confirm"]
     assert len(read_history(folder).trials) == 4
 
 
-def test_mistakes_are_said_before_anything_trains(run: Run, storage: Path, began: list[str]) -> None:
+def test_mistakes_are_said_before_anything_trains(run: Run, storage: Path, scripted: list[str]) -> None:
     run("confirm", "digits", "--trials", "2", "--seeds", "2")
     for arguments, said in (
         (("digits", "--seeds", "4"), "digits-confirm has begun with 2 seeds, and --seeds asks for 4"),
@@ -111,11 +72,11 @@ def test_mistakes_are_said_before_anything_trains(run: Run, storage: Path, began
         (("nothing",), "nothing"),
     ):
         assert said in run("confirm", *arguments, "--trials", "2", code=2).stderr
-    assert began == ["digits-confirm"]
+    assert scripted == ["digits-confirm"]
 
 
 def test_a_launch_goes_on_with_what_its_file_asks_for(
-    run: Run, storage: Path, began: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, storage: Path, scripted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tuning.cli.ablations.run_plan as plans
 
@@ -128,10 +89,10 @@ def test_a_launch_goes_on_with_what_its_file_asks_for(
         "search: {grid: {}}\nconfirm: {trials: 2, seeds: 2}\n"
     )
     out = run("launch", str(file)).stdout
-    assert began == ["mine", "mine-confirm"]
+    assert scripted == ["mine", "mine-confirm"]
     assert "mine-confirm: the best trials, repeated" in out
     assert "the best trials, repeated" in run("resume", "mine").stdout, "it is finished"
     write(storage / "third-confirm", of=experiment("third-confirm"))
     said = run("launch", str(file), "--name", "third", code=2).stderr
     assert "confirm: an experiment third-confirm already exists" in said
-    assert "third" not in began
+    assert "third" not in scripted
