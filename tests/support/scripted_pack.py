@@ -24,7 +24,7 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ExperimentRecord, Record
+from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.run.composition import Composition
 from tuning.run.control import Control
 from tuning.run.packs.limits import limits_of
@@ -248,3 +248,26 @@ class FakeTune:
     def sizes(self) -> list[int]:
         """How many trials each running pack has been given."""
         return [len(self.packs.members(t.config["trial"])) for t in self.running]
+
+
+def outcomes(tune: FakeTune) -> dict[int, Outcome | None]:
+    return {number: trial.outcome for number, trial in tune.recorder.history.trials.items()}
+
+
+def at_once(events: list[Record]) -> int:
+    now, most = set(), 0
+    for record in events:
+        if isinstance(record, StartedRecord):
+            now.add(record.trial)
+        if isinstance(record, EndedRecord):
+            now.discard(record.trial)
+        most = max(most, len(now))
+    return most
+
+
+def started(tune: FakeTune) -> list[int]:
+    return [record.trial for record in tune.events if isinstance(record, StartedRecord)]
+
+
+def turn_until_reports(tune: FakeTune, number: int) -> None:
+    tune.run(until=lambda: sum(isinstance(r, ReportRecord) for r in tune.events) >= number)
