@@ -76,8 +76,6 @@ class TrainedAdapter:
     """The floors of its data, see `PreparedRecord`; empty if they were not recorded."""
     collapsed: bool | None = None
     """Whether its objective is no better than a constant predictor's; None if that is not recorded."""
-    confirmed: str = ""
-    """What repeating the best trials of its search over new seeds found, as a sentence; or empty."""
 
     @property
     def workload(self) -> Workload:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from analysis.ablation.confirmed import confirmation_of
 from analysis.ranking.rank_by_sql import best_number
 from search_spaces.catalog import find_shipped
 from trainables.errors import StorageError
@@ -29,9 +27,16 @@ def find_adapter(text: str, storage: Path | None) -> TrainedAdapter:
     if isinstance(found, Path):
         return adapter_of_folder(found)
     number = best_number(found.folder) if found.number is None else found.number
-    confirmed = confirmation_of(found.folder.absolute())
-    trained = adapter_of_trial(found.folder, number)
-    return trained if confirmed is None else replace(trained, confirmed=confirmed.answer)
+    return adapter_of_trial(found.folder, number)
+
+
+def confirmed_answer(text: str, storage: Path | None) -> str:
+    """What `adaptertune confirm` found for the search of an adapter, as a sentence; empty if nothing."""
+    from analysis.ablation.confirmed import confirmation_of  # statistics
+
+    found = find_trained(text, storage_folder(storage))
+    confirmed = None if isinstance(found, Path) else confirmation_of(found.folder.absolute())
+    return "" if confirmed is None else confirmed.answer
 
 
 def find_baseline(text: str, storage: Path | None) -> TrainedAdapter:

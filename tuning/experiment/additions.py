@@ -40,9 +40,8 @@ def addition_of(
     if errors:
         raise ExperimentFileError(_told(experiment, errors))
     params = dict(base or {}) | own
-    while idle := [name for name in _idle(experiment, params) if name not in own]:
-        params = {name: value for name, value in params.items() if name not in idle}
-    return check_addition(experiment, params)
+    idle = _idle(experiment, params) - own.keys()
+    return check_addition(experiment, {name: v for name, v in params.items() if name not in idle})
 
 
 def check_addition(experiment: Experiment, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -57,13 +56,13 @@ def check_addition(experiment: Experiment, params: Mapping[str, JsonValue]) -> d
     return dict(values)
 
 
-def _idle(experiment: Experiment, params: Mapping[str, JsonValue]) -> list[str]:
-    """What does not apply beside the other values."""
+def _idle(experiment: Experiment, params: Mapping[str, JsonValue]) -> set[str]:
+    """What does not apply beside the other values, nor what depends on it."""
     values: dict[str, JsonValue] = {}
     for name in experiment.space.order:
         if name in params and experiment.space.active(name, values) is not None:
             values[name] = params[name]
-    return [name for name in params if name not in values]
+    return params.keys() - values.keys()
 
 
 def _not_searched(experiment: Experiment, name: str) -> str:

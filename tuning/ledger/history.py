@@ -133,6 +133,10 @@ class History:
         """The experiment's name."""
         return self.header.name
 
+    def trial_of(self, config: str) -> int | None:
+        """The first trial of a configuration, by its hash; None if it was not proposed yet."""
+        return next((trial.number for trial in self.trials.values() if trial.hash == config), None)
+
     @property
     def finished(self) -> bool:
         """Whether the last driver finished, and no trial is left to resume."""

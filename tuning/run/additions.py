@@ -68,7 +68,7 @@ class Additions:
         key = config_hash(params)
         if any(added.hash == key and added.asked == request.time for added in history.added):
             return  # the driver that recorded it died before it could remove the request
-        if (tried := next((t.number for t in history.trials.values() if t.hash == key), None)) is not None:
+        if (tried := history.trial_of(key)) is not None:
             raise StorageError(f"trial {tried} has it already")
         if any(added.hash == key for added in history.added):
             raise StorageError("it was added before, and waits for its turn")

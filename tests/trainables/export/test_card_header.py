@@ -45,7 +45,7 @@ def test_its_metrics_are_plain_floats_that_the_hub_reads(tmp_path: Path) -> None
 
 
 def test_without_metrics_on_test_images_it_has_those_on_validation_images(tmp_path: Path) -> None:
-    card = Card(title="one", metrics={"dice": 0.5})
+    card = Card(title="one", metrics={"dice": 0.5}, confirmed="trial 2 and trial 4 are not told apart")
     export_model(trained(Task.SEGMENTATION, SETTINGS["none"]), tmp_path / "out", merge=False, card=card)
     (result,) = ModelCard.load(tmp_path / "out" / "README.md").data.eval_results
     assert (result.dataset_name, result.metric_type, result.metric_value) == (
@@ -53,6 +53,10 @@ def test_without_metrics_on_test_images_it_has_those_on_validation_images(tmp_pa
         "dice",
         0.5,
     )
+    said = (
+        "The best trials of its search were repeated over new seeds: trial 2 and trial 4 are not told apart."
+    )
+    assert said in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_without_metrics_it_can_be_read(tmp_path: Path) -> None:

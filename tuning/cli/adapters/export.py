@@ -54,7 +54,7 @@ def run_export(
     \f
     ADAPTER is as for `evaluate`.
     """
-    from tuning.cli.find_adapter import find_adapter
+    from tuning.cli.find_adapter import confirmed_answer, find_adapter
 
     if public and push is None:
         raise StorageError("--public is for the repository of --push; add --push REPO, or leave it out")
@@ -67,19 +67,26 @@ def run_export(
             "uploads adapters and models of transformers, no ONNX files; leave out one of --onnx and --push",
             param_hint="--push",
         )
-    found = find_adapter(adapter, storage)
+    found, confirmed = find_adapter(adapter, storage), confirmed_answer(adapter, storage)
     if onnx:
-        export_as_onnx(found, to, merge=merge, external_data=external_data)
+        export_as_onnx(found, to, merge=merge, external_data=external_data, confirmed=confirmed)
     else:
-        export_adapter(found, to, merge=merge, push=push, public=public)
+        export_adapter(found, to, merge=merge, push=push, public=public, confirmed=confirmed)
 
 
 def export_adapter(
-    trained: TrainedAdapter, to: Path, *, merge: bool, push: str | None = None, public: bool = False
+    trained: TrainedAdapter,
+    to: Path,
+    *,
+    merge: bool,
+    push: str | None = None,
+    public: bool = False,
+    confirmed: str = "",
 ) -> None:
     """Write the adapter into `to`, check what was written, print what it is, and upload it if asked.
 
     merge: write a plain model also where an adapter could be written.  push: a repository of the hub.
+    confirmed: as in the card.
     Raises StorageError for a folder that is not empty or a full disk, AdapterError, ModelError.
     """
     from trainables.export.push import check_push, push_export
@@ -88,7 +95,7 @@ def export_adapter(
 
     if push is not None:
         check_push(push)
-    card = _card_of(trained)
+    card = _card_of(trained, confirmed)
     done = export_model(trained.load(), to, merge=merge, card=card, elsewhere=push is not None)
     what = "a plain model" if done.kind is ExportKind.MODEL else f"an adapter for {_base_model(done.base)}"
     out = console()
@@ -106,10 +113,13 @@ def export_adapter(
         print_lines(out, f"uploaded {len(done.files)} files to {push}, which is {seen}: {sent.url}")
 
 
-def export_as_onnx(trained: TrainedAdapter, to: Path, *, merge: bool, external_data: bool) -> None:
+def export_as_onnx(
+    trained: TrainedAdapter, to: Path, *, merge: bool, external_data: bool, confirmed: str = ""
+) -> None:
     """Write the model as ONNX into `to`, check it with onnxruntime, and print what it is.
 
     merge: refuse a method that PEFT cannot merge.  external_data: the weights in a file of their own.
+    confirmed: as in the card.
     Raises StorageError for a folder that is not empty or a full disk, AdapterError, ModelError.
     """
     from trainables.export.folder import check_empty
@@ -118,7 +128,8 @@ def export_as_onnx(trained: TrainedAdapter, to: Path, *, merge: bool, external_d
 
     require_onnx()  # before a model is loaded
     check_empty(to)
-    done = export_onnx(trained.load(), to, merge=merge, external_data=external_data, card=_card_of(trained))
+    card = _card_of(trained, confirmed)
+    done = export_onnx(trained.load(), to, merge=merge, external_data=external_data, card=card)
     what = {None: "", True: ", the adapter merged", False: ", the adapter beside the weights"}[done.merged]
     sides = "of any size" if done.free_sizes else f"of {done.size[0]} by {done.size[1]} pixels"
     largest = ", ".join(f"{name} {value:.1e}" for name, value in done.differences.items())
@@ -134,7 +145,7 @@ def export_as_onnx(trained: TrainedAdapter, to: Path, *, merge: bool, external_d
     )
 
 
-def _card_of(trained: TrainedAdapter) -> Card:
+def _card_of(trained: TrainedAdapter, confirmed: str) -> Card:
     """The recorded facts for the model card."""
     from trainables.export.card_facts import Card  # torch
 
@@ -150,7 +161,7 @@ def _card_of(trained: TrainedAdapter) -> Card:
         file=trained.yaml,
         reproduce=trained.reproduce,
         environment=trained.environment,
-        confirmed=trained.confirmed,
+        confirmed=confirmed,
     )
 
 

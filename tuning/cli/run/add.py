@@ -62,7 +62,7 @@ def request_addition(
     experiment = experiment_of(history.header)
     params = addition_of(experiment, given, base)
     key, name = config_hash(params), shell_name(folder)
-    if (tried := next((t.number for t in history.trials.values() if t.hash == key), None)) is not None:
+    if (tried := history.trial_of(key)) is not None:
         raise StorageError(f"trial {tried} of {history.name} has this configuration already")
     if any(added.hash == key for added in history.added):
         raise StorageError(f"this configuration was added to {history.name} before, and waits for its turn")

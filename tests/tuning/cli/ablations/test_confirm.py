@@ -10,6 +10,7 @@ import pytest
 from recorded import LORA, TRIALS, Told, experiment, write
 from typer.testing import Result
 
+from tuning.cli.find_adapter import confirmed_answer
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.records import Outcome
 
@@ -41,6 +42,8 @@ def test_the_best_trials_are_repeated_and_best_says_what_was_found(
     run("confirm", "digits", "--trials", "2", "--seeds", "3")
     assert scripted == ["digits-confirm"], "it is finished"
     assert "confirmed  trial 0" in run("best", "digits").stdout
+    assert confirmed_answer("digits:0", storage).startswith("trial 0")
+    assert confirmed_answer("digits-confirm:0", storage) == ""
     found = json.loads(run("ablation", "digits-confirm", "--format", "json").stdout)
     assert found["confirmed"]["trial"] == 0
     assert "trial 0" in run("ablation", "digits-confirm", "--format", "markdown").stdout
