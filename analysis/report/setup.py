@@ -36,6 +36,7 @@ OUTCOMES = {
     "failed": "failed",
     "interrupted": "interrupted; can be resumed",
     "resting": "waiting for others to come as far",
+    "paused": "waiting until `adaptertune unpause`",
     "reused": "repeated an earlier trial's configuration",
     "running": "not ended yet",
 }

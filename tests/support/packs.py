@@ -60,8 +60,8 @@ class Driver:
                 )
             )
 
-    def leave(self, number: int) -> None:
-        self._give(leave=number)
+    def leave(self, number: int, *, save: bool = False) -> None:
+        self._give(leave=number, save=save)
 
     def _give(self, **order: Any) -> None:
         given = self.orders.orders

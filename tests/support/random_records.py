@@ -141,7 +141,7 @@ def naive_ranking(
 
 COMPARABLE = (
     None, Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.PRUNED, Outcome.STOPPED, Outcome.INTERRUPTED,
-    Outcome.RESTING,
+    Outcome.RESTING, Outcome.PAUSED,
 )  # fmt: skip
 FINISHED = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
 STOPPED = (Outcome.PRUNED, Outcome.STOPPED)

@@ -33,6 +33,7 @@ from tuning.run.packs.pack_searcher import PackSearcher
 from tuning.run.packs.packs import Packs
 from tuning.run.proposed_jobs import ConfigurePacks
 from tuning.run.results import Results
+from tuning.run.steering.build_inbox import build_inbox
 from tuning.run.stopping.resting import resting_of
 from tuning.scheduling.registry import build_rule
 from tuning.search.study import Study
@@ -172,15 +173,17 @@ class FakeTune:
             direction=Direction.MAXIMIZE,
             trials=given.search.trials,
             resting=resting_of(rule, self.recorder),
+            paused=lambda: self.recorder.history.paused,
         )
         limits = limits_of(
             given.resources, given.search, given.scheduler, trials=given.trials_asked, gpus=0.0
         )
         assert limits is not None
+        of = Composition(given, folder, self.recorder)
         self.packs = Packs(
             self.study,
             self.recorder,
-            configure=ConfigurePacks(Composition(given, folder, self.recorder), folder, limits.lanes),
+            configure=ConfigurePacks(of, folder, limits.lanes),
             places=lambda: self.places,
             limits=limits,
             folder=folder,
@@ -188,7 +191,11 @@ class FakeTune:
         self.now = 0.0
         control = Control(folder, clock=lambda: self.now)
         self.scheduler = PackScheduler(
-            Results(rule, self.recorder, self.study), self.packs, control, retries=retries
+            Results(rule, self.recorder, self.study),
+            self.packs,
+            control,
+            retries=retries,
+            each_round=build_inbox(of, self.study).take,
         )
         self.searcher = PackSearcher(self.packs)
         self.running: list[FakeTrial] = []

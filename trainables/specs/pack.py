@@ -34,11 +34,12 @@ class PackedTrial(Spec):
 
 
 class PackOrder(Spec):
-    """One order: a trial starts, or the trial of that number leaves."""
+    """One order: a trial starts, or the trial of that number leaves. save: it will continue."""
 
     number: int
     start: PackedTrial | None = None
     leave: int | None = None
+    save: bool = False
 
 
 class PackOrders(Spec):

@@ -133,7 +133,7 @@ class PackedTrainable:
             if order.start is not None:
                 self._start(order.start)
             if order.leave is not None:
-                self._drop(order.leave)
+                self._drop(order.leave, save=order.save)
             self._read = order.number
         self._settle()
 
@@ -196,10 +196,12 @@ class PackedTrainable:
         for slot in self.slots.values():
             slot.clock = self._clock if slot.clock is None else slot.clock
 
-    def _drop(self, number: int) -> None:
+    def _drop(self, number: int, *, save: bool = False) -> None:
         self._waiting = [entry for entry in self._waiting if entry.trial != number]
         slot = self.slots.pop(number, None)
         if slot is not None:
+            if save:
+                slot.running.save_now()
             slot.running.leave()
             self._share()
             self._freed = True

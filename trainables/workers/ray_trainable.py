@@ -61,4 +61,5 @@ class AdapterTrainable:
         while True:
             for _, report in engine.advance([running.state], steps=1):
                 return running.reported(report)
-            running.between_steps()
+            if (gone := running.between_steps()) is not None:
+                return gone

@@ -22,6 +22,7 @@ from trainables.run_folder import (
     HALT,
     HALTED,
     LAST_STATE,
+    PAUSED,
     STOPPED,
     append_to_log,
 )
@@ -70,6 +71,7 @@ class RunningTrial:
         self._best: bytes | None = None
         self._halt = job.experiment / CONTROL / HALT
         self._stopped = self._halt.with_name(STOPPED.format(job.trial))
+        self._paused = self._halt.with_name(PAUSED.format(job.trial))
         self._epoch, self._saved_epoch = 0.0, 0.0
         self._saved_at = self._polled_at = time.monotonic()
         self._unsaved: str | None = None
@@ -112,7 +114,7 @@ class RunningTrial:
             return self._result(report=report, done=True)
         if state.improved:
             self._best = pack_weights(state)
-        if state.done or self._due() or self._due_at(report.epoch):
+        if state.done or self._due() or self._due_at(report.epoch) or self._paused.exists():
             self._save(state, report)
         elif self._best is not None:
             self._kept()
@@ -125,13 +127,25 @@ class RunningTrial:
         failure = Failure(outcome="diverged" if report is not None else "failed", reason=reason)
         return self._result(report=report, done=True, failure=failure)
 
-    def between_steps(self) -> None:
-        """Save in the middle of an epoch, if a save is due or the sweep is about to end."""
+    def between_steps(self) -> TrialResult | None:
+        """Save in the middle of an epoch, if a save is due or the sweep is about to end.
+
+        Returns a last result if the driver has stopped or paused the trial, and expects none of it.
+        """
         now = time.monotonic()
         if now - self._polled_at >= POLL_INTERVAL_S:
             self._polled_at = now
             self.save_if_halted()
+            if self._paused.exists() or self._stopped.exists():
+                self.save_now()
+                return self._result(report=None, done=True)
         self.save_if_due()
+        return None
+
+    def save_now(self) -> None:
+        """Save, as the trial is given up here and continues elsewhere."""
+        if self.state is not None:
+            self._save(self.state, self._report_of_now())
 
     def save_if_due(self) -> None:
         """Save if it is time."""
@@ -141,8 +155,7 @@ class RunningTrial:
     def save_if_halted(self) -> None:
         """Save if the sweep is about to end, and tell the driver that it is done; once."""
         if self._halt.exists() and not (self._folder / HALTED).exists():
-            if self.state is not None:
-                self._save(self.state, self._report_of_now())
+            self.save_now()
             with suppress(OSError):
                 (self._folder / HALTED).touch()
 

@@ -77,6 +77,16 @@ COMMANDS = {
         RUN,
         "Stop a running experiment or one of its trials; everything recorded is kept.",
     ),
+    "pause": CommandEntry(
+        "tuning.cli.run.pause",
+        RUN,
+        "Let a running experiment, or one of its trials, wait without workers until `unpause`.",
+    ),
+    "unpause": CommandEntry(
+        "tuning.cli.run.unpause",
+        RUN,
+        "Let a paused experiment, or a paused trial, continue from where it was.",
+    ),
     "add": CommandEntry(
         "tuning.cli.run.add", RUN, "Add a configuration of your own to an experiment, as one more trial."
     ),

@@ -21,6 +21,7 @@ from tuning.ledger.records import (
     Outcome,
     OverBudgetRecord,
     PackingRecord,
+    PausedRecord,
     PreparedRecord,
     Record,
     RemovedRecord,
@@ -30,6 +31,7 @@ from tuning.ledger.records import (
     ScoringRecord,
     StartedRecord,
     StoppedRecord,
+    UnpausedRecord,
     UnsavedRecord,
     WarmStartRecord,
 )
@@ -113,6 +115,10 @@ class History:
     """How many trials a worker takes at once, by what they have in common."""
     added: tuple[AddedRecord, ...] = ()
     """Configurations that users added; `header` counts them among the trials asked for."""
+    paused: frozenset[int | None] = frozenset()
+    """The trials that users have paused; None: the whole sweep."""
+    asked: frozenset[float] = frozenset()
+    """When the requests were made that users left for the driver, and that are in the record."""
     moves: tuple[Mapping[str, str], ...] = ()
     """Where data have moved since the launch, one after the other; `header` has them at their last place."""
     sampler: dict[str, JsonValue] = field(default_factory=dict)
@@ -137,6 +143,10 @@ class History:
         """The first trial of a configuration, by its hash; None if it was not proposed yet."""
         return next((trial.number for trial in self.trials.values() if trial.hash == config), None)
 
+    def is_paused(self, number: int) -> bool:
+        """Whether a trial may not run, as it or the whole sweep is paused."""
+        return None in self.paused or number in self.paused
+
     @property
     def finished(self) -> bool:
         """Whether the last driver finished, and no trial is left to resume."""
@@ -153,7 +163,14 @@ class History:
             case PackingRecord():
                 return replace(self, packing={**self.packing, record.group: record})
             case AddedRecord():
-                return replace(self, header=_with_one_more(self.header), added=(*self.added, record))
+                header, asked = _with_one_more(self.header), self.asked | {record.asked}
+                return replace(self, header=header, added=(*self.added, record), asked=asked)
+            case PausedRecord():
+                paused = self.paused | {record.trial}
+                return replace(self, paused=paused, asked=self.asked | {record.asked})
+            case UnpausedRecord():
+                paused = self.paused - {record.trial}
+                return replace(self, paused=paused, asked=self.asked | {record.asked})
             case BaselineRecord():
                 return replace(self, baseline=record)
             case ScoringRecord():

@@ -32,13 +32,17 @@ class Outcome(StrEnum):
     """The driver was stopped while the trial ran; the trial can resume."""
     RESTING = "resting"
     """The scheduler took its worker away until more trials have come as far; it may continue."""
+    PAUSED = "paused"
+    """The user took its worker away until it may continue."""
     REUSED = "reused"
     """Never ran: an earlier trial `of` the same configuration gave the value."""
 
 
 RAN_TO_END = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
 """Outcomes of trials that ran all their epochs, or until their own early stopping."""
-NOT_OVER = frozenset({None, Outcome.INTERRUPTED, Outcome.RESTING})
+AT_REST = (Outcome.RESTING, Outcome.PAUSED)
+"""Outcomes of trials that have no worker for a while, though the sweep runs."""
+NOT_OVER = frozenset({None, Outcome.INTERRUPTED, *AT_REST})
 """Outcomes of trials that are not over; None: the trial runs, or its driver died."""
 
 
@@ -176,6 +180,27 @@ class AddedRecord(Record):
     asked: float
     by: str = ""
     of: int | None = None
+
+
+class PausedRecord(Record):
+    """The user lets a trial, or the whole sweep if None, wait without workers.
+
+    asked, by: see `AddedRecord`.
+    """
+
+    kind: Literal["paused"] = "paused"
+    trial: int | None
+    asked: float
+    by: str = ""
+
+
+class UnpausedRecord(Record):
+    """The user lets a paused trial, or a paused sweep if None, continue. asked, by: see `AddedRecord`."""
+
+    kind: Literal["unpaused"] = "unpaused"
+    trial: int | None
+    asked: float
+    by: str = ""
 
 
 class PackingRecord(Record):
@@ -345,6 +370,8 @@ AnyRecord = Annotated[
     | BaselineRecord
     | StartedRecord
     | AddedRecord
+    | PausedRecord
+    | UnpausedRecord
     | PackingRecord
     | BuiltRecord
     | ReportRecord

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainables.errors import ClusterError
-from trainables.run_folder import CONTROL, STOPPED
+from trainables.run_folder import CONTROL, PAUSED, STOPPED
 from tuning.ledger.recorder import Halt
 from tuning.ledger.records import Ending
 from tuning.run.left_behind import LeftBehind
@@ -53,9 +53,16 @@ class Control:
 
     def mark_stopped(self, number: int) -> None:
         """Tell the trial's worker, in the middle of an epoch, to save nothing that is not in the ledger."""
+        self._mark(STOPPED.format(number))
+
+    def mark_paused(self, number: int) -> None:
+        """Tell the trial's worker, in the middle of an epoch, to save the trial and to give it up."""
+        self._mark(PAUSED.format(number))
+
+    def _mark(self, name: str) -> None:
         with suppress(OSError):  # a full disk keeps the worker from saving, too
             self._folder.mkdir(exist_ok=True)
-            (self._folder / STOPPED.format(number)).touch()
+            (self._folder / name).touch()
 
     def end_asked(self) -> bool:
         """Return whether the whole sweep is to end."""

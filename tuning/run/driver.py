@@ -27,7 +27,6 @@ from tuning.ledger.records import (
 from tuning.ledger.requests import requests_in
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
-from tuning.run.additions import Additions
 from tuning.run.composition import Composition
 from tuning.run.control import Control
 from tuning.run.early_imports import FOR_FIT, import_in_background, preload_for
@@ -44,6 +43,7 @@ from tuning.run.scoring import Scoring
 from tuning.run.sent_code import send_along
 from tuning.run.settling import settle
 from tuning.run.signals import Signals, halted_by_signals
+from tuning.run.steering.build_inbox import build_inbox
 from tuning.run.timing import Timing
 from tuning.run.trial_tasks import TrialTasks
 from tuning.search.warm_start import record_earlier_trials
@@ -153,6 +153,7 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from tuning.run.ray_parts import build_ray_parts
+    from tuning.run.steering.paused_sweep import end_if_trials_are_paused, wait_while_paused
     from tuning.run.stopping.resting import end_resting, resting_of
     from tuning.run.stopping.sweep_rule import build_sweep_rule
     from tuning.search.study import Study
@@ -182,38 +183,44 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
         resting=resting_of(rule, of.recorder),
+        paused=lambda: of.recorder.history.paused,
     )
-    additions = Additions(experiment, of.folder, of.recorder, study)
-    additions.take()
+    inbox = build_inbox(of, study)
+    inbox.take()
 
     def each_round() -> None:
         budget.check()
-        additions.check()
+        inbox.check()
 
-    searcher, scheduler = build_ray_parts(
-        of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=each_round
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tuner = build_tuner(of, searcher, scheduler, gpus=gpus, scratch=cluster.scratch)
-        try:
-            with signals.only_noted():
-                if searcher.begin():
-                    tuner.fit()
-                end_resting(rule, of.recorder, study)
-        except Halt:
-            if not cluster.lost():
-                save_running(of)
-            if not cluster.owned and not cluster.lost() and scheduler.controller is not None:
-                scheduler.controller._tune_controller.cleanup()
-            raise
+    name, searching = shell_name(of.folder), True
+    while searching:
+        searcher, scheduler = build_ray_parts(
+            of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=each_round
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tuner = build_tuner(of, searcher, scheduler, gpus=gpus, scratch=cluster.scratch)
+            try:
+                with signals.only_noted():
+                    if searcher.begin():
+                        tuner.fit()
+                    inbox.take()
+                    searching = wait_while_paused(of.recorder, scheduler, name) or study.continues
+            except Halt:
+                if not cluster.lost():
+                    save_running(of)
+                if not cluster.owned and not cluster.lost() and scheduler.controller is not None:
+                    scheduler.controller._tune_controller.cleanup()
+                raise
+    end_if_trials_are_paused(of.recorder, name)
     with signals.only_noted():
+        end_resting(rule, of.recorder, study)
         _score(of, data, gpus, control)
         budget.finish()
     if late := requests_in(of.folder):
         say(
-            f"{plural(len(late), 'added configuration')} came when the search had ended;"
-            f" `adaptertune resume {shell_name(of.folder)}` takes {'it' if len(late) == 1 else 'them'} up"
+            f"{plural(len(late), 'request')} came when the search had ended;"
+            f" `adaptertune resume {name}` takes {'it' if len(late) == 1 else 'them'} up"
         )
 
 

@@ -77,7 +77,7 @@ def build_ray_parts(
 
 def _say_what_it_means(of: Composition, at_once: int) -> None:
     """Say at the launch what so many trials at once mean for the search."""
-    if not of.past:
+    if not of.recorder.history.trials:
         for note in search_notes(of.experiment, at_once):
             say(note)
 

@@ -28,14 +28,21 @@ class ControlledScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
     each_round: called in each round.
     """
 
-    def __init__(self, control: Control, each_round: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, results: Results, control: Control, each_round: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__()
+        self._results = results
         self._control = control
         self._each_round = each_round
         self.controller: Any = None
 
     def stop(self, tune_controller: Any, number: int) -> None:
-        """Stop a trial, if it runs: the user asks for it."""
+        """Stop a trial that runs: the user asks for it."""
+        raise NotImplementedError
+
+    def pause(self, tune_controller: Any, number: int) -> None:
+        """Take the worker of a trial that runs away, until the user lets it continue."""
         raise NotImplementedError
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
@@ -46,11 +53,23 @@ class ControlledScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
         if self.controller is None:
             _keep_one_snapshot(tune_controller._tune_controller)  # private; checked against Ray 2.60
         self.controller = tune_controller
+        self.obey(tune_controller)
+
+    def obey(self, tune_controller: Any) -> None:
+        """Carry out what is asked. tune_controller: Ray's; None if no trial runs."""
         for number in self._control.requests():
             if number is None:
                 raise Halt(Ending.INTERRUPTED)
-            self.stop(tune_controller, number)
+            if self._results.at_rest(number):
+                self._results.stop(number)
+            elif tune_controller is not None:
+                self.stop(tune_controller, number)
         self._each_round()
+        for number in self._results.to_pause():
+            if self._results.rests(number):
+                self._results.pause(number)
+            elif tune_controller is not None:
+                self.pause(tune_controller, number)
 
 
 class RecordingScheduler(ControlledScheduler):
@@ -72,8 +91,7 @@ class RecordingScheduler(ControlledScheduler):
         retries: int = 0,
         each_round: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(control, each_round)
-        self._results = results
+        super().__init__(results, control, each_round)
         self._recorder = recorder
         self._study = study
         self._retries = retries
@@ -91,6 +109,8 @@ class RecordingScheduler(ControlledScheduler):
         self._deaths[number] += 1
         if self._deaths[number] > self._retries:
             self._results.end(number, Outcome.FAILED, death_reason(trial))
+        elif self._results.is_paused(number):
+            self._results.pause(number)
         else:
             self._study.propose_again(self._recorder.trial(number))
 
@@ -106,16 +126,30 @@ class RecordingScheduler(ControlledScheduler):
             self._results.take(number, result)
 
     def stop(self, tune_controller: Any, number: int) -> None:
-        """Stop a trial, if it runs or rests."""
-        if self._results.rests(number):
+        """Stop a trial, if it runs. Its worker notices within a second."""
+        if (trial := self._live(tune_controller, number)) is not None:
+            self._control.mark_stopped(number)
             self._results.stop(number)
-            return
-        trial = next((t for t in tune_controller.get_live_trials() if t.config["trial"] == number), None)
-        if trial is None or self._results.ended(number):
-            return
-        self._control.mark_stopped(number)
-        self._results.stop(number)
-        tune_controller.stop_trial(trial)
+            _end(tune_controller, trial)
+
+    def pause(self, tune_controller: Any, number: int) -> None:
+        """Take the worker of a trial away, if it runs; it saves the trial first, within a second."""
+        if (trial := self._live(tune_controller, number)) is not None:
+            self._control.mark_paused(number)
+            self._results.pause(number)
+            _end(tune_controller, trial)
+
+    def _live(self, tune_controller: Any, number: int) -> Any:
+        """Ray's trial of a trial that runs; None if it does not."""
+        if (number not in self._recorder.history.trials) or self._results.ended(number):
+            return None
+        return next((t for t in tune_controller.get_live_trials() if t.config["trial"] == number), None)
+
+
+def _end(tune_controller: Any, trial: Any) -> None:
+    """End one of Ray's trials. Ray's `fit` fails at its end if one has no folder as it never ran."""
+    trial.init_local_path()
+    tune_controller.stop_trial(trial)
 
 
 def _keep_one_snapshot(controller: Any) -> None:

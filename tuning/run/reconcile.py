@@ -14,6 +14,7 @@ from typing import assert_never
 from tuning.ledger.history import History
 from tuning.ledger.records import (
     RAN_TO_END,
+    EndedRecord,
     Outcome,
     Record,
     ReportRecord,
@@ -75,8 +76,8 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
     reached: dict[int, float] = {}
     rests = rule if isinstance(rule, RestingRule) else None
     for record in records:
-        if isinstance(record, StartedRecord | StoppedRecord) and rests is not None:
-            rests.wake(record.trial)
+        if rests is not None and (number := _wakes(record)) is not None:
+            rests.wake(number)
         if not isinstance(record, ReportRecord) or rule is None:
             continue
         number, epoch, objective = record.trial, record.epoch, record.objective
@@ -95,6 +96,15 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
             case _:
                 assert_never(decision)
     return frozenset(stopped)
+
+
+def _wakes(record: Record) -> int | None:
+    """The trial that no longer rests with a record; None if there is none."""
+    match record:
+        case StartedRecord() | StoppedRecord() | EndedRecord(outcome=Outcome.PAUSED):
+            return record.trial
+        case _:
+            return None
 
 
 def reconcile(

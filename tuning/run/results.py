@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from trainables.errors import ClusterError
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import (
+    AT_REST,
     BaselineRecord,
     BuiltRecord,
     Ending,
@@ -110,18 +111,43 @@ class Results:
         self._recorder.record(StoppedRecord(trial=number, by=StoppedBy.USER, epoch=epoch))
         self.end(number, Outcome.STOPPED)
 
+    def pause(self, number: int) -> None:
+        """Record that a trial gives up its worker until the user lets it continue."""
+        if isinstance(self.rule, RestingRule):
+            self.rule.wake(number)
+        self._recorder.end(number, Outcome.PAUSED)
+        self._study.propose_again(self._recorder.trial(number))
+
+    def to_pause(self) -> list[int]:
+        """The trials that users have paused, and that still run, or rest by the rule."""
+        history = self._recorder.history
+        if not history.paused:
+            return []
+        running = (n for n, trial in history.trials.items() if trial.ended is None and history.is_paused(n))
+        resting = (n for n in history.paused if n is not None and self.rests(n))
+        return sorted([*running, *resting])
+
+    def is_paused(self, number: int) -> bool:
+        """Whether a trial may not run, as it or the whole sweep is paused."""
+        return self._recorder.history.is_paused(number)
+
     def end(self, number: int, outcome: Outcome, reason: str | None = None) -> None:
         """Record a trial's end, and tell the study."""
         ended = self._recorder.end(number, outcome, reason)
         self._study.tell(number, outcome, ended.value, reason)
 
     def rests(self, number: int) -> bool:
-        """Whether a trial rests."""
+        """Whether a trial rests by the rule."""
         known = self._recorder.history.trials.get(number)
         return known is not None and known.outcome is Outcome.RESTING
 
+    def at_rest(self, number: int) -> bool:
+        """Whether a trial rests by the rule, or is paused."""
+        known = self._recorder.history.trials.get(number)
+        return known is not None and known.outcome in AT_REST
+
     def ended(self, number: int) -> bool:
-        """Whether a trial has ended, or rests."""
+        """Whether a trial has ended, rests or is paused."""
         return self._recorder.trial(number).ended is not None
 
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import optuna
@@ -32,6 +31,7 @@ from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import AddedRecord, Outcome, SamplerAttributes, WarmStartRecord
 from tuning.search.distributions import as_asked
 from tuning.search.gapless_storage import GaplessStorage
+from tuning.search.resting_trials import RestingTrials
 from tuning.search.samplers.counted_trials import EARLIER, ENDED
 from tuning.search.samplers.draw import Draw
 from tuning.search.samplers.registry import ASKS, NOTING, build_sampler, list_configurations
@@ -75,21 +75,9 @@ class NoProposal(enum.Enum):
     """Why there is no proposal."""
 
     FINISHED = "finished"
-    """All trials asked for, or the whole space, have been proposed."""
+    """All trials asked for, or the whole space, have been proposed; or the user has paused what is left."""
     WAIT = "wait"
     """Only the configuration of a running trial is left; ask again when that trial has ended."""
-
-
-class RestingTrials(Protocol):
-    """Trials that have given up their workers, see `tuning.run.stopping.resting`."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
-
-    def take(self, *, none_left: bool) -> TrialHistory | None:
-        """The one that continues before a new trial starts; None if none does."""
-        ...
 
 
 class Study:
@@ -106,6 +94,7 @@ class Study:
         history: History | None = None,
         earlier: Sequence[WarmStartRecord] = (),
         resting: RestingTrials | None = None,
+        paused: Callable[[], Collection[int | None]] = frozenset,
         asks: int | None = None,
         random_asks: int = RANDOM_ASKS,
     ) -> None:
@@ -114,6 +103,7 @@ class Study:
         self._search = search
         self._trials = trials
         self._resting = resting
+        self._paused = paused
         self._asks = asks or ASKS.get(search.algorithm, MOST_ASKS)
         self._random_asks = random_asks
         self._size = space.size()
@@ -136,7 +126,7 @@ class Study:
         self._results: dict[int, bool] = {}
         self._distributions: dict[str, BaseDistribution] = {}
         self._next = 0
-        self._unfinished: list[TrialHistory] = []
+        self._unfinished: dict[int, TrialHistory] = {}
         self._added = [dict(each.params) for each in history.added] if history else []
         for record in earlier:
             self._learn(record)
@@ -148,8 +138,11 @@ class Study:
 
     def propose(self) -> Proposal | NoProposal:
         """Return the next configuration to try."""
-        if self._unfinished:
-            trial = self._unfinished.pop(0)
+        paused = self._paused()
+        if None in paused:
+            return NoProposal.FINISHED
+        if waiting := [number for number in self._unfinished if number not in paused]:
+            trial = self._unfinished.pop(min(waiting))
             return Proposal(trial.number, trial.params, trial.hash, again=True)
         while self._added:
             params = self._added.pop(0)
@@ -182,6 +175,11 @@ class Study:
         return self._sample()
 
     @property
+    def continues(self) -> bool:
+        """Whether trials wait that may run, or configurations of users."""
+        return bool(self._added or self._unfinished.keys() - self._paused())
+
+    @property
     def left(self) -> int | None:
         """How many trials are still to be proposed; None if their number is not limited."""
         new = [] if self._trials is None else [self._trials - self._next]
@@ -196,8 +194,8 @@ class Study:
             self._trials += 1
 
     def propose_again(self, trial: TrialHistory) -> None:
-        """Propose a trial again, under its own number, before any new one: its worker died."""
-        self._unfinished.append(trial)
+        """Propose a trial again, under its own number, before any new one: it has lost its worker."""
+        self._unfinished[trial.number] = trial
 
     def _sample(self) -> Proposal | NoProposal:
         number, before = self._next, self._attributes()
@@ -301,6 +299,7 @@ class Study:
     def tell(self, number: int, outcome: Outcome, value: float | None, reason: str | None = None) -> None:
         """Tell Optuna how a trial ended."""
         self._results[number] = value is not None
+        self._unfinished.pop(number, None)
         trial = self._asked.pop(number, None)
         state = TOLD.get(outcome)
         if trial is None or state is None:
@@ -362,7 +361,7 @@ class Study:
             if report.objective is not None:
                 self.report(trial.number, report.epoch, report.objective)
         if trial.outcome is not Outcome.RESTING:
-            self._unfinished.append(trial)
+            self._unfinished[trial.number] = trial
 
     def _attributes_of(self, trial: TrialHistory) -> dict[str, JsonValue]:
         return dict(trial.attributes) if self._notes else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import AT_REST, EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.views.view import View
 from tuning.views.written_marks import Written
 
@@ -42,7 +42,7 @@ class RunsView(View):
                 if record.trial in self._written:
                     self._report(record)
             case EndedRecord():  # the run of a trial that rests stays open
-                if record.trial in self._written and record.outcome is not Outcome.RESTING:
+                if record.trial in self._written and record.outcome not in AT_REST:
                     self._end(record)
             case _:
                 pass

@@ -46,8 +46,7 @@ def test_before_the_sweep_ends_each_trial_is_saved_with_the_report_that_may_be_l
     driver.step()
     (tmp_path / "control").mkdir()
     (tmp_path / "control" / "halt").touch()
-    if in_mid_epoch:
-        monkeypatch.setattr(packed_trainable, "POLL_INTERVAL_S", 0.0)
+    monkeypatch.setattr(packed_trainable, "POLL_INTERVAL_S", 0.0 if in_mid_epoch else 1e9)
     driver.step()
     for number in range(2):
         folder = tmp_path / "trials" / f"{number:04d}"
@@ -129,3 +128,19 @@ def test_a_trial_that_rests_continues_from_the_report_at_which_it_began_to(
     assert [result["epoch"] for result in again.results[0]] == [1.0, 2.0, 3.0]
     assert_alike(again.curve(0), alone(0))
     assert_alike(driver.curve(1), alone(1))
+
+
+def test_a_trial_that_leaves_for_a_while_is_saved_first_and_goes_on_as_if_it_had_stayed(
+    actor: PackedTrainable, tmp_path: Path, alone: Callable[[int], Any]
+) -> None:
+    driver = Driver(tmp_path, actor, save_every_epochs=None)
+    driver.start(0, 1)
+    driver.step(), driver.step()
+    assert not (tmp_path / "trials" / "0000" / "last.ckpt").exists()
+    driver.leave(0, save=True)
+    driver.step()
+    assert read_state(tmp_path / "trials" / "0000" / "last.ckpt").held["step"] == 3
+    driver.start(0)
+    driver.finish()
+    assert [result["epoch"] for result in driver.results[0]] == [1.0, 1.0, 2.0, 3.0], "the last one again"
+    assert_alike(driver.curve(0)[1:], alone(0))

@@ -13,6 +13,7 @@ from trainables.specs.report import Report
 from trainables.specs.workload import Task
 from trainables.training.engine import Engine
 from trainables.training.initial_look import TrainingProbe
+from trainables.workers import running_trial
 from trainables.workers.ray_trainable import AdapterTrainable
 
 LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8}'
@@ -168,3 +169,28 @@ def test_a_trial_is_saved_in_the_middle_of_an_epoch_and_goes_on_from_there(
         assert report_values([Report.model_validate(r["report"]) for r in steps(other)]) == report_values(
             whole
         )
+
+
+@pytest.mark.parametrize("in_mid_epoch", [True, False])
+def test_a_paused_trial_is_saved_and_given_up_and_goes_on_elsewhere(
+    actor: AdapterTrainable,
+    asked: TrialJob,
+    tmp_path: Path,
+    in_mid_epoch: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = [Report.model_validate(r["report"]) for r in steps(actor)]
+    monkeypatch.setattr(running_trial, "POLL_INTERVAL_S", 0.0 if in_mid_epoch else 1e9)
+    job = trial_job(asked.experiment, LORA, 1, save_every_epochs=None)
+    swap(actor, job)
+    first = actor.step()
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "paused.1").touch()
+    gone = actor.step()
+    assert (gone["report"] is None) == in_mid_epoch
+    (tmp_path / "control" / "paused.1").unlink()
+    other = actor_of(job)
+    assert other.running.state is not None
+    assert other.running.state.step == (4 if in_mid_epoch else 6)
+    found = [Report.model_validate(r["report"]) for r in [first, *steps(other)]]
+    assert report_values(found) == report_values(whole)

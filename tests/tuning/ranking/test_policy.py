@@ -26,6 +26,7 @@ TABLE = {
     Outcome.STOPPED: (None, 0, 1, 0),
     Outcome.INTERRUPTED: (None, 0, None, 0),
     Outcome.RESTING: (None, 0, None, 0),
+    Outcome.PAUSED: (None, 0, None, 0),
     None: (None, 0, None, 0),
     Outcome.FAILED: (None, None, None, None),
     Outcome.DIVERGED: (None, None, None, None),

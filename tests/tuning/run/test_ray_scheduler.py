@@ -38,6 +38,9 @@ class FakeTrial:
         self.config = {"trial": number}
         self.trial_id = str(number)
 
+    def init_local_path(self) -> None:
+        """Ray's folder for it."""
+
 
 class FakeController:
     def __init__(self, scheduler: RecordingScheduler, trials: list[FakeTrial]) -> None:

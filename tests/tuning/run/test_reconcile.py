@@ -43,7 +43,7 @@ def history(records: Iterable[Record]) -> History:
 
 ANY: Any = object()
 NO_REPORT = "no report"
-GOES_ON = (None, Outcome.INTERRUPTED, Outcome.RESTING)
+GOES_ON = (None, Outcome.INTERRUPTED, Outcome.RESTING, Outcome.PAUSED)
 ENDED = tuple(o for o in Outcome if o not in (*GOES_ON, Outcome.FAILED))
 
 

@@ -15,7 +15,7 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import CmaesSpec, Nsga2Spec, RandomSpec, SearchSpec, TpeSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.records import AT_REST, EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
 from tuning.search.study import NoProposal, Proposal, Study
 
 
@@ -265,7 +265,7 @@ def test_discarded_asks_leave_nothing_running() -> None:
 
 def test_outcomes_are_told_as_the_table_says() -> None:
     of = study(CONDITIONAL)
-    outcomes = [o for o in Outcome if o not in (Outcome.REUSED, Outcome.INTERRUPTED, Outcome.RESTING)]
+    outcomes = [o for o in Outcome if o not in (Outcome.REUSED, Outcome.INTERRUPTED, *AT_REST)]
     for outcome in outcomes:
         proposal = of.propose()
         assert isinstance(proposal, Proposal)

@@ -38,7 +38,7 @@ def request_stop(reference: Reference) -> str:
     """
     from trainables.run_folder import CONTROL
     from tuning.ledger.ledger import driver_alive, read_history
-    from tuning.ledger.records import Outcome
+    from tuning.ledger.records import AT_REST
     from tuning.ledger.storage import BEST, shell_name
 
     name, trial = reference.name, reference.trial
@@ -54,7 +54,7 @@ def request_stop(reference: Reference) -> str:
             raise StorageError(
                 f"{name} has no trial {trial} yet; see `adaptertune status {shell_name(reference.folder)}`"
             )
-        if known.ended is not None and known.outcome is not Outcome.RESTING:
+        if known.ended is not None and known.outcome not in AT_REST:
             raise StorageError(f"trial {trial} of {name} has ended already ({known.outcome})")
         request = f"stop-{trial}"
     folder = reference.folder / CONTROL

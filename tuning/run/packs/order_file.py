@@ -28,9 +28,9 @@ class OrderFile:
         """Add an order to start a trial."""
         self._add(PackOrder(number=self._last + 1, start=trial))
 
-    def leave(self, trial: int) -> None:
-        """Add an order to give up a trial."""
-        self._add(PackOrder(number=self._last + 1, leave=trial))
+    def leave(self, trial: int, *, save: bool = False) -> None:
+        """Add an order to give up a trial. save: its state is saved first, as it will continue."""
+        self._add(PackOrder(number=self._last + 1, leave=trial, save=save))
 
     def acknowledge(self, read: int) -> None:
         """Forget the orders that the worker has read. read: the number of the last one."""

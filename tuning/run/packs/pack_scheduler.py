@@ -37,8 +37,7 @@ class PackScheduler(ControlledScheduler):
         retries: int = 0,
         each_round: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(control, each_round)
-        self._results = results
+        super().__init__(results, control, each_round)
         self._packs = packs
         self._retries = retries
         self._deaths: Counter[int] = Counter()
@@ -60,6 +59,8 @@ class PackScheduler(ControlledScheduler):
                 self._deaths[number] += 1
             if self._deaths[number] > self._retries:
                 self._results.end(number, Outcome.FAILED, reason)
+            elif self._results.is_paused(number):
+                self._results.pause(number)
             else:
                 self._packs.again(number, alone=len(members) == 1)
         self._refill()
@@ -92,15 +93,20 @@ class PackScheduler(ControlledScheduler):
                 self._results.take(number, result)
 
     def stop(self, tune_controller: Any, number: int) -> None:
-        """Stop a trial, if it runs or rests. Its worker notices within a second; its pack continues."""
-        if self._results.rests(number):
-            self._results.stop(number)
-            return
+        """Stop a trial, if it runs. Its worker notices within a second; its pack continues."""
         if self._packs.pack_of(number) is None:
             return
         self._control.mark_stopped(number)
         self._results.stop(number)
         self._packs.left(number, tell=True)
+        self._refill()
+
+    def pause(self, tune_controller: Any, number: int) -> None:
+        """Take the lane of a trial away, if it runs; its worker saves it first. Its pack continues."""
+        if self._packs.pack_of(number) is None:
+            return
+        self._results.pause(number)
+        self._packs.left(number, tell=True, save=True)
         self._refill()
 
     def _members_gone(self, trial: Any) -> list[int]:

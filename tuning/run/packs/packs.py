@@ -18,7 +18,7 @@ from trainables.run_folder import CONTROL
 from trainables.specs.pack import PackedTrial, Packing, room_of
 from trainables.specs.trial import TrialConfig
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import Outcome, ReportRecord, StartedRecord
+from tuning.ledger.records import AT_REST, Outcome, ReportRecord, StartedRecord
 from tuning.run.packs.decided import to_record
 from tuning.run.packs.limits import Limits, free_lanes, trials_at_once
 from tuning.run.packs.order_file import OrderFile
@@ -161,14 +161,14 @@ class Packs:
         if self._single() and not known.alone:
             self._clock = known.clock
 
-    def left(self, number: int, *, tell: bool) -> None:
-        """A trial has ended. tell: whether its pack does not know yet."""
+    def left(self, number: int, *, tell: bool, save: bool = False) -> None:
+        """A trial has ended, or waits. tell: whether its pack does not know yet.  save: it will continue."""
         pack = self.pack_of(number)
         if pack is None:
             return
         del self._packs[pack].groups[number]
         if tell:
-            self._packs[pack].orders.leave(number)
+            self._packs[pack].orders.leave(number, save=save)
 
     def refill(self) -> None:
         """Give proposals to packs that have room, as long as there are some."""
@@ -270,7 +270,7 @@ class Packs:
             return None
         clock = next((pack.clock for pack in self._packs.values() if not pack.alone), self._clock)
         known = self._recorder.trial(proposal.number) if proposal.again else None
-        if known is not None and known.outcome is Outcome.RESTING and known.reports:
+        if known is not None and known.outcome in AT_REST and known.reports:
             return max(0, clock - known.reports[-1].step)  # with the others, and not where it left them
         return clock if known is None else known.joined
 

@@ -17,9 +17,10 @@ from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import AddedRecord, EndedRecord, ExperimentRecord, Outcome, Record, StartedRecord
 from tuning.ledger.requests import AddRequest, leave_request, requests_in
-from tuning.run.additions import Additions
+from tuning.run.composition import Composition
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
+from tuning.run.steering.build_inbox import build_inbox
 from tuning.search.study import Proposal, Study
 
 OWN = {"adapter": "lora", "learning_rate": 0.012, "lora.rank": 4}
@@ -41,8 +42,8 @@ class Bench:
         self.study = Study(
             self.given.space, self.given.search, name="sweep", direction=Direction.MAXIMIZE, trials=5
         )
-        self.folder, self.now = folder, 0.0
-        self.additions = Additions(self.given, folder, self.recorder, self.study, clock=lambda: self.now)
+        self.folder = folder
+        self.additions = build_inbox(Composition(self.given, folder, self.recorder), self.study)
 
     @property
     def added(self) -> list[Record]:
@@ -52,7 +53,7 @@ class Bench:
 def test_a_request_is_recorded_then_proposed_and_gone(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "sweep")
     leave_request(bench.folder, AddRequest(params=OWN, by="ann", of=3, time=7.0))
-    bench.additions.check()
+    bench.additions.take()
     (record,) = bench.added
     assert isinstance(record, AddedRecord)
     assert (record.params, record.by, record.of, record.asked) == (OWN, "ann", 3, 7.0)
@@ -62,18 +63,6 @@ def test_a_request_is_recorded_then_proposed_and_gone(tmp_path: Path) -> None:
     assert isinstance(proposal, Proposal)
     assert dict(proposal.params) == OWN
     assert bench.recorder.history.header.experiment["search"]["trials"] == 6  # type: ignore[index, call-overload]
-
-
-def test_the_folder_is_looked_into_twice_a_second(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "sweep")
-    bench.additions.check()
-    leave_request(bench.folder, AddRequest(params=OWN))
-    bench.now = 0.4
-    bench.additions.check()
-    assert not bench.added
-    bench.now = 0.6
-    bench.additions.check()
-    assert bench.added
 
 
 @pytest.mark.parametrize(
@@ -94,7 +83,7 @@ def test_what_cannot_be_tried_is_said_and_removed(
     assert not bench.added
     assert requests_in(bench.folder) == []
     error = capsys.readouterr().err
-    assert f"a configuration was not added: {said}" in error
+    assert f"a request was not carried out: {said}" in error
     assert "add-9.json is no request" in error
 
 
@@ -104,12 +93,12 @@ def test_what_is_there_already_is_not_added_again(tmp_path: Path, capsys: pytest
         leave_request(bench.folder, AddRequest(params=OWN, time=asked))
     bench.additions.take()
     assert len(bench.added) == 1
-    assert "it was added before, and waits for its turn" in capsys.readouterr().err
+    assert "the configuration was added before, and waits for its turn" in capsys.readouterr().err
     bench.recorder.record(StartedRecord(trial=0, params=dict(OWN), hash=config_hash(OWN)))
     leave_request(bench.folder, AddRequest(params=OWN, time=3.0))
     bench.additions.take()
     assert len(bench.added) == 1
-    assert "trial 0 has it already" in capsys.readouterr().err
+    assert "trial 0 has the configuration to be added already" in capsys.readouterr().err
 
 
 def test_a_driver_that_died_before_it_removed_the_request_adds_it_once(

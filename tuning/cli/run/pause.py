@@ -1,0 +1,69 @@
+"""The command `pause`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuning.cli.completion import complete_trial_number
+from tuning.cli.options import NAME_OR_TRIAL_HELP, Storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tuning.ledger.history import History
+
+NameOrTrial = Annotated[
+    str,
+    typer.Argument(metavar="NAME[:TRIAL]", help=NAME_OR_TRIAL_HELP, autocompletion=complete_trial_number),
+]
+
+
+def run_pause(name: NameOrTrial, storage: Storage = None) -> None:
+    """Let a running experiment, or one of its trials, wait without workers until `unpause`.
+
+    Trials save their state and give up their workers within seconds, in the middle of an epoch. The driver
+    stays; to end it, too, use `stop`, then `resume`.
+
+    Examples:
+
+        adaptertune pause nuclei
+
+        adaptertune pause nuclei:7
+    """
+    folder, trial, history = sweep_and_trial(name, storage, "pause")
+    typer.echo(request_pause(folder, trial, history))
+
+
+def request_pause(folder: Path, trial: int | None, history: History) -> str:
+    """Leave a request for the driver; returns the message for the user. trial: None for the whole sweep.
+
+    Raises StorageError if there is nothing to pause, or the request cannot be written.
+    """
+    from tuning.ledger.ledger import driver_alive
+    from tuning.ledger.requests import PauseRequest, leave_request, waiting_requests
+    from tuning.ledger.steering import check_pause, paused_after
+    from tuning.ledger.storage import shell_name
+
+    check_pause(history, trial, paused_after(history, waiting_requests(folder)))
+    leave_request(folder, PauseRequest(trial=trial))
+    name = shell_name(folder)
+    again = f"adaptertune unpause {name}" + ("" if trial is None else f":{trial}")
+    what = history.name if trial is None else f"trial {trial} of {history.name}"
+    if driver_alive(folder):
+        return f"asked {what} to pause; it gives up its workers within seconds, until `{again}`"
+    return f"{history.name} is at rest; when it is resumed, {what} waits until `{again}`"
+
+
+def sweep_and_trial(name: str, storage: Path | None, command: str) -> tuple[Path, int | None, History]:
+    """The folder, the trial and the record that NAME[:TRIAL] names. Raises StorageError, also for `best`."""
+    from trainables.errors import StorageError
+    from tuning.ledger.ledger import read_history
+    from tuning.ledger.storage import BEST, parse_reference, storage_folder
+
+    reference = parse_reference(name, storage_folder(storage))
+    if reference.trial == BEST:
+        raise StorageError(f"{command} takes the number of a trial, not best")
+    trial = None if reference.trial is None else int(reference.trial)
+    return reference.folder, trial, read_history(reference.folder)

@@ -1,0 +1,1 @@
+"""What users ask of a sweep while it runs: recorded first, then carried out."""
