@@ -35,7 +35,8 @@ from tuning.ledger.records import (
     SamplerAttributes,
     StartedRecord,
 )
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "random": {"random": {}},

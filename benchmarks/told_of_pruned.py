@@ -41,9 +41,10 @@ from tuning.experiment.space import Space
 from tuning.ledger.records import Outcome
 from tuning.scheduling.registry import build_rule
 from tuning.scheduling.rule import Stop
+from tuning.search.proposal import Proposal
 from tuning.search.samplers import counted_trials
 from tuning.search.samplers.pruned_values import Curve
-from tuning.search.study import TOLD, Proposal, Study
+from tuning.search.study import TOLD, Study
 
 CURVES = Path(__file__).resolve().parents[2] / "shared" / "data" / "curves" / "taskset.npz"
 TRIALS, AT_ONCE = 60, 4

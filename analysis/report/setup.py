@@ -24,6 +24,7 @@ from tuning.experiment.sections.scheduler import AshaRule
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
 from tuning.formatting import format_setting, format_settings
+from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Ending
 
 TOP = 10
@@ -244,11 +245,17 @@ def best_section(m: Material) -> Section:
             )
         )
     name = m.folder.name
+    parent = read_history(m.folder).trials[trial.number].parent
+    if parent is not None:
+        blocks.append(
+            Text(f"Trial {trial.number} {parent.told}; its configuration alone gives another result.")
+        )
+    again = "" if parent is not None else f"adaptertune train --from {name}:{trial.number}\n"
     blocks += [
         FactList(tuple((key, format_setting(value)) for key, value in trial.params.items())),
         Listing(
-            "Train it again",
-            f"adaptertune train --from {name}:{trial.number}\nadaptertune evaluate"
+            "Train it again" if again else "Use it",
+            f"{again}adaptertune evaluate"
             f" {name}:{trial.number}\nadaptertune export {name}:{trial.number} --to {name}-best",
         ),
         Listing(

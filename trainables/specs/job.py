@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trainables.specs.base import Spec
 from trainables.specs.heads import HeadSource
+from trainables.specs.parent import ParentFile
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
@@ -48,6 +49,7 @@ class TrialJob(Job):
 
     folder: the trial's folder, for its log.  checkpoints: the folder of its checkpoints, a path or a URI.
     save_at_epochs: it is also saved at the first report at or after each of these.
+    parent: the checkpoint that it begins with, if it has none of its own.
     trainable: the class that trains it, `module:Class`.
     """
 
@@ -58,6 +60,7 @@ class TrialJob(Job):
     save_every_s: float
     save_every_epochs: float | None
     save_at_epochs: tuple[float, ...] = ()
+    parent: ParentFile | None = None
     trainable: str
 
     def for_ray(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from trainables.specs.base import Spec
 from trainables.specs.job import Job, TrialJob, TrialResult
+from trainables.specs.parent import ParentFile
 from trainables.specs.trial import TrialConfig
 
 
@@ -23,7 +24,7 @@ class PackedTrial(Spec):
 
     joined: how many steps its pack had taken when it joined. A trial that continues from a checkpoint
     catches up with the others from there on, so that all reports come in the same order again.
-    None: it joins where the pack is.
+    None: it joins where the pack is.  parent: see `TrialJob`.
     """
 
     trial: int
@@ -31,6 +32,7 @@ class PackedTrial(Spec):
     folder: Path
     checkpoints: str
     joined: int | None = None
+    parent: ParentFile | None = None
 
 
 class PackOrder(Spec):
@@ -138,6 +140,7 @@ class PackJob(Job):
             save_every_s=self.save_every_s,
             save_every_epochs=self.save_every_epochs,
             save_at_epochs=self.save_at_epochs,
+            parent=entry.parent,
             trainable=self.trainable,
         )
 

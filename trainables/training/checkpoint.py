@@ -74,22 +74,27 @@ def read_state(path: Place) -> SavedState:
     return SavedState(_parsed(held, path), held)
 
 
-def restore_state(state: TrialState, saved: SavedState) -> Report | None:
+def restore_state(state: TrialState, saved: SavedState, *, longer: bool = False) -> Report | None:
     """Restore a newly started `state` to a saved one; returns the report saved with it.
+
+    longer: it was saved by another trial, of the same configuration but for its epochs. The state goes on
+    although that one was done, and its best report is still to come.
 
     A state whose initial weights came from training images must have been started with the checkpoint's
     `weights.kept`. Raises CheckpointError if it is of another configuration.
     """
     held, weights = saved.held, saved.weights
-    if weights.config != state.config:
+    epochs = {"epochs": state.config.epochs} if longer else {}
+    if weights.config.model_copy(update=epochs) != state.config:
         raise CheckpointError(f"{weights.path}: belongs to another configuration than this trial's")
     load_weights(state.model, state.adapted, weights)
     state.optimizer.load_state_dict(held["optimizer"])
     state.plateau = Plateau(**held["plateau"])
-    state.best = BestReport(**held["best"])
     state.step = held["step"]
     state.micro_batch = held["micro_batch"]
-    state.done = held["done"]
+    if longer:
+        return None
+    state.best, state.done = BestReport(**held["best"]), held["done"]
     return None if held["report"] is None else Report.model_validate_json(held["report"])
 
 

@@ -30,6 +30,7 @@ from trainables.specs.heads import HeadSource
 from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
 from trainables.storage_paths import place
+from trainables.training.begin_from_parent import begin_from_parent
 from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
 from trainables.training.engine import Engine
 from trainables.training.evaluation import ran_out_of_memory
@@ -192,7 +193,10 @@ class RunningTrial:
             except CheckpointError as error:
                 self.note(f"starting over: {error}")
                 state = None
-        if state is None:
+        if state is None and job.parent is not None:
+            state = begin_from_parent(engine, job.config, job.parent, number=job.trial)
+            self._epoch = state.pace.epoch_of(state.step)
+        elif state is None:
             state = engine.start(job.config, number=job.trial)
         self.state = state
         self._built = count_parameters(state.parts, state.config, still=state.still)

@@ -63,7 +63,7 @@ class TrainedAdapter:
     epoch: float | None
     """The epoch of that report."""
     reproduce: str
-    """The command that trains it again."""
+    """The command that trains it again; empty for a trial that began with another one."""
     environment: Mapping[str, JsonValue] = field(default_factory=dict)
     """The environment of the training, see `tuning.ledger.environment`."""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -144,18 +144,18 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     if not weights.is_file():
         raise StorageError(_no_weights(folder, root, history, number))
     kept = best_report(trial.reports, experiment.objective.metric, experiment.workload.direction)
-    scored = history.scores.get(number)
+    scored, parent = history.scores.get(number), trial.parent
     return TrainedAdapter(
-        title=f"{history.name}, trial {number}",
+        title=f"{history.name}, trial {number}" + (f", which {parent.told}" if parent is not None else ""),
         experiment=experiment,
-        params=dict(trial.params),
-        config=experiment.trial_config(dict(trial.params)),
+        params=dict(trial.settings),
+        config=experiment.trial_config(dict(trial.settings)),
         weights=weights,
         classes=_classes(weights),
         metrics={} if kept is None else kept.metrics,
         epoch=None if kept is None else kept.epoch,
         collapsed=None if kept is None else kept.collapsed,
-        reproduce=f"adaptertune train --from {shell_name(folder)}:{number}",
+        reproduce="" if parent is not None else f"adaptertune train --from {shell_name(folder)}:{number}",
         environment=history.header.environment,
         counts=dict(history.prepared.counts) if history.prepared is not None else {},
         test=_numbers(scored.metrics) if scored is not None else {},

@@ -93,6 +93,11 @@ COMMANDS = {
     "clone": CommandEntry(
         "tuning.cli.run.clone", RUN, "Add a changed copy of a trial to an experiment, as one more trial."
     ),
+    "extend": CommandEntry(
+        "tuning.cli.run.extend",
+        RUN,
+        "Continue a trial that has ended for more epochs, as one more trial.",
+    ),
     "best": CommandEntry(
         "tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."
     ),

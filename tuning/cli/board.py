@@ -18,7 +18,7 @@ from trainables.errors import AdaptertuneError
 from trainables.specs.workload import ValueRule
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration, format_settings
-from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.history import History, TrialHistory, settings_with
 from tuning.ledger.records import (
     AddedRecord,
     ClosedRecord,
@@ -102,7 +102,7 @@ class Board:
 
     def _asked(self, record: StartedRecord) -> float:
         try:
-            return float(self._experiment.trial_config(record.params).epochs)
+            return float(self._experiment.trial_config(settings_with(record.params, record.parent)).epochs)
         except AdaptertuneError:
             return float(self._experiment.max_epochs)
 
@@ -273,6 +273,8 @@ class Board:
         speed = [f"{duration(self.elapsed_s(now))} so far"]
         if self._over:
             speed.append(self.state)
+        elif None in self._history.paused:
+            speed.append("paused")
         elif self.scored is not None:
             speed.append(self._scoring())
         elif pace is not None:

@@ -20,6 +20,7 @@ from trainables.wording import plural
 from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
+from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
@@ -79,7 +80,12 @@ def print_conclusion(folder: Path, then_ablate: str | None) -> None:
     if (chart := draw_sweep(sweep, folder / FIGURE)) is not None:
         print_lines(out, "", f"chart    {chart}")
     name = shell_name(folder)
-    print_lines(out, f"ranking  adaptertune best {name}", f"repeat   adaptertune train --from {name}:best")
+    print_lines(out, f"ranking  adaptertune best {name}")
+    best = best_of(ranking)[0].number
+    if (parent := read_history(folder).trials[best].parent) is None:
+        print_lines(out, f"repeat   adaptertune train --from {name}:best")
+    else:
+        print_lines(out, f"begins   trial {best} {parent.told}")
     if shifted:
         print_lines(out, f"shifted  adaptertune domains {name}")
 

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.experiment.moved_data import move_values
+from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
     NOT_OVER,
     AddedRecord,
@@ -37,6 +38,11 @@ from tuning.ledger.records import (
 )
 
 
+def settings_with(params: Mapping[str, JsonValue], parent: Parent | None) -> Mapping[str, JsonValue]:
+    """A trial's parameters, and the epochs that a user gave it if it continues its parent."""
+    return params if parent is None or parent.epochs is None else {**params, "epochs": parent.epochs}
+
+
 @dataclass(frozen=True)
 class TrialHistory:
     """The record of one trial."""
@@ -55,11 +61,23 @@ class TrialHistory:
     """How many steps its pack had taken when it joined; see `StartedRecord`."""
     attributes: Mapping[str, JsonValue] = field(default_factory=dict)
     """What the sampler noted of it; see `SamplerAttributes`."""
+    parent: Parent | None = None
+    """The trial that it begins with, if any."""
 
     @property
     def outcome(self) -> Outcome | None:
         """How it ended; None while it runs, or if the driver died."""
         return self.ended.outcome if self.ended else None
+
+    @property
+    def settings(self) -> Mapping[str, JsonValue]:
+        """Its parameters, and the epochs that a user gave it if it continues another trial."""
+        return settings_with(self.params, self.parent)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it continues its parent, as a user asked: no stopping rule sees it."""
+        return self.parent is not None and self.parent.state
 
     @property
     def over(self) -> bool:
@@ -202,6 +220,7 @@ class History:
                         record.time,
                         joined=record.joined,
                         attributes={} if noted is None else noted.trial,
+                        parent=record.parent,
                     )
                 )
                 return replace(self, closed=None, scoring=None) if self.closed else self

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
+from tuning.ledger.parent import Parent
+
 SCHEMA = 1
 
 
@@ -166,12 +168,15 @@ class StartedRecord(Record):
     """How many steps its pack had taken when it joined, where one worker trains all; see `PackedTrial`."""
     sampler: SamplerAttributes | None = None
     """None if the sampler noted nothing, if the trial starts again, and in records of before."""
+    parent: Parent | None = None
+    """None for a trial that begins with the pretrained model, and in records of before."""
 
 
 class AddedRecord(Record):
     """A configuration that a user adds to the sweep, as one more trial, which is proposed before any other.
 
     asked: when, in seconds since 1970.  by: the user's name.  of: the trial that it was copied from.
+    parent: see `StartedRecord`.
     """
 
     kind: Literal["added"] = "added"
@@ -180,6 +185,7 @@ class AddedRecord(Record):
     asked: float
     by: str = ""
     of: int | None = None
+    parent: Parent | None = None
 
 
 class PausedRecord(Record):

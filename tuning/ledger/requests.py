@@ -39,11 +39,20 @@ class Request(BaseModel):
 class AddRequest(Request):
     """A configuration that the user wants to have tried.
 
-    params: by dotted names, all that apply.  of: the trial that it was copied from.
+    params: by dotted names, all that apply.  of: the trial that it was copied from.  warm: whether it begins
+    with that trial's best weights.
     """
 
     params: dict[str, JsonValue]
     of: int | None = None
+    warm: bool = False
+
+
+class ExtendRequest(Request):
+    """An ended trial is to be continued, as a trial of its own. epochs: the last one, from its start on."""
+
+    trial: int
+    epochs: int
 
 
 class PauseRequest(Request):
@@ -58,7 +67,12 @@ class UnpauseRequest(Request):
     trial: int | None = None
 
 
-KINDS: dict[str, type[Request]] = {"add": AddRequest, "pause": PauseRequest, "unpause": UnpauseRequest}
+KINDS: dict[str, type[Request]] = {
+    "add": AddRequest,
+    "extend": ExtendRequest,
+    "pause": PauseRequest,
+    "unpause": UnpauseRequest,
+}
 """The kinds of requests, by how the names of their files begin."""
 
 

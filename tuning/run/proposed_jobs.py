@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.specs.job import TrialJob
 from trainables.specs.pack import PackedTrial, PackJob
+from tuning.checkpoints.parents import parent_file
 from tuning.experiment.sections.rungs import rungs_from
 from tuning.experiment.spec import Experiment
+from tuning.ledger.history import settings_with
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.composition import Composition
 from tuning.run.packs.decided import packing_in
 
 if TYPE_CHECKING:
-    from tuning.search.study import Proposal
+    from tuning.search.proposal import Proposal
 
 TRAINABLE = "trainables.workers.ray_trainable:AdapterTrainable"
 PACKED = "trainables.workers.packed_trainable:PackedTrainable"
@@ -39,12 +41,14 @@ class Configure:
     def __call__(self, proposal: Proposal) -> dict[str, Any]:
         """The configuration of the trial, with its job."""
         experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
+        root = checkpoint_root(experiment, folder)
         return TrialJob(
             trial=number,
-            config=experiment.trial_config(proposal.params),
+            config=experiment.trial_config(settings_with(proposal.params, proposal.parent)),
             experiment=folder,
             folder=trial_folder(folder, number),
-            checkpoints=str(trial_folder(checkpoint_root(experiment, folder), number)),
+            checkpoints=str(trial_folder(root, number)),
+            parent=parent_file(root, proposal.parent),
             workload=experiment.workload,
             prepared=self.prepared,
             threads=experiment.resources.threads,
@@ -84,10 +88,12 @@ class ConfigurePacks:
     def trial(self, proposal: Proposal, joined: int | None) -> PackedTrial:
         """The trial of a proposal. Raises AdaptertuneError if it cannot be tried. joined: as in its order."""
         experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
+        root = checkpoint_root(experiment, folder)
         return PackedTrial(
             trial=number,
-            config=experiment.trial_config(proposal.params),
+            config=experiment.trial_config(settings_with(proposal.params, proposal.parent)),
             folder=trial_folder(folder, number),
-            checkpoints=str(trial_folder(checkpoint_root(experiment, folder), number)),
+            checkpoints=str(trial_folder(root, number)),
+            parent=parent_file(root, proposal.parent),
             joined=joined,
         )

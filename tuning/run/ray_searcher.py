@@ -14,7 +14,8 @@ from ray.tune.search import Searcher
 from trainables.errors import AdaptertuneError
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import Outcome, StartedRecord
-from tuning.search.study import NoProposal, Proposal, Study
+from tuning.search.proposal import NoProposal, Proposal
+from tuning.search.study import Study
 
 Configure = Callable[[Proposal], dict[str, Any]]
 """Turns a proposal into the configuration that Ray passes to the actor, with the number as `trial`.
@@ -87,7 +88,11 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
         number = proposal.number
         self._recorder.record(
             StartedRecord(
-                trial=number, params=dict(proposal.params), hash=proposal.hash, sampler=proposal.sampler
+                trial=number,
+                params=dict(proposal.params),
+                hash=proposal.hash,
+                sampler=proposal.sampler,
+                parent=proposal.parent,
             )
         )
         if proposal.reuses is not None:

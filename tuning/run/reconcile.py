@@ -74,11 +74,15 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
     """
     stopped: set[int] = set()
     reached: dict[int, float] = {}
+    unseen: set[int] = set()
+    """The trials that continue others: the rule is not asked about them."""
     rests = rule if isinstance(rule, RestingRule) else None
     for record in records:
         if rests is not None and (number := _wakes(record)) is not None:
             rests.wake(number)
-        if not isinstance(record, ReportRecord) or rule is None:
+        if isinstance(record, StartedRecord) and record.parent is not None and record.parent.state:
+            unseen.add(record.trial)
+        if not isinstance(record, ReportRecord) or rule is None or record.trial in unseen:
             continue
         number, epoch, objective = record.trial, record.epoch, record.objective
         if objective is None or not math.isfinite(objective) or epoch <= reached.get(number, -math.inf):

@@ -82,19 +82,20 @@ class Results:
 
     def _decide(self, record: ReportRecord, result: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
         number, epoch, objective = record.trial, record.epoch, float(record.objective or 0.0)
+        rule = None if self._recorder.trial(number).continues else self.rule
         if result.get("done"):
-            if self.rule is not None:
-                self.rule.finish(number, epoch, objective)
+            if rule is not None:
+                rule.finish(number, epoch, objective)
             self.end(number, Outcome(report.get("outcome") or Outcome.COMPLETED))
             return True
-        if self.rule is None:
+        if rule is None:
             return False
-        decision = self.rule.decide(number, epoch, objective)
+        decision = rule.decide(number, epoch, objective)
         match decision:
             case Continue():
                 return False
             case Stop():
-                self._recorder.record(StoppedRecord(trial=number, by=self.rule.by, epoch=epoch))
+                self._recorder.record(StoppedRecord(trial=number, by=rule.by, epoch=epoch))
                 self.end(number, Outcome.PRUNED)
                 return True
             case Rest():  # it has not ended, so the study is told nothing

@@ -33,7 +33,11 @@ def settle(of: Composition, rule: StoppingRule | None) -> None:
                     recorder.record(StoppedRecord(trial=trial.number, by=rule.by, epoch=trial.epoch))
                 recorder.end(trial.number, action.outcome, reuses=action.of)
             case RetryTrial():
-                recorder.record(StartedRecord(trial=trial.number, params=dict(trial.params), hash=trial.hash))
+                recorder.record(
+                    StartedRecord(
+                        trial=trial.number, params=dict(trial.params), hash=trial.hash, parent=trial.parent
+                    )
+                )
             case RestTrial():
                 if action.asked:
                     recorder.end(trial.number, Outcome.RESTING)

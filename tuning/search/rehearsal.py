@@ -20,7 +20,8 @@ from tuning.ledger.records import (
     ReportRecord,
     StartedRecord,
 )
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 TRIALS = 100
 """The trials of a rehearsal, however many the search has: a resume may add some."""

@@ -12,10 +12,8 @@ ignore. NaN never reaches Optuna.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -28,9 +26,11 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.parent import Parent
 from tuning.ledger.records import AddedRecord, Outcome, SamplerAttributes, WarmStartRecord
 from tuning.search.distributions import as_asked
 from tuning.search.gapless_storage import GaplessStorage
+from tuning.search.proposal import NoProposal, Proposal, propose_again
 from tuning.search.resting_trials import RestingTrials
 from tuning.search.samplers.counted_trials import EARLIER, ENDED
 from tuning.search.samplers.draw import Draw
@@ -54,30 +54,6 @@ TOLD = {
     Outcome.DIVERGED: TrialState.FAIL,
     Outcome.FAILED: TrialState.FAIL,
 }
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A configuration under its trial's number."""
-
-    number: int
-    params: Mapping[str, JsonValue]
-    hash: str
-    reuses: int | None = None
-    """The trial of the same configuration that this one takes its result from."""
-    again: bool = False
-    """Whether the trial started before and continues."""
-    sampler: SamplerAttributes | None = None
-    """What the sampler noted while it drew the configuration."""
-
-
-class NoProposal(enum.Enum):
-    """Why there is no proposal."""
-
-    FINISHED = "finished"
-    """All trials asked for, or the whole space, have been proposed; or the user has paused what is left."""
-    WAIT = "wait"
-    """Only the configuration of a running trial is left; ask again when that trial has ended."""
 
 
 class Study:
@@ -122,12 +98,14 @@ class Study:
         self._ends = 0
         self._asked: dict[int, optuna.Trial] = {}
         self._tried: dict[str, int] = {}
+        self._children: dict[str, int] = {}
+        """Trials that begin with another one, by the hash of configuration and parent."""
         self._reported: dict[int, int] = {}
         self._results: dict[int, bool] = {}
         self._distributions: dict[str, BaseDistribution] = {}
         self._next = 0
         self._unfinished: dict[int, TrialHistory] = {}
-        self._added = [dict(each.params) for each in history.added] if history else []
+        self._added = list(history.added) if history else []
         for record in earlier:
             self._learn(record)
         if history is not None:
@@ -143,11 +121,11 @@ class Study:
             return NoProposal.FINISHED
         if waiting := [number for number in self._unfinished if number not in paused]:
             trial = self._unfinished.pop(min(waiting))
-            return Proposal(trial.number, trial.params, trial.hash, again=True)
+            return propose_again(trial)
         while self._added:
-            params = self._added.pop(0)
-            if config_hash(params) not in self._tried:
-                return self._take(*self._ask_for(params))
+            added = self._added.pop(0)
+            if added.hash not in self._tried and added.hash not in self._children:
+                return self._take(*self._ask_for(added.params), added=added)
         if (rested := self._rested(none_left=False)) is not None:
             return rested
         found = self._propose_new()
@@ -162,7 +140,7 @@ class Study:
     def _rested(self, *, none_left: bool) -> Proposal | None:
         """A trial that rested and continues."""
         trial = None if self._resting is None else self._resting.take(none_left=none_left)
-        return None if trial is None else Proposal(trial.number, trial.params, trial.hash, again=True)
+        return None if trial is None else propose_again(trial)
 
     def _propose_new(self) -> Proposal | NoProposal:
         if self._trials is not None and self._next >= self._trials:
@@ -189,7 +167,7 @@ class Study:
 
     def add(self, record: AddedRecord) -> None:
         """Propose a user's configuration before any other new one, as one more trial."""
-        self._added.append(dict(record.params))
+        self._added.append(record)
         if self._trials is not None:
             self._trials += 1
 
@@ -230,12 +208,19 @@ class Study:
             self._storage.set_trial_system_attr(self._spare, _FIXED, given)
         return self._ask(RandomSampler(seed=self._search.seed))
 
-    def _take(self, trial: optuna.Trial, params: Mapping[str, JsonValue]) -> Proposal:
+    def _take(
+        self, trial: optuna.Trial, params: Mapping[str, JsonValue], *, added: AddedRecord | None = None
+    ) -> Proposal:
         number, self._next = self._next, self._next + 1
-        key = config_hash(params)
+        parent = None if added is None else added.parent
+        key = config_hash(params) if added is None else added.hash
         self._asked[number] = trial
-        self._tried[key] = number
-        return Proposal(number, dict(params), key, sampler=self._what_was_noted(trial))
+        self._note_as_tried(number, key, parent)
+        return Proposal(number, dict(params), key, sampler=self._what_was_noted(trial), parent=parent)
+
+    def _note_as_tried(self, number: int, key: str, parent: Parent | None) -> None:
+        """A configuration that began with another trial's weights is still to be tried without them."""
+        (self._tried if parent is None else self._children).setdefault(key, number)
 
     def _discard(self, trial: optuna.Trial) -> None:
         # A trial that stays RUNNING would repel the sampler from the best region.
@@ -348,7 +333,7 @@ class Study:
         self._next = max(self._next, trial.number + 1)
         if trial.outcome is Outcome.REUSED:
             return
-        self._tried.setdefault(trial.hash, trial.number)
+        self._note_as_tried(trial.number, trial.hash, trial.parent)
         if trial.outcome is not None and trial.over:
             self._results[trial.number] = trial.value is not None
             self.optuna.add_trial(self._over(trial, TOLD[trial.outcome], end))

@@ -134,7 +134,7 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
     }
     for part in PARTS:
         row[f"parameters.{part}"] = (trial.parameters or {}).get(part)
-    for name, setting in settings_of(trial.params, experiment).items():
+    for name, setting in settings_of(trial.settings, experiment).items():
         row.setdefault(name, setting)
     for name, metric in (value.metrics if value else {}).items():
         row[f"metrics.{name}"] = metric

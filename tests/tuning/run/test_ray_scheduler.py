@@ -23,7 +23,8 @@ from tuning.run.ray_scheduler import RecordingScheduler
 from tuning.run.results import Results, nested_part
 from tuning.scheduling.registry import build_rule
 from tuning.scheduling.rule import CONTINUE, Decision
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 ASHA = SchedulerSpec(asha=AshaSpec(grace_epochs=1.0, reduction_factor=3.0))
 HEADER = ExperimentRecord(name="sweep", file="", experiment={})

@@ -14,7 +14,8 @@ from tuning.ledger.ledger import Ledger, read_records
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import ExperimentRecord, Outcome, StartedRecord
 from tuning.run.ray_searcher import OptunaSearcher
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 HEADER = ExperimentRecord(name="sweep", file="", experiment={})
 

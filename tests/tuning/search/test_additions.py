@@ -12,7 +12,8 @@ from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History
 from tuning.ledger.records import AddedRecord, EndedRecord, ExperimentRecord, Outcome, StartedRecord
-from tuning.search.study import NoProposal, Proposal, Study
+from tuning.search.proposal import NoProposal, Proposal
+from tuning.search.study import Study
 
 SPACE = Space.parse(
     {"adapter": {"choice": ["lora", "loha"]}, "learning_rate": {"float": [1e-4, 1e-1], "log": True}}

@@ -28,9 +28,10 @@ from tuning.ledger.records import (
     StartedRecord,
     WarmStartRecord,
 )
+from tuning.search.proposal import NoProposal, Proposal
 from tuning.search.samplers.draw import Draw
 from tuning.search.samplers.registry import LISTS, SAMPLERS
-from tuning.search.study import NoProposal, Proposal, Study
+from tuning.search.study import Study
 
 EVERY_ALGORITHM = pytest.mark.parametrize("name", CASES)
 EVERY_SAMPLER = pytest.mark.parametrize("name", DRAWN)

@@ -16,7 +16,8 @@ from tuning.experiment.sections.search import CmaesSpec, Nsga2Spec, RandomSpec, 
 from tuning.experiment.space import Space
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import AT_REST, EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
-from tuning.search.study import NoProposal, Proposal, Study
+from tuning.search.proposal import NoProposal, Proposal
+from tuning.search.study import Study
 
 
 def study(space: Space, *, trials: int | None = 10, history: History | None = None, **search: Any) -> Study:

@@ -31,7 +31,8 @@ from tuning.ledger.records import (
 )
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 from tuning.search.warm_start import describe_earlier_trials, read_earlier_trials
 
 LORA = {"adapter": "lora", "learning_rate": 1e-3, "lora.rank": 8}

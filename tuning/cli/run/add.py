@@ -41,16 +41,22 @@ def run_add(name: Name, given: Parameters, storage: Storage = None) -> None:
 
 
 def request_addition(
-    folder: Path, given: list[str], *, base: Mapping[str, JsonValue] | None = None, of: int | None = None
+    folder: Path,
+    given: list[str],
+    *,
+    base: Mapping[str, JsonValue] | None = None,
+    of: int | None = None,
+    warm: bool = False,
 ) -> str:
     """Leave a request for the driver; returns the message for the user.
 
-    base: the configuration that `given` changes, of trial `of`.
+    base: the configuration that `given` changes, of trial `of`.  warm: it begins with that trial's weights.
 
     Raises ExperimentFileError for a configuration that the space does not hold, StorageError if it is there
-    already or cannot be written.
+    already, cannot begin with these weights, or cannot be written.
     """
     from trainables.errors import StorageError
+    from tuning.checkpoints.parents import check_warm
     from tuning.experiment.additions import addition_of
     from tuning.experiment.space import config_hash
     from tuning.ledger.header import experiment_of
@@ -62,11 +68,13 @@ def request_addition(
     experiment = experiment_of(history.header)
     params = addition_of(experiment, given, base)
     key, name = config_hash(params), shell_name(folder)
-    if (tried := history.trial_of(key)) is not None:
+    if warm and of is not None:  # the same configuration from the start is another trial
+        check_warm(experiment, folder, history, of, params)
+    elif (tried := history.trial_of(key)) is not None:
         raise StorageError(f"trial {tried} of {history.name} has this configuration already")
-    if any(added.hash == key for added in history.added):
+    elif any(added.hash == key for added in history.added):
         raise StorageError(f"this configuration was added to {history.name} before, and waits for its turn")
-    leave_request(folder, AddRequest(params=params, of=of))
+    leave_request(folder, AddRequest(params=params, of=of, warm=warm))
     if driver_alive(folder):
         return f"asked {history.name} to try it next; `adaptertune status {name}` shows it within seconds"
     return f"{history.name} is at rest: `adaptertune resume {name}` tries it next"

@@ -22,18 +22,24 @@ def run_clone(
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="What is different in the copy; may be repeated."),
     ],
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Begin with the trial's best weights, instead of from the start.")
+    ] = False,
     storage: Storage = None,
 ) -> None:
     """Add a changed copy of a trial to an experiment, as one more trial.
 
-    It trains from the start, under the configuration of the trial with your changes; parameters that no
-    longer apply are left out. Otherwise it is like `adaptertune add`.
+    It trains under the configuration of the trial with your changes; parameters that no longer apply are
+    left out. Otherwise it is like `adaptertune add`. With `--warm`, the trial must have ended, and what is
+    changed must be how it trains (rates, loss, batches, images), not which weights there are.
 
     Examples:
 
         adaptertune clone nuclei:7 --set learning_rate=1e-4
 
         adaptertune clone nuclei:best --set lora.rank=16
+
+        adaptertune clone nuclei:best --warm --set learning_rate=1e-4
     """
     from analysis.ranking.rank_by_sql import best_number
     from trainables.errors import StorageError
@@ -47,4 +53,5 @@ def run_clone(
     number = best_number(reference.folder) if reference.trial == BEST else int(reference.trial)
     if number not in history.trials:
         raise StorageError(f"{history.name} has no trial {number}")
-    typer.echo(request_addition(reference.folder, given, base=history.trials[number].params, of=number))
+    params = history.trials[number].params
+    typer.echo(request_addition(reference.folder, given, base=params, of=number, warm=warm))

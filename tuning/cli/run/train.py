@@ -102,12 +102,26 @@ def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, Jso
     if reference.trial == BEST:
         with opened([reference.folder]) as source:
             recorded, best, _ = best_in(source)
+            _require_own_beginning(reference.folder, best.number)
             return recorded.experiment, dict(best.params)
     sweep = Sweep.at(reference.folder)
     for trial in sweep.trials:
         if trial.number == reference.trial:
+            _require_own_beginning(reference.folder, trial.number)
             return sweep.experiment, dict(trial.params)
     raise StorageError(f"{sweep.name} has no trial {reference.trial}; it has {len(sweep.trials)}, from 0 on")
+
+
+def _require_own_beginning(folder: Path, number: int) -> None:
+    """Raise StorageError for a trial that began with another one: its configuration alone gives another."""
+    from tuning.ledger.ledger import read_history
+
+    trial = read_history(folder).trials.get(number)
+    if trial is not None and trial.parent is not None:
+        raise StorageError(
+            f"trial {number} {trial.parent.told}, so training its configuration from the start"
+            " gives another result; for that, write its file with `adaptertune best NAME --format yaml`"
+        )
 
 
 def repeated(experiment: Experiment, file: Path) -> Experiment:

@@ -22,7 +22,8 @@ from tuning.ledger.records import AT_REST, Outcome, ReportRecord, StartedRecord
 from tuning.run.packs.decided import to_record
 from tuning.run.packs.limits import Limits, free_lanes, trials_at_once
 from tuning.run.packs.order_file import OrderFile
-from tuning.search.study import NoProposal, Proposal, Study
+from tuning.search.proposal import NoProposal, Proposal
+from tuning.search.study import Study
 
 DEATHS_IN_COMPANY = 2
 """After so many deaths of its packs a trial runs alone, so that the one at fault shows itself."""
@@ -142,7 +143,7 @@ class Packs:
         self._deaths[number] += DEATHS_IN_COMPANY if alone else 1
         trial = self._recorder.trial(number)
         if self._deaths[number] >= DEATHS_IN_COMPANY:
-            self._held.append(Proposal(number, trial.params, trial.hash, again=True))
+            self._held.append(Proposal(number, trial.params, trial.hash, again=True, parent=trial.parent))
         else:
             self._study.propose_again(trial)
 
@@ -247,6 +248,7 @@ class Packs:
                 hash=proposal.hash,
                 joined=joined,
                 sampler=proposal.sampler,
+                parent=proposal.parent,
             )
         )
         if proposal.reuses is not None:
@@ -272,6 +274,9 @@ class Packs:
         known = self._recorder.trial(proposal.number) if proposal.again else None
         if known is not None and known.outcome in AT_REST and known.reports:
             return max(0, clock - known.reports[-1].step)  # with the others, and not where it left them
+        parent = proposal.parent
+        if known is None and parent is not None and parent.state:
+            return max(0, clock - self._recorder.trial(parent.trial).reports[-1].step)
         return clock if known is None else known.joined
 
     def _single(self) -> bool:

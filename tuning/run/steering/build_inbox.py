@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuning.ledger.requests import AddRequest, PauseRequest, UnpauseRequest
+from tuning.ledger.requests import AddRequest, ExtendRequest, PauseRequest, UnpauseRequest
 from tuning.run.composition import Composition
 from tuning.run.steering.additions import Additions
 from tuning.run.steering.inbox import Inbox
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 def build_inbox(of: Composition, study: Study) -> Inbox:
     """The inbox of a sweep."""
-    pauses = Pauses(of.folder, of.recorder)
+    pauses, additions = Pauses(of.folder, of.recorder), Additions(of, study)
     return Inbox(
         of.folder,
         of.recorder,
         {
-            AddRequest: Additions(of.experiment, of.recorder, study).add,
+            AddRequest: additions.add,
+            ExtendRequest: additions.extend,
             PauseRequest: pauses.pause,
             UnpauseRequest: pauses.unpause,
         },

@@ -21,7 +21,8 @@ from tuning.run.composition import Composition
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
 from tuning.run.steering.build_inbox import build_inbox
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 OWN = {"adapter": "lora", "learning_rate": 0.012, "lora.rank": 4}
 SHARED = {"search": {"trials": 5, "seed": 3, "random": {}}, "resources": {"concurrent": 1}}

@@ -11,7 +11,8 @@ from spaces import CONDITIONAL, EIGHTY
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 FLAT = Space.parse({"learning_rate": {"float": [0.0, 1.0]}, "warmup": {"float": [0.0, 1.0]}})
 

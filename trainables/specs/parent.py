@@ -1,0 +1,53 @@
+"""Trials that begin where another one, their parent, was: at its best weights, or at its whole last state."""
+
+from __future__ import annotations
+
+from trainables.specs.adapters import SECTIONS, Adapter
+from trainables.specs.base import Spec
+from trainables.specs.trial import TrialConfig
+
+_MODEL = {
+    "adapter",
+    *(adapter.value for adapter in SECTIONS),
+    "targets",
+    "blocks",
+    "freezing",
+    "unfreeze_epoch",
+    "frozen_blocks",
+    "freeze_head",
+    "head",
+}
+"""The settings that decide which weights there are, and which of them train."""
+
+
+class ParentFile(Spec):
+    """The checkpoint that a trial begins with.
+
+    path: a path or a URI.  state: whether the trial continues from the whole state in it (weights, optimizer,
+    position), else it begins its own first epoch with the weights.
+    """
+
+    path: str
+    state: bool
+
+
+def why_not_warm(parent: TrialConfig, child: TrialConfig) -> str | None:
+    """Why a trial cannot begin with another one's weights, as a phrase; None if it can."""
+    if Adapter.ADALORA in (parent.adapter, child.adapter):
+        return "AdaLoRA has pruned its ranks by the schedule of its own run"
+    here, there = (config.model_dump(mode="json", include=_MODEL) for config in (child, parent))
+    here["freezing"], there["freezing"] = child.mode.value, parent.mode.value
+    different = sorted(name for name in here if here[name] != there[name])
+    if not different:
+        return None
+    return (
+        f"{', '.join(different)} {'differs' if len(different) == 1 else 'differ'}, so the weights are others;"
+        " a warm copy may change how it trains, not what"
+    )
+
+
+def why_not_longer(config: TrialConfig) -> str | None:
+    """Why a trial cannot be continued for more epochs than it began with, as a phrase; None if it can."""
+    if config.adapter is Adapter.ADALORA:
+        return "AdaLoRA has pruned its ranks by the schedule of its own run"
+    return None
