@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,6 +13,7 @@ from trainables.errors import AdaptertuneError, ExperimentFileError
 from tuning.experiment.alternative import DOMAIN_KEYS
 from tuning.experiment.file_errors import SET, FileError, dotted_key, file_error, suggestion
 from tuning.experiment.load import load_experiment
+from tuning.experiment.objective_list import put_together
 from tuning.experiment.reader import Reader
 from tuning.experiment.settings import find_setting
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
@@ -32,7 +33,8 @@ class Overrides(TypedDict, total=False):
     task: str
     model: Mapping[str, Any]
     data: Mapping[str, Any]
-    objective: Mapping[str, Any]
+    objective: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    constraints: Mapping[str, Any]
     trial: Mapping[str, Any]
     space: Mapping[str, Any]
     search: Mapping[str, Any]
@@ -158,6 +160,7 @@ def document_of(experiment: Experiment) -> dict[str, Any]:
     apart = {*NOT_IN_FILES, "trial", "space"}
     parts = experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     document = {key: part for key, part in parts.items() if part != {}}
+    put_together(document, [o.model_dump(mode="json", exclude_none=True) for o in experiment.further])
     if experiment.trial:
         document["trial"] = dict(experiment.trial)
     if experiment.space:

@@ -44,7 +44,8 @@ from tuning.scheduling.rule import Stop
 from tuning.search.proposal import Proposal
 from tuning.search.samplers import counted_trials
 from tuning.search.samplers.pruned_values import Curve
-from tuning.search.study import TOLD, Study
+from tuning.search.study import Study
+from tuning.search.told import TOLD
 
 CURVES = Path(__file__).resolve().parents[2] / "shared" / "data" / "curves" / "taskset.npz"
 TRIALS, AT_ONCE = 60, 4

@@ -58,6 +58,15 @@ class Trial:
     """The experiment's name."""
     idle: bool = False
     """Whether no driver runs its experiment."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """With several objectives or constraints: of each of their metrics, once it has ended."""
+    broken: tuple[str, ...] = ()
+    """The constraints that it does not keep."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it has not ended with a broken constraint."""
+        return not self.broken
 
     @property
     def shown(self) -> str:
@@ -113,7 +122,7 @@ class Trial:
     def entry(self, standing: Standing | None) -> Entry:
         """What decides its place in a ranking by this standing."""
         value = None if standing is None else standing.value
-        return Entry(self.number, self._ended_as, value, self.ran, self.sweep)
+        return Entry(self.number, self._ended_as, value, self.ran, self.sweep, self.feasible)
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,8 @@ def _trial(history: TrialHistory, experiment: Experiment, *, idle: bool) -> Tria
         reason=history.ended.reason if history.ended is not None else None,
         sweep=experiment.name,
         idle=idle,
+        values=history.ended.values if history.ended is not None else {},
+        broken=tuple(history.ended.broken) if history.ended is not None else (),
     )
 
 

@@ -23,11 +23,14 @@ from dataclasses import dataclass, field
 from analysis.errors import NothingToRankError
 from analysis.query.floors import Floors, Part
 from analysis.query.sweep import UNFINISHED, Objective, Standing, Sweep, Trial
+from analysis.ranking.weighed import INFEASIBLE, Weighed
 from trainables.specs.workload import Direction, ValueRule
 from trainables.wording import counts_in_words, plural
+from tuning.experiment.goals import Goals
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ScoredRecord
-from tuning.ranking.order import best_first
+from tuning.ranking.front import vector_of
+from tuning.ranking.order import best_first, sort_key
 from tuning.ranking.policy import ANY_BUDGET, FALLBACKS, NOT_COMPARABLE, Policy, asked_policy
 from tuning.tables.rows import RUNNING
 
@@ -63,6 +66,8 @@ class Ranking:
     """The most epochs that any trial has run, ranked or not."""
     unfinished: int = 0
     """Those of `left_out` that are recorded as running, although no driver runs."""
+    weighed: Weighed | None = None
+    """What is weighed besides the metric; None if there is nothing else, or more than one experiment."""
 
     def floor(self, trial: Trial, part: Part = Part.VALIDATION) -> float | None:
         """The floor of the metric on the images that a trial was measured on."""
@@ -114,6 +119,8 @@ class Ranking:
             text += "; trials that were stopped early compete"
         if self.at is None and self.span[0] < self.span[1]:
             text += f"; budgets differ: they ran {self.span[0]:g} to {plural(self.span[1], 'epoch')}"
+        if self.weighed is not None:
+            text += f". {self.weighed.caption(self.objective.metric)}"
         if self.left_out:
             text += ". Not ranked: " + counts_in_words(self.not_ranked)
         return text
@@ -145,7 +152,7 @@ def rank(
         objective,
         at,
         ranked,
-        dict(Counter(trial.outcome for trial in sweep.trials if trial.number not in numbers)),
+        dict(Counter(_left_out_as(t, objective, policy) for t in sweep.trials if t.number not in numbers)),
         {(sweep.name, n): score for n, score in sweep.scores.items() if n is not None},
         early_stopped,
         len(ranked),
@@ -154,7 +161,25 @@ def rank(
         floors={sweep.name: sweep.floors},
         furthest=max((trial.ran for trial in sweep.trials), default=0.0),
         unfinished=sum(t.shown == UNFINISHED for t in sweep.trials if t.number not in numbers),
+        weighed=weighed_in(sweep),
     )
+
+
+def weighed_in(sweep: Sweep) -> Weighed | None:
+    """What an experiment weighs, with its front; None if that is one objective without constraints."""
+    goals = Goals.of(sweep.experiment)
+    if goals.single:
+        return None
+    return Weighed.of(
+        goals, ((t.number, vector_of(goals, t.outcome, t.values, feasible=t.feasible)) for t in sweep.trials)
+    )
+
+
+def _left_out_as(trial: Trial, objective: Objective, policy: Policy) -> str:
+    """As what a trial that is not ranked is counted: its outcome, or that its constraints are to blame."""
+    entry = trial.entry(trial.standing(objective, policy.budget))
+    would = sort_key(policy, objective.direction)(entry._replace(feasible=True)) is not None
+    return INFEASIBLE if would else trial.outcome
 
 
 def rank_trials(
@@ -189,7 +214,10 @@ def best_of(ranking: Ranking) -> tuple[Trial, Standing]:
             f"{ranking.sweep}: no trial to rank; none has started, or none passes the filter"
         )
     counts = counts_in_words(ranking.not_ranked)
-    if ranking.at is not None and ranking.furthest < ranking.at:
+    if INFEASIBLE in ranking.left_out:
+        reason = "that could be ranked keeps the constraints"
+        way_out = "see what each one reached with `adaptertune query`, or launch with wider bounds"
+    elif ranking.at is not None and ranking.furthest < ranking.at:
         reason = f"has reached epoch {ranking.at:g}"
         way_out = (
             f"the furthest has run {plural(ranking.furthest, 'epoch')}: rank them at epoch"

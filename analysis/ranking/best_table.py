@@ -10,17 +10,20 @@ from analysis.query.floors import COLLAPSED, Floors, Part, collapsed_caption
 from analysis.query.sweep import Scalar, Standing, Trial
 from analysis.ranking.best import Ranking
 from analysis.ranking.scored_metrics import scored_json, scored_value
+from analysis.ranking.weighed import format_value
 from analysis.tables import Table, format_budget, format_count, format_metric
 from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import ValueRule
 from trainables.wording import plural
 from tuning.formatting import format_settings
+from tuning.tables.rows import OBJECTIVES
 
 
 def best_table(ranking: Ranking, top: int) -> Table:
     """The first `top` trials as a table, with a column for the test metric if one of them has it."""
     metric = ranking.objective.metric
     first = ranking.ranked[:top]
+    beside = () if ranking.weighed is None else ranking.weighed.shown_beside(metric)
     tested = {
         (trial.sweep, trial.number): scored_value(score, metric)
         for trial, standing in first
@@ -35,6 +38,7 @@ def best_table(ranking: Ranking, top: int) -> Table:
             format_metric(standing.value),
             *((format_metric(ranking.floor(trial)),) if apart else ()),
             *((format_metric(tested.get((trial.sweep, trial.number))),) if tested else ()),
+            *(format_value(name, trial.values.get(name)) for name in beside),
             f"{standing.epoch:g}",
             format_budget(trial.ran, trial.epochs),
             outcome_in_words(trial, standing),
@@ -47,7 +51,8 @@ def best_table(ranking: Ranking, top: int) -> Table:
     names = ("experiment",) if ranking.several else ()
     floor = ("floor",) if apart else ()
     columns = (
-        "", *names, "trial", metric, *floor, *test, "at epoch", "ran", "outcome", "trainable", "settings",
+        "", *names, "trial", metric, *floor, *test, *beside, "at epoch", "ran", "outcome", "trainable",
+        "settings",
     )  # fmt: skip
     title = f"{ranking.sweep}: best {min(top, ranking.counted)} of {plural(ranking.counted, 'trial')}"
     caption = ranking.caption
@@ -62,7 +67,7 @@ def best_table(ranking: Ranking, top: int) -> Table:
         caption += ". floor: what the best constant predictor reaches on the same validation images"
     if any(standing.collapsed for _, standing in first):
         caption += f". {collapsed_caption(ranking.decided_by)}"
-    numeric = ("", "trial", metric, *floor, *test, "at epoch", "ran", "trainable")
+    numeric = ("", "trial", metric, *floor, *test, *beside, "at epoch", "ran", "trainable")
     return Table(title, columns, rows, caption, numeric=tuple(columns.index(name) for name in numeric))
 
 
@@ -86,6 +91,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
         },
         "filtered_on_test": ranking.chosen_on_test,
         "early_stopped_compete": ranking.early_stopped,
+        **({} if ranking.weighed is None else ranking.weighed.as_json()),
         "ranked": ranking.counted,
         "not_ranked": dict[str, JsonValue](ranking.not_ranked),
         "trials": [
@@ -108,6 +114,7 @@ def best_json(ranking: Ranking, top: int) -> dict[str, JsonValue]:
                 "test": None if (score := ranking.score(trial, standing)) is None else scored_json(score),
                 "test_floor": ranking.floor(trial, Part.TEST),
                 "parameters": dict(trial.parameters),
+                **({"values": dict(trial.values)} if trial.values else {}),
                 "seconds": trial.seconds,
             }
             for place, (trial, standing) in enumerate(ranking.ranked[:top], start=1)
@@ -140,6 +147,9 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
         }
         row |= {f"parameters.{part}": number for part, number in trial.parameters.items()}
         row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
+        row |= {f"{OBJECTIVES}{name}": value for name, value in trial.values.items()}
+        if ranking.weighed is not None and ranking.weighed.goals.several:
+            row["front"] = trial.number in ranking.weighed.front
         if (score := ranking.score(trial, standing)) is not None:
             row |= {f"test.{name}": value for name, value in score.metrics.items()}
             for domain, metrics in score.domains.items():

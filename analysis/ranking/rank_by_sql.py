@@ -14,12 +14,15 @@ from analysis.query.sql import Recorded, Source, named_in, opened, rows_of, with
 from analysis.query.sweep import Objective, Standing, Trial, objective_of_metric
 from analysis.ranking.best import Ranking, best_of, first_not_empty, reads_test
 from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
+from analysis.ranking.weighed import INFEASIBLE, Weighed
 from trainables.wording import with_full_stop
+from tuning.experiment.goals import Goals
 from tuning.ledger.ledger import driver_alive
 from tuning.ledger.records import ReportRecord, ScoredRecord
+from tuning.ranking.front import vector_of
 from tuning.ranking.policy import ANY_BUDGET, asked_policy
 from tuning.tables.relations import sql_name, sql_text
-from tuning.tables.rows import PARTS, RUNNING, settings_of
+from tuning.tables.rows import BROKEN, OBJECTIVES, PARTS, RUNNING, settings_of
 
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
@@ -45,17 +48,20 @@ def rank_by_sql(
     if at is not None:
         standings = standings_sql(objective, at, source.columns_of("epochs"))
         asked = (
-            f"SELECT t.experiment, t.trial, t.outcome, t.ran, s.value, s.epoch FROM ({asked}) AS t"
+            f"SELECT t.experiment, t.trial, t.outcome, t.ran, s.value, s.epoch, t.{BROKEN}"
+            f" FROM ({asked}) AS t"
             f" LEFT JOIN ({standings}) AS s USING (experiment, trial)"
         )
     run = source.run
     _create(
         source,
-        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, {ranked_sql(policy)} AS ranked FROM ({asked})",
+        f"CREATE OR REPLACE TEMP TABLE considered AS SELECT *, could AND {BROKEN} IS NULL AS ranked"
+        f" FROM (SELECT *, {ranked_sql(policy)} AS could FROM ({asked}))",
         where,
     )
     lost = run(
-        "SELECT experiment, outcome, count(*) FROM considered WHERE NOT ranked GROUP BY experiment, outcome"
+        f"SELECT experiment, CASE WHEN could THEN '{INFEASIBLE}' ELSE outcome END AS how, count(*)"
+        " FROM considered WHERE NOT ranked GROUP BY experiment, how"
     ).fetchall()
     idle = frozenset(each.name for each in source.experiments if not driver_alive(each.folder))
     left_out: Counter[str] = Counter()
@@ -97,7 +103,34 @@ def rank_by_sql(
         floors={recorded.name: recorded.floors for recorded in source.experiments},
         furthest=furthest or 0.0,
         unfinished=unfinished,
+        weighed=_weighed(source),
     )
+
+
+def _weighed(source: Source) -> Weighed | None:
+    """See `weighed_in`; the values of all trials that have ended are read, and no reports."""
+    if len(source.experiments) > 1:
+        return None
+    goals = Goals.of(source.experiments[0].experiment)
+    if goals.single:
+        return None
+    columns = [f"{OBJECTIVES}{goal.metric}" for goal in goals.objectives]
+    if not goals.several or not set(columns) <= set(source.columns_of("trials")):
+        return Weighed(goals)
+    named = ", ".join(sql_name(column) for column in columns)
+    rows = source.run(
+        f"SELECT trial, outcome, {named} FROM trials WHERE {_broken(source)} IS NULL"
+    ).fetchall()
+    points = []
+    for number, outcome, *found in rows:
+        values = {g.metric: v for g, v in zip(goals.objectives, found, strict=True) if v is not None}
+        points.append((number, vector_of(goals, outcome, values, feasible=True)))
+    return Weighed.of(goals, points)
+
+
+def _broken(source: Source) -> str:
+    """The column with broken constraints, which is there only where some are broken."""
+    return BROKEN if BROKEN in source.columns_of("trials") else "NULL::VARCHAR"
 
 
 def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
@@ -132,7 +165,9 @@ def _asked(source: Source, objective: Objective, where: str | None) -> str:
     trials = "trials"
     if objective.metric != source.objective.metric:
         trials = f"({_under(source, objective)})"
-    asked = "SELECT experiment, trial, outcome, ran, value, epoch FROM " + trials
+    asked = (
+        f"SELECT experiment, trial, outcome, ran, value, epoch, {_broken(source)} AS {BROKEN} FROM {trials}"
+    )
     return asked if where is None else f"{asked} WHERE ({where}\n)"
 
 
@@ -194,7 +229,9 @@ def _trials(
         for values in rows:
             report = _report(dict(zip(names, values, strict=True)))
             reported.setdefault(report.trial, []).append(report)
-    asked = ", ".join(sql_name(name) for name in (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS)))
+    weighed = [name for name in source.columns_of("trials") if name.startswith(OBJECTIVES)]
+    wanted = (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS), *weighed)
+    asked = ", ".join(sql_name(name) for name in wanted)
     names, rows = rows_of(source.run(f"SELECT {asked} FROM trials WHERE {which}"))
     found = []
     for values in rows:
@@ -215,6 +252,7 @@ def _trials(
             reason=row["reason"],
             sweep=recorded.name,
             idle=idle,
+            values={n.removeprefix(OBJECTIVES): row[n] for n in weighed if row[n] is not None},
         )
         found.append(((recorded.name, trial.number), trial))
     return found

@@ -10,6 +10,7 @@ from analysis.report.details_section import details_section
 from analysis.report.document import ReportDocument
 from analysis.report.examples import examples_section
 from analysis.report.inputs import Material
+from analysis.report.objectives import objectives_section
 from analysis.report.on_test_images import domains_section
 from analysis.report.settings import importance_section, parallel_section
 from analysis.report.setup import (
@@ -35,9 +36,10 @@ from tuning.formatting import duration
 def report_of(m: Material) -> ReportDocument:
     """The report with every section; a section without content gives the reason."""
     experiment = m.sweep.experiment
+    weighed = [objectives_section] if experiment.further else []
     sections = (
         searched_section, best_section, curves_section, ablations_section, importance_section,
-        parallel_section, pareto_section, domains_section, classes_section, details_section,
+        parallel_section, *weighed, pareto_section, domains_section, classes_section, details_section,
         examples_section,
         failures_section, cost_section, environment_section,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from analysis.report.plots import (
     Costs,
     Curves,
     Dots,
+    Growth,
     LevelMark,
     Marginals,
     Parallel,
@@ -68,6 +69,8 @@ def _canvas(plot: Plot) -> Canvas:
             return parallel_figure(plot)
         case Costs():
             return _costs(plot)
+        case Growth():
+            return _growth(plot)
         case Dots():
             return _dots(plot)
         case PrecisionRecall():
@@ -251,6 +254,19 @@ def _bars(plot: Bars) -> Canvas:
 # --- costs and dots ---------------------------------------------------------------------------
 
 
+def _growth(plot: Growth) -> Canvas:
+    figure = new_canvas(2.4)
+    axes = figure.subplots()
+    places, shares = [place for place, _ in plot.points], [share for _, share in plot.points]
+    axes.step(places, shares, where="post", color=OTHER, linewidth=1.6)
+    axes.plot(places[-1:], shares[-1:], linestyle="none", marker="o", markersize=6, color=OTHER)
+    axes.set_xlabel(plot.steps)
+    axes.set_ylabel(plot.name)
+    axes.set_ylim(-0.03, 1.03)
+    axes.grid()
+    return figure
+
+
 def _costs(plot: Costs) -> Canvas:
     from matplotlib.lines import Line2D
 
@@ -272,10 +288,11 @@ def _costs(plot: Costs) -> Canvas:
                 point.range, [point.y, point.y], color=adapter_colour(point.adapter), linewidth=1, zorder=1
             )
     best = sorted((point.x, point.y, point.trial) for point in plot.points if point.front)
-    axes.step(
-        [x for x, _, _ in best], [y for _, y, _ in best], where="post", color=OTHER, linewidth=1.2,
-        linestyle="-", zorder=2,
-    )  # fmt: skip
+    if plot.line:
+        axes.step(
+            [x for x, _, _ in best], [y for _, y, _ in best], where="post", color=OTHER, linewidth=1.2,
+            linestyle="-", zorder=2,
+        )  # fmt: skip
     if plot.log:
         axes.set_xscale("log")
         _counts(axes.xaxis)

@@ -139,6 +139,17 @@ class Costs:
     cost: str
     log: bool
     points: tuple[CostPoint, ...]
+    line: bool = True
+    """Whether the front is a staircase from the cheapest to the best, and drawn as one."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A share that grows step by step. points: (number of the step, share)."""
+
+    steps: str
+    name: str
+    points: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -196,4 +207,4 @@ def interval_ends(interval: Interval | None) -> tuple[float, float] | None:
     return None if interval is None else (interval.low, interval.high)
 
 
-Plot = Curves | Ablation | Marginals | Bars | Parallel | Costs | Dots | PrecisionRecall | Confusion
+Plot = Curves | Ablation | Marginals | Bars | Parallel | Costs | Growth | Dots | PrecisionRecall | Confusion

@@ -152,15 +152,21 @@ def describe_scheduler(experiment: Experiment) -> str:
     if scheduler.pasha is not None:
         factor = scheduler.pasha.reduction_factor
         return f"PASHA, one in {factor:g} continues, rungs at epoch {rungs} while the order of trials changes"
+    if scheduler.dominance is not None:
+        factor = scheduler.dominance.reduction_factor
+        return (
+            f"dominance: a trial goes on while fewer than one in {factor:g} of its rung dominate it,"
+            f" rungs at epoch {rungs}"
+        )
     if scheduler.median is not None:
         return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
     return "none by a scheduler" if scheduler.rule is None else f"by {scheduler.rule}"
 
 
 def rungs_of(experiment: Experiment) -> tuple[float, ...]:
-    """Epochs before the last at which ASHA, Hyperband or PASHA decides; empty without one of them."""
+    """Epochs before the last at which successive halving decides; empty without it."""
     last, scheduler = experiment.max_epochs, experiment.scheduler
-    rising, falling = scheduler.asha or scheduler.pasha, scheduler.hyperband
+    rising, falling = scheduler.asha or scheduler.pasha or scheduler.dominance, scheduler.hyperband
     found: tuple[float, ...] = ()
     if rising is not None and rising.grace_epochs < last:
         found = rungs_from(rising.grace_epochs, rising.reduction_factor, last)

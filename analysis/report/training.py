@@ -48,6 +48,8 @@ def curves_section(m: Material) -> Section:
     halving = scheduler.asha or scheduler.hyperband or scheduler.pasha
     if halving is not None:
         caption += f". Dotted lines: {name}'s rungs, at which one in {halving.reduction_factor:g} continues"
+    elif scheduler.dominance is not None:
+        caption += ". Dotted lines: rungs, at which trials stop that too many others dominate"
     elif scheduler.median is not None:
         caption += ". Trials worse than the median of the others were stopped"
     if total > len(chosen):

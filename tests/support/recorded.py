@@ -57,6 +57,10 @@ class Told:
     """Other metrics of each report."""
     lanes: int = 1
     """Trials that took their steps together with it, itself included."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """With several objectives or constraints, at its end."""
+    broken: Sequence[str] = ()
+    """The constraints that it does not keep."""
     parameters: Mapping[str, int] = field(
         default_factory=lambda: {"adapter": 1024, "head": 2000, "backbone": 0, "total": 1_000_000}
     )
@@ -188,6 +192,7 @@ def write(
                     EndedRecord(
                         time=now, trial=number, outcome=told.outcome, reason=told.reason,
                         value=None if lost else best, epoch=float(len(told.curve)), of=told.of,
+                        values=dict(told.values), broken=list(told.broken),
                     )
                 )  # fmt: skip
         if scores:

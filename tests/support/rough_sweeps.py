@@ -7,10 +7,15 @@ import random
 from collections.abc import Sequence
 
 from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord, StoppedRecord
-from tuning.scheduling.rule import Rest, RestingRule, Stop, StoppingRule
+from tuning.scheduling.rule import ObservingRule, Rest, RestingRule, Stop, StoppingRule
 
 Curve = Sequence[tuple[float, float]]
 """(epoch, objective) of each report; the last one is a trial's last, unless it is not finite."""
+
+
+def memory_of(number: int) -> float:
+    """The peak memory of a trial, in MB: one of three values."""
+    return 100.0 + number * 7 % 3
 
 
 def rough_curves(seed: int, *, epochs: float, trials: int = 60) -> list[Curve]:
@@ -90,11 +95,14 @@ def _reported(
         epoch=epoch,
         step=round(epoch * 10),
         objective=objective if finite else None,
+        peak_mb=memory_of(number),
         outcome=ends.value if ends is not None and finite else None,  # type: ignore[arg-type]
     )
     records.append(record)
     if not finite:
         return Outcome.DIVERGED
+    if isinstance(rule, ObservingRule):
+        rule.observe(record)
     if ends is not None:
         rule.finish(number, epoch, objective)
         return ends

@@ -226,7 +226,7 @@ def _metrics(trained: TrainedModel, card: Card) -> str:
     if card.metrics:
         at = f", epoch {card.epoch:g}" if card.epoch is not None else ""
         rows += [(f"validation images{at}", card.metrics), *_floors(workload, card, VALIDATION, main)]
-        for domain in workload.watched:
+        for domain in workload.domains_of_objective:
             images = f"{VALIDATION} of {domain}"
             shifted = {
                 key: card.metrics[f"{key}@{domain}"] for key in main if f"{key}@{domain}" in card.metrics

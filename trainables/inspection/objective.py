@@ -19,12 +19,16 @@ from trainables.specs.workload import ROBUSTNESS, MetricName, Workload
 
 def objective_fault(workload: Workload, read: ReadData, seen: SeenData) -> str | None:
     """Why the objective has no value, as training would say it; None if it has one."""
-    reason = next(_reasons(workload, read, seen), None)
-    return None if reason is None else f"objective.metric {workload.objective.metric}: {reason}"
+    for place, asked in enumerate(workload.metrics):
+        reason = next(_reasons(workload, read, seen, asked), None)
+        if reason is not None:
+            what = f"metric {asked.whole}" if place else f"objective.metric {workload.objective.metric}"
+            return f"{what}: {reason}"
+    return None
 
 
-def _reasons(workload: Workload, read: ReadData, seen: SeenData) -> Iterator[str]:
-    asked, classes = workload.metric, read.classes
+def _reasons(workload: Workload, read: ReadData, seen: SeenData, asked: MetricName) -> Iterator[str]:
+    classes = read.classes
     if (error := class_error(asked, classes)) is not None:
         yield error
         return
@@ -32,7 +36,7 @@ def _reasons(workload: Workload, read: ReadData, seen: SeenData) -> Iterator[str
     name = MetricName(workload.task.facts.main_metric) if robust else asked
     own = robust or asked.domain is None
     sets = [("validation", str(Split.VALIDATION))] if own else []
-    for domain in workload.watched:
+    for domain in workload.domains_of(asked):
         corrupted = workload.data.domains[domain].corruption is not None  # of the data's own images
         label = str(Split.VALIDATION) if corrupted else f"{Split.VALIDATION}@{domain}"
         sets.append((f"validation of domain {domain}", label))

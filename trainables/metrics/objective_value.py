@@ -24,24 +24,26 @@ from trainables.specs.workload import ROBUSTNESS, MetricName, Workload
 
 
 def check_objective(prepared: Prepared, workload: Workload) -> None:
-    """Raise DataError if the objective's metric has no value on the validation images, with the reason."""
-    reason = next(_reasons(prepared, workload), None)
-    if reason is not None:
-        raise DataError(f"objective.metric {workload.objective.metric}: {reason}")
+    """Raise DataError if a metric that is weighed has no value on the validation images, with the reason."""
+    for place, asked in enumerate(workload.metrics):
+        reason = next(_reasons(prepared, workload, asked), None)
+        if reason is not None:
+            what = f"metric {asked.whole}" if place else f"objective.metric {workload.objective.metric}"
+            raise DataError(f"{what}: {reason}")
 
 
-def _reasons(prepared: Prepared, workload: Workload) -> Iterator[str]:
-    asked, classes = workload.metric, prepared.classes
+def _reasons(prepared: Prepared, workload: Workload, asked: MetricName) -> Iterator[str]:
+    classes, watched = prepared.classes, workload.domains_of(asked)
     if (error := class_error(asked, classes)) is not None:
         yield error
         return
-    domains: dict[str, Parts] = open_domains(prepared, workload) if workload.watched else {}
+    domains: dict[str, Parts] = open_domains(prepared, workload) if watched else {}
     own = asked.base == ROBUSTNESS or asked.domain is None
     name = MetricName(workload.task.facts.main_metric) if asked.base == ROBUSTNESS else asked
     sets: list[tuple[str, PreparedSplit]] = []
     if own:
         sets.append((str(Split.VALIDATION), prepared.splits[Split.VALIDATION]))
-    for domain in workload.watched:
+    for domain in watched:
         sets.append((f"validation of domain {domain}", domains[domain][Split.VALIDATION]))
     rules = MetricRules.of(workload, classes)
     for what, split in sets:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trainables.specs.base import Count, Spec
+from trainables.specs.costs import COSTS, CostMetric
 from trainables.specs.data import DataSpec, EmbeddedData, HubBoxes
 from trainables.specs.definitions import Definitions
 from trainables.specs.tasks import TASK_FACTS, TaskFacts
@@ -137,6 +138,8 @@ class Workload(Spec):
     model: ModelSpec = ModelSpec()
     data: DataSpec = DataSpec(embedded=EmbeddedData())
     objective: ObjectiveSpec
+    also: tuple[str, ...] = ()
+    """The metrics, costs among them, that further objectives and constraints need."""
     definitions: Definitions = Definitions()
 
     @property
@@ -163,9 +166,28 @@ class Workload(Spec):
         return self.task.facts.main_metric if self.metric.base == ROBUSTNESS else self.metric.name
 
     @property
+    def metrics(self) -> tuple[MetricName, ...]:
+        """The parts of all metrics on validation images that are needed, that of the objective first."""
+        more = (name for name in self.also if name not in COSTS)
+        return (self.metric, *(MetricName.of(name, self.data.domains) for name in more))
+
+    @property
+    def counts_macs(self) -> bool:
+        """Whether the multiplications of each trial's model are to be counted."""
+        return CostMetric.MACS in self.also
+
+    @property
     def watched(self) -> tuple[str, ...]:
+        """The domains in which validation metrics are needed, by the objective or by others."""
+        return tuple(dict.fromkeys(name for metric in self.metrics for name in self.domains_of(metric)))
+
+    @property
+    def domains_of_objective(self) -> tuple[str, ...]:
         """The domains in which the objective needs validation metrics."""
-        metric = self.metric
+        return self.domains_of(self.metric)
+
+    def domains_of(self, metric: MetricName) -> tuple[str, ...]:
+        """The domains in which a metric needs validation metrics."""
         if metric.domain is not None:
             return (metric.domain,)
         return tuple(self.data.domains) if metric.base == ROBUSTNESS else ()

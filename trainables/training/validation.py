@@ -94,14 +94,14 @@ class Validation:
         """The interval of the objective above its floor. sampled: by domain, None for the data's own."""
         if self.workload.metric.base == ROBUSTNESS:
             return robustness_interval(
-                sampled.get(None), [sampled.get(name) for name in self.workload.watched]
+                sampled.get(None), [sampled.get(name) for name in self.workload.domains_of_objective]
             )
         return interval([part for part in sampled.values() if part is not None])
 
     def _sampled_sets(self) -> tuple[str | None, ...]:
         """The domains whose images the interval is computed on; None for the data's own."""
-        watched = self.workload.watched
-        return (None, *watched) if self.workload.metric.base == ROBUSTNESS else watched or (None,)
+        domains = self.workload.domains_of_objective
+        return (None, *domains) if self.workload.metric.base == ROBUSTNESS else domains or (None,)
 
     def _sampled_metric(self) -> MetricName | None:
         """The metric that the interval above the floor is computed of, without its domain; None if none.
@@ -120,12 +120,13 @@ def reported(metrics: Mapping[str, float], workload: Workload) -> dict[str, floa
     """The metrics of one set of images that a report holds.
 
     A detector has twelve metrics of each class: a thousand numbers for COCO's 80, in each report of each
-    trial. A report holds `facts.reported_by_class` of every class, and the objective. Scores on test
+    trial. A report holds `facts.reported_by_class` of every class, and the objectives. Scores on test
     images and `evaluate` hold all of them.
     """
-    by_class, objective = workload.task.facts.reported_by_class, workload.metric.name
+    by_class = workload.task.facts.reported_by_class
+    asked = {metric.name for metric in workload.metrics}
     return {
         name: value
         for name, value in metrics.items()
-        if name == objective or "/" not in name or name.partition("/")[0] in by_class
+        if name in asked or "/" not in name or name.partition("/")[0] in by_class
     }

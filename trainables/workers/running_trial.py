@@ -26,6 +26,7 @@ from trainables.run_folder import (
     STOPPED,
     append_to_log,
 )
+from trainables.specs.data import Split
 from trainables.specs.heads import HeadSource
 from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.report import Report
@@ -35,6 +36,7 @@ from trainables.training.checkpoint import pack_weights, read_state, restore_sta
 from trainables.training.engine import Engine
 from trainables.training.evaluation import ran_out_of_memory
 from trainables.training.gradient_audit import grouped
+from trainables.training.macs import count_macs
 from trainables.training.state import TrialState
 
 SAVING_SHARE = 20
@@ -64,6 +66,7 @@ class RunningTrial:
         self._fault: str | None = None
         self._built: dict[str, int] | None = None
         self._head: HeadSource | None = None
+        self._macs: int | None = None
         self._told: list[str] = []
         self._told_before = 0
         self._baseline: dict[str, float] | None = None
@@ -203,6 +206,8 @@ class RunningTrial:
         if state.still:
             self.note(f"has no gradient and never trains: {', '.join(grouped(state.still))}")
         self._head = engine.task.head_source(state.config)
+        if job.workload.counts_macs:
+            self._macs = count_macs(engine.task, engine.data.splits[Split.VALIDATION], state)
 
     def _measured_baseline(self, engine: Engine, claim: Path) -> dict[str, float] | None:
         """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
@@ -270,6 +275,7 @@ class RunningTrial:
     def _result(self, *, report: Report | None, done: bool, failure: Failure | None = None) -> TrialResult:
         built, self._built = self._built, None
         head, self._head = self._head, None
+        macs, self._macs = self._macs, None
         still = grouped(self.state.still) if built is not None and self.state is not None else []
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
@@ -280,6 +286,7 @@ class RunningTrial:
             report=report if failure is None else None,
             built=built,
             head=head,
+            macs=macs,
             still=still,
             baseline=baseline,
             unsaved=unsaved,

@@ -46,10 +46,11 @@ class Kept:
     value: float | None = None
     last: int = 0
     best: int = 0
+    feasible: bool = True
 
     def entry(self) -> Entry:
         """What decides its place in the ranking."""
-        return Entry(self.trial, self.outcome, self.value)
+        return Entry(self.trial, self.outcome, self.value, feasible=self.feasible)
 
     def size(self, name: str) -> int:
         """The bytes of one of its two files."""
@@ -230,7 +231,7 @@ class Budget:
         trial = self._recorder.history.trials[number]
         before = self._kept.get(number)
         self._total += last + best - (0 if before is None else before.last + before.best)
-        self._kept[number] = Kept(number, trial.outcome, trial.value, last, best)
+        self._kept[number] = Kept(number, trial.outcome, trial.value, last, best, feasible=trial.feasible)
 
     def _remove(self, number: int, removals: list[Removal]) -> bool:
         """Whether the files are removed. One that an earlier check failed to remove is recorded already."""

@@ -14,8 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.query.floors import COLLAPSED, Floors, collapsed_caption
+from analysis.ranking.weighed import Weighed, format_value
 from trainables.errors import AdaptertuneError
 from trainables.specs.workload import ValueRule
+from trainables.wording import plural
+from tuning.experiment.goals import Goals
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration, format_settings
 from tuning.ledger.history import History, TrialHistory, settings_with
@@ -32,12 +35,15 @@ from tuning.ledger.records import (
     UnsavedRecord,
 )
 from tuning.ranking.best_so_far import BestSoFar, BestTrial
+from tuning.ranking.front import vector_of
 from tuning.ranking.standing import Objective, standing
 
 WINDOW_S = 60.0
 """The throughput is measured over this many seconds."""
 SHOWN = 12
 """The most running trials in the table."""
+FRONT = 5
+"""The most trials of a front that are shown."""
 
 
 class Board:
@@ -54,6 +60,7 @@ class Board:
         self._last_only = workload.objective.value is ValueRule.LAST
         self._history = History(ExperimentRecord(name=experiment.name, file="", experiment={}))
         self._epochs: dict[int, float] = {}
+        self._goals = Goals.of(experiment)
         self._best_so_far = BestSoFar(workload.direction, workload.objective.value)
         self._samples: deque[tuple[float, int]] = deque()
         self._unsaved: dict[int, str] = {}
@@ -168,6 +175,21 @@ class Board:
         return self._best_so_far.best
 
     @property
+    def weighed(self) -> Weighed | None:
+        """With several objectives or constraints: the front of the trials that ran to their own end."""
+        goals = self._goals
+        if goals.single:
+            return None
+        ended = ((t, t.ended.values) for t in self.trials.values() if t.ended is not None)
+        points = ((t.number, vector_of(goals, t.outcome, v, feasible=t.feasible)) for t, v in ended)
+        return Weighed.of(goals, points)
+
+    @property
+    def infeasible(self) -> int:
+        """The number of trials that ended with a broken constraint."""
+        return sum(not trial.feasible for trial in self.trials.values())
+
+    @property
     def floor(self) -> float | None:
         """What the best constant predictor reaches on the validation images; None without a floor."""
         return Floors.of(self._experiment.workload, self._history.prepared).at(self.metric)
@@ -242,6 +264,8 @@ class Board:
         if (best := self.best) is not None:
             lost = f", {COLLAPSED}" if self.best_has_collapsed else ""
             parts.append(f"best {self.metric} {best.value:.4f} (trial {best.trial}{lost})")
+        if (weighed := self.weighed) is not None and weighed.goals.several:
+            parts.append(f"{plural(len(weighed.front), 'trial')} on the front")
         if self.scored is not None and not self._over:
             parts.append(self._scoring())
         elif not self._over:
@@ -265,6 +289,8 @@ class Board:
         )
         if best is not None and self.best_has_collapsed:
             head.add_row("", Text(collapsed_caption(self.metric)))
+        if (weighed := self.weighed) is not None:
+            self._add_weighed(head, weighed)
         if (floor := self.floor) is not None:
             head.add_row("floor", f"{floor:.4f}  what the best constant predictor reaches")
         if self.baseline is not None:
@@ -286,6 +312,22 @@ class Board:
         if not self.running or self._over:
             return Group(title, head)
         return Group(title, head, self._running_table(most))
+
+    def _add_weighed(self, head: Table, weighed: Weighed) -> None:
+        """The trials of the front, each with its values, and how many broke a constraint."""
+        goals = weighed.goals
+        for place, number in enumerate(weighed.front[:FRONT]):
+            ended = self.trials[number].ended
+            values = {} if ended is None else ended.values
+            shown = "  ".join(
+                f"{g.metric} {format_value(g.metric, values[g.metric])}" for g in goals.objectives
+            )
+            head.add_row("" if place else "front", f"trial {number}  {shown}")
+        if (more := len(weighed.front) - FRONT) > 0:
+            head.add_row("", f"… and {more} more: adaptertune pareto")
+        if goals.constraints:
+            bounds = ", ".join(f"{name} {bound}" for name, bound in goals.constraints.items())
+            head.add_row("constraints", f"{bounds}  {plural(self.infeasible, 'trial')} outside")
 
     def _running_table(self, most: int) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")

@@ -35,12 +35,20 @@ def experiment_schema() -> Schema:
     for name in NOT_IN_FILES:
         del properties[name]
     definitions.pop("Definitions", None)
+    properties["objective"] = _objective(properties["objective"])
     properties["trial"] = _trial(trial, definitions)
     properties["space"] = _space(trial, definitions)
     properties["scheduler"] = {"anyOf": [{"const": "none"}, properties["scheduler"]]}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "adaptertune experiment"
     return schema
+
+
+def _objective(first: Schema) -> Schema:
+    """One objective, or a list of them."""
+    items = {"type": "array", "minItems": 1, "prefixItems": [first]}
+    items["items"] = {"$ref": "#/$defs/FurtherObjective"}
+    return {"anyOf": [first, items], "description": "What a sweep optimises: one metric, or a list."}
 
 
 def attribute_docs(model: type[BaseModel]) -> dict[str, str]:

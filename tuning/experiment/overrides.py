@@ -136,6 +136,8 @@ def _put(document: Document, steps: list[str | int], value: Any) -> None:
         if not steps:
             break
         inner = node.get(key) if isinstance(node, dict) else node[key]
+        if path == ("objective",) and isinstance(inner, list) and not isinstance(steps[0], int):
+            raise _NotThereError("is in a list of objectives; give its place, as in objective[0].metric")
         if not isinstance(inner, dict | list) or (isinstance(inner, list) and not isinstance(steps[0], int)):
             _forget(document, path)
             inner = node[key] = {}

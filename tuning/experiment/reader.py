@@ -31,6 +31,7 @@ from tuning.experiment.file_errors import (
     suggestion,
     translate_errors,
 )
+from tuning.experiment.objective_list import FURTHER, known_keys, path_in_file, take_apart
 from tuning.experiment.overrides import apply_overrides, drop_first_outside, narrow_space
 from tuning.experiment.paths import make_absolute
 from tuning.experiment.sections.scheduler import SchedulerSpec
@@ -124,7 +125,7 @@ class Reader:
 
     def _parts(self, value: dict[str, Any]) -> dict[str, Any]:
         """Each part that is valid by itself. `value` keeps only the keys of an Experiment."""
-        known = keys_of(Experiment)
+        known: dict[Path, Sequence[str]] = dict(keys_of(Experiment))
         for key in [k for k in value if k not in PARTS]:
             del value[key]
             keys = [name for name in Experiment.model_fields if name not in NOT_IN_FILES | {"ablation"}]
@@ -135,19 +136,21 @@ class Reader:
                 )
             self._violations.append(Violation((key,), rule))
         self._scheduler(value)
+        self._violations += take_apart(value)
         make_absolute(value, self._base)
         self._drop_domains(value)
         domains = value["data"].get("domains") if isinstance(value.get("data"), dict) else None
         for name in domains if isinstance(domains, dict) else ():
             known |= keys_of(DomainSpec, ("data", "domains", name))
+        known |= known_keys(value)
         found: dict[str, Any] = {}
-        for name in PARTS:
+        for name in (*PARTS, FURTHER):
             field = Experiment.model_fields[name]
             if name not in value:
                 if field.is_required():
                     self._violations.append(Violation((name,), MISSING))
                 else:
-                    found[name] = field.default
+                    found[name] = field.get_default(call_default_factory=True)
                 continue
             below = {path[1:]: keys for path, keys in known.items() if path[:1] == (name,)}
             try:
@@ -305,6 +308,8 @@ class Reader:
 
     def _written(self, path: Path) -> Path:
         """The path in the file for a path of the plain values."""
+        listed = isinstance(self._document.value.get("objective"), list)
+        path = path_in_file(path, listed=listed)
         place = self._places.get(path[:2])
         if place is None:
             return path

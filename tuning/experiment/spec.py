@@ -27,6 +27,7 @@ from tuning.experiment.dotted import put_nested
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.sections.checkpoints import CheckpointSpec
 from tuning.experiment.sections.confirm import ConfirmSpec
+from tuning.experiment.sections.objectives import BoundSpec, FurtherObjective
 from tuning.experiment.sections.resources import ResourceSpec
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.sections.scoring import ScoringSpec
@@ -43,6 +44,11 @@ class Experiment(Spec):
     model: ModelSpec = ModelSpec()
     data: DataSpec = DataSpec(embedded=EmbeddedData())
     objective: ObjectiveSpec
+    """The first objective, which decides wherever one number is needed."""
+    further: tuple[FurtherObjective, ...] = ()
+    """The other objectives; in the file they follow in the list `objective`."""
+    constraints: dict[str, BoundSpec] = Field(default_factory=dict)
+    """Bounds on metrics and costs of a trial; those that break one are not ranked."""
     trial: dict[str, JsonValue] = Field(default_factory=dict)
     space: Space = Space()
     search: SearchSpec = SearchSpec()
@@ -70,6 +76,7 @@ class Experiment(Spec):
             model=self.model,
             data=self.data,
             objective=self.objective,
+            also=tuple(dict.fromkeys([*(o.metric for o in self.further), *self.constraints])),
             definitions=self.definitions,
         )
 
@@ -131,5 +138,5 @@ class Experiment(Spec):
             )
 
 
-NOT_IN_FILES = {"definitions", "source_text"}
+NOT_IN_FILES = {"definitions", "source_text", "further"}
 """Fields of an experiment that are not keys of its file."""

@@ -52,6 +52,8 @@ class TrialHistory:
     hash: str
     started: float
     parameters: Mapping[str, int] | None = None
+    macs: int | None = None
+    """See `BuiltRecord`."""
     reports: tuple[ReportRecord, ...] = ()
     stopped: StoppedRecord | None = None
     ended: EndedRecord | None = None
@@ -90,6 +92,11 @@ class TrialHistory:
         if self.ended is not None:
             return self.ended.value
         return self.reports[-1].objective if self.reports else None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it has not ended with a broken constraint."""
+        return self.ended is None or not self.ended.broken
 
     @property
     def peak_mb(self) -> float | None:
@@ -262,7 +269,7 @@ def _with(
 ) -> TrialHistory:
     match record:
         case BuiltRecord():
-            return replace(trial, parameters=record.parameters)
+            return replace(trial, parameters=record.parameters, macs=record.macs)
         case ReportRecord():
             kept = trial.reports
             while kept and kept[-1].epoch >= record.epoch:

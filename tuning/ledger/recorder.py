@@ -8,7 +8,9 @@ from collections.abc import Callable
 from trainables.errors import AdaptertuneError, StorageError
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import Ledger
+from tuning.ledger.recorded_goals import recorded_goals
 from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, ResumedRecord
+from tuning.ledger.trial_values import values_of
 
 Listener = Callable[[Record], None]
 """Called with every record after it is written; the records are the sweep's events."""
@@ -50,6 +52,8 @@ class Recorder:
         self._ledger = ledger
         self._listeners = [] if listener is None else [listener]
         self._first = tuple(self._listeners)
+        self.goals = recorded_goals(history.header)
+        """What is weighed; None if that is one objective."""
 
     @property
     def pending(self) -> ResumedRecord | None:
@@ -92,6 +96,8 @@ class Recorder:
         """
         source = self.trial(number if reuses is None else reuses)
         value = None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else source.value
+        goals = None if value is None else self.goals
+        values = {} if goals is None else values_of(source, goals)
         record = EndedRecord(
             trial=number,
             outcome=outcome,
@@ -99,6 +105,8 @@ class Recorder:
             value=value if value is not None and math.isfinite(value) else None,
             epoch=source.epoch,
             of=reuses,
+            values=values,
+            broken=[] if goals is None else list(goals.broken(values)),
         )
         self.record(record)
         return record

@@ -55,6 +55,7 @@ class StoppedBy(StrEnum):
     MEDIAN = "median"
     HYPERBAND = "hyperband"
     PASHA = "pasha"
+    DOMINANCE = "dominance"
     USER = "user"
 
 
@@ -228,6 +229,7 @@ class PackingRecord(Record):
 class BuiltRecord(Record):
     """The number of parameters that train, now or later, by part (adapter, head, backbone), and the total.
 
+    macs: multiplications of a forward pass over one image, where an objective or a constraint asks for them.
     still: parameters that are set to train but have no gradient, by name; the parts do not count them.
     """
 
@@ -237,6 +239,7 @@ class BuiltRecord(Record):
     head: str | None = None
     """Where the model's head comes from: `trainables.specs.heads`; None in records of before."""
     still: list[str] = []
+    macs: int | None = None
 
 
 class ReportRecord(Record):
@@ -304,7 +307,11 @@ class StoppedRecord(Record):
 
 
 class EndedRecord(Record):
-    """A trial's end and its value: the last running objective, or null if it has no value."""
+    """A trial's end and its value: the last running objective, or null if it has no value.
+
+    values: with several objectives or constraints, the value of each of their metrics, see
+    `tuning.ledger.trial_values`.  broken: the constraints that it is not known to keep.
+    """
 
     kind: Literal["ended"] = "ended"
     trial: int
@@ -313,6 +320,8 @@ class EndedRecord(Record):
     value: float | None = None
     epoch: float | None = None
     of: int | None = None
+    values: dict[str, float] = {}
+    broken: list[str] = []
 
 
 class ScoringRecord(Record):

@@ -18,13 +18,17 @@ Key = tuple[int, float, str, int]
 
 
 class Entry(NamedTuple):
-    """What decides the place of a trial. outcome: None while it runs.  ran: the epochs it has run."""
+    """What decides the place of a trial. outcome: None while it runs.  ran: the epochs it has run.
+
+    feasible: whether it has not ended with a broken constraint; if it has, it is not ranked.
+    """
 
     number: int
     outcome: str | None
     value: float | None
     ran: float = math.inf
     experiment: str = ""
+    feasible: bool = True
 
 
 def sort_key(policy: Policy, direction: Direction) -> Callable[[Entry], Key | None]:
@@ -35,8 +39,8 @@ def sort_key(policy: Policy, direction: Direction) -> Callable[[Entry], Key | No
     class_of, sign = policy.class_of, direction.sign
 
     def key(entry: Entry) -> Key | None:
-        number, outcome, value, ran, experiment = entry
-        if value is None or not math.isfinite(value):
+        number, outcome, value, ran, experiment, feasible = entry
+        if value is None or not math.isfinite(value) or not feasible:
             return None
         index = class_of(outcome, ran)
         return None if index is None else (index, sign * value, experiment, number)
@@ -66,4 +70,4 @@ def recorded_entry(trial: TrialHistory) -> Entry:
 
     It is the value that `standing` finds in the trial's reports, without reading them.
     """
-    return Entry(trial.number, trial.outcome, trial.value, trial.epoch)
+    return Entry(trial.number, trial.outcome, trial.value, trial.epoch, feasible=trial.feasible)

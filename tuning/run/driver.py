@@ -180,6 +180,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         name=experiment.name,
         direction=experiment.workload.direction,
         trials=experiment.search.trials,
+        goals=of.recorder.goals,
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
         resting=resting_of(rule, of.recorder),

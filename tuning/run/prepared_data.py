@@ -103,8 +103,10 @@ def record_data(
 ) -> Path:
     """Check and record prepared data, as `wait_for_data` does. accept: may refuse them by an error."""
     meta, workload = read_meta(data), experiment.workload
-    if (error := class_error(workload.metric, meta.get("classes", ()))) is not None:
-        raise DataError(f"objective.metric {workload.objective.metric}: {error}")
+    for metric in workload.metrics:
+        if (error := class_error(metric, meta.get("classes", ()))) is not None:
+            key = "objective.metric" if metric == workload.metric else "metric"
+            raise DataError(f"{key} {metric.whole}: {error}")
     if (error := weight_error(experiment.weighted_classes, meta.get("classes", ()))) is not None:
         raise DataError(f"loss_weights: {error}")
     if experiment.weighted_classes and (

@@ -14,6 +14,7 @@ from typing import assert_never
 from tuning.ledger.history import History
 from tuning.ledger.records import (
     RAN_TO_END,
+    BuiltRecord,
     EndedRecord,
     Outcome,
     Record,
@@ -22,7 +23,7 @@ from tuning.ledger.records import (
     StoppedBy,
     StoppedRecord,
 )
-from tuning.scheduling.rule import Continue, Rest, RestingRule, Stop, StoppingRule
+from tuning.scheduling.rule import Continue, ObservingRule, Rest, RestingRule, Stop, StoppingRule
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
@@ -77,17 +78,22 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
     unseen: set[int] = set()
     """The trials that continue others: the rule is not asked about them."""
     rests = rule if isinstance(rule, RestingRule) else None
+    observes = rule if isinstance(rule, ObservingRule) else None
     for record in records:
         if rests is not None and (number := _wakes(record)) is not None:
             rests.wake(number)
         if isinstance(record, StartedRecord) and record.parent is not None and record.parent.state:
             unseen.add(record.trial)
+        if isinstance(record, BuiltRecord) and observes is not None and record.trial not in unseen:
+            observes.observe(record)
         if not isinstance(record, ReportRecord) or rule is None or record.trial in unseen:
             continue
         number, epoch, objective = record.trial, record.epoch, record.objective
         if objective is None or not math.isfinite(objective) or epoch <= reached.get(number, -math.inf):
             continue
         reached[number] = epoch
+        if observes is not None:
+            observes.observe(record)
         if record.outcome in RAN_TO_END:
             rule.finish(number, epoch, objective)
             continue

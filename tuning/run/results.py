@@ -22,7 +22,7 @@ from tuning.ledger.records import (
     StoppedRecord,
     UnsavedRecord,
 )
-from tuning.scheduling.rule import Continue, Rest, RestingRule, Stop, StoppingRule
+from tuning.scheduling.rule import Continue, ObservingRule, Rest, RestingRule, Stop, StoppingRule
 from tuning.search.study import Study
 
 _COSTS = ("step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb", "lanes")
@@ -42,14 +42,15 @@ class Results:
         Raises Halt if its node can run no trial, or the disk cannot be written.
         """
         if built := nested_part(result, "built"):
-            self._recorder.record(
-                BuiltRecord(
-                    trial=number,
-                    parameters=built,
-                    still=result.get("still") or [],
-                    head=result.get("head"),
-                )
+            model = BuiltRecord(
+                trial=number,
+                parameters=built,
+                still=result.get("still") or [],
+                head=result.get("head"),
+                macs=result.get("macs"),
             )
+            self._recorder.record(model)
+            self._show(model)
         if (baseline := nested_part(result, "baseline")) and self._recorder.history.baseline is None:
             self._recorder.record(BaselineRecord(metrics=baseline))
         if unsaved := result.get("unsaved"):
@@ -77,8 +78,13 @@ class Results:
             **{key: report[key] for key in _COSTS if key in report},
         )
         self._recorder.record(record)
+        self._show(record)
         self._study.report(number, record.epoch, objective)
         return self._decide(record, result, report)
+
+    def _show(self, record: BuiltRecord | ReportRecord) -> None:
+        if isinstance(self.rule, ObservingRule) and not self._recorder.trial(record.trial).continues:
+            self.rule.observe(record)
 
     def _decide(self, record: ReportRecord, result: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
         number, epoch, objective = record.trial, record.epoch, float(record.objective or 0.0)
@@ -135,7 +141,7 @@ class Results:
     def end(self, number: int, outcome: Outcome, reason: str | None = None) -> None:
         """Record a trial's end, and tell the study."""
         ended = self._recorder.end(number, outcome, reason)
-        self._study.tell(number, outcome, ended.value, reason)
+        self._study.tell(number, outcome, ended.value, reason, values=ended.values)
 
     def rests(self, number: int) -> bool:
         """Whether a trial rests by the rule."""

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trainables.specs.definitions import Definitions
+from tuning.experiment.goals import Goals
 
 AS_RAY: Final = 1
 """The first version of the rules asha and median, in which they decide as Ray Tune's; see `MEANINGS`."""
@@ -31,6 +32,8 @@ class RuleContext:
     seed: int = 0
     version: int = Definitions().stopping
     params_of: Callable[[int], Mapping[str, JsonValue]] = no_params
+    goals: Goals | None = None
+    """What is weighed; None if that is one objective."""
 
     def group_of(self, number: int, within: tuple[str, ...]) -> tuple[str, ...]:
         """The values of the parameters `within`, as text; a trial that does not have one has null there."""

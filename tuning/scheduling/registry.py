@@ -9,6 +9,7 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.scheduling.asha import build_asha
 from tuning.scheduling.context import NO_CONTEXT, RuleContext
+from tuning.scheduling.dominance import build_dominance
 from tuning.scheduling.hyperband import build_hyperband
 from tuning.scheduling.median import build_median
 from tuning.scheduling.pasha import build_pasha
@@ -30,6 +31,7 @@ RULES: Mapping[str, BuildRule] = {
     "median": build_median,
     "hyperband": build_hyperband,
     "pasha": build_pasha,
+    "dominance": build_dominance,
 }
 """A builder for each section of `SchedulerSpec`, by the section's key."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from trainables.specs.workload import Direction
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.records import BuiltRecord, ReportRecord, StoppedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,18 @@ class RestingRule(StoppingRule, Protocol):
 
     def wake(self, number: int) -> None:
         """A trial no longer rests: it continues, or was ended. Nothing happens if it did not rest."""
+        ...
+
+
+@runtime_checkable
+class ObservingRule(StoppingRule, Protocol):
+    """A rule that decides by more than the running objective: it is shown the records of trials."""
+
+    def observe(self, record: BuiltRecord | ReportRecord) -> None:
+        """Take a record before anything is decided about it.
+
+        A report at an epoch that the trial had reached before changes nothing.
+        """
         ...
 
 

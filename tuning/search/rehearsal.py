@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
 
-from trainables.specs.workload import Direction
+from tuning.experiment.goals import Goals
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History
@@ -41,20 +41,28 @@ _ENDS = (
 )
 
 
-def first_difference(space: Space, search: SearchSpec, direction: Direction) -> int | None:
+def first_difference(space: Space, search: SearchSpec, goals: Goals) -> int | None:
     """Return the number of the first trial that a resumed search would propose differently; None without one.
 
     About seven in ten trials have a value. `search.from` is left out: the other experiments may be elsewhere.
     """
 
     def built(history: History | None = None) -> Study:
-        return Study(space, search, name="rehearsal", direction=direction, trials=TRIALS, history=history)
+        return Study(
+            space,
+            search,
+            name="rehearsal",
+            direction=goals.first.direction,
+            trials=TRIALS,
+            goals=goals,
+            history=history,
+        )
 
-    whole = _Rehearsal(built()).run()
+    whole = _Rehearsal(built(), goals).run()
     # As they are read from a file, not as they are in memory.
     lines = [RECORDS.validate_json(record.model_dump_json(by_alias=True)) for record in whole.records]
     for cut in {len(lines) * place // CUTS for place in range(1, CUTS)}:
-        rest = _Rehearsal(built(History.of(_HEADER, lines[:cut])), lines[:cut]).run(FOLLOWING)
+        rest = _Rehearsal(built(History.of(_HEADER, lines[:cut])), goals, lines[:cut]).run(FOLLOWING)
         for number, params in sorted(rest.proposals.items()):
             if whole.proposals[number] != params:
                 return number
@@ -64,8 +72,9 @@ def first_difference(space: Space, search: SearchSpec, direction: Direction) -> 
 class _Rehearsal:
     """Trials side by side. What happens next is a function of the ledger's length alone."""
 
-    def __init__(self, study: Study, records: Iterable[Record] = ()) -> None:
+    def __init__(self, study: Study, goals: Goals, records: Iterable[Record] = ()) -> None:
         self._study = study
+        self._metrics = () if goals.single else goals.metrics
         self.records = list(records)
         self._history = History.of(_HEADER, self.records)
         self.proposals: dict[int, Mapping[str, JsonValue]] = {}
@@ -107,8 +116,9 @@ class _Rehearsal:
             return
         outcome = draw.choice(_ENDS)
         final = None if outcome is Outcome.FAILED else trial.value
-        self._record(EndedRecord(trial=trial.number, outcome=outcome, value=final))
-        self._study.tell(trial.number, outcome, final)
+        values = {metric: draw.random() for metric in self._metrics}
+        self._record(EndedRecord(trial=trial.number, outcome=outcome, value=final, values=values))
+        self._study.tell(trial.number, outcome, final, values=values)
 
     def _record(self, record: Record) -> None:
         self.records.append(record)

@@ -6,11 +6,13 @@ import optuna
 
 from trainables.errors import ExperimentFileError
 from tuning.experiment.file_errors import FileError, Location, dotted_key, file_error
+from tuning.experiment.goals import Goals
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
 from tuning.search.rehearsal import first_difference
 from tuning.search.samplers.draw import Draw
 from tuning.search.samplers.optuna_named import RefusedSamplerError, build_named
+from tuning.search.told import Told
 
 _AT = ("search", "optuna")
 
@@ -24,7 +26,8 @@ def check_sampler(experiment: Experiment, file: str | None = None) -> None:
     if spec is None or not experiment.space:
         return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study()
+    goals = Goals.of(experiment)
+    study = optuna.create_study(directions=Told(goals).directions)
     try:
         build_named(spec, Draw(0, study, experiment.space, 0))
     except RefusedSamplerError as error:
@@ -32,7 +35,7 @@ def check_sampler(experiment: Experiment, file: str | None = None) -> None:
     if not spec.replayable:
         return
     try:
-        number = first_difference(experiment.space, experiment.search, experiment.workload.direction)
+        number = first_difference(experiment.space, experiment.search, goals)
     except Exception as error:  # whatever a sampler raises that does not take this space
         raise _error(
             experiment, file, "sampler", f"{spec.sampler} fails in a rehearsal of this search: {error!r}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -23,6 +24,7 @@ from optuna.trial import TrialState
 from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
+from tuning.experiment.goals import Goals
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
@@ -35,6 +37,7 @@ from tuning.search.resting_trials import RestingTrials
 from tuning.search.samplers.counted_trials import EARLIER, ENDED
 from tuning.search.samplers.draw import Draw
 from tuning.search.samplers.registry import ASKS, NOTING, build_sampler, list_configurations
+from tuning.search.told import TOLD, Told, steps_of
 
 MOST_ASKS = 10
 """How often the sampler is asked for a configuration that was not tried yet."""
@@ -46,18 +49,12 @@ ENUMERABLE = 10_000
 _FIXED = "fixed_params"
 """Optuna's own attribute of trials whose settings are given."""
 
-TOLD = {
-    Outcome.COMPLETED: TrialState.COMPLETE,
-    Outcome.EARLY_STOPPED: TrialState.COMPLETE,
-    Outcome.PRUNED: TrialState.PRUNED,
-    Outcome.STOPPED: TrialState.PRUNED,
-    Outcome.DIVERGED: TrialState.FAIL,
-    Outcome.FAILED: TrialState.FAIL,
-}
-
 
 class Study:
-    """Proposes configurations and learns from their results."""
+    """Proposes configurations and learns from their results.
+
+    goals: what is weighed; without them one objective, whose direction is `direction`.
+    """
 
     def __init__(
         self,
@@ -67,6 +64,7 @@ class Study:
         name: str,
         direction: Direction,
         trials: int | None,
+        goals: Goals | None = None,
         history: History | None = None,
         earlier: Sequence[WarmStartRecord] = (),
         resting: RestingTrials | None = None,
@@ -85,10 +83,11 @@ class Study:
         self._size = space.size()
         self._listed = list_configurations(search, space)
         self._storage = GaplessStorage()
+        self._told = Told(goals or Goals.one(direction))
         self.optuna = optuna.create_study(
             storage=self._storage,
             study_name=name,
-            direction="maximize" if direction is Direction.MAXIMIZE else "minimize",
+            directions=self._told.directions,
             sampler=RandomSampler(seed=search.seed),
         )
         self._notes = search.algorithm in NOTING and not self._unreplayable
@@ -277,12 +276,22 @@ class Study:
     def report(self, number: int, epoch: float, value: float) -> None:
         """Report a running objective, once for each of Optuna's steps, which are thousandths of an epoch."""
         step = round(epoch * 1000)
+        if self._told.several:  # Optuna takes no intermediate values then
+            return
         if math.isfinite(value) and number in self._asked and step > self._reported.get(number, -1):
             self._asked[number].report(value, step=step)
             self._reported[number] = step
 
-    def tell(self, number: int, outcome: Outcome, value: float | None, reason: str | None = None) -> None:
-        """Tell Optuna how a trial ended."""
+    def tell(
+        self,
+        number: int,
+        outcome: Outcome,
+        value: float | None,
+        reason: str | None = None,
+        *,
+        values: Mapping[str, float] | None = None,
+    ) -> None:
+        """Tell Optuna how a trial ended. values: see `EndedRecord`."""
         self._results[number] = value is not None
         self._unfinished.pop(number, None)
         trial = self._asked.pop(number, None)
@@ -294,12 +303,15 @@ class Study:
         self._ends += 1
         if reason is not None:
             trial.set_user_attr("reason", reason)
-        if value is None or not math.isfinite(value):
-            state = TrialState.FAIL
-        if state is TrialState.COMPLETE:
-            self.optuna.tell(trial, value, state=state)
+        end = self._told.of(state, value, values or {})
+        for name, violation in end.constraints.items():
+            trial.set_constraint(name, violation)
+        for name, attribute in end.attributes.items():
+            trial.set_user_attr(name, attribute)
+        if end.state is TrialState.COMPLETE:
+            self.optuna.tell(trial, end.values, state=end.state)
         else:
-            self.optuna.tell(trial, state=state)
+            self.optuna.tell(trial, state=end.state)
 
     def _learn(self, record: WarmStartRecord) -> None:
         """Add trials of another experiment for the sampler. They have no number and are not counted."""
@@ -354,23 +366,17 @@ class Study:
     def _over(self, trial: TrialHistory, state: TrialState, end: int) -> optuna.trial.FrozenTrial:
         """Build an ended trial, equal to what asking, reporting and telling would have left in Optuna."""
         given = as_asked(self._space, trial.params, self._distributions)
-        steps: dict[int, float] = {}
-        last = -1
-        for report in trial.reports:
-            step = round(report.epoch * 1000)
-            if report.objective is not None and math.isfinite(report.objective) and step > last:
-                steps[step], last = report.objective, step
-        if trial.value is None or not math.isfinite(trial.value):
-            state = TrialState.FAIL
+        steps = {} if self._told.several else steps_of(trial)
+        ended = self._told.of(state, trial.value, trial.ended.values if trial.ended is not None else {})
+        if ended.state is TrialState.PRUNED and steps:
+            ended = replace(ended, values=[steps[max(steps)]])
         return optuna.trial.create_trial(
-            state=state,
-            value={
-                TrialState.COMPLETE: trial.value,
-                TrialState.PRUNED: steps.get(last),
-            }.get(state),
+            state=ended.state,
+            values=ended.values,
             params=given,
             distributions={name: self._distributions[name] for name in given},
             intermediate_values=steps,
-            user_attrs={"trial": trial.number, ENDED: end},
+            user_attrs={"trial": trial.number, ENDED: end, **ended.attributes},
             system_attrs=self._attributes_of(trial),
+            constraints=ended.constraints,
         )

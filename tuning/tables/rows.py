@@ -93,6 +93,12 @@ LATENCY = ("latency_ms", "latency_low_ms", "latency_high_ms")
 """The columns of scores that are not metrics on test images: fields of `ScoredRecord`."""
 
 
+OBJECTIVES = "objectives."
+"""Before the name of a metric: the column of trials with its value, of several objectives or constraints."""
+BROKEN = "broken"
+"""The column of trials with the constraints that a trial does not keep; only where there is such a trial."""
+
+
 WORTH = ("above_floor_low", "above_floor_high", "collapsed")
 """Columns of trials and epochs with a floor: of the report that gave the value, and of each report.
 
@@ -132,6 +138,9 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
         "from_byte": from_byte,
         "upto": upto,
     }
+    if trial.ended is not None:  # so a table of one objective without constraints has no such columns
+        row |= {f"{OBJECTIVES}{name}": number for name, number in trial.ended.values.items()}
+        row |= {BROKEN: ", ".join(trial.ended.broken)} if trial.ended.broken else {}
     for part in PARTS:
         row[f"parameters.{part}"] = (trial.parameters or {}).get(part)
     for name, setting in settings_of(trial.settings, experiment).items():

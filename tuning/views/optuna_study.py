@@ -23,16 +23,19 @@ from pydantic import JsonValue
 
 from trainables.specs.workload import Direction
 from tuning.experiment.alternative import as_scalar
+from tuning.experiment.goals import Goals
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.records import NOT_OVER, EndedRecord, Outcome, Record, ReportRecord, StartedRecord
 from tuning.search.distributions import as_asked, with_scalars
-from tuning.search.study import TOLD
+from tuning.search.told import TOLD, Told
 from tuning.views.view import View
 
 LAUNCH = "adaptertune"
 """The study's attribute that identifies its launch."""
 _RUNS = "running"
+_CONSTRAINT = "constraints:"
+"""Before a name: the attribute that Optuna's `Trial.set_constraint` sets."""
 _METRICS = "study:metric_names"
 """The attribute that Optuna's `Study.set_metric_names` sets."""
 
@@ -77,6 +80,8 @@ class StudyView(View):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.title = study_storage.title
         self._experiment = experiment
+        self._goals = Goals.of(experiment)
+        self._told = Told(self._goals)
         self._study_storage = study_storage
         self._storage: BaseStorage | None = None
         self._study = -1
@@ -138,7 +143,7 @@ class StudyView(View):
         if known == launch:
             return
         empty = not self._storage.get_all_trials(self._study, deepcopy=False)
-        if known is None and empty and self._storage.get_study_directions(self._study) == [self._direction]:
+        if known is None and empty and self._storage.get_study_directions(self._study) == self._directions:
             # A driver died between the two writes that create a study.
             self._storage.set_study_user_attr(self._study, LAUNCH, dict(launch))
             return
@@ -147,15 +152,17 @@ class StudyView(View):
 
     def _create(self, name: str, launch: Mapping[str, Any]) -> None:
         assert self._storage is not None
-        self._study = self._storage.create_new_study([self._direction], name)
+        self._study = self._storage.create_new_study(self._directions, name)
         self._storage.set_study_user_attr(self._study, LAUNCH, dict(launch))
-        metric = self._experiment.workload.objective.metric
-        self._storage.set_study_system_attr(self._study, _METRICS, [metric])
+        metrics = [goal.metric for goal in self._goals.objectives]
+        self._storage.set_study_system_attr(self._study, _METRICS, metrics)
 
     @property
-    def _direction(self) -> StudyDirection:
-        maximize = self._experiment.workload.direction is Direction.MAXIMIZE
-        return StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+    def _directions(self) -> list[StudyDirection]:
+        return [
+            StudyDirection.MAXIMIZE if goal.direction is Direction.MAXIMIZE else StudyDirection.MINIMIZE
+            for goal in self._goals.objectives
+        ]
 
     def _fits(self, trial: FrozenTrial, history: History) -> bool:
         """Whether this trial of the study is consistent with the record."""
@@ -165,8 +172,10 @@ class StudyView(View):
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return True
         # A trial that ended with a value never starts again.
-        state, value = self._state_and_value(ours.ended, history) if ours.ended is not None else (None, None)
-        return trial.state is state and trial.value == value
+        if ours.ended is None:
+            return False
+        state, values = self._state_and_values(ours.ended, history)
+        return trial.state is state and trial.values == values
 
     def _bring(self, ours: TrialHistory, history: History) -> None:
         known = self._written.get(ours.number)
@@ -175,7 +184,7 @@ class StudyView(View):
             if (
                 known is not None
                 and ended is not None
-                and self._state_and_value(ended, history)[0] is TrialState.FAIL
+                and self._state_and_values(ended, history)[0] is TrialState.FAIL
             ):
                 return
             self._written[ours.number] = self._create_trial(ours, history)
@@ -193,23 +202,24 @@ class StudyView(View):
         """Add a trial to the study, with everything that the record has of it."""
         assert self._storage is not None
         given = as_asked(self._experiment.space, ours.params, self._distributions)
-        state, value, ended = TrialState.RUNNING, None, ours.ended
+        state, values, ended = TrialState.RUNNING, None, ours.ended
         attributes: dict[str, Any] = {"trial": ours.number, "hash": ours.hash, "outcome": _RUNS}
         if ended is not None:
-            state, value = self._state_and_value(ended, history)
+            state, values = self._state_and_values(ended, history)
             attributes |= _attributes(ended)
         steps: dict[int, float] = {}
-        for report in ours.reports:
+        for report in () if self._goals.several else ours.reports:
             if (step := _step(report)) is not None:
                 steps[step] = report.objective  # type: ignore[assignment]
         distributions = {name: with_scalars(self._distributions[name]) for name in given}
         trial = create_trial(
             state=state,
-            value=value,
+            values=values,
             params={name: as_scalar(value) for name, value in given.items()},
             distributions=distributions,
             intermediate_values=steps,
             user_attrs=attributes,
+            constraints=self._constraints(ended),
         )
         trial.datetime_start = datetime.fromtimestamp(ours.started)
         trial.datetime_complete = (
@@ -233,7 +243,7 @@ class StudyView(View):
                 self._storage.set_trial_intermediate_value(new.id, step, objective)
 
     def _report(self, known: _Written, record: ReportRecord) -> None:
-        step = _step(record)
+        step = None if self._goals.several else _step(record)  # Optuna takes none then
         if step is None or known.state.is_finished() or known.steps.get(step) == record.objective:
             return
         assert self._storage is not None
@@ -245,18 +255,27 @@ class StudyView(View):
         if known.state.is_finished():
             return
         assert self._storage is not None
-        state, value = self._state_and_value(record, history)
+        state, values = self._state_and_values(record, history)
+        if state.is_finished():
+            for name, violation in self._constraints(record).items():
+                self._storage.set_trial_system_attr(known.id, f"{_CONSTRAINT}{name}", violation)
         for name, attribute in _attributes(record).items():
             self._storage.set_trial_user_attr(known.id, name, attribute)
         if state.is_finished():
-            self._storage.set_trial_state_values(known.id, state, None if value is None else [value])
+            self._storage.set_trial_state_values(known.id, state, values)
             known.steps = {}
         known.state = state
 
-    def _state_and_value(
+    def _constraints(self, record: EndedRecord | None) -> dict[str, float]:
+        """By how much a trial breaks each constraint; empty while it runs, and without a value."""
+        if record is None or record.outcome in NOT_OVER:
+            return {}
+        return self._goals.violations(record.values) or {}
+
+    def _state_and_values(
         self, record: EndedRecord, history: History | None = None
-    ) -> tuple[TrialState, float | None]:
-        """Its state and value for Optuna. An interrupted trial is running: it resumes with the sweep."""
+    ) -> tuple[TrialState, list[float] | None]:
+        """Its state and values for Optuna. An interrupted trial is running: it resumes with the sweep."""
         if record.outcome in NOT_OVER:
             return TrialState.RUNNING, None
         state = TOLD.get(record.outcome, TrialState.COMPLETE)
@@ -267,7 +286,9 @@ class StudyView(View):
                 state = TOLD.get(source.outcome, TrialState.COMPLETE)
         if state is TrialState.FAIL or record.value is None or not math.isfinite(record.value):
             return TrialState.FAIL, None
-        return state, record.value
+        told = self._told.of(TrialState.COMPLETE, record.value, record.values)
+        # A pruned trial is shown with what it had reached; Optuna allows that.
+        return (state, told.values) if told.values is not None else (TrialState.FAIL, None)
 
 
 def _attributes(record: EndedRecord) -> dict[str, JsonValue]:

@@ -77,7 +77,7 @@ CASES = [
         overrides=["trial.epochs=[1"],
     ),
     case(
-        "--set  foo  unknown key; available: name, task, model, data, objective, trial, space, search, scheduler, resources, scoring, checkpoints, views, confirm, retries",
+        "--set  foo  unknown key; available: name, task, model, data, objective, constraints, trial, space, search, scheduler, resources, scoring, checkpoints, views, confirm, retries",
         overrides=["foo.bar=1"],
     ),
     case(

@@ -112,23 +112,23 @@ CASES = [
         scheduler="scheduler: {asha: {grace: 1}}",
     ),
     case(
-        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}, got 'bohb'",
+        "line 9  scheduler  must be none, asha, median, hyperband, pasha or dominance, such as asha: {grace_epochs: 1}, got 'bohb'",
         scheduler="scheduler: bohb",
     ),
     case(
-        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}",
+        "line 9  scheduler  must be none, asha, median, hyperband, pasha or dominance, such as asha: {grace_epochs: 1}",
         scheduler="scheduler: {}",
     ),
     case(
-        "line 9  scheduler.bohb  unknown key; available: asha, median, hyperband, pasha",
+        "line 9  scheduler.bohb  unknown key; available: asha, median, hyperband, pasha, dominance",
         scheduler="scheduler: {bohb: {}}",
     ),
     case(
-        "line 9  scheduler  must be exactly one of none, asha, median, hyperband and pasha; got asha and median",
+        "line 9  scheduler  must be exactly one of none, asha, median, hyperband, pasha and dominance; got asha and median",
         scheduler="scheduler: {asha: {}, median: {}}",
     ),
     case(
-        "line 9  scheduler  must be none, asha, median, hyperband or pasha, such as asha: {grace_epochs: 1}, got nothing",
+        "line 9  scheduler  must be none, asha, median, hyperband, pasha or dominance, such as asha: {grace_epochs: 1}, got nothing",
         scheduler="scheduler:",
     ),
     case(

@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,10 +15,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from object_state import state_of
-from rough_sweeps import Curve, rough_curves, sweep_of
+from rough_sweeps import Curve, memory_of, rough_curves, sweep_of
 
 from trainables.specs.definitions import Definitions
 from trainables.specs.workload import Direction
+from tuning.experiment.goals import Goal, Goals
+from tuning.experiment.sections.objectives import BoundSpec
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.ledger.history import History
 from tuning.ledger.records import (
@@ -34,7 +36,7 @@ from tuning.ledger.records import (
 from tuning.run.reconcile import EndTrial, RestTrial, reconcile, replay
 from tuning.scheduling.context import AS_RAY, RuleContext
 from tuning.scheduling.registry import RULES, build_rule
-from tuning.scheduling.rule import Continue, Decision, Rest, RestingRule, Stop, StoppingRule
+from tuning.scheduling.rule import Continue, Decision, ObservingRule, Rest, RestingRule, Stop, StoppingRule
 
 EPOCHS = 9.0
 
@@ -43,13 +45,25 @@ EPOCHS = 9.0
 class Variant:
     """A rule with settings, or of an earlier version.
 
-    ceiling: the epoch at which the rule stops even the best trial.
+    ceiling: the epoch at which the rule stops even the best trial.  goals: what is weighed.
     """
 
     key: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     version: int = Definitions().stopping
     ceiling: float = math.inf
+    goals: Callable[[Direction], Goals] | None = None
+
+
+def quality_and_memory(direction: Direction) -> Goals:
+    """The objective of the curves, and a cost that every report has."""
+    return Goals((Goal("dice", direction), Goal("peak_mb", Direction.MINIMIZE)))
+
+
+def within_memory(direction: Direction) -> Goals:
+    """The same, with a bound that a third of the trials break."""
+    bound = {"peak_mb": BoundSpec(at_most=101.5)}
+    return Goals(quality_and_memory(direction).objectives, bound)
 
 
 VARIANTS = {
@@ -66,6 +80,9 @@ VARIANTS = {
     "hyperband": Variant("hyperband"),
     "hyperband of two": Variant("hyperband", {"reduction_factor": 2.0, "brackets": 2}),
     "pasha": Variant("pasha", ceiling=3.0),
+    "dominance": Variant("dominance"),
+    "dominance of two": Variant("dominance", {"reduction_factor": 9.0}, goals=quality_and_memory),
+    "dominance within bounds": Variant("dominance", {"reduction_factor": 6.0}, goals=within_memory),
 }
 """Every rule with its defaults, and those settings that change how it decides."""
 EVERY_RULE = pytest.mark.parametrize("name", VARIANTS)
@@ -81,7 +98,8 @@ def rule_of(name: str, direction: Direction = Direction.MAXIMIZE, *, epochs: flo
     """A new rule, as the driver builds it."""
     variant = VARIANTS[name]
     spec = SchedulerSpec.model_validate_json(json.dumps({variant.key: variant.settings}))
-    context = RuleContext(seed=3, version=variant.version, params_of=params_of)
+    goals = None if variant.goals is None else variant.goals(direction)
+    context = RuleContext(seed=3, version=variant.version, params_of=params_of, goals=goals)
     rule = build_rule(spec, direction, max_epochs=epochs, context=context)
     assert rule is not None
     return rule
@@ -125,6 +143,7 @@ def side_by_side(rule: StoppingRule, direction: Direction) -> Iterator[tuple[Cal
         for number in list(running):
             running[number] += 1
             call = (number, float(running[number]), sign * CURVES[number][running[number] - 1])
+            show(rule, report(*call))
             decision = rule.decide(*call)
             yield call, decision
             if isinstance(decision, Rest):
@@ -133,6 +152,12 @@ def side_by_side(rule: StoppingRule, direction: Direction) -> Iterator[tuple[Cal
                 del running[number]
             while (able := woken(rule, none_left=True)) is not None:
                 running[able] = rested.pop(able)
+
+
+def show(rule: StoppingRule, record: ReportRecord) -> None:
+    """Show the rule a report, if it wants to see reports."""
+    if isinstance(rule, ObservingRule):
+        rule.observe(record)
 
 
 def woken(rule: StoppingRule, *, none_left: bool) -> int | None:
@@ -172,6 +197,7 @@ def repeats_count_once(rule: StoppingRule) -> None:
         if isinstance(decision, Continue):
             before = state_of(rule)
             for again in (epoch, epoch - 1, epoch - 0.5):
+                show(rule, report(number, again, objective - 100))
                 assert rule.decide(number, again, objective - 100) == Continue()
             assert state_of(rule) == before
 
@@ -212,7 +238,14 @@ def started(trial: int) -> StartedRecord:
 
 
 def report(trial: int, epoch: float, objective: float | None, outcome: Any = None) -> ReportRecord:
-    return ReportRecord(trial=trial, epoch=epoch, step=round(epoch), objective=objective, outcome=outcome)
+    return ReportRecord(
+        trial=trial,
+        epoch=epoch,
+        step=round(epoch),
+        objective=objective,
+        peak_mb=memory_of(trial),
+        outcome=outcome,
+    )
 
 
 def lived(name: str, direction: Direction, seed: int) -> list[Record]:
@@ -231,6 +264,7 @@ def take(rule: StoppingRule, record: Record) -> Decision | None:
         rule.wake(record.trial)
     if not isinstance(record, ReportRecord) or record.objective is None:
         return None
+    show(rule, record)
     if record.outcome is None:
         return rule.decide(record.trial, record.epoch, record.objective)
     rule.finish(record.trial, record.epoch, record.objective)
@@ -337,6 +371,8 @@ def test_reports_made_again_after_a_checkpoint_change_no_decision(name: str) -> 
     first, second = rule_of(name), rule_of(name)
     assert replay(records, first) == replay(again, second)
     assert state_of(first) == state_of(second)
+    for rule in (first, second):
+        show(rule, report(99, 1.0, 0.4))
     assert [first.decide(99, e, 0.4) for e in (1.0, 3.0)] == [second.decide(99, e, 0.4) for e in (1.0, 3.0)]
     before, after = history(records).trials, history(again).trials
     assert {n: replace(t, started=0.0) for n, t in before.items()} == {

@@ -14,6 +14,8 @@ from spaces import CONDITIONAL, EIGHTY, FINITE, NUMBERS
 
 from trainables.specs.base import Spec
 from trainables.specs.workload import Direction
+from tuning.experiment.goals import Goal, Goals
+from tuning.experiment.sections.objectives import BoundSpec
 from tuning.experiment.sections.search import ALGORITHMS, SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History
@@ -43,7 +45,7 @@ TAKES_CONDITIONS = pytest.mark.parametrize("name", [name for name in DRAWN if na
 
 def study(name: str, space: Space, *, trials: int | None = 14, seed: int = 3, **given: Any) -> Study:
     """A study as the driver builds it. given: `first`, and from the ledger `history` and `earlier`."""
-    spec = search_for(name, seed=seed, first=given.pop("first", []))
+    spec = search_for(name.partition(", ")[0], seed=seed, first=given.pop("first", []))
     return Study(space, spec, name="sweep", direction=Direction.MAXIMIZE, trials=trials, **given)
 
 
@@ -203,6 +205,29 @@ EARLIER_NUMBERS = [
         ],
     )
 ]  # fmt: skip
+UP, DOWN = Direction.MAXIMIZE, Direction.MINIMIZE
+TWO = (Goal("dice", UP), Goal("parameters", DOWN))
+LIMIT = {"peak_mb": BoundSpec(at_most=0.6)}
+GOALS = {
+    "two objectives": Goals(TWO),
+    "two objectives and a constraint": Goals(TWO, LIMIT),
+    "three objectives": Goals((*TWO, Goal("loss", DOWN))),
+    "a constraint": Goals(TWO[:1], LIMIT),
+}
+"""What is weighed, by the words after a sampler's name."""
+WEIGHED = (
+    "tpe, two objectives",
+    "tpe, two objectives and a constraint",
+    "tpe, a constraint",
+    "nsga2, three objectives",
+    "nsga2, two objectives and a constraint",
+    "nsga2, a constraint",
+    "qmc, two objectives and a constraint",
+    "random, two objectives",
+    "TPESampler, two objectives",
+    "NSGAIISampler, two objectives",
+    "NSGAIIISampler, three objectives",
+)
 STARTS = ("from nothing", "with first configurations", "with earlier experiments")
 
 
@@ -220,8 +245,9 @@ class Sweep:
     the same events happen in a sweep whose study was built again.
     """
 
-    def __init__(self, of: Study, records: Iterable[Record] = ()) -> None:
+    def __init__(self, of: Study, records: Iterable[Record] = (), goals: Goals | None = None) -> None:
         self.study = of
+        self.metrics = () if goals is None else goals.metrics
         self.records = list(records)
         self.history = History.of(HEADER, self.records)
         self.proposals: dict[int, Mapping[str, Any]] = {}
@@ -258,8 +284,9 @@ class Sweep:
             return
         outcome = draw.choice(ENDS)
         value = None if outcome in (Outcome.FAILED, Outcome.DIVERGED) else trial.value
-        self.study.tell(trial.number, outcome, value)
-        self._record(EndedRecord(trial=trial.number, outcome=outcome, value=value))
+        values = {} if value is None else {metric: draw.random() for metric in self.metrics}
+        self.study.tell(trial.number, outcome, value, values=values)
+        self._record(EndedRecord(trial=trial.number, outcome=outcome, value=value, values=values))
 
     def _record(self, record: Record) -> None:
         self.records.append(record)
@@ -273,8 +300,9 @@ def proposes_the_same_when_built_again(
 
     Two more proposals are compared, at every tenth line all until the end.
     """
-    given = started_with(how, space) | {"trials": trials}
-    whole = Sweep(study(name, space, **given)).run()
+    goals = GOALS.get(name.partition(", ")[2])
+    given = started_with(how, space) | {"trials": trials, "goals": goals}
+    whole = Sweep(study(name, space, **given), goals=goals).run()
     assert len(whole.proposals) == (8 if name in LISTED else trials)
     assert len({record.outcome for record in whole.records if isinstance(record, EndedRecord)}) >= 3
     outstanding = set()
@@ -288,7 +316,7 @@ def proposes_the_same_when_built_again(
             assert isinstance(again, Proposal)
             assert (again.number, again.again, again.params) == (number, True, whole.proposals[number])
         expected = [item for item in whole.proposals.items() if item[0] not in history.trials]
-        rest = Sweep(rebuilt, kept[:cut]).run(2 if cut % 10 else len(expected) + 1)
+        rest = Sweep(rebuilt, kept[:cut], goals).run(2 if cut % 10 else len(expected) + 1)
         made = list(rest.proposals.items())
         assert made == expected[: len(made)], f"cut off after line {cut}"
         assert len(made) >= min(len(expected), 2 if cut % 10 else 1000)
@@ -304,6 +332,27 @@ def test_a_sampler_proposes_the_same_when_its_study_is_built_again(name: str, ho
         proposes_the_same_when_built_again(name, space_for(name), how, step=step, trials=SLOW[name])
     else:
         proposes_the_same_when_built_again(name, space_for(name), how)
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_a_sampler_that_weighs_more_proposes_the_same_when_its_study_is_built_again(name: str) -> None:
+    space = space_for(name.partition(", ")[0])
+    proposes_the_same_when_built_again(name, space, "with first configurations", step=3)
+
+
+@pytest.mark.parametrize("name", ["tpe, a constraint", "nsga2, two objectives and a constraint"])
+def test_a_sampler_proposes_otherwise_if_it_is_not_told_the_constraints(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def proposals() -> list[Mapping[str, Any]]:
+        goals = GOALS[name.partition(", ")[2]]
+        given = Sweep(study(name, CONDITIONAL, trials=20, goals=goals), goals=goals).run()
+        return list(given.proposals.values())
+
+    with_constraints = proposals()
+    assert proposals() == with_constraints
+    monkeypatch.setattr(Goals, "violations", lambda self, values: {})
+    assert proposals() != with_constraints
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,12 @@ def _check_surroundings(experiment: Experiment, file: str) -> str:
     workload = experiment.workload
     look = quick_look(workload)
     faults = look.faults
-    if not faults and (error := class_error(workload.metric, look.classes)) is not None:
-        faults = (("objective.metric", error),)
+    for metric in () if faults else workload.metrics:
+        if (error := class_error(metric, look.classes)) is not None:
+            faults = (
+                *faults,
+                ("objective.metric", error if metric == workload.metric else f"{metric.whole}: {error}"),
+            )
     if not faults and (error := weight_error(experiment.weighted_classes, look.classes)) is not None:
         faults = (("loss_weights", error),)
     if faults:

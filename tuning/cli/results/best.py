@@ -24,7 +24,10 @@ def run_best(
             help="Only trials that meet this condition, such as \"adapter = 'lora' AND lora.rank >= 8\".",
         ),
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="A recorded metric, instead of the objective.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", "--by", help="A recorded metric, instead of the (first) objective."),
+    ] = None,
     at: Annotated[
         float | None, typer.Option(min=0.0, metavar="EPOCH", help="Rank all trials at this epoch.")
     ] = None,
@@ -41,7 +44,8 @@ def run_best(
     """Rank the trials of one or several experiments.
 
     The caption of the table states the rule: on which images, by which report of a trial, and which trials
-    take part. By default these are the trials that ran to their own end.
+    take part. By default these are the trials that ran to their own end. With several objectives it names the
+    front, and trials that break a constraint are left out.
     """
     from analysis.query.sql import opened
     from analysis.ranking.best import best_of

@@ -13,6 +13,7 @@ from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task
 from tuning.experiment.space import ADAPTER, Space
 
 if TYPE_CHECKING:
+    from tuning.experiment.sections.objectives import BoundSpec, FurtherObjective
     from tuning.experiment.sections.scheduler import SchedulerSpec
     from tuning.experiment.sections.search import SearchSpec
 
@@ -26,6 +27,8 @@ class Draft:
     model: ModelSpec | None = None
     data: DataSpec | None = None
     objective: ObjectiveSpec | None = None
+    further: tuple[FurtherObjective, ...] = ()
+    constraints: dict[str, BoundSpec] = field(default_factory=dict)
     search: SearchSpec | None = None
     scheduler: SchedulerSpec | None = None
     trial: dict[str, JsonValue] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from trainables.specs.costs import COSTS, MEASURED_LATER, CostMetric
 from trainables.specs.metric_class import class_error, weight_error
 from trainables.specs.trial import LOSS_WEIGHTS, Loss
 from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
@@ -14,41 +15,70 @@ from tuning.experiment.file_errors import Path, Violation, closest_name, describ
 
 
 def check_objective(draft: Draft) -> Iterator[Violation]:
-    """All checks of the objective."""
+    """All checks of the first objective."""
     if draft.task is None or draft.objective is None:
         return
-    metric = draft.objective.metric
-    asked = _asked(draft, metric)
-    base = asked.base
-    if not _is_known(asked, draft.task):
+    at = ("objective", "metric")
+    metric, main = draft.objective.metric, draft.task.facts.main_metric
+    if metric in COSTS:
         yield Violation(
-            ("objective", "metric"),
-            f"{draft.task} has no metric {describe_value(metric)}{_instead_of(asked, metric, draft)}",
+            at,
+            f"is {metric}, a cost, which a model that learns nothing may win; the first objective must be a"
+            f" metric on validation images: objective: [{{metric: {main}}}, {{metric: {metric}}}]",
         )
         return
+    yield from check_metric(draft, metric, draft.objective.mode, at)
+
+
+def check_metric(
+    draft: Draft, metric: str, mode: Direction | None, at: Path, *, costs: bool = False
+) -> Iterator[Violation]:
+    """Check that a metric exists and is comparable between trials. at: its path.
+
+    costs: whether it may also be a cost, for the message about an unknown one.
+    """
+    assert draft.task is not None
+    asked = _asked(draft, metric)
+    base = asked.base
+    if metric == MEASURED_LATER:
+        yield Violation(
+            at,
+            f"{metric} is measured after the search, of the trials that are scored: see it with `adaptertune"
+            f" pareto NAME --cost {metric}`, and let the search weigh macs or parameters",
+        )
+        return
+    if not _is_known(asked, draft.task):
+        more = f", and the costs {', '.join(CostMetric)}" if costs else ""
+        if costs and (close := closest_name(metric, COSTS)) is not None:
+            said = f"; did you mean '{close}'?"
+        else:
+            said = _instead_of(asked, metric, draft)
+            said += "" if "did you mean" in said else more
+        yield Violation(at, f"{draft.task} has no metric {describe_value(metric)}{said}")
+        return
     if asked.of_class and (error := class_error(asked, _classes(draft))) is not None:
-        yield Violation(("objective", "metric"), error)
+        yield Violation(at, error)
     if draft.data is not None:
         for error in shift_errors(asked, draft.data):
-            yield Violation(("objective", "metric"), error)
+            yield Violation(at, error)
     if base == "loss" and len(kinds := _losses(draft)) > 1:
         others = [name for name in draft.task.facts.table_metrics if name != base]
         yield Violation(
-            ("objective", "metric"),
+            at,
             f"is loss, but trials have different losses ({', '.join(sorted(kinds))}), so their values cannot "
             f"be compared; use {', '.join(others[:-1])} or {others[-1]}, or set one loss under trial",
         )
     if base == "loss" and any(name.partition(".")[0] == LOSS_WEIGHTS for name in draft.written):
         others = [name for name in draft.task.facts.table_metrics if name != base]
         yield Violation(
-            ("objective", "metric"),
+            at,
             f"is loss, but trials have different {LOSS_WEIGHTS}, so their values cannot be compared; use "
             f"{', '.join(others[:-1])} or {others[-1]}, or set one value for each class under trial",
         )
     better = asked.direction(draft.task)
-    if draft.objective.mode not in (None, better):
+    if mode not in (None, better):
         way = "larger" if better is Direction.MAXIMIZE else "smaller"
-        yield Violation(("objective", "mode"), f"{base} is better when {way}; use {better} or leave mode out")
+        yield Violation((*at[:-1], "mode"), f"{base} is better when {way}; use {better} or leave mode out")
 
 
 def check_loss_weights(draft: Draft) -> Iterator[Violation]:

@@ -18,6 +18,7 @@ from trainables.specs.workload import Task
 from trainables.wording import plural
 from tuning.experiment.checks.data import check_data
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
+from tuning.experiment.checks.goals import check_goals
 from tuning.experiment.checks.local_checkpoint import config_of
 from tuning.experiment.checks.objective import check_loss_weights, check_objective
 from tuning.experiment.checks.peft_methods import method_error
@@ -39,6 +40,7 @@ def check_parts(draft: Draft) -> Iterator[Violation]:
     if draft.data is not None:
         yield from check_data(draft.data, draft.task)
     yield from check_objective(draft)
+    yield from check_goals(draft)
     yield from check_loss_weights(draft)
     yield from _settings(draft)
     yield from check_space(draft)

@@ -68,6 +68,15 @@ class MedianSpec(Spec):
     """The number of trials to compare with before any is stopped."""
 
 
+class DominanceSpec(Spec):
+    """Successive halving for several objectives: a trial stops if too many of its rung dominate it."""
+
+    grace_epochs: Hundredths = 1.0
+    """Epochs that every trial runs before it can be stopped: the first rung."""
+    reduction_factor: Factor = 3.0
+    """A trial goes on while fewer than one in this many of its rung dominate it."""
+
+
 class SchedulerSpec(Spec):
     """The rule that stops trials early: at most one; no rule if all are absent (`none` in the file)."""
 
@@ -75,6 +84,7 @@ class SchedulerSpec(Spec):
     median: MedianSpec | None = None
     hyperband: HyperbandSpec | None = None
     pasha: PashaSpec | None = None
+    dominance: DominanceSpec | None = None
 
     @property
     def rule(self) -> str | None:

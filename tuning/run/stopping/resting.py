@@ -45,4 +45,4 @@ def end_resting(rule: StoppingRule | None, recorder: Recorder, study: Study) -> 
         rule.wake(number)
         recorder.record(StoppedRecord(trial=number, by=rule.by, epoch=recorder.trial(number).epoch))
         ended = recorder.end(number, Outcome.PRUNED)
-        study.tell(number, Outcome.PRUNED, ended.value)
+        study.tell(number, Outcome.PRUNED, ended.value, values=ended.values)

@@ -18,6 +18,7 @@ def build_sweep_rule(experiment: Experiment, recorder: Recorder) -> StoppingRule
         seed=experiment.search.seed,
         version=experiment.definitions.stopping,
         params_of=lambda number: recorder.trial(number).params,
+        goals=recorder.goals,
     )
     return build_rule(
         experiment.scheduler,

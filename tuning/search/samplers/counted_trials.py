@@ -17,6 +17,9 @@ ENDED = "ended"
 EARLIER = "earlier"
 """The attribute of a trial of another experiment: its name and the trial's number."""
 
+REACHED = "reached"
+"""With several objectives: the attribute of a pruned trial with the values that it had reached."""
+
 
 class CountedStudy:
     """A study in which pruned trials are finished, with the value that they would probably have reached.
@@ -49,8 +52,31 @@ class CountedStudy:
 
 
 def counted(study: optuna.Study) -> CountedStudy:
-    """Build the view of a study."""
+    """Build the view of a study.
+
+    With several objectives a pruned trial counts with the values that it had reached: its cost is known, and
+    what it would have gained is not estimated.
+    """
     trials = study.get_trials(deepcopy=False)
+    estimate = _estimate(study, trials) if len(study.directions) == 1 else _values_reached
+    seen = []
+    for trial in trials:
+        if trial.state is TrialState.COMPLETE:
+            seen.append(trial)
+        elif trial.state is TrialState.RUNNING and trial.params:
+            seen.append(_changed(trial, system_attrs={}))
+        elif trial.state is TrialState.PRUNED and (values := estimate(trial)) is not None:
+            seen.append(_changed(trial, state=TrialState.COMPLETE, values=values))
+    return CountedStudy(study, seen)
+
+
+def _values_reached(trial: FrozenTrial) -> list[float] | None:
+    values: list[float] | None = trial.user_attrs.get(REACHED)
+    return values
+
+
+def _estimate(study: optuna.Study, trials: list[FrozenTrial]) -> Callable[[FrozenTrial], list[float] | None]:
+    """The value that a pruned trial would have reached, see `estimate_final`."""
     finished = [
         (as_curve(trial.intermediate_values), trial.value)
         for trial in trials
@@ -58,19 +84,12 @@ def counted(study: optuna.Study) -> CountedStudy:
     ]
     maximize = study.direction is StudyDirection.MAXIMIZE
     known: dict[int, tuple[float, float] | None] = {}
-    seen = []
-    for trial in trials:
-        if trial.state is TrialState.COMPLETE:
-            seen.append(trial)
-        elif trial.state is TrialState.RUNNING and trial.params:
-            seen.append(_changed(trial, system_attrs={}))
-        elif trial.state is TrialState.PRUNED:
-            value = estimate_final(
-                as_curve(trial.intermediate_values), finished, maximize=maximize, known=known
-            )
-            if value is not None:
-                seen.append(_changed(trial, state=TrialState.COMPLETE, value=value))
-    return CountedStudy(study, seen)
+
+    def estimate(trial: FrozenTrial) -> list[float] | None:
+        value = estimate_final(as_curve(trial.intermediate_values), finished, maximize=maximize, known=known)
+        return None if value is None else [value]
+
+    return estimate
 
 
 def by_end(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
