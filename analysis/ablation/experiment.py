@@ -102,7 +102,8 @@ def designed_experiment(
 ) -> Experiment:
     """The experiment of a design, with the data, model and resources of the one that it starts from."""
     own = ("name", "trial", "space", "search", "scheduler", "scoring", "confirm", "ablation")
-    apart = {*own, *NOT_IN_FILES}
+    # It measures: it weighs nothing, so it has one objective and no constraints.
+    apart = {*own, *NOT_IN_FILES, "constraints"}
     parts = of.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
     ending = Scored.EACH if spec.stage.compares else Scored.NONE
     document = {

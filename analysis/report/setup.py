@@ -19,6 +19,7 @@ from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import Direction
 from trainables.wording import plural
 from tuning.experiment.alternative import Alternative
+from tuning.experiment.goals import Goals
 from tuning.experiment.sections.rungs import rungs_down_from, rungs_from
 from tuning.experiment.sections.scheduler import AshaRule
 from tuning.experiment.spec import Experiment
@@ -89,6 +90,14 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
         f"{objective.metric} on validation images, {better} is best, each trial's"
         f" {objective.rule.value} report",
     )
+    if experiment.further:
+        more = ", ".join(f"{g.metric} ({g.direction.value})" for g in Goals.of(experiment).objectives[1:])
+        yield "further objectives", f"{more}; the first objective decides where one number is needed"
+    if experiment.constraints:
+        yield (
+            "constraints",
+            ", ".join(f"{name} {bound}" for name, bound in experiment.constraints.items()),
+        )
     words = definitions_in_words(experiment.workload.definitions, experiment.task)
     yield "definitions", "; ".join(f"{key} {said}" for key, said in words.items())
     yield "search", _algorithm(experiment)

@@ -15,6 +15,7 @@ from analysis.ranking.best import Ranking, best_of, finished_first
 from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.domains import domain_table
 from analysis.ranking.scored_metrics import scored_value
+from analysis.ranking.weighed import INFEASIBLE
 from analysis.sweep_picture import FIGURE, draw_sweep
 from trainables.wording import plural
 from tuning.cli.ablations.result import print_levels, print_result
@@ -69,6 +70,8 @@ def print_conclusion(folder: Path, then_ablate: str | None) -> None:
         return
     ranking = finished_first(sweep)
     if not ranking.ranked:
+        if INFEASIBLE in ranking.left_out:
+            print_lines(out, f"no best configuration: {ranking.caption}")
         return
     print_table(out, adapter_table(sweep))
     if then_ablate is not None:
@@ -86,6 +89,8 @@ def print_conclusion(folder: Path, then_ablate: str | None) -> None:
         print_lines(out, f"repeat   adaptertune train --from {name}:best")
     else:
         print_lines(out, f"begins   trial {best} {parent.told}")
+    if sweep.experiment.further:
+        print_lines(out, f"front    adaptertune pareto {name}")
     if shifted:
         print_lines(out, f"shifted  adaptertune domains {name}")
 

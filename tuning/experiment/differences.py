@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from tuning.experiment.dotted import dotted_leaves
+from tuning.experiment.objective_list import FURTHER
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
 
-_APART = NOT_IN_FILES | {"name"}
+_APART = NOT_IN_FILES - {FURTHER} | {"name"}
 """Keys that are not compared: the name has no effect on the trials."""
 
 
@@ -42,7 +43,11 @@ def find_differences(was: Experiment, now: Experiment) -> list[KeyDifference]:
 
 
 def _keys(experiment: Experiment) -> dict[str, JsonValue]:
-    return dict(dotted_leaves(experiment.model_dump(mode="json", exclude=_APART)))
+    values = experiment.model_dump(mode="json", exclude=_APART)
+    further = values.pop(FURTHER)
+    if not values["constraints"]:
+        del values["constraints"]
+    return dict(dotted_leaves(values)) | ({"further objectives": further} if further else {})
 
 
 def _same(key: str, before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def test_no_more_goes_than_need_be(gone: int) -> None:
     assert removed(whole - freed) == IN_ORDER[:gone]
     if gone:
         assert removed(whole - freed + 1) == IN_ORDER[:gone]
+
+
+def test_of_finished_trials_those_outside_their_constraints_go_first() -> None:
+    kept = [replace(each, feasible=each.trial != 0) for each in EVERY_KIND]
+    keep = best_trials(kept, 1, Direction.MAXIMIZE)
+    assert keep == {8}
+    gone = [
+        r.trial for r in to_remove(kept, 0, direction=Direction.MAXIMIZE, keep=keep) if r.name == BEST_WEIGHTS
+    ]
+    assert gone == [4, 6, 1, 0, 5, 2]
 
 
 def test_where_smaller_is_better_the_largest_goes_first() -> None:

@@ -115,3 +115,24 @@ NEVER = (Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED)
 
 
 LASTING = [Outcome.COMPLETED, Outcome.EARLY_STOPPED]
+
+
+def test_with_several_objectives_the_front_is_shown_as_it_stands(tmp_path: Path) -> None:
+    asked = experiment("two", further=[{"metric": "parameters"}], constraints={"peak_mb": {"at_most": 100}})
+    kept = [(0.5, 900.0, 50.0), (0.4, 100.0, 50.0), (0.3, 500.0, 50.0), (0.9, 10.0, 200.0)]
+    told = [
+        Told(
+            LORA | {"learning_rate": 0.001 + dice / 1000},
+            (dice,),
+            values={"dice": dice, "parameters": count, "peak_mb": peak},
+            broken=["peak_mb"] if peak > 100 else [],
+        )
+        for dice, count, peak in kept
+    ]
+    board = board_of(write(tmp_path / "two", told, of=asked), of=asked)
+    assert board.best == BestTrial(0, 0.5, 1.0)
+    assert "2 trials on the front" in board.summary(1000.0)
+    text = " ".join(text_of(board, 1000.0).split())
+    assert "front trial 0 dice 0.5000 parameters 900 trial 1 dice 0.4000 parameters 100" in text
+    assert "constraints peak_mb at most 100 1 trial outside" in text
+    assert board_of(write(tmp_path / "one")).weighed is None

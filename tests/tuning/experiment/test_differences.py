@@ -34,6 +34,10 @@ def shown(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
         ({"space": SPACE}, {"space": dict(reversed(SPACE.items()))}, [
             'order of space: adapter, lora.rank → lora.rank, adapter',
         ]),
+        ({}, {"further": [{"metric": "parameters"}], "constraints": {"peak_mb": {"at_most": 9}}}, [
+            "constraints.peak_mb.at_most: not set → 9.0",
+            'further objectives: not set → {"metric": "parameters", "mode": null}',
+        ]),
         ({}, {"model": {"name": "other/model"}}, ["model.name: embedded → other/model"]),
     ],
 )  # fmt: skip

@@ -57,3 +57,11 @@ def test_an_entry_of_a_trial_has_its_recorded_value() -> None:
     ended = EndedRecord(trial=4, outcome=Outcome.PRUNED, value=0.5, epoch=3.0)
     assert recorded_entry(TrialHistory(4, {}, "", 0.0, ended=ended)) == Entry(4, "pruned", 0.5, 3.0)
     assert recorded_entry(TrialHistory(4, {}, "", 0.0)) == Entry(4, None, None, 0.0)
+
+
+def test_a_trial_that_ended_outside_its_constraints_is_not_ranked() -> None:
+    ended = EndedRecord(trial=4, outcome=Outcome.COMPLETED, value=0.9, epoch=3.0, broken=["peak_mb"])
+    outside = recorded_entry(TrialHistory(4, {}, "", 0.0, ended=ended))
+    assert outside == Entry(4, "completed", 0.9, 3.0, feasible=False)
+    inside = Entry(5, "completed", 0.1, 3.0)
+    assert best_first([outside, inside], lambda e: e, FINISHED, Direction.MAXIMIZE) == [inside]
