@@ -95,7 +95,7 @@ def front_table(found: ObjectivesFront) -> Table:
     if found.left_out:
         caption += f". Left out: {counts_in_words(dict(sorted(found.left_out.items())))}"
     return Table(
-        f"{found.sweep}: the front of {' and '.join(g.metric for g in goals.objectives)}",
+        f"{found.sweep}: the front of {', '.join(g.metric for g in goals.objectives)}",
         ("trial", *(label(name) for name in metrics), "settings"),
         rows,
         caption,
