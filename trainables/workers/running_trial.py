@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable
@@ -287,6 +288,7 @@ class RunningTrial:
             built=built,
             head=head,
             macs=macs,
+            worker=None if built is None else f"{socket.gethostname()}:{os.getpid()}",
             still=still,
             baseline=baseline,
             unsaved=unsaved,

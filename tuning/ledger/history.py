@@ -61,6 +61,8 @@ class TrialHistory:
     """The names of its checkpoints that were removed to keep the budget."""
     joined: int | None = None
     """How many steps its pack had taken when it joined; see `StartedRecord`."""
+    worker: str | None = None
+    """The process that trains it, or did last, as `HOST:PID`; None before its first report."""
     attributes: Mapping[str, JsonValue] = field(default_factory=dict)
     """What the sampler noted of it; see `SamplerAttributes`."""
     parent: Parent | None = None
@@ -218,7 +220,7 @@ class History:
                     self.sampler.update(noted.study)
                 self.ends.pop(record.trial, None)
                 self.trials[record.trial] = (
-                    replace(old, stopped=None, ended=None, removed=(), joined=record.joined)
+                    replace(old, stopped=None, ended=None, removed=(), joined=record.joined, worker=None)
                     if old is not None and old.hash == record.hash
                     else TrialHistory(
                         record.trial,
@@ -269,7 +271,7 @@ def _with(
 ) -> TrialHistory:
     match record:
         case BuiltRecord():
-            return replace(trial, parameters=record.parameters, macs=record.macs)
+            return replace(trial, parameters=record.parameters, macs=record.macs, worker=record.worker)
         case ReportRecord():
             kept = trial.reports
             while kept and kept[-1].epoch >= record.epoch:

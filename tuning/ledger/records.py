@@ -238,6 +238,8 @@ class BuiltRecord(Record):
     parameters: dict[str, int]
     head: str | None = None
     """Where the model's head comes from: `trainables.specs.heads`; None in records of before."""
+    worker: str | None = None
+    """The process that trains it, as `HOST:PID`; None in records of before."""
     still: list[str] = []
     macs: int | None = None
 

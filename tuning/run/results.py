@@ -48,6 +48,7 @@ class Results:
                 still=result.get("still") or [],
                 head=result.get("head"),
                 macs=result.get("macs"),
+                worker=result.get("worker"),
             )
             self._recorder.record(model)
             self._show(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor:
     assert results[0]["built"]["adapter"] > 0
     assert results[0]["head"] == "head kept"
     assert all(r["head"] is None for r in results[1:])
+    assert [r["worker"] for r in results] == [f"{socket.gethostname()}:{os.getpid()}", None, None]
     assert results[0]["baseline"]["dice"] < 0.1
     assert all(r["built"] is None and r["baseline"] is None for r in results[1:])
     assert all(r["still"] == [] for r in results)

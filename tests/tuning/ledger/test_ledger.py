@@ -56,7 +56,12 @@ ONE_OF_EACH: list[Record] = [
     UnpausedRecord(trial=None, asked=1.5),
     PackingRecord(group="g", lanes=8, why="memory has room for no more", lane_mb=3.5),
     BaselineRecord(metrics={"map": 0.1}),
-    BuiltRecord(trial=0, parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100}, still=["a.b"]),
+    BuiltRecord(
+        trial=0,
+        parameters={"adapter": 10, "head": 5, "backbone": 0, "total": 100},
+        still=["a.b"],
+        worker="node:7",
+    ),
     report(1, 0.5),
     UnsavedRecord(trial=0, reason="the disk is full"),
     StoppedRecord(trial=0, by=StoppedBy.ASHA, epoch=1.0),
