@@ -148,20 +148,21 @@ class Sweep:
         return cls.of(read_history(folder), idle=not driver_alive(folder))
 
     @classmethod
-    def of(cls, history: History, *, idle: bool = False) -> Sweep:
+    def of(cls, history: History, *, idle: bool = False, trials: Sequence[Trial] | None = None) -> Sweep:
         """Convert a record. Raises LedgerError if this version cannot read its experiment.
 
-        idle: whether no driver runs the experiment.
+        idle: whether no driver runs the experiment.  trials: all of them by number, if they are known.
         """
         experiment = experiment_of(history.header)
         objective = Objective.of(experiment.workload)
-        trials = tuple(_trial(t, experiment, idle=idle) for _, t in sorted(history.trials.items()))
+        if trials is None:
+            trials = [recorded_trial(t, experiment, idle=idle) for _, t in sorted(history.trials.items())]
         metrics = history.baseline.metrics if history.baseline is not None else {}
         return cls(
             history.name,
             experiment,
             objective,
-            trials,
+            tuple(trials),
             {name: value for name, value in metrics.items() if value is not None},
             {number: score for number, score in history.scores.items() if score.reason is None},
             {number: score.reason for number, score in history.scores.items() if score.reason is not None},
@@ -222,7 +223,8 @@ def names_in_words(known: Iterable[str], domains: Container[str] | None = None) 
     return "; ".join(said) or "none yet"
 
 
-def _trial(history: TrialHistory, experiment: Experiment, *, idle: bool) -> Trial:
+def recorded_trial(history: TrialHistory, experiment: Experiment, *, idle: bool) -> Trial:
+    """A trial of a record. idle: whether no driver runs its experiment."""
     return Trial(
         number=history.number,
         outcome=str(history.outcome or RUNNING),

@@ -48,13 +48,14 @@ def report_of(m: Material) -> ReportDocument:
         m.sweep.name,
         f"{experiment.task.value.capitalize()}; backbone {experiment.model.name};"
         f" {describe_data(experiment.data)}. {plural(len(m.sweep.trials), 'trial')}; {describe_state(m)}.",
-        tuple(_highlights(m)),
+        tuple(highlights_of(m)),
         tuple(section(m) for section in sections),
         f"Record from {began} to {ended}. Written by `adaptertune report {m.folder.name}`.",
     )
 
 
-def _highlights(m: Material) -> list[tuple[str, str, str]]:
+def highlights_of(m: Material) -> list[tuple[str, str, str]]:
+    """The most important values, as name, value, and what it is measured on."""
     found = []
     if m.best is not None:
         trial, standing = m.best

@@ -39,6 +39,7 @@ from analysis.report.svg import (
     figure_style,
     new_canvas,
     render_figure,
+    render_inline,
     shorten_name,
 )
 
@@ -53,6 +54,12 @@ def draw_figure(figure: document.Figure) -> Drawn:
     """Draw a figure as SVG and PNG."""
     with figure_style():
         return render_figure(_canvas(figure.plot), figure.name, figure.alt)
+
+
+def draw_inline(figure: document.Figure) -> str:
+    """Draw a figure as SVG for a page alone."""
+    with figure_style():
+        return render_inline(_canvas(figure.plot), figure.name, figure.alt)
 
 
 def _canvas(plot: Plot) -> Canvas:

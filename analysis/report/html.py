@@ -6,12 +6,17 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from analysis.report.document import Block, FactList, Figure, ReportDocument
 from analysis.report.svg import Drawn
 from analysis.tables import Table
 from trainables.wording import with_full_stop
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 NARROW = 56
 """Maximum characters in a line of a table that goes next to a figure on a wide screen."""
@@ -25,21 +30,53 @@ class _Shown:
 
 def render_page(report: ReportDocument, drawings: Mapping[str, Drawn]) -> str:
     """The whole page. All text from the record is escaped."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    package = files("analysis.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return (
+        page_templates()
+        .get_template("page.html")
+        .render(
+            report=report,
+            css=Markup(page_style()),
+            drawings={name: Markup(drawn.inline) for name, drawn in drawings.items()},
+        )
+    )
+
+
+def render_blocks(blocks: Sequence[Block], drawings: Mapping[str, str]) -> str:
+    """The blocks of one section, as a part of a page with `page_style`; escaped like the whole page.
+
+    drawings: the SVG of each figure, by its name.
+    """
+    from markupsafe import Markup
+
+    inline = {name: Markup(svg) for name, svg in drawings.items()}
+    module: Any = page_templates().get_template("blocks.html").module
+    return str(module.rows_of(blocks, inline)).strip()
+
+
+def page_style() -> str:
+    """The style sheet of a report's page."""
+    return (files("analysis.report") / "page.css").read_text(encoding="utf-8")
+
+
+@cache
+def page_templates() -> Environment:
+    """The templates of a report's page. Text is escaped unless it is marked as safe."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        loader=FunctionLoader(lambda name: (files("analysis.report") / name).read_text(encoding="utf-8")),
+    )
     environment.filters["rows"] = _rows
     environment.filters["code"] = lambda text: Markup(_with_code(str(Markup.escape(text))))
     environment.filters["stop"] = with_full_stop
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    template = environment.from_string((package / "page.html").read_text(encoding="utf-8"))
-    return template.render(
-        report=report,
-        css=Markup((package / "page.css").read_text(encoding="utf-8")),
-        drawings={name: Markup(drawn.inline) for name, drawn in drawings.items()},
-    )
+    return environment
 
 
 def _with_code(escaped: str) -> str:

@@ -130,7 +130,7 @@ def render_figure(figure: Canvas, name: str, alt: str) -> Drawn:
     return Drawn(_inline(svg, name, alt), svg.encode("utf-8"), picture.getvalue())
 
 
-_OF_THE_PAGE = {
+OF_THE_PAGE = {
     INK: "currentColor",
     PAPER: "var(--card)",
     FAINT: "var(--line)",
@@ -148,6 +148,13 @@ def _shortened(svg: str) -> str:
     return _PATH.sub(lambda match: _LONG.sub(r"\1", match[0]), svg)
 
 
+def render_inline(figure: Canvas, name: str, alt: str) -> str:
+    """A figure as SVG for a page alone, in a fraction of the time."""
+    vector = io.BytesIO()
+    figure.savefig(vector, format="svg", metadata={"Date": None})
+    return _inline(_shortened(vector.getvalue().decode("utf-8")), name, alt)
+
+
 def _inline(svg: str, name: str, alt: str) -> str:
     """The SVG as part of a page: no prologue, unique ids, the page's colours, a label for screen readers."""
     svg = svg[svg.index("<svg ") :]
@@ -156,7 +163,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    for colour, variable in _OF_THE_PAGE.items():
+    for colour, variable in OF_THE_PAGE.items():
         svg = svg.replace(colour, variable)
     # Without Matplotlib's size, so that the page sets it; the viewBox keeps the aspect ratio.
     head, _, rest = svg.partition(">")

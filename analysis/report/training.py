@@ -14,6 +14,7 @@ from analysis.report.times import format_time
 from analysis.tables import Table, percent
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.wording import plural
+from tuning.experiment.spec import Experiment
 from tuning.formatting import duration
 
 CURVES = 150
@@ -42,16 +43,7 @@ def curves_section(m: Material) -> Section:
     )
     rungs = rungs_of(m.sweep.experiment)
     total = len(m.drawable)
-    caption = f"{m.metric} on validation images at each report; a curve that ends early was stopped early"
-    scheduler = m.sweep.experiment.scheduler
-    name = {"asha": "ASHA", "hyperband": "Hyperband", "pasha": "PASHA"}.get(scheduler.rule or "")
-    halving = scheduler.asha or scheduler.hyperband or scheduler.pasha
-    if halving is not None:
-        caption += f". Dotted lines: {name}'s rungs, at which one in {halving.reduction_factor:g} continues"
-    elif scheduler.dominance is not None:
-        caption += ". Dotted lines: rungs, at which trials stop that too many others dominate"
-    elif scheduler.median is not None:
-        caption += ". Trials worse than the median of the others were stopped"
+    caption = curves_caption(m.sweep.experiment)
     if total > len(chosen):
         caption += (
             f". {len(chosen)} of {plural(total, 'trial')}: the best {CURVES // 2} and an even sample of"
@@ -76,6 +68,21 @@ def curves_section(m: Material) -> Section:
         ),
     )
     return Section("curves", title, (figure,))
+
+
+def curves_caption(experiment: Experiment) -> str:
+    """What learning curves show, and how early stopping ended them; without a full stop."""
+    metric, scheduler = experiment.workload.objective.metric, experiment.scheduler
+    caption = f"{metric} on validation images at each report; a curve that ends early was stopped early"
+    name = {"asha": "ASHA", "hyperband": "Hyperband", "pasha": "PASHA"}.get(scheduler.rule or "")
+    halving = scheduler.asha or scheduler.hyperband or scheduler.pasha
+    if halving is not None:
+        caption += f". Dotted lines: {name}'s rungs, at which one in {halving.reduction_factor:g} continues"
+    elif scheduler.dominance is not None:
+        caption += ". Dotted lines: rungs, at which trials stop that too many others dominate"
+    elif scheduler.median is not None:
+        caption += ". Trials worse than the median of the others were stopped"
+    return caption
 
 
 def _points(m: Material, trial: Trial) -> tuple[tuple[float, float], ...]:
