@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reports
-from playwright.sync_api import sync_playwright
+from browsers import DESK, SMALL, TELEPHONE, luminance
 
 from analysis.report.write import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The timeout includes the installation of Chromium."""
-
-TELEPHONE, SMALL, DESK = (390, 844), (360, 640), (1280, 900)
-
-
-def chromium() -> str | None:
-    """The path of Chromium; Debian's is installed for this if possible."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        with suppress(subprocess.TimeoutExpired):
-            for command in (["update"], ["install", "-y", "chromium"]):
-                subprocess.run(["apt-get", "-q", *command], check=False, capture_output=True, timeout=400)
-        found = shutil.which("chromium")
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    place = chromium()
-    if place is None:
-        pytest.skip("Chromium is not installed, and cannot be by this user")
-    with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +80,7 @@ def test_dark_and_light_both_have_contrast(browser: Any, page: Path) -> None:
     for scheme in ("light", "dark"):
         tab, _ = opened(browser, page, DESK, scheme)
         ground, ink, soft = (
-            _luminance(tab.evaluate(f"getComputedStyle(document.querySelector('{where}')).{what}"))
+            luminance(tab.evaluate(f"getComputedStyle(document.querySelector('{where}')).{what}"))
             for where, what in (
                 ("section", "backgroundColor"),
                 ("section p", "color"),
@@ -122,18 +92,11 @@ def test_dark_and_light_both_have_contrast(browser: Any, page: Path) -> None:
             assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5
 
 
-def _luminance(colour: str) -> float:
-    """Of WCAG."""
-    red, green, blue = (float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3])
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def test_it_can_be_printed(browser: Any, page: Path, tmp_path: Path) -> None:
     tab, _ = opened(browser, page, DESK, "dark")
     tab.emulate_media(media="print")
     assert not tab.locator("nav").is_visible()
-    assert _luminance(tab.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+    assert luminance(tab.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
     tab.pdf(path=tmp_path / "report.pdf", format="A4")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     wide = tab.evaluate(

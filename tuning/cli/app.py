@@ -98,6 +98,11 @@ COMMANDS = {
         RUN,
         "Continue a trial that has ended for more epochs, as one more trial.",
     ),
+    "serve": CommandEntry(
+        "tuning.cli.run.serve",
+        RUN,
+        "Serve a live page of one or several experiments: curves, trials, failures, costs, and actions.",
+    ),
     "best": CommandEntry(
         "tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."
     ),

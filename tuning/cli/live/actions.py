@@ -1,0 +1,129 @@
+"""What a viewer of the live page can ask for.
+
+Each leaves a request in the experiment's folder, as the command of that name does; only the driver acts.
+
+To add one: a function, and its entry in `ACTIONS`. The page makes button and form of the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainables.errors import StorageError
+from tuning.cli.run.add import request_addition
+from tuning.cli.run.stop import request_stop
+from tuning.ledger.ledger import read_history
+from tuning.ledger.storage import Reference
+
+MOST_SETTINGS = 200
+LONGEST = 2000
+"""The most characters of one setting."""
+
+
+class Asked(BaseModel):
+    """What a viewer fills in. trial: None for the whole sweep.  set: settings, each `key=value`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    trial: int | None = Field(default=None, ge=0, lt=10**9)
+    set: list[str] = Field(default=[], max_length=MOST_SETTINGS)
+
+
+@dataclass(frozen=True)
+class Action:
+    """An action.
+
+    of: what it is done to.  form: what the viewer fills in: nothing, or settings; `changes` begins with
+    those of the trial.  only_sweeps, only_trials: the states in which the page offers it; empty for all.
+    """
+
+    label: str
+    explained: str
+    of: Literal["sweep", "trial"]
+    ask: Callable[[Path, Asked], str]
+    """Leave the request; returns the message for the viewer. Raises AdaptertuneError."""
+    form: Literal["", "settings", "changes"] = ""
+    only_sweeps: tuple[str, ...] = ()
+    only_trials: tuple[str, ...] = ()
+
+    def shown(self) -> dict[str, Any]:
+        """What the page needs to offer it."""
+        return {key: value for key, value in asdict(self).items() if key != "ask"}
+
+
+def _stop(folder: Path, asked: Asked) -> str:
+    return request_stop(Reference(folder, asked.trial))
+
+
+def _add(folder: Path, asked: Asked) -> str:
+    return request_addition(folder, asked.set)
+
+
+def _clone(folder: Path, asked: Asked) -> str:
+    trials = read_history(folder).trials
+    if asked.trial not in trials:
+        raise StorageError(f"{folder.name} has no trial {asked.trial}")
+    return request_addition(folder, asked.set, base=trials[asked.trial].params, of=asked.trial)
+
+
+ACTIONS: Mapping[str, Action] = {
+    "add": Action(
+        "Add a configuration",
+        "One more trial, tried before any other new one. It is checked here, and recorded before it acts.",
+        "sweep",
+        _add,
+        form="settings",
+    ),
+    "stop-sweep": Action(
+        "Stop the sweep",
+        "Running trials save their state, so that `adaptertune resume` continues the sweep.",
+        "sweep",
+        _stop,
+        only_sweeps=("running",),
+    ),
+    "clone": Action(
+        "Copy with changes",
+        "One more trial with this configuration and your changes, trained from the start.",
+        "trial",
+        _clone,
+        form="changes",
+    ),
+    "stop-trial": Action(
+        "Stop this trial",
+        "It ends here; what it has recorded is kept, and its worker takes the next trial.",
+        "trial",
+        _stop,
+        only_sweeps=("running",),
+        only_trials=("running", "resting"),
+    ),
+}
+
+
+def carry_out(name: str, folder: Path, body: bytes) -> str:
+    """Leave the request that a viewer's JSON asks for; returns the message for the viewer.
+
+    Raises AdaptertuneError with what is wrong with it, and KeyError for an unknown action.
+    """
+    action = ACTIONS[name]
+    try:
+        asked = Asked.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StorageError(f"{where or 'the request'}: {first['msg']}") from error
+    if (asked.trial is None) is (action.of == "trial"):
+        raise StorageError("the number of a trial is missing" if action.of == "trial" else "takes no trial")
+    if action.form and not asked.set:
+        raise StorageError("fill in at least one setting")
+    if any(len(text) > LONGEST for text in asked.set):
+        raise StorageError(f"a setting has at most {LONGEST:,} characters")
+    try:
+        return action.ask(folder, asked)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"the request cannot be written in {folder}: {reason}") from error
