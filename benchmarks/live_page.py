@@ -1,13 +1,16 @@
 """What two open live pages cost the driver of a sweep that runs.
 
-    python -m benchmarks.live_page [--pairs 12] [--block 20] [--pause 0.2]
+    python -m benchmarks.live_page [--pairs 12] [--block 20] [--pause 0.2] [--chromium]
 
 One sweep runs, of trials that replay curves (`benchmarks.curves`) with a pause before each report, two at
 once: several reports a second, which is faster than models train. `adaptertune serve` follows it from its
-first report. In turn two pages are open in Chromium for a block of seconds and closed for one, in an order
-that changes from pair to pair; the first seconds of a block are not counted. Printed are the driver's
-processor seconds for each report with and without pages, the ratio with a 95 % bootstrap interval over
-pairs, and the processor seconds of the server.
+first report.
+In turn two pages are open for a block of seconds and closed for one, in an order that changes from pair to
+pair; the first seconds of a block are not counted. An open page is a connection that reads all events, as a
+browser on another machine has it. With `--chromium` it is a page in Chromium on this machine, which then
+competes with the sweep for its processors, as any other program does. Printed are the driver's processor
+seconds for each report with and without pages, the ratio with a 95 % bootstrap interval over pairs, and the
+processor seconds of the server.
 """
 
 from __future__ import annotations
@@ -21,11 +24,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks.ten_thousand_trials import ROOT
 from tuning.experiment.load import load_experiment
@@ -92,30 +99,69 @@ def measure(storage: Path, driver: int, server: int, seconds: float) -> Block:
     return Block(after[0] - before[0], after[1] - before[1], after[2] - before[2])
 
 
-def blocks(storage: Path, driver: int, server: int, address: str, given: argparse.Namespace) -> None:
-    """Measure all pairs, and print them."""
+@contextmanager
+def read_pages(address: str) -> Iterator[None]:
+    """Open pages as connections that read all events."""
+    where, ended = urlsplit(address), threading.Event()
+
+    def read() -> None:
+        viewer = HTTPConnection(where.hostname or "", where.port, timeout=60)
+        viewer.request("GET", f"/events?{where.query}")
+        answer = viewer.getresponse()
+        while not ended.is_set() and answer.readline():
+            pass
+        viewer.close()
+
+    readers = [threading.Thread(target=read) for _ in range(PAGES)]
+    for reader in readers:
+        reader.start()
+    yield
+    ended.set()
+    for reader in readers:
+        reader.join()
+
+
+@contextmanager
+def shown_pages(browser: Any, address: str) -> Iterator[None]:
+    """Open pages in Chromium."""
+    contexts = [browser.new_context() for _ in range(PAGES)]
+    for context in contexts:
+        page = context.new_page()
+        page.goto(address, wait_until="domcontentloaded")
+        page.wait_for_selector(".curve", timeout=60_000)
+    yield
+    for context in contexts:
+        context.close()
+
+
+@contextmanager
+def opener(address: str, *, chromium: bool) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """A function that opens the pages, for as long as its context lasts."""
+    if not chromium:
+        yield lambda: read_pages(address)
+        return
     from playwright.sync_api import sync_playwright
 
-    found: dict[bool, list[Block]] = {True: [], False: []}
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield lambda: shown_pages(browser, address)
+        browser.close()
+
+
+def blocks(storage: Path, driver: int, server: int, address: str, given: argparse.Namespace) -> None:
+    """Measure all pairs, and print them."""
+    found: dict[bool, list[Block]] = {True: [], False: []}
+    with opener(address, chromium=given.chromium) as open_pages:
         for pair in range(given.pairs):
             for opened in (True, False) if pair % 2 else (False, True):
-                contexts = [browser.new_context() for _ in range(PAGES if opened else 0)]
-                for context in contexts:
-                    page = context.new_page()
-                    page.goto(address, wait_until="domcontentloaded")
-                    page.wait_for_selector(".curve", timeout=60_000)
-                found[opened].append(measure(storage, driver, server, given.block))
-                for context in contexts:
-                    context.close()
+                with open_pages() if opened else nullcontext():
+                    found[opened].append(measure(storage, driver, server, given.block))
             with_, without = found[True][-1], found[False][-1]
             print(
                 f"pair {pair + 1:2d}: {with_.each_ms:6.2f} ms a report with pages, {without.each_ms:6.2f}"
                 f" without; {with_.reports} and {without.reports} reports",
                 flush=True,
             )
-        browser.close()
     summary(found[True], found[False])
 
 
@@ -196,6 +242,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--block", type=float, default=20.0, help="seconds of a block that count")
     parser.add_argument("--pause", type=float, default=0.2, help="seconds before each report")
+    parser.add_argument("--chromium", action="store_true", help="pages in Chromium on this machine")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.drive is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import recorded
@@ -29,9 +30,11 @@ from tuning.ledger.records import (
     EndedRecord,
     Ending,
     Outcome,
+    PausedRecord,
     Record,
     ReportRecord,
     StartedRecord,
+    UnpausedRecord,
 )
 from tuning.ledger.requests import read_request, requests_in
 
@@ -66,9 +69,11 @@ def report(trial: int, epoch: float, value: float) -> ReportRecord:
 
 
 @contextmanager
-def server(folders: list[Path], *, read_only: bool = False) -> Iterator[tuple[str, uvicorn.Server]]:
+def server(
+    folders: list[Path], *, port: int = 0, read_only: bool = False
+) -> Iterator[tuple[str, uvicorn.Server]]:
     """The address of the page, and its server."""
-    with listening_socket("127.0.0.1", 0) as listening:
+    with listening_socket("127.0.0.1", port) as listening:
         secrets = Secrets(listening.getsockname()[1])
         app = live_app(
             LiveSweeps(folders), secrets, host="127.0.0.1", read_only=read_only,
@@ -144,8 +149,7 @@ def tab_to(tab: Any, name: str) -> None:
 # --- what it looks like -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [SMALL, DESK])
+@pytest.mark.parametrize(("size", "scheme"), [(SMALL, "light"), (DESK, "dark")])
 def test_it_fits_the_screen_and_asks_nobody_else(
     folder: Path, open_page: Open, size: tuple[int, int], scheme: str
 ) -> None:
@@ -224,7 +228,11 @@ def test_several_sweeps_side_by_side_or_below_each_other(
 # --- what it does -----------------------------------------------------------------------------
 
 
-def test_what_comes_appears_without_a_reload_and_the_focus_stays(folder: Path, open_page: Open) -> None:
+def test_what_comes_appears_without_a_reload_and_the_focus_stays(
+    folder: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.cli.live.sweep.SECTIONS_S", 0.5)
+    monkeypatch.setattr("tuning.cli.live.sweep.SECTIONS_SHARE", 1)
     with server([folder]) as (address, _):
         tab = open_page(address)
         tab.evaluate("window.same = true")
@@ -350,3 +358,26 @@ def test_a_server_that_ends_is_said(folder: Path, open_page: Open) -> None:
         running.should_exit = True
         expect(tab.locator("#link")).to_contain_text("The connection is lost", timeout=WAIT_MS)
         assert tab.locator(".curve").count() > 0
+    with server([folder], port=urlsplit(address).port or 0):  # with another token
+        expect(tab.locator("#link")).to_contain_text("The server of this page has ended", timeout=WAIT_MS)
+
+
+def test_a_sweep_is_paused_and_goes_on(folder: Path, open_page: Open) -> None:
+    with server([folder]) as (address, _):
+        tab = open_page(address)
+        pause, on = (
+            tab.get_by_role("button", name=name) for name in ("Pause the sweep", "Let the sweep go on")
+        )
+        expect(on).to_have_count(0)
+        pause.click()
+        tab.get_by_role("dialog").get_by_role("button", name="Pause the sweep").click()
+        expect(tab.get_by_role("dialog").get_by_role("status")).to_contain_text("asked nuclei to pause")
+        tab.keyboard.press("Escape")
+        ended = EndedRecord(trial=24, outcome=Outcome.PAUSED, value=0.5, epoch=2.0)
+        append(folder, PausedRecord(trial=None, asked=1.0), ended)
+        expect(tab.locator("[data-at=state]")).to_have_text("paused", timeout=WAIT_MS)
+        expect(cell(tab, 24, 1)).to_have_text("paused")
+        expect(on).to_be_enabled()
+        expect(pause).to_have_count(0)
+        append(folder, UnpausedRecord(trial=None, asked=2.0))
+        expect(tab.locator("[data-at=state]")).to_have_text("running", timeout=WAIT_MS)

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainables.errors import StorageError
 from tuning.cli.run.add import request_addition
+from tuning.cli.run.pause import request_pause
 from tuning.cli.run.stop import request_stop
+from tuning.cli.run.unpause import request_unpause
 from tuning.ledger.ledger import read_history
 from tuning.ledger.storage import Reference
 
@@ -50,6 +52,8 @@ class Action:
     form: Literal["", "settings", "changes"] = ""
     only_sweeps: tuple[str, ...] = ()
     only_trials: tuple[str, ...] = ()
+    else_hidden: bool = False
+    """Whether the page hides it where it does not offer it; else it shows a button that cannot be pressed."""
 
     def shown(self) -> dict[str, Any]:
         """What the page needs to offer it."""
@@ -71,6 +75,14 @@ def _clone(folder: Path, asked: Asked) -> str:
     return request_addition(folder, asked.set, base=trials[asked.trial].params, of=asked.trial)
 
 
+def _pause(folder: Path, asked: Asked) -> str:
+    return request_pause(folder, asked.trial, read_history(folder))
+
+
+def _unpause(folder: Path, asked: Asked) -> str:
+    return request_unpause(folder, asked.trial, read_history(folder))
+
+
 ACTIONS: Mapping[str, Action] = {
     "add": Action(
         "Add a configuration",
@@ -79,12 +91,28 @@ ACTIONS: Mapping[str, Action] = {
         _add,
         form="settings",
     ),
+    "pause-sweep": Action(
+        "Pause the sweep",
+        "All trials save their state and give up their workers, and none starts, until the sweep goes on.",
+        "sweep",
+        _pause,
+        only_sweeps=("running",),
+        else_hidden=True,
+    ),
+    "unpause-sweep": Action(
+        "Let the sweep go on",
+        "Its trials continue from where they were.",
+        "sweep",
+        _unpause,
+        only_sweeps=("paused",),
+        else_hidden=True,
+    ),
     "stop-sweep": Action(
         "Stop the sweep",
         "Running trials save their state, so that `adaptertune resume` continues the sweep.",
         "sweep",
         _stop,
-        only_sweeps=("running",),
+        only_sweeps=("running", "paused"),
     ),
     "clone": Action(
         "Copy with changes",
@@ -93,13 +121,29 @@ ACTIONS: Mapping[str, Action] = {
         _clone,
         form="changes",
     ),
+    "pause-trial": Action(
+        "Pause this trial",
+        "It saves its state, and its worker takes the next trial.",
+        "trial",
+        _pause,
+        only_trials=("running", "resting", "interrupted", "unfinished"),
+        else_hidden=True,
+    ),
+    "unpause-trial": Action(
+        "Let this trial go on",
+        "It continues from where it was, as soon as a worker is free.",
+        "trial",
+        _unpause,
+        only_trials=("paused",),
+        else_hidden=True,
+    ),
     "stop-trial": Action(
         "Stop this trial",
         "It ends here; what it has recorded is kept, and its worker takes the next trial.",
         "trial",
         _stop,
-        only_sweeps=("running",),
-        only_trials=("running", "resting"),
+        only_sweeps=("running", "paused"),
+        only_trials=("running", "resting", "paused"),
     ),
 }
 

@@ -132,11 +132,12 @@ class LiveSweep:
         """
         board, experiment = self._board, self._record.experiment
         now, best = board.seen, board.best
-        running = board.state == "running"
+        paused = board.state == "running" and None in self._record.history.paused
+        running = board.state == "running" and not paused
         return {
             "name": self.name,
             "trouble": self.trouble,
-            "state": board.state,
+            "state": "paused" if paused else board.state,
             "about": f"{experiment.task.value.capitalize()}; backbone {experiment.model.name};"
             f" {describe_data(experiment.data)}.",
             "counts": board.states,

@@ -9,7 +9,7 @@ from recorded import LORA
 
 from trainables.errors import AdaptertuneError
 from tuning.cli.live.actions import ACTIONS, carry_out
-from tuning.ledger.requests import read_request, requests_in
+from tuning.ledger.requests import AddRequest, read_request, requests_in
 
 SET = ["adapter=lora", "freezing=frozen", "learning_rate=3e-3", "lora.rank=16"]
 
@@ -25,11 +25,27 @@ def test_stop_leaves_the_request_that_the_command_leaves(folders: list[Path]) ->
     assert sorted(path.name for path in (live / "control").iterdir()) == ["stop", "stop-1"]
 
 
+def test_pause_and_unpause_leave_requests(folders: list[Path]) -> None:
+    live, _ = folders
+    assert "asked trial 1 of live to pause" in ask("pause-trial", live, trial=1)
+    assert "asked live to pause" in ask("pause-sweep", live)
+    assert "asked trial 1 of live to continue" in ask("unpause-trial", live, trial=1)
+    assert "asked live to continue" in ask("unpause-sweep", live)
+    assert [path.name.partition("-")[0] for path in requests_in(live)] == [
+        "pause",
+        "pause",
+        "unpause",
+        "unpause",
+    ]
+
+
 def test_add_and_clone_leave_requests(folders: list[Path]) -> None:
     live, done = folders
     assert "asked live to try it next" in ask("add", live, set=SET)
     assert "asked live to try it next" in ask("clone", live, trial=1, set=["learning_rate=4e-3"])
     first, second = (read_request(path) for path in requests_in(live))
+    assert isinstance(first, AddRequest)
+    assert isinstance(second, AddRequest)
     assert (first.params["lora.rank"], first.of) == (16, None)
     assert (second.params, second.of) == (LORA | {"learning_rate": 4e-3, "lora.rank": 4}, 1)
     assert "`adaptertune resume" in ask("add", done, set=SET)
@@ -44,6 +60,9 @@ def test_add_and_clone_leave_requests(folders: list[Path]) -> None:
         ("stop-sweep", {"trial": 1}, "takes no trial"),
         ("stop-trial", {"trial": "../../x"}, "trial: Input should be a valid integer"),
         ("stop-trial", {"trial": -1}, "trial: Input should be greater"),
+        ("pause-trial", {"trial": 0}, "has ended already"),
+        ("unpause-trial", {"trial": 1}, "trial 1 of live is not paused"),
+        ("unpause-sweep", {}, "live is not paused"),
         ("add", {}, "fill in at least one setting"),
         ("add", {"set": ["lora.rank=16"]}, "is missing"),
         ("add", {"set": [*SET[:3], "lora.rank=5"]}, "lora.rank"),
@@ -69,7 +88,7 @@ def test_a_sweep_that_has_ended_says_so(folders: list[Path]) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(folders: list[Path]) -> None:
     (folders[0] / "control").write_text("in the way")
-    for action, asked in (("stop-sweep", {}), ("add", {"set": SET})):
+    for action, asked in (("stop-sweep", {}), ("pause-sweep", {}), ("add", {"set": SET})):
         with pytest.raises(AdaptertuneError, match="the request cannot be written"):
             ask(action, folders[0], **asked)
 

@@ -16,7 +16,7 @@ export class Forms {
       action,
       (!action.only_sweeps.length || action.only_sweeps.includes(state))
         && (trial === null || !action.only_trials.length || action.only_trials.includes(trial)),
-    ]);
+    ]).filter(([, action, offered]) => offered || !action.else_hidden);
   }
 
   // A trial's facts, with a button for each action.

@@ -6,7 +6,7 @@ import { Table, filtered } from "./table.js";
 
 const RESUME = "`adaptertune resume` continues it.";
 const STATES = {
-  running: "", finished: "What is added is tried when the sweep is resumed.", interrupted: RESUME, failed: RESUME,
+  running: "", paused: "Its trials wait until it goes on.", finished: "What is added is tried when the sweep is resumed.", interrupted: RESUME, failed: RESUME,
   died: `Its driver died; what it had recorded is kept. ${RESUME}`,
 };
 
