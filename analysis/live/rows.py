@@ -43,6 +43,7 @@ def row_of(history: TrialHistory, trial: Trial, objective: Objective) -> dict[st
         "stopped_by": trial.stopped_by,
         "reason": trial.reason,
         "repeats": history.ended.of if history.ended else None,
+        "begins": history.parent.told if history.parent is not None else None,
         "params": dict(trial.params),
     }
 

@@ -229,7 +229,7 @@ def recorded_trial(history: TrialHistory, experiment: Experiment, *, idle: bool)
         number=history.number,
         outcome=str(history.outcome or RUNNING),
         params=history.params,
-        config=settings_of(history.params, experiment),
+        config=settings_of(history.settings, experiment),
         ran=history.epoch,
         reports=history.reports,
         parameters=history.parameters or {},

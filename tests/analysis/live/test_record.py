@@ -15,6 +15,8 @@ from analysis.report.inputs import Material
 from trainables.errors import LedgerError
 from trainables.specs.adapters import Adapter
 from tuning.ledger.ledger import read_history, read_records
+from tuning.ledger.parent import Parent
+from tuning.ledger.records import StartedRecord
 
 
 def live(folder: Path) -> LiveRecord:
@@ -57,6 +59,15 @@ def test_rows_and_curves(tmp_path: Path) -> None:
     assert rows[3]["backbone"]
     assert rows[6]["repeats"] == 0
     assert points_of(record.history.trials[1], "dice") == [(1.0, 0.35), (2.0, 0.4)]
+
+
+def test_a_trial_that_continues_another_has_its_epochs(tmp_path: Path) -> None:
+    record = live(write(tmp_path / "digits", TRIALS[:1], closed=None))
+    parent = Parent(trial=0, state=True, file="a.ckpt", epochs=12)
+    record.observe([StartedRecord(trial=1, params=dict(TRIALS[0].params), hash="h", parent=parent)])
+    rows = {t.number: row_of(history, t, record.objective) for history, t in record.changed()}
+    assert (rows[0]["of"], rows[0]["begins"]) == (6, None)
+    assert (rows[1]["of"], rows[1]["begins"]) == (12, "continues trial 0")
 
 
 def test_every_adapter_has_a_colour_and_a_marker_of_its_own() -> None:

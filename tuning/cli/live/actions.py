@@ -16,32 +16,41 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainables.errors import StorageError
 from tuning.cli.run.add import request_addition
+from tuning.cli.run.extend import request_extension
 from tuning.cli.run.pause import request_pause
 from tuning.cli.run.stop import request_stop
 from tuning.cli.run.unpause import request_unpause
 from tuning.ledger.ledger import read_history
+from tuning.ledger.steering import known_trial
 from tuning.ledger.storage import Reference
 
 MOST_SETTINGS = 200
+ENDED = ("completed", "early_stopped", "pruned", "stopped")
+"""The states of a trial whose weights another one can begin with."""
 LONGEST = 2000
 """The most characters of one setting."""
 
 
 class Asked(BaseModel):
-    """What a viewer fills in. trial: None for the whole sweep.  set: settings, each `key=value`."""
+    """What a viewer fills in. trial: None for the whole sweep.  set: settings, each `key=value`.
+
+    epochs: the new total of a trial.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     trial: int | None = Field(default=None, ge=0, lt=10**9)
     set: list[str] = Field(default=[], max_length=MOST_SETTINGS)
+    epochs: int | None = Field(default=None, ge=1, lt=10**9)
 
 
 @dataclass(frozen=True)
 class Action:
     """An action.
 
-    of: what it is done to.  form: what the viewer fills in: nothing, or settings; `changes` begins with
-    those of the trial.  only_sweeps, only_trials: the states in which the page offers it; empty for all.
+    of: what it is done to.  form: what the viewer fills in: nothing, settings, or a number of epochs;
+    `changes` begins with the settings of the trial.  only_sweeps, only_trials: the states in which the page
+    offers it; empty for all.
     """
 
     label: str
@@ -49,7 +58,7 @@ class Action:
     of: Literal["sweep", "trial"]
     ask: Callable[[Path, Asked], str]
     """Leave the request; returns the message for the viewer. Raises AdaptertuneError."""
-    form: Literal["", "settings", "changes"] = ""
+    form: Literal["", "settings", "changes", "epochs"] = ""
     only_sweeps: tuple[str, ...] = ()
     only_trials: tuple[str, ...] = ()
     else_hidden: bool = False
@@ -68,11 +77,26 @@ def _add(folder: Path, asked: Asked) -> str:
     return request_addition(folder, asked.set)
 
 
-def _clone(folder: Path, asked: Asked) -> str:
-    trials = read_history(folder).trials
-    if asked.trial not in trials:
-        raise StorageError(f"{folder.name} has no trial {asked.trial}")
-    return request_addition(folder, asked.set, base=trials[asked.trial].params, of=asked.trial)
+def _clone(folder: Path, asked: Asked, *, warm: bool = False) -> str:
+    number = _number(asked)
+    trial = known_trial(read_history(folder), number)
+    return request_addition(folder, asked.set, base=trial.params, of=number, warm=warm)
+
+
+def _clone_warm(folder: Path, asked: Asked) -> str:
+    return _clone(folder, asked, warm=True)
+
+
+def _extend(folder: Path, asked: Asked) -> str:
+    if asked.epochs is None:
+        raise StorageError("fill in the epochs")
+    return request_extension(folder, _number(asked), asked.epochs, read_history(folder))
+
+
+def _number(asked: Asked) -> int:
+    if asked.trial is None:
+        raise StorageError("the number of a trial is missing")
+    return asked.trial
 
 
 def _pause(folder: Path, asked: Asked) -> str:
@@ -121,6 +145,24 @@ ACTIONS: Mapping[str, Action] = {
         _clone,
         form="changes",
     ),
+    "clone-warm": Action(
+        "Copy with its weights",
+        "One more trial that begins with this one's best weights. Change how it trains, such as the rate.",
+        "trial",
+        _clone_warm,
+        form="changes",
+        only_trials=ENDED,
+        else_hidden=True,
+    ),
+    "extend": Action(
+        "Train it longer",
+        "One more trial that continues this one's last state. The epochs are the new total.",
+        "trial",
+        _extend,
+        form="epochs",
+        only_trials=ENDED,
+        else_hidden=True,
+    ),
     "pause-trial": Action(
         "Pause this trial",
         "It saves its state, and its worker takes the next trial.",
@@ -160,9 +202,11 @@ def carry_out(name: str, folder: Path, body: bytes) -> str:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StorageError(f"{where or 'the request'}: {first['msg']}") from error
-    if (asked.trial is None) is (action.of == "trial"):
-        raise StorageError("the number of a trial is missing" if action.of == "trial" else "takes no trial")
-    if action.form and not asked.set:
+    if action.of == "trial":
+        _number(asked)
+    elif asked.trial is not None:
+        raise StorageError("takes no trial")
+    if action.form in ("settings", "changes") and not asked.set:
         raise StorageError("fill in at least one setting")
     if any(len(text) > LONGEST for text in asked.set):
         raise StorageError(f"a setting has at most {LONGEST:,} characters")

@@ -8,8 +8,10 @@ import pytest
 from recorded import LORA
 
 from trainables.errors import AdaptertuneError
+from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from tuning.cli.live.actions import ACTIONS, carry_out
-from tuning.ledger.requests import AddRequest, read_request, requests_in
+from tuning.ledger.requests import AddRequest, ExtendRequest, read_request, requests_in
+from tuning.ledger.storage import trial_folder
 
 SET = ["adapter=lora", "freezing=frozen", "learning_rate=3e-3", "lora.rank=16"]
 
@@ -39,6 +41,21 @@ def test_pause_and_unpause_leave_requests(folders: list[Path]) -> None:
     ]
 
 
+def test_a_trial_with_its_weights_and_one_that_trains_longer(folders: list[Path]) -> None:
+    live, _ = folders
+    trial = trial_folder(live, 0)
+    trial.mkdir(parents=True)
+    for name in (BEST_WEIGHTS, LAST_STATE):
+        (trial / name).touch()
+    assert "asked live to try it next" in ask("clone-warm", live, trial=0, set=["learning_rate=4e-3"])
+    assert "asked live to continue trial 0 to epoch 12" in ask("extend", live, trial=0, epochs=12)
+    first, second = (read_request(path) for path in requests_in(live))
+    assert isinstance(first, AddRequest)
+    assert (first.warm, first.of) == (True, 0)
+    assert isinstance(second, ExtendRequest)
+    assert (second.trial, second.epochs) == (0, 12)
+
+
 def test_add_and_clone_leave_requests(folders: list[Path]) -> None:
     live, done = folders
     assert "asked live to try it next" in ask("add", live, set=SET)
@@ -63,6 +80,11 @@ def test_add_and_clone_leave_requests(folders: list[Path]) -> None:
         ("pause-trial", {"trial": 0}, "has ended already"),
         ("unpause-trial", {"trial": 1}, "trial 1 of live is not paused"),
         ("unpause-sweep", {}, "live is not paused"),
+        ("extend", {"trial": 0}, "fill in the epochs"),
+        ("extend", {"trial": 0, "epochs": 2}, "must be more, got 2"),
+        ("extend", {"trial": 0, "epochs": 0}, "epochs: Input should be greater"),
+        ("extend", {"trial": 1, "epochs": 20}, "trial 1 of live"),
+        ("clone-warm", {"trial": 0, "set": ["lora.rank=4"]}, "lora differs"),
         ("add", {}, "fill in at least one setting"),
         ("add", {"set": ["lora.rank=16"]}, "is missing"),
         ("add", {"set": [*SET[:3], "lora.rank=5"]}, "lora.rank"),

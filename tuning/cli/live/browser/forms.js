@@ -31,7 +31,8 @@ export class Forms {
   // The form of an action.
   open(name, number, { space, row, sweep }) {
     const action = this.actions[name];
-    const fields = action.form ? this.fields(space, action.form === "changes" ? row.params : {}) : [];
+    const fields = action.form === "epochs" ? [this.epochs(row)]
+      : action.form ? this.fields(space, action.form === "changes" ? row.params : {}) : [];
     const wrong = element("p", { class: "wrong", role: "alert", hidden: true });
     const send = element("button", { type: "submit", class: "main" }, action.label);
     const form = element("form", {},
@@ -44,7 +45,10 @@ export class Forms {
       const set = fields.filter((field) => field.input.value !== field.before && field.input.value.trim() !== "")
         .map((field) => `${field.name}=${field.input.value}`);
       send.disabled = true;
-      const [done, said] = await this.ask(number, name, { trial: row?.trial ?? null, ...(action.form ? { set } : {}) });
+      const [done, said] = await this.ask(number, name, {
+        trial: row?.trial ?? null,
+        ...(action.form === "epochs" ? { epochs: Number(fields[0].input.value) } : action.form ? { set } : {}),
+      });
       send.disabled = false;
       if (!done) {
         wrong.textContent = said;
@@ -75,6 +79,13 @@ export class Forms {
         node: element("div", {}, element("label", { for: id }, name), input, element("small", { id: `${id}-hint` }, values)),
       };
     });
+  }
+
+  // A field for the new number of epochs of a trial.
+  epochs(row) {
+    const input = element("input", { id: "field-0", type: "number", min: 1, step: 1, required: true, "aria-describedby": "field-0-hint", value: Math.round(2 * row.of) });
+    const hint = element("small", { id: "field-0-hint" }, `It has run ${row.epoch}.`);
+    return { name: "epochs", input, before: "", node: element("div", {}, element("label", { for: "field-0" }, "epochs"), input, hint) };
   }
 
   async ask(number, name, asked) {

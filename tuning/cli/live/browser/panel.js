@@ -162,6 +162,7 @@ export class Panel {
       "peak memory": row.peak_mb === null ? "–" : `${Math.round(row.peak_mb).toLocaleString("en")} MB`,
       "parameters that train": row.trainable === null ? "–" : row.trainable.toLocaleString("en"),
       ...(row.repeats === null ? {} : { repeats: `trial ${row.repeats}` }),
+      ...(row.begins ? { begins: `it ${row.begins}` } : {}),
       ...(row.reason ? { reason: row.reason } : {}),
       ...Object.fromEntries(Object.entries(row.params).map(([name, value]) => [name, setting(value)])),
     };
