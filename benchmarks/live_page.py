@@ -20,7 +20,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -229,10 +228,10 @@ def report(given: argparse.Namespace, storage: Path) -> None:
         finally:
             for process in (server, driver):
                 if process is not None:
-                    process.send_signal(signal.SIGINT)
+                    process.terminate()
             for process in (server, driver):
                 if process is not None:
-                    process.wait(120)
+                    process.wait()
 
 
 def main() -> None:
