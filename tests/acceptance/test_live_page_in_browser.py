@@ -18,6 +18,7 @@ from filelock import FileLock
 from playwright.sync_api import expect
 from recorded import Told, experiment, write
 
+from trainables.run_folder import LAST_STATE
 from tuning.cli.live.app import live_app
 from tuning.cli.live.guard import Secrets
 from tuning.cli.live.listening import listening_socket
@@ -37,6 +38,7 @@ from tuning.ledger.records import (
     UnpausedRecord,
 )
 from tuning.ledger.requests import read_request, requests_in
+from tuning.ledger.storage import trial_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The timeout includes the installation of Chromium."""
@@ -340,6 +342,25 @@ def test_a_configuration_of_ones_own(folder: Path, open_page: Open) -> None:
         expect(dialog.get_by_role("status")).to_contain_text("asked nuclei to try it next", timeout=WAIT_MS)
         (path,) = requests_in(folder)
         assert read_request(path).params == {"adapter": "none", "freezing": "full", "learning_rate": 2e-3}
+
+
+def test_a_trial_is_trained_longer(folder: Path, open_page: Open) -> None:
+    number = next(n for n, told in enumerate(reports.told(22)) if told.outcome is Outcome.COMPLETED)
+    trial_folder(folder, number).mkdir(parents=True)
+    (trial_folder(folder, number) / LAST_STATE).touch()
+    with server([folder]) as (address, _):
+        tab = open_page(address)
+        tab.locator(f"[data-at=trials] [aria-label='trial {number}']").click()
+        dialog = tab.get_by_role("dialog")
+        dialog.get_by_role("button", name="Train it longer").click()
+        expect(dialog.get_by_label("epochs")).to_have_value("12")
+        dialog.get_by_label("epochs").fill("20")
+        dialog.get_by_role("button", name="Train it longer").click()
+        expect(dialog.get_by_role("status")).to_contain_text(
+            "to epoch 20, as one more trial", timeout=WAIT_MS
+        )
+        (path,) = requests_in(folder)
+        assert path.name.startswith("extend-")
 
 
 def test_read_only_offers_nothing(folder: Path, open_page: Open) -> None:
