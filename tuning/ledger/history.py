@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +31,8 @@ from tuning.ledger.records import (
     ResumedRecord,
     ScoredRecord,
     ScoringRecord,
+    SearchEndedBy,
+    SearchEndedRecord,
     StartedRecord,
     StoppedRecord,
     UnpausedRecord,
@@ -150,6 +153,11 @@ class History:
     """What the sampler noted of the search as a whole; see `SamplerAttributes`."""
     ends: dict[int, None] = field(default_factory=dict)
     """The trials that have ended, in the order of their ends."""
+    furthest: dict[int, float] = field(default_factory=dict)
+    """The most epochs that each trial has ever reported, also if it then went back to a checkpoint. Without
+    those of the parent whose state it continues."""
+    search_ended: SearchEndedRecord | None = None
+    """Why nothing more is proposed, unless the search was extended since."""
 
     @classmethod
     def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
@@ -171,6 +179,11 @@ class History:
     def is_paused(self, number: int) -> bool:
         """Whether a trial may not run, as it or the whole sweep is paused."""
         return None in self.paused or number in self.paused
+
+    @property
+    def epochs_run(self) -> float:
+        """The epochs of all trials together. Those that were repeated after a crash count once."""
+        return math.fsum(self.furthest.values())
 
     @property
     def finished(self) -> bool:
@@ -206,7 +219,12 @@ class History:
             case ResumedRecord():
                 moves = (*self.moves, record.moved) if record.moved else self.moves
                 header = _resumed(self.header, record)
-                return replace(self, header=header, moves=moves, scoring=None, closed=None)
+                ended = None if self._extended_by(record) else self.search_ended
+                return replace(
+                    self, header=header, moves=moves, scoring=None, closed=None, search_ended=ended
+                )
+            case SearchEndedRecord():
+                return replace(self, search_ended=record)
             case UnsavedRecord() | OverBudgetRecord():
                 return self
             case ClosedRecord():
@@ -236,12 +254,30 @@ class History:
                 if trial is None:
                     raise LedgerError(f"trial {record.trial} has a line '{record.kind}' before it started")
                 self.trials[record.trial] = _with(trial, record)
+                if isinstance(record, ReportRecord):
+                    own = record.epoch - self._begun_at(trial)
+                    self.furthest[record.trial] = max(own, self.furthest.get(record.trial, 0.0))
                 if isinstance(record, EndedRecord):
                     self.ends.pop(record.trial, None)
                     self.ends[record.trial] = None
                 return self
             case _:
                 raise LedgerError(f"unexpected record {type(record).__name__}")
+
+    def _begun_at(self, trial: TrialHistory) -> float:
+        """The epoch at which a trial began: that of the state that it continues, or 0."""
+        parent = trial.parent if trial.continues else None
+        return 0.0 if parent is None or parent.trial not in self.trials else self.trials[parent.trial].epoch
+
+    def _extended_by(self, record: ResumedRecord) -> bool:
+        """Whether a search that has ended goes on."""
+        ended = self.search_ended
+        return (
+            ended is not None
+            and ended.by is SearchEndedBy.EPOCHS
+            and record.epochs is not None
+            and record.epochs > self.epochs_run
+        )
 
 
 def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:
@@ -255,10 +291,12 @@ def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:
 
 
 def _resumed(header: ExperimentRecord, record: ResumedRecord) -> ExperimentRecord:
-    """The header with a new number of trials, and with data at their new place."""
+    """The header with a new number of trials or epochs, and with data at their new place."""
     experiment = dict(header.experiment)
-    if record.trials is not None and isinstance(search := experiment.get("search"), dict):
-        experiment["search"] = search | {"trials": record.trials}
+    new = {"trials": record.trials, "epochs": record.epochs}
+    asked = {key: value for key, value in new.items() if value is not None}
+    if asked and isinstance(search := experiment.get("search"), dict):
+        experiment["search"] = search | asked
     if record.moved:
         experiment = move_values(experiment, record.moved)
     return header if experiment == header.experiment else header.model_copy(update={"experiment": experiment})

@@ -21,12 +21,25 @@ CASES = [
         space="space: {learning_rate: {float: [1e-4, 1e-2]}}",
     ),
     case(
-        "line 8  search.trials  is missing; set the number of trials, such as trials: 30",
+        "line 8  search.trials  is missing; set the number of trials, such as trials: 30, or a budget of training epochs for all of them, such as epochs: 300",
         search="search: {}",
     ),
     case(
-        "line 1  search.trials  is missing; set the number of trials, such as trials: 30",
+        "line 1  search.trials  is missing; set the number of trials, such as trials: 30, or a budget of training epochs for all of them, such as epochs: 300",
         without="search",
+    ),
+    case(
+        "line 8  search.epochs  is 5, a budget for all trials together, but one trial runs 6 epochs; use 6 or more, many times that for a search",
+        search="search: {epochs: 5}",
+    ),
+    case(
+        "line 8  search.epochs  must be at least 1, got 0",
+        search="search: {epochs: 0}",
+    ),
+    case(
+        "line 6  search.epochs  has no effect with search.grid, which tries every configuration; remove it, or use random",
+        search="search: {grid: {}, epochs: 50}",
+        space="space: {lora.rank: {choice: [4, 8]}}",
     ),
     case(
         "line 8  search  needs exactly one of tpe, gp, cmaes, nsga2, qmc, random, grid, optuna; got tpe and random",

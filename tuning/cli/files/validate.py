@@ -30,10 +30,12 @@ def run_validate(file: File, set_: Sets = None) -> None:
 
         check_sampler(experiment, file)
     size, trials = experiment.space.size(), experiment.trials_asked
+    epochs = experiment.search.epochs
+    budget = "" if epochs is None else f" within {plural(epochs, 'epoch')} in all"
     search = (
         f"{plural(len(experiment.space.names), 'parameter')}"
         f" ({'infinitely many configurations' if size is None else plural(size, 'configuration')}),"
-        f" {'an unlimited number of trials' if trials is None else plural(trials, 'trial')}"
+        f" {'an unlimited number of trials' if trials is None else plural(trials, 'trial')}{budget}"
         if experiment.space
         else "one configuration"
     )

@@ -150,8 +150,30 @@ def _search(draft: Draft) -> Iterator[Violation]:
                         ("space", name, number, "float"),
                         "needs a step for search.grid; add one, or use tpe or random",
                     )
-    elif search.trials is None:
-        yield Violation(("search", "trials"), "is missing; set the number of trials, such as trials: 30")
+    elif search.trials is None and search.epochs is None:
+        yield Violation(
+            ("search", "trials"),
+            "is missing; set the number of trials, such as trials: 30, or a budget of training epochs for all"
+            " of them, such as epochs: 300",
+        )
+    yield from _budget(draft, search)
+
+
+def _budget(draft: Draft, search: SearchSpec) -> Iterator[Violation]:
+    """`search.epochs` must be enough for one trial, and has no meaning for a table of all configurations."""
+    if search.epochs is None:
+        return
+    at, epochs = ("search", "epochs"), most_epochs(draft)
+    if search.grid is not None:
+        yield Violation(
+            at, "has no effect with search.grid, which tries every configuration; remove it, or use random"
+        )
+    elif epochs is not None and search.epochs < epochs:
+        yield Violation(
+            at,
+            f"is {search.epochs}, a budget for all trials together, but one trial runs"
+            f" {plural(epochs, 'epoch')}; use {epochs:g} or more, many times that for a search",
+        )
 
 
 def _numbers_only(draft: Draft) -> Iterator[Violation]:

@@ -89,7 +89,8 @@ def test_any_other_change_is_refused_with_the_difference_and_the_way(
     file.write_text(text)
     out = run("resume", "nuclei", "--file", str(file), code=2).stderr
     assert not asked
-    assert "differs from what nuclei was started with, and only search.trials may change" in out
+    assert "differs from what nuclei was started with" in out
+    assert "only search.trials and search.epochs may change" in out
     assert said in out
     assert "search.trials: 8 → 20" not in out
     assert "search: {from: [nuclei]}" in out
