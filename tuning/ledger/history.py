@@ -158,6 +158,8 @@ class History:
     those of the parent whose state it continues."""
     search_ended: SearchEndedRecord | None = None
     """Why nothing more is proposed, unless the search was extended since."""
+    extended_at: int = 0
+    """The number of trials when a search that had ended was last extended."""
 
     @classmethod
     def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
@@ -219,10 +221,9 @@ class History:
             case ResumedRecord():
                 moves = (*self.moves, record.moved) if record.moved else self.moves
                 header = _resumed(self.header, record)
-                ended = None if self._extended_by(record) else self.search_ended
-                return replace(
-                    self, header=header, moves=moves, scoring=None, closed=None, search_ended=ended
-                )
+                now = replace(self, header=header, moves=moves, scoring=None, closed=None)
+                extended = self._extended_by(record)
+                return replace(now, search_ended=None, extended_at=len(self.trials)) if extended else now
             case SearchEndedRecord():
                 return replace(self, search_ended=record)
             case UnsavedRecord() | OverBudgetRecord():
@@ -271,13 +272,12 @@ class History:
 
     def _extended_by(self, record: ResumedRecord) -> bool:
         """Whether a search that has ended goes on."""
-        ended = self.search_ended
-        return (
-            ended is not None
-            and ended.by is SearchEndedBy.EPOCHS
-            and record.epochs is not None
-            and record.epochs > self.epochs_run
-        )
+        if (ended := self.search_ended) is None:
+            return False
+        if record.epochs is not None and record.epochs > self.epochs_run:
+            return True
+        more = record.trials is not None and record.trials > len(self.trials)
+        return more and ended.by is not SearchEndedBy.EPOCHS
 
 
 def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:

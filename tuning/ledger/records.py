@@ -64,6 +64,10 @@ class SearchEndedBy(StrEnum):
 
     EPOCHS = "epochs"
     """The budget `search.epochs` is used up."""
+    GAIN = "gain"
+    """So many trials in a row brought no gain (`search.stop`)."""
+    TERMINATOR = "terminator"
+    """Little is left to gain by a bound on the regret (`search.stop`)."""
 
 
 class Ending(StrEnum):

@@ -97,6 +97,8 @@ def resume_experiment(
         )
         now = experiment_of(recorder.history.header)
         _require_data(now, folder)
+        if more.told is not None:
+            say(more.told)
         if (named := now.search.optuna) is not None and not named.replayable:
             say(
                 f"search.optuna: {named.sampler} is not replayable, so what it proposes from here on is not"

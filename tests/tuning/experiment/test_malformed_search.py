@@ -42,6 +42,36 @@ CASES = [
         space="space: {lora.rank: {choice: [4, 8]}}",
     ),
     case(
+        "line 8  search.stop  needs after, such as {after: 20, gain: 0.002}, or terminator",
+        search="search: {trials: 30, stop: {}}",
+    ),
+    case(
+        "line 8  search.stop  needs after, the number of trials without a gain, such as {after: 20, gain: 0.002}; the gain of a terminator is terminator.gain",
+        search="search: {trials: 30, stop: {gain: 0.1}}",
+    ),
+    case(
+        "line 8  search.stop  needs after or terminator, got both; remove one",
+        search="search: {trials: 30, stop: {after: 5, terminator: {gain: 0.1}}}",
+    ),
+    case(
+        "line 8  search.stop.terminator.gain    must be above 0, got 0",
+        "line 8  search.stop.terminator.trials  must be at least 5, got 2",
+        search="search: {trials: 30, stop: {terminator: {gain: 0, trials: 2}}}",
+    ),
+    case(
+        "line 8  search.stop.after  is 30, and the search has 30 trials, so it could never stop by itself; use a smaller number, or more trials",
+        search="search: {trials: 30, stop: {after: 30}}",
+    ),
+    case(
+        "line 8  search.stop.afte  unknown key; did you mean 'after'?",
+        search="search: {trials: 30, stop: {afte: 30}}",
+    ),
+    case(
+        "line 6  search.stop  has no effect with search.grid, which tries every configuration; remove it, or use random",
+        search="search: {grid: {}, stop: {after: 3}}",
+        space="space: {lora.rank: {choice: [4, 8]}}",
+    ),
+    case(
         "line 8  search  needs exactly one of tpe, gp, cmaes, nsga2, qmc, random, grid, optuna; got tpe and random",
         search="search: {tpe: {}, random: {}, trials: 3}",
     ),

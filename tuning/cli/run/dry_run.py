@@ -132,6 +132,8 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     if packed:
         parallel = f"{plural(expected.side_by_side, 'worker')} in parallel that may train several at once"
     budget = "" if expected.budget is None else f", {plural(expected.budget, 'epoch')} in all"
+    if experiment.search.stop is not None:
+        budget += f"; it stops by itself {experiment.search.stop.in_words}"
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
         f"trials  {number}, {parallel}, at most {plural(expected.epochs, 'epoch')} each{budget}",

@@ -54,8 +54,10 @@ class Extension:
     def goes_on(self) -> bool:
         """Whether a finished search proposes more with it."""
         search, there, ran = self.experiment.search, len(self.history.trials), self.history.epochs_run
-        more_trials = self.trials is not None and self.trials > max(there, search.trials or 0)
-        more_epochs = self.epochs is not None and self.epochs > max(ran, search.epochs or 0)
+        # A search that stopped by itself has not proposed what it was asked for.
+        before = (0, 0) if self._stopped_by_itself else (search.trials or 0, search.epochs or 0)
+        more_trials = self.trials is not None and self.trials > max(there, before[0])
+        more_epochs = self.epochs is not None and self.epochs > max(ran, before[1])
         trials_left = more_trials or search.trials is None or search.trials > there
         epochs_left = more_epochs or search.epochs is None or search.epochs > ran
         return (more_trials or more_epochs) and trials_left and epochs_left
@@ -74,3 +76,19 @@ class Extension:
         if ended is not None and ended.by is SearchEndedBy.EPOCHS:
             return "--epochs N` (in Python epochs=N) adds more"
         return "--trials N` (in Python trials=N) adds more"
+
+    @property
+    def told(self) -> str | None:
+        """What to say of a search that had stopped by itself and goes on; None if it does not."""
+        ended, stop = self.history.search_ended, self.experiment.search.stop
+        if ended is None or stop is None or not self._stopped_by_itself or not self.goes_on:
+            return None
+        return (
+            f"the search had stopped by itself: {ended.reason}. It goes on, and may stop again once"
+            f" {plural(stop.waits_for, 'more trial')} have ended"
+        )
+
+    @property
+    def _stopped_by_itself(self) -> bool:
+        ended = self.history.search_ended
+        return ended is not None and ended.by is not SearchEndedBy.EPOCHS
