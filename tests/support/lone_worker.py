@@ -6,12 +6,14 @@ It can be cut off after any line of its record, and goes on as a resumed driver 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from scripted import essence
 
 from trainables.specs.job import TrialResult
 from trainables.specs.report import Report
+from trainables.specs.trial import TrialConfig
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
@@ -26,25 +28,30 @@ from tuning.run.stopping.search_end import SearchEnd
 from tuning.run.stopping.sweep_rule import build_sweep_rule
 from tuning.search.study import Proposal, Study
 
+Value = Callable[[TrialConfig, float], float]
+"""The objective of a configuration after an epoch."""
 
-def value_at(rate: float, epoch: float) -> float:
+
+def value_at(config: TrialConfig, epoch: float) -> float:
     """The objective of `scripted.Scripted`."""
-    return 1.0 - abs(math.log10(rate) + 2.0) / 4.0 - 1.0 / (epoch + 1.0)
+    return 1.0 - abs(math.log10(config.learning_rate) + 2.0) / 4.0 - 1.0 / (epoch + 1.0)
 
 
-def run_alone(experiment: Experiment, folder: Path) -> History:
+def run_alone(experiment: Experiment, folder: Path, value: Value = value_at) -> History:
     """Run a sweep from its beginning to its end."""
     header = ExperimentRecord(
         name="sweep", file="", experiment=experiment.model_dump(mode="json", exclude={"source_text"})
     )
     with Ledger.create(folder, header) as ledger:
-        return _drive(folder, Recorder(ledger, History(header)))
+        return _drive(folder, Recorder(ledger, History(header)), value)
 
 
 def go_on(folder: Path, **asked: int) -> History:
     """Continue a sweep from its record to its end. asked: fields of the record that it resumes with."""
     with Ledger.open(folder) as ledger:
-        return _drive(folder, Recorder(ledger, read_history(folder), resumed=ResumedRecord(**asked)))
+        return _drive(
+            folder, Recorder(ledger, read_history(folder), resumed=ResumedRecord(**asked)), value_at
+        )
 
 
 def cut_off(whole: Path, to: Path, lines: int) -> Path:
@@ -70,7 +77,7 @@ def assert_the_same_from_everywhere(whole: Path, scratch: Path, *, every: int = 
     return len(cuts)
 
 
-def _drive(folder: Path, recorder: Recorder) -> History:
+def _drive(folder: Path, recorder: Recorder, value: Value) -> History:
     of = experiment_of(recorder.history.header)
     rule = build_sweep_rule(of, recorder)
     settle(Composition(of, folder, recorder, past=tuple(read_records(folder))), rule)
@@ -94,19 +101,19 @@ def _drive(folder: Path, recorder: Recorder) -> History:
                 sampler=proposal.sampler,
             )
         )
-        _train(of, recorder, results, proposal)
+        _train(of, recorder, results, proposal, value)
     end_resting(rule, recorder, study)
     recorder.record(ClosedRecord(reason=Ending.FINISHED))
     return recorder.history
 
 
-def _train(of: Experiment, recorder: Recorder, results: Results, proposal: Proposal) -> None:
+def _train(of: Experiment, recorder: Recorder, results: Results, proposal: Proposal, value_of: Value) -> None:
     """Report epoch after epoch until the trial ends or rests, from where its record ends."""
     config = of.trial_config(proposal.params)
     epoch = recorder.trial(proposal.number).epoch
     while True:
         epoch += 1.0
-        done, value = epoch >= config.epochs, value_at(config.learning_rate, epoch)
+        done, value = epoch >= config.epochs, value_of(config, epoch)
         report = Report(
             epoch=epoch, step=int(epoch) * 10, metrics={"map": value}, objective=value, train_s=0.1,
             evaluate_s=0.1, wait_s=0.0, samples=8, peak_mb=1.0, done=done,

@@ -188,7 +188,7 @@ CASES = [
     ),
     case(
         "line 9  scheduler.asha.rest  needs rule: rank, and rule is threshold; add it, or remove rest",
-        scheduler="scheduler: {asha: {rest: true}}",
+        scheduler="scheduler: {asha: {rest: true, rule: threshold}}",
     ),
     case(
         "line 9  scheduler.asha.rest  must be true or false, got 'yes'",

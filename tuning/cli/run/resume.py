@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
 from tuning.cli.completion import complete_file
 from tuning.cli.options import Address, Name, Sets, Storage, ThenAblate
+
+if TYPE_CHECKING:
+    from tuning.experiment.spec import Experiment
 
 
 def run_resume(
@@ -141,6 +144,7 @@ def changes_of_file(
     if says_nothing_of_packing(history.header) and "packing" not in now.resources.model_fields_set:
         resources = asked.resources.model_copy(update={"packing": begun.resources.packing})
         asked = asked.model_copy(update={"resources": resources})
+    asked = _with_rule_as_recorded(asked, begun)
     changed = {difference.key: difference for difference in find_differences(begun, asked)}
     numbers = {"trials": asked.search.trials, "epochs": asked.search.epochs}
     wanted = {
@@ -164,3 +168,12 @@ def changes_of_file(
         f"Undo this, or launch it under another name with `search: {{from: [{shell_name(folder)}]}}`,"
         " which learns from the trials that are finished"
     )
+
+
+def _with_rule_as_recorded(asked: Experiment, begun: Experiment) -> Experiment:
+    """A file that names no rule of `asha`, now as at the launch, asks for the default of then."""
+    now, then = asked.scheduler.asha, begun.scheduler.asha
+    if now is None or then is None or "rule" in now.model_fields_set or "rule:" in begun.source_text:
+        return asked
+    asha = now.model_copy(update={"rule": then.rule})
+    return asked.model_copy(update={"scheduler": asked.scheduler.model_copy(update={"asha": asha})})
