@@ -12,6 +12,7 @@ from scripted_pack import FakeTune
 
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history, read_records
+from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
@@ -106,6 +107,17 @@ def test_epochs_that_are_repeated_after_a_crash_count_once(tmp_path: Path) -> No
     again = next(r for r in read_records(tmp_path / "a") if isinstance(r, ReportRecord))
     assert again.epoch == 1.0
     assert history.with_record(again).epochs_run == ran
+
+
+def test_a_trial_that_continues_another_one_counts_its_own_epochs(tmp_path: Path) -> None:
+    history = run_alone(experiment(search=BUDGET), tmp_path / "a")
+    ran, first = history.epochs_run, history.trials[0]
+    assert first.epoch == 9.0
+    parent = Parent(trial=0, state=True, file="f", epochs=12)
+    history = history.with_record(StartedRecord(trial=50, params=first.params, hash="h", parent=parent))
+    report = next(r for r in read_records(tmp_path / "a") if isinstance(r, ReportRecord))
+    history = history.with_record(report.model_copy(update={"trial": 50, "epoch": 11.0}))
+    assert history.epochs_run == ran + 2.0
 
 
 def test_a_larger_budget_extends_a_finished_sweep_as_if_asked_for_at_once(tmp_path: Path) -> None:
