@@ -98,6 +98,7 @@ def resume(
     name: str | Path,
     *,
     trials: int | None = None,
+    epochs: int | None = None,
     retry_failed: bool = False,
     move_data: Mapping[Any, str | os.PathLike[str]] | None = None,
     storage: str | Path | None = None,
@@ -107,17 +108,20 @@ def resume(
     """Continue a sweep after an interruption or a crash, as if nothing had happened.
 
     name: an experiment's name, or its folder.  trials: trials in all from now on, also of a finished
-    sweep.  retry_failed: start failed trials again.  move_data: where data are now, by the folder or file
+    sweep.  epochs: the budget of epochs in all from now on, of a sweep with `search.epochs`.
+    retry_failed: start failed trials again.  move_data: where data are now, by the folder or file
     where they were, as `{"/scratch/1": "/scratch/2"}`; their content must be the same, and later calls and
     commands read them there.  The other arguments are those of `launch`.
 
-    If the sweep is finished and `trials` is not given, scores that had failed are computed again, or views
-    are brought up to date. Raises what `launch` raises, except errors of a file; LedgerError if another
-    process runs the sweep; StorageError if there is no such experiment, or nothing to do of what is asked;
-    DataError if the data are gone or have another content. What is refused leaves the experiment as it was.
+    If the sweep is finished and neither `trials` nor `epochs` is given, scores that had failed are computed
+    again, or views are brought up to date. Raises what `launch` raises, except errors of a file; LedgerError
+    if another process runs the sweep; StorageError if there is no such experiment, or nothing to do of what
+    is asked; DataError if the data are gone or have another content. What is refused leaves the experiment
+    as it was.
     """
-    if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
-        raise AdaptertuneError(f"trials must be a whole number from 1 on, got {trials!r}")
+    for key, number in (("trials", trials), ("epochs", epochs)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise AdaptertuneError(f"{key} must be a whole number from 1 on, got {number!r}")
     if move_data is not None and not isinstance(move_data, Mapping):
         raise AdaptertuneError(
             f"move_data must be a mapping such as {{'/old': '/new'}}, got {type(move_data).__name__}"
@@ -133,6 +137,7 @@ def resume(
         return proceed(
             folder,
             trials=trials,
+            epochs=epochs,
             retry_failed=retry_failed,
             move_data=move_data,
             address=address,

@@ -108,7 +108,8 @@ def search(task: Task, name: str, seed: int) -> float:
     spec = SearchSpec.model_validate_json(json.dumps({name: {}, "seed": seed}))
     study = Study(space, spec, name="b", direction=Direction.MINIMIZE, trials=TRIALS)
     epochs = len(task.curve(np.zeros(task.width)))
-    asha = SchedulerSpec.model_validate_json('{"asha": {"grace_epochs": 1, "reduction_factor": 3}}')
+    section = {"grace_epochs": 1, "reduction_factor": 3, "rule": "threshold"}
+    asha = SchedulerSpec.model_validate_json(json.dumps({"asha": section}))
     rule = build_rule(asha, Direction.MINIMIZE, max_epochs=epochs)
     assert rule is not None
     live: deque[tuple[int, NDArray[np.float64], int]] = deque()

@@ -104,7 +104,14 @@ def _facts(m: Material) -> Iterator[tuple[str, str]]:
     yield "early stopping", describe_scheduler(experiment)
     asked = experiment.search.trials
     ran = plural(len(m.sweep.trials), "trial") + ("" if asked is None else f" of {asked} requested")
-    yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each"
+    whole = ""
+    if experiment.search.epochs is not None:
+        whole = f"; {m.history.epochs_run:g} of {experiment.search.epochs} epochs for all of them were run"
+    yield "budget", f"{ran}, at most {plural(experiment.max_epochs, 'epoch')} each{whole}"
+    if experiment.search.stop is not None:
+        yield "stops by itself", experiment.search.stop.in_words
+    if m.history.search_ended is not None:
+        yield "end of the search", m.history.search_ended.reason
     yield "state", describe_state(m)
 
 

@@ -38,6 +38,7 @@ from tuning.scheduling.context import AS_RAY
 Build = Callable[[Task], Asked]
 BASE = "Ray's ASHA"
 LOOKED = Looked()
+THRESHOLD = {"rule": "threshold"}
 
 
 def _ours(task: Task, *, version: int | None = None, **section: Any) -> Asked:
@@ -59,8 +60,8 @@ def _peer(task: Task, *, name: str) -> Asked:
 
 
 RULES: Mapping[str, Build] = {
-    BASE: partial(_ours, asha={}, version=AS_RAY),
-    "asha, threshold": partial(_ours, asha={}),
+    BASE: partial(_ours, asha=THRESHOLD, version=AS_RAY),
+    "asha, threshold": partial(_ours, asha=THRESHOLD),
     "asha, rank": partial(_ours, asha={"rule": "rank"}),
     "asha, rank, rest": partial(_ours, asha={"rule": "rank", "rest": True}),
     "hyperband": partial(_ours, hyperband={}),
@@ -72,8 +73,8 @@ RULES: Mapping[str, Build] = {
 """Ray's ASHA is our first version of `threshold`, which makes its decisions."""
 ASHA: Mapping[str, Build] = {name: build for name, build in RULES.items() if "ASHA" in name or "asha" in name}
 FACTOR_TWO: Mapping[str, Build] = {
-    BASE: partial(_ours, asha={"reduction_factor": 2.0}, version=AS_RAY),
-    "asha, threshold": partial(_ours, asha={"reduction_factor": 2.0}),
+    BASE: partial(_ours, asha=THRESHOLD | {"reduction_factor": 2.0}, version=AS_RAY),
+    "asha, threshold": partial(_ours, asha=THRESHOLD | {"reduction_factor": 2.0}),
     "asha, rank": partial(_ours, asha={"rule": "rank", "reduction_factor": 2.0}),
     "asha, rank, rest": partial(_ours, asha={"rule": "rank", "rest": True, "reduction_factor": 2.0}),
 }

@@ -48,7 +48,7 @@ def ours(**section: Any) -> Callable[[], Asked]:
 
 PEERS: dict[str, tuple[Callable[[], Asked], Callable[[], Asked]]] = {
     "Ray's ASHA": (
-        partial(Ours, {"asha": {}}, epochs=EPOCHS, version=AS_RAY),
+        partial(Ours, {"asha": {"rule": "threshold"}}, epochs=EPOCHS, version=AS_RAY),
         partial(peers.RayAsha, epochs=EPOCHS),
     ),
     "Optuna's Hyperband": (

@@ -35,6 +35,7 @@ from tuning.run.proposed_jobs import ConfigurePacks
 from tuning.run.results import Results
 from tuning.run.steering.build_inbox import build_inbox
 from tuning.run.stopping.resting import resting_of
+from tuning.run.stopping.search_end import SearchEnd
 from tuning.scheduling.registry import build_rule
 from tuning.search.study import Study
 
@@ -174,9 +175,10 @@ class FakeTune:
             trials=given.search.trials,
             resting=resting_of(rule, self.recorder),
             paused=lambda: self.recorder.history.paused,
+            end=SearchEnd(given, self.recorder),
         )
         limits = limits_of(
-            given.resources, given.search, given.scheduler, trials=given.trials_asked, gpus=0.0
+            given.resources, given.search, given.scheduler, trials=given.trials_expected, gpus=0.0
         )
         assert limits is not None
         of = Composition(given, folder, self.recorder)

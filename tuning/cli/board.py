@@ -31,6 +31,7 @@ from tuning.ledger.records import (
     PreparedRecord,
     ReportRecord,
     ResumedRecord,
+    SearchEndedRecord,
     StartedRecord,
     UnsavedRecord,
 )
@@ -56,6 +57,8 @@ class Board:
         """Whether a driver runs; without one, time ends at the last record."""
         self.metric = workload.objective.metric
         self.total = experiment.trials_asked
+        self.budget = experiment.search.epochs
+        """The epochs that all trials together may run, if that is limited."""
         self._experiment = experiment
         self._last_only = workload.objective.value is ValueRule.LAST
         self._history = History(ExperimentRecord(name=experiment.name, file="", experiment={}))
@@ -101,6 +104,8 @@ class Board:
             self._began += max(0.0, record.time - self._seen)
         if record.trials is not None:
             self.total = self._at_most(record.trials)
+        if record.epochs is not None:
+            self.budget = record.epochs
 
     def _at_most(self, trials: int) -> int:
         """The number of trials, or that of all configurations if there are not so many."""
@@ -124,6 +129,11 @@ class Board:
     def closed(self) -> ClosedRecord | None:
         """How the driver ended, if it has."""
         return self._history.closed
+
+    @property
+    def search_ended(self) -> SearchEndedRecord | None:
+        """Why nothing more is proposed, if not for the number of trials."""
+        return self._history.search_ended
 
     @property
     def prepared(self) -> PreparedRecord | None:
@@ -155,7 +165,7 @@ class Board:
         for trial in self.trials.values():
             state = str(trial.outcome or without)
             found[state] = found.get(state, 0) + 1
-        if self.total is not None and self.total > len(self.trials):
+        if self.total is not None and self.total > len(self.trials) and self.search_ended is None:
             found["waiting" if self.alive else "not started"] = self.total - len(self.trials)
         return found
 
@@ -233,21 +243,27 @@ class Board:
     def left_s(self, now: float) -> float | None:
         """Seconds to the end at the speed so far; a trial is expected to run as long as ended ones did."""
         done = sum(trial.epoch for trial in self.trials.values() if trial.outcome is not Outcome.REUSED)
-        if self.total is None or done <= 0 or self._over:
+        if (self.total is None and self.budget is None) or done <= 0 or self._over:
             return None
         ended = [
             t.epoch for t in self.trials.values() if t.ended is not None and t.outcome is not Outcome.REUSED
         ]
         usual = sum(ended) / len(ended) if ended else float(self._experiment.max_epochs)
-        left = (self.total - len(self.trials)) * usual
+        running = 0.0
         for trial in self.running:
             whole = self.epochs(trial.number)
-            left += max(0.0, (min(usual, whole) if trial.epoch < usual else whole) - trial.epoch)
-        return max(0.0, left) * self.elapsed_s(now) / done
+            running += max(0.0, (min(usual, whole) if trial.epoch < usual else whole) - trial.epoch)
+        new = [0.0] if self.search_ended is not None else []
+        new += [] if self.total is None else [(self.total - len(self.trials)) * usual]
+        new += [] if self.budget is None else [self.budget - self._history.epochs_run - running]
+        return (max(0.0, min(new)) + running) * self.elapsed_s(now) / done
 
     @property
     def _over(self) -> bool:
         return self.closed is not None or not self.alive
+
+    def _epochs_run(self) -> str:
+        return f"{self._history.epochs_run:g} of {self.budget} epochs run"
 
     def _scoring(self) -> str:
         done, of = self.scored or (0, 0)
@@ -259,7 +275,10 @@ class Board:
 
     def summary(self, now: float) -> str:
         """One line: the progress, the best, the speed."""
-        parts = [f"{self.ended}" + (f" of {self.total}" if self.total else "") + " trials ended"]
+        total = f" of {self.total}" if self.total and self.search_ended is None else ""
+        parts = [f"{self.ended}{total} trials ended"]
+        if self.budget is not None:
+            parts.append(self._epochs_run())
         parts += [f"{n} {s}" for s, n in self.states.items() if s in ("running", "failed", "diverged")]
         if (best := self.best) is not None:
             lost = f", {COLLAPSED}" if self.best_has_collapsed else ""
@@ -281,6 +300,10 @@ class Board:
         head.add_column(style="bold")
         head.add_column()
         head.add_row("trials", "  ".join(f"{n} {state}" for state, n in self.states.items()) or "none yet")
+        if self.budget is not None:
+            head.add_row("budget", self._epochs_run())
+        if self.search_ended is not None:
+            head.add_row("search", Text(f"has ended: {self.search_ended.reason}"))
         best = self.best
         rule = "last report" if self._last_only else "best report"
         head.add_row(

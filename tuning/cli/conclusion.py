@@ -20,8 +20,9 @@ from analysis.sweep_picture import FIGURE, draw_sweep
 from trainables.wording import plural
 from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
+from tuning.cli.search_ended import ended_lines
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
-from tuning.ledger.ledger import read_history
+from tuning.ledger.ledger import driver_alive, read_history
 from tuning.ledger.records import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
@@ -62,8 +63,9 @@ def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bo
 def print_conclusion(folder: Path, then_ablate: str | None) -> None:
     """Print the table by adapter, the one under shift, the best configuration, and the path of the chart."""
     out = console(LastingConsole)
-    sweep = Sweep.at(folder)
-    print_lines(out, *failure_lines(sweep, folder))
+    history = read_history(folder)
+    sweep = Sweep.of(history, idle=not driver_alive(folder))
+    print_lines(out, *failure_lines(sweep, folder), *ended_lines([history]))
     design = sweep.experiment.ablation
     if design is not None and design.stage.compares:
         print_result(result_of(sweep), folder)

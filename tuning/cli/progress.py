@@ -29,6 +29,7 @@ from tuning.ledger.records import (
     ReportRecord,
     ScoredRecord,
     ScoringRecord,
+    SearchEndedRecord,
     UnsavedRecord,
     WarmStartRecord,
 )
@@ -165,6 +166,8 @@ class Progress:
                 f"checkpoints take {record.bytes / 1e9:.3g} GB, more than checkpoints.budget_gb allows:"
                 f" {record.reason}"
             )
+        elif isinstance(record, SearchEndedRecord):
+            self._print(f"nothing more is proposed: {record.reason}")
         elif isinstance(record, ScoringRecord):
             self._print(f"the search has ended; scoring {len(record.trials)} on test images")
         elif isinstance(record, ScoredRecord):

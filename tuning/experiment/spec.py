@@ -97,6 +97,16 @@ class Experiment(Spec):
         return min((limit for limit in limits if limit is not None), default=None)
 
     @property
+    def trials_expected(self) -> int | None:
+        """How many trials there will be at least; None if that is not known.
+
+        A budget of epochs counts as the number of trials that it holds if each of them runs to its end.
+        """
+        budget = self.search.epochs
+        limits = (self.trials_asked, None if budget is None else max(1, budget // self.max_epochs))
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
     def weighted_classes(self) -> tuple[str, ...]:
         """The classes that `loss_weights` of any trial names."""
         fixed = self.trial.get(LOSS_WEIGHTS)

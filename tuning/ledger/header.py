@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from trainables.errors import LedgerError
 from trainables.specs.definitions import complete
+from tuning.experiment.sections.scheduler import AshaRule
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import ExperimentRecord
 
@@ -21,6 +22,8 @@ def experiment_of(header: ExperimentRecord) -> Experiment:
         resources: Any = header.experiment.get("resources") or {}
         if says_nothing_of_packing(header):
             document["resources"] = resources | {"packing": "off"}
+        if (scheduler := _with_rule_of_before(header)) is not None:
+            document["scheduler"] = scheduler
         given = Experiment.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors()[0]
@@ -30,6 +33,15 @@ def experiment_of(header: ExperimentRecord) -> Experiment:
             f" ({where}: {first['msg']}); use the version that ran it"
         ) from error
     return given.model_copy(update={"source_text": header.file})
+
+
+def _with_rule_of_before(header: ExperimentRecord) -> dict[str, Any] | None:
+    """The scheduler of a record from before `asha` had rules: there was one; None if it names its rule."""
+    scheduler: Any = header.experiment.get("scheduler")
+    asha = scheduler.get("asha") if isinstance(scheduler, dict) else None
+    if not isinstance(asha, dict) or "rule" in asha:
+        return None
+    return {**scheduler, "asha": {**asha, "rule": AshaRule.THRESHOLD.value}}
 
 
 def says_nothing_of_packing(header: ExperimentRecord) -> bool:

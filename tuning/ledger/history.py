@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +31,8 @@ from tuning.ledger.records import (
     ResumedRecord,
     ScoredRecord,
     ScoringRecord,
+    SearchEndedBy,
+    SearchEndedRecord,
     StartedRecord,
     StoppedRecord,
     UnpausedRecord,
@@ -152,6 +155,13 @@ class History:
     """What the sampler noted of the search as a whole; see `SamplerAttributes`."""
     ends: dict[int, None] = field(default_factory=dict)
     """The trials that have ended, in the order of their ends."""
+    furthest: dict[int, float] = field(default_factory=dict)
+    """The most epochs that each trial has ever reported, also if it then went back to a checkpoint. Without
+    those of the parent whose state it continues."""
+    search_ended: SearchEndedRecord | None = None
+    """Why nothing more is proposed, unless the search was extended since."""
+    extended_at: int = 0
+    """The number of trials when a search that had ended was last extended."""
 
     @classmethod
     def of(cls, header: ExperimentRecord, records: Iterable[Record]) -> History:
@@ -173,6 +183,11 @@ class History:
     def is_paused(self, number: int) -> bool:
         """Whether a trial may not run, as it or the whole sweep is paused."""
         return None in self.paused or number in self.paused
+
+    @property
+    def epochs_run(self) -> float:
+        """The epochs of all trials together. Those that were repeated after a crash count once."""
+        return math.fsum(self.furthest.values())
 
     @property
     def finished(self) -> bool:
@@ -208,7 +223,11 @@ class History:
             case ResumedRecord():
                 moves = (*self.moves, record.moved) if record.moved else self.moves
                 header = _resumed(self.header, record)
-                return replace(self, header=header, moves=moves, scoring=None, closed=None)
+                now = replace(self, header=header, moves=moves, scoring=None, closed=None)
+                extended = self._extended_by(record)
+                return replace(now, search_ended=None, extended_at=len(self.trials)) if extended else now
+            case SearchEndedRecord():
+                return replace(self, search_ended=record)
             case UnsavedRecord() | OverBudgetRecord():
                 return self
             case ClosedRecord():
@@ -238,12 +257,29 @@ class History:
                 if trial is None:
                     raise LedgerError(f"trial {record.trial} has a line '{record.kind}' before it started")
                 self.trials[record.trial] = _with(trial, record)
+                if isinstance(record, ReportRecord):
+                    own = record.epoch - self._begun_at(trial)
+                    self.furthest[record.trial] = max(own, self.furthest.get(record.trial, 0.0))
                 if isinstance(record, EndedRecord):
                     self.ends.pop(record.trial, None)
                     self.ends[record.trial] = None
                 return self
             case _:
                 raise LedgerError(f"unexpected record {type(record).__name__}")
+
+    def _begun_at(self, trial: TrialHistory) -> float:
+        """The epoch at which a trial began: that of the state that it continues, or 0."""
+        parent = trial.parent if trial.continues else None
+        return 0.0 if parent is None or parent.trial not in self.trials else self.trials[parent.trial].epoch
+
+    def _extended_by(self, record: ResumedRecord) -> bool:
+        """Whether a search that has ended goes on."""
+        if (ended := self.search_ended) is None:
+            return False
+        if record.epochs is not None and record.epochs > self.epochs_run:
+            return True
+        more = record.trials is not None and record.trials > len(self.trials)
+        return more and ended.by is not SearchEndedBy.EPOCHS
 
 
 def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:
@@ -257,10 +293,12 @@ def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:
 
 
 def _resumed(header: ExperimentRecord, record: ResumedRecord) -> ExperimentRecord:
-    """The header with a new number of trials, and with data at their new place."""
+    """The header with a new number of trials or epochs, and with data at their new place."""
     experiment = dict(header.experiment)
-    if record.trials is not None and isinstance(search := experiment.get("search"), dict):
-        experiment["search"] = search | {"trials": record.trials}
+    new = {"trials": record.trials, "epochs": record.epochs}
+    asked = {key: value for key, value in new.items() if value is not None}
+    if asked and isinstance(search := experiment.get("search"), dict):
+        experiment["search"] = search | asked
     if record.moved:
         experiment = move_values(experiment, record.moved)
     return header if experiment == header.experiment else header.model_copy(update={"experiment": experiment})

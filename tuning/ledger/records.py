@@ -59,6 +59,17 @@ class StoppedBy(StrEnum):
     USER = "user"
 
 
+class SearchEndedBy(StrEnum):
+    """Why a search proposes nothing more, though `search.trials` would allow it."""
+
+    EPOCHS = "epochs"
+    """The budget `search.epochs` is used up."""
+    GAIN = "gain"
+    """So many trials in a row brought no gain (`search.stop`)."""
+    TERMINATOR = "terminator"
+    """Little is left to gain by a bound on the regret (`search.stop`)."""
+
+
 class Ending(StrEnum):
     """How the driver's run ended."""
 
@@ -208,6 +219,19 @@ class UnpausedRecord(Record):
     trial: int | None
     asked: float
     by: str = ""
+
+
+class SearchEndedRecord(Record):
+    """The decision to propose no new trials, written before it takes effect. reason: in words.
+
+    trials: how many there are.  epochs: how many they have run together.
+    """
+
+    kind: Literal["search_ended"] = "search_ended"
+    by: SearchEndedBy
+    reason: str
+    trials: int
+    epochs: float
 
 
 class PackingRecord(Record):
@@ -364,11 +388,13 @@ class ScoredRecord(Record):
 class ResumedRecord(Record):
     """Another driver resumes the experiment here. trials: the new number of trials, if it has changed.
 
+    epochs: the new budget of epochs, if it has changed.
     moved: where data are now, by the folder or file of the experiment where they were.
     """
 
     kind: Literal["resumed"] = "resumed"
     trials: int | None = None
+    epochs: int | None = None
     moved: dict[str, str] = {}
     environment: dict[str, JsonValue] = {}
 
@@ -389,6 +415,7 @@ AnyRecord = Annotated[
     | AddedRecord
     | PausedRecord
     | UnpausedRecord
+    | SearchEndedRecord
     | PackingRecord
     | BuiltRecord
     | ReportRecord

@@ -155,6 +155,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     from tuning.run.ray_parts import build_ray_parts
     from tuning.run.steering.paused_sweep import end_if_trials_are_paused, wait_while_paused
     from tuning.run.stopping.resting import end_resting, resting_of
+    from tuning.run.stopping.search_end import SearchEnd
     from tuning.run.stopping.sweep_rule import build_sweep_rule
     from tuning.search.study import Study
 
@@ -185,6 +186,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         earlier=of.recorder.history.earlier,
         resting=resting_of(rule, of.recorder),
         paused=lambda: of.recorder.history.paused,
+        end=SearchEnd(experiment, of.recorder),
     )
     inbox = build_inbox(of, study)
     inbox.take()

@@ -34,11 +34,19 @@ class SweepEstimate:
     """The time of a trial: the mean over the kinds of adapter, NaN if none could be measured."""
     peak_mb: float
     """The peak memory of the costliest trial."""
+    budget: int | None = None
+    """`search.epochs`, the epochs of all trials together."""
 
     @property
     def total_s(self) -> float | None:
-        """The time for all trials; None if their number is not known."""
-        return None if self.trials is None else self.trial_s * math.ceil(self.trials / self.side_by_side)
+        """The time for all trials; None if neither their number nor their epochs are limited."""
+        times = []
+        if self.trials is not None:
+            times.append(self.trial_s * math.ceil(self.trials / self.side_by_side))
+        if self.budget is not None:  # trials that run when it is used up go to their end
+            epochs = self.budget / self.side_by_side + self.epochs
+            times.append(self.trial_s * epochs / self.epochs)
+        return min(times, default=None)
 
     @property
     def total_mb(self) -> float:
@@ -114,4 +122,5 @@ def estimate_sweep(
         epochs=float(experiment.max_epochs),
         trial_s=sum(seconds) / len(seconds) if seconds else math.nan,
         peak_mb=max((run.peak_mb for _, run in valid), default=math.nan),
+        budget=experiment.search.epochs,
     )

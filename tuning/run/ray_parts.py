@@ -93,6 +93,6 @@ def packing_limits(of: Composition, gpus: float) -> Limits | None:
         experiment.resources,
         experiment.search,
         experiment.scheduler,
-        trials=experiment.trials_asked,
+        trials=experiment.trials_expected,
         gpus=gpus,
     )

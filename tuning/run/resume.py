@@ -32,6 +32,7 @@ from tuning.run.driver import LaunchResult, drive_sweep
 from tuning.run.left_behind import LeftBehind
 from tuning.run.prepared_data import Prepare, absolute_cache, prepare_now, record_data
 from tuning.run.scoring import Scorer, has_scores_to_retry
+from tuning.run.stopping.extension import Extension
 from tuning.search.warm_start import read_earlier_trials
 from tuning.views.followers import bring_up_to_date
 from tuning.views.registry import views_of
@@ -41,6 +42,7 @@ def resume_experiment(
     folder: Path,
     *,
     trials: int | None = None,
+    epochs: int | None = None,
     retry_failed: bool = False,
     move_data: Mapping[Any, str | os.PathLike[str]] | None = None,
     address: str | None = None,
@@ -52,16 +54,17 @@ def resume_experiment(
 ) -> LaunchResult:
     """Continue an experiment to its end. Arguments that are not listed are those of `launch_experiment`.
 
-    trials: the total number of trials; at least as many as exist.  retry_failed: failed trials start
+    trials: the total number of trials; at least as many as exist.  epochs: the budget of epochs in all, for
+    an experiment that has one; at least as many as were run.  retry_failed: failed trials start
     again, from their checkpoints if there are any.  move_data: where data are now, by the folder or file
     where they were; the same content must be there.  on_past: called with each existing record.
 
     A finished experiment trains nothing: scores that had failed are computed again; if there are none, its
     views are brought up to date, without Ray.
 
-    Raises LedgerError if another driver runs it, StorageError if `trials` or `retry_failed` leave nothing
-    to do or the disk is full, AdaptertuneError if `move_data` names no data, DataError if the data are gone
-    or have changed. Until all of this is checked, nothing is recorded.
+    Raises LedgerError if another driver runs it, StorageError if `trials`, `epochs` or `retry_failed` leave
+    nothing to do or the disk is full, AdaptertuneError if `move_data` names no data, DataError if the data
+    are gone or have changed. Until all of this is checked, nothing is recorded.
     """
     folder = folder.absolute()
     with Ledger.open(folder) as ledger:
@@ -70,12 +73,13 @@ def resume_experiment(
             history = read_history(folder, past)
             begun = experiment_of(history.header)
             moved = check_moves(move_data or {}, begun)
-            idle = _idle(begun, history, folder, trials, retry_failed)
+            more = Extension.of(begun, history, trials=trials, epochs=epochs)
+            idle = _idle(begun, history, folder, more, retry_failed)
             left = LeftBehind.found_in(folder, history)
             if on_past is not None:
                 for each in past:
                     on_past(each)
-        record = ResumedRecord(trials=trials, moved=moved, environment=describe_environment())
+        record = ResumedRecord(trials=trials, epochs=epochs, moved=moved, environment=describe_environment())
         recorder = Recorder(ledger, history, on_event, resumed=record, begun=left.forget)
         if idle is not None:
             if moved:
@@ -83,7 +87,7 @@ def resume_experiment(
                 say(f"{history.name} is finished; what has moved is now at {', '.join(moved.values())}")
                 return LaunchResult(folder, Ending.FINISHED, recorder.history)
             _show_the_rest(begun, history, folder)
-            if trials is not None or retry_failed:
+            if more.asked or retry_failed:
                 raise StorageError(idle)
             say(idle)
             return LaunchResult(folder, Ending.FINISHED, history)
@@ -93,6 +97,8 @@ def resume_experiment(
         )
         now = experiment_of(recorder.history.header)
         _require_data(now, folder)
+        if more.told is not None:
+            say(more.told)
         if (named := now.search.optuna) is not None and not named.replayable:
             say(
                 f"search.optuna: {named.sampler} is not replayable, so what it proposes from here on is not"
@@ -127,21 +133,13 @@ def _collector_rests() -> Iterator[None]:
 
 
 def _idle(
-    experiment: Experiment, history: History, folder: Path, trials: int | None, retry_failed: bool
+    experiment: Experiment, history: History, folder: Path, more: Extension, retry_failed: bool
 ) -> str | None:
-    """Return why nothing is left to do, or None. Raises StorageError if there are more than `trials`."""
-    there = len(history.trials)
-    if trials is not None and trials < there:
-        raise StorageError(
-            f"{history.name} has {plural(there, 'trial')} already, so the total number of trials must be at"
-            f" least that, got {trials}"
-        )
-    asked = experiment.search.trials
-    grows = trials is not None and trials > max(there, asked or 0)
+    """Return why nothing is left to do, or None."""
     failed = sum(trial.outcome is Outcome.FAILED for trial in history.trials.values())
     if not history.finished or requests_in(folder):
         return None
-    if grows or (retry_failed and failed) or has_scores_to_retry(experiment, history):
+    if more.goes_on or (retry_failed and failed) or has_scores_to_retry(experiment, history):
         return None
     name = shell_name(folder)
     again = ""
@@ -149,10 +147,7 @@ def _idle(
         again = (
             f", or `--retry-failed` (retry_failed=True) starts its {plural(failed, 'failed trial')} once more"
         )
-    return (
-        f"{history.name} is finished, with {plural(there, 'trial')};"
-        f" `adaptertune resume {name} --trials N` (in Python trials=N) adds more{again}"
-    )
+    return f"{more.why_finished}; `adaptertune resume {name} {more.way_on}{again}"
 
 
 def _require_data(experiment: Experiment, folder: Path) -> None:

@@ -29,8 +29,9 @@ from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.parent import Parent
-from tuning.ledger.records import AddedRecord, Outcome, SamplerAttributes, WarmStartRecord
+from tuning.ledger.records import AddedRecord, Outcome, SamplerAttributes, SearchEndedBy, WarmStartRecord
 from tuning.search.distributions import as_asked
+from tuning.search.end_of_search import EndOfSearch
 from tuning.search.gapless_storage import GaplessStorage
 from tuning.search.proposal import NoProposal, Proposal, propose_again
 from tuning.search.resting_trials import RestingTrials
@@ -69,6 +70,7 @@ class Study:
         earlier: Sequence[WarmStartRecord] = (),
         resting: RestingTrials | None = None,
         paused: Callable[[], Collection[int | None]] = frozenset,
+        end: EndOfSearch | None = None,
         asks: int | None = None,
         random_asks: int = RANDOM_ASKS,
     ) -> None:
@@ -78,6 +80,7 @@ class Study:
         self._trials = trials
         self._resting = resting
         self._paused = paused
+        self._end = end
         self._asks = asks or ASKS.get(search.algorithm, MOST_ASKS)
         self._random_asks = random_asks
         self._size = space.size()
@@ -125,9 +128,12 @@ class Study:
             added = self._added.pop(0)
             if added.hash not in self._tried and added.hash not in self._children:
                 return self._take(*self._ask_for(added.params), added=added)
+        ended = None if self._end is None else self._end.reached()
+        if ended is SearchEndedBy.EPOCHS:  # for trials that rest, too
+            return NoProposal.FINISHED
         if (rested := self._rested(none_left=False)) is not None:
             return rested
-        found = self._propose_new()
+        found = NoProposal.FINISHED if ended is not None else self._propose_new()
         if isinstance(found, Proposal) or self._resting is None:
             return found
         if (rested := self._rested(none_left=True)) is not None:

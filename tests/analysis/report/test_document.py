@@ -57,7 +57,7 @@ def test_every_caption_of_a_figure_says_which_images_it_is_measured_on(report: R
 def test_the_search_is_described_with_its_outcomes(report: ReportDocument) -> None:
     text = said(blocks(report, "searched"))
     assert "search: random, seed 0" in text
-    assert "early stopping: ASHA, one in 3 continues, rungs at epoch 1, 3" in text
+    assert "early stopping: ASHA by rank, one in 3 continues, rungs at epoch 1, 3" in text
     assert "learning_rate | 0.001 to 0.01, log |" in text
     assert "lora.rank | 4, 8, 16 | adapter is lora" in text
     assert "failed | 1" in text

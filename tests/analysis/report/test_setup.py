@@ -50,7 +50,7 @@ def test_every_source_in_words(data: dict[str, Any], words: str) -> None:
     ("scheduler", "words", "rungs"),
     [
         ({}, "none by a scheduler", ()),
-        ({"asha": {}}, "ASHA, one in 3 continues, rungs at epoch 1, 3", (1, 3)),
+        ({"asha": {}}, "ASHA by rank, one in 3 continues, rungs at epoch 1, 3", (1, 3)),
         (
             {"asha": {"rule": "rank", "rest": True, "within": ["freezing"], "reduction_factor": 2.0}},
             "ASHA by rank, within freezing, trials rest where there are too few to compare, one in 2"
@@ -68,7 +68,7 @@ def test_every_source_in_words(data: dict[str, Any], words: str) -> None:
             "PASHA, one in 3 continues, rungs at epoch 2, 6 while the order of trials changes",
             (2, 6),
         ),
-        ({"asha": {"grace_epochs": 9.0}}, "ASHA, one in 3 continues, rungs at epoch ", ()),
+        ({"asha": {"grace_epochs": 9.0}}, "ASHA by rank, one in 3 continues, rungs at epoch ", ()),
     ],
 )
 def test_every_stopping_rule_in_words(

@@ -9,7 +9,7 @@ from recorded import BEFORE, FLOORS, LORA, TRIALS, Told, experiment, write
 
 from tuning.cli.board import Board
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import Outcome
+from tuning.ledger.records import Outcome, ResumedRecord, SearchEndedBy, SearchEndedRecord
 from tuning.ranking.best_so_far import BestTrial
 
 
@@ -22,6 +22,27 @@ def test_counts_by_state_and_what_is_waiting(live: Path) -> None:
 
 def test_the_best_so_far_may_be_running(live: Path) -> None:
     assert board_of(live).best == BestTrial(2, 0.8, 2.0)
+
+
+def test_a_budget_of_epochs_and_the_end_of_the_search_are_shown(live: Path) -> None:
+    asked = experiment(trials=8)
+    search = asked.search.model_copy(update={"epochs": 40})
+    board = board_of(live, of=asked.model_copy(update={"search": search}))
+    assert "10 of 40 epochs run" in board.summary(1100.0)
+    # 10 epochs took 100 s. 2 are left of the running trial, and the budget holds 28 more, which 5 trials of 4
+    # epochs, as ended ones ran, do not use up.
+    assert board.left_s(1100.0) == pytest.approx(220.0)
+    board.budget = 22
+    assert board.left_s(1100.0) == pytest.approx(120.0)
+    ended = SearchEndedRecord(by=SearchEndedBy.GAIN, reason="no gain", trials=3, epochs=10.0, time=1100.0)
+    board.observe(ended)
+    assert "waiting" not in board.states
+    assert board.left_s(1100.0) == pytest.approx(20.0)
+    text = " ".join(text_of(board, 1100.0).split())
+    assert "budget 10 of 22 epochs run" in text
+    assert "search has ended: no gain" in text
+    board.observe(ResumedRecord(trials=20, epochs=80, time=1100.0))
+    assert (board.search_ended, board.budget) == (None, 80)
 
 
 def test_the_floor_and_a_best_trial_that_is_no_better_are_shown(tmp_path: Path) -> None:

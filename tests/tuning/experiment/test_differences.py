@@ -25,7 +25,7 @@ def shown(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
         ({}, {"trial": {"epochs": 9, "clip_norm": None}}, ["trial.clip_norm: not set → null"]),
         ({}, {"scheduler": {"asha": {}}}, [
             "scheduler.asha.grace_epochs: not set → 1.0", "scheduler.asha.reduction_factor: not set → 3.0",
-            "scheduler.asha.rule: not set → threshold", "scheduler.asha.within: not set → []",
+            "scheduler.asha.rule: not set → rank", "scheduler.asha.within: not set → []",
             "scheduler.asha.rest: not set → false",
         ]),
         ({"space": SPACE}, {"space": SPACE | {"lora.rank": {"choice": [4]}}}, [

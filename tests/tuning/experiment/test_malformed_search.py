@@ -21,12 +21,55 @@ CASES = [
         space="space: {learning_rate: {float: [1e-4, 1e-2]}}",
     ),
     case(
-        "line 8  search.trials  is missing; set the number of trials, such as trials: 30",
+        "line 8  search.trials  is missing; set the number of trials, such as trials: 30, or a budget of training epochs for all of them, such as epochs: 300",
         search="search: {}",
     ),
     case(
-        "line 1  search.trials  is missing; set the number of trials, such as trials: 30",
+        "line 1  search.trials  is missing; set the number of trials, such as trials: 30, or a budget of training epochs for all of them, such as epochs: 300",
         without="search",
+    ),
+    case(
+        "line 8  search.epochs  is 5, a budget for all trials together, but one trial runs 6 epochs; use 6 or more, many times that for a search",
+        search="search: {epochs: 5}",
+    ),
+    case(
+        "line 8  search.epochs  must be at least 1, got 0",
+        search="search: {epochs: 0}",
+    ),
+    case(
+        "line 6  search.epochs  has no effect with search.grid, which tries every configuration; remove it, or use random",
+        search="search: {grid: {}, epochs: 50}",
+        space="space: {lora.rank: {choice: [4, 8]}}",
+    ),
+    case(
+        "line 8  search.stop  needs after, such as {after: 20, gain: 0.002}, or terminator",
+        search="search: {trials: 30, stop: {}}",
+    ),
+    case(
+        "line 8  search.stop  needs after, the number of trials without a gain, such as {after: 20, gain: 0.002}; the gain of a terminator is terminator.gain",
+        search="search: {trials: 30, stop: {gain: 0.1}}",
+    ),
+    case(
+        "line 8  search.stop  needs after or terminator, got both; remove one",
+        search="search: {trials: 30, stop: {after: 5, terminator: {gain: 0.1}}}",
+    ),
+    case(
+        "line 8  search.stop.terminator.gain    must be above 0, got 0",
+        "line 8  search.stop.terminator.trials  must be at least 5, got 2",
+        search="search: {trials: 30, stop: {terminator: {gain: 0, trials: 2}}}",
+    ),
+    case(
+        "line 8  search.stop.after  is 30, and the search has 30 trials, so it could never stop by itself; use a smaller number, or more trials",
+        search="search: {trials: 30, stop: {after: 30}}",
+    ),
+    case(
+        "line 8  search.stop.afte  unknown key; did you mean 'after'?",
+        search="search: {trials: 30, stop: {afte: 30}}",
+    ),
+    case(
+        "line 6  search.stop  has no effect with search.grid, which tries every configuration; remove it, or use random",
+        search="search: {grid: {}, stop: {after: 3}}",
+        space="space: {lora.rank: {choice: [4, 8]}}",
     ),
     case(
         "line 8  search  needs exactly one of tpe, gp, cmaes, nsga2, qmc, random, grid, optuna; got tpe and random",
@@ -145,7 +188,7 @@ CASES = [
     ),
     case(
         "line 9  scheduler.asha.rest  needs rule: rank, and rule is threshold; add it, or remove rest",
-        scheduler="scheduler: {asha: {rest: true}}",
+        scheduler="scheduler: {asha: {rest: true, rule: threshold}}",
     ),
     case(
         "line 9  scheduler.asha.rest  must be true or false, got 'yes'",

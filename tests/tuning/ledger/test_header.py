@@ -5,6 +5,7 @@ from __future__ import annotations
 from scripted import experiment
 
 from trainables.specs.definitions import BEFORE, MEANINGS, Definitions
+from tuning.experiment.sections.scheduler import AshaRule, AshaSpec
 from tuning.ledger.header import experiment_of
 from tuning.ledger.records import ExperimentRecord
 
@@ -36,6 +37,16 @@ def test_a_record_from_before_packs_keeps_its_trials_apart() -> None:
     found = header()
     older = {k: v for k, v in found.experiment.items() if k != "resources"}
     assert experiment_of(found.model_copy(update={"experiment": older})).resources.packing == "off"
+
+
+def test_a_record_from_before_asha_had_rules_keeps_the_one_there_was() -> None:
+    assert AshaSpec().rule is AshaRule.RANK
+    recorded = {"grace_epochs": 2.0, "reduction_factor": 3.0}
+    old = experiment_of(header(scheduler={"asha": recorded, "median": None})).scheduler
+    assert old.asha == AshaSpec(grace_epochs=2.0, rule=AshaRule.THRESHOLD)
+    new = experiment_of(header(scheduler={"asha": recorded | {"rule": "rank"}})).scheduler
+    assert new.asha == AshaSpec(grace_epochs=2.0)
+    assert experiment_of(header(scheduler={"asha": None, "median": {}})).scheduler.rule == "median"
 
 
 def test_every_number_of_a_definition_has_a_meaning() -> None:

@@ -30,6 +30,8 @@ from tuning.ledger.records import (
     SamplerAttributes,
     ScoredRecord,
     ScoringRecord,
+    SearchEndedBy,
+    SearchEndedRecord,
     StartedRecord,
     StoppedBy,
     StoppedRecord,
@@ -54,6 +56,7 @@ ONE_OF_EACH: list[Record] = [
     AddedRecord(params={"lora.rank": 4}, hash="h", asked=1.5, by="ann", of=0),
     PausedRecord(trial=0, asked=1.5, by="ann"),
     UnpausedRecord(trial=None, asked=1.5),
+    SearchEndedRecord(by=SearchEndedBy.EPOCHS, reason="it is used up", trials=3, epochs=12.5),
     PackingRecord(group="g", lanes=8, why="memory has room for no more", lane_mb=3.5),
     BaselineRecord(metrics={"map": 0.1}),
     BuiltRecord(

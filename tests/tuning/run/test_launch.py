@@ -30,7 +30,7 @@ from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 from tuning.tables.parquet_parts import valid_parts
 
-ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
+ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0, "rule": "threshold"}}
 
 
 pytestmark = pytest.mark.usefixtures("ray_once")

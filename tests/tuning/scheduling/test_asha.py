@@ -19,7 +19,7 @@ from tuning.scheduling.context import AS_RAY, RuleContext
 from tuning.scheduling.rule import CONTINUE, STOP, StoppingRule
 from tuning.scheduling.threshold import percentile
 
-ASHA = AshaSpec(grace_epochs=1.0, reduction_factor=3.0)
+ASHA = AshaSpec(grace_epochs=1.0, reduction_factor=3.0, rule=AshaRule.THRESHOLD)
 
 
 def built(
@@ -92,7 +92,7 @@ def test_every_decision_of_the_first_version_is_rays(
     direction: Direction, grace: float, factor: float, step: float
 ) -> None:
     """Reports skip rungs where a step is longer than the distance between two."""
-    spec = AshaSpec(grace_epochs=grace, reduction_factor=factor)
+    spec = AshaSpec(grace_epochs=grace, reduction_factor=factor, rule=AshaRule.THRESHOLD)
     own = built(spec, direction, version=AS_RAY)
     rays = AsyncHyperBandScheduler(
         time_attr="epoch", metric="objective", mode=direction.value,

@@ -68,13 +68,13 @@ def within_memory(direction: Direction) -> Goals:
 
 VARIANTS = {
     "asha": Variant("asha"),
-    "asha before": Variant("asha", version=AS_RAY),
-    "asha rank": Variant("asha", {"rule": "rank"}),
+    "asha threshold": Variant("asha", {"rule": "threshold"}),
+    "asha before": Variant("asha", {"rule": "threshold"}, version=AS_RAY),
     "asha rank of two": Variant("asha", {"rule": "rank", "reduction_factor": 2.0}),
     "asha rest": Variant("asha", {"rule": "rank", "rest": True}),
     "asha rest within": Variant("asha", {"rule": "rank", "rest": True, "within": ["freezing"]}),
     "asha within": Variant("asha", {"rule": "rank", "within": ["freezing"]}),
-    "asha threshold within": Variant("asha", {"within": ["freezing", "adapter"]}),
+    "asha threshold within": Variant("asha", {"rule": "threshold", "within": ["freezing", "adapter"]}),
     "median": Variant("median"),
     "median before": Variant("median", version=AS_RAY),
     "hyperband": Variant("hyperband"),

@@ -30,6 +30,10 @@ def run_validate(file: File, set_: Sets = None) -> None:
 
         check_sampler(experiment, file)
     size, trials = experiment.space.size(), experiment.trials_asked
+    epochs = experiment.search.epochs
+    budget = "" if epochs is None else f", and {plural(epochs, 'epoch')} in all"
+    if (stop := experiment.search.stop) is not None:
+        budget += f"; the search stops by itself {stop.in_words}"
     search = (
         f"{plural(len(experiment.space.names), 'parameter')}"
         f" ({'infinitely many configurations' if size is None else plural(size, 'configuration')}),"
@@ -39,7 +43,7 @@ def run_validate(file: File, set_: Sets = None) -> None:
     )
     typer.echo(
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
-        f" of at most {plural(experiment.max_epochs, 'epoch')}"
+        f" of at most {plural(experiment.max_epochs, 'epoch')}{budget}"
     )
     for line in [f"data.folder: {found}"] * bool(found) + search_notes(experiment):
         typer.echo(line)

@@ -80,7 +80,16 @@ def run_best(
             case OutputFormat.TABLE:
                 best_of(ranking)
                 print_table(console(), best_table(ranking, top))
-                print_lines(console(), *_confirmed(source))
+                print_lines(console(), *_search_ended(source), *_confirmed(source))
+
+
+def _search_ended(source: Source) -> list[str]:
+    """Why the searches proposed nothing more, of those that may end before their number of trials."""
+    from tuning.cli.search_ended import ended_lines
+    from tuning.ledger.ledger import read_history
+
+    able = [each for each in source.experiments if each.experiment.search.may_end]
+    return ended_lines([read_history(each.folder) for each in able], named=len(source.experiments) > 1)
 
 
 def _confirmed(source: Source) -> list[str]:

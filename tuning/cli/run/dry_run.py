@@ -131,9 +131,12 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     parallel = f"{expected.side_by_side} in parallel"
     if packed:
         parallel = f"{plural(expected.side_by_side, 'worker')} in parallel that may train several at once"
+    budget = "" if expected.budget is None else f", {plural(expected.budget, 'epoch')} in all"
+    if experiment.search.stop is not None:
+        budget += f"; it stops by itself {experiment.search.stop.in_words}"
     total = "" if expected.total_s is None else f", about {duration(expected.total_s)} in all"
     return (
-        f"trials  {number}, {parallel}, at most {plural(expected.epochs, 'epoch')} each",
+        f"trials  {number}, {parallel}, at most {plural(expected.epochs, 'epoch')} each{budget}",
         f"time    {duration(expected.trial_s)} a trial{total}"
         + (", at most: the scheduler stops trials early" if stops else "")
         + "; start-up not counted",

@@ -25,7 +25,7 @@ def pack_lines(
     """
     resources = experiment.resources
     limits = limits_of(
-        resources, experiment.search, experiment.scheduler, trials=experiment.trials_asked, gpus=gpus
+        resources, experiment.search, experiment.scheduler, trials=experiment.trials_expected, gpus=gpus
     )
     if limits is None:
         off = resources.packing == "off"

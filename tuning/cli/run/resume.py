@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
 from tuning.cli.completion import complete_file
 from tuning.cli.options import Address, Name, Sets, Storage, ThenAblate
+
+if TYPE_CHECKING:
+    from tuning.experiment.spec import Experiment
 
 
 def run_resume(
@@ -19,12 +22,18 @@ def run_resume(
         int | None,
         typer.Option(min=1, help="The total number of trials from now on, also of a finished sweep."),
     ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The budget of epochs in all from now on (search.epochs), also of a finished sweep."
+        ),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     file: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="The file of the experiment; an error if anything but the number of trials has changed.",
+            help="The file of the experiment; an error if more than search.trials or search.epochs differs.",
             autocompletion=complete_file,
         ),
     ] = None,
@@ -51,11 +60,14 @@ def run_resume(
         adaptertune resume nuclei --move-data /scratch/1=/scratch/2    # the data are elsewhere now
     \f
     - `--trials N`: the total number of trials from now on, at least as many as there are.
+    - `--epochs N`: the budget of epochs of all trials together from now on, at least as many as were run; for
+      an experiment that was launched with `search.epochs`.
     - `--retry-failed`: failed trials run again, from their checkpoints if there are any.
-    - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials,
-      that is as `--trials`. If anything else differs, except the name, each key is shown as `was → is` and
-      nothing runs. `--set` changes the file as for `launch`. Only paths of data may differ too: that is
-      as `--move-data`, unless the experiment was recorded before content was part of the fingerprint.
+    - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials
+      or epochs, that is as `--trials` or `--epochs`. If anything else differs, except the name, each key is
+      shown as `was → is` and nothing runs. `--set` changes the file as for `launch`. Only paths of data may
+      differ too: that is as `--move-data`, unless the experiment was recorded before content was part of the
+      fingerprint.
     - `--move-data OLD=NEW`: images, masks, annotations, domains, a local copy of a hub data set and a local
       model whose paths were OLD or below it are read at NEW from now on, also by later commands. Their
       content is compared with that of the launch, except the model's; other content is refused, with the
@@ -87,14 +99,17 @@ def run_resume(
     moves = read_moves(move_data, experiment_of(read_history(folder).header)) if move_data else {}
     if file is not None:
         wanted, moves = changes_of_file(file, set_ or [], folder, moves)
-        trials = wanted if trials is None else trials
+        trials = wanted.get("trials") if trials is None else trials
+        epochs = wanted.get("epochs") if epochs is None else epochs
     elif set_:
         raise AdaptertuneError(
             "--set changes the file of --file; a resumed experiment stays as it was recorded"
         )
     if then_ablate is not None:
         require_parameter(then_ablate, experiment_of(read_header(folder)))
-    result = resume_sweep(folder, trials=trials, retry_failed=retry_failed, address=address, move_data=moves)
+    result = resume_sweep(
+        folder, trials=trials, epochs=epochs, retry_failed=retry_failed, address=address, move_data=moves
+    )
     from tuning.cli.ablations.confirm import confirm_as_asked
     from tuning.cli.conclusion import conclude_sweep  # numpy
 
@@ -104,9 +119,9 @@ def run_resume(
 
 def changes_of_file(
     file: str, overrides: Sequence[str], folder: Path, moves: Mapping[str, str]
-) -> tuple[int | None, dict[str, str]]:
-    """The number of trials that a file asks for, None if it is the recorded number; and `moves`, with those
-    of its paths to data.
+) -> tuple[dict[str, int], dict[str, str]]:
+    """The number of `trials` and of `epochs` that a file asks for, where they are not the recorded ones; and
+    `moves`, with those of its paths to data.
 
     Raises ExperimentFileError if anything else differs.
     """
@@ -129,21 +144,36 @@ def changes_of_file(
     if says_nothing_of_packing(history.header) and "packing" not in now.resources.model_fields_set:
         resources = asked.resources.model_copy(update={"packing": begun.resources.packing})
         asked = asked.model_copy(update={"resources": resources})
+    asked = _with_rule_as_recorded(asked, begun)
     changed = {difference.key: difference for difference in find_differences(begun, asked)}
-    wanted = asked.search.trials
-    if wanted is not None and changed.pop("search.trials", None) is None:
-        wanted = None
+    numbers = {"trials": asked.search.trials, "epochs": asked.search.epochs}
+    wanted = {
+        name: number
+        for name, number in numbers.items()
+        if number is not None and changed.pop(f"search.{name}", None) is not None
+    }
     by_file: dict[str, str] = {}
     # Without content in its fingerprint, only names may be compared: that must be asked for with --move-data.
     if changed.keys() & data_paths(begun).keys() and not moves and begun.definitions.by_content:
         by_file = moves_between(begun, asked) or {}
         changed = {d.key: d for d in find_differences(with_moved_data(begun, [by_file]), asked)}
-        changed.pop("search.trials", None)
+        for name in wanted:
+            changed.pop(f"search.{name}", None)
     if not changed:
         return wanted, dict(moves) | by_file
     shown = "".join(f"\n  {difference}" for difference in changed.values())
     raise ExperimentFileError(
-        f"{file} differs from what {begun.name} was started with, and only search.trials may change:{shown}\n"
+        f"{file} differs from what {begun.name} was started with, and only search.trials and search.epochs"
+        f" may change:{shown}\n"
         f"Undo this, or launch it under another name with `search: {{from: [{shell_name(folder)}]}}`,"
         " which learns from the trials that are finished"
     )
+
+
+def _with_rule_as_recorded(asked: Experiment, begun: Experiment) -> Experiment:
+    """A file that names no rule of `asha`, now as at the launch, asks for the default of then."""
+    now, then = asked.scheduler.asha, begun.scheduler.asha
+    if now is None or then is None or "rule" in now.model_fields_set or "rule:" in begun.source_text:
+        return asked
+    asha = now.model_copy(update={"rule": then.rule})
+    return asked.model_copy(update={"scheduler": asked.scheduler.model_copy(update={"asha": asha})})

@@ -32,6 +32,7 @@ def resume_sweep(
     trials: int | None,
     retry_failed: bool,
     address: str | None,
+    epochs: int | None = None,
     move_data: Mapping[str, str] | None = None,
 ) -> LaunchResult:
     """Continue the sweep in `folder` from where its ledger ends, with the same live table."""
@@ -40,6 +41,7 @@ def resume_sweep(
         return resume_experiment(
             folder,
             trials=trials,
+            epochs=epochs,
             retry_failed=retry_failed,
             move_data=move_data,
             address=address,

@@ -150,8 +150,50 @@ def _search(draft: Draft) -> Iterator[Violation]:
                         ("space", name, number, "float"),
                         "needs a step for search.grid; add one, or use tpe or random",
                     )
-    elif search.trials is None:
-        yield Violation(("search", "trials"), "is missing; set the number of trials, such as trials: 30")
+    elif search.trials is None and search.epochs is None:
+        yield Violation(
+            ("search", "trials"),
+            "is missing; set the number of trials, such as trials: 30, or a budget of training epochs for all"
+            " of them, such as epochs: 300",
+        )
+    yield from _budget(draft, search)
+    yield from _stop(search)
+
+
+def _budget(draft: Draft, search: SearchSpec) -> Iterator[Violation]:
+    """`search.epochs` must be enough for one trial, and has no meaning for a table of all configurations."""
+    if search.epochs is None:
+        return
+    at, epochs = ("search", "epochs"), most_epochs(draft)
+    if search.grid is not None:
+        yield Violation(
+            at, "has no effect with search.grid, which tries every configuration; remove it, or use random"
+        )
+    elif epochs is not None and search.epochs < epochs:
+        yield Violation(
+            at,
+            f"is {search.epochs}, a budget for all trials together, but one trial runs"
+            f" {plural(epochs, 'epoch')}; use {epochs:g} or more, many times that for a search",
+        )
+
+
+def _stop(search: SearchSpec) -> Iterator[Violation]:
+    """`search.stop` must be able to act before the last trial."""
+    if search.stop is None:
+        return
+    key = ("terminator", "trials") if search.stop.terminator is not None else ("after",)
+    at = ("search", "stop", *key)
+    if search.grid is not None:
+        yield Violation(
+            ("search", "stop"),
+            "has no effect with search.grid, which tries every configuration; remove it, or use random",
+        )
+    elif search.trials is not None and search.stop.waits_for >= search.trials:
+        yield Violation(
+            at,
+            f"is {search.stop.waits_for}, and the search has {plural(search.trials, 'trial')}, so it could"
+            " never stop by itself; use a smaller number, or more trials",
+        )
 
 
 def _numbers_only(draft: Draft) -> Iterator[Violation]:

@@ -31,7 +31,7 @@ class AshaSpec(Spec):
     """Epochs that every trial runs before it can be stopped: the first rung."""
     reduction_factor: Factor = 3.0
     """One in this many trials of each rung continues."""
-    rule: AshaRule = AshaRule.THRESHOLD
+    rule: AshaRule = AshaRule.RANK
     """How a trial is compared with others at a rung."""
     within: tuple[str, ...] = ()
     """Parameters of the space: a trial is compared only with trials that have the same values of them."""

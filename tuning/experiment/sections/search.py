@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from trainables.specs.base import Count, Spec
+from tuning.experiment.sections.search_stop import StopSpec
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -123,7 +124,11 @@ class SearchSpec(Spec):
     grid: GridSpec | None = None
     optuna: OptunaSpec | None = None
     trials: Count | None = None
-    """The number of trials; not needed for a grid."""
+    """The number of trials; not needed for a grid, or with `epochs`."""
+    epochs: Count | None = None
+    """A budget of training epochs, of all trials together: once they have run so many, none starts."""
+    stop: StopSpec | None = None
+    """When the search stops by itself."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     first: tuple[dict[str, JsonValue], ...] = ()
     """Configurations to try before any other, each complete, by dotted name."""
@@ -155,6 +160,11 @@ class SearchSpec(Spec):
     def learns(self) -> bool:
         """Whether proposals depend on the values of earlier trials."""
         return self.algorithm not in LEARN_NOTHING
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the search may end before its number of trials."""
+        return self.epochs is not None or self.stop is not None
 
     def population(self, settings: int) -> int | None:
         """How many trials a generation has; None without generations. settings: the number of settings."""

@@ -8,6 +8,15 @@ from data_makers import coco_folder
 from typer.testing import Result
 
 
+def test_what_may_end_the_search_is_said(run: Callable[..., Result]) -> None:
+    sets = ("search.epochs=60", "search.stop.after=10", "search.stop.gain=0.01")
+    out = run("validate", "quickstart", *(f"--set={each}" for each in sets)).stdout
+    assert (
+        "24 trials of at most 6 epochs, and 60 epochs in all; the search stops by itself after 10 trials"
+        " without a gain above 0.01\n"
+    ) in out
+
+
 def test_a_valid_file_is_summarized(run: Callable[..., Result]) -> None:
     out = run("validate", "quickstart").stdout
     assert out.startswith("quickstart: valid. segmentation with ")

@@ -68,6 +68,42 @@ def test_a_file_may_ask_for_more_trials(
 
 
 @pytest.mark.parametrize(
+    ("recorded", "then", "now", "same"),
+    [
+        ("threshold", "", "", True),  # of a version in which that was the default
+        ("threshold", "", ", rule: rank", False),
+        ("threshold", ", rule: threshold", ", rule: threshold", True),
+        ("threshold", ", rule: threshold", "", False),
+        ("rank", "", "", True),
+        ("rank", "", ", rule: threshold", False),
+    ],
+)
+def test_a_file_that_names_no_rule_of_asha_asks_for_the_default_of_its_launch(
+    tmp_path: Path,
+    run: Callable[..., Result],
+    file: Path,
+    asked: list[Any],
+    recorded: str,
+    then: str,
+    now: str,
+    same: bool,
+) -> None:
+    def text(rule: str) -> str:
+        return file.read_text().rstrip() + f"\nscheduler: {{asha: {{grace_epochs: 1{rule}}}}}\n"
+
+    other = tmp_path / "other.yaml"
+    other.write_text(text(then).replace("name: nuclei", "name: other"))
+    of = load_experiment(other, [f"scheduler.asha.rule={recorded}"])
+    written = of.model_dump(mode="json", exclude={"source_text"})
+    header = ExperimentRecord(name="other", file=of.source_text, experiment=written)
+    Ledger.create(tmp_path / "experiments" / "other", header).close()
+    other.write_text(text(now).replace("name: nuclei", "name: other"))
+    out = run("resume", "other", "--file", str(other), code=0 if same else 2)
+    assert len(asked) == same
+    assert ("scheduler.asha.rule: " in out.stderr) is not same
+
+
+@pytest.mark.parametrize(
     ("edit", "said"),
     [
         (("epochs: 4", "epochs: 5"), "  trial.epochs: 4 → 5"),
@@ -89,7 +125,8 @@ def test_any_other_change_is_refused_with_the_difference_and_the_way(
     file.write_text(text)
     out = run("resume", "nuclei", "--file", str(file), code=2).stderr
     assert not asked
-    assert "differs from what nuclei was started with, and only search.trials may change" in out
+    assert "differs from what nuclei was started with" in out
+    assert "only search.trials and search.epochs may change" in out
     assert said in out
     assert "search.trials: 8 → 20" not in out
     assert "search: {from: [nuclei]}" in out

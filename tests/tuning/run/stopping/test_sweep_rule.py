@@ -24,11 +24,18 @@ LINE = (
 """A report as the first versions wrote it."""
 
 
-def rule_of(folder: Path, scheduler: dict[str, Any], **parts: Any) -> tuple[StoppingRule, Recorder]:
-    """The rule of a sweep whose header is read from its line, as on resume."""
+def rule_of(
+    folder: Path, scheduler: dict[str, Any], *, as_given: bool = False, **parts: Any
+) -> tuple[StoppingRule, Recorder]:
+    """The rule of a sweep whose header is read from its line, as on resume.
+
+    as_given: the line has the scheduler without defaults, some of which are newer than the record.
+    """
     written = experiment(scheduler=scheduler, trial={"epochs": 9}).model_dump(
         mode="json", exclude={"source_text"}
     )
+    if as_given:
+        parts["scheduler"] = scheduler
     for name, value in parts.items():
         written = {key: old for key, old in written.items() if key != name} | (
             {} if value is None else {name: value}
@@ -47,9 +54,10 @@ def test_a_record_of_before_replays_under_the_rules_of_before(tmp_path: Path) ->
     lines = [RECORDS.validate_json(LINE % number) for number in range(30)]
     for scheduler in ({"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}, {"median": {}}):
         name = next(iter(scheduler))
-        old, _ = rule_of(tmp_path / f"old {name}", scheduler, definitions=None)
+        old, _ = rule_of(tmp_path / f"old {name}", scheduler, as_given=True, definitions=None)
         assert replay(lines, old) == frozenset()
-        named, _ = rule_of(tmp_path / f"named {name}", scheduler, definitions={"dice": 2, "coco": 2})
+        found = {"dice": 2, "coco": 2}
+        named, _ = rule_of(tmp_path / f"named {name}", scheduler, as_given=True, definitions=found)
         assert replay(lines, named) == frozenset()
         new, _ = rule_of(tmp_path / f"new {name}", scheduler)
         assert 8 <= len(replay(lines, new)) <= 24
