@@ -22,7 +22,7 @@ from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_header
-from tuning.ledger.records import Ending
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.storage import parse_reference, python_name, storage_folder
 from tuning.messages import say
 

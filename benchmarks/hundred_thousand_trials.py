@@ -31,16 +31,15 @@ from typing import Any
 from tuning.experiment.space import Space, config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.ledger import LEDGER, Ledger, read_header
+from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.records import (
     BuiltRecord,
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     PreparedRecord,
     Record,
     ReportRecord,
     StartedRecord,
-    StoppedBy,
     StoppedRecord,
 )
 from tuning.tables.parquet_parts import Tables, valid_parts

@@ -26,10 +26,10 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     Record,
     ReportRecord,
     SamplerAttributes,

@@ -38,7 +38,7 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.scheduling.registry import build_rule
 from tuning.scheduling.rule import Stop
 from tuning.search.proposal import Proposal

@@ -17,7 +17,8 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import driver_alive, read_history
-from tuning.ledger.records import RAN_TO_END, Outcome, ReportRecord, ScoredRecord
+from tuning.ledger.outcomes import RAN_TO_END, Outcome
+from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ranking.order import Entry
 from tuning.ranking.policy import COMPARABLE
 from tuning.ranking.standing import Objective, Standing, reached, standing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.ranking.scored_metrics import scored_value
 from analysis.report.ablations import ablations_section
+from analysis.report.best_configuration import best_section
 from analysis.report.by_class import classes_section
 from analysis.report.costs import pareto_section
 from analysis.report.details_section import details_section
@@ -14,7 +15,6 @@ from analysis.report.objectives import objectives_section
 from analysis.report.on_test_images import domains_section
 from analysis.report.settings import importance_section, parallel_section
 from analysis.report.setup import (
-    best_section,
     describe_data,
     describe_state,
     environment_section,

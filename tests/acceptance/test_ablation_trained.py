@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.outcomes import Ending, Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

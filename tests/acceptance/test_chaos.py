@@ -22,7 +22,8 @@ from chaos import BATCH, NAME, Place, Process, events, freeze_in_mid_epoch, line
 from trainables.training.checkpoint import read_weights
 from tuning.exit_codes import FAILED
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, ResumedRecord, StartedRecord, StoppedBy
+from tuning.ledger.outcomes import Outcome, StoppedBy
+from tuning.ledger.records import EndedRecord, ReportRecord, ResumedRecord, StartedRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RESUME = ("resume", NAME)

@@ -37,15 +37,8 @@ from tests.acceptance.test_chaos import (
 )
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import (
-    EndedRecord,
-    Outcome,
-    PackingRecord,
-    RemovedRecord,
-    ReportRecord,
-    StartedRecord,
-    StoppedBy,
-)
+from tuning.ledger.outcomes import Outcome, StoppedBy
+from tuning.ledger.records import EndedRecord, PackingRecord, RemovedRecord, ReportRecord, StartedRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

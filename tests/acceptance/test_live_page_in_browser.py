@@ -15,6 +15,7 @@ import reports
 import uvicorn
 from browsers import DESK, SMALL, luminance
 from filelock import FileLock
+from live_records import append, report
 from playwright.sync_api import expect
 from recorded import Told, experiment, write
 
@@ -24,16 +25,13 @@ from tuning.cli.live.guard import Secrets
 from tuning.cli.live.listening import listening_socket
 from tuning.cli.live.sweeps import LiveSweeps
 from tuning.experiment.space import config_hash
-from tuning.ledger.ledger import LEDGER, LOCK
+from tuning.ledger.ledger import LOCK
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import (
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
-    Ending,
-    Outcome,
     PausedRecord,
-    Record,
-    ReportRecord,
     StartedRecord,
     UnpausedRecord,
 )
@@ -57,17 +55,6 @@ def sweep(folder: Path) -> Path:
     asha = {"asha": {"grace_epochs": 1, "reduction_factor": 3}}
     asked = experiment(folder.name, trials=40, scheduler=asha)
     return write(folder, trials, of=asked, closed=None, floors=recorded.FLOORS)
-
-
-def append(folder: Path, *records: Record) -> None:
-    with (folder / LEDGER).open("ab") as file:
-        file.write(b"".join(record.model_dump_json(by_alias=True).encode() + b"\n" for record in records))
-
-
-def report(trial: int, epoch: float, value: float) -> ReportRecord:
-    return ReportRecord(
-        trial=trial, epoch=epoch, step=10, objective=value, metrics={"dice": value}, samples=160
-    )
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from raylets import Raylets, raylets, require_hiding
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, count_continued
 from tuning.exit_codes import FAILED, USER_ERROR
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import EndedRecord, Outcome
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TRIALS = 20

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import Outcome, StoppedBy
+from tuning.ledger.outcomes import Outcome, StoppedBy
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [

@@ -16,7 +16,8 @@ from chaos import NAME, Place, events
 
 from tuning.exit_codes import INTERRUPTED
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import BuiltRecord, EndedRecord, Outcome, ResumedRecord, StoppedBy
+from tuning.ledger.outcomes import Outcome, StoppedBy
+from tuning.ledger.records import BuiltRecord, EndedRecord, ResumedRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -14,7 +14,7 @@ from adaptertune.live_table import NotebookTable, Snapshot, notebook_display, ta
 from tuning.cli.board import Board
 from tuning.cli.progress import Progress
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 class Cell:

@@ -16,7 +16,7 @@ from scripted import Scripted
 import adaptertune
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.outcomes import Ending, Outcome
 
 pytestmark = pytest.mark.usefixtures("users_ray")
 Gives = Callable[[type[Any]], None]

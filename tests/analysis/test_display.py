@@ -11,7 +11,8 @@ from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 import analysis
 from analysis.display import state_of
 from tuning.ledger.ledger import LEDGER, Ledger
-from tuning.ledger.records import Ending, Outcome, ResumedRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import ResumedRecord
 
 
 @pytest.fixture(autouse=True)

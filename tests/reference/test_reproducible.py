@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from trainables.training.checkpoint import read_weights
 from tuning.cli import app as cli
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 DATA = {"embedded": {"train": 24, "validation": 8, "test": 4}}
 AUGMENT = {"horizontal_flip": 0.5, "crop": 0.8, "brightness": 0.2}

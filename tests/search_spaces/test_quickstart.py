@@ -13,7 +13,7 @@ from lone_worker import Value, run_alone
 
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.load import load_experiment
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 FROZEN = {"frozen", "head_only"}
 

@@ -13,7 +13,8 @@ from analysis.ablation.experiment import comparison_experiment
 from analysis.query.sweep import Sweep
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec
 from tuning.experiment.spec import Experiment
-from tuning.ledger.records import Outcome, ScoredRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import ScoredRecord
 
 Curve = Callable[[str, int], Told]
 """Maps a level's name and a seed to the trial that ran; its parameters are filled in."""

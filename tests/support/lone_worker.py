@@ -18,8 +18,9 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ClosedRecord, Ending, ExperimentRecord, ResumedRecord, StartedRecord
+from tuning.ledger.records import ClosedRecord, ExperimentRecord, ResumedRecord, StartedRecord
 from tuning.run.composition import Composition
 from tuning.run.results import Results
 from tuning.run.settling import settle

@@ -9,7 +9,8 @@ from typing import Any
 import recorded
 
 from tuning.ledger.ledger import Ledger, read_history
-from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ExperimentRecord, ReportRecord, StartedRecord
 
 METRICS = (
     "mAP@50", "mAP_50", "mAP/50", "mAP 50", "a b", "a_b", "a//b", "a/b", "/a", "a/", "./a", "../a", "a/./b",

@@ -14,8 +14,9 @@ from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import LEDGER, Ledger
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ExperimentRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import ExperimentRecord, Record, ReportRecord, StartedRecord
 from tuning.ranking.standing import Objective
 
 VALUES = (0.0, -0.0, 0.1, 0.2, 0.2, 0.3, math.nan, None)

@@ -12,20 +12,18 @@ from tuning.experiment.space import config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, Ledger, read_header
+from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.records import (
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
-    Ending,
     ExperimentRecord,
-    Outcome,
     PreparedRecord,
     ReportRecord,
     ScoredRecord,
     ScoringRecord,
     StartedRecord,
-    StoppedBy,
     StoppedRecord,
 )
 from tuning.tables.parquet_parts import Tables

@@ -30,7 +30,8 @@ from trainables.metrics.details import Details, write_details
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import DETAILS, EXAMPLES, TEST_RESULTS, image_results
-from tuning.ledger.records import Ending, Outcome, ScoredRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 HOSTILE = '<script>alert("1")</script> & $x$ `a`'

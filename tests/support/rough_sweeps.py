@@ -6,7 +6,8 @@ import math
 import random
 from collections.abc import Sequence
 
-from tuning.ledger.records import EndedRecord, Outcome, Record, ReportRecord, StartedRecord, StoppedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, Record, ReportRecord, StartedRecord, StoppedRecord
 from tuning.scheduling.rule import ObservingRule, Rest, RestingRule, Stop, StoppingRule
 
 Curve = Sequence[tuple[float, float]]

@@ -7,8 +7,10 @@ from typing import Any
 
 from spaces import CONDITIONAL, FINITE, NUMBERS
 
+from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space
+from tuning.search.study import Study
 
 CASES: dict[str, dict[str, Any]] = {
     "tpe": {"tpe": {"startup_trials": 3}},
@@ -62,3 +64,9 @@ def search_for(name: str, **more: Any) -> SearchSpec:
 def first_in(space: Space) -> list[dict[str, Any]]:
     """Configurations that may be tried first."""
     return FIRST[id(space)]
+
+
+def study(name: str, space: Space, *, trials: int | None = 14, seed: int = 3, **given: Any) -> Study:
+    """A study as the driver builds it. given: `first`, and from the ledger `history` and `earlier`."""
+    spec = search_for(name.partition(", ")[0], seed=seed, first=given.pop("first", []))
+    return Study(space, spec, name="sweep", direction=Direction.MAXIMIZE, trials=trials, **given)

@@ -23,8 +23,9 @@ from trainables.specs.workload import Direction
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import EndedRecord, ExperimentRecord, Record, ReportRecord, StartedRecord
 from tuning.run.composition import Composition
 from tuning.run.control import Control
 from tuning.run.packs.limits import limits_of

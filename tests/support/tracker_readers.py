@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.views import mlflow_text, trackio_values
 from tuning.views.mlflow_runs import DATABASE
 from tuning.views.names import TENSORBOARD, TRACKIO, WANDB, experiment_of_project

@@ -16,8 +16,9 @@ from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from trainables.storage_paths import Place, StorePath, sizes
 from tuning.experiment.spec import Experiment
+from tuning.ledger.outcomes import RAN_TO_END, Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import RAN_TO_END, Outcome, OverBudgetRecord, RemovedRecord
+from tuning.ledger.records import OverBudgetRecord, RemovedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.ranking.finalists import finalists
 from tuning.ranking.order import Entry, best_first

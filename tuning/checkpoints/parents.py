@@ -19,8 +19,8 @@ from trainables.storage_paths import Place
 from tuning.experiment.space import config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.parent import Parent
-from tuning.ledger.records import Outcome
 from tuning.ledger.steering import known_trial
 from tuning.ledger.storage import checkpoint_root, trial_folder
 

@@ -29,7 +29,7 @@ from tuning.experiment.write import experiment_yaml
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.storage import Reference, checkpoint_root, parse_reference, shell_name, trial_folder
 from tuning.ranking.finalists import RunReport, best_report
 

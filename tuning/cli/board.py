@@ -22,12 +22,12 @@ from tuning.experiment.goals import Goals
 from tuning.experiment.spec import Experiment
 from tuning.formatting import duration, format_settings
 from tuning.ledger.history import History, TrialHistory, settings_with
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import (
     AddedRecord,
     ClosedRecord,
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     PreparedRecord,
     ReportRecord,
     ResumedRecord,

@@ -23,7 +23,7 @@ from tuning.cli.console import LastingConsole, console, failure_lines, print_lin
 from tuning.cli.search_ended import ended_lines
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.ledger.ledger import driver_alive, read_history
-from tuning.ledger.records import Ending
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 

@@ -10,17 +10,15 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.experiment.moved_data import move_values
+from tuning.ledger.outcomes import NOT_OVER, Ending, Outcome, SearchEndedBy
 from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
-    NOT_OVER,
     AddedRecord,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
-    Ending,
     ExperimentRecord,
-    Outcome,
     OverBudgetRecord,
     PackingRecord,
     PausedRecord,
@@ -31,7 +29,6 @@ from tuning.ledger.records import (
     ResumedRecord,
     ScoredRecord,
     ScoringRecord,
-    SearchEndedBy,
     SearchEndedRecord,
     StartedRecord,
     StoppedRecord,

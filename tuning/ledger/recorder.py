@@ -8,8 +8,9 @@ from collections.abc import Callable
 from trainables.errors import AdaptertuneError, StorageError
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import Ledger
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorded_goals import recorded_goals
-from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, ResumedRecord
+from tuning.ledger.records import EndedRecord, Record, ResumedRecord
 from tuning.ledger.trial_values import values_of
 
 Listener = Callable[[Record], None]

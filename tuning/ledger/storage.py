@@ -20,7 +20,7 @@ from trainables.storage_paths import Place, StorePath
 from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER, read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 if TYPE_CHECKING:
     from tuning.experiment.spec import Experiment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tuning.experiment.goals import Goals, dominates, signed
-from tuning.ledger.records import RAN_TO_END
+from tuning.ledger.outcomes import RAN_TO_END
 
 Vector = tuple[float, ...]
 """Values of the objectives, turned so that smaller is better."""

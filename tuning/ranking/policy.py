@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainables.specs.workload import ValueRule
-from tuning.ledger.records import RAN_TO_END, Outcome
+from tuning.ledger.outcomes import RAN_TO_END, Outcome
 from tuning.ranking.standing import reached
 
 NOT_COMPARABLE = frozenset({Outcome.FAILED, Outcome.DIVERGED, Outcome.REUSED})

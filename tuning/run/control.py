@@ -10,8 +10,8 @@ from pathlib import Path
 
 from trainables.errors import ClusterError
 from trainables.run_folder import CONTROL, PAUSED, STOPPED
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import Ending
 from tuning.run.left_behind import LeftBehind
 
 POLL_INTERVAL_S = 0.5

@@ -18,12 +18,9 @@ from tuning.checkpoints.store_folder_claim import claim_store_folder
 from tuning.exit_codes import FAILED
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, RAY_LOG
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import (
-    ClosedRecord,
-    Ending,
-    Outcome,
-)
+from tuning.ledger.records import ClosedRecord
 from tuning.ledger.requests import requests_in
 from tuning.ledger.storage import shell_name
 from tuning.messages import say

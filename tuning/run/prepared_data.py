@@ -19,8 +19,9 @@ from trainables.specs.workload import Workload
 from tuning.experiment.checks.local_checkpoint import weights_refused
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending, PreparedRecord
+from tuning.ledger.records import PreparedRecord
 from tuning.messages import say
 from tuning.run.moved_notes import moved_notes
 from tuning.run.same_data import domain_fingerprints, fingerprint_of, read_meta, require_same_data

@@ -14,8 +14,8 @@ from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending, Outcome
 from tuning.run.control import Control
 from tuning.run.ray_searcher import NotKept
 from tuning.run.results import Results

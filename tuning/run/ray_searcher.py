@@ -12,8 +12,9 @@ from typing import Any, Self
 from ray.tune.search import Searcher
 
 from trainables.errors import AdaptertuneError
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import Outcome, StartedRecord
+from tuning.ledger.records import StartedRecord
 from tuning.search.proposal import NoProposal, Proposal
 from tuning.search.study import Study
 

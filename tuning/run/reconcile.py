@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from tuning.ledger.history import History
-from tuning.ledger.records import (
-    RAN_TO_END,
-    BuiltRecord,
-    EndedRecord,
-    Outcome,
-    Record,
-    ReportRecord,
-    StartedRecord,
-    StoppedBy,
-    StoppedRecord,
-)
+from tuning.ledger.outcomes import RAN_TO_END, Outcome, StoppedBy
+from tuning.ledger.records import BuiltRecord, EndedRecord, Record, ReportRecord, StartedRecord, StoppedRecord
 from tuning.scheduling.rule import Continue, ObservingRule, Rest, RestingRule, Stop, StoppingRule
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}

@@ -10,18 +10,9 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from trainables.errors import ClusterError
+from tuning.ledger.outcomes import AT_REST, Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import (
-    AT_REST,
-    BaselineRecord,
-    BuiltRecord,
-    Ending,
-    Outcome,
-    ReportRecord,
-    StoppedBy,
-    StoppedRecord,
-    UnsavedRecord,
-)
+from tuning.ledger.records import BaselineRecord, BuiltRecord, ReportRecord, StoppedRecord, UnsavedRecord
 from tuning.scheduling.rule import Continue, ObservingRule, Rest, RestingRule, Stop, StoppingRule
 from tuning.search.study import Study
 

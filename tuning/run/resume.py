@@ -22,8 +22,9 @@ from tuning.ledger.environment import describe_environment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorder import Listener, Recorder
-from tuning.ledger.records import ClosedRecord, Ending, Outcome, ResumedRecord
+from tuning.ledger.records import ClosedRecord, ResumedRecord
 from tuning.ledger.requests import requests_in
 from tuning.ledger.storage import shell_name
 from tuning.messages import say

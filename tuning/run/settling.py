@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from trainables.run_folder import LAST_STATE
-from tuning.ledger.records import Outcome, StartedRecord, StoppedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import StartedRecord, StoppedRecord
 from tuning.ledger.storage import checkpoint_root, trial_folder
 from tuning.run.composition import Composition
 from tuning.run.reconcile import ContinueTrial, EndTrial, RestTrial, RetryTrial, reconcile, replay

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import Ending
 
 
 class Signals:

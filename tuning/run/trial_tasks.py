@@ -11,8 +11,8 @@ from trainables.run_folder import BEST_WEIGHTS
 from trainables.storage_paths import Place
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import Ending
 from tuning.ledger.storage import checkpoint_root, trial_folder
 
 POLL_INTERVAL_S = 0.5

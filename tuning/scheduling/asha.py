@@ -7,7 +7,7 @@ from typing import assert_never
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.rungs import rungs_from
 from tuning.experiment.sections.scheduler import AshaRule, AshaSpec
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.context import AS_RAY, NO_CONTEXT, RuleContext
 from tuning.scheduling.grouped import Grouped
 from tuning.scheduling.rank import Rank

@@ -9,7 +9,8 @@ from trainables.specs.workload import Direction
 from tuning.experiment.goals import Goals, dominates, signed
 from tuning.experiment.sections.rungs import highest_rung, rungs_from
 from tuning.experiment.sections.scheduler import DominanceSpec
-from tuning.ledger.records import BuiltRecord, ReportRecord, StoppedBy
+from tuning.ledger.outcomes import StoppedBy
+from tuning.ledger.records import BuiltRecord, ReportRecord
 from tuning.ledger.trial_values import TrialValues
 from tuning.scheduling.context import NO_CONTEXT, RuleContext
 from tuning.scheduling.rule import CONTINUE, STOP, Decision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.rule import Decision, RestedTrial, RestingRule, StoppingRule
 
 

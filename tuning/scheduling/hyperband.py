@@ -8,7 +8,7 @@ from itertools import accumulate
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.rungs import rungs_down_from
 from tuning.experiment.sections.scheduler import HyperbandSpec
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.context import NO_CONTEXT, RuleContext
 from tuning.scheduling.grouped import Grouped
 from tuning.scheduling.rank import Rank

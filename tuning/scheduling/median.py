@@ -11,7 +11,7 @@ import numpy as np
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.rungs import A_LITTLE
 from tuning.experiment.sections.scheduler import MedianSpec
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.context import AS_RAY, NO_CONTEXT, RuleContext
 from tuning.scheduling.rule import CONTINUE, STOP, Decision, sign_of
 from tuning.scheduling.tie_break import mixed

@@ -10,7 +10,7 @@ from itertools import pairwise
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.rungs import rungs_from
 from tuning.experiment.sections.scheduler import PashaSpec
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.context import NO_CONTEXT, RuleContext
 from tuning.scheduling.rank import Rank
 from tuning.scheduling.rule import CONTINUE, STOP, Decision, StoppingRule, sign_of

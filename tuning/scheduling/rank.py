@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, insort
 
 from tuning.experiment.sections.rungs import highest_rung
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.rule import CONTINUE, REST, STOP, Decision, RestedTrial
 from tuning.scheduling.tie_break import mixed
 

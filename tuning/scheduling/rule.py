@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from trainables.specs.workload import Direction
-from tuning.ledger.records import BuiltRecord, ReportRecord, StoppedBy
+from tuning.ledger.outcomes import StoppedBy
+from tuning.ledger.records import BuiltRecord, ReportRecord
 
 
 @dataclass(frozen=True, slots=True)

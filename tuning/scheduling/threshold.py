@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
 from tuning.experiment.sections.rungs import A_LITTLE, highest_rung
-from tuning.ledger.records import StoppedBy
+from tuning.ledger.outcomes import StoppedBy
 from tuning.scheduling.rule import CONTINUE, STOP, Decision
 from tuning.scheduling.tie_break import mixed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tuning.ledger.records import SearchEndedBy
+from tuning.ledger.outcomes import SearchEndedBy
 
 
 class EndOfSearch(Protocol):

@@ -11,15 +11,8 @@ from tuning.experiment.goals import Goals
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History
-from tuning.ledger.records import (
-    RECORDS,
-    EndedRecord,
-    ExperimentRecord,
-    Outcome,
-    Record,
-    ReportRecord,
-    StartedRecord,
-)
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import RECORDS, EndedRecord, ExperimentRecord, Record, ReportRecord, StartedRecord
 from tuning.search.proposal import Proposal
 from tuning.search.study import Study
 

@@ -28,8 +28,9 @@ from tuning.experiment.goals import Goals
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.outcomes import Outcome, SearchEndedBy
 from tuning.ledger.parent import Parent
-from tuning.ledger.records import AddedRecord, Outcome, SamplerAttributes, SearchEndedBy, WarmStartRecord
+from tuning.ledger.records import AddedRecord, SamplerAttributes, WarmStartRecord
 from tuning.search.distributions import as_asked
 from tuning.search.end_of_search import EndOfSearch
 from tuning.search.gapless_storage import GaplessStorage

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from trainables.specs.workload import Direction
 from tuning.experiment.goals import Goals
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.search.samplers.counted_trials import REACHED
 
 TOLD = {

@@ -24,8 +24,9 @@ from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
+from tuning.ledger.outcomes import RAN_TO_END, Outcome
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import RAN_TO_END, EarlierTrial, Outcome, WarmStartRecord
+from tuning.ledger.records import EarlierTrial, WarmStartRecord
 from tuning.ledger.storage import find_experiment
 
 _TAKEN = frozenset({*RAN_TO_END, Outcome.PRUNED})

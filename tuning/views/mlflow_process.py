@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.views.mlflow_runs import DATABASE
 from tuning.views.mlflow_text import VALUE_CHARS, fit, metric_name, value_text
 from tuning.views.process_loop import End, Row, Start, own_pipes, serve

@@ -26,7 +26,8 @@ from tuning.experiment.alternative import as_scalar
 from tuning.experiment.goals import Goals
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import NOT_OVER, EndedRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import NOT_OVER, Outcome
+from tuning.ledger.records import EndedRecord, Record, ReportRecord, StartedRecord
 from tuning.search.distributions import as_asked, with_scalars
 from tuning.search.told import TOLD, Told
 from tuning.views.view import View

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TextIO
 
 from pydantic import JsonValue
 
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.views.written_marks import Written
 
 LINGERS_S = 60.0

@@ -26,7 +26,8 @@ from cluster.packages import package_folder
 from trainables.errors import StorageError
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
-from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ReportRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ExperimentRecord, ReportRecord
 from tuning.views.run_per_trial import RunsView, curve_values
 
 LOG = "writer.log"

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import AT_REST, EndedRecord, Outcome, Record, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import AT_REST, Outcome
+from tuning.ledger.records import EndedRecord, Record, ReportRecord, StartedRecord
 from tuning.views.view import View
 from tuning.views.written_marks import Written
 

@@ -24,7 +24,8 @@ from tuning.experiment.space import Space, config_hash
 from tuning.experiment.spec import Experiment
 from tuning.experiment.write import experiment_yaml
 from tuning.ledger.ledger import LEDGER
-from tuning.ledger.records import Outcome, ScoredRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import ScoredRecord
 
 
 def confirming(sweep: Sweep, trials: int = 3, seeds: int = 3) -> Experiment:

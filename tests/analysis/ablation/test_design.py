@@ -31,7 +31,7 @@ from trainables.specs.trial import TrialConfig
 from tuning.experiment.load import load_experiment
 from tuning.experiment.sections.scoring import Scored
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.tables.rows import flat_config
 
 # --- the base ---------------------------------------------------------------------------------

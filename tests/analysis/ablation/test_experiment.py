@@ -24,7 +24,7 @@ from analysis.query.sweep import Sweep
 from tuning.experiment.alternative import Alternative
 from tuning.experiment.sections.ablation import AblationStage
 from tuning.experiment.sections.scoring import Scored
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 def test_each_level_is_retuned_at_the_same_values_under_the_bases_own_seed(base: Base) -> None:

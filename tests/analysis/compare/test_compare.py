@@ -17,7 +17,8 @@ from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
 from tuning.ledger.ledger import LEDGER
-from tuning.ledger.records import Outcome, PreparedRecord, ScoredRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import PreparedRecord, ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from recorded import LORA, Told, write
 
 from analysis.query.sweep import QueryError, Sweep, names_in_words
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 def test_config_is_complete_with_defaults_and_the_chosen_section_only(sweep: Sweep) -> None:

@@ -10,7 +10,7 @@ from analysis.errors import NothingToRankError
 from analysis.query.sweep import Sweep
 from analysis.ranking.best import best_of, finished_first, rank
 from analysis.ranking.best_table import best_json, best_table
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 def order(sweep: Sweep, **how: object) -> list[int]:

@@ -7,7 +7,7 @@ from recorded import LORA, Told, experiment, write
 
 from analysis.query.sweep import Sweep
 from analysis.ranking.by_adapter import adapter_table, against_baseline, common_epoch, groups
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 def test_a_row_for_each_adapter_and_freezing_mode_best_first(sweep: Sweep) -> None:

@@ -12,7 +12,8 @@ from analysis.ranking.best import rank
 from analysis.ranking.best_table import best_json, best_table
 from analysis.ranking.domains import domain_json, domain_table
 from analysis.ranking.scored_metrics import scored_value
-from tuning.ledger.records import Outcome, ScoredRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import ScoredRecord
 
 DATA = {"embedded": {"domain": "inverted"}, "domains": DOMAINS}
 SHIFTED = experiment("digits", data=DATA, definitions=BEFORE)

@@ -19,7 +19,7 @@ from analysis.ranking.rank_by_sql import best_number, rank_by_sql
 from analysis.report.build import report_of
 from analysis.report.inputs import Material
 from analysis.report.markdown import report_markdown
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.ranking.front import front_of
 
 GOALS = {

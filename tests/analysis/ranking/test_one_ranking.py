@@ -29,7 +29,7 @@ from analysis.ranking.policy_sql import order_sql, ranked_sql
 from analysis.ranking.rank_by_sql import best_in, rank_by_sql
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.ranking.order import Entry, best_first
 from tuning.ranking.policy import FINISHED_THEN_STOPPED, asked_policy
 from tuning.ranking.standing import standing

@@ -13,7 +13,8 @@ from analysis.query.sweep import Sweep
 from analysis.ranking.cost import Cost
 from analysis.ranking.pareto import Point, front, pareto, pareto_json, pareto_table
 from trainables.specs.workload import Direction
-from tuning.ledger.records import Outcome, ScoredRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import ScoredRecord
 
 
 def told(rank: int, value: float, adapter: int, outcome: Outcome = Outcome.COMPLETED) -> Told:

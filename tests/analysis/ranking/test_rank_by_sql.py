@@ -16,7 +16,7 @@ from analysis.ranking.best import rank
 from analysis.ranking.best_table import best_json, best_rows, best_table
 from analysis.ranking.rank_by_sql import best_in, rank_by_sql
 from tuning.ledger.ledger import LEDGER
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 QUESTIONS: list[dict[str, Any]] = [
     {},

@@ -27,7 +27,8 @@ from analysis.report.training import saved_share
 from trainables.metrics.per_image import BoxImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
-from tuning.ledger.records import Ending, Outcome, ScoredRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import ScoredRecord
 from tuning.ledger.storage import trial_folder
 
 SECTIONS = [

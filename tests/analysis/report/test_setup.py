@@ -14,7 +14,7 @@ from analysis.report.setup import (
 )
 from trainables.specs.data import DataSpec
 from tuning.experiment.alternative import Alternative
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 def test_rungs_are_before_the_last_epoch() -> None:

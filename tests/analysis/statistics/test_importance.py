@@ -19,7 +19,7 @@ from analysis.statistics.importance import (
     importances,
     interactions,
 )
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 SPACE = {
     "adapter": {"choice": ["none", "lora"]},

@@ -8,7 +8,7 @@ from recorded import AFTER, FLOORS, LORA, Told, experiment, write
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import QueryError, Sweep
 from analysis.statistics.levels import ObservedLevel, level_tables, levels_at_budgets
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 def sweep_of(folder: Path, *trials: Told) -> Sweep:

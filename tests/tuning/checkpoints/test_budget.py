@@ -18,11 +18,11 @@ from tuning.checkpoints import budget as checkpoint_budget
 from tuning.checkpoints.budget import Budget, Kept, best_trials, to_remove
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     OverBudgetRecord,
     RemovedRecord,
     StartedRecord,

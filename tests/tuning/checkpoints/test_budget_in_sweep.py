@@ -15,12 +15,9 @@ from trainables.storage_paths import StorePath, place
 from tuning.checkpoints.budget import Budget
 from tuning.checkpoints.trained_adapter import adapter_of_trial, trials_with_weights
 from tuning.ledger.ledger import read_history
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import (
-    Ending,
-    Record,
-    ReportRecord,
-)
+from tuning.ledger.records import Record, ReportRecord
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
 from tuning.run.scoring import REMOVED

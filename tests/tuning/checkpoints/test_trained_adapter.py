@@ -13,7 +13,8 @@ from trainables.errors import CheckpointError, StorageError
 from trainables.specs.adapters import Adapter
 from tuning.checkpoints import trained_adapter as trained
 from tuning.ledger.ledger import Ledger
-from tuning.ledger.records import Outcome, RemovedRecord, ScoredRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import RemovedRecord, ScoredRecord
 from tuning.ledger.storage import Reference
 
 

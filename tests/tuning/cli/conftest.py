@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from recorded import LORA, Told, write
 
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from recorded import BEFORE, FLOORS, LORA, TRIALS, Told, experiment, write
 
 from tuning.cli.board import Board
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import Outcome, ResumedRecord, SearchEndedBy, SearchEndedRecord
+from tuning.ledger.outcomes import Outcome, SearchEndedBy
+from tuning.ledger.records import ResumedRecord, SearchEndedRecord
 from tuning.ranking.best_so_far import BestTrial
 
 

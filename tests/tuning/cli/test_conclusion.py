@@ -10,7 +10,7 @@ from recorded import LORA, Told, write
 from typer.testing import Result
 
 from tuning.cli.conclusion import print_conclusion
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.run.driver import LaunchResult
 
 

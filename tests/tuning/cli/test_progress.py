@@ -14,7 +14,8 @@ from tuning.cli.board import Board
 from tuning.cli.console import LastingConsole
 from tuning.cli.progress import FIRST_LINE_S, QUIET_S, STARTING_S, Progress
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import Ending, PackingRecord, PreparedRecord
+from tuning.ledger.outcomes import Ending
+from tuning.ledger.records import PackingRecord, PreparedRecord
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:

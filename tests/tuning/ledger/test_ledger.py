@@ -10,15 +10,14 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError, StorageError
 from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, driver_alive, read_history, read_records
+from tuning.ledger.outcomes import Ending, Outcome, SearchEndedBy, StoppedBy
 from tuning.ledger.records import (
     AddedRecord,
     BaselineRecord,
     BuiltRecord,
     ClosedRecord,
     EndedRecord,
-    Ending,
     ExperimentRecord,
-    Outcome,
     OverBudgetRecord,
     PackingRecord,
     PausedRecord,
@@ -30,10 +29,8 @@ from tuning.ledger.records import (
     SamplerAttributes,
     ScoredRecord,
     ScoringRecord,
-    SearchEndedBy,
     SearchEndedRecord,
     StartedRecord,
-    StoppedBy,
     StoppedRecord,
     UnpausedRecord,
     UnsavedRecord,

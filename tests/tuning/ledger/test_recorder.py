@@ -7,8 +7,9 @@ from pathlib import Path
 from recorded import experiment, write
 
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ClosedRecord, Ending, PreparedRecord, Record, ResumedRecord
+from tuning.ledger.records import ClosedRecord, PreparedRecord, Record, ResumedRecord
 
 
 def test_nothing_is_written_before_the_first_record_of_its_own(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ import pytest
 
 from trainables.errors import StorageError
 from tuning.ledger.history import History
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import (
     ClosedRecord,
     EndedRecord,
-    Ending,
     ExperimentRecord,
-    Outcome,
     PausedRecord,
     Record,
     StartedRecord,

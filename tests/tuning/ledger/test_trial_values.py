@@ -11,12 +11,12 @@ from tuning.experiment.goals import Goal, Goals
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import (
     BuiltRecord,
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     Record,
     ReportRecord,
     StartedRecord,

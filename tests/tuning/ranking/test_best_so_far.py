@@ -17,7 +17,8 @@ from analysis.ranking.best import rank
 from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord
 from tuning.ranking.best_so_far import BestSoFar, BestTrial
 from tuning.ranking.order import best_first, recorded_entry
 from tuning.ranking.policy import live_policy

@@ -30,7 +30,8 @@ from trainables.specs.workload import ValueRule
 from tuning.experiment.sections.scoring import ScoringSpec
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import Ending, Outcome, PreparedRecord, Record, ScoredRecord, ScoringRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import PreparedRecord, Record, ScoredRecord, ScoringRecord
 from tuning.ranking.finalists import Candidate, candidates
 from tuning.ranking.standing import Objective
 from tuning.run.driver import LaunchResult

@@ -6,7 +6,8 @@ import pytest
 
 from trainables.specs.workload import Direction
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.records import EndedRecord, Outcome
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord
 from tuning.ranking.order import Entry, best_first, recorded_entry
 from tuning.ranking.policy import ANY_BUDGET, FINISHED, FINISHED_THEN_STOPPED, Policy, asked_policy
 

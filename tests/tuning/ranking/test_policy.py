@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainables.specs.workload import ValueRule
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.ranking.policy import (
     ANY_BUDGET,
     COMPARABLE,

@@ -6,8 +6,8 @@ import pytest
 
 from trainables.errors import ClusterError
 from trainables.run_folder import CONTROL
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import Ending
 from tuning.run.control import Control
 
 

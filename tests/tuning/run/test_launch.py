@@ -17,15 +17,8 @@ from trainables.errors import ClusterError, DataError, ExperimentFileError, Stor
 from trainables.specs.job import Failure, TrialJob
 from trainables.specs.workload import Workload
 from tuning.ledger.ledger import driver_alive, read_history, read_records
-from tuning.ledger.records import (
-    ClosedRecord,
-    Ending,
-    Outcome,
-    PreparedRecord,
-    Record,
-    ReportRecord,
-    StartedRecord,
-)
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import ClosedRecord, PreparedRecord, Record, ReportRecord, StartedRecord
 from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 from tuning.tables.parquet_parts import valid_parts

@@ -20,7 +20,8 @@ from cluster.connect import connect
 from trainables.run_folder import CONTROL
 from trainables.specs.workload import Workload
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import ClosedRecord, Ending, Outcome, Record, ReportRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import ClosedRecord, Record, ReportRecord
 from tuning.run.launch import launch_experiment
 
 pytestmark = pytest.mark.usefixtures("ray_once")

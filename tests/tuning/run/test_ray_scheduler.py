@@ -16,8 +16,9 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import AshaSpec, SchedulerSpec
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
+from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending, ExperimentRecord, Outcome, Record, StartedRecord, StoppedBy
+from tuning.ledger.records import ExperimentRecord, Record, StartedRecord
 from tuning.run.control import Control
 from tuning.run.ray_scheduler import RecordingScheduler
 from tuning.run.results import Results, nested_part

@@ -11,8 +11,9 @@ from trainables.errors import AdapterError
 from trainables.specs.workload import Direction
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ExperimentRecord, Outcome, StartedRecord
+from tuning.ledger.records import ExperimentRecord, StartedRecord
 from tuning.run.ray_searcher import OptunaSearcher
 from tuning.search.proposal import Proposal
 from tuning.search.study import Study

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from tuning.ledger.history import History
+from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     Record,
     ReportRecord,
     StartedRecord,
-    StoppedBy,
     StoppedRecord,
 )
 from tuning.run.reconcile import Action, ContinueTrial, EndTrial, RestTrial, RetryTrial, reconcile, replay

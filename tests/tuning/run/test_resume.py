@@ -13,7 +13,8 @@ from trainables.errors import DataError, LedgerError, StorageError
 from trainables.specs.job import Failure, ScoringJob, ScoringResult
 from trainables.wording import plural
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
-from tuning.ledger.records import EndedRecord, Ending, Outcome, Record, StoppedRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import EndedRecord, Record, StoppedRecord
 from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment

@@ -21,15 +21,8 @@ from tuning.cli.board import Board
 from tuning.cli.progress import Progress
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, LOCK, Ledger, driver_alive, read_history, read_records
-from tuning.ledger.records import (
-    BuiltRecord,
-    Ending,
-    Outcome,
-    Record,
-    ReportRecord,
-    StartedRecord,
-    UnsavedRecord,
-)
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import BuiltRecord, Record, ReportRecord, StartedRecord, UnsavedRecord
 from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment

@@ -15,7 +15,7 @@ from trainables.errors import DataError, StorageError
 from tuning.experiment.moved_data import data_paths
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Ending
+from tuning.ledger.outcomes import Ending
 
 pytestmark = pytest.mark.usefixtures("ray_once", "cache")
 

@@ -13,7 +13,7 @@ from begun_sweeps import Begun, moved, recorded, resumed
 
 from trainables.errors import AdaptertuneError, DataError, StorageError
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Ending
+from tuning.ledger.outcomes import Ending
 
 pytestmark = pytest.mark.usefixtures("ray_once", "cache")
 

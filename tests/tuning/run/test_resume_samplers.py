@@ -11,7 +11,7 @@ from scripted import Scripted, essence, experiment
 from spaces import NUMBERS
 
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
 

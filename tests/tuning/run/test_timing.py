@@ -11,8 +11,9 @@ from recorded import DOMAINS, SCORES, TRIALS, experiment, write
 
 from trainables.specs.job import Latency, TimingJob, TimingResult
 from tuning.ledger.ledger import Ledger, read_history
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending, Record, RemovedRecord, ScoredRecord
+from tuning.ledger.records import Record, RemovedRecord, ScoredRecord
 from tuning.run.timing import Timer, Timing
 from tuning.run.trial_tasks import TrialTasks
 

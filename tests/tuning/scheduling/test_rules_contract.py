@@ -23,14 +23,13 @@ from tuning.experiment.goals import Goal, Goals
 from tuning.experiment.sections.objectives import BoundSpec
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.ledger.history import History
+from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     Record,
     ReportRecord,
     StartedRecord,
-    StoppedBy,
     StoppedRecord,
 )
 from tuning.run.reconcile import EndTrial, RestTrial, reconcile, replay

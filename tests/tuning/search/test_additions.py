@@ -11,7 +11,8 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space, config_hash
 from tuning.ledger.history import History
-from tuning.ledger.records import AddedRecord, EndedRecord, ExperimentRecord, Outcome, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import AddedRecord, EndedRecord, ExperimentRecord, StartedRecord
 from tuning.search.proposal import NoProposal, Proposal
 from tuning.search.study import Study
 

@@ -15,7 +15,8 @@ from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import CmaesSpec, Nsga2Spec, RandomSpec, SearchSpec, TpeSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.records import AT_REST, EndedRecord, ExperimentRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import AT_REST, Outcome
+from tuning.ledger.records import EndedRecord, ExperimentRecord, ReportRecord, StartedRecord
 from tuning.search.proposal import NoProposal, Proposal
 from tuning.search.study import Study
 

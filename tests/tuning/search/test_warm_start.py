@@ -17,15 +17,13 @@ from tuning.experiment.load import load_experiment as read_experiment
 from tuning.experiment.space import config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.ledger import LEDGER, Ledger, read_history
+from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.records import (
     EarlierTrial,
     EndedRecord,
-    Ending,
     ExperimentRecord,
-    Outcome,
     ReportRecord,
     StartedRecord,
-    StoppedBy,
     StoppedRecord,
     WarmStartRecord,
 )

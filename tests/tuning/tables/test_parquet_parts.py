@@ -17,7 +17,8 @@ from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
 from trainables.errors import LedgerError, StorageError
 from tuning.ledger.ledger import LEDGER, Ledger, read_header, read_history
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, ScoredRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord, ScoredRecord, StartedRecord
 from tuning.tables import parquet_parts as tables
 from tuning.tables.parquet_parts import FOLDER, TablePart, Tables, resume_folding, table_files, valid_parts
 from tuning.tables.relations import sql_parquet

@@ -13,8 +13,9 @@ from trainables.errors import StorageError
 from tuning.experiment.sections.views import ViewsSpec, url_error
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_history, read_records
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ClosedRecord, Ending, Record
+from tuning.ledger.records import ClosedRecord, Record
 from tuning.views.followers import Views
 from tuning.views.registry import views_of
 from tuning.views.view import View

@@ -17,7 +17,8 @@ from viewed import live
 
 from trainables.errors import StorageError
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import EndedRecord, Outcome, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, StartedRecord
 from tuning.views.mlflow_runs import DATABASE, FOLDER, MlflowView, require_mlflow
 
 pytest.importorskip("mlflow")

@@ -15,7 +15,7 @@ from recorded import LORA, Told, experiment, write
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_header, read_history, read_records
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.views.optuna_journal import JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyView
 

@@ -18,7 +18,8 @@ from viewed import live, of
 
 from trainables.errors import StorageError
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord
 from tuning.views.optuna_database import DatabaseStudyStorage
 from tuning.views.optuna_journal import ASIDE, JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyStorage, StudyView

@@ -13,7 +13,8 @@ from small_disk import small_disk
 from viewed import live, of
 
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord
 from tuning.views.followers import Views
 from tuning.views.tensorboard import FOLDER, TensorBoardView
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from scripted import Scripted, experiment
 
 from tuning.ledger.ledger import read_history
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
 from tuning.views.optuna_journal import JOURNAL_FILE

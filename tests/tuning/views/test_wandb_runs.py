@@ -20,7 +20,8 @@ from viewed import live, of
 from trainables.errors import StorageError
 from tuning.experiment.sections.views import ViewsSpec, WandbMode, WandbSpec
 from tuning.ledger.ledger import read_records
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord
 from tuning.views import process_view, wandb_process
 from tuning.views.followers import Views
 from tuning.views.process_view import LOG

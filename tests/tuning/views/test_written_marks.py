@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.records import EndedRecord, Outcome, ReportRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord
 from tuning.views.written_marks import FILE, Written
 
 

@@ -23,7 +23,7 @@ from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Ending
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
 

@@ -38,7 +38,7 @@ def request_stop(reference: Reference) -> str:
     """
     from trainables.run_folder import CONTROL
     from tuning.ledger.ledger import driver_alive, read_history
-    from tuning.ledger.records import AT_REST
+    from tuning.ledger.outcomes import AT_REST
     from tuning.ledger.storage import BEST, shell_name
 
     name, trial = reference.name, reference.trial

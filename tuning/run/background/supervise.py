@@ -14,7 +14,8 @@ from trainables.errors import LedgerError
 from trainables.wording import plural
 from tuning.exit_codes import INTERRUPTED, PREEMPTED, USER_ERROR
 from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.records import Ending, ReportRecord
+from tuning.ledger.outcomes import Ending
+from tuning.ledger.records import ReportRecord
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
 """The pause before each restart. The last restart ends the list; a new report of a trial resets it."""

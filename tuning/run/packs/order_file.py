@@ -8,8 +8,8 @@ from pathlib import Path
 
 from trainables.errors import StorageError
 from trainables.specs.pack import PackedTrial, PackOrder, PackOrders
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import Ending
 
 
 class OrderFile:

@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from trainables.specs.pack import Packing
 from trainables.wording import few
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.messages import say
 from tuning.run.control import Control
 from tuning.run.packs.packs import Packs

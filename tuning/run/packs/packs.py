@@ -17,8 +17,9 @@ from trainables.packing.group import group_of
 from trainables.run_folder import CONTROL
 from trainables.specs.pack import PackedTrial, Packing, room_of
 from trainables.specs.trial import TrialConfig
+from tuning.ledger.outcomes import AT_REST, Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import AT_REST, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.records import ReportRecord, StartedRecord
 from tuning.run.packs.decided import to_record
 from tuning.run.packs.limits import Limits, free_lanes, trials_at_once
 from tuning.run.packs.order_file import OrderFile

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from trainables.wording import few
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import Ending, Outcome
 from tuning.messages import say
 from tuning.run.control import POLL_INTERVAL_S
 from tuning.run.ray_scheduler import ControlledScheduler

@@ -9,7 +9,7 @@ from trainables.errors import StorageError
 from trainables.wording import plural
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
-from tuning.ledger.records import SearchEndedBy
+from tuning.ledger.outcomes import SearchEndedBy
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tuning.ledger.history import TrialHistory
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import Outcome, StoppedRecord
+from tuning.ledger.records import StoppedRecord
 from tuning.scheduling.rule import RestingRule, StoppingRule
 from tuning.search.study import Study
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from tuning.experiment.sections.search_stop import TerminatorSpec
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.outcomes import RAN_TO_END, Outcome, SearchEndedBy
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import RAN_TO_END, Outcome, SearchEndedBy, SearchEndedRecord
+from tuning.ledger.records import SearchEndedRecord
 from tuning.ranking.order import recorded_entry, sort_key
 from tuning.ranking.policy import live_policy
 

@@ -16,7 +16,7 @@ from analysis.ablation import studies
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.run.driver import LaunchResult
 
 VALUES = {4: {1: 0.50, 2: 0.52, 3: 0.51}, 8: {1: 0.60, 2: 0.63, 3: 0.60}}

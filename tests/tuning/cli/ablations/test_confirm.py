@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from tuning.cli.find_adapter import confirmed_answer
 from tuning.ledger.ledger import LEDGER, read_history
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 
 Run = Callable[..., Result]
 

@@ -15,7 +15,7 @@ from recorded import TRIALS, Told, write
 from starlette.routing import Route
 
 from tuning.cli.live.guard import FORM_HEADER, HEADERS, Secrets, is_loopback
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.requests import requests_in
 
 Make = Callable[..., Any]

@@ -14,7 +14,8 @@ from recorded import LORA, Told, write
 from trainables.errors import LedgerError, StorageError
 from tuning.cli.live.sweeps import LiveSweeps, experiments_of
 from tuning.ledger.ledger import LEDGER, LOCK
-from tuning.ledger.records import ClosedRecord, EndedRecord, Ending, Outcome, Record, ReportRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import ClosedRecord, EndedRecord, Record, ReportRecord
 
 LIVE = (Told(LORA | {"learning_rate": 0.005, "lora.rank": 8}, (0.3, 0.5), None),)
 REPORT = ReportRecord(trial=0, epoch=3.0, step=30, objective=0.7, metrics={"dice": 0.7})

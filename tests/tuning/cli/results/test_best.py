@@ -8,7 +8,7 @@ from recorded import LORA, Told, experiment, write
 from typer.testing import Result
 
 from trainables.run_folder import LOG
-from tuning.ledger.records import Ending, Outcome
+from tuning.ledger.outcomes import Ending, Outcome
 
 
 def test_best_reports_by_which_rule_and_how_far_each_trial_came(run: Callable[..., Result]) -> None:

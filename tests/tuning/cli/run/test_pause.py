@@ -9,7 +9,7 @@ from recorded import LORA, Told, write
 from typer.testing import Result
 
 from tuning.ledger.ledger import LOCK
-from tuning.ledger.records import Outcome
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.requests import PauseRequest, UnpauseRequest, read_request, requests_in
 
 Run = Callable[..., Result]

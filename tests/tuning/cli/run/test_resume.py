@@ -12,7 +12,8 @@ from typer.testing import Result
 
 from tuning.experiment.load import load_experiment
 from tuning.ledger.ledger import Ledger
-from tuning.ledger.records import EndedRecord, ExperimentRecord, Outcome, ResumedRecord, StartedRecord
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import EndedRecord, ExperimentRecord, ResumedRecord, StartedRecord
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from cluster.usable_cpus import count_usable_cpus
 from tests.tuning.run.test_resume import cut
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history, read_records
-from tuning.ledger.records import Ending, Outcome, PackingRecord, Record, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import PackingRecord, Record, ReportRecord, StartedRecord
 from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment

@@ -13,16 +13,9 @@ from trainables.run_folder import CONTROL
 from trainables.specs.job import Failure
 from trainables.specs.pack import PackOrders
 from tuning.ledger.ledger import read_records
+from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import (
-    EndedRecord,
-    Ending,
-    Outcome,
-    ReportRecord,
-    StartedRecord,
-    StoppedBy,
-    StoppedRecord,
-)
+from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord, StoppedRecord
 from tuning.run.packs.order_file import OrderFile
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}

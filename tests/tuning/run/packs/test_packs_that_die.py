@@ -11,11 +11,8 @@ from scripted import essence
 from scripted_pack import FakeTune, ScriptedPack, outcomes, turn_until_reports
 
 from trainables.errors import ClusterError
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorder import Halt
-from tuning.ledger.records import (
-    Ending,
-    Outcome,
-)
 
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 AUTO = {"packing": "auto"}

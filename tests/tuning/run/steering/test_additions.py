@@ -14,8 +14,9 @@ from trainables.specs.workload import Direction
 from tuning.experiment.space import config_hash
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
+from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import AddedRecord, EndedRecord, ExperimentRecord, Outcome, Record, StartedRecord
+from tuning.ledger.records import AddedRecord, EndedRecord, ExperimentRecord, Record, StartedRecord
 from tuning.ledger.requests import AddRequest, leave_request, requests_in
 from tuning.run.composition import Composition
 from tuning.run.launch import launch_experiment

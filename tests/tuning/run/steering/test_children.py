@@ -16,17 +16,16 @@ from tuning.checkpoints.parents import PARENTS
 from tuning.experiment.space import config_hash
 from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
+from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.recorder import Recorder
 from tuning.ledger.records import (
     AddedRecord,
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     Record,
     RemovedRecord,
     ReportRecord,
     StartedRecord,
-    StoppedBy,
 )
 from tuning.ledger.requests import AddRequest, ExtendRequest, leave_request, requests_in
 from tuning.ledger.storage import trial_folder

@@ -13,10 +13,9 @@ from scripted_pack import FakeTune, SlowPack, outcomes, started, turn_until_repo
 
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history, read_records
+from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import (
     EndedRecord,
-    Ending,
-    Outcome,
     PausedRecord,
     Record,
     ReportRecord,

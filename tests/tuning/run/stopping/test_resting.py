@@ -11,7 +11,8 @@ from scripted_pack import FakeTune
 
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history, read_records
-from tuning.ledger.records import EndedRecord, Ending, Outcome, ReportRecord, StartedRecord
+from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord
 from tuning.run.launch import launch_experiment
 from tuning.run.proposed_jobs import rests_at
 from tuning.run.resume import resume_experiment

@@ -12,14 +12,13 @@ from scripted_pack import FakeTune
 
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history, read_records
+from tuning.ledger.outcomes import Outcome, SearchEndedBy
 from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
-    Outcome,
     Record,
     ReportRecord,
-    SearchEndedBy,
     SearchEndedRecord,
     StartedRecord,
 )
