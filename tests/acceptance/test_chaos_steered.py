@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 
 import pytest
-from chaos import FILE, NAME, Place, Process, events
+from chaos import FILE, IMAGES, NAME, Place, Process, events
 
 from tests.acceptance.test_chaos import (
     RESUME,
@@ -31,19 +31,19 @@ TPE = "{tpe: {startup_trials: 5}, trials: 12, seed: 4}"
 ASHA = "{asha: {grace_epochs: 1, reduction_factor: 2}}"
 SWEEPS = [
     pytest.param(
-        "{nsga2: {population: 4}, trials: 8, seed: 4}",
+        "{nsga2: {population: 4}, trials: 6, seed: 4}",
         "{hyperband: {grace_epochs: 1, reduction_factor: 2}}",
         id="nsga2, hyperband",
         marks=pytest.mark.slow,
     ),
     pytest.param(
-        "{gp: {startup_trials: 3}, trials: 8, seed: 4}",
+        "{gp: {startup_trials: 3}, trials: 6, seed: 4}",
         "{asha: {grace_epochs: 1, reduction_factor: 2, rule: rank, rest: true, within: [freezing]}}",
         id="gp, rank that rests",
         marks=pytest.mark.exhaustive,
     ),
     pytest.param(
-        "{qmc: {}, trials: 8, seed: 4}",
+        "{qmc: {}, trials: 6, seed: 4}",
         "{pasha: {grace_epochs: 1, reduction_factor: 2}}",
         id="qmc, pasha",
         marks=pytest.mark.exhaustive,
@@ -57,7 +57,8 @@ def launch(place: Place, search: str, scheduler: str) -> tuple[str, ...]:
     assert TPE in FILE
     assert ASHA in FILE
     file = place.storage / f"{NAME}.yaml"
-    file.write_text(file.read_text().replace(TPE, search).replace(ASHA, scheduler).replace("adalora, ", ""))
+    text = file.read_text().replace(TPE, search).replace(ASHA, scheduler)
+    file.write_text(text.replace("adalora, ", "").replace(f"train: {IMAGES}", f"train: {IMAGES // 2}"))
     return command
 
 
@@ -115,7 +116,7 @@ def test_a_paused_trial_and_a_paused_sweep_whose_drivers_are_killed(tmp_path: Pa
     whole, place = (Place(tmp_path / name, cache) for name in ("whole", "killed"))
     for each in (cache, whole.storage, place.storage):
         each.mkdir()
-    sweep = ("{random: {}, trials: 4, seed: 4}", "{}")
+    sweep = ("{random: {}, trials: 4, seed: 4}", "none")
     whole.finish(*launch(whole, *sweep))
     dead: list[Process] = []
     with place.run(*launch(place, *sweep)) as driver:
