@@ -42,6 +42,8 @@ class AdapterSpec(Spec):
     """Layers to adapt when `targets` is absent."""
     packs: ClassVar[bool] = True
     """Whether trials with it can take their steps together: it adds to a layer's input or output."""
+    prunes: ClassVar[bool] = False
+    """Whether it removes weights while it trains, by a schedule over the trial's steps."""
     stacked: ClassVar[bool] = False
     """Whether the layers of several trials are one product, without random numbers but for dropout."""
 
@@ -89,6 +91,7 @@ class AdaloraSpec(AdapterSpec):
     reallocation.  interval: steps between reallocations.
     """
 
+    prunes: ClassVar[bool] = True
     stacked: ClassVar[bool] = True
 
     init_rank: Rank = 12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainables.specs.adapters import SECTIONS, Adapter
+from trainables.specs.adapters import SECTIONS
 from trainables.specs.base import Spec
 from trainables.specs.trial import TrialConfig
 
@@ -20,6 +20,9 @@ _MODEL = {
 """The settings that decide which weights there are, and which of them train."""
 
 
+_PRUNED = "its adapter (AdaLoRA) has pruned its ranks by the schedule of its own run"
+
+
 class ParentFile(Spec):
     """The checkpoint that a trial begins with.
 
@@ -33,8 +36,8 @@ class ParentFile(Spec):
 
 def why_not_warm(parent: TrialConfig, child: TrialConfig) -> str | None:
     """Why a trial cannot begin with another one's weights, as a phrase; None if it can."""
-    if Adapter.ADALORA in (parent.adapter, child.adapter):
-        return "AdaLoRA has pruned its ranks by the schedule of its own run"
+    if _prunes(parent) or _prunes(child):
+        return _PRUNED
     here, there = (config.model_dump(mode="json", include=_MODEL) for config in (child, parent))
     here["freezing"], there["freezing"] = child.mode.value, parent.mode.value
     different = sorted(name for name in here if here[name] != there[name])
@@ -48,6 +51,8 @@ def why_not_warm(parent: TrialConfig, child: TrialConfig) -> str | None:
 
 def why_not_longer(config: TrialConfig) -> str | None:
     """Why a trial cannot be continued for more epochs than it began with, as a phrase; None if it can."""
-    if config.adapter is Adapter.ADALORA:
-        return "AdaLoRA has pruned its ranks by the schedule of its own run"
-    return None
+    return _PRUNED if _prunes(config) else None
+
+
+def _prunes(config: TrialConfig) -> bool:
+    return config.section is not None and config.section.prunes

@@ -8,7 +8,7 @@ override removed are dropped, together with everything that depends on them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -102,6 +102,22 @@ def drop_first_outside(
         if not (names and gone):
             kept.append(left)
     return kept
+
+
+def drop_groups_outside(scheduler: Any, space: Space, gone: Callable[[str], bool]) -> Any:
+    """The plain value of `scheduler` without those names in `asha.within` that an override has put outside.
+
+    gone: whether an override may have taken a setting out of the space. Other errors are left to the checks.
+    """
+    asha = scheduler.get("asha") if isinstance(scheduler, dict) else None
+    within = asha.get("within") if isinstance(asha, dict) else None
+    if not isinstance(asha, dict) or not isinstance(within, list):
+        return scheduler
+    left = [name for name in within if name in space.root or not (isinstance(name, str) and gone(name))]
+    return scheduler | {
+        "asha": {key: v for key, v in asha.items() if key != "within" or left}
+        | ({"within": left} if left else {})
+    }
 
 
 def _setting_of(steps: Sequence[str | int]) -> str | None:

@@ -32,7 +32,7 @@ from tuning.experiment.file_errors import (
     translate_errors,
 )
 from tuning.experiment.objective_list import FURTHER, known_keys, path_in_file, take_apart
-from tuning.experiment.overrides import apply_overrides, drop_first_outside, narrow_space
+from tuning.experiment.overrides import apply_overrides, drop_first_outside, drop_groups_outside, narrow_space
 from tuning.experiment.paths import make_absolute
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
@@ -89,6 +89,10 @@ class Reader:
         space, written = self._space(value.get("space"), "space" in value, trial)
         value.pop("trial", None)
         value.pop("space", None)
+        if "scheduler" in value:
+            value["scheduler"] = drop_groups_outside(
+                value["scheduler"], space, lambda name: self._new_space or name in self._touched
+            )
         parts = self._parts(value)
         invalid = frozenset(str(name) for part, name in self._places if part == "trial") - trial.keys()
         draft = Draft(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from trainables.specs.adapters import Adapter
 from trainables.specs.data import Domain
 from tuning.experiment.load import load_experiment
@@ -62,3 +64,21 @@ def test_an_override_keeps_those_first_configurations_that_still_lie_in_the_spac
     assert list(narrow) == [p for p in whole if p["adapter"] in ("none", "loha")]
     assert load_experiment("quickstart", ["trial.epochs=3"]).search.first == whole
     assert load_experiment("quickstart", ["space={lora.rank: {choice: [2, 4]}}"]).search.first == ()
+
+
+@pytest.mark.parametrize(
+    ("override", "left"),
+    [
+        ("trial.epochs=3", ("freezing",)),
+        ("trial.freezing=frozen", ()),
+        ("space={lora.rank: {choice: [2, 4]}}", ()),
+        ("space.adapter.choice=[lora, loha]", ("freezing",)),
+    ],
+)
+def test_an_override_that_fixes_a_setting_leaves_no_groups_by_it(
+    override: str, left: tuple[str, ...]
+) -> None:
+    asha = load_experiment("quickstart", [override]).scheduler.asha
+    assert asha is not None
+    assert asha.within == left
+    assert asha.rest
