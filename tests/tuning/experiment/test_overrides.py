@@ -70,7 +70,7 @@ def test_an_override_keeps_those_first_configurations_that_still_lie_in_the_spac
     ("override", "left"),
     [
         ("trial.epochs=3", ("freezing",)),
-        ("trial.freezing=frozen", ()),
+        ("space.freezing=null", ()),
         ("space={lora.rank: {choice: [2, 4]}}", ()),
         ("space.adapter.choice=[lora, loha]", ("freezing",)),
     ],
