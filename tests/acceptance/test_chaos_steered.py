@@ -25,6 +25,7 @@ from tests.acceptance.test_chaos import (
 )
 from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Outcome, PausedRecord, UnpausedRecord
+from tuning.ledger.requests import PauseRequest, UnpauseRequest, leave_request
 
 pytestmark = [pytest.mark.timeout(1500)]
 TPE = "{tpe: {startup_trials: 5}, trials: 12, seed: 4}"
@@ -116,20 +117,20 @@ def test_a_paused_trial_and_a_paused_sweep_whose_drivers_are_killed(tmp_path: Pa
     whole, place = (Place(tmp_path / name, cache) for name in ("whole", "killed"))
     for each in (cache, whole.storage, place.storage):
         each.mkdir()
-    sweep = ("{random: {}, trials: 4, seed: 4}", "none")
-    whole.finish(*launch(whole, *sweep))
+    sweep, longer = ("{random: {}, trials: 3, seed: 4}", "none"), ("--set", "trial.epochs=20")
+    whole.finish(*launch(whole, *sweep), *longer)
     dead: list[Process] = []
-    with place.run(*launch(place, *sweep)) as driver:
+    with place.run(*launch(place, *sweep), *longer) as driver:
         driver.wait_for_events(3)
-        place.read("pause", f"{NAME}:0")
+        leave_request(place.folder, PauseRequest(trial=0))
         driver.wait_for(lambda: read_history(place.folder).trials[0].outcome is Outcome.PAUSED)
-        place.read("pause", NAME)
+        leave_request(place.folder, PauseRequest())
         driver.wait_for(lambda: count(place.folder, PausedRecord) == 2)
         dead += driver.kill()
     Cut.of(place.folder, dead)
     with place.run(*RESUME) as driver:
         driver.wait_for(lambda: "paused: no trial runs" in driver.said())
-        place.read("unpause", NAME)
+        leave_request(place.folder, UnpauseRequest())
         driver.wait_for(lambda: count(place.folder, UnpausedRecord) == 1)
         dead += driver.kill()
     Cut.of(place.folder, dead)
