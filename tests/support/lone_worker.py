@@ -20,14 +20,15 @@ from tuning.ledger.history import History
 from tuning.ledger.ledger import LEDGER, Ledger, read_history, read_records
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ClosedRecord, ExperimentRecord, ResumedRecord, StartedRecord
+from tuning.ledger.records import ClosedRecord, ExperimentRecord, ResumedRecord
 from tuning.run.composition import Composition
 from tuning.run.results import Results
 from tuning.run.settling import settle
 from tuning.run.stopping.resting import end_resting, resting_of
 from tuning.run.stopping.search_end import SearchEnd
 from tuning.run.stopping.sweep_rule import build_sweep_rule
-from tuning.search.study import Proposal, Study
+from tuning.search.proposal import Proposal
+from tuning.search.study import Study
 
 Value = Callable[[TrialConfig, float], float]
 """The objective of a configuration after an epoch."""
@@ -94,14 +95,7 @@ def _drive(folder: Path, recorder: Recorder, value: Value) -> History:
     )
     results = Results(rule, recorder, study)
     while isinstance(proposal := study.propose(), Proposal):
-        recorder.record(
-            StartedRecord(
-                trial=proposal.number,
-                params=dict(proposal.params),
-                hash=proposal.hash,
-                sampler=proposal.sampler,
-            )
-        )
+        recorder.record(proposal.started())
         _train(of, recorder, results, proposal, value)
     end_resting(rule, recorder, study)
     recorder.record(ClosedRecord(reason=Ending.FINISHED))

@@ -14,7 +14,6 @@ from ray.tune.search import Searcher
 from trainables.errors import AdaptertuneError
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import StartedRecord
 from tuning.search.proposal import NoProposal, Proposal
 from tuning.search.study import Study
 
@@ -87,15 +86,7 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
 
     def _begin(self, proposal: Proposal) -> dict[str, Any] | None:
         number = proposal.number
-        self._recorder.record(
-            StartedRecord(
-                trial=number,
-                params=dict(proposal.params),
-                hash=proposal.hash,
-                sampler=proposal.sampler,
-                parent=proposal.parent,
-            )
-        )
+        self._recorder.record(proposal.started())
         if proposal.reuses is not None:
             self._recorder.end(number, Outcome.REUSED, reuses=proposal.reuses)
             return None

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from tuning.ledger.history import TrialHistory
 from tuning.ledger.parent import Parent
-from tuning.ledger.records import SamplerAttributes
+from tuning.ledger.records import SamplerAttributes, StartedRecord
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,17 @@ class Proposal:
     """What the sampler noted while it drew the configuration."""
     parent: Parent | None = None
     """The trial that it begins with."""
+
+    def started(self, *, joined: int | None = None) -> StartedRecord:
+        """The line that says that the trial is about to run. joined: see `StartedRecord`."""
+        return StartedRecord(
+            trial=self.number,
+            params=dict(self.params),
+            hash=self.hash,
+            joined=joined,
+            sampler=self.sampler,
+            parent=self.parent,
+        )
 
 
 def propose_again(trial: TrialHistory) -> Proposal:

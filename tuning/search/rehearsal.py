@@ -12,7 +12,7 @@ from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History
 from tuning.ledger.outcomes import Outcome
-from tuning.ledger.records import RECORDS, EndedRecord, ExperimentRecord, Record, ReportRecord, StartedRecord
+from tuning.ledger.records import RECORDS, EndedRecord, ExperimentRecord, Record, ReportRecord
 from tuning.search.proposal import Proposal
 from tuning.search.study import Study
 
@@ -85,14 +85,7 @@ class _Rehearsal:
                 continue
             number = proposal.number
             self.proposals[number] = proposal.params
-            self._record(
-                StartedRecord(
-                    trial=number,
-                    params=dict(proposal.params),
-                    hash=proposal.hash,
-                    sampler=proposal.sampler,
-                )
-            )
+            self._record(proposal.started())
             if proposal.reuses is None:
                 live.append(number)
             else:

@@ -18,7 +18,7 @@ from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
 from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import ExperimentRecord, Record, StartedRecord
+from tuning.ledger.records import ExperimentRecord, Record
 from tuning.run.control import Control
 from tuning.run.ray_scheduler import RecordingScheduler
 from tuning.run.results import Results, nested_part
@@ -84,9 +84,7 @@ class Bench:
         for trial in self.trials:
             proposal = self.study.propose()
             assert isinstance(proposal, Proposal)
-            self.recorder.record(
-                StartedRecord(trial=proposal.number, params=dict(proposal.params), hash=proposal.hash)
-            )
+            self.recorder.record(proposal.started())
             self.scheduler.on_trial_add(self.controller, trial)
 
     def _heard(self, record: Record) -> None:

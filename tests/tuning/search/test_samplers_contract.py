@@ -27,7 +27,6 @@ from tuning.ledger.records import (
     ExperimentRecord,
     Record,
     ReportRecord,
-    StartedRecord,
     WarmStartRecord,
 )
 from tuning.search.proposal import Proposal
@@ -175,14 +174,7 @@ class Sweep:
         live = [number for number, trial in self.history.trials.items() if trial.outcome is None]
         while len(live) < 3 and isinstance(proposal := self.study.propose(), Proposal):
             self.proposals[proposal.number] = proposal.params
-            self._record(
-                StartedRecord(
-                    trial=proposal.number,
-                    params=dict(proposal.params),
-                    hash=proposal.hash,
-                    sampler=proposal.sampler,
-                )
-            )
+            self._record(proposal.started())
             live.append(proposal.number)
         return live
 

@@ -19,11 +19,11 @@ from trainables.specs.pack import PackedTrial, Packing, room_of
 from trainables.specs.trial import TrialConfig
 from tuning.ledger.outcomes import AT_REST, Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import ReportRecord, StartedRecord
+from tuning.ledger.records import ReportRecord
 from tuning.run.packs.decided import to_record
 from tuning.run.packs.limits import Limits, free_lanes, trials_at_once
 from tuning.run.packs.order_file import OrderFile
-from tuning.search.proposal import NoProposal, Proposal
+from tuning.search.proposal import NoProposal, Proposal, propose_again
 from tuning.search.study import Study
 
 DEATHS_IN_COMPANY = 2
@@ -144,7 +144,7 @@ class Packs:
         self._deaths[number] += DEATHS_IN_COMPANY if alone else 1
         trial = self._recorder.trial(number)
         if self._deaths[number] >= DEATHS_IN_COMPANY:
-            self._held.append(Proposal(number, trial.params, trial.hash, again=True, parent=trial.parent))
+            self._held.append(propose_again(trial))
         else:
             self._study.propose_again(trial)
 
@@ -242,16 +242,7 @@ class Packs:
         """Record that a trial starts; None if its result is known already, or it cannot be tried."""
         number = proposal.number
         joined = self._joins_at(proposal)
-        self._recorder.record(
-            StartedRecord(
-                trial=number,
-                params=dict(proposal.params),
-                hash=proposal.hash,
-                joined=joined,
-                sampler=proposal.sampler,
-                parent=proposal.parent,
-            )
-        )
+        self._recorder.record(proposal.started(joined=joined))
         if proposal.reuses is not None:
             self._recorder.end(number, Outcome.REUSED, reuses=proposal.reuses)
             return None

@@ -97,11 +97,7 @@ def test_a_continued_trial_has_its_parents_configuration_and_more_epochs(tmp_pat
     job: TrialJob = Configure(bench.of, bench.folder)(proposal)["job"]
     assert dict(proposal.params) == FIRST
     assert job.config == bench.given.trial_config(FIRST | {"epochs": 20})
-    bench.recorder.record(
-        StartedRecord(
-            trial=proposal.number, params=dict(proposal.params), hash=proposal.hash, parent=proposal.parent
-        )
-    )
+    bench.recorder.record(proposal.started())
     assert bench.recorder.trial(proposal.number).settings == FIRST | {"epochs": 20}
 
 
