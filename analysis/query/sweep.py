@@ -19,6 +19,7 @@ from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import driver_alive, read_history
 from tuning.ledger.outcomes import RAN_TO_END, Outcome
 from tuning.ledger.records import ReportRecord, ScoredRecord
+from tuning.ledger.trial_values import trainable
 from tuning.ranking.order import Entry
 from tuning.ranking.policy import COMPARABLE
 from tuning.ranking.standing import Objective, Standing, reached, standing
@@ -98,9 +99,7 @@ class Trial:
     @property
     def trainable(self) -> int | None:
         """Parameters that train, or will; None before the model was built."""
-        if not self.parameters:
-            return None
-        return sum(self.parameters.get(part, 0) for part in ("adapter", "head", "backbone"))
+        return trainable(self.parameters) if self.parameters else None
 
     @property
     def finished(self) -> bool:

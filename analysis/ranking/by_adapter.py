@@ -14,6 +14,7 @@ from analysis.tables import Table, format_count, format_metric
 from trainables.metrics.above_floor import better_than_baseline
 from trainables.specs.workload import ValueRule
 from trainables.wording import counts_in_words
+from tuning.ledger.trial_values import PARTS
 
 PRETRAINED = "pretrained baseline"
 
@@ -120,7 +121,7 @@ def _row(group: Group) -> tuple[str, ...]:
         format_metric(standing.value if standing else None),
         f"{standing.epoch:g}" if standing else "–",
         format_metric(group.median),
-        *(format_count(trial.parameters.get(part)) for part in ("adapter", "head", "backbone")),
+        *(format_count(trial.parameters.get(part)) for part in PARTS),
         group.endings,
     )
 

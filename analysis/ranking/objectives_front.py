@@ -90,8 +90,7 @@ def front_table(found: ObjectivesFront) -> Table:
         " images. A front of single runs: with another seed, close values may change places"
     )
     if goals.constraints:
-        bounds = " and ".join(f"{name} {bound}" for name, bound in goals.constraints.items())
-        caption += f". Only trials with {bounds} are compared"
+        caption += f". Only trials with {goals.bounds} are compared"
     if found.left_out:
         caption += f". Left out: {counts_in_words(dict(sorted(found.left_out.items())))}"
     return Table(
@@ -108,10 +107,7 @@ def front_json(found: ObjectivesFront) -> dict[str, JsonValue]:
     on = {each.trial for each in found.front}
     return {
         "experiment": found.sweep,
-        "objectives": {goal.metric: goal.direction.value for goal in found.goals.objectives},
-        "constraints": {
-            name: bound.model_dump(exclude_none=True) for name, bound in found.goals.constraints.items()
-        },
+        **found.goals.as_json(),
         "left_out": dict(found.left_out),
         "trials": [
             {

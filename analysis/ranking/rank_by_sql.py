@@ -22,7 +22,7 @@ from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ranking.front import vector_of
 from tuning.ranking.policy import ANY_BUDGET, asked_policy
 from tuning.tables.relations import sql_name, sql_text
-from tuning.tables.rows import BROKEN, OBJECTIVES, PARTS, RUNNING, settings_of
+from tuning.tables.rows import BROKEN, COUNTED, OBJECTIVES, RUNNING, settings_of
 
 _OF_A_TRIAL = ("trial", "outcome", "params", "ran", "seconds", "stopped_by", "reason")
 
@@ -230,7 +230,7 @@ def _trials(
             report = _report(dict(zip(names, values, strict=True)))
             reported.setdefault(report.trial, []).append(report)
     weighed = [name for name in source.columns_of("trials") if name.startswith(OBJECTIVES)]
-    wanted = (*_OF_A_TRIAL, *(f"parameters.{part}" for part in PARTS), *weighed)
+    wanted = (*_OF_A_TRIAL, *(f"parameters.{part}" for part in COUNTED), *weighed)
     asked = ", ".join(sql_name(name) for name in wanted)
     names, rows = rows_of(source.run(f"SELECT {asked} FROM trials WHERE {which}"))
     found = []
@@ -245,7 +245,7 @@ def _trials(
             ran=row["ran"],
             reports=tuple(reported.get(row["trial"], ())),
             parameters={
-                part: row[f"parameters.{part}"] for part in PARTS if row[f"parameters.{part}"] is not None
+                part: row[f"parameters.{part}"] for part in COUNTED if row[f"parameters.{part}"] is not None
             },
             seconds=row["seconds"],
             stopped_by=row["stopped_by"],

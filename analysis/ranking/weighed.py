@@ -50,8 +50,7 @@ class Weighed:
             said.append(f"{metric} is {which} of {plural(len(goals.objectives), 'objective')} ({named})")
             said.append(f"{self.front_in_words()}; `adaptertune pareto` shows their values")
         if goals.constraints:
-            bounds = " and ".join(f"{name} {bound}" for name, bound in goals.constraints.items())
-            said.append(f"Only trials with {bounds} are ranked")
+            said.append(f"Only trials with {goals.bounds} are ranked")
         return ". ".join(said)
 
     def front_in_words(self) -> str:
@@ -66,13 +65,7 @@ class Weighed:
 
     def as_json(self) -> dict[str, JsonValue]:
         """The goals and the front for programs."""
-        return {
-            "objectives": {goal.metric: goal.direction.value for goal in self.goals.objectives},
-            "constraints": {
-                name: bound.model_dump(exclude_none=True) for name, bound in self.goals.constraints.items()
-            },
-            "front": list(self.front),
-        }
+        return {**self.goals.as_json(), "front": list(self.front)}
 
 
 def format_value(metric: str, value: float | None) -> str:

@@ -19,11 +19,10 @@ from trainables.specs.workload import ROBUSTNESS, MetricName, Workload
 
 def objective_fault(workload: Workload, read: ReadData, seen: SeenData) -> str | None:
     """Why the objective has no value, as training would say it; None if it has one."""
-    for place, asked in enumerate(workload.metrics):
+    for asked in workload.metrics:
         reason = next(_reasons(workload, read, seen, asked), None)
         if reason is not None:
-            what = f"metric {asked.whole}" if place else f"objective.metric {workload.objective.metric}"
-            return f"{what}: {reason}"
+            return f"{workload.named(asked)}: {reason}"
     return None
 
 

@@ -25,11 +25,10 @@ from trainables.specs.workload import ROBUSTNESS, MetricName, Workload
 
 def check_objective(prepared: Prepared, workload: Workload) -> None:
     """Raise DataError if a metric that is weighed has no value on the validation images, with the reason."""
-    for place, asked in enumerate(workload.metrics):
+    for asked in workload.metrics:
         reason = next(_reasons(prepared, workload, asked), None)
         if reason is not None:
-            what = f"metric {asked.whole}" if place else f"objective.metric {workload.objective.metric}"
-            raise DataError(f"{what}: {reason}")
+            raise DataError(f"{workload.named(asked)}: {reason}")
 
 
 def _reasons(prepared: Prepared, workload: Workload, asked: MetricName) -> Iterator[str]:

@@ -171,6 +171,10 @@ class Workload(Spec):
         more = (name for name in self.also if name not in COSTS)
         return (self.metric, *(MetricName.of(name, self.data.domains) for name in more))
 
+    def named(self, metric: MetricName) -> str:
+        """How a message names one of `metrics`: with its key in the file."""
+        return f"{'objective.metric' if metric == self.metric else 'metric'} {metric.whole}"
+
     @property
     def counts_macs(self) -> bool:
         """Whether the multiplications of each trial's model are to be counted."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import JsonValue
+
 from trainables.specs.costs import COSTS
 from trainables.specs.workload import Direction, MetricName, Task, ValueRule
 from tuning.experiment.sections.objectives import BoundSpec
@@ -62,6 +64,20 @@ class Goals:
     def metrics(self) -> tuple[str, ...]:
         """The metrics of all objectives and constraints, each once."""
         return tuple(dict.fromkeys([*(goal.metric for goal in self.objectives), *self.constraints]))
+
+    @property
+    def bounds(self) -> str:
+        """The constraints in words: `peak_mb at most 8000 and dice at least 0.5`."""
+        return " and ".join(f"{name} {bound}" for name, bound in self.constraints.items())
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs: each objective with its direction, and the constraints."""
+        return {
+            "objectives": {goal.metric: goal.direction.value for goal in self.objectives},
+            "constraints": {
+                name: bound.model_dump(exclude_none=True) for name, bound in self.constraints.items()
+            },
+        }
 
     def vector(self, values: Mapping[str, float]) -> tuple[float, ...] | None:
         """The values of all objectives in their order; None if one is absent."""

@@ -106,8 +106,7 @@ def record_data(
     meta, workload = read_meta(data), experiment.workload
     for metric in workload.metrics:
         if (error := class_error(metric, meta.get("classes", ()))) is not None:
-            key = "objective.metric" if metric == workload.metric else "metric"
-            raise DataError(f"{key} {metric.whole}: {error}")
+            raise DataError(f"{workload.named(metric)}: {error}")
     if (error := weight_error(experiment.weighted_classes, meta.get("classes", ()))) is not None:
         raise DataError(f"loss_weights: {error}")
     if experiment.weighted_classes and (

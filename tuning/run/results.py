@@ -122,7 +122,7 @@ class Results:
         history = self._recorder.history
         if not history.paused:
             return []
-        running = (n for n, trial in history.trials.items() if trial.ended is None and history.is_paused(n))
+        running = (n for n in self._recorder.unfinished() if history.is_paused(n))
         resting = (n for n in history.paused if n is not None and self.rests(n))
         return sorted([*running, *resting])
 

@@ -18,6 +18,7 @@ from trainables.metrics.above_floor import collapsed
 from trainables.specs.workload import ValueRule
 from tuning.ledger.history import TrialHistory
 from tuning.ledger.records import ExperimentRecord, Record, ReportRecord, ScoredRecord
+from tuning.ledger.trial_values import PARTS
 from tuning.ranking.standing import Objective, standing
 
 if TYPE_CHECKING:  # importing these would take a third of the time of a query
@@ -30,7 +31,7 @@ Row = dict[str, Scalar]
 TABLES = ("trials", "epochs", "events", "scores")
 RUNNING = "running"
 """The outcome of a trial that has not ended: it runs, or its driver died."""
-PARTS = ("adapter", "head", "backbone", "total")
+COUNTED = (*PARTS, "total")
 """The parts of a model that have parameter counts."""
 
 KINDS: dict[str, dict[str, str]] = {
@@ -53,7 +54,7 @@ KINDS: dict[str, dict[str, str]] = {
         "ended": "DOUBLE",
         "hash": "VARCHAR",
         "params": "VARCHAR",
-        **{f"parameters.{part}": "BIGINT" for part in PARTS},
+        **{f"parameters.{part}": "BIGINT" for part in COUNTED},
         "from_byte": "BIGINT",
         "upto": "BIGINT",
     },
@@ -141,7 +142,7 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
     if trial.ended is not None:  # so a table of one objective without constraints has no such columns
         row |= {f"{OBJECTIVES}{name}": number for name, number in trial.ended.values.items()}
         row |= {BROKEN: ", ".join(trial.ended.broken)} if trial.ended.broken else {}
-    for part in PARTS:
+    for part in COUNTED:
         row[f"parameters.{part}"] = (trial.parameters or {}).get(part)
     for name, setting in settings_of(trial.settings, experiment).items():
         row.setdefault(name, setting)

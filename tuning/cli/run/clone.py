@@ -41,17 +41,9 @@ def run_clone(
 
         adaptertune clone nuclei:best --warm --set learning_rate=1e-4
     """
-    from analysis.ranking.rank_by_sql import best_number
-    from trainables.errors import StorageError
-    from tuning.ledger.ledger import read_history
-    from tuning.ledger.storage import BEST, parse_reference, storage_folder
+    from tuning.cli.run.named_trial import named_trial
+    from tuning.ledger.steering import known_trial
 
-    reference = parse_reference(trial, storage_folder(storage))
-    if reference.trial is None:
-        raise StorageError(f"clone takes a trial: {trial}:7, or {trial}:best")
-    history = read_history(reference.folder)
-    number = best_number(reference.folder) if reference.trial == BEST else int(reference.trial)
-    if number not in history.trials:
-        raise StorageError(f"{history.name} has no trial {number}")
-    params = history.trials[number].params
-    typer.echo(request_addition(reference.folder, given, base=params, of=number, warm=warm))
+    folder, number, history = named_trial(trial, storage, "clone")
+    params = known_trial(history, number).params
+    typer.echo(request_addition(folder, given, base=params, of=number, warm=warm))

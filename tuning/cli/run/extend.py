@@ -34,16 +34,10 @@ def run_extend(
 
         adaptertune extend nuclei:7 --epochs 20
     """
-    from analysis.ranking.rank_by_sql import best_number
-    from trainables.errors import StorageError
-    from tuning.ledger.ledger import read_history
-    from tuning.ledger.storage import BEST, parse_reference, storage_folder
+    from tuning.cli.run.named_trial import named_trial
 
-    reference = parse_reference(trial, storage_folder(storage))
-    if reference.trial is None:
-        raise StorageError(f"extend takes a trial: {trial}:7, or {trial}:best")
-    number = best_number(reference.folder) if reference.trial == BEST else int(reference.trial)
-    typer.echo(request_extension(reference.folder, number, epochs, read_history(reference.folder)))
+    folder, number, history = named_trial(trial, storage, "extend")
+    typer.echo(request_extension(folder, number, epochs, history))
 
 
 def request_extension(folder: Path, number: int, epochs: int, history: History) -> str:

@@ -32,6 +32,8 @@ def run_pause(name: NameOrTrial, storage: Storage = None) -> None:
 
         adaptertune pause nuclei:7
     """
+    from tuning.cli.run.named_trial import sweep_and_trial
+
     folder, trial, history = sweep_and_trial(name, storage, "pause")
     typer.echo(request_pause(folder, trial, history))
 
@@ -54,16 +56,3 @@ def request_pause(folder: Path, trial: int | None, history: History) -> str:
     if driver_alive(folder):
         return f"asked {what} to pause; it gives up its workers within seconds, until `{again}`"
     return f"{history.name} is at rest; when it is resumed, {what} waits until `{again}`"
-
-
-def sweep_and_trial(name: str, storage: Path | None, command: str) -> tuple[Path, int | None, History]:
-    """The folder, the trial and the record that NAME[:TRIAL] names. Raises StorageError, also for `best`."""
-    from trainables.errors import StorageError
-    from tuning.ledger.ledger import read_history
-    from tuning.ledger.storage import BEST, parse_reference, storage_folder
-
-    reference = parse_reference(name, storage_folder(storage))
-    if reference.trial == BEST:
-        raise StorageError(f"{command} takes the number of a trial, not best")
-    trial = None if reference.trial is None else int(reference.trial)
-    return reference.folder, trial, read_history(reference.folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tuning.cli.options import Storage
-from tuning.cli.run.pause import NameOrTrial, sweep_and_trial
+from tuning.cli.run.pause import NameOrTrial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,8 @@ def run_unpause(name: NameOrTrial, storage: Storage = None) -> None:
 
         adaptertune unpause nuclei:7
     """
+    from tuning.cli.run.named_trial import sweep_and_trial
+
     folder, trial, history = sweep_and_trial(name, storage, "unpause")
     typer.echo(request_unpause(folder, trial, history))
 

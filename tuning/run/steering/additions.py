@@ -64,10 +64,8 @@ class Additions:
     def _record(
         self, request: Request, params: Mapping[str, JsonValue], of: int | None, parent: Parent | None
     ) -> None:
-        key, history = (
-            config_hash(params) if parent is None else child_hash(params, parent),
-            self._recorder.history,
-        )
+        history = self._recorder.history
+        key = config_hash(params) if parent is None else child_hash(params, parent)
         what = "configuration" if parent is None else "configuration with that beginning"
         if (tried := history.trial_of(key)) is not None:
             raise StorageError(f"trial {tried} has the {what} to be added already")
