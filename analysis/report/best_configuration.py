@@ -13,6 +13,7 @@ from trainables.wording import plural
 from tuning.experiment.write import experiment_yaml
 from tuning.formatting import format_setting, format_settings
 from tuning.ledger.ledger import read_history
+from tuning.ledger.lineage import can_be_repeated, schedule_of
 
 TOP = 10
 
@@ -46,12 +47,15 @@ def best_section(m: Material) -> Section:
             )
         )
     name = m.folder.name
-    parent = read_history(m.folder).trials[trial.number].parent
+    history = read_history(m.folder)
+    parent = history.trials[trial.number].parent
     if parent is not None:
         blocks.append(
             Text(f"Trial {trial.number} {parent.told}; its configuration alone gives another result.")
         )
-    again = "" if parent is not None else f"adaptertune train --from {name}:{trial.number}\n"
+        blocks.append(Listing("Its schedule", "\n".join(schedule_of(history, trial.number))))
+    repeats = can_be_repeated(history, trial.number)
+    again = f"adaptertune train --from {name}:{trial.number}\n" if repeats else ""
     blocks += [
         FactList(tuple((key, format_setting(value)) for key, value in trial.params.items())),
         Listing(

@@ -167,6 +167,12 @@ def describe_scheduler(experiment: Experiment) -> str:
             f"dominance: a trial goes on while fewer than one in {factor:g} of its rung dominate it,"
             f" rungs at epoch {rungs}"
         )
+    if scheduler.pbt is not None:
+        pbt = scheduler.pbt
+        return (
+            f"population-based training: every {plural(pbt.interval_epochs, 'epoch')} the worst"
+            f" {pbt.quantile:.0%} go on from the state of the best, with other {' and '.join(pbt.explore)}"
+        )
     if scheduler.median is not None:
         return f"median rule from epoch {scheduler.median.grace_epochs:g} on"
     return "none by a scheduler" if scheduler.rule is None else f"by {scheduler.rule}"

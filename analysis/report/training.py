@@ -80,6 +80,8 @@ def curves_caption(experiment: Experiment) -> str:
         caption += f". Dotted lines: {name}'s rungs, at which one in {halving.reduction_factor:g} continues"
     elif scheduler.dominance is not None:
         caption += ". Dotted lines: rungs, at which trials stop that too many others dominate"
+    elif scheduler.pbt is not None:
+        caption += ". A trial that was replaced ends, and the one in its place begins there"
     elif scheduler.median is not None:
         caption += ". Trials worse than the median of the others were stopped"
     return caption

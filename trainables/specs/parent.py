@@ -18,9 +18,26 @@ _MODEL = {
     "head",
 }
 """The settings that decide which weights there are, and which of them train."""
-
-
+IN_TRAINING = frozenset(
+    {
+        "learning_rate",
+        "head_learning_rate",
+        "weight_decay",
+        "clip_norm",
+        "loss",
+        "loss_weights",
+        "plateau_factor",
+        "plateau_patience",
+        "augment",
+    }
+)
+"""The settings that may change while a trial trains: its weights, its steps and its optimizer stay."""
 _PRUNED = "its adapter (AdaLoRA) has pruned its ranks by the schedule of its own run"
+
+
+def changes_in_training(name: str) -> bool:
+    """Whether a setting, by its dotted name, may change while a trial trains."""
+    return name.split(".")[0] in IN_TRAINING and name != "augment.views"  # these are drawn once
 
 
 class ParentFile(Spec):

@@ -22,10 +22,12 @@ from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.inject import Adapted
 from trainables.errors import CheckpointError, StorageError
 from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.specs.parent import IN_TRAINING
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
 from trainables.storage_paths import Place, StorePath
 from trainables.training.lr_schedule import Plateau
+from trainables.training.optimizer import load_optimizer
 from trainables.training.state import BestReport, TrialState
 
 MAGIC = b"adaptertune-checkpoint-2\n"
@@ -77,18 +79,19 @@ def read_state(path: Place) -> SavedState:
 def restore_state(state: TrialState, saved: SavedState, *, longer: bool = False) -> Report | None:
     """Restore a newly started `state` to a saved one; returns the report saved with it.
 
-    longer: it was saved by another trial, of the same configuration but for its epochs. The state goes on
-    although that one was done, and its best report is still to come.
+    longer: it was saved by another trial, of the same configuration but for its epochs and the settings that
+    may change in training. The state goes on although that one was done; its best report is still to come.
 
     A state whose initial weights came from training images must have been started with the checkpoint's
     `weights.kept`. Raises CheckpointError if it is of another configuration.
     """
     held, weights = saved.held, saved.weights
-    epochs = {"epochs": state.config.epochs} if longer else {}
-    if weights.config.model_copy(update=epochs) != state.config:
+    may_differ = {"epochs", *IN_TRAINING} if longer else set()
+    here = {name: getattr(state.config, name) for name in may_differ}
+    if weights.config.model_copy(update=here) != state.config:
         raise CheckpointError(f"{weights.path}: belongs to another configuration than this trial's")
     load_weights(state.model, state.adapted, weights)
-    state.optimizer.load_state_dict(held["optimizer"])
+    load_optimizer(state.optimizer, held["optimizer"])
     state.plateau = Plateau(**held["plateau"])
     state.step = held["step"]
     state.micro_batch = held["micro_batch"]

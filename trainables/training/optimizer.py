@@ -28,6 +28,14 @@ def make_optimizer(parts: Parts, config: TrialConfig) -> torch.optim.Optimizer:
     )
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load a saved state, but keep the optimizer's own rates and weight decay: the trial may have others."""
+    own = [(group["base_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, (rate, decay) in zip(optimizer.param_groups, own, strict=True):
+        group["base_lr"], group["weight_decay"] = rate, decay
+
+
 class Mover:
     """Takes an optimizer's steps: clips the gradients, moves the weights, forgets the gradients.
 

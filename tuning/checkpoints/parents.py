@@ -92,7 +92,9 @@ def parent_file(root: Place, parent: Parent | None) -> ParentFile | None:
 
 def child_hash(params: Mapping[str, JsonValue], parent: Parent) -> str:
     """The hash of a configuration that begins with a parent: another one than without."""
-    return config_hash({**params, "parent": [parent.file, parent.state, parent.epochs]})
+    known: list[JsonValue] = [parent.file, parent.state, parent.epochs]
+    known += [] if parent.instead_of is None else [parent.instead_of]
+    return config_hash({**params, "parent": known})
 
 
 def _ended(history: History, number: int) -> TrialHistory:

@@ -29,6 +29,7 @@ from tuning.experiment.write import experiment_yaml
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
+from tuning.ledger.lineage import can_be_repeated
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.storage import Reference, checkpoint_root, parse_reference, shell_name, trial_folder
 from tuning.ranking.finalists import RunReport, best_report
@@ -63,7 +64,7 @@ class TrainedAdapter:
     epoch: float | None
     """The epoch of that report."""
     reproduce: str
-    """The command that trains it again; empty for a trial that began with another one."""
+    """The command that trains it again; empty if it is not known where one that it began with was."""
     environment: Mapping[str, JsonValue] = field(default_factory=dict)
     """The environment of the training, see `tuning.ledger.environment`."""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -155,7 +156,11 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
         metrics={} if kept is None else kept.metrics,
         epoch=None if kept is None else kept.epoch,
         collapsed=None if kept is None else kept.collapsed,
-        reproduce="" if parent is not None else f"adaptertune train --from {shell_name(folder)}:{number}",
+        reproduce=(
+            f"adaptertune train --from {shell_name(folder)}:{number}"
+            if can_be_repeated(history, number)
+            else ""
+        ),
         environment=history.header.environment,
         counts=dict(history.prepared.counts) if history.prepared is not None else {},
         test=_numbers(scored.metrics) if scored is not None else {},

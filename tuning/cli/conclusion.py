@@ -23,6 +23,7 @@ from tuning.cli.console import LastingConsole, console, failure_lines, print_lin
 from tuning.cli.search_ended import ended_lines
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
 from tuning.ledger.ledger import driver_alive, read_history
+from tuning.ledger.lineage import can_be_repeated, schedule_of
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.storage import shell_name
 from tuning.messages import say
@@ -87,10 +88,12 @@ def print_conclusion(folder: Path, then_ablate: str | None) -> None:
     name = shell_name(folder)
     print_lines(out, f"ranking  adaptertune best {name}")
     best = best_of(ranking)[0].number
-    if (parent := read_history(folder).trials[best].parent) is None:
-        print_lines(out, f"repeat   adaptertune train --from {name}:best")
-    else:
+    history = read_history(folder)
+    if (parent := history.trials[best].parent) is not None:
         print_lines(out, f"begins   trial {best} {parent.told}")
+        print_lines(out, *(f"schedule {line}" for line in schedule_of(history, best)))
+    if can_be_repeated(history, best):
+        print_lines(out, f"repeat   adaptertune train --from {name}:best")
     if sweep.experiment.further:
         print_lines(out, f"front    adaptertune pareto {name}")
     if shifted:

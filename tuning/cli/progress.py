@@ -142,7 +142,8 @@ class Progress:
                 self._print(f"warning: {text}")
         elif isinstance(record, AddedRecord):
             by = f" by {record.by}" if record.by else ""
-            self._print(f"added{by}: {json.dumps(record.params)}")
+            place = f", {record.parent.told}" if record.parent is not None else ""
+            self._print(f"added{by}: {json.dumps(record.params)}{place}")
         elif isinstance(record, BuiltRecord) and record.head not in (None, self._head):
             self._head = record.head
             self._print(f"trial {record.trial}: {record.head}")

@@ -81,7 +81,7 @@ class TrialHistory:
     @property
     def continues(self) -> bool:
         """Whether it continues its parent, as a user asked: no stopping rule sees it."""
-        return self.parent is not None and self.parent.state
+        return self.parent is not None and self.parent.of_user
 
     @property
     def over(self) -> bool:
@@ -266,8 +266,12 @@ class History:
 
     def _begun_at(self, trial: TrialHistory) -> float:
         """The epoch at which a trial began: that of the state that it continues, or 0."""
-        parent = trial.parent if trial.continues else None
-        return 0.0 if parent is None or parent.trial not in self.trials else self.trials[parent.trial].epoch
+        parent = trial.parent
+        if parent is None or not parent.state:
+            return 0.0
+        if parent.epoch is not None:
+            return parent.epoch
+        return self.trials[parent.trial].epoch if parent.trial in self.trials else 0.0
 
     def _extended_by(self, record: ResumedRecord) -> bool:
         """Whether a search that has ended goes on."""

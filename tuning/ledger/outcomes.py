@@ -43,6 +43,8 @@ class StoppedBy(StrEnum):
     MEDIAN = "median"
     HYPERBAND = "hyperband"
     PASHA = "pasha"
+    PBT = "pbt"
+    """Its place in the population was taken by a trial that goes on from the state of a better one."""
     DOMINANCE = "dominance"
     USER = "user"
 

@@ -7,6 +7,7 @@ import warnings
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cluster.capacity import does_not_fit
@@ -150,10 +151,13 @@ def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
 
 def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Signals) -> None:
     from tuning.run.ray_parts import build_ray_parts
+    from tuning.run.reconcile import follow
     from tuning.run.steering.paused_sweep import end_if_trials_are_paused, wait_while_paused
+    from tuning.run.stopping.exploits import Exploits
     from tuning.run.stopping.resting import end_resting, resting_of
     from tuning.run.stopping.search_end import SearchEnd
     from tuning.run.stopping.sweep_rule import build_sweep_rule
+    from tuning.scheduling.rule import PopulationRule
     from tuning.search.study import Study
 
     experiment, resources = of.experiment, of.experiment.resources
@@ -169,9 +173,11 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     )
     record_earlier_trials(of.earlier, of.recorder)
     rule = build_sweep_rule(experiment, of.recorder)
+    of.recorder.listen(partial(follow, rule=rule))
     settle(of, rule)
     budget = Budget(experiment, of.folder, of.recorder)
     budget.begin()
+    resting = resting_of(rule, of.recorder)
     study = Study(
         experiment.space,
         experiment.search,
@@ -181,10 +187,12 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         goals=of.recorder.goals,
         history=of.recorder.history,
         earlier=of.recorder.history.earlier,
-        resting=resting_of(rule, of.recorder),
+        resting=resting,
         paused=lambda: of.recorder.history.paused,
         end=SearchEnd(experiment, of.recorder),
     )
+    if resting is not None and isinstance(rule, PopulationRule):
+        resting.first = Exploits(of, rule, study).carry_out
     inbox = build_inbox(of, study)
     inbox.take()
 

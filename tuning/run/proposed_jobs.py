@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,9 @@ PACKED = "trainables.workers.packed_trainable:PackedTrainable"
 
 def rests_at(experiment: Experiment) -> tuple[float, ...]:
     """The epochs at which trials may begin to rest, so that their state is saved there."""
-    asha = experiment.scheduler.asha
+    asha, pbt = experiment.scheduler.asha, experiment.scheduler.pbt
+    if pbt is not None:
+        return tuple(map(float, range(pbt.interval_epochs, ceil(experiment.max_epochs), pbt.interval_epochs)))
     if asha is None or not asha.rest or asha.grace_epochs >= experiment.max_epochs:
         return ()
     return rungs_from(asha.grace_epochs, asha.reduction_factor, experiment.max_epochs)

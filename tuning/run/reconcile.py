@@ -12,9 +12,25 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from tuning.ledger.history import History
-from tuning.ledger.outcomes import RAN_TO_END, Outcome, StoppedBy
-from tuning.ledger.records import BuiltRecord, EndedRecord, Record, ReportRecord, StartedRecord, StoppedRecord
-from tuning.scheduling.rule import Continue, ObservingRule, Rest, RestingRule, Stop, StoppingRule
+from tuning.ledger.outcomes import NOT_OVER, RAN_TO_END, Outcome, StoppedBy
+from tuning.ledger.records import (
+    AddedRecord,
+    BuiltRecord,
+    EndedRecord,
+    Record,
+    ReportRecord,
+    StartedRecord,
+    StoppedRecord,
+)
+from tuning.scheduling.rule import (
+    Continue,
+    ObservingRule,
+    PopulationRule,
+    Rest,
+    RestingRule,
+    Stop,
+    StoppingRule,
+)
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}
 
@@ -61,19 +77,19 @@ Action = ContinueTrial | EndTrial | RetryTrial | RestTrial
 def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[int]:
     """Bring a fresh `rule` to the state that it had when the driver died.
 
-    Returns the trials that the rule stops by their last report. A report that a trial repeated, after it
-    had returned to its checkpoint, counts once.
+    Returns the trials that the rule stops: by their last report, or as other trials have replaced them. A
+    report that a trial repeated, after it had returned to its checkpoint, counts once.
     """
     stopped: set[int] = set()
     reached: dict[int, float] = {}
     unseen: set[int] = set()
     """The trials that continue others: the rule is not asked about them."""
-    rests = rule if isinstance(rule, RestingRule) else None
     observes = rule if isinstance(rule, ObservingRule) else None
     for record in records:
-        if rests is not None and (number := _wakes(record)) is not None:
-            rests.wake(number)
-        if isinstance(record, StartedRecord) and record.parent is not None and record.parent.state:
+        follow(record, rule)
+        if (replaced := _replaced_by(record)) is not None:
+            stopped.add(replaced)
+        if isinstance(record, StartedRecord) and record.parent is not None and record.parent.of_user:
             unseen.add(record.trial)
         if isinstance(record, BuiltRecord) and observes is not None and record.trial not in unseen:
             observes.observe(record)
@@ -99,13 +115,26 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
     return frozenset(stopped)
 
 
-def _wakes(record: Record) -> int | None:
-    """The trial that no longer rests with a record; None if there is none."""
+def follow(record: Record, rule: StoppingRule | None) -> None:
+    """Tell a rule by which trials rest what it must know of a record besides reports."""
+    if not isinstance(rule, RestingRule):
+        return
     match record:
         case StartedRecord() | StoppedRecord() | EndedRecord(outcome=Outcome.PAUSED):
-            return record.trial
+            rule.wake(record.trial)
+        case AddedRecord() if isinstance(rule, PopulationRule):
+            if (replaced := _replaced_by(record)) is not None:
+                rule.carried_out(replaced, replaced=True)
+        case EndedRecord() if isinstance(rule, PopulationRule) and record.outcome not in NOT_OVER:
+            rule.leave(record.trial)
         case _:
-            return None
+            pass
+
+
+def _replaced_by(record: Record) -> int | None:
+    """The trial of a population that an added trial replaces; None for any other record."""
+    parent = record.parent if isinstance(record, AddedRecord) else None
+    return None if parent is None else parent.instead_of
 
 
 def reconcile(

@@ -13,7 +13,15 @@ from trainables.errors import ClusterError
 from tuning.ledger.outcomes import AT_REST, Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import BaselineRecord, BuiltRecord, ReportRecord, StoppedRecord, UnsavedRecord
-from tuning.scheduling.rule import Continue, ObservingRule, Rest, RestingRule, Stop, StoppingRule
+from tuning.scheduling.rule import (
+    Continue,
+    ObservingRule,
+    PopulationRule,
+    Rest,
+    RestingRule,
+    Stop,
+    StoppingRule,
+)
 from tuning.search.study import Study
 
 _COSTS = ("step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb", "lanes")
@@ -118,12 +126,16 @@ class Results:
         self._study.propose_again(self._recorder.trial(number))
 
     def to_pause(self) -> list[int]:
-        """The trials that users have paused, and that still run, or rest by the rule."""
+        """The trials that users have paused, and that still run, or rest by the rule.
+
+        One that waits for its population pauses when that has come as far.
+        """
         history = self._recorder.history
         if not history.paused:
             return []
         running = (n for n in self._recorder.unfinished() if history.is_paused(n))
-        resting = (n for n in history.paused if n is not None and self.rests(n))
+        waits = self.rule.waits if isinstance(self.rule, PopulationRule) else lambda number: False
+        resting = (n for n in history.paused if n is not None and self.rests(n) and not waits(n))
         return sorted([*running, *resting])
 
     def is_paused(self, number: int) -> bool:

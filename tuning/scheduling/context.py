@@ -32,6 +32,10 @@ class RuleContext:
     seed: int = 0
     version: int = Definitions().stopping
     params_of: Callable[[int], Mapping[str, JsonValue]] = no_params
+    population: int | None = None
+    """How many trials the search proposes; None if their number is not limited."""
+    member: Callable[[int], bool] = lambda number: True
+    """Whether a trial belongs to the population: it was not added by a user."""
     goals: Goals | None = None
     """What is weighed; None if that is one objective."""
 

@@ -13,6 +13,7 @@ from tuning.scheduling.dominance import build_dominance
 from tuning.scheduling.hyperband import build_hyperband
 from tuning.scheduling.median import build_median
 from tuning.scheduling.pasha import build_pasha
+from tuning.scheduling.pbt import build_pbt
 from tuning.scheduling.rule import StoppingRule
 
 
@@ -32,6 +33,7 @@ RULES: Mapping[str, BuildRule] = {
     "hyperband": build_hyperband,
     "pasha": build_pasha,
     "dominance": build_dominance,
+    "pbt": build_pbt,
 }
 """A builder for each section of `SchedulerSpec`, by the section's key."""
 

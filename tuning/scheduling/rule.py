@@ -1,9 +1,7 @@
 """What a stopping rule is, and what it may decide about a trial after each of its reports.
 
 `Decision` is a closed union of frozen values. Code that acts on a decision uses `match` with
-`assert_never`, so that the type checker finds each place that does not handle a new kind. One kind is left
-for later: `Exploit(of, params)` (the trial continues from the weights of trial `of` with other settings, as
-in population based training). It is one more class here and one more member of `Decision`.
+`assert_never`, so that the type checker finds each place that does not handle a new kind.
 """
 
 from __future__ import annotations
@@ -87,6 +85,45 @@ class RestingRule(StoppingRule, Protocol):
 
     def wake(self, number: int) -> None:
         """A trial no longer rests: it continues, or was ended. Nothing happens if it did not rest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exploit:
+    """A trial of a population ends, and another one takes its place with the state of a better trial.
+
+    of: the better trial.  generation: how often the population was compared, this time included.
+    epoch: of the state.
+    """
+
+    trial: int
+    of: int
+    generation: int
+    epoch: float
+
+
+@runtime_checkable
+class PopulationRule(RestingRule, Protocol):
+    """A rule that compares all trials of a population at once, when all of them have come as far.
+
+    Trials rest until then. What follows from a comparison is carried out before any of them continues.
+    """
+
+    @property
+    def due(self) -> tuple[Exploit, ...]:
+        """What is to be carried out."""
+        ...
+
+    def carried_out(self, number: int, *, replaced: bool) -> None:
+        """Trial `number` was replaced; or, if it could not be, it continues like the others."""
+        ...
+
+    def waits(self, number: int) -> bool:
+        """Whether a trial rests until the population has come as far."""
+        ...
+
+    def leave(self, number: int) -> None:
+        """A trial has ended: nobody waits for it. If it starts again (`wake`), the others do once more."""
         ...
 
 

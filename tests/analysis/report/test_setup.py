@@ -68,6 +68,12 @@ def test_every_source_in_words(data: dict[str, Any], words: str) -> None:
             "PASHA, one in 3 continues, rungs at epoch 2, 6 while the order of trials changes",
             (2, 6),
         ),
+        (
+            {"pbt": {"interval_epochs": 2}},
+            "population-based training: every 2 epochs the worst 25% go on from the state of the best, with"
+            " other learning_rate",
+            (),
+        ),
         ({"asha": {"grace_epochs": 9.0}}, "ASHA by rank, one in 3 continues, rungs at epoch ", ()),
     ],
 )

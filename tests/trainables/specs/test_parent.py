@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainables.specs.parent import why_not_longer, why_not_warm
+from trainables.specs.parent import IN_TRAINING, changes_in_training, why_not_longer, why_not_warm
 from trainables.specs.trial import TrialConfig
 
 BASE: dict[str, Any] = {"adapter": "lora", "lora": {"rank": 8}}
@@ -48,3 +48,17 @@ def test_adalora_has_pruned_its_ranks() -> None:
     assert "AdaLoRA" in (why_not_warm(adalora, adalora) or "")
     assert "AdaLoRA" in (why_not_longer(adalora) or "")
     assert why_not_longer(config()) is None
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "augment.invert", "loss_weights.cat"])
+def test_what_may_change_while_a_trial_trains(name: str) -> None:
+    assert changes_in_training(name)
+
+
+@pytest.mark.parametrize("name", ["lora.rank", "epochs", "batch_size", "seed", "augment.views", "schedule"])
+def test_what_may_not(name: str) -> None:
+    assert not changes_in_training(name)
+
+
+def test_they_are_settings_of_trials() -> None:
+    assert TrialConfig.model_fields.keys() >= IN_TRAINING

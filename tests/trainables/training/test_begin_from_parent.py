@@ -47,6 +47,26 @@ def test_a_continued_trial_gives_the_curve_of_one_that_was_longer_from_the_start
     assert child.done
 
 
+def test_a_continued_trial_trains_with_its_own_settings(engine_of: EngineOf, tmp_path: Path) -> None:
+    engine = engine_of(Task.SEGMENTATION)
+    parent = engine.start(config(LORA.replace("EPOCHS", "3")))
+    next(iter(engine.advance([parent])))
+    save_state(parent, tmp_path / "last.ckpt")
+    at = ParentFile(path=str(tmp_path / "last.ckpt"), state=True)
+    text = LORA.replace("EPOCHS", "3").replace("2e-3", "5e-4")
+    changed = config(text[:-1] + ', "weight_decay": 0.2, "head_learning_rate": 1e-3, "clip_norm": 0.5}')
+    child = begin_from_parent(engine, changed, at, number=1)
+    settings = [(g["base_lr"], g["weight_decay"]) for g in child.optimizer.param_groups]
+    assert settings == [(5e-4, 0.2), (1e-3, 0.2)]
+    moments = [state["exp_avg"] for state in child.optimizer.state.values()]
+    assert any(moment.abs().sum() > 0 for moment in moments)
+    same = run(engine, begin_from_parent(engine, parent.config, at, number=2))
+    assert report_values(run(engine, child)) != report_values(same)
+    other = config(LORA.replace("EPOCHS", "3").replace('"batch_size": 4', '"batch_size": 8'))
+    with pytest.raises(CheckpointError, match="another configuration"):
+        begin_from_parent(engine, other, at, number=3)
+
+
 def test_patience_begins_anew(engine_of: EngineOf, tmp_path: Path) -> None:
     engine = engine_of(Task.SEGMENTATION)
     text = LORA.replace('"lora":', '"early_stopping": {"patience": 1, "min_delta": 5.0}, "lora":')

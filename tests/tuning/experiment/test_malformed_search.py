@@ -155,23 +155,23 @@ CASES = [
         scheduler="scheduler: {asha: {grace: 1}}",
     ),
     case(
-        "line 9  scheduler  must be none, asha, median, hyperband, pasha or dominance, such as asha: {grace_epochs: 1}, got 'bohb'",
+        "line 9  scheduler  must be none, asha, median, hyperband, pasha, dominance or pbt, such as asha: {grace_epochs: 1}, got 'bohb'",
         scheduler="scheduler: bohb",
     ),
     case(
-        "line 9  scheduler  must be none, asha, median, hyperband, pasha or dominance, such as asha: {grace_epochs: 1}",
+        "line 9  scheduler  must be none, asha, median, hyperband, pasha, dominance or pbt, such as asha: {grace_epochs: 1}",
         scheduler="scheduler: {}",
     ),
     case(
-        "line 9  scheduler.bohb  unknown key; available: asha, median, hyperband, pasha, dominance",
+        "line 9  scheduler.bohb  unknown key; available: asha, median, hyperband, pasha, dominance, pbt",
         scheduler="scheduler: {bohb: {}}",
     ),
     case(
-        "line 9  scheduler  must be exactly one of none, asha, median, hyperband, pasha and dominance; got asha and median",
+        "line 9  scheduler  must be exactly one of none, asha, median, hyperband, pasha, dominance and pbt; got asha and median",
         scheduler="scheduler: {asha: {}, median: {}}",
     ),
     case(
-        "line 9  scheduler  must be none, asha, median, hyperband, pasha or dominance, such as asha: {grace_epochs: 1}, got nothing",
+        "line 9  scheduler  must be none, asha, median, hyperband, pasha, dominance or pbt, such as asha: {grace_epochs: 1}, got nothing",
         scheduler="scheduler:",
     ),
     case(
@@ -219,6 +219,65 @@ CASES = [
     case(
         "line 9  scheduler.pasha.reduction_factor  must be at least 1.1, got 1",
         scheduler="scheduler: {pasha: {reduction_factor: 1}}",
+    ),
+    case(
+        "line 9  scheduler.pbt.quantile  must be at most 0.5, got 0.6",
+        scheduler="scheduler: {pbt: {quantile: 0.6}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.interval_epochs  is 6, but trials run 6 epochs, so none would be replaced; use a smaller value or scheduler: none",
+        scheduler="scheduler: {pbt: {interval_epochs: 6}}",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.explore  names 'learning_rat', which is not searched, so there is no range for it; did you mean 'learning_rate'?",
+        scheduler="scheduler: {pbt: {explore: [learning_rat]}}",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.explore  names 'learning_rate' twice; name each parameter once",
+        scheduler="scheduler: {pbt: {explore: [learning_rate, learning_rate]}}",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.explore  names batch_size, which cannot change while a trial trains; rates, weight_decay, clip_norm, loss, loss_weights, plateau_* and augment.* can",
+        scheduler="scheduler: {pbt: {explore: [batch_size]}}",
+        space="space: {batch_size: {int: [1, 64]}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.explore  names loss, on which the conditions of other parameters depend",
+        scheduler="scheduler: {pbt: {explore: [loss]}}",
+        space="space: {loss: {choice: [dice, cross_entropy]}, learning_rate: {float: [1e-4, 1e-2], when: {loss: dice}}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.explore  must have at least 1 item, got 0",
+        scheduler="scheduler: {pbt: {explore: []}}",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+    ),
+    case(
+        "line 6  search.epochs  does not apply with scheduler.pbt, whose population trains to its end; remove it",
+        "line 7  scheduler.pbt  needs search.trials: that many trials are the population",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+        search="search: {random: {}, epochs: 60}",
+        scheduler="scheduler: {pbt: {}}",
+    ),
+    case(
+        "line 7  scheduler.pbt.quantile  is 0.25, and the population has 3 trials, so none would be replaced; it needs 4 or more, see search.trials",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+        search="search: {random: {}, trials: 3}",
+        scheduler="scheduler: {pbt: {}}",
+    ),
+    case(
+        "line 6  search.trials  is 6, but the space has 2 configurations; the population of scheduler.pbt needs as many",
+        space="space: {learning_rate: {choice: [1e-4, 1e-2]}}",
+        search="search: {random: {}, trials: 6}",
+        scheduler="scheduler: {pbt: {}}",
+    ),
+    case(
+        "line 6  search.stop  does not apply with scheduler.pbt, whose population trains to its end; remove it",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+        search="search: {random: {}, trials: 6, stop: {after: 3, gain: 0.1}}",
+        scheduler="scheduler: {pbt: {}}",
     ),
     case(
         "line 9  scheduler.median.grace_epochs  must be at least 0.01, got 0.001",

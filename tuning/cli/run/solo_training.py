@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from trainables.preparation import prepare_workload
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
 from trainables.specs.definitions import MEANINGS, Definitions
 from trainables.specs.report import Report
+from trainables.specs.stage import Stage
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.training.engine import Engine
@@ -28,6 +30,7 @@ from trainables.training.solo import Advance, train_solo
 from trainables.training.state import TrialState
 from trainables.wording import plural
 from tuning.checkpoints.run_definitions import RunDefinitions
+from tuning.checkpoints.run_stages import write_stages
 from tuning.checkpoints.trained_adapter import DATA, ENVIRONMENT, EXPERIMENT, REPORTS
 from tuning.cli.console import console, print_lines
 from tuning.cli.data_summary import error_count, error_lines, prepared_line
@@ -39,14 +42,17 @@ from tuning.messages import say
 from tuning.run.prepared_data import found_in_folder
 
 
-def train_configuration(experiment: Experiment, config: TrialConfig, folder: Path, file: str) -> None:
+def train_configuration(
+    experiment: Experiment, config: TrialConfig, folder: Path, file: str, before: Sequence[Stage] = ()
+) -> None:
     """Train, print a line for each report, and leave weights, reports and the file in `folder`.
 
     The names of the images and the environment are written there, too. file: the run as an experiment file,
-    with which it can be repeated.
+    with which it can be repeated.  before: what is trained first, because the trial began with it.
     """
     workload = experiment.workload
     (folder / EXPERIMENT).write_text(file, encoding="utf-8")
+    write_stages(folder, before)
     _write_json(folder / ENVIRONMENT, describe_environment())
     out = console()
     print_lines(out, f"{experiment.name}: {_description(config)} in {folder}")
@@ -69,6 +75,10 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             if report.metrics.get(metric) == report.objective or not valued:
                 valued[:] = [report]  # the report that gives the value
 
+        def on_earlier(place: int, report: Report) -> None:
+            line = _report_line(workload, before[place].config, report)
+            print_lines(out, f"{line}  (stage {place + 1} of {len(before) + 1})")
+
         def on_start(state: TrialState) -> None:
             if state.still:
                 print_lines(out, f"has no gradient and never trains: {', '.join(grouped(state.still))}")
@@ -80,6 +90,8 @@ def train_configuration(experiment: Experiment, config: TrialConfig, folder: Pat
             workload,
             config,
             folder=folder,
+            before=before,
+            on_earlier=on_earlier,
             on_report=on_report,
             on_start=on_start,
             on_head=lambda head: print_lines(out, head.value),

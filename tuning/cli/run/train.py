@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainables.errors import AdaptertuneError, ExperimentFileError, StorageError
+from trainables.errors import AdaptertuneError, ExperimentFileError
 from trainables.wording import plural
 from tuning.cli.completion import complete_file, complete_trial
 from tuning.cli.options import Sets, Storage
@@ -15,6 +15,7 @@ from tuning.cli.options import Sets, Storage
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from trainables.specs.stage import Stage
     from trainables.specs.trial import TrialConfig
     from tuning.experiment.spec import Experiment
 
@@ -61,6 +62,9 @@ def run_train(
     - `environment.json`: versions, Python, platform, devices, git revision
     - `definitions.json`: the definition of each metric, and its floors (docs/reference/metrics.md)
 
+    A trial that began with the weights or the state of others (`clone --warm`, `extend`, `scheduler.pbt`) is
+    trained with them, one after the other; `stages.json` in the folder says so.
+
     A trial of a sweep, and the file in the folder of a run, are trained again under the definitions that the
     sweep or the run began with.
     """
@@ -70,11 +74,12 @@ def run_train(
 
     storage = storage_folder(storage)
     params: dict[str, JsonValue] = {}
+    stages: tuple[Stage, ...] = ()
     if file is not None and from_ is None:
-        experiment = repeated(load_experiment(file, set_ or []), Path(file))
+        experiment, stages = repeated(load_experiment(file, set_ or []), Path(file))
         config = sole_config(experiment)
     elif from_ is not None and file is None and not set_:
-        experiment, params = _recorded_trial(from_, storage)
+        experiment, params, stages = _recorded_trial(from_, storage)
         config = experiment.trial_config(params)
     else:
         raise AdaptertuneError(
@@ -86,52 +91,34 @@ def run_train(
     with run_folder(into, storage, experiment.name) as folder:
         from tuning.cli.run.solo_training import train_configuration  # torch
 
-        train_configuration(experiment, config, folder, experiment_yaml(experiment, params))
+        train_configuration(experiment, config, folder, experiment_yaml(experiment, params), stages)
 
 
-def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
-    """The experiment and the parameters of NAME:best or NAME:3."""
-    from analysis.query.sql import opened
-    from analysis.query.sweep import Sweep
-    from analysis.ranking.rank_by_sql import best_in
-    from tuning.ledger.storage import BEST, parse_reference
+def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue], tuple[Stage, ...]]:
+    """The experiment and the settings of NAME:best or NAME:3, and what is trained before it."""
+    from tuning.checkpoints.run_stages import stages_of
+    from tuning.cli.run.named_trial import named_trial
+    from tuning.ledger.header import experiment_of
+    from tuning.ledger.steering import known_trial
 
-    reference = parse_reference(text, storage)
-    if reference.trial is None:
-        raise StorageError(f"name a trial: {text}:best, or a number as in {text}:3")
-    if reference.trial == BEST:
-        with opened([reference.folder]) as source:
-            recorded, best, _ = best_in(source)
-            _require_own_beginning(reference.folder, best.number)
-            return recorded.experiment, dict(best.params)
-    sweep = Sweep.at(reference.folder)
-    for trial in sweep.trials:
-        if trial.number == reference.trial:
-            _require_own_beginning(reference.folder, trial.number)
-            return sweep.experiment, dict(trial.params)
-    raise StorageError(f"{sweep.name} has no trial {reference.trial}; it has {len(sweep.trials)}, from 0 on")
+    _, number, history = named_trial(text, storage, "train --from")
+    experiment, trial = experiment_of(history.header), known_trial(history, number)
+    return experiment, dict(trial.settings), stages_of(experiment, history, number)
 
 
-def _require_own_beginning(folder: Path, number: int) -> None:
-    """Raise StorageError for a trial that began with another one: its configuration alone gives another."""
-    from tuning.ledger.ledger import read_history
+def repeated(experiment: Experiment, file: Path) -> tuple[Experiment, tuple[Stage, ...]]:
+    """The experiment under the definitions of the run that `file` repeats, if it lies in a run's folder.
 
-    trial = read_history(folder).trials.get(number)
-    if trial is not None and trial.parent is not None:
-        raise StorageError(
-            f"trial {number} {trial.parent.told}, so training its configuration from the start"
-            " gives another result; for that, write its file with `adaptertune best NAME --format yaml`"
-        )
-
-
-def repeated(experiment: Experiment, file: Path) -> Experiment:
-    """The experiment under the definitions of the run that `file` repeats, if it lies in a run's folder."""
+    And what that run trained first.
+    """
     from tuning.checkpoints.run_definitions import run_definitions
+    from tuning.checkpoints.run_stages import run_stages
     from tuning.checkpoints.trained_adapter import EXPERIMENT, REPORTS
 
     if file.name != EXPERIMENT or not (file.parent / REPORTS).is_file():
-        return experiment
-    return experiment.model_copy(update={"definitions": run_definitions(file.parent).definitions})
+        return experiment, ()
+    known = run_definitions(file.parent).definitions
+    return experiment.model_copy(update={"definitions": known}), run_stages(file.parent)
 
 
 def sole_config(experiment: Experiment) -> TrialConfig:

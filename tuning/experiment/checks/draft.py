@@ -58,6 +58,18 @@ class Draft:
             return None
         return list(dict.fromkeys(d.at(i) for d in domains for i in range(d.size or 0) if _scalar(d.at(i))))
 
+    @property
+    def most_epochs(self) -> float | None:
+        """The most epochs that a trial runs; None if the setting is invalid."""
+        values: list[JsonValue] = []
+        if "epochs" in self.written:
+            for domain in self.space.root.get("epochs", ()):
+                values += domain.choice if domain.choice is not None else [domain.highest]
+        elif "epochs" not in self.invalid:
+            values = [self.trial.get("epochs", 10)]
+        numbers = [v for v in values if isinstance(v, int | float)]
+        return max(numbers) if numbers else None
+
 
 def is_inside(name: str, section: str) -> bool:
     """Whether a setting, by dotted name, is inside a section."""

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
 from trainables.backbones import EMBEDDED, no_backbone
 from trainables.specs.workload import Task
 from trainables.wording import plural
@@ -22,6 +20,7 @@ from tuning.experiment.checks.goals import check_goals
 from tuning.experiment.checks.local_checkpoint import config_of
 from tuning.experiment.checks.objective import check_loss_weights, check_objective
 from tuning.experiment.checks.peft_methods import method_error
+from tuning.experiment.checks.population import check_population
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
 from tuning.experiment.sections.scheduler import AshaRule, SchedulerSpec
@@ -164,7 +163,7 @@ def _budget(draft: Draft, search: SearchSpec) -> Iterator[Violation]:
     """`search.epochs` must be enough for one trial, and has no meaning for a table of all configurations."""
     if search.epochs is None:
         return
-    at, epochs = ("search", "epochs"), most_epochs(draft)
+    at, epochs = ("search", "epochs"), draft.most_epochs
     if search.grid is not None:
         yield Violation(
             at, "has no effect with search.grid, which tries every configuration; remove it, or use random"
@@ -231,12 +230,13 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
     if draft.scheduler is None or not draft.written:
         return
     yield from _within(draft)
+    yield from check_population(draft)
     if (asha := draft.scheduler.asha) is not None and asha.rest and asha.rule is not AshaRule.RANK:
         yield Violation(
             ("scheduler", "asha", "rest"),
             f"needs rule: rank, and rule is {asha.rule}; add it, or remove rest",
         )
-    epochs = most_epochs(draft)
+    epochs = draft.most_epochs
     for kind in SchedulerSpec.model_fields:
         rule = getattr(draft.scheduler, kind)
         if epochs is None or not hasattr(rule, "grace_epochs"):
@@ -266,15 +266,3 @@ def _within(draft: Draft) -> Iterator[Violation]:
             yield Violation(at, f"needs parameters with a choice of values, and {name} has a range")
         elif asha is not None and name in asha.within[:place]:
             yield Violation(at, f"names {describe_value(name)} twice; name each parameter once")
-
-
-def most_epochs(draft: Draft) -> float | None:
-    """The most epochs that a trial runs; None if the setting is invalid."""
-    values: list[JsonValue] = []
-    if "epochs" in draft.written:
-        for domain in draft.space.root.get("epochs", ()):
-            values += domain.choice if domain.choice is not None else [domain.highest]
-    elif "epochs" not in draft.invalid:
-        values = [draft.trial.get("epochs", 10)]
-    numbers = [v for v in values if isinstance(v, int | float)]
-    return max(numbers) if numbers else None

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from trainables.specs.base import Count, Hundredths, Spec
+from trainables.specs.base import Count, Hundredths, Share, Spec
 
 Factor = Annotated[float, Field(ge=1.1, allow_inf_nan=False)]
 
@@ -77,6 +77,19 @@ class DominanceSpec(Spec):
     """A trial goes on while fewer than one in this many of its rung dominate it."""
 
 
+class PbtSpec(Spec):
+    """Population-based training: the worst trials go on from the state of the best, with other settings."""
+
+    interval_epochs: Count = 1
+    """Epochs after which all trials are compared, again and again."""
+    quantile: Annotated[float, Field(gt=0.0, le=0.5)] = 0.25
+    """The share of the population that is replaced, and the share that replaces it."""
+    explore: Annotated[tuple[str, ...], Field(min_length=1)] = ("learning_rate",)
+    """Parameters of the space that change when a trial is replaced."""
+    resample: Share = 0.25
+    """The probability that such a parameter is drawn anew from the space, instead of moved a little."""
+
+
 class SchedulerSpec(Spec):
     """The rule that stops trials early: at most one; no rule if all are absent (`none` in the file)."""
 
@@ -85,6 +98,7 @@ class SchedulerSpec(Spec):
     hyperband: HyperbandSpec | None = None
     pasha: PashaSpec | None = None
     dominance: DominanceSpec | None = None
+    pbt: PbtSpec | None = None
 
     @property
     def rule(self) -> str | None:

@@ -29,8 +29,9 @@ def wait_while_paused(recorder: Recorder, scheduler: ControlledScheduler, name: 
 
 def end_if_trials_are_paused(recorder: Recorder, name: str) -> None:
     """Raise Halt if only trials are left that the user has paused. name: see `wait_while_paused`."""
-    trials = recorder.history.trials.values()
-    left = [str(trial.number) for trial in trials if trial.outcome is Outcome.PAUSED]
+    trials, paused = recorder.history.trials.values(), recorder.history.paused
+    waits = [trial for trial in trials if trial.outcome is Outcome.RESTING and trial.number in paused]
+    left = [str(trial.number) for trial in trials if trial.outcome is Outcome.PAUSED or trial in waits]
     if not left:
         return
     say(

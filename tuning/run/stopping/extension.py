@@ -33,6 +33,11 @@ class Extension:
                 f"{history.name} has {plural(there, 'trial')} already, so the total number of trials must be"
                 f" at least that, got {trials}"
             )
+        if trials is not None and trials > there and experiment.scheduler.pbt is not None:
+            raise StorageError(
+                f"{history.name} trains a population (scheduler.pbt), whose size is that of its launch;"
+                f" `adaptertune add` tries one more configuration"
+            )
         if epochs is not None and experiment.search.epochs is None:
             raise StorageError(
                 f"{history.name} has no budget of epochs that could change: it was launched without"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tuning.ledger.history import TrialHistory
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
@@ -11,11 +13,15 @@ from tuning.search.study import Study
 
 
 class Resting:
-    """The trials that the rule lets rest, for the study, which proposes them again."""
+    """The trials that the rule lets rest, for the study, which proposes them again.
+
+    first: called before one is taken; it carries out what the rule has found meanwhile.
+    """
 
     def __init__(self, rule: RestingRule, recorder: Recorder) -> None:
         self._rule = rule
         self._recorder = recorder
+        self.first: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         """How many trials rest."""
@@ -26,6 +32,7 @@ class Resting:
 
         none_left: whether no new trials are left.
         """
+        self.first()
         found = self._rule.next_rested(none_left=none_left)
         if found is None:
             return None

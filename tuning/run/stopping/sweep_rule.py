@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuning.experiment.spec import Experiment
+from tuning.ledger.history import History
 from tuning.ledger.recorder import Recorder
 from tuning.scheduling.context import RuleContext
 from tuning.scheduling.registry import build_rule
@@ -18,6 +19,8 @@ def build_sweep_rule(experiment: Experiment, recorder: Recorder) -> StoppingRule
         seed=experiment.search.seed,
         version=experiment.definitions.stopping,
         params_of=lambda number: recorder.trial(number).params,
+        population=population_of(experiment, recorder.history),
+        member=lambda number: not added_by_user(recorder.history, number),
         goals=recorder.goals,
     )
     return build_rule(
@@ -26,3 +29,18 @@ def build_sweep_rule(experiment: Experiment, recorder: Recorder) -> StoppingRule
         max_epochs=experiment.max_epochs,
         context=context,
     )
+
+
+def population_of(experiment: Experiment, history: History) -> int | None:
+    """How many trials the search proposes, without those that were added; None if it has no such number."""
+    trials = experiment.search.trials
+    return None if trials is None else trials - len(history.added)
+
+
+def added_by_user(history: History, number: int) -> bool:
+    """Whether a user added a trial; those that replace others in a population count as proposed."""
+    trial = history.trials[number]
+    by_user = {
+        added.hash for added in history.added if added.parent is None or added.parent.instead_of is None
+    }
+    return trial.hash in by_user

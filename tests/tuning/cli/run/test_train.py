@@ -13,7 +13,7 @@ def test_train_needs_one_configuration(run: Callable[..., Result]) -> None:
     assert "train runs one" in run("train", "quickstart", code=2).stderr
     assert "FILE" in run("train", code=2).stderr
     assert "has no trial 99" in run("train", "--from", "digits:99", code=2).stderr
-    assert "name a trial" in run("train", "--from", "digits", code=2).stderr
+    assert "--from takes a trial" in run("train", "--from", "digits", code=2).stderr
 
 
 @pytest.mark.usefixtures("training")
