@@ -33,11 +33,14 @@ from tuning.run.packs.pack_scheduler import PackScheduler
 from tuning.run.packs.pack_searcher import PackSearcher
 from tuning.run.packs.packs import Packs
 from tuning.run.proposed_jobs import ConfigurePacks
+from tuning.run.reconcile import follow
 from tuning.run.results import Results
 from tuning.run.steering.build_inbox import build_inbox
+from tuning.run.stopping.exploits import Exploits
 from tuning.run.stopping.resting import resting_of
 from tuning.run.stopping.search_end import SearchEnd
-from tuning.scheduling.registry import build_rule
+from tuning.run.stopping.sweep_rule import build_sweep_rule
+from tuning.scheduling.rule import PopulationRule
 from tuning.search.study import Study
 
 STEPS = 10
@@ -167,14 +170,16 @@ class FakeTune:
         self.draw = random.Random(seed)
         self.events: list[Record] = []
         self.recorder = Recorder(Ledger.create(folder, header), History(header), self.events.append)
-        self.rule = rule = build_rule(given.scheduler, Direction.MAXIMIZE, max_epochs=given.max_epochs)
+        self.rule = rule = build_sweep_rule(given, self.recorder)
+        self.recorder.listen(lambda record: follow(record, rule))
+        resting = resting_of(rule, self.recorder)
         self.study = Study(
             given.space,
             given.search,
             name="sweep",
             direction=Direction.MAXIMIZE,
             trials=given.search.trials,
-            resting=resting_of(rule, self.recorder),
+            resting=resting,
             paused=lambda: self.recorder.history.paused,
             end=SearchEnd(given, self.recorder),
         )
@@ -183,6 +188,8 @@ class FakeTune:
         )
         assert limits is not None
         of = Composition(given, folder, self.recorder)
+        if resting is not None and isinstance(rule, PopulationRule):
+            resting.first = Exploits(of, rule, self.study).carry_out
         self.packs = Packs(
             self.study,
             self.recorder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from trainables.wording import few
-from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.messages import say
 from tuning.run.control import POLL_INTERVAL_S
@@ -29,9 +29,8 @@ def wait_while_paused(recorder: Recorder, scheduler: ControlledScheduler, name: 
 
 def end_if_trials_are_paused(recorder: Recorder, name: str) -> None:
     """Raise Halt if only trials are left that the user has paused. name: see `wait_while_paused`."""
-    trials, paused = recorder.history.trials.values(), recorder.history.paused
-    waits = [trial for trial in trials if trial.outcome is Outcome.RESTING and trial.number in paused]
-    left = [str(trial.number) for trial in trials if trial.outcome is Outcome.PAUSED or trial in waits]
+    history = recorder.history
+    left = [str(n) for n, trial in history.trials.items() if n in history.paused and not trial.over]
     if not left:
         return
     say(

@@ -14,6 +14,7 @@ from scripted_pack import FakeTune, SlowPack, outcomes, started, turn_until_repo
 from trainables.run_folder import CONTROL
 from tuning.ledger.ledger import LEDGER, read_history, read_records
 from tuning.ledger.outcomes import Ending, Outcome
+from tuning.ledger.recorder import Halt
 from tuning.ledger.records import (
     EndedRecord,
     PausedRecord,
@@ -25,6 +26,7 @@ from tuning.ledger.records import (
 from tuning.ledger.requests import PauseRequest, UnpauseRequest, leave_request, requests_in
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
+from tuning.run.steering.paused_sweep import end_if_trials_are_paused
 
 SHARED: dict[str, Any] = {"search": {"trials": 5, "seed": 3, "random": {}}, "resources": {"concurrent": 1}}
 
@@ -99,6 +101,31 @@ def test_a_pack_that_dies_keeps_a_paused_trial_paused(tmp_path: Path) -> None:
     tune.run()
     assert outcomes(tune)[1] is Outcome.PAUSED
     assert started(tune).count(1) == 1
+
+
+def test_a_trial_that_waits_for_its_population_pauses_when_that_has_come_as_far(tmp_path: Path) -> None:
+    population = {"pbt": {"interval_epochs": 2, "explore": ["learning_rate"]}}
+    tune = FakeTune(tmp_path / "sweep", search={"trials": 8, "random": {}}, scheduler=population)
+    tune.run(until=lambda: Outcome.RESTING in outcomes(tune).values())
+    number = next(n for n, outcome in outcomes(tune).items() if outcome is Outcome.RESTING)
+    leave_request(tune.folder, PauseRequest(trial=number))
+    tune.turn()
+    assert outcomes(tune)[number] is Outcome.RESTING
+    tune.run()  # the others come as far, and then wait for it
+    assert outcomes(tune)[number] is Outcome.PAUSED
+    assert {o for n, o in outcomes(tune).items() if n != number} == {Outcome.RESTING}
+
+
+def test_only_paused_trials_left_is_not_the_end_wherever_they_were_paused(tmp_path: Path) -> None:
+    tune = FakeTune(tmp_path / "sweep", search={"trials": 2, "random": {}})
+    turn_until_reports(tune, 2)
+    end_if_trials_are_paused(tune.recorder, "sweep")
+    tune.recorder.end(0, Outcome.INTERRUPTED)
+    tune.recorder.record(PausedRecord(trial=0, asked=1.0))  # while the sweep was at rest
+    with pytest.raises(Halt):
+        end_if_trials_are_paused(tune.recorder, "sweep")
+    tune.recorder.end(0, Outcome.STOPPED)
+    end_if_trials_are_paused(tune.recorder, "sweep")
 
 
 # --- with Ray ---------------------------------------------------------------------------------
