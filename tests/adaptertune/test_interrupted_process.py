@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tuning.ledger.ledger import LEDGER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_sweep_is_resumed_in_the_same_process(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     environment = {k: v for k, v in os.environ.items() if k != "ADAPTERTUNE_STORAGE"}

@@ -49,6 +49,7 @@ def test_the_methods_of_results_are_true() -> None:
         assert [argument.partition("=")[0] for argument in written if argument != "*"] == names
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("users_ray")
 def test_the_examples_run_one_after_the_other(
     storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

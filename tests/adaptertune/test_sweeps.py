@@ -98,6 +98,7 @@ def test_a_name_that_is_taken_names_the_calls_that_help(storage: Path) -> None:
         adaptertune.launch(WRITTEN, progress=False)
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_extended(storage: Path) -> None:
     adaptertune.launch(WRITTEN, trials=1, progress=False)
     results = adaptertune.resume("sweep", trials=2, progress=False)
@@ -131,6 +132,7 @@ def test_a_sweep_without_any_value_is_an_error_that_has_the_results(storage: Pat
     }
 
 
+@pytest.mark.slow
 def test_an_interrupted_cell_leaves_a_sweep_that_is_resumed(storage: Path, trained_by: Gives) -> None:
     import ray
 

@@ -100,8 +100,14 @@ def test_every_family_that_is_packed_is_tested_here() -> None:
     }
 
 
-@pytest.mark.parametrize("task", list(EMBEDDED))
-@pytest.mark.parametrize("family", [*FAMILIES, "mixed"])
+@pytest.mark.parametrize(
+    ("task", "family"),
+    [
+        pytest.param(task, family, marks=[pytest.mark.slow] if task is Task.DETECTION else [])
+        for task in EMBEDDED
+        for family in (*FAMILIES, "mixed")
+    ],
+)
 def test_packed_trials_are_those_trained_alone_when_one_leaves_and_one_joins(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch, family: str, task: Task
 ) -> None:

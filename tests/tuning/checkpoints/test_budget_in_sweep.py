@@ -61,6 +61,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
     return {"trainable": Saving, "prepare": lambda _: tmp_path / "data", "scorer": by_size}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_once")
 def test_a_sweep_ends_within_its_budget_and_says_what_went(tmp_path: Path, given: dict[str, Any]) -> None:
     checkpoints = {"budget_gb": 0.25 * KB, "keep_best": 1}

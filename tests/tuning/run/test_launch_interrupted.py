@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import slow
 from scripted import Scripted, Slow, Sweeps, experiment
 
 from cluster.connect import connect
@@ -32,7 +33,7 @@ def stop(folder: Path, name: str) -> None:
     (folder / CONTROL / name).touch()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [slow(signal.SIGINT), signal.SIGTERM])
 def test_ctrl_c_and_sigterm_leave_the_handlers_as_they_were(sweep: Sweeps, number: signal.Signals) -> None:
     before = signal.getsignal(number)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import slow
 from rich.console import Console
 from scripted import Scripted, essence, experiment
 from small_disk import SmallDisk, small_disk
@@ -73,9 +74,9 @@ def cut(whole: Path, storage: Path, lines: int = 25) -> Path:
     "torn",
     [
         pytest.param(b'{"time":17.5,"kind":"report","tri', id="half a record"),
-        pytest.param(b'{"kind":"closed","reason":"finished"}', id="without its line's end"),
-        pytest.param(bytes(700), id="zeros, as a power cut leaves them"),
-        pytest.param(b"\xff\xfe\x00{", id="no text"),
+        slow(b'{"kind":"closed","reason":"finished"}', id="without its line's end"),
+        slow(bytes(700), id="zeros, as a power cut leaves them"),
+        slow(b"\xff\xfe\x00{", id="no text"),
     ],
 )
 def test_a_torn_last_line_is_cut_off_and_the_sweep_goes_on(

@@ -135,6 +135,7 @@ def test_of_an_experiment_before_without_its_prepared_data_names_and_numbers_are
     assert "only names and numbers of images and classes were compared" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_an_experiment_before_other_content_is_refused(tmp_path: Path, launched: Begun) -> None:
     folder = launched(tmp_path, before=True)
     places = moved(tmp_path)

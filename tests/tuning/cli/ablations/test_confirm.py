@@ -78,6 +78,7 @@ def test_mistakes_are_said_before_anything_trains(run: Run, storage: Path, scrip
     assert scripted == ["digits-confirm"]
 
 
+@pytest.mark.slow
 def test_a_launch_goes_on_with_what_its_file_asks_for(
     run: Run, storage: Path, scripted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import slow
 from scripted import Scripted, essence, experiment
 from scripted_pack import Decides, ScriptedPack, SlowPack, WithMoreMemory
 
@@ -101,13 +102,14 @@ def automatic(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
     return launched(tmp_path_factory.mktemp("automatic"), prepared, Decides, **AUTO).folder
 
 
+@pytest.mark.slow
 def test_the_number_that_a_worker_decides_matters_to_a_search_that_learns(
     automatic: Path, tmp_path: Path, prepared: Path
 ) -> None:
     assert essence(launched(tmp_path, prepared, WithMoreMemory, **AUTO).folder) != essence(automatic)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.55, 0.97])
+@pytest.mark.parametrize("share", [slow(0.1), 0.55, slow(0.97)])
 def test_resumed_where_more_trials_fit_it_ends_as_if_nothing_had_happened(
     automatic: Path, tmp_path: Path, prepared: Path, share: float
 ) -> None:
@@ -133,6 +135,7 @@ class DyingPack(ScriptedPack):
     trial_class = Dying
 
 
+@pytest.mark.slow
 def test_a_pack_whose_worker_dies_runs_again_without_retries(
     whole: Path, tmp_path: Path, prepared: Path
 ) -> None:
@@ -156,6 +159,7 @@ class CulpritPack(ScriptedPack):
     trial_class = Culprit
 
 
+@pytest.mark.slow
 def test_the_trial_at_fault_fails_with_the_reason_and_its_partners_do_not(
     tmp_path: Path, prepared: Path
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_stopped_trial_leaves_its_pack_which_goes_on(tmp_path: Path, prepared:
     assert ends.count(1) < 25
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_sweep_as_interrupted_and_it_resumes(
     whole: Path, tmp_path: Path, prepared: Path
 ) -> None:

@@ -155,6 +155,7 @@ def test_whatever_a_resumed_sweep_had_recorded_it_ends_like_the_uninterrupted_on
         assert essence(folder) == essence(steered), cut
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_tries_it_when_resumed(sweep: Sweeps) -> None:
     folder = sweep(search={"trials": 2, "random": {}}).folder
     leave_request(folder, AddRequest(params=OWN))

@@ -139,7 +139,8 @@ def waits_for(folder: Path, number: int, kind: type[Record], within_s: float = 6
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("packing", ["off", pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("packing", ["off", 2])
 def test_a_paused_sweep_waits_and_ends_like_one_that_was_not(
     sweep: Sweeps, ray_once: None, tmp_path: Path, packing: Any
 ) -> None:

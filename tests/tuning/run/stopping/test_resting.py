@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import slow
 from scripted import Scripted, essence, experiment
 from scripted_pack import FakeTune
 
@@ -107,7 +108,14 @@ def test_a_sweep_with_resting_ends_with_no_trial_at_rest(whole: Path) -> None:
     assert best.outcome is Outcome.COMPLETED
 
 
-@pytest.mark.parametrize("after", ["report", "rest", "start again"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "report",
+        slow("rest"),
+        slow("start again"),
+    ],
+)
 def test_cut_off_around_a_rest_it_ends_as_if_nothing_had_happened(
     whole: Path, tmp_path: Path, prepared: Path, after: str
 ) -> None:
