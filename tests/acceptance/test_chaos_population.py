@@ -41,6 +41,12 @@ def essence(folder: Path) -> list[tuple[object, ...]]:
     return sorted((line(trials, number) for number in trials), key=str)
 
 
+def trained(place: Place, into: Path, *given: str) -> list[dict[str, float]]:
+    """The metrics of each report of a run of `train`."""
+    place.read("train", *given, "--into", str(into))
+    return [json.loads(line)["metrics"] for line in (into / "reports.jsonl").read_text().splitlines()]
+
+
 def test_a_population_whose_driver_is_killed(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     whole, place = (Place(tmp_path / name, cache) for name in ("whole", "killed"))
@@ -74,10 +80,8 @@ def test_a_population_whose_driver_is_killed(tmp_path: Path) -> None:
     assert all(trials[n].outcome is Outcome.PRUNED for n in replaced if n is not None)
     assert sum(trial.outcome is Outcome.COMPLETED for trial in trials.values()) == 6
     last = max(n for n, trial in trials.items() if trial.outcome is Outcome.COMPLETED and trial.parent)
-    for given, into in (
-        (("--from", f"chaos:{last}"), tmp_path / "again"),
-        ((str(tmp_path / "again" / "experiment.yaml"),), tmp_path / "and-again"),
-    ):
-        place.read("train", *given, "--into", str(into))
-        again = [json.loads(line) for line in (into / "reports.jsonl").read_text().splitlines()]
-        assert [r["metrics"] for r in again] == [r.metrics for r in trials[last].reports]
+    again = trained(place, tmp_path / "again", "--from", f"chaos:{last}")
+    assert again == [report.metrics for report in trials[last].reports]
+    # The file says nothing of threads, and torch adds up differently with others.
+    (repeated,) = trained(place, tmp_path / "repeated", str(tmp_path / "again" / "experiment.yaml"))
+    assert repeated == pytest.approx(again[0], abs=1e-5)
