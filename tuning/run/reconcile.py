@@ -33,6 +33,7 @@ from tuning.scheduling.rule import (
 )
 
 _BY = {StoppedBy.USER: Outcome.STOPPED}
+_FOLLOWED = (StartedRecord, AddedRecord, StoppedRecord, EndedRecord)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def replay(records: Iterable[Record], rule: StoppingRule | None) -> frozenset[in
 
 def follow(record: Record, rule: StoppingRule | None) -> None:
     """Tell a rule by which trials rest what it must know of a record besides reports."""
-    if not isinstance(rule, RestingRule):
+    if not isinstance(record, _FOLLOWED) or not isinstance(rule, RestingRule):
         return
     match record:
         case StartedRecord() | StoppedRecord() | EndedRecord(outcome=Outcome.PAUSED):
