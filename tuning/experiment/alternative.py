@@ -15,7 +15,7 @@ from trainables.specs.base import Positive, Spec
 from tuning.experiment.file_errors import describe_value
 from tuning.experiment.prior import Prior
 
-DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "prior", "when")
+DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "prior", "scale_with", "when")
 """The keys of a domain in the file."""
 Values = dict[str, JsonValue]
 """Parameter values by dotted name."""
@@ -61,13 +61,15 @@ class Alternative(Spec):
     step: Positive | None = None
     prior: Prior | None = None
     """What is probably good; the search draws from it while it knows little."""
+    scale_with: str | None = None
+    """The adapter's setting with which a learning rate is scaled, see `tuning.experiment.scaled_rates`."""
     when: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Values of other parameters under which this domain applies: any one of those listed for each."""
 
     @model_serializer
     def _as_written(self) -> dict[str, Any]:
         given: dict[str, Any] = {"choice": self.choice, "int": self.whole, "float": self.real}
-        given |= {"log": self.log or None, "step": self.step}
+        given |= {"log": self.log or None, "step": self.step, "scale_with": self.scale_with}
         shown = {key: list(v) if isinstance(v, tuple) else v for key, v in given.items() if v is not None}
         if self.prior is not None:
             shown["prior"] = self.prior.model_dump(mode="json")
@@ -164,6 +166,18 @@ class Alternative(Spec):
         own = self.at(index)
         assert isinstance(own, int | float)
         return (own,) if math.isclose(own, value, rel_tol=1e-9, abs_tol=1e-12) else None
+
+    def scaled(self, scale: float) -> Alternative:
+        """The domain with all numbers multiplied by `scale`, for what does not scale them itself."""
+        if scale == 1.0:
+            return self
+        numbers = {
+            "choice": self.choice
+            and tuple(v * scale if isinstance(v, int | float) else v for v in self.choice),
+            "real": self.real and (self.real[0] * scale, self.real[1] * scale),
+            "step": self.step and self.step * scale,
+        }
+        return self.model_copy(update=numbers | {"scale_with": None, "prior": None})
 
     def nearest(self, value: float) -> JsonValue:
         """The value of a range that is nearest to one between its ends."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.prior import Prior
+from tuning.experiment.scaled_rates import DEFAULTS, RATES
 from tuning.experiment.settings import bare_type
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
 
@@ -156,6 +157,11 @@ def _domain(name: str, field: Schema, definitions: Schema) -> Schema:
         keys["log"] = {"type": "boolean", "description": "uniform in the logarithm"}
         keys["step"] = {"type": "number", "exclusiveMinimum": 0}
     keys["prior"] = _prior(field)
+    if name in RATES:
+        keys["scale_with"] = {
+            "enum": list(DEFAULTS),
+            "description": "the trial's rate is value × default ÷ this",
+        }
     keys["when"] = {
         "type": "object",
         "description": "other parameters, each with the value or values under which this domain applies",

@@ -121,6 +121,8 @@ class StartedRecord(Record):
     """None if the sampler noted nothing, if the trial starts again, and in records of before."""
     parent: Parent | None = None
     """None for a trial that begins with the pretrained model, and in records of before."""
+    rates: dict[str, float] = {}
+    """The learning rates at which it trains, of those that the space scales; `params` has what was drawn."""
 
 
 class AddedRecord(Record):

@@ -123,6 +123,7 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
     for name in ours.space.order:
         if name in there and ours.space.active(name, given) is not None:
             given[name] = there[name]
+    given |= _as_drawn(given, trial, ours)
     params, errors = ours.space.locate(given)
     try:
         here = _settings(ours.trial_config(params))
@@ -130,13 +131,33 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
         here, errors = {}, errors or {"": str(error)}
     # Fixed settings are compared first: a parameter may be missing because the adapter is another one.
     for name in trial.params if here else ():
-        if name not in errors and config_hash({name: there.get(name)}) != config_hash({name: here.get(name)}):
+        if name not in errors and not _equal(there.get(name), here.get(name)):
             return f"{name} is {json.dumps(here.get(name))} here, got {json.dumps(there.get(name))}"
     for name, rule in errors.items():
         return f"{name} {rule}".strip()
     return EarlierTrial(
         trial=trial.number, params=params, outcome=trial.outcome, value=value, epoch=trial.epoch
     )
+
+
+def _as_drawn(given: Mapping[str, JsonValue], trial: TrialHistory, ours: Experiment) -> dict[str, JsonValue]:
+    """The learning rates that our space scales, as it would have drawn them.
+
+    given: with the rates at which the trial trained.
+    """
+    found: dict[str, JsonValue] = {}
+    for name, scale in ours.scales(given).items():
+        rate, drawn = given[name], trial.params.get(name)
+        assert isinstance(rate, int | float)
+        same = isinstance(drawn, int | float) and math.isclose(drawn * scale, rate, rel_tol=1e-12)
+        found[name] = drawn if same else rate / scale
+    return found
+
+
+def _equal(there: JsonValue, here: JsonValue) -> bool:
+    if isinstance(there, float) and isinstance(here, float):  # a scaled rate is rounded
+        return math.isclose(there, here, rel_tol=1e-12)
+    return config_hash({"": there}) == config_hash({"": here})
 
 
 def _settings(config: TrialConfig) -> Mapping[str, JsonValue]:

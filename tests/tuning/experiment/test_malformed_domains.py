@@ -1,4 +1,4 @@
-"""Malformed priors of parameters, each with the whole message."""
+"""Malformed priors and scaled learning rates, each with the whole message."""
 # ruff: noqa: E501 (messages are not wrapped)
 
 from __future__ import annotations
@@ -60,6 +60,26 @@ CASES = [
         "--set  space.lora.rank.prior.value  must be one of 4, 8, got 16",
         space="space: {lora.rank: {choice: [4, 8]}}",
         overrides=("space.lora.rank.prior={value: 16}",),
+    ),
+    case(
+        "line 5  space.learning_rate.scale_with  must be the rank or alpha of an adapter, got 'lora.rnk'; did you mean 'lora.rank'?",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], scale_with: lora.rnk}}",
+    ),
+    case(
+        "line 5  space.learning_rate.scale_with  must be the rank or alpha of an adapter, got 'lora.dropout'; it takes lora.rank, lora.alpha, adalora.init_rank, adalora.target_rank, adalora.alpha, loha.rank, loha.alpha, lokr.rank, lokr.alpha, serial_lora.rank, localized_lora.block_rank, localized_lora.alpha",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], scale_with: lora.dropout}}",
+    ),
+    case(
+        "line 5  space.weight_decay.scale_with  applies to learning_rate and head_learning_rate, not to weight_decay; remove it",
+        space="space: {weight_decay: {float: [1e-4, 1e-2], scale_with: lora.rank}}",
+    ),
+    case(
+        "line 5  space.learning_rate.scale_with  has no effect: adapter is lora, never loha; remove it",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], scale_with: loha.rank}}",
+    ),
+    case(
+        "line 5  space.learning_rate.scale_with  must be text, got 8; quote it: '8'",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], scale_with: 8}}",
     ),
 ]
 

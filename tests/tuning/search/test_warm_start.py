@@ -311,3 +311,20 @@ def test_a_launch_that_cannot_read_earlier_trials_leaves_nothing(tmp_path: Path)
     with pytest.raises(StorageError, match="no experiment 'old'"):
         launch_experiment(experiment(name="new", search={"trials": 5, "from": ["old"]}), tmp_path / "storage")
     assert not (tmp_path / "storage").exists()
+
+
+SCALED = {
+    "adapter": {"choice": ["lora", "loha"]},
+    "learning_rate": {"float": [1e-5, 1e-1], "log": True, "scale_with": "lora.rank"},
+    "lora.rank": {"choice": [4, 8, 16]},
+}
+
+
+def test_rates_are_those_at_which_trials_trained_in_the_notation_of_this_space(tmp_path: Path) -> None:
+    plain = {name: {k: v for k, v in d.items() if k != "scale_with"} for name, d in SCALED.items()}
+    drawn = LORA | {"lora.rank": 16}
+    for there, here, wanted in ((SCALED, SCALED, 1e-3), (plain, SCALED, 2e-3), (SCALED, plain, 5e-4)):
+        storage = tmp_path / f"{wanted}"
+        record(storage, [(drawn, Outcome.COMPLETED)], space=there)
+        (taken,) = after(storage, space=here).taken
+        assert taken.params == drawn | {"learning_rate": wanted}
