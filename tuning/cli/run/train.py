@@ -31,7 +31,7 @@ def run_train(
         typer.Option(
             "--from",
             metavar="NAME:TRIAL",
-            help="A recorded trial: its number, or best.",
+            help="A recorded trial: its number, best, or best:METRIC.",
             autocompletion=complete_trial,
         ),
     ] = None,
@@ -90,7 +90,7 @@ def run_train(
 
 
 def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, JsonValue]]:
-    """The experiment and the parameters of NAME:best or NAME:3."""
+    """The experiment and the parameters of NAME:best[:METRIC] or NAME:3."""
     from analysis.query.sql import opened
     from analysis.query.sweep import Sweep
     from analysis.ranking.rank_by_sql import best_in
@@ -101,7 +101,7 @@ def _recorded_trial(text: str, storage: Path) -> tuple[Experiment, dict[str, Jso
         raise StorageError(f"name a trial: {text}:best, or a number as in {text}:3")
     if reference.trial == BEST:
         with opened([reference.folder]) as source:
-            recorded, best, _ = best_in(source)
+            recorded, best, _ = best_in(source, reference.metric)
             _require_own_beginning(reference.folder, best.number)
             return recorded.experiment, dict(best.params)
     sweep = Sweep.at(reference.folder)
