@@ -49,6 +49,8 @@ class EarlierTrial(BaseModel):
     outcome: Outcome
     value: float
     epoch: float
+    values: dict[str, float] = {}
+    """Where this search has several objectives or constraints: see `EndedRecord`."""
 
 
 class WarmStartRecord(Record):

@@ -47,6 +47,11 @@ CASES = [
         objective="objective: [{metric: dice}, {metric: latency_ms}]",
     ),
     case(
+        "line 8  search.gp  cannot take several objectives: its Gaussian process models one value; use tpe or nsga2",
+        objective=TWO,
+        search="search: {gp: {}, trials: 3, from: [old]}",
+    ),
+    case(
         "line 3  objective[1].mode  parameters is better when smaller; use min or leave mode out",
         objective="objective: [{metric: dice}, {metric: parameters, mode: max}]",
     ),
@@ -88,12 +93,6 @@ CASES = [
     case(
         "line 4  constraints  must be a mapping, got [3]",
         objective="objective: {metric: dice}\nconstraints: [3]",
-    ),
-    case(
-        "line 8  search.gp    cannot take several objectives: its Gaussian process models one value; use tpe or nsga2",
-        "line 8  search.from  gives one value of each earlier trial, and this search has several objectives; leave one of them out",
-        objective=TWO,
-        search="search: {gp: {}, trials: 3, from: [old]}",
     ),
     case(
         "line 7  search.cmaes  cannot take constraints: it orders trials by one value; use tpe or nsga2",
