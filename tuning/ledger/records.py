@@ -197,6 +197,7 @@ class BuiltRecord(Record):
     """The number of parameters that train, now or later, by part (adapter, head, backbone), and the total.
 
     macs: multiplications of a forward pass over one image, where an objective or a constraint asks for them.
+    latency_ms: its time, likewise; of a trial that starts again, the first one counts.
     still: parameters that are set to train but have no gradient, by name; the parts do not count them.
     """
 
@@ -209,6 +210,7 @@ class BuiltRecord(Record):
     """The process that trains it, as `HOST:PID`; None in records of before."""
     still: list[str] = []
     macs: int | None = None
+    latency_ms: float | None = None
 
 
 class ReportRecord(Record):

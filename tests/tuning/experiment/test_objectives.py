@@ -31,7 +31,7 @@ CASES = [
         objective="objective: [{metric: dice}, {metric: paramters}]",
     ),
     case(
-        "line 3  objective[1].metric  segmentation has no metric 'speed'; it has dice, iou, soft_dice, loss, dice_with_background, iou_with_background, dice_worst, iou_worst, dice/CLASS, iou/CLASS, and the costs parameters, macs, peak_mb",
+        "line 3  objective[1].metric  segmentation has no metric 'speed'; it has dice, iou, soft_dice, loss, dice_with_background, iou_with_background, dice_worst, iou_worst, dice/CLASS, iou/CLASS, and the costs parameters, macs, peak_mb, latency_ms",
         objective="objective: [{metric: dice}, {metric: speed}]",
     ),
     case(
@@ -43,8 +43,8 @@ CASES = [
         objective="objective: [{metric: macs}, {metric: dice}]",
     ),
     case(
-        "line 3  objective[1].metric  latency_ms is measured after the search, of the trials that are scored: see it with `adaptertune pareto NAME --cost latency_ms`, and let the search weigh macs or parameters",
-        objective="objective: [{metric: dice}, {metric: latency_ms}]",
+        "line 3  objective[1].mode  latency_ms is better when smaller; use min or leave mode out",
+        objective="objective: [{metric: dice}, {metric: latency_ms, mode: max}]",
     ),
     case(
         "line 8  search.gp  cannot take several objectives: its Gaussian process models one value; use tpe or nsga2",
