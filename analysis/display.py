@@ -17,7 +17,7 @@ from analysis.ranking.by_adapter import adapter_table, against_baseline
 from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table
 from trainables.wording import counts_in_words, plural
-from tuning.formatting import format_setting
+from tuning.formatting import format_drawn
 from tuning.ledger.ledger import LEDGER, driver_alive
 from tuning.ledger.storage import python_name
 
@@ -86,7 +86,7 @@ def _best_configuration(sweep: Sweep, ranking: Ranking) -> Iterable[str]:
     if verdict := against_baseline(sweep, standing.value):
         yield f"<br>{escape(verdict)}"
     yield "</p>"
-    rows = [(name, format_setting(value)) for name, value in trial.params.items()]
+    rows = [(name, format_drawn(name, value, trial.rates)) for name, value in trial.params.items()]
     yield _rows(("setting", "value"), rows)
 
 

@@ -22,9 +22,18 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
-def format_settings(params: Mapping[str, JsonValue]) -> str:
-    """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`."""
-    return "  ".join(f"{name}={format_setting(value)}" for name, value in params.items())
+def format_settings(params: Mapping[str, JsonValue], rates: Mapping[str, float] | None = None) -> str:
+    """Settings on one line: `adapter=lora  lora.rank=8  learning_rate=0.00123`. rates: see `format_drawn`."""
+    return "  ".join(f"{name}={format_drawn(name, value, rates)}" for name, value in params.items())
+
+
+def format_drawn(name: str, value: JsonValue, rates: Mapping[str, float] | None = None) -> str:
+    """The value of a parameter, and the rate at which the trial trains where that is another one.
+
+    rates: the learning rates that are scaled with another setting.
+    """
+    actual = (rates or {}).get(name, value)
+    return format_setting(value) + ("" if actual == value else f" (trains at {format_setting(actual)})")
 
 
 def format_setting(value: JsonValue) -> str:

@@ -76,7 +76,7 @@ def plan_confirm(
     levels = tuple(
         AblationLevel(
             name=f"trial {trial.number}",
-            settings={name: v for name, v in trial.params.items() if name != SEED},
+            settings={name: v for name, v in {**trial.params, **trial.rates}.items() if name != SEED},
             value=value,
         )
         for trial, value in chosen

@@ -198,8 +198,8 @@ def _range(base: Base, spec: AblationSpec, name: str) -> Alternative:
         raise AblationError(f"--retune {name}: the levels differ in this setting; retune another one")
     space = base.experiment.space
     if name in space.root:
-        active = space.active(name, base.settings)
-        return space.root[name][active or 0]
+        domain = space.root[name][space.active(name, base.settings) or 0]
+        return domain.scaled(base.experiment.scales(base.settings).get(name, 1.0))
     value = base.settings.get(name, flatten_settings(base.config.model_dump(mode="json")).get(name))
     if (
         known.kind is not SettingKind.REAL

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from analysis.errors import QueryError
 from analysis.query.floors import Floors
 from trainables.specs.workload import MetricName
+from tuning.experiment.scaled_rates import RATES
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
@@ -80,6 +81,16 @@ class Trial:
         """Epochs it was to run."""
         epochs = self.config.get("epochs")
         return float(epochs) if isinstance(epochs, int | float) else 0.0
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates at which it trains, of those that its space scales."""
+        found = {name: self.config.get(name) for name in RATES if name in self.params}
+        return {
+            name: rate
+            for name, rate in found.items()
+            if isinstance(rate, float) and rate != self.params[name]
+        }
 
     @property
     def peak_mb(self) -> float | None:

@@ -16,7 +16,7 @@ from trainables.specs.definition_words import definitions_in_words
 from trainables.specs.workload import ValueRule
 from trainables.wording import plural
 from tuning.formatting import format_settings
-from tuning.tables.rows import OBJECTIVES
+from tuning.tables.rows import DRAWN, OBJECTIVES
 
 
 def best_table(ranking: Ranking, top: int) -> Table:
@@ -43,7 +43,7 @@ def best_table(ranking: Ranking, top: int) -> Table:
             format_budget(trial.ran, trial.epochs),
             outcome_in_words(trial, standing),
             format_count(trial.trainable),
-            format_settings(trial.params),
+            format_settings(trial.params, trial.rates),
         )
         for place, (trial, standing) in enumerate(first, start=1)
     )
@@ -148,6 +148,7 @@ def best_rows(ranking: Ranking, top: int) -> list[dict[str, Scalar]]:
         row |= {f"parameters.{part}": number for part, number in trial.parameters.items()}
         row |= {f"metrics.{name}": value for name, value in standing.metrics.items()}
         row |= {f"{OBJECTIVES}{name}": value for name, value in trial.values.items()}
+        row |= {f"{DRAWN}{name}": trial.params[name] for name in trial.rates}  # type: ignore[misc]
         if ranking.weighed is not None and ranking.weighed.goals.several:
             row["front"] = trial.number in ranking.weighed.front
         if (score := ranking.score(trial, standing)) is not None:

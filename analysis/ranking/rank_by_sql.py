@@ -133,22 +133,25 @@ def _broken(source: Source) -> str:
     return BROKEN if BROKEN in source.columns_of("trials") else "NULL::VARCHAR"
 
 
-def best_in(source: Source) -> tuple[Recorded, Trial, Ranking]:
+def best_in(source: Source, metric: str | None = None) -> tuple[Recorded, Trial, Ranking]:
     """The trial that NAME:best means: the first under `tuning.ranking.policy.FALLBACKS`.
 
-    Raises NothingToRankError if no trial can be ranked.
+    metric: the one that decides, as in NAME:best:METRIC; by default the (first) objective.
+    Raises NothingToRankError if no trial can be ranked, and QueryError for an unknown metric.
     """
     ranking = first_not_empty(
-        lambda policy: rank_by_sql(source, 1, early_stopped=policy == ANY_BUDGET, reports=False)
+        lambda policy: rank_by_sql(
+            source, 1, metric=metric, early_stopped=policy == ANY_BUDGET, reports=False
+        )
     )
     trial, _ = best_of(ranking)
     return source.recorded(trial.sweep), trial, ranking
 
 
-def best_number(folder: Path) -> int:
-    """The number of the trial that NAME:best means. Raises NothingToRankError, LedgerError."""
+def best_number(folder: Path, metric: str | None = None) -> int:
+    """The number of the trial that NAME:best means, see `best_in`. Raises LedgerError, too."""
     with opened([folder]) as source:
-        return best_in(source)[1].number
+        return best_in(source, metric)[1].number
 
 
 def _objective(source: Source, metric: str | None) -> Objective:

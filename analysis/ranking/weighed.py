@@ -75,6 +75,8 @@ def format_value(metric: str, value: float | None) -> str:
             return format_count(None if value is None else round(value))
         case CostMetric.PEAK_MB:
             return "–" if value is None else f"{value:,.0f}"
+        case CostMetric.LATENCY_MS:
+            return "–" if value is None else f"{value:.3g}"
         case _:
             return format_metric(value)
 
@@ -85,4 +87,5 @@ def label(metric: str) -> str:
         CostMetric.PARAMETERS.value: "trainable parameters",
         CostMetric.MACS.value: "MACs of an image",
         CostMetric.PEAK_MB.value: "peak memory in MB",
+        CostMetric.LATENCY_MS.value: "milliseconds an image",
     }.get(metric, metric)

@@ -11,7 +11,7 @@ from analysis.report.setup import describe_precision
 from analysis.tables import Table, format_budget, format_count
 from trainables.wording import plural
 from tuning.experiment.write import experiment_yaml
-from tuning.formatting import format_setting, format_settings
+from tuning.formatting import format_drawn, format_settings
 from tuning.ledger.ledger import read_history
 from tuning.ledger.lineage import can_be_repeated, schedule_of
 
@@ -57,7 +57,7 @@ def best_section(m: Material) -> Section:
     repeats = can_be_repeated(history, trial.number)
     again = f"adaptertune train --from {name}:{trial.number}\n" if repeats else ""
     blocks += [
-        FactList(tuple((key, format_setting(value)) for key, value in trial.params.items())),
+        FactList(tuple((key, format_drawn(key, value, trial.rates)) for key, value in trial.params.items())),
         Listing(
             "Train it again" if again else "Use it",
             f"{again}adaptertune evaluate"
@@ -125,7 +125,7 @@ def _top(m: Material) -> Table:
                 str(place), str(trial.number), m.value_of(standing), m.rounded(test),
                 f"{standing.epoch:g}",
                 format_budget(trial.ran, trial.epochs), format_count(trial.trainable),
-                format_settings(trial.params),
+                format_settings(trial.params, trial.rates),
             )
         )  # fmt: skip
     columns = (

@@ -204,7 +204,7 @@ def _space(experiment: Experiment) -> Table:
             needs = "; ".join(
                 f"{key} is {' or '.join(_shown(v) for v in values)}" for key, values in when.items()
             )
-            rows.append((name, describe_search_domain(alternative), needs))
+            rows.append((name, describe_search_domain(alternative) + _believed(alternative), needs))
     return Table(
         "Search space",
         ("setting", "values", "condition"),
@@ -220,6 +220,13 @@ def describe_search_domain(domain: Alternative) -> str:
     low, high = domain.span
     step = f", steps of {domain.step:g}" if domain.step is not None else ""
     return f"{low:g} to {high:g}{step}{', log' if domain.log else ''}{', integer' if domain.whole else ''}"
+
+
+def _believed(domain: Alternative) -> str:
+    """The prior of a domain, if it has one."""
+    if (prior := domain.prior) is None:
+        return ""
+    return f"; prior {_shown(prior.value)}, confidence {prior.confidence:g}"
 
 
 def _shown(value: JsonValue) -> str:

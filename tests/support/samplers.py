@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from spaces import CONDITIONAL, FINITE, NUMBERS
+from spaces import BELIEVED, CONDITIONAL, FINITE, NUMBERS
 
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.search import SearchSpec
@@ -49,6 +49,7 @@ FIRST: dict[int, list[dict[str, Any]]] = {
     id(FINITE): [{"adapter": "lora", "lora.rank": 8, "learning_rate": 1e-2}],
     id(NUMBERS): [{"learning_rate": 1e-3, "lora.rank": 4, "lora.dropout": 0.2, "batch_size": 8}],
 }
+FIRST[id(BELIEVED)] = FIRST[id(CONDITIONAL)]
 
 
 def space_for(name: str) -> Space:

@@ -34,3 +34,21 @@ NUMBERS = Space.parse(
     }
 )
 """Numbers without conditions, of every kind."""
+BELIEVED = Space.parse(
+    {
+        "adapter": {"choice": ["lora", "adalora", "none"], "prior": {"value": "lora", "confidence": 0.6}},
+        "learning_rate": {"float": [1e-5, 1e-1], "log": True, "prior": {"value": 3e-4}},
+        "lora.rank": {"int": [1, 8], "prior": {"value": 4, "confidence": 0.9}},
+        "adalora.init_rank": {"choice": [8, 12], "prior": {"value": 12}},
+        "freezing": [
+            {"choice": ["head_only", "full"], "when": {"adapter": "none"}},
+            {
+                "choice": ["frozen", "unfrozen"],
+                "prior": {"value": "frozen", "confidence": 0.8},
+                "when": {"adapter": ["lora", "adalora"]},
+            },
+        ],
+        "targets": {"choice": [["query"], ["query", "value"]], "prior": {"value": ["query"]}},
+    }
+)
+"""`CONDITIONAL`, with priors."""

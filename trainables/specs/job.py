@@ -85,7 +85,8 @@ class TrialResult(Spec):
 
     report: None if the trial failed.  built: parameter counts by part, in the first result, and with it
     still: the names of parameters that are set to train but have no gradient, those of all blocks as one.
-    head: where the model's head comes from, in the first result.  macs: see `BuiltRecord`, in the first one.
+    head: where the model's head comes from, in the first result.  macs, latency_ms: see `BuiltRecord`, in the
+    first one.
     worker: the process that trains it, as `HOST:PID`, in the first result.
     baseline: metrics of the pretrained baseline, from the worker that measured it.
     unsaved: why the trial could not be saved, reported once.  done: whether the trial has ended.
@@ -98,6 +99,7 @@ class TrialResult(Spec):
     built: dict[str, int] | None = None
     head: HeadSource | None = None
     macs: int | None = None
+    latency_ms: float | None = None
     worker: str | None = None
     still: list[str] = Field(default_factory=list)
     baseline: dict[str, float] | None = None

@@ -181,6 +181,11 @@ class Workload(Spec):
         return CostMetric.MACS in self.also
 
     @property
+    def measures_latency(self) -> bool:
+        """Whether the time of a forward pass of each trial's model is to be measured."""
+        return CostMetric.LATENCY_MS in self.also
+
+    @property
     def watched(self) -> tuple[str, ...]:
         """The domains in which validation metrics are needed, by the objective or by others."""
         return tuple(dict.fromkeys(name for metric in self.metrics for name in self.domains_of(metric)))

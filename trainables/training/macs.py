@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -10,6 +9,7 @@ from trainables.data.loader import batch_of
 from trainables.data.prepared import PreparedSplit
 from trainables.tasks.base import TaskModel
 from trainables.training.state import TrialState
+from trainables.training.undisturbed import undisturbed
 
 
 def count_macs(task: TaskModel, images: PreparedSplit, state: TrialState) -> int:
@@ -19,14 +19,7 @@ def count_macs(task: TaskModel, images: PreparedSplit, state: TrialState) -> int
     is computed as plain products meanwhile: of the fused kernels, which differ between devices, not all are
     counted. Random generators and the model's mode are left as they were.
     """
-    model, own = state.model, [(g, g.get_state()) for g in state.generators]
-    mode, device = model.training, next(model.parameters()).device
-    devices = [device] if device.type == "cuda" else []
     counter = FlopCounterMode(display=False)
-    model.eval()
-    with torch.random.fork_rng(devices), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        task.outputs(model, batch_of(images, [0]).to(device))
-    for generator, before in own:
-        generator.set_state(before)
-    model.train(mode)
+    with undisturbed(state) as device, sdpa_kernel(SDPBackend.MATH), counter:
+        task.outputs(state.model, batch_of(images, [0]).to(device))
     return int(counter.get_total_flops()) // 2

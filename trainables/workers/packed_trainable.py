@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,8 +250,9 @@ class PackedTrainable:
         clock = self._furthest_back()
         moving = [slot for slot in self._ordered() if slot.clock == clock]
         reports: dict[int, Report | Exception] = {}
-        for state, report in self._pack().advance([slot.state for slot in moving], steps=1):
-            reports[id(state)] = report
+        with moving[0].running.machine.busy() if moving else nullcontext():
+            for state, report in self._pack().advance([slot.state for slot in moving], steps=1):
+                reports[id(state)] = report
         found = []
         for slot in moving:
             slot.clock = clock + 1

@@ -59,7 +59,9 @@ class AdapterTrainable:
         assert running.state is not None
         engine = self.engines.of(running.job)
         while True:
-            for _, report in engine.advance([running.state], steps=1):
+            with running.machine.busy():
+                report = next((report for _, report in engine.advance([running.state], steps=1)), None)
+            if report is not None:
                 return running.reported(report)
             if (gone := running.between_steps()) is not None:
                 return gone

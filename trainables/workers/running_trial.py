@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainables.errors import CheckpointError, StorageError, reason_of
+from trainables.inference.trial_latency import trial_latency
 from trainables.models.freezing import count_parameters
 from trainables.run_folder import (
     BASELINE_CLAIM,
@@ -39,6 +40,7 @@ from trainables.training.evaluation import ran_out_of_memory
 from trainables.training.gradient_audit import grouped
 from trainables.training.macs import count_macs
 from trainables.training.state import TrialState
+from trainables.workers.quiet_machine import UNLOCKED, quiet_machine
 
 SAVING_SHARE = 20
 """The least ratio of a trial's training time to its saving time, whatever interval is set."""
@@ -68,6 +70,8 @@ class RunningTrial:
         self._built: dict[str, int] | None = None
         self._head: HeadSource | None = None
         self._macs: int | None = None
+        self._latency_ms: float | None = None
+        self.machine = quiet_machine() if job.workload.measures_latency else UNLOCKED
         self._told: list[str] = []
         self._told_before = 0
         self._baseline: dict[str, float] | None = None
@@ -85,7 +89,9 @@ class RunningTrial:
             begun = self._folder.is_dir()
             with suppress(OSError):  # a full disk may have free space by the time of the first save
                 self._folder.mkdir(parents=True, exist_ok=True)
-            self._open(engine_of(), begun)
+            with self.machine.busy():
+                self._open(engine_of(), begun)
+            self._measure_latency(engine_of())
             self.note(f"configuration {job.config.model_dump_json()}")
         except Exception as error:
             self._fault, self.lacked_memory = reason_of(error), ran_out_of_memory(error)
@@ -210,6 +216,15 @@ class RunningTrial:
         if job.workload.counts_macs:
             self._macs = count_macs(engine.task, engine.data.splits[Split.VALIDATION], state)
 
+    def _measure_latency(self, engine: Engine) -> None:
+        """Time the model while no other worker of the machine takes a step, if the sweep weighs that."""
+        if self.state is None or not self.job.workload.measures_latency:
+            return
+        with self.machine.alone() as alone:
+            images = engine.data.splits[Split.VALIDATION]
+            self._latency_ms = trial_latency(engine.task, images, self.state)
+        self.note(f"latency {self._latency_ms:.4g} ms{'' if alone else ', measured beside other trials'}")
+
     def _measured_baseline(self, engine: Engine, claim: Path) -> dict[str, float] | None:
         """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
         if not _first_to(claim):
@@ -277,6 +292,7 @@ class RunningTrial:
         built, self._built = self._built, None
         head, self._head = self._head, None
         macs, self._macs = self._macs, None
+        latency_ms, self._latency_ms = self._latency_ms, None
         still = grouped(self.state.still) if built is not None and self.state is not None else []
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
@@ -288,6 +304,7 @@ class RunningTrial:
             built=built,
             head=head,
             macs=macs,
+            latency_ms=latency_ms,
             worker=None if built is None else f"{socket.gethostname()}:{os.getpid()}",
             still=still,
             baseline=baseline,

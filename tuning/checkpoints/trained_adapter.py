@@ -119,7 +119,7 @@ def find_trained(text: str, storage: Path) -> Reference | Path:
         runs = sorted(path.parent.name for path in (storage / TRAINED).glob(f"*/{EXPERIMENT}"))
         there = f" (under {storage / TRAINED}: {', '.join(runs[:20])})" if runs else ""
         raise StorageError(
-            f"{error}. A trained adapter is NAME:TRIAL, NAME:best,"
+            f"{error}. A trained adapter is NAME:TRIAL, NAME:best, NAME:best:METRIC,"
             f" or a folder that `adaptertune train` wrote{there}"
         ) from error
 

@@ -115,4 +115,11 @@ def _print_best(out: Console, sweep: Sweep, ranking: Ranking) -> None:
         floor = sweep.floors.at(metric, Part.TEST)
         at_least = "" if floor is None else f", where a constant predictor reaches {floor:.4f}"
         print_lines(out, f"  the same weights on test images: {metric} {value:.4f}{at_least}")
-    print_lines(out, *(f"  {key}: {value}" for key, value in trial.params.items()))
+    print_lines(
+        out, *(f"  {key}: {value}{_actual(trial.rates.get(key))}" for key, value in trial.params.items())
+    )
+
+
+def _actual(rate: float | None) -> str:
+    """The rate at which a trial trains, where it is not what was drawn."""
+    return "" if rate is None else f" (trains at {rate:g})"

@@ -22,11 +22,11 @@ from tuning.ledger.storage import storage_folder
 
 
 def find_adapter(text: str, storage: Path | None) -> TrainedAdapter:
-    """The adapter of NAME:TRIAL, of NAME or NAME:best, or in a folder that `train` wrote."""
+    """The adapter of NAME:TRIAL, of NAME or NAME:best[:METRIC], or in a folder that `train` wrote."""
     found = find_trained(text, storage_folder(storage))
     if isinstance(found, Path):
         return adapter_of_folder(found)
-    number = best_number(found.folder) if found.number is None else found.number
+    number = best_number(found.folder, found.metric) if found.number is None else found.number
     return adapter_of_trial(found.folder, number)
 
 

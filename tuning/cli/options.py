@@ -31,7 +31,8 @@ FILE_HELP = "An experiment file, or the name of one that ships with adaptertune 
 NAME_HELP = "The name of an experiment, or the path of its folder."
 NAME_OR_TRIAL_HELP = "An experiment, or one of its trials by number."
 ADAPTER_HELP = (
-    "A trained adapter: NAME:TRIAL; NAME or NAME:best for the best trial; or a folder that `train` wrote."
+    "A trained adapter: NAME:TRIAL; NAME or NAME:best for the best trial, NAME:best:METRIC for the best by"
+    " another metric; or a folder that `train` wrote."
 )
 
 Storage = Annotated[

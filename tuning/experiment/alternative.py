@@ -12,8 +12,10 @@ from typing import Annotated, Any, Protocol, Self
 from pydantic import Field, JsonValue, model_serializer, model_validator
 
 from trainables.specs.base import Positive, Spec
+from tuning.experiment.file_errors import describe_value
+from tuning.experiment.prior import Prior
 
-DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "when")
+DOMAIN_KEYS = ("choice", "int", "float", "log", "step", "prior", "scale_with", "when")
 """The keys of a domain in the file."""
 Values = dict[str, JsonValue]
 """Parameter values by dotted name."""
@@ -57,14 +59,20 @@ class Alternative(Spec):
     real: tuple[Finite, Finite] | None = Field(default=None, alias="float")
     log: bool = False
     step: Positive | None = None
+    prior: Prior | None = None
+    """What is probably good; the search draws from it while it knows little."""
+    scale_with: str | None = None
+    """The adapter's setting with which a learning rate is scaled, see `tuning.experiment.scaled_rates`."""
     when: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Values of other parameters under which this domain applies: any one of those listed for each."""
 
     @model_serializer
     def _as_written(self) -> dict[str, Any]:
         given: dict[str, Any] = {"choice": self.choice, "int": self.whole, "float": self.real}
-        given |= {"log": self.log or None, "step": self.step}
+        given |= {"log": self.log or None, "step": self.step, "scale_with": self.scale_with}
         shown = {key: list(v) if isinstance(v, tuple) else v for key, v in given.items() if v is not None}
+        if self.prior is not None:
+            shown["prior"] = self.prior.model_dump(mode="json")
         if self.when:
             shown["when"] = {name: list(values) for name, values in self.when.items()}
         return shown
@@ -90,12 +98,15 @@ class Alternative(Spec):
                 if (key := canonical_json(value)) in seen:
                     yield "choice", f"contains {json.dumps(value)} twice; list each value once"
                 seen.append(key)
+            yield from self._prior_errors()
             return
         low, high = self.span
         if low > high:
             yield given[0], f"must run from low to high, got [{low:g}, {high:g}]"
         elif self.log and low <= 0:
             yield given[0], f"must be above 0 with log: true, got [{low:g}, {high:g}]"
+        else:
+            yield from self._prior_errors()
         if self.step is not None:
             if self.log:
                 yield "step", "cannot be combined with log: true; remove one of them"
@@ -103,6 +114,10 @@ class Alternative(Spec):
                 yield "step", f"must not exceed the range, got {self.step:g} for [{low:g}, {high:g}]"
             if self.whole is not None and not float(self.step).is_integer():
                 yield "step", f"must be a whole number with int, got {self.step:g}"
+
+    def _prior_errors(self) -> Iterator[tuple[str, str]]:
+        if self.prior is not None and self.match(self.prior.value) is None:
+            yield "prior.value", f"must be {describe_domain(self)}, got {describe_value(self.prior.value)}"
 
     @property
     def span(self) -> tuple[float, float]:
@@ -151,6 +166,22 @@ class Alternative(Spec):
         own = self.at(index)
         assert isinstance(own, int | float)
         return (own,) if math.isclose(own, value, rel_tol=1e-9, abs_tol=1e-12) else None
+
+    def scaled(self, scale: float) -> Alternative:
+        """The domain with all numbers multiplied by `scale`, for what does not scale them itself."""
+        if scale == 1.0:
+            return self
+        numbers = {
+            "choice": self.choice
+            and tuple(v * scale if isinstance(v, int | float) else v for v in self.choice),
+            "real": self.real and (self.real[0] * scale, self.real[1] * scale),
+            "step": self.step and self.step * scale,
+        }
+        return self.model_copy(update=numbers | {"scale_with": None, "prior": None})
+
+    def nearest(self, value: float) -> JsonValue:
+        """The value of a range that is nearest to one between its ends."""
+        return value if self.size is None else self.at(round((value - self.span[0]) / (self.step or 1)))
 
     def sample(self, rng: random.Random) -> JsonValue:
         """A random value: uniform, or uniform in its logarithm."""

@@ -126,7 +126,7 @@ def translate_errors(
         inner = getattr((detail.get("ctx") or {}).get("error"), "faults", None)
         if inner is not None:
             pairs = [("", one) if isinstance(one, str) else one for one in inner]
-            found += [Violation((*path, key) if key else path, rule) for key, rule in pairs]
+            found += [Violation((*path, *key.split(".")) if key else path, rule) for key, rule in pairs]
         elif detail["type"] == "extra_forbidden":
             keys = (known or {}).get(path[:-1], ())
             found.append(Violation(path, f"unknown key{suggestion(path[-1], keys)}"))

@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from trainables.specs.trial import TrialConfig
+from tuning.experiment.prior import Prior
+from tuning.experiment.scaled_rates import DEFAULTS, RATES
 from tuning.experiment.settings import bare_type
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
 
@@ -154,6 +156,12 @@ def _domain(name: str, field: Schema, definitions: Schema) -> Schema:
             keys["float"] = pair | {"items": {"type": "number"}, "description": "[low, high], both included"}
         keys["log"] = {"type": "boolean", "description": "uniform in the logarithm"}
         keys["step"] = {"type": "number", "exclusiveMinimum": 0}
+    keys["prior"] = _prior(field)
+    if name in RATES:
+        keys["scale_with"] = {
+            "enum": list(DEFAULTS),
+            "description": "the trial's rate is value × default ÷ this",
+        }
     keys["when"] = {
         "type": "object",
         "description": "other parameters, each with the value or values under which this domain applies",
@@ -165,6 +173,20 @@ def _domain(name: str, field: Schema, definitions: Schema) -> Schema:
     definitions[f"domain of {name}"] = one
     reference = {"$ref": f"#/$defs/domain%20of%20{name}"}
     return {"anyOf": [reference, {"type": "array", "minItems": 1, "items": reference}]}
+
+
+def _prior(field: Schema) -> Schema:
+    """What a user believes of a parameter."""
+    schema = Prior.model_json_schema()
+    docs = attribute_docs(Prior)
+    confidence = schema["properties"]["confidence"] | {"description": docs["confidence"]}
+    return {
+        "type": "object",
+        "description": "the value that is probably good, and how sure that is",
+        "properties": {"value": _without_notes(field), "confidence": confidence},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
 
 
 def _fields(field: Schema, definitions: Schema) -> Schema:

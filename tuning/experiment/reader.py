@@ -34,6 +34,7 @@ from tuning.experiment.file_errors import (
 from tuning.experiment.objective_list import FURTHER, known_keys, path_in_file, take_apart
 from tuning.experiment.overrides import apply_overrides, drop_first_outside, drop_groups_outside, narrow_space
 from tuning.experiment.paths import make_absolute
+from tuning.experiment.prior import Prior
 from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.settings import field_type_adapter, find_setting, keys_of, unknown_setting
 from tuning.experiment.space import Space
@@ -340,7 +341,8 @@ def _domain_violations(value: dict[str, Any], error: ValidationError) -> list[Vi
 
     So they are checked once more without the keys that are not.
     """
-    found = translate_errors(error, {(): DOMAIN_KEYS})
+    known: dict[Path, Sequence[str]] = {(): DOMAIN_KEYS, ("prior",): tuple(Prior.model_fields)}
+    found = translate_errors(error, known)
     wrong = {v.path[0] for v in found if v.path}
     rest = {key: inner for key, inner in value.items() if key not in wrong}
     if not wrong or wrong & {"choice", "int", "float"} or not rest.keys() & {"choice", "int", "float"}:
@@ -348,7 +350,7 @@ def _domain_violations(value: dict[str, Any], error: ValidationError) -> list[Vi
     try:
         Alternative.model_validate_json(json.dumps(listed_when(rest)))
     except ValidationError as more:
-        found += translate_errors(more, {(): DOMAIN_KEYS})
+        found += translate_errors(more, known)
     return found
 
 

@@ -24,6 +24,7 @@ from trainables.specs.definitions import Definitions
 from trainables.specs.trial import LOSS_WEIGHTS, TrialConfig
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
 from tuning.experiment.dotted import put_nested
+from tuning.experiment.scaled_rates import scales_in
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.sections.checkpoints import CheckpointSpec
 from tuning.experiment.sections.confirm import ConfirmSpec
@@ -115,11 +116,32 @@ class Experiment(Spec):
         return tuple(dict.fromkeys([*named, *searched]))
 
     def settings(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """`trial`, overridden by `params` (with dotted names), nested as in `TrialConfig`."""
+        """`trial`, overridden by `params` (with dotted names), nested as in `TrialConfig`.
+
+        Learning rates that the space scales are those at which the trial trains.
+        """
+        merged = self._merged(params)
+        for name, rate in self._scaled(params, merged).items():
+            merged[name] = rate
+        return merged
+
+    def scaled_rates(self, params: Mapping[str, JsonValue]) -> dict[str, float]:
+        """The learning rates at which a trial of these parameters trains, of those that the space scales."""
+        return self._scaled(params, self._merged(params))
+
+    def scales(self, params: Mapping[str, JsonValue]) -> dict[str, float]:
+        """What the drawn learning rates are multiplied by, of those that the space scales."""
+        return scales_in(self.space, params, self._merged(params))
+
+    def _merged(self, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         merged = copy.deepcopy(self.trial)
         for name, value in params.items():
             put_nested(merged, name.split("."), value)
         return merged
+
+    def _scaled(self, params: Mapping[str, JsonValue], merged: Mapping[str, JsonValue]) -> dict[str, float]:
+        scales = scales_in(self.space, params, merged)
+        return {name: float(params[name]) * scale for name, scale in scales.items()}  # type: ignore[arg-type]
 
     def trial_config(self, params: Mapping[str, JsonValue]) -> TrialConfig:
         """The configuration of a trial: the defaults, overridden by `trial`, then by `params`.

@@ -54,6 +54,8 @@ class TrialHistory:
     parameters: Mapping[str, int] | None = None
     macs: int | None = None
     """See `BuiltRecord`."""
+    latency_ms: float | None = None
+    """As it was first measured; see `BuiltRecord`."""
     reports: tuple[ReportRecord, ...] = ()
     stopped: StoppedRecord | None = None
     ended: EndedRecord | None = None
@@ -310,7 +312,9 @@ def _with(
 ) -> TrialHistory:
     match record:
         case BuiltRecord():
-            return replace(trial, parameters=record.parameters, macs=record.macs, worker=record.worker)
+            first = record.latency_ms if trial.latency_ms is None else trial.latency_ms
+            built = replace(trial, parameters=record.parameters, macs=record.macs, worker=record.worker)
+            return replace(built, latency_ms=first)
         case ReportRecord():
             kept = trial.reports
             while kept and kept[-1].epoch >= record.epoch:

@@ -10,7 +10,8 @@ from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import Ledger
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorded_goals import recorded_goals
-from tuning.ledger.records import EndedRecord, Record, ResumedRecord
+from tuning.ledger.recorded_rates import recorded_rates
+from tuning.ledger.records import EndedRecord, Record, ResumedRecord, StartedRecord
 from tuning.ledger.trial_values import values_of
 
 Listener = Callable[[Record], None]
@@ -55,6 +56,7 @@ class Recorder:
         self._first = tuple(self._listeners)
         self.goals = recorded_goals(history.header)
         """What is weighed; None if that is one objective."""
+        self._rates = recorded_rates(history.header)
 
     @property
     def pending(self) -> ResumedRecord | None:
@@ -62,7 +64,12 @@ class Recorder:
         return self._pending
 
     def record(self, record: Record) -> None:
-        """Write a record, then call the listeners. Raises Halt if the disk cannot be written."""
+        """Write a record, then call the listeners. Raises Halt if the disk cannot be written.
+
+        The start of a trial is written with the learning rates at which it trains.
+        """
+        if isinstance(record, StartedRecord) and (rates := self._rates(record.params)):
+            record = record.model_copy(update={"rates": rates})
         if (pending := self._pending) is not None:
             self._append(pending)
             self._pending = None

@@ -49,6 +49,8 @@ class EarlierTrial(BaseModel):
     outcome: Outcome
     value: float
     epoch: float
+    values: dict[str, float] = {}
+    """Where this search has several objectives or constraints: see `EndedRecord`."""
 
 
 class WarmStartRecord(Record):
@@ -121,6 +123,8 @@ class StartedRecord(Record):
     """None if the sampler noted nothing, if the trial starts again, and in records of before."""
     parent: Parent | None = None
     """None for a trial that begins with the pretrained model, and in records of before."""
+    rates: dict[str, float] = {}
+    """The learning rates at which it trains, of those that the space scales; `params` has what was drawn."""
 
 
 class AddedRecord(Record):
@@ -193,6 +197,7 @@ class BuiltRecord(Record):
     """The number of parameters that train, now or later, by part (adapter, head, backbone), and the total.
 
     macs: multiplications of a forward pass over one image, where an objective or a constraint asks for them.
+    latency_ms: its time, likewise; of a trial that starts again, the first one counts.
     still: parameters that are set to train but have no gradient, by name; the parts do not count them.
     """
 
@@ -205,6 +210,7 @@ class BuiltRecord(Record):
     """The process that trains it, as `HOST:PID`; None in records of before."""
     still: list[str] = []
     macs: int | None = None
+    latency_ms: float | None = None
 
 
 class ReportRecord(Record):

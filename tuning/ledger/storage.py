@@ -53,10 +53,14 @@ def _name_from_here(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Reference:
-    """An experiment's folder, and one of its trials: a number, `best`, or None for the whole experiment."""
+    """An experiment's folder, and one of its trials: a number, `best`, or None for the whole experiment.
+
+    metric: with `best`, the metric that decides; None for the (first) objective.
+    """
 
     folder: Path
     trial: int | str | None = None
+    metric: str | None = None
 
     @property
     def name(self) -> str:
@@ -70,8 +74,14 @@ class Reference:
 
 
 def parse_reference(text: str, storage: Path) -> Reference:
-    """Parse NAME, NAME:trial or NAME:best. Raises StorageError if there is no such experiment."""
+    """Parse NAME, NAME:trial, NAME:best or NAME:best:METRIC.
+
+    Raises StorageError if there is no such experiment. Whether it has the metric is not checked.
+    """
     match = re.fullmatch(r"(?P<name>.+):(?P<trial>\d+|best)", text)
+    by = None if match is not None else re.fullmatch(r"(?P<name>.+):best:(?P<metric>.+)", text)
+    if by is not None:
+        return Reference(find_experiment(by["name"], storage).absolute(), BEST, by["metric"])
     if match is None:
         return Reference(find_experiment(text, storage).absolute())
     trial = match["trial"]

@@ -10,7 +10,7 @@ from trainables.specs.costs import CostMetric
 from trainables.specs.workload import ValueRule
 from tuning.experiment.goals import Goals
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.records import ReportRecord
+from tuning.ledger.records import BuiltRecord, ReportRecord
 
 PARTS = ("adapter", "head", "backbone")
 """The parts of a model whose parameters train."""
@@ -27,10 +27,16 @@ class TrialValues:
     goals: Goals
     parameters: Mapping[str, int] | None = None
     macs: int | None = None
+    latency_ms: float | None = None
     peak_mb: float | None = None
     first: float | None = None
     """The running objective."""
     _metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+    def built(self, record: BuiltRecord) -> None:
+        """Take what its model costs; a time that was measured before counts."""
+        self.parameters, self.macs = record.parameters, record.macs
+        self.latency_ms = record.latency_ms if self.latency_ms is None else self.latency_ms
 
     def report(self, record: ReportRecord) -> None:
         """Take the next report, of a later epoch than those before."""
@@ -62,13 +68,15 @@ class TrialValues:
                 return None if self.macs is None else float(self.macs)
             case CostMetric.PEAK_MB:
                 return self.peak_mb
+            case CostMetric.LATENCY_MS:
+                return self.latency_ms
             case _:
                 return self._metrics.get(metric)
 
 
 def values_of(trial: TrialHistory, goals: Goals) -> dict[str, float]:
     """The values of a trial by its reports so far."""
-    followed = TrialValues(goals, trial.parameters, trial.macs)
+    followed = TrialValues(goals, trial.parameters, trial.macs, trial.latency_ms)
     for report in trial.reports:
         followed.report(report)
     return followed.values

@@ -47,6 +47,7 @@ class Results:
                 still=result.get("still") or [],
                 head=result.get("head"),
                 macs=result.get("macs"),
+                latency_ms=result.get("latency_ms"),
                 worker=result.get("worker"),
             )
             self._recorder.record(model)

@@ -66,7 +66,7 @@ class Dominance:
         """Take what a trial's model costs, or a report before it is decided about."""
         followed = self._values.setdefault(record.trial, TrialValues(self._goals))
         if isinstance(record, BuiltRecord):
-            followed.parameters, followed.macs = record.parameters, record.macs
+            followed.built(record)
         elif record.epoch > self._reached.get(record.trial, -math.inf):
             followed.report(record)
 

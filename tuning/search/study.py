@@ -324,16 +324,17 @@ class Study:
         """Add trials of another experiment for the sampler. They have no number and are not counted."""
         for trial in record.taken:
             given = as_asked(self._space, trial.params, self._distributions)
-            state = TOLD[trial.outcome]
-            steps = {} if state is TrialState.COMPLETE else {round(trial.epoch * 1000): trial.value}
+            end = self._told.of(TOLD[trial.outcome], trial.value, trial.values)
+            pruned = end.state is TrialState.PRUNED and not self._told.several
             self.optuna.add_trial(
                 optuna.trial.create_trial(
-                    state=state,
-                    value=trial.value,
+                    state=end.state,
+                    values=[trial.value] if pruned else end.values,
                     params=given,
                     distributions={name: self._distributions[name] for name in given},
-                    intermediate_values=steps,
-                    user_attrs={EARLIER: f"{record.experiment}:{trial.trial}"},
+                    intermediate_values={round(trial.epoch * 1000): trial.value} if pruned else {},
+                    user_attrs={EARLIER: f"{record.experiment}:{trial.trial}", **end.attributes},
+                    constraints=end.constraints,
                 )
             )
 

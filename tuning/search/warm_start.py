@@ -19,6 +19,7 @@ from trainables.specs.trial import TrialConfig
 from trainables.wording import plural
 from tuning.experiment.differences import find_differences
 from tuning.experiment.dotted import dotted_leaves
+from tuning.experiment.goals import Goals
 from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
@@ -28,6 +29,7 @@ from tuning.ledger.outcomes import RAN_TO_END, Outcome
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import EarlierTrial, WarmStartRecord
 from tuning.ledger.storage import find_experiment
+from tuning.ledger.trial_values import values_of
 
 _TAKEN = frozenset({*RAN_TO_END, Outcome.PRUNED})
 _MAY_DIFFER = ("model.", "data.", "trial.")
@@ -66,14 +68,17 @@ def _record(name: str, ours: Experiment, storage: Path) -> WarmStartRecord:
     history = read_history(find_experiment(name, storage))
     theirs = _experiment(name, history)
     _refuse_other_objective(name, theirs, ours)
+    goals = Goals.of(ours)
     taken: list[EarlierTrial] = []
     dropped: dict[int, str] = {}
+    weighed = _Weighed(goals)
     for number, trial in sorted(history.trials.items()):
-        found = _translated(trial, theirs, ours)
+        found = weighed.with_values(_translated(trial, theirs, ours), trial)
         if isinstance(found, str):
             dropped[number] = found
         else:
             taken.append(found)
+    weighed.require(name)
     searched = {f"trial.{name}" for name in (*theirs.space.names, *ours.space.names)}
     differs = [
         str(difference)
@@ -100,12 +105,44 @@ def _refuse_other_objective(name: str, theirs: Experiment, ours: Experiment) -> 
             f"search.from: trials of {name} have another task or objective ({'; '.join(there)}) than this"
             f" experiment ({'; '.join(here)}) and would mislead its search; take {name} out of search.from"
         )
-    metric, main = ours.objective.metric, ours.task.facts.main_metric
-    if (difference := ours.definitions.differs(metric, theirs.definitions, main=main)) is not None:
-        raise ExperimentFileError(
-            f"search.from: values of {metric} in {name} mean something else ({difference}) and would mislead"
-            f" this search; take {name} out of search.from, or launch it again"
-        )
+    main = ours.task.facts.main_metric
+    for metric in Goals.of(ours).metrics:
+        if (difference := ours.definitions.differs(metric, theirs.definitions, main=main)) is not None:
+            raise ExperimentFileError(
+                f"search.from: values of {metric} in {name} mean something else ({difference}) and would"
+                f" mislead this search; take {name} out of search.from, or launch it again"
+            )
+
+
+class _Weighed:
+    """The values of earlier trials, where this search has several objectives or constraints."""
+
+    def __init__(self, goals: Goals) -> None:
+        self._goals = goals
+        self._found: set[str] = set()
+        """The metrics that any trial has."""
+        self._tried = False
+
+    def with_values(self, found: EarlierTrial | str, trial: TrialHistory) -> EarlierTrial | str:
+        """The trial with the values of all metrics; why not, if it lacks one."""
+        if self._goals.single or isinstance(found, str):
+            return found
+        values = values_of(trial, self._goals)
+        self._tried, self._found = True, self._found | values.keys()
+        for metric in self._goals.metrics:
+            if metric not in values:
+                return f"no value of {metric}"
+        return found.model_copy(update={"values": values})
+
+    def require(self, name: str) -> None:
+        """Raise ExperimentFileError if the other experiment has not recorded a metric at all."""
+        lacking = [metric for metric in self._goals.metrics if self._tried and metric not in self._found]
+        if lacking:
+            raise ExperimentFileError(
+                f"search.from: trials of {name} have not recorded {' and '.join(lacking)}, which this search"
+                f" weighs; take {name} out of search.from, or {' and '.join(lacking)} out of objective and"
+                " constraints"
+            )
 
 
 def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> EarlierTrial | str:
@@ -123,6 +160,7 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
     for name in ours.space.order:
         if name in there and ours.space.active(name, given) is not None:
             given[name] = there[name]
+    given |= _as_drawn(given, trial, ours)
     params, errors = ours.space.locate(given)
     try:
         here = _settings(ours.trial_config(params))
@@ -130,13 +168,33 @@ def _translated(trial: TrialHistory, theirs: Experiment, ours: Experiment) -> Ea
         here, errors = {}, errors or {"": str(error)}
     # Fixed settings are compared first: a parameter may be missing because the adapter is another one.
     for name in trial.params if here else ():
-        if name not in errors and config_hash({name: there.get(name)}) != config_hash({name: here.get(name)}):
+        if name not in errors and not _equal(there.get(name), here.get(name)):
             return f"{name} is {json.dumps(here.get(name))} here, got {json.dumps(there.get(name))}"
     for name, rule in errors.items():
         return f"{name} {rule}".strip()
     return EarlierTrial(
         trial=trial.number, params=params, outcome=trial.outcome, value=value, epoch=trial.epoch
     )
+
+
+def _as_drawn(given: Mapping[str, JsonValue], trial: TrialHistory, ours: Experiment) -> dict[str, JsonValue]:
+    """The learning rates that our space scales, as it would have drawn them.
+
+    given: with the rates at which the trial trained.
+    """
+    found: dict[str, JsonValue] = {}
+    for name, scale in ours.scales(given).items():
+        rate, drawn = given[name], trial.params.get(name)
+        assert isinstance(rate, int | float)
+        same = isinstance(drawn, int | float) and math.isclose(drawn * scale, rate, rel_tol=1e-12)
+        found[name] = drawn if same else rate / scale
+    return found
+
+
+def _equal(there: JsonValue, here: JsonValue) -> bool:
+    if isinstance(there, float) and isinstance(here, float):  # a scaled rate is rounded
+        return math.isclose(there, here, rel_tol=1e-12)
+    return config_hash({"": there}) == config_hash({"": here})
 
 
 def _settings(config: TrialConfig) -> Mapping[str, JsonValue]:

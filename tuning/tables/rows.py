@@ -96,6 +96,8 @@ LATENCY = ("latency_ms", "latency_low_ms", "latency_high_ms")
 
 OBJECTIVES = "objectives."
 """Before the name of a metric: the column of trials with its value, of several objectives or constraints."""
+DRAWN = "drawn."
+"""Before the name of a learning rate that the space scales: the column of trials with the drawn value."""
 BROKEN = "broken"
 """The column of trials with the constraints that a trial does not keep; only where there is such a trial."""
 
@@ -146,6 +148,8 @@ def trial_row(trial: TrialHistory, experiment: Experiment, *, from_byte: int, up
         row[f"parameters.{part}"] = (trial.parameters or {}).get(part)
     for name, setting in settings_of(trial.settings, experiment).items():
         row.setdefault(name, setting)
+    for name in experiment.scaled_rates(trial.settings):  # no such columns where nothing is scaled
+        row[f"{DRAWN}{name}"] = trial.settings[name]  # type: ignore[assignment]
     for name, metric in (value.metrics if value else {}).items():
         row[f"metrics.{name}"] = metric
     return row | _worth(value.above_floor if value else None)

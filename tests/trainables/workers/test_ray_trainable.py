@@ -51,6 +51,20 @@ def test_a_trial_runs_to_its_end_and_the_first_result_says_what_was_built(actor:
     assert all(r["still"] == [] for r in results)
 
 
+def test_a_sweep_that_weighs_latency_gets_it_once_and_alone(tmp_path: Path) -> None:
+    text = LORA.replace("3", "2", 1)
+    plain = steps(actor_of(trial_job(tmp_path / "plain", text)))
+    asked = workload(Task.SEGMENTATION).model_copy(update={"also": ("latency_ms",)})
+    found = steps(actor_of(trial_job(tmp_path / "timed", text, workload=asked)))
+    assert found[0]["latency_ms"] > 0
+    assert [each["latency_ms"] for each in (*plain, found[1])] == [None] * 3
+    log = (tmp_path / "timed" / "trials" / "0000" / "log.txt").read_text()
+    assert "latency " in log
+    assert "beside other trials" not in log
+    curves = [report_values([Report.model_validate(r["report"]) for r in each]) for each in (plain, found)]
+    assert curves[0] == curves[1], "what is trained does not change"
+
+
 def test_weights_without_a_gradient_are_not_counted_and_are_named(
     actor: AdapterTrainable, asked: TrialJob
 ) -> None:

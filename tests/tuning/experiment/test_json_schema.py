@@ -24,12 +24,21 @@ def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> Non
         {"space": {"lora.rank": {"choice": ["eight"]}}},
         {"space": {"lora": {"rnak": {"choice": [8]}}}},
         {"space": {"loss": {"int": [1, 3]}}},
+        {"space": {"lora.rank": {"int": [1, 8], "prior": {"confidence": 0.5}}}},
+        {"space": {"lora.rank": {"int": [1, 8], "prior": {"value": 4, "confidence": 1}}}},
+        {"space": {"lora.rank": {"int": [1, 8], "prior": {"value": "four"}}}},
+        {"space": {"learning_rate": {"float": [1e-4, 1e-2], "scale_with": "lora.dropout"}}},
+        {"space": {"weight_decay": {"float": [0.0, 0.1], "scale_with": "lora.rank"}}},
         {"trial": {"lora.rank": 0}},
         {"scheduler": "bohb"},
         {"source_text": ""},
         {"definitions": {"dice": 2}},
     ):
         assert not validator.is_valid(valid | wrong), wrong
+    prior = {"lora.rank": {"int": [1, 8], "prior": {"value": 4, "confidence": 0.5}}}
+    assert validator.is_valid(valid | {"space": prior})
+    scaled = {"learning_rate": {"float": [1e-4, 1e-2], "scale_with": "lora.rank"}}
+    assert validator.is_valid(valid | {"space": scaled})
 
 
 def test_every_setting_is_in_the_reference() -> None:

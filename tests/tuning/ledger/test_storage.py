@@ -32,6 +32,8 @@ def test_a_name_a_path_and_a_trial(tmp_path: Path) -> None:
         assert parse_reference(text, tmp_path).folder == folder
         assert parse_reference(f"{text}:3", tmp_path).trial == 3
         assert parse_reference(f"{text}:best", tmp_path).trial == BEST
+        assert parse_reference(f"{text}:best:dice/a:b", tmp_path) == Reference(folder, BEST, "dice/a:b")
+        assert parse_reference(f"{text}:best", tmp_path).metric is None
     assert parse_reference("digits", tmp_path).trial is None
     for text in ("absent", "absent:3", "digits:worst"):
         with pytest.raises(StorageError, match="available: digits"):

@@ -21,7 +21,7 @@ from tuning.ledger.records import (
     ReportRecord,
     StartedRecord,
 )
-from tuning.ledger.trial_values import values_of
+from tuning.ledger.trial_values import TrialValues, values_of
 
 GIVEN = """{"name": "a", "task": "segmentation", "objective": {"metric": "dice"},
  "further": [{"metric": "parameters"}, {"metric": "macs"}, {"metric": "iou"}],
@@ -57,6 +57,18 @@ def test_what_is_not_known_is_left_out() -> None:
     goals = Goals((Goal("dice", Direction.MAXIMIZE), Goal("macs", Direction.MINIMIZE)))
     assert values_of(history().trials[0], goals) == {}
     assert values_of(history(REPORTS[0]).trials[0], goals) == {"dice": 0.3}
+
+
+def test_a_latency_that_is_measured_again_does_not_count() -> None:
+    """A trial that starts again measures again; what was recorded first stays, whoever reads it."""
+    goals = Goals((Goal("dice", Direction.MAXIMIZE), Goal("latency_ms", Direction.MINIMIZE)))
+    first, again = (BUILT.model_copy(update={"latency_ms": ms}) for ms in (2.5, 4.0))
+    trial = history(BUILT, first, REPORTS[0], STARTED, again, REPORTS[1]).trials[0]
+    assert values_of(trial, goals) == {"dice": 0.6, "latency_ms": 2.5}
+    followed = TrialValues(goals)
+    for record in (BUILT, first, again):
+        followed.built(record)
+    assert followed.values == {"latency_ms": 2.5}
 
 
 def test_a_trial_ends_with_its_values_and_with_the_constraints_that_it_breaks(tmp_path: Path) -> None:

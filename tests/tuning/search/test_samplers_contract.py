@@ -10,13 +10,13 @@ from typing import Any, get_args
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 from samplers import CASES, DRAWN, LISTED, first_in, search_for, space_for, study
-from spaces import CONDITIONAL, FINITE, NUMBERS
+from spaces import BELIEVED, CONDITIONAL, FINITE, NUMBERS
 
 from trainables.specs.base import Spec
 from trainables.specs.workload import Direction
 from tuning.experiment.goals import Goal, Goals
 from tuning.experiment.sections.objectives import BoundSpec
-from tuning.experiment.sections.search import ALGORITHMS, SearchSpec
+from tuning.experiment.sections.search import ALGORITHMS, TAKE_PRIORS, SearchSpec
 from tuning.experiment.space import Space
 from tuning.ledger.history import History
 from tuning.ledger.outcomes import Outcome
@@ -94,6 +94,7 @@ EARLIER = [
                 outcome=Outcome.PRUNED if n % 3 == 0 else Outcome.COMPLETED,
                 value=0.1 * n,
                 epoch=2.0,
+                values={"dice": 0.1 * n, "parameters": n % 4, "loss": 1.0, "peak_mb": 0.2 * n},
             )
             for n in range(6)
         ],
@@ -111,6 +112,7 @@ EARLIER_NUMBERS = [
                 outcome=Outcome.PRUNED if n % 3 == 0 else Outcome.COMPLETED,
                 value=0.1 * n,
                 epoch=2.0,
+                values={"dice": 0.1 * n, "parameters": n % 4, "loss": 1.0, "peak_mb": 0.2 * n},
             )
             for n in range(6)
         ],
@@ -238,10 +240,26 @@ def test_a_sampler_proposes_the_same_when_its_study_is_built_again(name: str, ho
         proposes_the_same_when_built_again(name, space_for(name), how)
 
 
+@pytest.mark.parametrize("how", STARTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TAKE_PRIORS]
+)
+def test_a_sampler_with_priors_proposes_the_same_when_its_study_is_built_again(name: str, how: str) -> None:
+    step, trials = (29, SLOW[name]) if name in SLOW else (4, 14)
+    proposes_the_same_when_built_again(name, BELIEVED, how, step=step, trials=trials)
+
+
+@pytest.mark.parametrize("name", ["tpe, two objectives and a constraint", "nsga2, a constraint"])
+def test_a_sampler_with_priors_that_weighs_more_proposes_the_same_when_built_again(name: str) -> None:
+    proposes_the_same_when_built_again(name, BELIEVED, "from nothing", step=3)
+
+
 @pytest.mark.parametrize("name", WEIGHED)
 def test_a_sampler_that_weighs_more_proposes_the_same_when_its_study_is_built_again(name: str) -> None:
     space = space_for(name.partition(", ")[0])
     proposes_the_same_when_built_again(name, space, "with first configurations", step=3)
+    if "qmc" not in name and "random" not in name:  # they learn nothing
+        proposes_the_same_when_built_again(name, space, "with earlier experiments", step=5)
 
 
 @pytest.mark.parametrize("name", ["tpe, a constraint", "nsga2, two objectives and a constraint"])

@@ -13,12 +13,14 @@ from cluster.connect import connect
 from trainables.errors import ExperimentFileError, StorageError
 from trainables.specs.definitions import BEFORE
 from trainables.specs.workload import Direction
+from tuning.experiment.goals import Goals
 from tuning.experiment.load import load_experiment as read_experiment
 from tuning.experiment.space import config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.ledger import LEDGER, Ledger, read_history
 from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.records import (
+    BuiltRecord,
     EarlierTrial,
     EndedRecord,
     ExperimentRecord,
@@ -30,6 +32,7 @@ from tuning.ledger.records import (
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
 from tuning.search.proposal import Proposal
+from tuning.search.samplers.counted_trials import REACHED
 from tuning.search.study import Study
 from tuning.search.warm_start import describe_earlier_trials, read_earlier_trials
 
@@ -311,3 +314,86 @@ def test_a_launch_that_cannot_read_earlier_trials_leaves_nothing(tmp_path: Path)
     with pytest.raises(StorageError, match="no experiment 'old'"):
         launch_experiment(experiment(name="new", search={"trials": 5, "from": ["old"]}), tmp_path / "storage")
     assert not (tmp_path / "storage").exists()
+
+
+SCALED = {
+    "adapter": {"choice": ["lora", "loha"]},
+    "learning_rate": {"float": [1e-5, 1e-1], "log": True, "scale_with": "lora.rank"},
+    "lora.rank": {"choice": [4, 8, 16]},
+}
+
+
+def test_rates_are_those_at_which_trials_trained_in_the_notation_of_this_space(tmp_path: Path) -> None:
+    plain = {name: {k: v for k, v in d.items() if k != "scale_with"} for name, d in SCALED.items()}
+    drawn = LORA | {"lora.rank": 16}
+    for there, here, wanted in ((SCALED, SCALED, 1e-3), (plain, SCALED, 2e-3), (SCALED, plain, 5e-4)):
+        storage = tmp_path / f"{wanted}"
+        record(storage, [(drawn, Outcome.COMPLETED)], space=there)
+        (taken,) = after(storage, space=here).taken
+        assert taken.params == drawn | {"learning_rate": wanted}
+
+
+# --- several objectives -----------------------------------------------------------------------
+
+WEIGHED: dict[str, Any] = {
+    "further": [{"metric": "map_50"}, {"metric": "macs"}],
+    "constraints": {"peak_mb": {"at_most": 500}},
+}
+
+
+def record_weighed(storage: Path, lacks: tuple[str, ...] = ()) -> None:
+    """Four trials that ran two epochs, the better one first; the last one was pruned.
+
+    lacks: metrics that no trial has; trial 2 never has map_50.
+    """
+    of = experiment(name="old")
+    header = ExperimentRecord(name="old", file="", experiment=of.model_dump(mode="json"))
+    with Ledger.create(storage / "old", header) as ledger:
+        for n in range(4):
+            params = LOHA | {"learning_rate": 1e-3 * (n + 1)}
+            ledger.append(StartedRecord(trial=n, params=params, hash=config_hash(params)))
+            macs = None if "macs" in lacks else 100 + n
+            ledger.append(BuiltRecord(trial=n, parameters={"adapter": 5, "head": 1}, macs=macs))
+            for epoch, value in ((1.0, n / 10), (2.0, n / 10 - 0.05)):
+                has = n != 2 and "map_50" not in lacks
+                metrics = {"map_50": value + 0.5} if has else {}
+                ledger.append(
+                    ReportRecord(
+                        trial=n, epoch=epoch, step=10, objective=n / 10, metrics=metrics,
+                        peak_mb=200.0 * (n + 1),
+                    )
+                )  # fmt: skip
+            outcome = Outcome.PRUNED if n == 3 else Outcome.COMPLETED
+            ledger.append(EndedRecord(trial=n, outcome=outcome, value=n / 10, epoch=2.0))
+
+
+def test_with_several_objectives_the_values_of_one_report_are_taken(tmp_path: Path) -> None:
+    record_weighed(tmp_path)
+    found = after(tmp_path, **WEIGHED)
+    assert [trial.trial for trial in found.taken] == [0, 1, 3]
+    assert found.taken[1].values == {"map": 0.1, "map_50": 0.6, "macs": 101.0, "peak_mb": 400.0}
+    assert found.dropped == {2: "no value of map_50"}
+    assert after(tmp_path).taken[1].values == {}, "one objective and no constraints"
+
+
+def test_the_study_knows_their_values_and_what_they_break(tmp_path: Path) -> None:
+    record_weighed(tmp_path)
+    of = experiment(search={"trials": 4, "tpe": {"startup_trials": 2}, "from": ["old"]}, **WEIGHED)
+    warm = Study(
+        of.space, of.search, name="s", direction=Direction.MAXIMIZE, trials=4, goals=Goals.of(of),
+        earlier=read_earlier_trials(of, tmp_path),
+    )  # fmt: skip
+    first, second, pruned = warm.optuna.trials
+    assert (first.state, first.values) == (TrialState.COMPLETE, [0.0, 0.5, 100.0])
+    assert [trial.constraints["peak_mb"] for trial in (first, second, pruned)] == [-0.6, -0.2, 0.6]
+    assert (pruned.state, pruned.user_attrs[REACHED]) == (TrialState.PRUNED, [0.3, 0.8, 103.0])
+
+
+@pytest.mark.parametrize("lacks", [("macs",), ("map_50",), ("map_50", "macs")])
+def test_what_the_other_experiment_has_not_recorded_is_named(tmp_path: Path, lacks: tuple[str, ...]) -> None:
+    record_weighed(tmp_path, lacks)
+    with pytest.raises(ExperimentFileError) as caught:
+        after(tmp_path, **WEIGHED)
+    assert f"trials of old have not recorded {' and '.join(lacks)}, which this search weighs" in str(
+        caught.value
+    )

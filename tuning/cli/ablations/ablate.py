@@ -89,6 +89,11 @@ def run_ablate(
     from tuning.ledger.storage import parse_reference, storage_folder
 
     source = parse_reference(name, storage_folder(storage))
+    base = source.number
+    if source.metric is not None:
+        from analysis.ranking.rank_by_sql import best_number
+
+        base = best_number(source.folder, source.metric)
     options = AblateOptions(
         over=over,
         study=study,
@@ -101,7 +106,7 @@ def run_ablate(
         keep_scale=keep_scale,
         name=new_name,
     )
-    plan = plan_ablation(options, source.folder, source.number)
+    plan = plan_ablation(options, source.folder, base)
     known = check_begun(plan, source.folder.parent)
     print_plan(plan)
     if not dry_run:

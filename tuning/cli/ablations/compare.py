@@ -67,4 +67,9 @@ def _side(text: str, storage: Path) -> Side:
 
     reference = parse_reference(text, storage)
     history = read_history(reference.folder)
-    return choose_side(text, reference.folder, Sweep.of(history), reference.number, history.prepared)
+    number = reference.number
+    if reference.metric is not None:
+        from analysis.ranking.rank_by_sql import best_number
+
+        number = best_number(reference.folder, reference.metric)
+    return choose_side(text, reference.folder, Sweep.of(history), number, history.prepared)

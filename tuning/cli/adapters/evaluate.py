@@ -101,6 +101,7 @@ def run_evaluate(
 
     - `NAME:7`: trial 7 of an experiment under `--storage`
     - `NAME:best`, or `NAME`: its best trial, as `adaptertune best NAME` ranks them
+    - `NAME:best:iou`: the best by another metric, as `adaptertune best NAME --by iou` ranks them
     - a folder that `adaptertune train` wrote: a path, or the name of a folder under `trained/` of `--storage`
 
     NAME may be the path of an experiment's folder. The weights are those of the trial's best report on

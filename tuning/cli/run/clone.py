@@ -15,7 +15,9 @@ def run_clone(
     trial: Annotated[
         str,
         typer.Argument(
-            metavar="NAME:TRIAL", help="A trial by number, or NAME:best.", autocompletion=complete_trial
+            metavar="NAME:TRIAL",
+            help="A trial by number, or NAME:best[:METRIC].",
+            autocompletion=complete_trial,
         ),
     ],
     given: Annotated[

@@ -19,7 +19,9 @@ def run_extend(
     trial: Annotated[
         str,
         typer.Argument(
-            metavar="NAME:TRIAL", help="A trial by number, or NAME:best.", autocompletion=complete_trial
+            metavar="NAME:TRIAL",
+            help="A trial by number, or NAME:best[:METRIC].",
+            autocompletion=complete_trial,
         ),
     ],
     epochs: Annotated[int, typer.Option(help="The new total, with those that the trial has run.", min=1)],

@@ -14,5 +14,5 @@ def run_logs(name: NameOrTrial, storage: Storage = None) -> None:
 
     reference = parse_log_reference(name, storage_folder(storage))
     if reference.trial == BEST:
-        reference = Reference(reference.folder, best_number(reference.folder))
+        reference = Reference(reference.folder, best_number(reference.folder, reference.metric))
     typer.echo(read_log(reference), nl=False)

@@ -24,7 +24,10 @@ def sweep_and_trial(name: str, storage: Path | None, command: str) -> tuple[Path
 
 
 def named_trial(trial: str, storage: Path | None, command: str) -> tuple[Path, int, History]:
-    """The folder, the number and the record of NAME:TRIAL or NAME:best. Raises StorageError for a sweep."""
+    """The folder, the number and the record of NAME:TRIAL or NAME:best[:METRIC].
+
+    Raises StorageError for a sweep, and QueryError for a metric that it has not recorded.
+    """
     from analysis.ranking.rank_by_sql import best_number
     from trainables.errors import StorageError
     from tuning.ledger.ledger import read_history
@@ -33,5 +36,8 @@ def named_trial(trial: str, storage: Path | None, command: str) -> tuple[Path, i
     reference = parse_reference(trial, storage_folder(storage))
     if reference.trial is None:
         raise StorageError(f"{command} takes a trial: {trial}:7, or {trial}:best")
-    number = best_number(reference.folder) if reference.trial == BEST else int(reference.trial)
+    if reference.trial == BEST:
+        number = best_number(reference.folder, reference.metric)
+    else:
+        number = int(reference.trial)
     return reference.folder, number, read_history(reference.folder)

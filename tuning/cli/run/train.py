@@ -32,7 +32,7 @@ def run_train(
         typer.Option(
             "--from",
             metavar="NAME:TRIAL",
-            help="A recorded trial: its number, or best.",
+            help="A recorded trial: its number, best, or best:METRIC.",
             autocompletion=complete_trial,
         ),
     ] = None,

@@ -58,11 +58,6 @@ def _search(draft: Draft) -> Iterator[Violation]:
         yield Violation(
             ("search", "optuna"), "cannot be told constraints; use tpe or nsga2, or leave constraints out"
         )
-    if search.from_:
-        yield Violation(
-            ("search", "from"),
-            f"gives one value of each earlier trial, and this search has {asked}; leave one of them out",
-        )
 
 
 def _scheduler(draft: Draft) -> Iterator[Violation]:

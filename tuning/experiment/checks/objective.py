@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainables.specs.costs import COSTS, MEASURED_LATER, CostMetric
+from trainables.specs.costs import COSTS, CostMetric
 from trainables.specs.metric_class import class_error, weight_error
 from trainables.specs.trial import LOSS_WEIGHTS, Loss
 from trainables.specs.workload import ROBUSTNESS, Direction, MetricName, Task
@@ -40,13 +40,6 @@ def check_metric(
     assert draft.task is not None
     asked = _asked(draft, metric)
     base = asked.base
-    if metric == MEASURED_LATER:
-        yield Violation(
-            at,
-            f"{metric} is measured after the search, of the trials that are scored: see it with `adaptertune"
-            f" pareto NAME --cost {metric}`, and let the search weigh macs or parameters",
-        )
-        return
     if not _is_known(asked, draft.task):
         more = f", and the costs {', '.join(CostMetric)}" if costs else ""
         if costs and (close := closest_name(metric, COSTS)) is not None:

@@ -24,6 +24,7 @@ from tuning.experiment.checks.population import check_population
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
 from tuning.experiment.sections.scheduler import AshaRule, SchedulerSpec
+from tuning.experiment.sections.search import TAKE_PRIORS
 from tuning.experiment.space import ADAPTER, SECTION_NAMES
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _search(draft: Draft) -> Iterator[Violation]:
     if search is None or not draft.written:
         return
     yield from _from(search)
+    yield from _priors(draft, search)
     if search.cmaes is not None:
         yield from _numbers_only(draft)
     if search.grid is not None:
@@ -211,6 +213,21 @@ def _numbers_only(draft: Draft) -> Iterator[Violation]:
                     ("space", name, number),
                     f"depends on {' and '.join(parents)}, and search.cmaes takes no conditional settings; fix"
                     f" {'it' if len(parents) == 1 else 'them'}, or use tpe, gp or nsga2",
+                )
+
+
+def _priors(draft: Draft, search: SearchSpec) -> Iterator[Violation]:
+    """Only some algorithms draw from priors; the others would ignore what the user knows."""
+    if search.algorithm in TAKE_PRIORS:
+        return
+    *others, last = TAKE_PRIORS
+    for name, domains in draft.space.root.items():
+        for number, domain in enumerate(domains):
+            if domain.prior is not None:
+                yield Violation(
+                    ("space", name, number, "prior"),
+                    f"cannot be used by search.{search.algorithm}; use {', '.join(others)} or {last}, or"
+                    " remove it (search.first tries configurations first)",
                 )
 
 

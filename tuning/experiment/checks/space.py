@@ -11,6 +11,7 @@ from tuning.experiment.alternative import Alternative, describe_domain
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.file_errors import Violation, closest_name, describe_value
+from tuning.experiment.scaled_rates import DEFAULTS, RATES
 from tuning.experiment.settings import SettingKind, find_setting
 from tuning.experiment.space import ADAPTER, SECTION_NAMES, Space
 
@@ -19,16 +20,17 @@ def check_space(draft: Draft) -> Iterator[Violation]:
     """All checks of the space."""
     for name, domains in draft.space.root.items():
         for number, domain in enumerate(domains):
-            yield from _domain(name, number, domain)
+            yield from _domain(draft, name, number, domain)
             yield from _conditions(draft, name, number, domain)
         yield from _alternatives(draft.space, name)
         yield from _sections(draft, name)
     yield from _cycles(draft.space)
 
 
-def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
+def _domain(draft: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
     known, at = find_setting(name), ("space", name, number)
     assert known is not None
+    yield from _scale_with(draft, name, number, domain)
     if domain.choice is not None:
         for index, value in enumerate(domain.choice):
             yield from known.violations(value, (*at, "choice", index))
@@ -50,6 +52,24 @@ def _domain(name: str, number: int, domain: Alternative) -> Iterator[Violation]:
         return
     for index, end in enumerate((domain.at(0) if domain.whole else domain.span[0], domain.highest)):
         yield from known.violations(end, (*at, key, index))
+
+
+def _scale_with(draft: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:
+    """A learning rate may be scaled with the rank or alpha of an adapter that trials can have."""
+    setting, at = domain.scale_with, ("space", name, number, "scale_with")
+    if setting is None:
+        return
+    if name not in RATES:
+        yield Violation(at, f"applies to {' and '.join(RATES)}, not to {name}; remove it")
+    elif setting not in DEFAULTS:
+        close = closest_name(setting, DEFAULTS)
+        guess = f"; did you mean '{close}'?" if close else f"; it takes {', '.join(DEFAULTS)}"
+        yield Violation(at, f"must be the rank or alpha of an adapter, got '{setting}'{guess}")
+    else:
+        adapters, section = draft.possible_values(ADAPTER), setting.partition(".")[0]
+        if adapters is not None and section not in adapters and ADAPTER not in draft.touched:
+            rule = f"has no effect: adapter is {join_or(adapters)}, never {section}; remove it"
+            yield Violation(at, rule)
 
 
 def _conditions(draft: Draft, name: str, number: int, domain: Alternative) -> Iterator[Violation]:

@@ -14,7 +14,7 @@ from trainables.specs.workload import Direction
 class FurtherObjective(Spec):
     """An objective after the first one: a metric on validation images, or a cost.
 
-    metric: as in `ObjectiveSpec`, or `parameters`, `macs`, `peak_mb`.
+    metric: as in `ObjectiveSpec`, or `parameters`, `macs`, `peak_mb`, `latency_ms`.
     """
 
     metric: str

@@ -108,6 +108,9 @@ ALGORITHMS = ("tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid", "optuna")
 LEARN_NOTHING = frozenset({"qmc", "random", "grid"})
 """Algorithms that do not learn from the values of trials."""
 
+TAKE_PRIORS = ("tpe", "random", "gp", "nsga2")
+"""Algorithms that draw from the priors of a space while they know little."""
+
 
 class SearchSpec(Spec):
     """How configurations are proposed, how many, which ones first, and from which earlier experiments."""

@@ -23,6 +23,7 @@ from tuning.search.samplers.gp import build_gp
 from tuning.search.samplers.grid import list_grid
 from tuning.search.samplers.nsga2 import build_nsga2
 from tuning.search.samplers.optuna_named import build_named
+from tuning.search.samplers.prior import WithPrior, has_prior
 from tuning.search.samplers.qmc import build_qmc
 from tuning.search.samplers.random_search import build_random
 from tuning.search.samplers.tpe import build_tpe
@@ -65,7 +66,8 @@ another seed a Gaussian process proposes the same again."""
 
 def build_sampler(search: SearchSpec, draw: Draw) -> BaseSampler:
     """Build the experiment's sampler for one draw. The algorithm must not be one that lists."""
-    return SAMPLERS[search.algorithm](search.section, draw)
+    sampler = SAMPLERS[search.algorithm](search.section, draw)
+    return WithPrior(sampler, draw) if has_prior(draw) else sampler
 
 
 def list_configurations(search: SearchSpec, space: Space) -> Iterator[dict[str, JsonValue]] | None:
