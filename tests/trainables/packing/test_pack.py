@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from marks import slow
 from torch import Tensor
 from torch.nn import functional
 
@@ -103,7 +104,7 @@ def test_every_family_that_is_packed_is_tested_here() -> None:
 @pytest.mark.parametrize(
     ("task", "family"),
     [
-        pytest.param(task, family, marks=[pytest.mark.slow] if task is Task.DETECTION else [])
+        slow(task, family) if task is Task.DETECTION else (task, family)
         for task in EMBEDDED
         for family in (*FAMILIES, "mixed")
     ],
