@@ -15,7 +15,7 @@ import pytest
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.outcomes import Ending, Outcome
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 FILE = """
 name: small

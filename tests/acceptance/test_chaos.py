@@ -25,7 +25,7 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.records import EndedRecord, ReportRecord, ResumedRecord, StartedRecord
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 RESUME = ("resume", NAME)
 SEED = 4
 

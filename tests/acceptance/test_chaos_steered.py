@@ -27,7 +27,7 @@ from tuning.ledger.ledger import read_history
 from tuning.ledger.records import Outcome, PausedRecord, UnpausedRecord
 from tuning.ledger.requests import PauseRequest, UnpauseRequest, leave_request
 
-pytestmark = [pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.timeout(2400)]
 TPE = "{tpe: {startup_trials: 5}, trials: 12, seed: 4}"
 ASHA = "{asha: {grace_epochs: 1, reduction_factor: 2}}"
 SWEEPS = [

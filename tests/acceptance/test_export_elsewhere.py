@@ -17,7 +17,7 @@ ALONE = ("torch", "transformers", "peft")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_every_adapter_type_loads_with_torch_transformers_and_peft_alone(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     _run([sys.executable, "-m", "venv", str(tmp_path / "venv")], tmp_path)

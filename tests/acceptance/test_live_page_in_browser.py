@@ -38,10 +38,10 @@ from tuning.ledger.records import (
 from tuning.ledger.requests import read_request, requests_in
 from tuning.ledger.storage import trial_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 """The timeout includes the installation of Chromium."""
 
-WAIT_MS = 60_000
+WAIT_MS = 300_000
 PARAMS = {"adapter": "lora", "freezing": "frozen", "learning_rate": 0.0077, "lora.rank": 8}
 Open = Callable[..., Any]
 

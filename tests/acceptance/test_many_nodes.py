@@ -23,9 +23,9 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import EndedRecord
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 TRIALS = 20
-WITHIN_S = 300.0
+WITHIN_S = 1200.0
 """Generous, as several nodes may share two busy cores."""
 CAPACITY = """
 import os
@@ -216,7 +216,7 @@ def capacity_of(cluster: Raylets, folder: Path) -> Iterator[Callable[[Callable[[
         yield ask
     finally:
         stdin.close()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def test_a_head_that_is_killed_ends_the_sweep_in_plain_words_and_it_goes_on_elsewhere(place: Place) -> None:

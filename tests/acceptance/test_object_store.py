@@ -16,7 +16,7 @@ from trainables.errors import StorageError
 from trainables.storage_paths import StorePath, sizes
 from tuning.ledger.ledger import read_history
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 NAME = "stored"
 FILE = f"""

@@ -16,7 +16,7 @@ from trainables.specs.workload import Direction
 from tuning.ledger.history import History
 from tuning.ledger.ledger import read_history
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SWEEP = """\
 name: NAME
 task: TASK
@@ -129,7 +129,7 @@ def contains_zero(found: PairedDifference) -> bool:
     return found.interval.low <= 0 <= found.interval.high
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("two_cpus")
 def test_sweeps_that_learn_find_as_good_a_best_trial(tmp_path: Path) -> None:
     found = difference(tmp_path, range(5))

@@ -17,7 +17,7 @@ from tuning.ledger.outcomes import Outcome, StoppedBy
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not next to the checkout"),
 ]
 COMMON = [

@@ -29,7 +29,7 @@ def place(storage: Path, which: str) -> Path:
 
 def adaptertune(storage: Path, *arguments: str) -> str:
     given = {"ADAPTERTUNE_STORAGE": str(storage), "COLUMNS": "200"}
-    return command.adaptertune(storage, *arguments, timeout=280, **given)
+    return command.adaptertune(storage, *arguments, timeout=800, **given)
 
 
 def expected(name: str) -> Any:

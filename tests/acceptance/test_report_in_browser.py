@@ -11,7 +11,7 @@ from browsers import DESK, SMALL, TELEPHONE, luminance
 
 from analysis.report.write import write_report
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 """The timeout includes the installation of Chromium."""
 
 

@@ -36,7 +36,7 @@ from tuning.experiment.spec import Experiment
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not next to the checkout"),
 ]
 NAMES = [

@@ -81,7 +81,7 @@ needs_jupyter = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @needs_jupyter
 def test_the_first_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = execute("first-sweep", tmp_path, monkeypatch)
@@ -104,7 +104,7 @@ def test_the_first_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @needs_jupyter
 def test_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = execute("your-own-data", tmp_path, monkeypatch)

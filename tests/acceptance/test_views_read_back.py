@@ -29,7 +29,7 @@ from tuning.views.optuna_database import DatabaseStudyStorage, with_driver
 from tuning.views.optuna_journal import JOURNAL_FILE, JournalStudyStorage
 from tuning.views.optuna_study import StudyStorage, StudyView
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 """The timeout includes the installation of PostgreSQL."""
 
 

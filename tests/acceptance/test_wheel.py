@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_a_wheel_launches_quickstart_next_to_foreign_packages(python: Path, project: Path) -> None:
     adaptertune = str(python.parent / "adaptertune")
     output = run([adaptertune, "launch", "quickstart", "--trials", "2", "--set", "trial.epochs=1"], project)
@@ -59,7 +59,7 @@ def test_a_wheel_launches_quickstart_next_to_foreign_packages(python: Path, proj
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("path", [None, "."], ids=["", "PYTHONPATH=."])
 def test_python_finds_our_packages_next_to_foreign_ones(
     python: Path, project: Path, path: str | None
@@ -78,7 +78,7 @@ def test_python_finds_our_packages_next_to_foreign_ones(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_a_foreign_module_that_is_imported_before_is_an_error(python: Path, project: Path) -> None:
     (project / "tuning.py").write_text("")
     done = subprocess.run(

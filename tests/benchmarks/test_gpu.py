@@ -139,11 +139,11 @@ def test_compiled_models_are_timed_after_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_the_whole_command(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     small = ["--device", "cpu", "--small", "--no-compiled", "--turns", "1", "--processes", "2"]
-    printed_by("benchmarks.gpu", *small, "--out", str(out), within_s=560)
+    printed_by("benchmarks.gpu", *small, "--out", str(out), within_s=2300)
     found = json.loads(out.read_text())
     assert found["machine"]["torch"] == torch.__version__
     assert list(found["sections"]) == ["segmentation", "detection", "head_only"]

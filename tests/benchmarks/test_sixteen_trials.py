@@ -56,7 +56,7 @@ def test_wrong_arguments_are_refused_before_anything_runs(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_the_whole_command() -> None:
     printed = printed_by("benchmarks.sixteen_trials", "--rounds", "1", "--peers", "optuna-one-thread")
     assert printed.count(" 16 trials, mean best Dice") == 2

@@ -166,7 +166,7 @@ def test_wrong_arguments_are_refused_before_anything_runs(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_the_whole_command(tmp_path: Path) -> None:
     out = tmp_path / "reports.json"
     sizes = ["--seeds", "1", "--trials", "3", "--epochs", "2", "--train", "32", "--validation", "8"]

@@ -99,7 +99,7 @@ SPACE = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
 def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
     train: Run, tmp_path: Path, task: str

@@ -121,7 +121,7 @@ class Driver:
     folder: Path
     output: Path
 
-    def wait_for(self, reached: Callable[[], bool], within_s: float = 120.0, every_s: float = POLL_S) -> None:
+    def wait_for(self, reached: Callable[[], bool], within_s: float = 600.0, every_s: float = POLL_S) -> None:
         """Wait until `reached` is true. Raises AssertionError if the driver ends or it takes too long."""
 
         def reached_or_ended() -> bool:
@@ -152,7 +152,7 @@ class Driver:
         self.process.wait()
         return below
 
-    def finish(self, within_s: float = 240.0) -> int:
+    def finish(self, within_s: float = 1200.0) -> int:
         """Wait for its end; return its exit code."""
         return self.process.wait(timeout=within_s)
 
@@ -245,7 +245,7 @@ class Place:
 
 def wait_until(
     reached: Callable[[], bool],
-    within_s: float = 60.0,
+    within_s: float = 300.0,
     every_s: float = POLL_S,
     said: Callable[[], str] = str,
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 from ports import free_port
 
 USER, PASSWORD, DATABASE = "tuner", "a secret", "postgres"
-_STARTS_S = 60.0
+_STARTS_S = 300.0
 _PROGRAMS = ("initdb", "postgres", "pg_isready")
 
 

@@ -214,7 +214,7 @@ def test_a_copy_dies_with_its_worker_even_if_it_is_stopped(server: str) -> None:
 
 def test_a_worker_dies_with_its_copy(server: str) -> None:
     with worker(server, "die") as started:
-        assert started.wait(timeout=60) == -signal.SIGKILL
+        assert started.wait(timeout=300) == -signal.SIGKILL
 
 
 def test_what_a_copy_prints_is_where_its_worker_prints(server: str) -> None:

@@ -150,7 +150,7 @@ def imported_by(
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, *arguments],
-        cwd=cwd, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment,
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=300, env=os.environ | environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     out, _, found = done.stdout.rpartition("IMPORTED")

@@ -47,7 +47,7 @@ def ask(shell: str, storage: Path, **variables: str) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         cwd=storage,
         env=os.environ
         | {"_ADAPTERTUNE_COMPLETE": f"complete_{shell}", "ADAPTERTUNE_STORAGE": str(storage)}

@@ -188,7 +188,7 @@ def test_ctrl_c_ends_the_sweep_as_interrupted_and_quickly(tmp_path: Path) -> Non
     assert driver.stdout.readline() == "report\n"
     asked = time.monotonic()
     os.killpg(driver.pid, signal.SIGINT)  # like a terminal: to the whole group
-    out, err = driver.communicate(timeout=30)
+    out, err = driver.communicate(timeout=300)
     assert time.monotonic() - asked < 10
     assert (out.splitlines()[-1], err, driver.returncode) == ("interrupted False", "", 0)
     history = read_history(tmp_path / "experiments" / "sweep")

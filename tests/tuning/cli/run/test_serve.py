@@ -81,16 +81,16 @@ def test_it_serves_until_it_is_ended_with_viewers_that_stay(storage: Path, endin
     try:
         token = re.fullmatch(rf"digits: http://127\.0\.0\.1:{port}/\?token=([\w-]+)\n", line)
         assert token is not None
-        gone, stays = (HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(2))
+        gone, stays = (HTTPConnection("127.0.0.1", port, timeout=300) for _ in range(2))
         for viewer in (gone, stays):
             viewer.request("GET", f"/events?token={token[1]}")
             assert viewer.getresponse().readline().startswith(b"id: ")
         gone.close()
-        other = HTTPConnection("127.0.0.1", port, timeout=60)
+        other = HTTPConnection("127.0.0.1", port, timeout=300)
         other.request("GET", f"/?token={token[1]}")
         assert other.getresponse().status == 200
         process.send_signal(ending)
-        rest = process.communicate(timeout=60)[0]
+        rest = process.communicate(timeout=300)[0]
     finally:
         process.kill()
     errors = (storage / "stderr.txt").read_text()
@@ -119,4 +119,4 @@ def test_a_host_that_others_reach_is_warned_of(storage: Path) -> None:
         assert "can watch these sweeps" in text
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)

@@ -131,7 +131,7 @@ def test_only_paused_trials_left_is_not_the_end_wherever_they_were_paused(tmp_pa
 # --- with Ray ---------------------------------------------------------------------------------
 
 
-def waits_for(folder: Path, number: int, kind: type[Record], within_s: float = 60.0) -> None:
+def waits_for(folder: Path, number: int, kind: type[Record], within_s: float = 300.0) -> None:
     """Wait until a record has so many lines of a kind."""
     deadline = time.monotonic() + within_s
     while sum(isinstance(r, kind) for r in read_records(folder)) < number:
