@@ -26,6 +26,8 @@ class Compared:
     values: Mapping[str, float]
     vector: Vector
     params: Mapping[str, JsonValue]
+    rates: Mapping[str, float]
+    """See `Trial.rates`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def objectives_front(sweep: Sweep) -> ObjectivesFront:
     for trial in sweep.trials:
         vector = vector_of(goals, trial.outcome, trial.values, feasible=trial.feasible)
         if vector is not None:
-            compared.append(Compared(trial.number, trial.values, vector, trial.params))
+            compared.append(Compared(trial.number, trial.values, vector, trial.params, trial.rates))
         else:
             left_out[trial.shown if trial.feasible or not trial.finished else INFEASIBLE] += 1
     if not compared:
@@ -79,7 +81,7 @@ def front_table(found: ObjectivesFront) -> Table:
         (
             str(each.trial),
             *(format_value(name, each.values.get(name)) for name in metrics),
-            format_settings(each.params),
+            format_settings(each.params, each.rates),
         )
         for each in found.front
     )
@@ -115,6 +117,7 @@ def front_json(found: ObjectivesFront) -> dict[str, JsonValue]:
                 "values": dict(each.values),
                 "front": each.trial in on,
                 "params": dict(each.params),
+                **({"rates": dict(each.rates)} if each.rates else {}),
             }
             for each in found.trials
         ],

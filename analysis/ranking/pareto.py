@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from pydantic import JsonValue
@@ -32,6 +32,8 @@ class Point:
     """The range of a cost that was measured repeatedly; None if it is a single number."""
     collapsed: bool | None = None
     """Whether its model is no better than a constant predictor; None without a floor."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """See `Trial.rates`."""
 
     @property
     def least(self) -> float:
@@ -103,6 +105,7 @@ def pareto(sweep: Sweep, cost: Cost = Cost.PARAMETERS, *, metric: str | None = N
                     trial.params,
                     cost.range_of(sweep, trial),
                     standing.collapsed,
+                    trial.rates,
                 )
             )
     if not points:
@@ -130,7 +133,7 @@ def pareto_table(found: Pareto) -> Table:
             str(point.trial),
             marked(format_metric(point.value), is_collapsed=point.collapsed),
             format_cost(found.cost, point.cost, point.range),
-            format_settings(point.params),
+            format_settings(point.params, point.rates),
         )
         for point in found.front
     )
@@ -176,6 +179,7 @@ def pareto_json(found: Pareto) -> dict[str, JsonValue]:
                 "cost_range": None if point.range is None else list(point.range),
                 "front": point.trial in on,
                 "params": dict(point.params),
+                **({"rates": dict(point.rates)} if point.rates else {}),
             }
             for point in found.points
         ],

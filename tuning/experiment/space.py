@@ -122,6 +122,10 @@ class Space(RootModel[dict[str, tuple[Alternative, ...]]]):
                 return index
         return None
 
+    def scaled(self, name: str) -> bool:
+        """Whether any alternative of `name` is scaled with another setting."""
+        return any(alternative.scale_with for alternative in self.root.get(name, ()))
+
     def suggest(self, trial: Suggests) -> Values:
         """Ask Optuna for a configuration. Alternatives have unique names there (`freezing@adapter=none`)."""
         values: Values = {}

@@ -127,6 +127,8 @@ class Experiment(Spec):
 
     def scaled_rates(self, params: Mapping[str, JsonValue]) -> dict[str, float]:
         """The learning rates at which a trial of these parameters trains, of those that the space scales."""
+        if not any(self.space.scaled(name) for name in params):
+            return {}  # asked of each row of a table
         return self._scaled(params, self._merged(params))
 
     def scales(self, params: Mapping[str, JsonValue]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from analysis.ablation.experiment import spread_points
 from analysis.query.sql import opened
 from analysis.query.sweep import Sweep
 from analysis.ranking.best_table import best_rows, best_table
+from analysis.ranking.objectives_front import front_json, front_table, objectives_front
 from analysis.ranking.rank_by_sql import rank_by_sql
 from trainables.specs.trial import TrialConfig
 from tuning.experiment.additions import check_addition
@@ -133,3 +134,12 @@ def test_an_override_of_the_adapter_leaves_it_without_effect(tmp_path: Path) -> 
     text = case(space="space: {adapter: {choice: [lora, loha]}, learning_rate: {float: [1e-4, 1e-2], scale_with: lora.rank}}").text  # fmt: skip  # noqa: E501
     of = loaded(tmp_path, text, ("trial.adapter=loha",))
     assert of.trial_config({"learning_rate": 1e-3}).learning_rate == 1e-3
+
+
+def test_the_front_shows_both_values(tmp_path: Path) -> None:
+    goals = {"further": [{"metric": "parameters"}]}
+    told = [Told(HIGH, (0.1, 0.8), values={"dice": 0.8, "parameters": 9.0})]
+    folder = write(tmp_path / "two", told, of=experiment("two", epochs=2, space=SPACE, **goals))
+    front = objectives_front(Sweep.at(folder))
+    assert "learning_rate=0.01 (trains at 0.005)" in front_table(front).rows[0][-1]
+    assert "rates" in str(front_json(front))

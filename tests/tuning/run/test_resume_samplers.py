@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from samplers import CASES
 from scripted import Scripted, essence, experiment
-from spaces import NUMBERS
+from spaces import BELIEVED, NUMBERS
 
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.outcomes import Outcome
@@ -19,19 +19,23 @@ pytestmark = pytest.mark.usefixtures("ray_once")
 
 IN_TEST = "qmc"
 """The one that `make test` tries; `make test-slow` tries others."""
-IN_SLOW = ("gp", "cmaes", "nsga2", "NSGAIIISampler")
+IN_SLOW = ("gp", "cmaes", "nsga2", "NSGAIIISampler", "tpe, priors and a scaled rate")
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
 
 @pytest.mark.parametrize("name", [IN_TEST, *(pytest.param(name, marks=pytest.mark.slow) for name in IN_SLOW)])
 def test_a_resumed_sweep_is_equal_whatever_its_sampler(name: str, tmp_path: Path, prepared: Path) -> None:
     parts: dict[str, Any] = {
-        "search": CASES[name] | {"trials": 10, "seed": 3},
+        "search": CASES[name.partition(",")[0]] | {"trials": 10, "seed": 3},
         "scheduler": ASHA,
         "resources": {"concurrent": 1},
     }
     if name == "cmaes":
         parts["space"] = NUMBERS.model_dump(mode="json")
+    if "priors" in name:
+        space = BELIEVED.model_dump(mode="json")
+        space["learning_rate"][0]["scale_with"] = "lora.rank"
+        parts["space"] = space
     of = experiment(**parts)
     whole = launch_experiment(of, tmp_path, trainable=Scripted, prepare=lambda _: prepared).folder
     expected = essence(whole)
