@@ -172,7 +172,7 @@ def _observed(m: Material) -> list[Block]:
         return [Absent("No setting has trials with a value at two levels, so there is nothing to compare.")]
     metric = f"{m.metric} at epoch {epoch:g}"
     counted = sum(
-        1 for trial in m.sweep.trials if trial.comparable and trial.standing(m.sweep.objective, epoch)
+        1 for trial in m.sweep.trials if trial.comparable and trial.standing_at(m.sweep.objective, epoch)
     )
     caption = (
         "Observational: the search selected the trials, so the values of a level may be due to other"

@@ -175,6 +175,30 @@ def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) 
     return _made(_digest({"images": images.name, "domains": folders}), write)
 
 
+def link_sizes(images: Path, smaller: Sequence[Path]) -> Path:
+    """A folder that links prepared data, and their domains, with the same images at smaller sizes.
+
+    smaller: their folders, from the smallest size on. Raises DataError if not all sizes have all images.
+    """
+    meta = json.loads((images / "meta.json").read_text(encoding="utf-8"))
+    for folder in smaller:
+        other = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        if (was := meta["counts"]) != (now := other["counts"]):
+            raise DataError(
+                f"{folder} has other images than {images}: at the size {other['size']} of"
+                f" scheduler.asha.fidelity {now} can be used, and {was} at the model's own; use larger sizes"
+            )
+    names = [folder.name for folder in smaller]
+
+    def write(folder: Path) -> None:
+        linked = {"images": images.name} | meta | {"smaller": names}
+        with _storage(folder.parent):
+            shutil.copyfile(images / SPLITS, folder / SPLITS)
+            (folder / "meta.json").write_text(json.dumps(linked, indent=1), encoding="utf-8")
+
+    return _made(_digest({"images": images.name, "smaller": names}), write)
+
+
 def _digest(depends: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
 

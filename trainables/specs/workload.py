@@ -10,6 +10,7 @@ from trainables.specs.base import Count, Spec
 from trainables.specs.costs import COSTS, CostMetric
 from trainables.specs.data import DataSpec, EmbeddedData, HubBoxes
 from trainables.specs.definitions import Definitions
+from trainables.specs.smaller_images import Size, SmallerImages
 from trainables.specs.tasks import TASK_FACTS, TaskFacts
 
 
@@ -141,6 +142,13 @@ class Workload(Spec):
     also: tuple[str, ...] = ()
     """The metrics, costs among them, that further objectives and constraints need."""
     definitions: Definitions = Definitions()
+    smaller: SmallerImages | None = None
+    """The sizes of images in the first epochs of a trial, if they are smaller than the model's own."""
+
+    def at_size(self, size: Size | None = None) -> Workload:
+        """The same with images of one size in all epochs: `size`, or the model's own."""
+        model = self.model if size is None else self.model.model_copy(update={"image_size": size})
+        return self.model_copy(update={"model": model, "smaller": None})
 
     @property
     def given_data(self) -> DataSpec:

@@ -33,6 +33,7 @@ from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.sections.scoring import ScoringSpec
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.sections.views import ViewsSpec
+from tuning.experiment.smaller_images import smaller_images
 from tuning.experiment.space import Space
 
 
@@ -78,6 +79,7 @@ class Experiment(Spec):
             objective=self.objective,
             also=tuple(dict.fromkeys([*(o.metric for o in self.further), *self.constraints])),
             definitions=self.definitions,
+            smaller=smaller_images(self.scheduler.asha, self.max_epochs),
         )
 
     @property
@@ -89,6 +91,11 @@ class Experiment(Spec):
         given = self.trial.get("epochs", TrialConfig.model_fields["epochs"].default)
         assert isinstance(given, int)
         return given
+
+    @property
+    def packs(self) -> bool:
+        """Whether trials are computed in packs: not if the images of partners may have different sizes."""
+        return self.resources.packs and not self.scheduler.smaller_images
 
     @property
     def trials_asked(self) -> int | None:

@@ -26,10 +26,19 @@ def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> Non
         {"space": {"loss": {"int": [1, 3]}}},
         {"trial": {"lora.rank": 0}},
         {"scheduler": "bohb"},
+        {"scheduler": {"asha": {"fidelity": "epochs"}}},
+        {"scheduler": {"asha": {"fidelity": {"resolution": [32]}}}},
         {"source_text": ""},
         {"definitions": {"dice": 2}},
     ):
         assert not validator.is_valid(valid | wrong), wrong
+
+
+def test_a_short_form_is_in_the_schema() -> None:
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+    valid = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
+    for fidelity in ("resolution", {"resolution": [32, 64]}, {"resolution": [[32, 48], [64, 96]]}, {}):
+        assert validator.is_valid(valid | {"scheduler": {"asha": {"fidelity": fidelity}}}), fidelity
 
 
 def test_every_setting_is_in_the_reference() -> None:

@@ -22,6 +22,7 @@ from tuning.experiment.checks.goals import check_goals
 from tuning.experiment.checks.local_checkpoint import config_of
 from tuning.experiment.checks.objective import check_loss_weights, check_objective
 from tuning.experiment.checks.peft_methods import method_error
+from tuning.experiment.checks.smaller_images import check_smaller_images
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
 from tuning.experiment.sections.scheduler import AshaRule, SchedulerSpec
@@ -46,6 +47,7 @@ def check_parts(draft: Draft) -> Iterator[Violation]:
     yield from check_space(draft)
     yield from _search(draft)
     yield from _scheduler(draft)
+    yield from check_smaller_images(draft)
 
 
 def check_first(draft: Draft) -> Iterator[Violation]:
