@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainables.data.domains import open_domain
-from trainables.data.prepare import link_domains, link_sizes, prepare_data, prepare_domain
+from trainables.data.prepare import link_domains, link_folds, link_sizes, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.errors import DataError
 from trainables.image_sizes import size_of, smaller_sizes
@@ -18,11 +18,16 @@ from trainables.specs.workload import Workload
 def prepare_workload(
     workload: Workload, *, classes: Sequence[str] | None = None, progress: bool = False
 ) -> Path:
-    """The folder of prepared data for `workload`, its domains and all its sizes, made if it does not exist.
+    """The folder of prepared data for `workload`, its domains, sizes and folds, made if it does not exist.
 
     classes: the names to number classes by, instead of the data's own order: those of a trained model.
     Raises ModelError if the processor cannot be read, DataError for errors in the data.
     """
+    if workload.each_fold:
+        folds = range(workload.data.splits.folds or 1)
+        return link_folds(
+            [prepare_workload(workload.at_fold(n), classes=classes, progress=progress) for n in folds]
+        )
     if workload.smaller is not None:
         whole, *smaller = (
             prepare_workload(workload.at_size(size), classes=classes, progress=progress)

@@ -32,9 +32,17 @@ class NothingKept:
 
     kept = None
 
+    def of(self, *_: Any) -> tuple[NothingKept]:
+        """See `TrialImages.of`."""
+        return (self,)
+
     def features_of(self, *_: Any) -> NothingKept:
         """See `SizedImages.features_of`."""
         return self
+
+    def stage(self, epoch: int) -> int:
+        """See `TrialImages.stage`."""
+        return 0
 
     def at(self, epoch: float) -> NothingKept:
         """See `TrialFeatures.at`."""
@@ -63,7 +71,7 @@ class ResidentEngine(Engine):
         self.device = device
         self.task = load_task(self.workload, names(sizes), device)
         self.data: Any = SimpleNamespace(classes=names(sizes))
-        self._sizes: Any = (NothingKept(),)
+        self._images: Any = NothingKept()
         self.sizes = sizes
         self.losses: dict[int, list[Tensor]] = {}
         """The losses of trials that are entered here, by number."""

@@ -188,15 +188,25 @@ def link_sizes(images: Path, smaller: Sequence[Path]) -> Path:
                 f"{folder} has other images than {images}: at the size {other['size']} of"
                 f" scheduler.asha.fidelity {now} can be used, and {was} at the model's own; use larger sizes"
             )
-    names = [folder.name for folder in smaller]
+    return _linked(images, "smaller", smaller)
+
+
+def link_folds(folds: Sequence[Path]) -> Path:
+    """A folder that links the prepared data of all folds; a reader gets those of the first one."""
+    return _linked(folds[0], "folds", folds)
+
+
+def _linked(images: Path, kind: str, folders: Sequence[Path]) -> Path:
+    named = {kind: [folder.name for folder in folders]}
 
     def write(folder: Path) -> None:
-        linked = {"images": images.name} | meta | {"smaller": names}
+        meta = json.loads((images / "meta.json").read_text(encoding="utf-8"))
         with _storage(folder.parent):
             shutil.copyfile(images / SPLITS, folder / SPLITS)
-            (folder / "meta.json").write_text(json.dumps(linked, indent=1), encoding="utf-8")
+            linked = json.dumps({"images": images.name} | meta | named, indent=1)
+            (folder / "meta.json").write_text(linked, encoding="utf-8")
 
-    return _made(_digest({"images": images.name, "smaller": names}), write)
+    return _made(_digest({"images": images.name} | named), write)
 
 
 def _digest(depends: Mapping[str, Any]) -> str:

@@ -341,6 +341,7 @@ class Prepared:
 
     domains: the folders of its shifted domains, by name; a corruption needs no folder.
     smaller: the folders of the same images at smaller sizes, from the smallest on.
+    folds: the folders of all folds of a cross-validation; the first one is this one.
     """
 
     path: Path
@@ -349,6 +350,7 @@ class Prepared:
     meta: dict[str, Any]
     domains: dict[str, Path] = field(default_factory=dict)
     smaller: tuple[Path, ...] = ()
+    folds: tuple[Path, ...] = ()
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -374,5 +376,7 @@ def open_prepared(path: Path) -> Prepared:
     home = path.parent / meta["images"] if "images" in meta else path
     splits = {split: PreparedSplit(home / f"{split}.arrow", task) for split in Split}
     domains = {name: path.parent / folder for name, folder in meta.get("domains", {}).items()}
-    smaller = tuple(path.parent / folder for folder in meta.get("smaller", ()))
-    return Prepared(path=path, classes=classes, splits=splits, meta=meta, domains=domains, smaller=smaller)
+    smaller, folds = (
+        tuple(path.parent / folder for folder in meta.get(kind, ())) for kind in ("smaller", "folds")
+    )
+    return Prepared(path, classes, splits, meta, domains, smaller, folds)

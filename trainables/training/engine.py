@@ -39,7 +39,7 @@ from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.optimizer import Mover, excess, make_optimizer
 from trainables.training.peak_memory import peak_memory_mb, reset_peak_memory
 from trainables.training.seeds import draw_from, seed_of
-from trainables.training.sized_images import open_sizes
+from trainables.training.sized_images import TrialImages
 from trainables.training.state import BestReport, Pace, Spent, TrialState
 from trainables.training.validation import Validated
 
@@ -61,9 +61,8 @@ class Engine:
         """The parameters without a gradient, by kind of trial."""
         self._batches = SharedBatches()
         self.task = load_task(workload, opened.classes, self.device)
-        self._sizes = open_sizes(workload, opened, self.task, self.device)
-        """The images in each stage of a trial; in the last one, and for all else, of the model's own size."""
-        own = self._sizes[-1]
+        self._images = TrialImages(workload, opened, self.task, self.device)
+        own = self._images.own
         self.data, self.domains, self._validation = own.data, own.domains, own.validation
         self.told = own.features.told  # why features are not kept, each reason once
 
@@ -96,7 +95,7 @@ class Engine:
             plateau=Plateau.start(direction),
             still=self._without_gradient(built, config, new=kept is None),
             generators=tuple(held_generators(built.model).values()),
-            features=tuple(sized.features_of(built, config) for sized in self._sizes),
+            features=tuple(sized.features_of(built, config) for sized in self._images.of(config)),
             micro_batch=config.batch_size,
         )
 
@@ -172,8 +171,8 @@ class Engine:
         return self._validation.measure(model, config, batch_size=batch_size)
 
     def baseline_metrics(self) -> dict[str, float] | None:
-        """Validation metrics of the pretrained baseline; None if its head is new and so meaningless."""
-        if self.task.fresh_head:
+        """Validation metrics of the pretrained baseline; None if its head is new, or trials have folds."""
+        if self.task.fresh_head or self.workload.each_fold:
             return None
         return self.validate(*self.baseline_model()).metrics
 
@@ -184,11 +183,7 @@ class Engine:
 
     def _training(self, config: TrialConfig, epoch: int = 0) -> PreparedSplit:
         """The training images that a trial uses in an epoch."""
-        return self._sizes[self._stage(epoch)].training(config.train_fraction)
-
-    def _stage(self, epoch: int) -> int:
-        """The number of the stage that epoch number `epoch`, from 0, is in, by the size of its images."""
-        return 0 if self.workload.smaller is None else self.workload.smaller.stage(epoch)
+        return self._images.of(config)[self._images.stage(epoch)].training(config.train_fraction)
 
     # --- one step ---------------------------------------------------------------------------
 
@@ -254,7 +249,7 @@ class Engine:
     def features_of(self, state: TrialState) -> Stage:
         """What the trial's frozen blocks compute, at its present epoch."""
         epoch = state.step // max(1, state.pace.steps_per_epoch)
-        return state.features[self._stage(epoch)].at(epoch)
+        return state.features[self._images.stage(epoch)].at(epoch)
 
     def report_after(self, state: TrialState, *, finite: bool) -> Report | None:
         """The report that follows the step just taken, if one does. finite: what the step returned."""
@@ -307,11 +302,12 @@ class Engine:
         squeezed = state.micro_batch < state.config.batch_size
         size = state.micro_batch if squeezed else 32
         per_epoch = max(1, state.pace.steps_per_epoch)
-        stage = self._stage(max(0, state.step - 1) // per_epoch)  # at the end of an epoch, of this one
-        smaller = stage < len(self._sizes) - 1
+        stage = self._images.stage(max(0, state.step - 1) // per_epoch)  # at the end of an epoch, of this one
+        sized = self._images.of(state.config)
+        smaller = stage < len(sized) - 1
         features = state.features[stage].at(state.step // per_epoch)
         with features.resumed():
-            found = self._sizes[stage].validation.measure(
+            found = sized[stage].validation.measure(
                 state.model, state.config, batch_size=size, features=lambda p: features.evaluation(p, size)
             )
         metrics = found.metrics
@@ -342,7 +338,7 @@ class Engine:
             metrics=metrics,
             objective=state.best.objective(value, self.workload.objective.value),
             above_floor=None if smaller else found.above_floor,
-            image_size=self._sizes[stage].data.image_size if smaller else None,
+            image_size=sized[stage].data.image_size if smaller else None,
             epoch=epoch,
             evaluate_s=evaluate_s,
             outcome=("early_stopped" if stopped else "completed") if state.done else None,

@@ -49,6 +49,28 @@ class SizedImages:
         return self._shares[fraction]
 
 
+class TrialImages:
+    """The images of all folds that trials name, each at all sizes; those of one fold without folds."""
+
+    def __init__(self, workload: Workload, opened: Prepared, task: TaskModel, device: torch.device) -> None:
+        """Raises DataError if they are not prepared at all sizes."""
+        self._workload = workload
+        folds = [open_prepared(at) for at in opened.folds] if workload.each_fold else [opened]
+        self._folds = tuple(open_sizes(workload, fold, task, device) for fold in folds)
+        self.own = self._folds[0][-1]
+        """Those of the model's own size, and of the first fold."""
+        for sized in (one for fold in self._folds for one in fold):
+            sized.features.told = self.own.features.told
+
+    def of(self, config: TrialConfig) -> tuple[SizedImages, ...]:
+        """Those of a trial, by the stage of their size; the last ones have the model's own."""
+        return self._folds[config.fold or 0 if self._workload.each_fold else 0]
+
+    def stage(self, epoch: int) -> int:
+        """The number of the stage that epoch number `epoch`, from 0, is in, by the size of its images."""
+        return 0 if self._workload.smaller is None else self._workload.smaller.stage(epoch)
+
+
 def open_sizes(
     workload: Workload, opened: Prepared, task: TaskModel, device: torch.device
 ) -> tuple[SizedImages, ...]:
@@ -61,7 +83,4 @@ def open_sizes(
     if len(folders) + 1 != stages:
         raise DataError(f"{opened.path} has images of {len(folders) + 1} sizes, not {stages}; prepare again")
     smaller = (SizedImages(workload, open_prepared(folder), task, device) for folder in folders)
-    found = (*smaller, SizedImages(workload, opened, task, device))
-    for sized in found[:-1]:
-        sized.features.told = found[-1].features.told
-    return found
+    return (*smaller, SizedImages(workload, opened, task, device))

@@ -80,7 +80,7 @@ class TrainedAdapter:
     @property
     def workload(self) -> Workload:
         """Task, model, data and objective."""
-        return self.experiment.workload
+        return self.experiment.workload.at_fold(self.config.fold)
 
     @property
     def yaml(self) -> str:

@@ -72,15 +72,18 @@ class Experiment(Spec):
     @property
     def workload(self) -> Workload:
         """The settings that all trials share."""
-        return Workload(
+        fold = self.trial.get("fold")
+        whole = Workload(
             task=self.task,
             model=self.model,
             data=self.data,
             objective=self.objective,
             also=tuple(dict.fromkeys([*(o.metric for o in self.further), *self.constraints])),
             definitions=self.definitions,
+            each_fold="fold" in self.space.root,
             smaller=smaller_images(self.scheduler.asha, self.max_epochs),
         )
+        return whole.at_fold(fold) if isinstance(fold, int) else whole
 
     @property
     def max_epochs(self) -> int:

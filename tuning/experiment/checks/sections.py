@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from trainables.backbones import EMBEDDED, no_backbone
 from trainables.specs.workload import Task
 from trainables.wording import plural
-from tuning.experiment.checks.data import check_data
+from tuning.experiment.checks.data import check_data, check_fold
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.goals import check_goals
 from tuning.experiment.checks.local_checkpoint import config_of
@@ -40,6 +40,7 @@ def check_parts(draft: Draft) -> Iterator[Violation]:
     yield from _backbone(draft)
     if draft.data is not None:
         yield from check_data(draft.data, draft.task)
+        yield from check_fold(draft)
     yield from check_objective(draft)
     yield from check_goals(draft)
     yield from check_loss_weights(draft)
